@@ -1,0 +1,110 @@
+"""InvokeModel and InvokeModelWithResponseStream: Anthropic's messages, each event in base64 within a `chunk`."""
+
+from base64 import b64encode
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from deploy.emulator.answer import Answer, Block, Usage
+from deploy.emulator.converse import tool_input
+from deploy.emulator.frames import event, json_bytes
+from deploy.emulator.request import Request
+from deploy.emulator.shape import Timing
+
+
+class InvokeShape:
+    """The events of Anthropic's stream, in its order; the last carries Bedrock's own figures."""
+
+    def opening(self, request: Request, answer: Answer) -> list[bytes]:
+        """Return message_start."""
+        message = _message(request, answer.usage, output_tokens=1)
+        return [_chunk({"type": "message_start", "message": message})]
+
+    def block_start(self, index: int, block: Block) -> list[bytes]:
+        """Return content_block_start."""
+        return [_chunk({"type": "content_block_start", "index": index, "content_block": _empty(block)})]
+
+    def delta(self, index: int, block: Block, text: str) -> bytes:
+        """Return content_block_delta."""
+        match block.kind:
+            case "text":
+                delta = {"type": "text_delta", "text": text}
+            case "tool":
+                delta = {"type": "input_json_delta", "partial_json": text}
+            case "reasoning":
+                delta = {"type": "thinking_delta", "thinking": text}
+        return _chunk({"type": "content_block_delta", "index": index, "delta": delta})
+
+    def signature(self, index: int, signature: str) -> bytes:
+        """Return content_block_delta with the signature."""
+        delta = {"type": "signature_delta", "signature": signature}
+        return _chunk({"type": "content_block_delta", "index": index, "delta": delta})
+
+    def block_stop(self, index: int) -> bytes:
+        """Return content_block_stop."""
+        return _chunk({"type": "content_block_stop", "index": index})
+
+    def closing(self, answer: Answer, timing: Timing) -> list[bytes]:
+        """Return message_delta and message_stop."""
+        delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
+        metrics = {
+            "inputTokenCount": answer.usage.input_tokens,
+            "outputTokenCount": answer.usage.output_tokens,
+            "cacheReadInputTokenCount": answer.usage.cache_read_tokens,
+            "cacheWriteInputTokenCount": answer.usage.cache_write_tokens,
+            "invocationLatency": timing.total_ms,
+            "firstByteLatency": timing.first_ms,
+        }
+        usage = {"output_tokens": answer.usage.output_tokens}
+        return [
+            _chunk({"type": "message_delta", "delta": delta, "usage": usage}),
+            _chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics}),
+        ]
+
+    def whole(self, request: Request, answer: Answer, timing: Timing) -> dict[str, Any]:
+        """Return Anthropic's message."""
+        del timing
+        message = _message(request, answer.usage, output_tokens=answer.usage.output_tokens)
+        content = [_content(block) for block in answer.blocks]
+        return message | {"content": content, "stop_reason": answer.stop_reason}
+
+
+def _chunk(value: dict[str, Any]) -> bytes:
+    return event("chunk", {"bytes": b64encode(json_bytes(value)).decode("ascii")})
+
+
+def _message(request: Request, usage: Usage, *, output_tokens: int) -> dict[str, Any]:
+    return {
+        "id": f"msg_bdrk_{uuid5(NAMESPACE_OID, ascii(request.question)).hex[:24]}",
+        "type": "message",
+        "role": "assistant",
+        "model": request.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "cache_creation_input_tokens": usage.cache_write_tokens,
+            "cache_read_input_tokens": usage.cache_read_tokens,
+            "output_tokens": output_tokens,
+        },
+    }
+
+
+def _empty(block: Block) -> dict[str, Any]:
+    match block.kind:
+        case "text":
+            return {"type": "text", "text": ""}
+        case "tool":
+            return {"type": "tool_use", "id": block.tool_id, "name": block.tool_name, "input": {}}
+        case "reasoning":
+            return {"type": "thinking", "thinking": "", "signature": ""}
+
+
+def _content(block: Block) -> dict[str, Any]:
+    match block.kind:
+        case "text":
+            return {"type": "text", "text": block.content}
+        case "tool":
+            return _empty(block) | {"input": tool_input(block)}
+        case "reasoning":
+            return {"type": "thinking", "thinking": block.content, "signature": block.signature}

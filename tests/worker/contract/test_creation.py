@@ -1,0 +1,146 @@
+"""Making a generation and taking it back."""
+
+from typing import cast
+
+import gevent
+import pytest
+
+from tests.worker.contract.samples import COMPLETE, SETTINGS, field, held, is_leased, kinds_of, log_of, new_draft, put
+from worker.contract.connection import Redis
+from worker.contract.control import cancel
+from worker.contract.creation import body_hash, create, forget, new_ids, owns_conversation, remember, withdraw
+from worker.contract.events import StatusEvent
+from worker.contract.ids import is_id, new_id
+from worker.contract.keys import keys_of
+from worker.contract.request import encode_request
+from worker.contract.scripts import CREATE, WITHDRAW
+
+
+def names_of(redis: Redis) -> list[str]:
+    return [key.decode() for key in cast("list[bytes]", redis.keys("*"))]
+
+
+def test_a_create_makes_the_state_the_first_event_and_a_place_in_the_leases(redis: Redis) -> None:
+    draft = new_draft()
+    generation = draft.ids.generation
+    assert create(redis, draft, SETTINGS) == "queued"
+    assert log_of(redis, generation) == [
+        StatusEvent(
+            "queued", generation=generation, conversation_id=draft.ids.conversation, message_id=draft.ids.message
+        )
+    ]
+    assert field(redis, generation, "request") == encode_request(draft.request).decode()
+    assert (field(redis, generation, "owner"), field(redis, generation, "grace_ms")) == ("owner", "60000")
+    assert is_leased(redis, generation)
+    assert owns_conversation(redis, "owner", draft.ids.conversation)
+    assert [key for key in names_of(redis) if redis.ttl(key) <= 0] == [keys_of(generation).leases]
+
+
+def test_a_second_create_changes_nothing_and_tells_where_it_stands(redis: Redis) -> None:
+    draft = new_draft()
+    create(redis, draft, SETTINGS)
+    assert create(redis, draft, SETTINGS) == "queued"
+    claimed = held(redis, draft.ids.generation).claim
+    assert create(redis, draft, SETTINGS) == "running"
+    put(redis, claimed, 2, COMPLETE)
+    assert create(redis, draft, SETTINGS) == "ended"
+    assert kinds_of(redis, draft.ids.generation) == ["status", "complete"]
+
+
+def test_a_hundred_creates_at_once_make_one(redis: Redis) -> None:
+    draft = new_draft()
+    tasks = [gevent.spawn(create, redis, draft, SETTINGS) for _ in range(100)]
+    gevent.joinall(tasks, timeout=30, raise_error=True)
+    assert [task.get() for task in tasks] == ["queued"] * 100
+    assert len(log_of(redis, draft.ids.generation)) == 1
+
+
+def test_a_conversation_is_its_owners_and_nobody_elses(redis: Redis) -> None:
+    draft = new_draft()
+    create(redis, draft, SETTINGS)
+    assert not owns_conversation(redis, "somebody else", draft.ids.conversation)
+    assert not owns_conversation(redis, "owner", new_id())
+
+
+def test_fresh_ids_are_ids_and_stay_in_the_conversation_given() -> None:
+    ids = new_ids("c" * 32)
+    assert is_id(ids.generation)
+    assert is_id(ids.message)
+    assert ids.conversation == "c" * 32
+    assert len(set(vars(new_ids()).values())) == 3
+
+
+def test_a_key_is_bound_once_and_leads_to_the_same_ids_ever_after(redis: Redis) -> None:
+    first, second = new_ids(), new_ids()
+    assert remember(redis, "owner", "key", first, "hash") == (first, True)
+    assert remember(redis, "owner", "key", second, "hash") == (first, True)
+    assert remember(redis, "owner", "key", second, "other") == (first, False)
+    assert remember(redis, "another", "key", second, "hash") == (second, True)
+    assert all(redis.ttl(key) > 23 * 3600 for key in names_of(redis))
+    forget(redis, "owner", "key")
+    assert remember(redis, "owner", "key", second, "hash") == (second, True)
+
+
+def test_the_same_key_twenty_times_at_once_is_bound_to_one_generation(redis: Redis) -> None:
+    tasks = [gevent.spawn(remember, redis, "owner", "key", new_ids(), "hash") for _ in range(20)]
+    gevent.joinall(tasks, timeout=30, raise_error=True)
+    assert len({task.get()[0] for task in tasks}) == 1
+
+
+def test_a_body_hash_sees_values_and_not_spelling() -> None:
+    assert body_hash({"a": 1, "b": [1, "\ud83d"]}) == body_hash({"b": [1, "\ud83d"], "a": 1})
+    assert body_hash({"a": 1}) != body_hash({"a": "1"})
+    assert body_hash([1, 2]) != body_hash([2, 1])
+
+
+def test_a_generation_withdrawn_leaves_nothing(redis: Redis) -> None:
+    draft = new_draft()
+    create(redis, draft, SETTINGS)
+    assert withdraw(redis, draft.ids.generation) == "withdrawn"
+    assert redis.keys("*") == []
+    assert withdraw(redis, draft.ids.generation) == "withdrawn"
+
+
+def test_withdrawing_leaves_a_conversation_that_was_there_before(redis: Redis) -> None:
+    first = new_draft()
+    create(redis, first, SETTINGS)
+    second = type(first)(new_ids(first.ids.conversation), first.owner, first.request, "continue", 60.0)
+    create(redis, second, SETTINGS)
+    assert withdraw(redis, second.ids.generation) == "withdrawn"
+    assert owns_conversation(redis, "owner", first.ids.conversation)
+
+
+def test_one_that_was_asked_for_twice_is_kept_until_both_withdraw(redis: Redis) -> None:
+    draft = new_draft()
+    create(redis, draft, SETTINGS)
+    create(redis, draft, SETTINGS)
+    assert withdraw(redis, draft.ids.generation) == "kept"
+    assert is_leased(redis, draft.ids.generation)
+    assert withdraw(redis, draft.ids.generation) == "withdrawn"
+    assert redis.keys("*") == []
+
+
+def test_a_create_or_withdrawal_whose_reply_was_lost_counts_once(redis: Redis) -> None:
+    draft = new_draft()
+    create(redis, draft, SETTINGS)
+    keys = keys_of(draft.ids.generation)
+    for _ in range(2):
+        CREATE(redis, keys, draft.ids.generation, "one ask", b"{}", 1000, 1000)
+    assert field(redis, draft.ids.generation, "asks") == "2"
+    for _ in range(2):
+        assert WITHDRAW(redis, keys, draft.ids.generation, "one withdrawal") == b"kept"
+    assert field(redis, draft.ids.generation, "asks") == "1"
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_one_that_was_claimed_or_ended_is_not_withdrawn(redis: Redis, is_held: bool) -> None:
+    draft = new_draft()
+    generation = draft.ids.generation
+    create(redis, draft, SETTINGS)
+    if is_held:
+        held(redis, generation)
+    else:
+        cancel(redis, generation, "user", SETTINGS)
+    assert withdraw(redis, generation) == "claimed"
+    assert kinds_of(redis, generation)
+    assert owns_conversation(redis, "owner", draft.ids.conversation)

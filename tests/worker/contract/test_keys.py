@@ -1,0 +1,36 @@
+"""Keys."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.contract.ids import new_id
+from worker.contract.keys import LEASES, channel_of, conversation_key, idempotency_key, keys_of
+
+
+def test_all_the_keys_of_a_generation_share_one_hash_tag() -> None:
+    generation = new_id()
+    keys = keys_of(generation)
+    tags = {key[key.index("{") : key.index("}") + 1] for key in keys}
+    assert len(set(keys)) == 5
+    assert len(tags) == 1
+    assert keys.leases in LEASES
+    assert channel_of(generation) == keys.channel.encode()
+
+
+@given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
+def test_idempotency_keys_of_different_owners_never_meet(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert (idempotency_key(*one) == idempotency_key(*other)) == (one == other)
+
+
+def test_an_owner_whose_name_runs_into_the_key_is_another_owner() -> None:
+    assert idempotency_key("ab", "c") != idempotency_key("a", "bc")
+
+
+def test_an_idempotency_key_shows_neither_owner_nor_key_and_bears_lone_surrogates() -> None:
+    name = idempotency_key("somebody", "secret\ud83d")
+    assert "somebody" not in name
+    assert "secret" not in name
+
+
+def test_a_conversation_has_its_own_key() -> None:
+    assert conversation_key("a" * 32) != conversation_key("b" * 32)

@@ -1,0 +1,178 @@
+"""Sweeps: what becomes of generations whose time has come."""
+
+from dataclasses import replace
+
+import gevent
+import pytest
+
+from tests.worker.contract.samples import (
+    COMPLETE,
+    SETTINGS,
+    completed,
+    field,
+    held,
+    is_leased,
+    kinds_of,
+    let_pass,
+    let_time_come,
+    log_of,
+    look,
+    lose_holder,
+    put,
+    queued,
+)
+from worker.contract.connection import Redis
+from worker.contract.control import cancel
+from worker.contract.events import Chunk, Done, Error
+from worker.contract.keys import keys_of
+from worker.contract.lease import LATE_TAKEOVER_MS, RING_MS, SUSPICION_MS, Swept, claim, sweep
+
+NOTHING = Swept([], 0, 0)
+
+
+def due_in(redis: Redis, generation: str) -> float:
+    """Return in how many ms the generation's time will come."""
+    seconds, micros = redis.time()
+    score = redis.zscore(keys_of(generation).leases, generation)
+    assert isinstance(score, float)
+    return score - (seconds * 1000 + micros / 1000)
+
+
+def code_of(redis: Redis, generation: str) -> str | None:
+    error = log_of(redis, generation)[-2]
+    return error.code if isinstance(error, Error) else None
+
+
+def test_nothing_is_looked_at_before_its_time(redis: Redis) -> None:
+    queued(redis)
+    held(redis)
+    assert sweep(redis, SETTINGS) == NOTHING
+
+
+def test_what_has_ended_is_never_looked_at_again(redis: Redis) -> None:
+    generation = completed(redis).claim.generation
+    assert sweep(redis, SETTINGS) == NOTHING
+    redis.zadd(keys_of(generation).leases, {generation: 1})  # a lease that was left behind
+    assert sweep(redis, SETTINGS) == NOTHING
+    assert not is_leased(redis, generation)
+
+
+def test_a_lease_without_a_state_is_forgotten(redis: Redis) -> None:
+    generation = queued(redis)
+    redis.delete(keys_of(generation).state, keys_of(generation).log)
+    assert look(redis, generation) == NOTHING
+    assert redis.exists(keys_of(generation).leases) == 0
+
+
+def test_a_queued_generation_is_rung_again_at_half_its_time(redis: Redis) -> None:
+    generation = queued(redis)
+    assert 55_000 < due_in(redis, generation) <= 60_000
+    assert look(redis, generation).ring == [generation]
+    assert 110_000 < due_in(redis, generation) <= 120_000
+    assert kinds_of(redis, generation) == ["status"]
+
+
+def test_one_never_claimed_in_its_time_ends_in_queue_timeout(redis: Redis) -> None:
+    generation = queued(redis)
+    let_pass(redis, generation, "queue_until")
+    assert sweep(redis, SETTINGS) == Swept([], 0, 1)
+    assert code_of(redis, generation) == "queue_timeout"
+    assert log_of(redis, generation)[-1] == Done("failed")
+    assert claim(redis, generation, SETTINGS) is None
+    assert not is_leased(redis, generation)
+
+
+def test_the_first_look_at_an_expired_lease_only_suspects(redis: Redis) -> None:
+    claimed = held(redis).claim
+    assert look(redis, claimed.generation) == Swept([], 1, 0)
+    assert SUSPICION_MS - 2000 < due_in(redis, claimed.generation) <= SUSPICION_MS
+    assert sweep(redis, SETTINGS) == NOTHING, "the suspicion has its own time"
+    assert put(redis, claimed, 2, Chunk("still here")).verdict == "appended"
+
+
+def test_the_second_look_takes_it_and_has_it_rung(redis: Redis) -> None:
+    holding = held(redis)
+    generation = holding.claim.generation
+    assert lose_holder(redis, generation) == Swept([generation], 0, 0)
+    assert put(redis, holding.claim, 2, Chunk("late")).verdict == "fenced"
+    assert 0 < due_in(redis, generation) <= RING_MS
+    following = held(redis, generation)
+    assert following.attempt == 2
+    assert field(redis, generation, "ring_until") is None
+
+
+def test_a_lost_ring_is_made_up_by_the_next_sweep_until_the_time_is_over(redis: Redis) -> None:
+    generation = held(redis).claim.generation
+    lose_holder(redis, generation)
+    for _ in range(3):
+        assert look(redis, generation) == Swept([generation], 0, 0)
+    let_pass(redis, generation, "ring_until")
+    assert sweep(redis, SETTINGS) == Swept([], 0, 1)
+    assert code_of(redis, generation) == "worker_lost"
+
+
+def test_the_second_takeover_is_delayed_and_then_rung(redis: Redis) -> None:
+    generation = held(redis).claim.generation
+    lose_holder(redis, generation)
+    held(redis, generation)
+    assert lose_holder(redis, generation) == NOTHING
+    assert RING_MS // 2 - 1000 < due_in(redis, generation) <= LATE_TAKEOVER_MS
+    assert look(redis, generation) == Swept([generation], 0, 0)
+
+
+def test_one_that_loses_every_worker_ends_in_worker_lost_after_the_last_attempt(redis: Redis) -> None:
+    generation = queued(redis)
+    for attempt in range(1, SETTINGS.max_attempts + 1):
+        assert held(redis, generation).attempt == attempt
+        swept = lose_holder(redis, generation)
+    assert swept.ended == 1  # pyright: ignore[reportPossiblyUnboundVariable]
+    assert code_of(redis, generation) == "worker_lost"
+    assert claim(redis, generation, SETTINGS) is None
+
+
+def test_the_number_of_attempts_is_a_setting(redis: Redis) -> None:
+    once = replace(SETTINGS, max_attempts=1)
+    generation = held(redis).claim.generation
+    assert lose_holder(redis, generation, once).ended == 1
+
+
+def test_one_lost_between_outcome_and_done_gets_only_done(redis: Redis) -> None:
+    claimed = held(redis).claim
+    put(redis, claimed, 2, COMPLETE)
+    assert lose_holder(redis, claimed.generation).ended == 1
+    assert log_of(redis, claimed.generation)[1:] == [COMPLETE, Done("completed")]
+    assert field(redis, claimed.generation, "status") == "completed"
+
+
+@pytest.mark.parametrize("is_released", [True, False])
+def test_one_flagged_while_held_is_cancelled_by_whoever_looks(redis: Redis, is_released: bool) -> None:
+    claimed = held(redis).claim
+    cancel(redis, claimed.generation, "user", SETTINGS)
+    if is_released:
+        redis.hset(keys_of(claimed.generation).state, "token", "")
+        assert look(redis, claimed.generation).ended == 1
+    else:
+        assert lose_holder(redis, claimed.generation).ended == 1
+    assert kinds_of(redis, claimed.generation) == ["status", "cancelled", "done"]
+
+
+def test_many_sweeps_at_once_take_each_generation_once(redis: Redis) -> None:
+    generations = [held(redis).claim.generation for _ in range(20)]
+    for wanted in ("suspected", "ring"):
+        for generation in generations:
+            let_time_come(redis, generation)
+        sweeps = [gevent.spawn(sweep, redis, SETTINGS) for _ in range(10)]
+        gevent.joinall(sweeps, timeout=30, raise_error=True)
+        if wanted == "suspected":
+            assert sum(task.get().suspected for task in sweeps) == len(generations)
+        else:
+            assert sorted(each for task in sweeps for each in task.get().ring) == sorted(generations)
+    assert {field(redis, generation, "losses") for generation in generations} == {"1"}
+
+
+def test_a_sweep_reaches_every_bucket_and_more_than_it_looks_at_at_once(redis: Redis) -> None:
+    generations = {f"{number:02x}" + queued(redis)[2:] for number in range(64)}
+    for generation in generations:
+        redis.hset(keys_of(generation).state, mapping={"token": "", "epoch": 0, "queue_until": 10**15, "top": "0-1"})
+        redis.zadd(keys_of(generation).leases, {generation: 1})
+    assert set(sweep(redis, SETTINGS).ring) == generations

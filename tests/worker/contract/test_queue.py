@@ -1,0 +1,90 @@
+"""The doorbell."""
+
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import gevent
+import pytest
+
+from tests.valkey import ValkeyProcess, free_port
+from worker.contract.connection import Redis
+from worker.contract.errors import QueueAway
+from worker.contract.ids import new_id
+from worker.contract.keys import QUEUE
+from worker.contract.queue import TASK, Doorbell, make_celery
+from worker.contract.settings import Settings
+
+RING_BOUND_SECONDS = 5.0  # the ring promises 3 s; the rest is for a busy machine
+
+
+def ring_fails_in_time(doorbell: Doorbell) -> None:
+    begun = time.monotonic()
+    with pytest.raises(QueueAway):
+        doorbell.ring(new_id())
+    assert time.monotonic() - begun < RING_BOUND_SECONDS
+
+
+def test_a_ring_lies_in_the_queue_and_carries_the_id_alone(valkey: ValkeyProcess, redis: Redis) -> None:
+    generation = new_id()
+    Doorbell(Settings(redis_url=valkey.url)).ring(generation)
+    (message,) = redis.lrange(QUEUE, 0, -1)
+    headers = json.loads(message)["headers"]
+    assert (headers["task"], headers["argsrepr"]) == (TASK, f"[{generation!r}]")
+
+
+def test_the_broker_may_be_another_redis(valkey: ValkeyProcess, redis: Redis) -> None:
+    Doorbell(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0", broker_url=valkey.url)).ring(new_id())
+    assert redis.llen(QUEUE) == 1
+
+
+def test_a_ring_at_a_dead_broker_fails_in_bounded_time() -> None:
+    ring_fails_in_time(Doorbell(Settings(broker_url=f"redis://127.0.0.1:{free_port()}/0")))
+
+
+def test_a_ring_at_a_broker_that_takes_the_connection_and_says_nothing_fails_in_bounded_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ring_fails_in_time(Doorbell(Settings(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
+
+
+def test_a_ring_at_a_broker_that_has_stalled_fails_and_the_next_one_after_that_is_heard(tmp_path: Path) -> None:
+    with ValkeyProcess(tmp_path) as server:
+        doorbell = Doorbell(Settings(broker_url=server.url))
+        doorbell.ring(new_id())
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            rings = [gevent.spawn(ring_fails_in_time, doorbell) for _ in range(30)]
+            gevent.joinall(rings, timeout=30, raise_error=True)
+            assert all(ring.successful() for ring in rings)
+            assert time.monotonic() - begun < RING_BOUND_SECONDS, "one waits for the other"
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        doorbell.ring(new_id())
+        server.stop()
+        ring_fails_in_time(doorbell)
+        server.start()
+        doorbell.ring(new_id())
+
+
+def test_a_ring_at_a_broker_out_of_memory_is_refused(valkey: ValkeyProcess, redis: Redis) -> None:
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(QueueAway):
+            Doorbell(Settings(broker_url=valkey.url)).ring(new_id())
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert redis.llen(QUEUE) == 0
+
+
+def test_the_workers_app_bounds_its_waits_and_prefetches_nothing() -> None:
+    conf = make_celery(Settings()).conf
+    options = conf.broker_transport_options
+    assert 0 < options["socket_connect_timeout"] < options["socket_timeout"] <= 20
+    assert options["socket_keepalive"] is True
+    assert "max_retries" not in options, "a worker goes on looking for its broker"
+    assert (conf.worker_disable_prefetch, conf.task_acks_late, conf.task_ignore_result) == (True, False, True)
+    assert conf.accept_content == ["json"]

@@ -1,0 +1,34 @@
+"""The request kept in the state."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.contract.request import Message, Request, decode_request, encode_request
+
+texts = st.text(alphabet=st.characters(), min_size=1)  # lone surrogates too
+requests = st.builds(
+    Request,
+    st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), texts), min_size=1),
+    texts,
+    st.integers(1, 4096),
+    system=st.none() | texts,
+    temperature=st.none() | st.floats(0, 1),
+    top_p=st.none() | st.floats(0, 1),
+    stop_sequences=st.none() | st.lists(texts),
+    search=st.sampled_from([True, False, "auto"]),
+    metadata=st.none() | st.dictionaries(texts, texts),
+)
+
+
+@given(requests)
+def test_a_request_comes_back_as_it_was(request: Request) -> None:
+    encoded = encode_request(request)
+    assert encoded.isascii()
+    assert decode_request(encoded) == request
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[]", b'{"messages":1,"model":"m","max_tokens":1}'])
+def test_what_is_no_request_is_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - msgspec's and json's messages are their own
+        decode_request(data)

@@ -1,0 +1,109 @@
+"""Running the scripts."""
+
+from importlib import resources
+
+import pytest
+from redis.exceptions import ResponseError
+
+from tests.valkey import ValkeyProcess
+from tests.worker.contract.samples import (
+    LOG_TTL_MS,
+    RUNNING,
+    SETTINGS,
+    completed,
+    held,
+    kinds_of,
+    new_draft,
+    put,
+    queued,
+)
+from worker.contract import scripts
+from worker.contract.connection import Redis, connect, is_away
+from worker.contract.control import cancel
+from worker.contract.creation import create
+from worker.contract.errors import RedisAway
+from worker.contract.events import Chunk, encode
+from worker.contract.keys import keys_of
+from worker.contract.lease import claim, release, renew_all, sweep
+from worker.contract.log import Append, Appended, append_all
+from worker.contract.presence import count_alive
+from worker.contract.scripts import Script
+
+LOADED = [each for each in vars(scripts).values() if isinstance(each, Script)]
+
+
+def test_every_lua_file_is_a_script_and_is_taken_by_the_server(redis: Redis) -> None:
+    files = {path.name.removesuffix(".lua") for path in (resources.files("worker.contract") / "lua").iterdir()}
+    assert {script.name for script in LOADED} | {"prelude"} == files
+    for script in LOADED:
+        assert redis.script_load(script.source) in (script.digest, script.digest.encode())
+
+
+def test_a_script_that_redis_has_forgotten_is_loaded_again(redis: Redis) -> None:
+    redis.script_flush()
+    generation = queued(redis)
+    redis.script_flush()
+    claimed = held(redis, generation).claim
+    redis.script_flush()
+    put(redis, claimed, 2, RUNNING)
+    assert kinds_of(redis, generation) == ["status", "status"]
+
+
+def test_a_pipeline_half_of_whose_scripts_are_forgotten_leaves_one_entry_each(redis: Redis) -> None:
+    claims = [held(redis).claim for _ in range(3)]
+    redis.script_flush()
+    answers = append_all(redis, [Append(each, 2, "chunk", encode(Chunk("a"))) for each in claims], LOG_TTL_MS)
+    assert [isinstance(each, Appended) and each.verdict for each in answers] == ["appended"] * 3
+    redis.script_flush()
+    redis.script_load(scripts.RENEW.source)
+    replies = scripts.run_all(
+        redis,
+        [
+            (scripts.RENEW, keys_of(claims[0].generation), (claims[0].generation, claims[0].token, 0, 8000, 15_000)),
+            (scripts.RELEASE, keys_of(claims[1].generation), (claims[1].generation, claims[1].token, 3000, 9000)),
+        ],
+    )
+    assert [replies[0][0], replies[1]] == [b"held", b"released"]
+
+
+def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: Redis) -> None:
+    waiting, running, ended = queued(redis), held(redis).claim, completed(redis).claim
+    before = {key: redis.dump(key) for key in redis.keys("*")}
+    redis.config_set("maxmemory", 1)
+    try:
+        for call in (
+            lambda: create(redis, new_draft(), SETTINGS),
+            lambda: claim(redis, waiting, SETTINGS),
+            lambda: cancel(redis, running.generation, "user", SETTINGS),
+            lambda: release(redis, running, SETTINGS),
+        ):
+            with pytest.raises(RedisAway):
+                call()
+        answers = append_all(redis, [Append(running, seq, "chunk", encode(Chunk("a"))) for seq in (2, 3)], LOG_TTL_MS)
+        assert all(isinstance(answer, ResponseError) and is_away(answer) for answer in answers)
+        renewals = renew_all(redis, [running, ended], SETTINGS)
+        assert all(isinstance(renewal, ResponseError) for renewal in renewals)
+        assert count_alive(redis) == 0, "what only reads goes on"
+        assert sweep(redis, SETTINGS).ring == []
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert {key: redis.dump(key) for key in redis.keys("*")} == before
+    assert put(redis, running, 2, RUNNING).verdict == "appended"
+
+
+def test_a_lost_reply_is_asked_for_again_and_leaves_one_entry(valkey: ValkeyProcess, redis: Redis) -> None:
+    claimed = held(redis).claim
+    with connect(valkey.url) as client:
+        put(client, claimed, 2, RUNNING)
+        for connection in redis.client_list():
+            redis.client_kill_filter(_id=connection["id"], skipme=True)
+        assert put(client, claimed, 3, Chunk("a")).verdict == "appended"
+    assert kinds_of(redis, claimed.generation) == ["status", "status", "chunk"]
+
+
+def test_an_error_in_a_script_is_no_absence(redis: Redis) -> None:
+    generation = queued(redis)
+    redis.delete(keys_of(generation).state)
+    redis.set(keys_of(generation).state, "no hash")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        claim(redis, generation, SETTINGS)

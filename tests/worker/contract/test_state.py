@@ -1,0 +1,54 @@
+"""The state as others see it."""
+
+from tests.worker.contract.samples import COMPLETE, SETTINGS, completed, held, new_draft, put, queued
+from worker.contract.connection import Redis
+from worker.contract.creation import create
+from worker.contract.events import Chunk
+from worker.contract.ids import Cursor, new_id
+from worker.contract.keys import keys_of
+from worker.contract.state import State, mark_watched, read_state, read_states
+
+
+def test_the_state_follows_a_generation_through_its_life(redis: Redis) -> None:
+    draft = new_draft()
+    generation = draft.ids.generation
+    create(redis, draft, SETTINGS)
+    state = read_state(redis, generation)
+    assert state is not None
+    assert state == State(
+        *(generation, "owner", draft.ids.conversation, draft.ids.message, "queued", 0, Cursor(0, 1)),
+        is_done=False,
+        on_disconnect="continue",
+        created_ms=state.created_ms,
+    )
+    assert abs(state.created_ms - redis.time()[0] * 1000) < 60_000
+    claimed = held(redis, generation).claim
+    put(redis, claimed, 2, Chunk("a"))
+    state = read_state(redis, generation)
+    assert state is not None
+    assert (state.status, state.attempt, state.top) == ("running", 1, Cursor(claimed.epoch, 2))
+    put(redis, claimed, 3, COMPLETE)
+    state = read_state(redis, generation)
+    assert state is not None
+    assert (state.status, state.is_done) == ("completed", False)
+
+
+def test_the_end_is_seen(redis: Redis) -> None:
+    state = read_state(redis, completed(redis).claim.generation)
+    assert state is not None
+    assert (state.status, state.is_done, state.top.seq) == ("completed", True, 5)
+
+
+def test_many_states_come_in_order_and_absent_ones_are_none(redis: Redis) -> None:
+    generations = [queued(redis), new_id(), queued(redis)]
+    states = read_states(redis, generations)
+    assert [state.generation if state else None for state in states] == [generations[0], None, generations[2]]
+    assert read_states(redis, []) == []
+    assert read_state(redis, new_id()) is None
+
+
+def test_a_generation_is_watched_for_a_while_only(redis: Redis) -> None:
+    generations = [queued(redis), queued(redis)]
+    mark_watched(redis, generations)
+    for generation in generations:
+        assert 0 < redis.pttl(keys_of(generation).watched) <= 15_000

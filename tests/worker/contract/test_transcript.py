@@ -1,0 +1,81 @@
+"""What a reader has assembled."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.contract.events import (
+    AnyEvent,
+    Cancelled,
+    Chunk,
+    Citation,
+    Done,
+    Error,
+    Reasoning,
+    Snapshot,
+    StatusEvent,
+    Suggestions,
+    Title,
+    ToolResult,
+    ToolUse,
+    Usage,
+)
+from worker.contract.transcript import Transcript, fold
+
+texts = st.text(max_size=5)
+bodies: st.SearchStrategy[list[AnyEvent]] = st.lists(
+    st.builds(Chunk, texts)
+    | st.builds(Reasoning, texts)
+    | st.builds(Citation, title=texts)
+    | st.builds(ToolUse, texts, texts, texts)
+    | st.builds(ToolResult, texts, st.lists(texts, max_size=2))
+    | st.just(StatusEvent("retrying"))
+)
+
+
+@given(bodies)
+def test_the_text_is_all_the_chunks_in_order(events: list[AnyEvent]) -> None:
+    transcript = fold(events)
+    assert transcript.content == "".join(event.content for event in events if isinstance(event, Chunk))
+    assert transcript.reasoning == "".join(event.content for event in events if isinstance(event, Reasoning))
+
+
+@given(bodies, bodies, bodies)
+def test_a_snapshot_stands_for_all_that_came_before_it(
+    before: list[AnyEvent], held: list[AnyEvent], after: list[AnyEvent]
+) -> None:
+    snapshot = fold(held).snapshot("lost")
+    assert fold([*before, snapshot, *after]) == fold([snapshot, *after])
+    one, other = fold([snapshot, *after]), fold([*held, *after])
+    assert one.snapshot("gap") == other.snapshot("gap")
+
+
+def test_a_snapshot_replaces_text_reasoning_citations_and_tools() -> None:
+    transcript = fold([Chunk("a"), Reasoning("b"), Citation(title="c"), ToolUse("d", "e", {"f": 1})])
+    assert transcript.snapshot("takeover") == Snapshot(
+        "a", "b", [{"title": "c"}], [{"id": "d", "name": "e", "input": {"f": 1}}], "takeover"
+    )
+    transcript.apply(Snapshot("x", "y", [], [], "takeover"))
+    assert transcript.snapshot("gap") == Snapshot("x", "y", [], [], "gap")
+
+
+def test_a_snapshot_taken_is_not_changed_by_what_follows() -> None:
+    transcript = fold([Citation(title="a")])
+    snapshot = transcript.snapshot("gap")
+    transcript.apply(Citation(title="b"))
+    assert snapshot.citations == [{"title": "a"}]
+
+
+def test_the_end_is_told() -> None:
+    transcript = Transcript()
+    assert (transcript.outcome, transcript.title, transcript.suggestions, transcript.is_done) == (None,) * 3 + (False,)
+    cancelled = Cancelled("user", Usage())
+    for event in (Chunk("a"), cancelled, Title("t"), Suggestions(["s"]), Done("cancelled")):
+        transcript.apply(event)
+    assert (transcript.content, transcript.outcome, transcript.title) == ("a", cancelled, "t")
+    assert (transcript.suggestions, transcript.is_done) == (["s"], True)
+
+
+def test_an_error_is_an_outcome_and_the_text_stands() -> None:
+    error = Error("internal", "Sorry.", retryable=True)
+    transcript = fold([Chunk("a"), error])
+    assert (transcript.outcome, transcript.content) == (error, "a")

@@ -1,0 +1,56 @@
+"""How this project talks to Redis: bounded waits, few retries, and one error for all the ways of being away."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from worker.contract.errors import RedisAway
+
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+KEEPALIVE_SECONDS = 15
+
+# What Redis answers while it can't serve; each of these passes, or is an operator's to mend.
+_AWAY = ("READONLY", "LOADING", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
+
+Redis = redis.Redis
+
+
+def connect(url: str, *, answer_seconds: float = ANSWER_SECONDS, retries: int = 1) -> Redis:
+    """Return a client with a pool of connections; nothing is connected before the first command.
+
+    Replies are bytes. Every script of this room may safely be sent twice, so a lost reply is retried `retries` times.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=answer_seconds,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_keepalive=True,
+        health_check_interval=KEEPALIVE_SECONDS,
+        max_connections=10_000,  # the default of 100 makes the 101st greenlet raise
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
+    )
+
+
+def is_away(error: Exception) -> bool:
+    """Tell whether this error of redis-py's means that Redis can't serve just now."""
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return True
+    if not isinstance(error, redis.ResponseError):
+        return False
+    # redis-py takes the code off the text of those that it has a class for.
+    return (error.status_code or str(error).partition(" ")[0]) in _AWAY
+
+
+@contextmanager
+def redis_away() -> Generator[None]:
+    """Turn every way in which Redis is away into `RedisAway`; anything else passes as it is."""
+    try:
+        yield
+    except redis.RedisError as error:
+        if is_away(error):
+            raise RedisAway(str(error)) from error
+        raise

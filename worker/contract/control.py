@@ -1,0 +1,32 @@
+"""Cancelling a generation, from outside and at any point of its life."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from worker.contract.connection import Redis
+from worker.contract.endings import ENDINGS
+from worker.contract.events import CancelledBy, Status
+from worker.contract.keys import keys_of
+from worker.contract.scripts import CANCEL
+from worker.contract.settings import Settings
+
+
+@dataclass(frozen=True)
+class CancelReply:
+    """The status after asking: `has_ended` where the generation had ended before, or has ended by this very call."""
+
+    status: Status
+    has_ended: bool
+    was_over: bool
+
+
+def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -> CancelReply | None:
+    """Ask for the end of a generation, or end it where nobody holds it; None where there is none.
+
+    Asking again changes nothing. Raises RedisAway.
+    """
+    log_ttl_ms = int(settings.log_ttl_seconds * 1000)
+    verdict, status = cast("list[bytes]", CANCEL(redis, keys_of(generation), generation, by, log_ttl_ms, ENDINGS))
+    if verdict == b"lost":
+        return None
+    return CancelReply(cast("Status", status.decode()), verdict in (b"over", b"ended"), verdict == b"over")

@@ -1,0 +1,118 @@
+"""Making a generation, step by step, each of them idempotent by the id, and taking it back."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from worker.contract.connection import Redis, redis_away
+from worker.contract.ids import new_id
+from worker.contract.keys import conversation_key, idempotency_key, keys_of
+from worker.contract.lease import STATE_LIFE_MS, first_event
+from worker.contract.request import OnDisconnect, Request, encode_request
+from worker.contract.scripts import CREATE, WITHDRAW
+from worker.contract.settings import Settings
+
+IDEMPOTENCY_LIFE_MS = 24 * 3600 * 1000
+_OPENED = "opened"  # the state's field that says that this generation opened its conversation
+
+
+@dataclass(frozen=True)
+class Ids:
+    """What a create gives names to."""
+
+    generation: str
+    conversation: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A generation about to be made."""
+
+    ids: Ids
+    owner: str
+    request: Request
+    on_disconnect: OnDisconnect
+    grace_seconds: float
+
+
+def new_ids(conversation: str | None = None) -> Ids:
+    """Return fresh ids, within the conversation where one is given."""
+    return Ids(new_id(), conversation or new_id(), new_id())
+
+
+def body_hash(body: Any) -> str:
+    """Return a hash of a parsed JSON body that does not depend on white space or the order of its fields."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def remember(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[Ids, bool]:
+    """Bind an owner's Idempotency-Key to the ids, or learn to which it is bound already; raises RedisAway.
+
+    Returns the ids that hold, and whether they were asked for with the same body hash.
+    """
+    given = json.dumps([ids.generation, ids.conversation, ids.message, body])
+    name = idempotency_key(owner, key)
+    with redis_away():
+        redis.set(name, given, nx=True, px=IDEMPOTENCY_LIFE_MS)
+        bound = cast("bytes | None", redis.get(name)) or given.encode()
+    generation, conversation, message, bound_body = cast("list[str]", json.loads(bound))
+    return Ids(generation, conversation, message), bound_body == body
+
+
+def forget(redis: Redis, owner: str, key: str) -> None:
+    """Unbind an Idempotency-Key whose generation was withdrawn; raises RedisAway."""
+    with redis_away():
+        redis.delete(idempotency_key(owner, key))
+
+
+def owns_conversation(redis: Redis, owner: str, conversation: str) -> bool:
+    """Tell whether the conversation is there and is this owner's; raises RedisAway."""
+    with redis_away():
+        return redis.get(conversation_key(conversation)) == owner.encode()
+
+
+def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", "running", "ended"]:
+    """Write the generation's state and its first event, once; a second call with the same id changes nothing.
+
+    Returns where it stands: only a queued one needs a ring. Raises RedisAway.
+    """
+    ids = draft.ids
+    conversation = conversation_key(ids.conversation)
+    with redis_away():
+        is_opening = redis.set(conversation, draft.owner, nx=True, px=STATE_LIFE_MS)
+        if not is_opening:
+            redis.pexpire(conversation, STATE_LIFE_MS)
+    fields: dict[str, str | bytes | int] = {
+        "owner": draft.owner,
+        "conversation": ids.conversation,
+        "message": ids.message,
+        "request": encode_request(draft.request),
+        "on_disconnect": draft.on_disconnect,
+        "grace_ms": int(draft.grace_seconds * 1000),
+        _OPENED: int(bool(is_opening)),
+    }
+    flat = [part for pair in fields.items() for part in pair]
+    first = first_event(ids.generation, ids.conversation, ids.message)
+    queue_ms = int(settings.queue_seconds * 1000)
+    ask = secrets.token_hex(4)
+    reply = CREATE(redis, keys_of(ids.generation), ids.generation, ask, first, queue_ms, STATE_LIFE_MS, *flat)
+    status = cast("list[bytes]", reply)[1]
+    return "queued" if status == b"queued" else "running" if status == b"running" else "ended"
+
+
+def withdraw(redis: Redis, generation: str) -> Literal["withdrawn", "kept", "claimed"]:
+    """Take back a generation that could not be rung, and the conversation that it opened; raises RedisAway.
+
+    `claimed`: the ring was heard after all. `kept`: another request has asked for the same one meanwhile.
+    """
+    keys = keys_of(generation)
+    with redis_away():
+        opened, conversation = cast("list[bytes | None]", redis.hmget(keys.state, _OPENED, "conversation"))
+    verdict = cast("bytes", WITHDRAW(redis, keys, generation, secrets.token_hex(4)))
+    if verdict == b"withdrawn" and opened == b"1" and conversation:
+        with redis_away():  # nobody has been told its id yet
+            redis.delete(conversation_key(conversation.decode()))
+    return cast("Literal['withdrawn', 'kept', 'claimed']", verdict.decode())

@@ -1,0 +1,38 @@
+"""The errors that cross rooms.
+
+MillraceError
+├── SettingError        a setting is unknown or has a bad value; stops the start
+├── RedisAway           Redis does not answer, or answers that it can't serve (read-only, loading, out of memory, busy)
+├── QueueAway           the broker does not take the ring
+└── GenerationEnds      ends a generation with an `error` event: `code`, text safe to show, may it be retried
+"""
+
+
+class MillraceError(Exception):
+    """The root of this project's own errors."""
+
+
+class SettingError(MillraceError):
+    """A setting is unknown or has a bad value; the text names the variable and what it takes."""
+
+
+class RedisAway(MillraceError):
+    """Redis can't serve just now; nothing is known of whether the last command took effect."""
+
+
+class QueueAway(MillraceError):
+    """The broker did not take a ring; nothing is known of whether it took effect."""
+
+
+class GenerationEnds(MillraceError):
+    """Ends a generation with an `error` event.
+
+    `code` is one of the protocol's error codes, `message` is safe to show to anybody, `retryable` tells whether
+    asking the same again may succeed. The cause, if any, is for the log only.
+    """
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable

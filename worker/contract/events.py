@@ -1,0 +1,177 @@
+"""The events of a log: one struct a type, one encoder, one decoder.
+
+Events are encoded with the standard `json` module as ASCII, because a model's text may hold lone surrogates,
+which msgspec refuses, and because CR, LF, NUL and U+2028 must not break a line of an event stream.
+"""
+
+import json
+from typing import Any, Literal
+
+import msgspec
+
+Status = Literal["queued", "running", "completed", "cancelled", "failed"]
+CancelledBy = Literal["user", "abandoned", "deleted"]
+SnapshotReason = Literal["takeover", "expired", "lost", "gap"]
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True):
+    """The base of all events; the tag, `type`, is always the first field of the JSON."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the provider counted them, or, where `exact` is false, as estimated from the text."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    exact: bool = True
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds from the claim to the first delta (None where there was none) and to the end."""
+
+    first_delta_ms: int | None
+    total_ms: int
+
+
+class StatusEvent(Event, frozen=True, tag="status"):
+    """Where the generation stands; the first event of every log is `queued` and carries the ids."""
+
+    status: Literal["queued", "running", "searching", "retrying"]
+    attempt: int | None = None
+    model: str | None = None
+    provider: str | None = None
+    generation: str | None = None
+    conversation_id: str | None = None
+    message_id: str | None = None
+
+
+class Snapshot(Event, frozen=True, tag="snapshot"):
+    """What there is so far is exactly this: replace all of it."""
+
+    content: str
+    reasoning: str
+    citations: list[Any]
+    tools: list[Any]
+    reason: SnapshotReason
+
+
+class Chunk(Event, frozen=True):
+    """Append `content` to the text."""
+
+    content: str
+
+
+class Reasoning(Event, frozen=True):
+    """Append `content` to the reasoning."""
+
+    content: str
+
+
+class Citation(Event, frozen=True, rename="camel"):
+    """A citation, with the fields of Bedrock's `CitationsDelta`, named as there."""
+
+    title: str | None = None
+    source: str | None = None
+    source_content: list[Any] | None = None
+    location: dict[str, Any] | None = None
+
+
+class ToolUse(Event, frozen=True, tag="tool_use"):
+    """The model asks for a tool; `input` is the parsed JSON of all its input deltas."""
+
+    id: str
+    name: str
+    input: Any
+
+
+class ToolResult(Event, frozen=True, tag="tool_result"):
+    """What a tool that ran on the model's side gave back."""
+
+    id: str
+    content: list[Any]
+    status: str | None = None
+
+
+class Complete(Event, frozen=True):
+    """The answer is whole."""
+
+    mode: Literal["live", "chunked", "whole"]
+    stop_reason: str
+    usage: Usage
+    latency: Latency
+    model: str
+    provider: str
+    message_id: str
+    stored: bool
+
+
+class Cancelled(Event, frozen=True):
+    """Stopped; the text so far stands."""
+
+    by: CancelledBy
+    usage: Usage
+
+
+class Error(Event, frozen=True):
+    """Failed; the text so far stands."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Title(Event, frozen=True):
+    """The conversation's name."""
+
+    title: str
+
+
+class Suggestions(Event, frozen=True):
+    """What to ask next."""
+
+    suggestions: list[str]
+
+
+class Done(Event, frozen=True):
+    """The end: always last, always exactly one."""
+
+    status: Literal["completed", "cancelled", "failed"]
+
+
+AnyEvent = (
+    StatusEvent
+    | Snapshot
+    | Chunk
+    | Reasoning
+    | Citation
+    | ToolUse
+    | ToolResult
+    | Complete
+    | Cancelled
+    | Error
+    | Title
+    | Suggestions
+    | Done
+)
+
+DONE_PREFIX = b'{"type":"done"'
+SNAPSHOT_PREFIX = b'{"type":"snapshot"'
+
+_dump = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False, allow_nan=False).encode
+
+
+def kind_of(event: AnyEvent) -> str:
+    """Return the event's `type`."""
+    return str(event.__struct_config__.tag)
+
+
+def encode(event: AnyEvent) -> bytes:
+    """Return the event as one line of ASCII JSON whose first field is `type`; raises ValueError for NaN or infinity."""
+    return _dump(msgspec.to_builtins(event)).encode("ascii")
+
+
+def decode(data: bytes | str) -> AnyEvent:
+    """Return the event that `encode` made; raises ValueError when it is not one (msgspec's error is one)."""
+    return msgspec.convert(json.loads(data), AnyEvent)

@@ -1,0 +1,54 @@
+"""Ids of generations, conversations and messages, and the cursor into a log."""
+
+import re
+import secrets
+from typing import NamedTuple
+
+BUCKETS = 64
+
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_CURSOR = re.compile(r"([0-9]{1,10})-([0-9]{1,10})", re.ASCII)
+
+
+def new_id() -> str:
+    """Return a fresh id: 128 random bits as 32 lowercase hexadecimal digits, unguessable."""
+    return secrets.token_hex(16)
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` is wholly of the form that `new_id` makes."""
+    return _ID.fullmatch(text) is not None
+
+
+def bucket_of(generation: str) -> int:
+    """Return the bucket, 0 to 63, that holds a generation's keys and its lease."""
+    return int(generation[:2], 16) % BUCKETS
+
+
+class Cursor(NamedTuple):
+    """A place in a log: the id of an event, ordered as the pair (epoch, seq), never by seq alone."""
+
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    def precedes(self, other: "Cursor") -> bool:
+        """Tell whether `other` comes next within the same epoch, so that nothing lies between the two."""
+        return other.epoch == self.epoch and other.seq == self.seq + 1
+
+
+START = Cursor(0, 0)
+
+
+def parse_cursor(text: str) -> Cursor | None:
+    """Return the cursor that `text` spells, `<epoch>-<seq>` with at most ten digits each, or None."""
+    found = _CURSOR.fullmatch(text)
+    return Cursor(int(found[1]), int(found[2])) if found else None
+
+
+def cursor_of(raw: bytes) -> Cursor:
+    """Return the cursor that Redis gave, as `b"<epoch>-<seq>"`."""
+    epoch, _, seq = raw.partition(b"-")
+    return Cursor(int(epoch), int(seq))

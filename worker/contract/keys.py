@@ -1,0 +1,57 @@
+"""Every Redis key and channel there is, spelled here and nowhere else.
+
+| key | type | what | life |
+|---|---|---|---|
+| `mr:{bNN}:ID:log` | stream | the events, field `d`: JSON; capped, never trimmed | 1 h after `done` |
+| `mr:{bNN}:ID:state` | hash | owner, request, status, token, epoch, attempt, top, outcome, cancel flag, times | 25 h |
+| `mr:{bNN}:ID` | channel | `<epoch>-<seq> <JSON>`, the same bytes as the log's entries | - |
+| `mr:{bNN}:leases` | sorted set | unfinished generations, scored by when they are next looked at, in Redis's ms | - |
+| `mr:{bNN}:ID:watched` | string | somebody watches; kept only for `on_disconnect: cancel` | 15 s |
+| `mr:idem:HASH` | string | an owner's Idempotency-Key: the ids and the body's hash, set NX | 24 h |
+| `mr:conversation:ID` | string | the conversation's owner | 25 h |
+| `mr:workers` | sorted set | worker processes by when they were last seen, in Redis's ms | - |
+
+NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from worker.contract.ids import BUCKETS, bucket_of
+
+QUEUE = "millrace"
+WORKERS = "mr:workers"
+
+LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))
+
+
+class GenerationKeys(NamedTuple):
+    """The keys of one generation, in the order in which every script takes them."""
+
+    state: str
+    log: str
+    leases: str
+    channel: str
+    watched: str
+
+
+def keys_of(generation: str) -> GenerationKeys:
+    """Return the keys of one generation."""
+    bucket = bucket_of(generation)
+    channel = f"mr:{{b{bucket:02}}}:{generation}"
+    return GenerationKeys(f"{channel}:state", f"{channel}:log", LEASES[bucket], channel, f"{channel}:watched")
+
+
+def channel_of(generation: str) -> bytes:
+    """Return the name of the generation's channel, as pub/sub messages carry it."""
+    return keys_of(generation).channel.encode()
+
+
+def idempotency_key(owner: str, key: str) -> str:
+    """Return the key that remembers what an owner's Idempotency-Key made; neither of the two can be read from it."""
+    return "mr:idem:" + hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def conversation_key(conversation: str) -> str:
+    """Return the key that remembers whose conversation this is."""
+    return f"mr:conversation:{conversation}"

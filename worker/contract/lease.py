@@ -1,0 +1,190 @@
+"""Claims and leases: who may write a generation's log, for how long, and what becomes of one whose holder is gone."""
+
+import hashlib
+import random
+import secrets
+from dataclasses import dataclass
+from typing import cast
+
+from worker.contract.connection import Redis
+from worker.contract.endings import ENDINGS
+from worker.contract.events import CancelledBy, StatusEvent, encode
+from worker.contract.ids import Cursor, cursor_of
+from worker.contract.keys import LEASES, keys_of
+from worker.contract.log import Claimed
+from worker.contract.request import Request, decode_request
+from worker.contract.scripts import CLAIM, DUE, EXPIRED, RECLAIM, RELEASE, RENEW, Argument, Reply, run_all
+from worker.contract.settings import Settings
+
+STATE_LIFE_MS = 25 * 3600 * 1000
+SUSPICION_MS = 3500  # a stall of Redis itself is over by then, and the living have renewed
+RING_MS = 3000  # a generation that waits for its next holder is rung again this often
+WATCHED_MS = 15_000
+LATE_TAKEOVER_MS = 10_000  # at most; spread, so that a poison generation does not take its neighbours' attempts
+RUN_SLACK_MS = 30_000  # the worker ends an answer at its own limit; the lease only ends a stuck greenlet's
+_SWEEP_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A claimed generation: the claim, the log's last id, which attempt this is, and what is to be answered."""
+
+    claim: Claimed
+    top: Cursor
+    attempt: int
+    owner: str
+    conversation: str
+    message: str
+    request: Request
+    fields: tuple[bytes, ...]
+    """The state's constant fields and values, to make it anew where Redis loses everything."""
+
+
+@dataclass(frozen=True)
+class Reclaimed:
+    """A claim made again after Redis lost data; where an outcome is in the log already, only the rest may follow."""
+
+    claim: Claimed
+    top: Cursor
+    has_outcome: bool
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """The answer to a renewal: is the lease still held, who asked to cancel, has Redis lost the claim."""
+
+    is_held: bool
+    is_lost: bool
+    cancelled_by: CancelledBy | None
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep came upon: generations to ring, and how many were suspected or ended."""
+
+    ring: list[str]
+    suspected: int
+    ended: int
+
+
+_CONSTANT = (b"owner", b"conversation", b"message", b"request", b"on_disconnect", b"grace_ms")
+
+
+def claim(redis: Redis, generation: str, settings: Settings, token: str | None = None) -> Holding | None:
+    """Claim a generation for a run; None where it is held, has ended, is ended by this call, or is gone.
+
+    Raises RedisAway, after which the same generation is simply rung again by a sweep; or the caller tries again with
+    the same `token` (16 random hexadecimal digits; fresh by default), under which an unheard claim is found.
+    """
+    token = token or secrets.token_hex(8)
+    lease_ms, run_ms = int(settings.lease_seconds * 1000), int(settings.max_seconds * 1000) + RUN_SLACK_MS
+    log_ttl_ms = int(settings.log_ttl_seconds * 1000)
+    reply = cast(
+        "list[bytes]",
+        CLAIM(
+            redis,
+            keys_of(generation),
+            *(generation, token, lease_ms, run_ms, settings.max_attempts, log_ttl_ms, ENDINGS),
+        ),
+    )
+    if reply[0] != b"run":
+        return None
+    state = dict(zip(reply[4::2], reply[5::2], strict=True))
+    return Holding(
+        Claimed(generation, token, int(reply[1])),
+        cursor_of(reply[2]),
+        int(reply[3]),
+        state[b"owner"].decode(),
+        state[b"conversation"].decode(),
+        state[b"message"].decode(),
+        decode_request(state[b"request"]),
+        tuple(part for name in _CONSTANT for part in (name, state[name])),
+    )
+
+
+def reclaim(
+    redis: Redis, holding: Holding, held: Claimed, settings: Settings, token: str | None = None
+) -> Reclaimed | None:
+    """Claim again what this worker holds, after Redis lost entries or everything; None where somebody else has it.
+
+    `held` is the newest claim of this worker's. Where all is lost, the state and the first event are made anew.
+    Raises RedisAway, after which it may be called again with the same `held`.
+    """
+    # The new token follows from the old, so that a second call knows what a first one, its reply lost, has claimed.
+    generation, token = held.generation, hashlib.sha256(held.token.encode()).hexdigest()[:16]
+    first = first_event(generation, holding.conversation, holding.message)
+    arguments: tuple[Argument, ...] = (
+        *(generation, token, held.token, held.epoch, int(settings.lease_seconds * 1000)),
+        *(int(settings.max_seconds * 1000) + RUN_SLACK_MS, STATE_LIFE_MS, holding.attempt, first),
+        *holding.fields,
+    )
+    reply = cast("list[bytes]", RECLAIM(redis, keys_of(generation), *arguments))
+    if reply[0] != b"run":
+        return None
+    return Reclaimed(Claimed(generation, token, int(reply[1])), cursor_of(reply[2]), bool(reply[3]))
+
+
+def first_event(generation: str, conversation: str, message: str) -> bytes:
+    """Return the first event of every log, `status queued` with the ids, encoded."""
+    return encode(StatusEvent("queued", generation=generation, conversation_id=conversation, message_id=message))
+
+
+def renew_all(redis: Redis, claims: list[Claimed], settings: Settings) -> list[Renewal | Exception]:
+    """Renew all the leases in one round trip, and learn who asked to cancel; raises RedisAway."""
+    lease_ms = int(settings.lease_seconds * 1000)
+    return [
+        _renewal(reply)
+        for reply in run_all(
+            redis,
+            [
+                (RENEW, keys_of(each.generation), (each.generation, each.token, each.epoch, lease_ms, WATCHED_MS))
+                for each in claims
+            ],
+        )
+    ]
+
+
+def _renewal(reply: Reply) -> Renewal | Exception:
+    if isinstance(reply, Exception):
+        return reply
+    verdict, by = cast("list[bytes]", reply)
+    return Renewal(verdict == b"held", verdict == b"lost", cast("CancelledBy", by.decode()) if by else None)
+
+
+def release(redis: Redis, claim: Claimed, settings: Settings) -> bool:
+    """Give a claim up so that another worker can take over at once; False where it was not held. Raises RedisAway."""
+    arguments = (claim.generation, claim.token, RING_MS, int(settings.queue_seconds * 1000))
+    return RELEASE(redis, keys_of(claim.generation), *arguments) == b"released"
+
+
+def sweep(redis: Redis, settings: Settings) -> Swept:
+    """Look at every generation whose time in the leases has come; the caller rings those returned. Raises RedisAway.
+
+    Any process may sweep, at any time, any number at once: each decision is one script's.
+    """
+    buckets = run_all(redis, [(EXPIRED, (leases,), (_SWEEP_AT_ONCE,)) for leases in LEASES])
+    due = [
+        generation.decode()
+        for bucket in buckets
+        if isinstance(bucket, list)
+        for generation in cast("list[bytes]", bucket)
+    ]
+    if not due:
+        return Swept([], 0, 0)
+    queue_ms, log_ttl_ms = int(settings.queue_seconds * 1000), int(settings.log_ttl_seconds * 1000)
+    verdicts = run_all(
+        redis,
+        [
+            (
+                DUE,
+                keys_of(generation),
+                (
+                    *(generation, SUSPICION_MS, RING_MS, queue_ms, random.randint(RING_MS // 2, LATE_TAKEOVER_MS)),
+                    *(settings.max_attempts, log_ttl_ms, ENDINGS),
+                ),
+            )
+            for generation in due
+        ],
+    )
+    ring = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ring"]
+    return Swept(ring, verdicts.count(b"suspect"), verdicts.count(b"ended"))

@@ -1,0 +1,125 @@
+"""The log of a generation: append under a claim, read from a cursor."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+from worker.contract.connection import Redis, redis_away
+from worker.contract.events import CancelledBy, decode
+from worker.contract.ids import START, Cursor, cursor_of
+from worker.contract.keys import keys_of
+from worker.contract.scripts import APPEND, Call, Reply, run_all
+from worker.contract.transcript import Transcript
+
+PAGE = 500
+
+
+class Verdict(StrEnum):
+    """What became of an append."""
+
+    APPENDED = "appended"
+    DUP = "dup"  # it was there: a success
+    FENCED = "fenced"  # somebody else has claimed the generation
+    GAP = "gap"  # an entry before this one is missing; nothing was written
+    OVER = "over"  # the outcome, or `done`, is there already
+    LOST = "lost"  # Redis has lost the claim, or everything
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The right to write one generation's log: who holds it, and with which fence."""
+
+    generation: str
+    token: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Append:
+    """One event on its way into the log."""
+
+    claim: Claimed
+    seq: int
+    kind: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Appended:
+    """Redis's answer to an append: the verdict, who has asked to cancel (if anybody), the log's last id."""
+
+    verdict: Verdict
+    cancelled_by: CancelledBy | None
+    top: Cursor
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event in a log, still encoded."""
+
+    cursor: Cursor
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of entries after a cursor. `is_joined` is false where the log can't continue from that cursor."""
+
+    entries: list[Entry]
+    is_joined: bool
+
+
+def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[Appended | Exception]:
+    """Append the events in one round trip, each in its own script, and return the answers in order.
+
+    An append that Redis refused has its exception in its place; raises RedisAway where nothing is known.
+    """
+    return [_answer(reply) for reply in run_all(redis, [_call(append, log_ttl_ms) for append in appends])]
+
+
+def _call(append: Append, log_ttl_ms: int) -> Call:
+    claim = append.claim
+    given = (claim.generation, claim.token, claim.epoch, append.seq, append.kind, append.data, log_ttl_ms)
+    return APPEND, keys_of(claim.generation), given
+
+
+def _answer(reply: Reply) -> Appended | Exception:
+    if isinstance(reply, Exception):
+        return reply
+    verdict, cancelled_by, top = cast("list[bytes]", reply)
+    by = cast("CancelledBy", cancelled_by.decode()) if cancelled_by else None
+    return Appended(Verdict(verdict.decode()), by, cursor_of(top))
+
+
+def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE) -> Run:
+    """Read at most `count` entries that come after the cursor; raises RedisAway.
+
+    The cursor's own entry is read along: where it is not in the log, the log can't continue from it.
+    """
+    if after == START:
+        return Run(_entries(redis, generation, "-", count), is_joined=True)
+    entries = _entries(redis, generation, str(after), count + 1)
+    if entries and entries[0].cursor == after:
+        return Run(entries[1:], is_joined=True)
+    return Run(entries[:count], is_joined=False)
+
+
+def _entries(redis: Redis, generation: str, start: str, count: int) -> list[Entry]:
+    with redis_away():
+        rows = redis.xrange(keys_of(generation).log, start, "+", count)
+    return [Entry(cursor_of(key), fields[b"d"]) for key, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", rows)]
+
+
+def read_transcript(redis: Redis, generation: str, upto: Cursor | None = None) -> tuple[Transcript, Cursor]:
+    """Fold the log, up to and including the entry at `upto` (by default all of it); raises RedisAway.
+
+    Returns the transcript and the id of the last entry folded in, `START` where there is none.
+    """
+    transcript, cursor = Transcript(), START
+    while entries := _entries(redis, generation, f"({cursor}" if cursor != START else "-", PAGE):
+        for entry in entries:
+            if upto is not None and entry.cursor > upto:
+                return transcript, cursor
+            transcript.apply(decode(entry.data))
+            cursor = entry.cursor
+    return transcript, cursor

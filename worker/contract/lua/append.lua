@@ -1,0 +1,18 @@
+-- Append one event under a claim: XADD and PUBLISH the same bytes. ARGV: id, token, epoch, seq, kind, data, log ttl ms.
+-- Returns {verdict, cancel flag or '', top}.
+local id, token, epoch, seq = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local kind, data, log_ttl_ms = ARGV[5], ARGV[6], ARGV[7]
+local s = redis.call('HMGET', STATE, 'token', 'epoch', 'top', 'outcome', 'cancel', 'done')
+-- A state older than the writer's claim is one that Redis brought back from before it.
+if not s[1] or tonumber(s[2]) < epoch then return { 'lost', '', '0-0' } end
+local cancel, top = s[5] or '', s[3]
+if s[1] ~= token then return { 'fenced', cancel, top } end
+local top_epoch, top_seq = split(top)
+if top_epoch == epoch and seq <= top_seq then return { 'dup', cancel, top } end
+if s[6] or (s[4] and kind ~= 'title' and kind ~= 'suggestions' and kind ~= 'done') then return { 'over', cancel, top } end
+if seq ~= top_seq + 1 then return { 'gap', cancel, top } end
+top = write(epoch, seq, data)
+redis.call('HSET', STATE, 'top', top)
+if STATUS_AFTER[kind] then redis.call('HSET', STATE, 'outcome', kind, 'status', STATUS_AFTER[kind]) end
+if kind == 'done' then close(id, log_ttl_ms) end
+return { 'appended', cancel, top }

@@ -1,0 +1,16 @@
+-- Make a generation with its first event, once: a second call with the same id changes nothing but `asks`.
+-- ARGV: id, name of this ask, first event, queue ms, state life ms, then the state's own fields and values.
+local id, ask, first, queue_ms, life_ms = ARGV[1], 'ask:' .. ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+if redis.call('EXISTS', STATE) == 1 then
+  -- A call sent again because its reply was lost is the same ask.
+  if redis.call('HSETNX', STATE, ask, '1') == 1 then redis.call('HINCRBY', STATE, 'asks', 1) end
+  return { 'exists', redis.call('HGET', STATE, 'status') }
+end
+local now = now_ms()
+redis.call('HSET', STATE, 'status', 'queued', 'token', '', 'epoch', '0', 'attempt', '0', 'losses', '0', 'asks', '1', ask, '1',
+  'top', '0-1', 'created', number(now), 'queue_until', number(now + queue_ms), unpack(ARGV, 6))
+redis.call('PEXPIRE', STATE, life_ms)
+write(0, 1, first)
+redis.call('PEXPIRE', LOG, life_ms)
+redis.call('ZADD', LEASES, number(now + queue_ms / 2), id)
+return { 'created', 'queued' }

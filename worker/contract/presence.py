@@ -1,0 +1,18 @@
+"""Which worker processes live, by Redis's clock."""
+
+from worker.contract.connection import Redis
+from worker.contract.keys import WORKERS
+from worker.contract.scripts import ALIVE, SEEN
+
+FORGET_MS = 60_000
+ALIVE_MS = 10_000
+
+
+def say_alive(redis: Redis, name: str) -> None:
+    """Note that the worker process called `name` lives; raises RedisAway."""
+    SEEN(redis, (WORKERS,), name, FORGET_MS)
+
+
+def count_alive(redis: Redis) -> int:
+    """Return how many worker processes were seen in the last ten seconds; raises RedisAway."""
+    return int(ALIVE(redis, (WORKERS,), ALIVE_MS))

@@ -1,0 +1,40 @@
+"""What is asked of a model: parsed and checked at the web's edge, kept in the state, read by the worker."""
+
+import json
+from typing import Any, Literal
+
+import msgspec
+
+OnDisconnect = Literal["continue", "cancel"]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a history: who said it and what."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The model's part of a generation's request; `messages` alternate and end with the user's."""
+
+    messages: list[Message]
+    model: str
+    max_tokens: int
+    system: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: list[str] | None = None
+    search: bool | Literal["auto"] = False
+    metadata: dict[str, str] | None = None
+
+
+def encode_request(request: Request) -> bytes:
+    """Return the request as ASCII JSON; it bears lone surrogates."""
+    return json.dumps(msgspec.to_builtins(request), separators=(",", ":")).encode("ascii")
+
+
+def decode_request(data: bytes | str) -> Request:
+    """Return the request that `encode_request` made; raises ValueError."""
+    built: Any = json.loads(data)
+    return msgspec.convert(built, Request)

@@ -1,0 +1,166 @@
+"""Every setting there is: read once from the environment, checked, typed. A bad or unknown one stops the start."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from worker.contract.errors import SettingError
+
+PREFIX = "MILLRACE_"
+DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
+
+
+def setting(names: str, parse: Callable[[str], Any], default: Any, doc: str) -> Any:
+    """Declare a setting: the variables that give it (the first that is set wins), its parser, default and one line."""
+    return field(default=default, metadata={"names": names.split(), "parse": parse, "doc": doc})
+
+
+def text(value: str) -> str:
+    """Take anything but nothing."""
+    if not value.strip():
+        raise ValueError("takes a text that is not empty")
+    return value
+
+
+def words(value: str) -> tuple[str, ...]:
+    """Take names separated by commas."""
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Take a whole number within the bounds, both included."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", value.strip(), re.ASCII) or not low <= int(value) <= high:
+            raise ValueError(f"takes a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    """Take seconds within the bounds, both included."""
+
+    def parse(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value.strip(), re.ASCII) or not low <= float(value) <= high:
+            raise ValueError(f"takes seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """Take one of the words."""
+
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"takes one of: {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def flag(value: str) -> bool:
+    """Take a yes or a no."""
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if value.lower() not in known:
+        raise ValueError("takes 1, true, yes, on or 0, false, no, off")
+    return known[value.lower()]
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Take an address with one of the schemes."""
+
+    def parse(value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not (parts.netloc or parts.path) or parts.port == 0:  # raises for a bad port
+            raise ValueError(f"takes an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return parse
+
+
+_redis_url = url("redis", "rediss", "unix")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All the settings of both tiers; each field's metadata has its variables, parser and one line of doc."""
+
+    # fmt: off
+    redis_url: str = setting("MILLRACE_REDIS_URL", _redis_url, "redis://127.0.0.1:6379/0", "the Redis that holds the logs")
+    broker_url: str = setting("MILLRACE_BROKER_URL", _redis_url, "", "the Redis that Celery queues in; the same by default")
+    secret_key: str = setting("MILLRACE_SECRET_KEY", text, "", "signs the session cookie; the web does not start without it")
+    model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", text, DEFAULT_MODEL, "the model asked when a request names none")
+    allowed_models: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", words, (), "further models that a request may name, by commas")
+    aws_region: str = setting("AWS_REGION AWS_DEFAULT_REGION", text, "us-east-1", "the region of Bedrock")
+    bedrock_endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", url("http", "https"), "", "another address for Bedrock, such as the local endpoint")
+    bedrock_read_seconds: float = setting("MILLRACE_BEDROCK_READ_SECONDS", seconds(1, 900), 120.0, "the longest silence of the model before `provider_timeout`")
+    bedrock_tries: int = setting("MILLRACE_BEDROCK_TRIES", whole(1, 10), 4, "how often a model is asked before its first delta, with backoff between")
+    system_prompt: str = setting("MILLRACE_SYSTEM_PROMPT", text, "", "instructions put before every conversation")
+    allow_system: bool = setting("MILLRACE_ALLOW_SYSTEM", flag, False, "whether a request may add to the system prompt")
+    max_tokens: int = setting("MILLRACE_MAX_TOKENS", whole(1, 1_000_000), 4096, "tokens of an answer when a request names no number, and the most it may name")
+    on_disconnect: Literal["continue", "cancel"] = setting("MILLRACE_ON_DISCONNECT", choice("continue", "cancel"), "continue", "what happens when nobody watches any more")
+    disconnect_grace_seconds: float = setting("MILLRACE_DISCONNECT_GRACE_SECONDS", seconds(0, 3600), 60.0, "how long nobody may be watching before `cancel` acts")
+    lease_seconds: float = setting("MILLRACE_LEASE_SECONDS", seconds(1, 300), 8.0, "how long a worker holds a generation without renewing")
+    queue_seconds: float = setting("MILLRACE_QUEUE_SECONDS", seconds(1, 86_400), 120.0, "how long a generation may wait for a worker")
+    max_attempts: int = setting("MILLRACE_MAX_ATTEMPTS", whole(1, 20), 3, "attempts that may be lost before `worker_lost`")
+    shutdown_grace_seconds: float = setting("MILLRACE_SHUTDOWN_GRACE_SECONDS", seconds(0, 3600), 5.0, "how long what runs may go on after SIGTERM before it is handed over, and streams are ended")
+    flush_ms: int = setting("MILLRACE_FLUSH_MS", whole(0, 5000), 20, "milliseconds over which deltas are gathered into one event")
+    flush_bytes: int = setting("MILLRACE_FLUSH_BYTES", whole(1, 1 << 20), 1024, "bytes of text after which an event is not gathered any further")
+    max_seconds: float = setting("MILLRACE_MAX_SECONDS", seconds(1, 86_400), 900.0, "the longest that an answer may take")
+    max_output_bytes: int = setting("MILLRACE_MAX_OUTPUT_BYTES", whole(1024, 1 << 28), 4 << 20, "the longest that an answer's text and reasoning may be, in bytes of UTF-8")
+    max_events: int = setting("MILLRACE_MAX_EVENTS", whole(16, 10_000_000), 100_000, "the most events that an answer may have")
+    wait_seconds: float = setting("MILLRACE_WAIT_SECONDS", seconds(0, 3600), 300.0, "how long `stream: false` waits before it answers 202")
+    log_ttl_seconds: float = setting("MILLRACE_LOG_TTL_SECONDS", seconds(1, 86_400), 3600.0, "how long a log is kept after `done`")
+    heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", seconds(0.1, 300), 15.0, "the time between an idle stream's comments")
+    reader_stall_seconds: float = setting("MILLRACE_READER_STALL_SECONDS", seconds(1, 3600), 30.0, "how long a reader may take nothing before it is cut")
+    max_readers: int = setting("MILLRACE_MAX_READERS", whole(1, 1_000_000), 10_000, "readers of one web process")
+    max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", whole(1, 10_000_000), 32_000, "characters of one message")
+    max_messages: int = setting("MILLRACE_MAX_MESSAGES", whole(1, 10_000), 500, "messages of a stateless history")
+    max_body_bytes: int = setting("MILLRACE_MAX_BODY_BYTES", whole(1024, 1 << 30), 1 << 20, "bytes of a request's body")
+    cookie_samesite: Literal["lax", "strict", "none"] = setting("MILLRACE_COOKIE_SAMESITE", choice("lax", "strict", "none"), "lax", "the session cookie's SameSite; `none` also makes it Secure")
+    trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", whole(0, 20), 0, "proxies in front whose X-Forwarded-For and -Proto are believed")
+    # fmt: on
+
+    @property
+    def broker(self) -> str:
+        """The broker's address."""
+        return self.broker_url or self.redis_url
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a request may name, the configured one first."""
+        return (self.model_id, *(model for model in self.allowed_models if model != self.model_id))
+
+
+def variables() -> dict[str, str]:
+    """Return every variable that is read, with its one line."""
+    return {name: each.metadata["doc"] for each in fields(Settings) for name in each.metadata["names"]}
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings, from the process's environment by default.
+
+    Raises SettingError that names every bad and every unknown variable and says what it takes.
+    """
+    environment = os.environ if environment is None else environment
+    known = variables()
+    wrong = [
+        f"{name}: there is no such setting" for name in environment if name.startswith(PREFIX) and name not in known
+    ]
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        name = next((name for name in each.metadata["names"] if environment.get(name)), None)
+        if name is None:
+            continue
+        try:
+            values[each.name] = each.metadata["parse"](environment[name])
+        except ValueError as error:
+            wrong.append(f"{name}: {error}")
+    if wrong:
+        raise SettingError("; ".join(sorted(wrong)))
+    return Settings(**values)

@@ -1,0 +1,72 @@
+"""A generation's state as others see it, and the key that says that somebody watches."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from worker.contract.connection import Redis, redis_away
+from worker.contract.events import Status
+from worker.contract.ids import Cursor, cursor_of
+from worker.contract.keys import keys_of
+from worker.contract.lease import WATCHED_MS
+from worker.contract.request import OnDisconnect
+
+
+@dataclass(frozen=True)
+class State:
+    """Whose a generation is and where it stands; `created_ms` is of Redis's clock."""
+
+    generation: str
+    owner: str
+    conversation: str
+    message: str
+    status: Status
+    attempt: int
+    top: Cursor
+    is_done: bool
+    on_disconnect: OnDisconnect
+    created_ms: int
+
+
+_FIELDS = ("owner", "conversation", "message", "status", "attempt", "top", "done", "on_disconnect", "created")
+
+
+def read_state(redis: Redis, generation: str) -> State | None:
+    """Return the state, or None where there is no such generation; raises RedisAway."""
+    return read_states(redis, [generation])[0]
+
+
+def read_states(redis: Redis, generations: list[str]) -> list[State | None]:
+    """Return the states in one round trip, in order; raises RedisAway."""
+    with redis_away():
+        pipeline = redis.pipeline(transaction=False)
+        for generation in generations:
+            pipeline.hmget(keys_of(generation).state, *_FIELDS)
+        rows = cast("list[list[bytes | None]]", pipeline.execute())
+    return [_state(generation, row) for generation, row in zip(generations, rows, strict=True)]
+
+
+def _state(generation: str, row: list[bytes | None]) -> State | None:
+    owner, conversation, message, status, attempt, top, done, on_disconnect, created = (each or b"" for each in row)
+    if not status or not owner:
+        return None
+    return State(
+        generation,
+        owner.decode(),
+        conversation.decode(),
+        message.decode(),
+        cast("Status", status.decode()),
+        int(attempt),
+        cursor_of(top),
+        done == b"1",
+        cast("OnDisconnect", on_disconnect.decode()),
+        int(created),
+    )
+
+
+def mark_watched(redis: Redis, generations: list[str]) -> None:
+    """Say that somebody watches these generations just now, in one round trip; raises RedisAway."""
+    with redis_away():
+        pipeline = redis.pipeline(transaction=False)
+        for generation in generations:
+            pipeline.set(keys_of(generation).watched, b"1", px=WATCHED_MS)
+        pipeline.execute()
