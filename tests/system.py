@@ -1,0 +1,107 @@
+"""The whole system as a user starts it: `deploy/run.py` in a process of its own, in a directory of the test's."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = ROOT / "deploy" / "run.py"
+START_SECONDS = 90.0
+STOP_SECONDS = 30.0
+
+
+class System:
+    """A running system, from `with` to the end of its block; `flags` and `environment` are the command's.
+
+    Its state lies below the directory, so a second `with` on the same directory finds the first one's data.
+    """
+
+    url: str
+
+    def __init__(self, directory: Path, *flags: str, **environment: str) -> None:
+        self.state = directory / "state"
+        self._output = directory / "run.log"
+        self._command = [sys.executable, str(RUN), "--port", "0", "--state", str(self.state), *flags]
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it is ready; raises RuntimeError with all that it said where it is not."""
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self._environment},
+            )
+        try:
+            self.url = self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The command's own process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def emulator_url(self) -> str:
+        """The local Bedrock endpoint's address."""
+        return str(self._record()["emulator_url"])
+
+    @property
+    def redis_url(self) -> str:
+        """The address of its Valkey."""
+        return str(self._record()["redis_url"])
+
+    def pids(self) -> dict[str, list[int]]:
+        """Return what `--pids` prints: process ids by role."""
+        command = [sys.executable, str(RUN), "--pids", "--state", str(self.state)]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def output(self) -> str:
+        """Return what the command has printed."""
+        return self._output.read_text("utf-8", "replace")
+
+    def logs(self) -> dict[str, str]:
+        """Return each program's log by its name: web, worker1, redis, emulator."""
+        return {path.stem: path.read_text("utf-8", "replace") for path in (self.state / "logs").glob("*.log")}
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop and return its exit code; one that doesn't is killed, and its reaper ends the rest."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def _wait_until_ready(self) -> str:
+        assert self._process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while not (ready := re.search(r"^Millrace is ready: (\S+)$", self.output(), re.MULTILINE)):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the system did not start:\n{self.output()}")
+            time.sleep(0.02)
+        return ready[1]
+
+    def _record(self) -> dict[str, Any]:
+        return json.loads((self.state / "run.json").read_text("ascii"))
