@@ -102,9 +102,7 @@ def claim(redis: Redis, generation: str, settings: Settings, token: str | None =
     )
 
 
-def reclaim(
-    redis: Redis, holding: Holding, held: Claimed, settings: Settings, token: str | None = None
-) -> Reclaimed | None:
+def reclaim(redis: Redis, holding: Holding, held: Claimed, settings: Settings) -> Reclaimed | None:
     """Claim again what this worker holds, after Redis lost entries or everything; None where somebody else has it.
 
     `held` is the newest claim of this worker's. Where all is lost, the state and the first event are made anew.

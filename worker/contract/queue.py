@@ -36,6 +36,7 @@ def _make_celery(settings: Settings, transport_options: dict[str, float]) -> Cel
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # else one refusal of Redis's (read-only, out of memory) ends the consumer
         broker_pool_limit=100,  # an eleventh ring must not wait for ten that wait for a silent broker
         broker_transport_options={
             **transport_options,
@@ -54,6 +55,10 @@ class Doorbell:
         # Without `max_retries` kombu goes on connecting for many seconds.
         bounds = {"socket_timeout": _RING_SECONDS, "socket_connect_timeout": _RING_SECONDS, "max_retries": 0}
         self._celery = _make_celery(settings, bounds)
+
+    def close(self) -> None:
+        """Close the connections; a ring after that opens new ones."""
+        self._celery.pool.force_close_all()
 
     def ring(self, generation: str) -> None:
         """Tell the workers of a generation; raises QueueAway, within 3 s, where the broker does not take it.

@@ -8,7 +8,7 @@ from worker.contract.events import Status
 from worker.contract.ids import Cursor, cursor_of
 from worker.contract.keys import keys_of
 from worker.contract.lease import WATCHED_MS
-from worker.contract.request import OnDisconnect
+from worker.contract.request import OnDisconnect, Request, decode_request
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,13 @@ def _state(generation: str, row: list[bytes | None]) -> State | None:
         cast("OnDisconnect", on_disconnect.decode()),
         int(created),
     )
+
+
+def read_request(redis: Redis, generation: str) -> Request | None:
+    """Return what was asked, or None where there is no such generation; raises RedisAway."""
+    with redis_away():
+        request = cast("bytes | None", redis.hget(keys_of(generation).state, "request"))
+    return None if request is None else decode_request(request)
 
 
 def mark_watched(redis: Redis, generations: list[str]) -> None:

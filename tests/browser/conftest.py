@@ -1,0 +1,62 @@
+"""A real Chromium, the system's own, against the whole system."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from tests.system import System
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        assert "CI" not in os.environ, "there is no Chromium to test with: set CHROMIUM to its path"
+        pytest.skip("there is no Chromium to test with: set CHROMIUM to its path")
+    return found
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def context(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    profile: Path = tmp_path_factory.mktemp("profile")
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(profile), executable_path=chromium, headless=True, args=[*FLAGS]
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, system: System) -> Iterator[Page]:
+    """A fresh user's page; what the browser complains of fails the test."""
+    page = context.new_page()
+    page.goto(system.url)
+    page.evaluate("localStorage.clear()")
+    context.clear_cookies()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.goto(system.url)
+    yield page
+    page.close()
+    assert complaints == []

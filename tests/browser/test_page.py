@@ -1,0 +1,141 @@
+"""The page in a real browser: asks, streams, resumes, stops, and shows nothing but text."""
+
+import json
+import urllib.request
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.client import emulate, wait_for
+from tests.system import System
+
+TEXT = "".join(f"{number} wheel\u00e9\U0001f600 " for number in range(150))
+
+
+def ask(page: Page, message: str) -> None:
+    page.locator("#question").fill(message)
+    page.locator("#question").press("Enter")
+
+
+def answer(page: Page, number: int = -1) -> str:
+    return page.locator(".answer").nth(number).evaluate("each => each.textContent")
+
+
+def expect_state(page: Page, state: str, number: int = -1) -> None:
+    turn = page.locator(".turn").nth(number)
+    expect(turn).to_have_attribute("data-state", state, timeout=30_000)
+
+
+def calls(system: System, message: str) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{system.emulator_url}/_calls", timeout=5) as response:
+        listed: list[dict[str, Any]] = json.load(response)
+    return [call for call in listed if call["messages"][-1]["content"][-1].get("text") == message]
+
+
+def slowly(text: str) -> str:
+    return emulate(text=text, tokens=150, rate=30)
+
+
+def test_an_answer_appears_piece_by_piece_and_is_exact(page: Page) -> None:
+    ask(page, slowly(TEXT))
+    wait_for(lambda: answer(page), 20, "the first text")
+    assert len(answer(page)) < len(TEXT)
+    expect_state(page, "running")
+    expect(page.locator("#send")).to_be_disabled()
+    expect_state(page, "completed")
+    assert answer(page) == TEXT
+    expect(page.locator("#send")).to_be_enabled()
+    expect(page.locator("#stop")).to_be_disabled()
+    assert page.locator("#question").input_value() == ""
+
+
+def test_a_reload_half_way_goes_on_and_the_text_is_whole(page: Page, system: System) -> None:
+    message = slowly(TEXT + "reloaded")
+    ask(page, message)
+    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    assert len(answer(page)) < len(TEXT)
+    for _ in range(2):
+        page.reload()
+        expect(page.locator(".turn")).to_have_count(1)
+        wait_for(lambda: len(answer(page)) > 200, 20, "the text again")
+    expect_state(page, "completed")
+    assert answer(page) == TEXT + "reloaded"
+    assert len(calls(system, message)) == 1
+
+
+def test_stop_stops_the_model_and_the_text_so_far_stands(page: Page, system: System) -> None:
+    message = emulate(tokens=2000, chars=5, rate=50)
+    ask(page, message)
+    wait_for(lambda: len(answer(page)) > 50, 20, "some text")
+    page.locator("#stop").click()
+    expect_state(page, "cancelled")
+    stopped = answer(page)
+    assert 50 < len(stopped) < 5000
+    ended = wait_for(lambda: [call["ended"] for call in calls(system, message) if call["ended"]], 5, "the call's end")
+    assert ended == ["closed_by_client"]
+    expect(page.locator("#send")).to_be_enabled()
+    page.reload()
+    expect_state(page, "cancelled")
+    assert answer(page) == stopped
+
+
+def test_several_questions_make_a_list_that_a_reload_keeps(page: Page) -> None:
+    texts = ["First.", "Second.", "Third."]
+    for number, text in enumerate(texts):
+        ask(page, emulate(text=text, rate=0))
+        expect_state(page, "completed", number)
+    page.reload()
+    for number, text in enumerate(texts):
+        expect_state(page, "completed", number)
+        assert answer(page, number) == text
+
+
+def test_what_an_answer_says_is_text_and_nothing_else(page: Page) -> None:
+    hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>\n&lt;b&gt; \u2028 <a href="x">'
+    ask(page, emulate(text=hostile, rate=0))
+    expect_state(page, "completed")
+    assert answer(page) == hostile
+    assert page.locator(".answer *").count() == 0
+    assert page.title() == "Millrace"
+
+
+def test_shift_enter_makes_a_line_and_nothing_is_sent_for_blanks(page: Page) -> None:
+    box = page.locator("#question")
+    box.press("Enter")
+    box.fill("   ")
+    box.press("Enter")
+    box.fill("one")
+    box.press("Shift+Enter")
+    assert box.input_value() == "one\n"
+    expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_a_failure_is_said_and_the_text_so_far_stands(page: Page) -> None:
+    ask(page, emulate(text="0123456789" * 4, tokens=10, rate=100, fault="disconnect", at=5))
+    expect_state(page, "failed")
+    assert answer(page) == "0123456789" * 2
+    expect(page.locator(".status").last).to_contain_text("Failed: ")
+
+
+def test_a_tab_that_comes_back_with_a_dead_socket_follows_on(page: Page) -> None:
+    ask(page, slowly(TEXT + "back"))
+    wait_for(lambda: len(answer(page)) > 300, 20, "some text")
+    page.evaluate(  # ten seconds pass in silence, as far as the page can tell
+        """() => {
+            const now = Date.now.bind(Date);
+            Date.now = () => now() + 60_000;
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    expect_state(page, "completed")
+    assert answer(page) == TEXT + "back"
+
+
+def test_no_third_party_is_asked_for_anything(page: Page, system: System) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    ask(page, emulate(text="Done.", rate=0))
+    expect_state(page, "completed")
+    assert asked
+    assert all(url.startswith(system.url + "/") for url in asked)

@@ -1,0 +1,134 @@
+"""A client of the running system as a careful user would write it: keeps its cookie, resumes by the event's id."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Received:
+    """One event as it arrived: its SSE id, its JSON, and when (monotonic seconds)."""
+
+    cursor: str
+    event: Json
+    at: float
+
+
+def emulate(**script: Any) -> str:
+    """Return a message that scripts the local Bedrock endpoint's answer."""
+    return "/emulate " + json.dumps(script)
+
+
+def parse_frames(lines: Iterator[str]) -> Iterator[Received]:
+    """Yield the events of an SSE body; a frame without its blank line is thrown away, as EventSource does."""
+    cursor, data = "", ""
+    for line in lines:
+        if line.startswith("id: "):
+            cursor = line[4:]
+        elif line.startswith("data: "):
+            assert not data, "two data lines in one frame"
+            data = line[6:]
+        elif not line and data:
+            yield Received(cursor, json.loads(data), time.monotonic())
+            data = ""
+
+
+def text_of(received: list[Received]) -> str:
+    """Return the text that a reader has assembled."""
+    parts: list[str] = []
+    for each in received:
+        if each.event["type"] == "snapshot":
+            parts = [each.event["content"]]
+        elif each.event["type"] == "chunk":
+            parts.append(each.event["content"])
+    return "".join(parts)
+
+
+def outcomes_of(received: list[Received]) -> list[Json]:
+    """Return the outcome events, of which there must be one."""
+    return [each.event for each in received if each.event["type"] in ("complete", "cancelled", "error")]
+
+
+def check_whole(received: list[Received]) -> None:
+    """Assert the grammar's frame: queued first, ids in order without a hole, one outcome, one `done`, last."""
+    assert received[0].event["type"] == "status"
+    assert received[0].event["status"] == "queued"
+    ids = [tuple(map(int, each.cursor.split("-"))) for each in received]
+    assert ids == sorted(set(ids))
+    assert [seq for _, seq in ids] == list(range(1, len(ids) + 1))
+    assert len(outcomes_of(received)) == 1
+    assert [each.event["type"] for each in received].count("done") == 1
+    assert received[-1].event["type"] == "done"
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 15, what: str = "the condition") -> Any:
+    """Return the condition's first true value; fails when it has none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come true in {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+class Client:
+    """One user of the system at an address."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+
+    def post(self, body: Any, **headers: str) -> httpx.Response:
+        """Post a body to the generations, whatever comes of it."""
+        return self.http.post("/api/generations", json=body, headers=headers)
+
+    def ask(self, message: str, **fields: Any) -> str:
+        """Ask, and return the generation's id."""
+        answer = self.post({"message": message, **fields})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def follow(self, generation: str, after: str = "") -> Iterator[Received]:
+        """Yield the events after the cursor as they come; the reader drops when the iterator is closed."""
+        headers = {"Last-Event-ID": after} if after else {}
+        with self.http.stream("GET", f"/api/generations/{generation}/events", headers=headers) as response:
+            assert response.status_code in (200, 204), response.read()
+            if response.status_code == 200:
+                yield from parse_frames(lines_of(response))
+
+    def whole(self, generation: str) -> list[Received]:
+        """Follow from the start to the end."""
+        received = list(self.follow(generation))
+        check_whole(received)
+        return received
+
+    def look(self, generation: str) -> Json:
+        """Return the snapshot that pollers get."""
+        answer = self.http.get(f"/api/generations/{generation}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def cancel(self, generation: str) -> httpx.Response:
+        """Ask for the end of a generation."""
+        return self.http.post(f"/api/generations/{generation}/cancel")
+
+
+def lines_of(response: httpx.Response) -> Iterator[str]:
+    """Yield the whole lines of a body, split at LF alone: httpx's own splits at U+2028 and its like, too."""
+    rest = b""
+    for part in response.iter_raw():
+        *lines, rest = (rest + part).split(b"\n")
+        yield from (line.decode() for line in lines)

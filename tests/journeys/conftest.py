@@ -1,0 +1,45 @@
+"""One running system for all journeys: `deploy/run.py`, as a user starts it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.client import Client, Json
+from tests.system import System
+
+
+@pytest.fixture(scope="package")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    directory: Path = tmp_path_factory.mktemp("system")
+    with System(directory) as running:
+        yield running
+
+
+@pytest.fixture
+def client(system: System) -> Iterator[Client]:
+    with Client(system.url) as each:
+        yield each
+
+
+class Calls:
+    """What the local Bedrock endpoint says that it served."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def of(self, message: str) -> list[Json]:
+        """Return the calls whose last message is this one, oldest first."""
+        listed: list[Json] = httpx.get(f"{self._url}/_calls", trust_env=False).json()
+        return [call for call in listed if call["messages"][-1]["content"][-1].get("text") == message]
+
+
+@pytest.fixture
+def calls(system: System) -> Calls:
+    return Calls(system.emulator_url)
+
+
+@pytest.fixture
+def system_url(system: System) -> str:
+    return system.url

@@ -1,0 +1,93 @@
+"""Stop really stops: one outcome, and the model's connection closed, whenever it is pressed."""
+
+import json
+
+import pytest
+
+from tests.client import Client, Json, check_whole, emulate, outcomes_of, text_of, wait_for
+from tests.journeys.conftest import Calls
+
+
+def closed(calls: Calls, message: str) -> Json:
+    """Wait until the endpoint has seen the client close, and return the one call."""
+    ended = wait_for(lambda: [call for call in calls.of(message) if call["ended"]], 5, "the end of the call")
+    assert len(calls.of(message)) == 1
+    assert ended[0]["ended"] == "closed_by_client"
+    return ended[0]
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_in_mid_answer_the_text_so_far_stands(client: Client, calls: Calls, how: str) -> None:
+    message = emulate(tokens=2000, chars=5, rate=50, first_delay=0.0) + " " * (how == "delete")
+    generation = client.ask(message)
+    reader = client.follow(generation)
+    received = [each for _, each in zip(range(8), reader, strict=False)]
+    path = f"/api/generations/{generation}"
+    answer = client.http.post(f"{path}/cancel") if how == "cancel" else client.http.delete(path)
+    assert answer.status_code == 202
+    received += list(reader)
+    check_whole(received)
+    assert outcomes_of(received)[0]["by"] == "user"
+    assert received[-2].event["type"] == "cancelled"
+    assert text_of(received)
+    assert text_of(received) == client.look(generation)["content"]
+    assert closed(calls, message)["deltas_sent"] < 1000
+
+
+def test_before_the_first_delta(client: Client, calls: Calls) -> None:
+    message = emulate(tokens=3, first_delay=30)
+    generation = client.ask(message)
+    wait_for(lambda: calls.of(message), 10, "the call")
+    assert client.cancel(generation).status_code == 202
+    received = client.whole(generation)
+    assert outcomes_of(received)[0]["type"] == "cancelled"
+    assert closed(calls, message)["deltas_sent"] == 0
+
+
+def test_while_the_worker_is_blocked_on_a_silent_model(client: Client, calls: Calls) -> None:
+    message = emulate(tokens=20, rate=0, fault="stall", at=10)
+    generation = client.ask(message)
+    wait_for(lambda: client.look(generation)["content"], 10, "the text before the stall")
+    assert client.cancel(generation).status_code == 202
+    assert outcomes_of(client.whole(generation))[0]["type"] == "cancelled"
+    closed(calls, message)
+
+
+def test_after_the_end_nothing_changes(client: Client) -> None:
+    generation = client.ask(emulate(text="Over.", rate=0))
+    whole = client.whole(generation)
+    answer = client.cancel(generation)
+    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    assert [each.event for each in client.whole(generation)] == [each.event for each in whole]
+
+
+def test_twice_is_once(client: Client, calls: Calls) -> None:
+    message = emulate(tokens=1500, rate=50)
+    generation = client.ask(message)
+    wait_for(lambda: client.look(generation)["content"], 10, "the first text")
+    answers = [client.cancel(generation).status_code for _ in range(3)]
+    assert answers[0] == 202
+    assert set(answers) <= {200, 202}
+    assert len(outcomes_of(client.whole(generation))) == 1
+    assert client.cancel(generation).status_code == 200
+    closed(calls, message)
+
+
+def test_leaving_a_streamed_post_cancels_after_the_grace(client: Client, calls: Calls) -> None:
+    message = emulate(tokens=4000, rate=50)
+    with client.http.stream("POST", "/api/generations", json={"message": message, "stream": True}) as response:
+        generation = response.headers["Millrace-Generation-Id"]
+        next(response.iter_raw())
+    ended = wait_for(lambda: client.look(generation)["outcome"], 40, "the end after the grace")
+    assert (ended["type"], ended["by"]) == ("cancelled", "abandoned")
+    closed(calls, message)
+
+
+def test_usage_after_a_stop_is_marked_as_estimated(client: Client) -> None:
+    generation = client.ask(emulate(tokens=2000, rate=50))
+    wait_for(lambda: client.look(generation)["content"], 10, "the first text")
+    client.cancel(generation)
+    usage = outcomes_of(client.whole(generation))[0]["usage"]
+    assert usage["exact"] is False
+    assert usage["output_tokens"] > 0
+    assert json.dumps(usage)

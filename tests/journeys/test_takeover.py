@@ -1,0 +1,48 @@
+"""Workers that die or stand still: taken over under a snapshot, and what is queued can still be stopped."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client, check_whole, emulate, outcomes_of, text_of, wait_for
+from tests.system import System
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> System:
+    return System(tmp_path, "--worker", "2")
+
+
+def test_a_killed_worker_is_taken_over_with_a_snapshot_and_text_is_never_mixed(own: System) -> None:
+    with own, Client(own.url) as client:
+        generation = client.ask(emulate(tokens=400, chars=6, rate=40))
+        reader = client.follow(generation)
+        received = [each for _, each in zip(range(10), reader, strict=False)]
+        for pid in own.pids()["worker"]:  # whichever has it: both die, and are started again
+            os.kill(pid, signal.SIGKILL)
+        received += list(reader)
+        check_whole(received)
+        snapshots = [each.event for each in received if each.event["type"] == "snapshot"]
+        assert [each["reason"] for each in snapshots] == ["takeover"]
+        assert {each.event["attempt"] for each in received if "attempt" in each.event} == {1, 2}
+        assert outcomes_of(received)[0]["type"] == "complete"
+        assert text_of(received) == client.look(generation)["content"]
+        assert len(text_of(received)) == 2400
+
+
+def test_a_queued_generation_has_ended_when_the_reply_to_cancel_comes(own: System) -> None:
+    with own, Client(own.url) as client:
+        stopped = own.pids()["worker"]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        generation = client.ask(emulate(tokens=10))
+        answer = client.cancel(generation)
+        assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+        received = client.whole(generation)
+        assert [each.event["type"] for each in received] == ["status", "cancelled", "done"]
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: client.http.get("/readyz").status_code == 200, 20, "the worker")
+        assert client.cancel(generation).status_code == 200

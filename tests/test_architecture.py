@@ -1,0 +1,186 @@
+"""The laws of the layout, without a list of exceptions."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TIERS = ("webapp", "worker")
+ALL = sorted(
+    path
+    for top in ("webapp", "worker", "deploy", "tests", "wsgi.py")
+    for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
+)
+OURS = [path for path in ALL if path.relative_to(ROOT).parts[0] in TIERS]
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in ALL}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that a file imports, `a.b.name` for `from a.b import name`."""
+    package = module_of(path).split(".")[: None if path.name == "__init__.py" else -1]
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            start = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def target(name: str) -> str | None:
+    """Return our module that an imported name lies in, or None where it is somebody else's."""
+    while name:
+        if name in MODULES:
+            return name
+        name = name.rpartition(".")[0]
+    return None
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_the_top_level_is_fixed() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    top = {line.split("/")[0] for line in listed.splitlines()}
+    allowed = {"wsgi.py", "pyproject.toml", "webapp", "worker", "tests", "deploy", "README.md"}
+    assert {name for name in top if not name.startswith(".")} <= allowed
+
+
+@pytest.mark.parametrize("path", OURS, ids=named)
+def test_webapp_enters_only_the_shared_rooms_and_worker_never_webapp_or_flask(path: Path) -> None:
+    names = list(imports_of(path))
+    if path.relative_to(ROOT).parts[0] == "webapp":
+        foreign = [name for name in names if name.split(".")[0] == "worker"]
+        assert all(name.startswith(("worker.contract.", "worker.store.")) for name in foreign), foreign
+    else:
+        assert not [name for name in names if name.split(".")[0] in ("webapp", "flask")]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "worker" / "contract").rglob("*.py")), ids=named)
+def test_the_shared_room_knows_neither_boto3_nor_task_code(path: Path) -> None:
+    names = list(imports_of(path))
+    assert not [name for name in names if name.split(".")[0] in ("boto3", "botocore", "flask", "gevent")]
+    ours = [name for name in names if name.split(".")[0] in TIERS]
+    assert all(name.startswith("worker.contract.") for name in ours), ours
+
+
+def test_importing_the_shared_room_pulls_in_no_boto3_and_no_task() -> None:
+    names = [name for name in MODULES if name.startswith("worker.contract.")]
+    code = f"import sys, importlib\nfor n in {names!r}: importlib.import_module(n)\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert not loaded & {"boto3", "botocore", "flask", "worker.app", "worker.tasks"}
+
+
+@pytest.mark.parametrize("path", ALL, ids=named)
+def test_no_import_stands_inside_a_function(path: Path) -> None:
+    functions = [node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inner = [
+        node.lineno for each in functions for node in ast.walk(each) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert not inner, f"{named(path)}: lines {inner}"
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph = {
+        name: {found for each in imports_of(path) if (found := target(each))} - {name} for name, path in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def walk(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
+        if name not in done:
+            for other in graph[name]:
+                walk(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
+
+
+@pytest.mark.parametrize("path", OURS, ids=named)
+def test_only_settings_files_read_the_environment(path: Path) -> None:
+    if path.name == "settings.py":
+        return
+    touched = [
+        node.lineno
+        for node in ast.walk(parse(path))
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv"))
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    ]
+    assert not touched, f"{named(path)}: lines {touched}"
+
+
+@pytest.mark.parametrize("path", OURS, ids=named)
+def test_only_keys_spells_a_redis_key(path: Path) -> None:
+    if path.name == "keys.py":
+        return
+    spelled = [
+        node.value
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+        if (node.value.startswith("mr:") if isinstance(node.value, str) else node.value.startswith(b"mr:"))
+    ]
+    assert not spelled, f"{named(path)}: {spelled}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "worker" / "contract" / "lua").glob("*.lua")), ids=named)
+def test_scripts_spell_no_key_either(path: Path) -> None:
+    assert "mr:" not in path.read_text("ascii")
+
+
+@pytest.mark.parametrize("path", ALL, ids=named)
+def test_files_and_functions_fit(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    assert len(lines) <= 250, f"{named(path)} has {len(lines)} lines"
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 50, f"{named(path)}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if path != Path(__file__)], ids=named)
+def test_no_name_says_nothing(path: Path) -> None:
+    vague = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "core"}
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    assert not vague & set(parts)
+
+
+def test_the_tests_of_both_tiers_mirror_the_source() -> None:
+    """Every test file under tests/worker and tests/webapp is named for a source file or folder at the same path."""
+    for tier in TIERS:
+        for path in (ROOT / "tests" / tier).rglob("test_*.py"):
+            inside = path.relative_to(ROOT / "tests" / tier)
+            source = ROOT / tier / inside.parent
+            assert source.is_dir(), f"{named(path)}: there is no {source.relative_to(ROOT)}"
+
+
+def test_the_readme_maps_every_room() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    rooms = {path.parent.relative_to(ROOT) for path in OURS}
+    missing = [str(room) for room in rooms if f"`{room}/" not in readme]
+    assert not missing
+
+
+def test_the_path_of_one_answer_is_drawn_in_order() -> None:
+    drawing = (ROOT / "README.md").read_text("utf-8").partition("## The path of one answer")[2]
+    places = [drawing.index(word) for word in ("webapp", "Celery", "ConverseStream", "XADD")]
+    assert all(left < right for left, right in pairwise(places))

@@ -1,0 +1,59 @@
+"""A tiny web of the relay alone: what gunicorn serves in these tests, with the hooks that the real one has."""
+
+import os
+import resource
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+
+from webapp.problems import Problem
+from webapp.relay import Hub, event_stream
+from worker.contract.connection import connect
+from worker.contract.ids import START, parse_cursor
+from worker.contract.settings import load
+from worker.contract.state import read_state
+
+SETTINGS = load()
+REDIS = connect(SETTINGS.redis_url)
+HUB = Hub(REDIS, SETTINGS)
+application = Flask(__name__)
+
+
+@application.route("/<generation>/events", methods=["GET", "POST"])
+def events(generation: str) -> Response:
+    state = read_state(REDIS, generation)
+    if state is None:
+        return Response(status=404)
+    after = parse_cursor(request.headers.get("Last-Event-ID", "")) or START
+    try:
+        return event_stream(HUB, request.environ, state, after)
+    except Problem as problem:
+        return Response(str(problem), status=503)
+
+
+@application.get("/<generation>/entries/<float:seconds>")
+def entries(generation: str, seconds: float) -> Response:
+    found = [[str(entry.cursor), entry.data.decode()] for entry in HUB.entries(generation, START, seconds)]
+    return jsonify(found)
+
+
+@application.get("/figures")
+def figures() -> Response:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[1])
+    return jsonify(
+        readers=HUB.reader_count,
+        watched=HUB.watched(),
+        resident=pages * resource.getpagesize(),
+        cpu=usage.ru_utime + usage.ru_stime,
+        descriptors=len(os.listdir("/proc/self/fd")),
+    )
+
+
+def post_worker_init(worker: Any) -> None:
+    HUB.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    HUB.drain(SETTINGS.shutdown_grace_seconds, worker.notify)

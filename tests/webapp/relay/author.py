@@ -1,0 +1,76 @@
+"""Writes logs as a worker does, and as one whose PUBLISH is lost."""
+
+from worker.contract.connection import Redis
+from worker.contract.creation import Draft, Ids, create, new_ids
+from worker.contract.events import (
+    AnyEvent,
+    Chunk,
+    Complete,
+    Done,
+    Latency,
+    Usage,
+    encode,
+    kind_of,
+)
+from worker.contract.ids import Cursor
+from worker.contract.keys import keys_of
+from worker.contract.lease import Holding, claim, reclaim
+from worker.contract.log import Append, Appended, Verdict, append_all
+from worker.contract.request import Message, OnDisconnect, Request
+from worker.contract.settings import Settings
+
+COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 2), "m", "bedrock", "mid", stored=True)
+DONE = Done("completed")
+
+
+class Author:
+    """One generation and its writer; `last` is the id of the newest event."""
+
+    def __init__(self, redis: Redis, settings: Settings, on_disconnect: OnDisconnect = "continue") -> None:
+        self.redis = redis
+        self.settings = settings
+        self.ids: Ids = new_ids()
+        self.generation = self.ids.generation
+        request = Request([Message("user", "hello")], "m", 100)
+        create(redis, Draft(self.ids, "owner", request, on_disconnect, 60.0), settings)
+        holding = claim(redis, self.generation, settings)
+        assert holding is not None
+        self.holding: Holding = holding
+        self.claim = holding.claim
+        self.last = Cursor(0, 1)
+
+    def write(self, *events: AnyEvent) -> None:
+        """Append events, and publish them."""
+        appends: list[Append] = []
+        for event in events:
+            self.last = Cursor(self.claim.epoch, self.last.seq + 1)
+            appends.append(Append(self.claim, self.last.seq, kind_of(event), encode(event)))
+        for answer in append_all(self.redis, appends, 3_600_000):
+            assert isinstance(answer, Appended), answer
+            assert answer.verdict is Verdict.APPENDED, answer
+
+    def write_silently(self, *events: AnyEvent) -> None:
+        """Append events whose PUBLISH is lost."""
+        keys = keys_of(self.generation)
+        for event in events:
+            self.last = Cursor(self.claim.epoch, self.last.seq + 1)
+            self.redis.xadd(keys.log, {"d": encode(event)}, id=str(self.last))
+            self.redis.hset(keys.state, "top", str(self.last))
+            if isinstance(event, Complete):
+                self.redis.hset(keys.state, mapping={"outcome": "complete", "status": "completed"})
+            if isinstance(event, Done):
+                self.redis.hset(keys.state, "done", "1")
+
+    def chunks(self, *texts: str) -> None:
+        """Append chunks."""
+        self.write(*(Chunk(text) for text in texts))
+
+    def end(self) -> None:
+        """Append the outcome and `done`."""
+        self.write(COMPLETE, DONE)
+
+    def reclaim(self) -> None:
+        """Claim again, as after a loss of data."""
+        again = reclaim(self.redis, self.holding, self.claim, self.settings)
+        assert again is not None
+        self.claim, self.last = again.claim, again.top

@@ -1,0 +1,118 @@
+"""The app over a real Valkey, with one user at Flask's test client, and a worker where a test wants one."""
+
+from dataclasses import replace
+from typing import Any
+
+import gevent
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from webapp import create_app
+from webapp.services import Services, services_of
+from worker.contract.connection import Redis
+from worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, StatusEvent, Usage, encode, kind_of
+from worker.contract.lease import Holding, claim
+from worker.contract.log import Append, Appended, append_all
+from worker.contract.queue import TASK
+from worker.contract.settings import Settings
+
+USAGE = Usage(3, 4)
+COMPLETE = Complete("live", "end_turn", USAGE, Latency(1, 2), "asked-model", "bedrock", "m", stored=False)
+DEAD_PORT = 1  # nobody listens there
+
+Json = dict[str, Any]
+
+
+class Site:
+    """One web process as its requests see it, and one user of it."""
+
+    def __init__(self, url: str, redis: Redis, **settings: Any) -> None:
+        self.redis = redis
+        self.app = create_app(replace(Settings(redis_url=url, secret_key="of this test"), **settings))
+        self.user = self.app.test_client()
+
+    @property
+    def services(self) -> Services:
+        """What the app holds."""
+        return services_of(self.app)
+
+    def stranger(self) -> FlaskClient:
+        """Return another user."""
+        return self.app.test_client()
+
+    def post(self, body: Any, **headers: str) -> TestResponse:
+        """Ask with a body, which is JSON unless it is text or bytes already."""
+        headers = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        if isinstance(body, str | bytes):
+            return self.user.post("/api/generations", data=body, headers=headers)
+        return self.user.post("/api/generations", json=body, headers=headers)
+
+    def ask(self, message: str = "hello", **fields: Any) -> str:
+        """Ask, and return the generation's id."""
+        answer = self.post({"message": message, **fields})
+        assert answer.status_code == 202, answer.text
+        return str(json_of(answer)["id"])
+
+    def rings(self) -> int:
+        """Return how many rings lie in the queue."""
+        return int(self.redis.llen("millrace"))  # type: ignore[arg-type]
+
+    def made(self) -> list[str]:
+        """Return every key but the queue's own: what is kept of generations."""
+        return sorted(key.decode() for key in self.redis.keys("mr:*") if b"workers" not in key)  # type: ignore[union-attr]
+
+    def hold(self, generation: str) -> Holding:
+        """Claim a generation, as a worker does."""
+        holding = claim(self.redis, generation, self.services.settings)
+        assert holding is not None
+        return holding
+
+    def write(self, holding: Holding, *events: AnyEvent, after: int = 1) -> None:
+        """Append events, the first of them with the number after `after`."""
+        appends = [
+            Append(holding.claim, after + number, kind_of(event), encode(event))
+            for number, event in enumerate(events, 1)
+        ]
+        for appended in append_all(self.redis, appends, 3_600_000):
+            assert isinstance(appended, Appended), appended
+
+    def answer_next(self, *events: AnyEvent) -> "gevent.Greenlet[[], None]":
+        """Answer the next generation that is rung, in a greenlet beside the test."""
+
+        def work() -> None:
+            before = set(self.generations())
+            with gevent.Timeout(10):
+                while not (new := set(self.generations()) - before):
+                    gevent.sleep(0.01)
+                self.write(self.hold(new.pop()), StatusEvent("running", 1, "asked-model", "bedrock"), *events)
+
+        return gevent.spawn(work)
+
+    def generations(self) -> list[str]:
+        """Return the ids of all generations that are in the store."""
+        return [key.split(":")[2] for key in self.made() if key.endswith(":state")]
+
+
+WHOLE: tuple[AnyEvent, ...] = (Chunk("Hel"), Chunk("lo."), COMPLETE, Done("completed"))
+
+
+def json_of(answer: TestResponse) -> Json:
+    """Return an answer's JSON object."""
+    found: Any = answer.get_json(force=True)
+    assert isinstance(found, dict)
+    return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def check_problem(answer: TestResponse, status: int, code: str, field: str | None = None) -> Json:
+    """Assert that an answer is this problem, and return it."""
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/problem+json"
+    problem = json_of(answer)
+    assert {"type", "title", "status", "detail", "code"} <= set(problem)
+    assert (problem["status"], problem["code"], problem.get("field")) == (status, code, field), problem
+    if status in (429, 503):
+        assert int(answer.headers["Retry-After"]) > 0
+    return problem
+
+
+__all__ = ["COMPLETE", "DEAD_PORT", "TASK", "USAGE", "WHOLE", "Json", "Site", "check_problem", "json_of"]

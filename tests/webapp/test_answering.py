@@ -1,0 +1,94 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.webapp.site import COMPLETE, USAGE, WHOLE, Site, json_of
+from worker.contract.events import Cancelled, Chunk, Done, Error, Reasoning, Snapshot, StatusEvent, Suggestions, Title
+from worker.contract.ids import is_id, parse_cursor
+from worker.contract.keys import keys_of
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+def test_who_waits_gets_all_in_one_piece(site: Site) -> None:
+    worker = site.answer_next(*WHOLE[:-1], Title("A name"), Suggestions(["b"]), WHOLE[-1])
+    answer = site.post({"message": "a", "stream": False})
+    worker.get()
+    body = json_of(answer)
+    assert answer.status_code == 200
+    ids = [body.pop(name) for name in ("id", "conversation_id", "message_id")]
+    assert all(is_id(each) for each in ids)
+    assert body == {
+        "message": "Hello.",
+        "title": "A name",
+        "suggestions": ["b"],
+        "outcome": "complete",
+        "mode": "live",
+        "stop_reason": "end_turn",
+        "usage": usage(),
+        "model": "asked-model",
+        "provider": "bedrock",
+    }
+
+
+def usage() -> dict[str, Any]:
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "exact")
+    return {name: getattr(USAGE, name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "told"),
+    [
+        (
+            Error("provider_timeout", "It fell silent.", retryable=True),
+            "failed",
+            {"code": "provider_timeout", "message": "It fell silent.", "retryable": True},
+        ),
+        (Cancelled("user", USAGE), "cancelled", None),
+    ],
+)
+def test_who_waits_for_what_fails_is_told_so(site: Site, outcome: Any, status: Any, told: Any) -> None:
+    worker = site.answer_next(Chunk("He"), outcome, Done(status))
+    body = json_of(site.post({"message": "a", "stream": False}))
+    worker.get()
+    assert (body["message"], body["outcome"], body.get("error")) == ("He", "error" if told else "cancelled", told)
+    assert (body["title"], body["suggestions"], body["mode"], body["stop_reason"]) == (None, [], None, None)
+    assert (body["model"], body["provider"]) == ("asked-model", "bedrock")
+    assert body["usage"] == (None if told else usage())
+
+
+def test_who_waits_too_long_gets_202_and_nothing_is_lost(build: Build) -> None:
+    site = build(wait_seconds=0.2)
+    answer = site.post({"message": "a", "stream": False})
+    assert answer.status_code == 202
+    site.write(site.hold(json_of(answer)["id"]), *WHOLE)
+    assert json_of(site.user.get(answer.headers["Location"]))["content"] == "Hello."
+
+
+def test_a_poller_sees_where_it_stands(site: Site) -> None:
+    generation = site.ask(metadata={"a": "b"})
+    queued = json_of(site.user.get(f"{API}/{generation}"))
+    assert (queued["status"], queued["content"], queued["last_event_id"]) == ("queued", "", "0-1")
+    assert (queued["outcome"], queued["usage"], queued["attempt"]) == (None, None, 0)
+    assert queued["metadata"] == {"a": "b"}
+    holding = site.hold(generation)
+    site.write(holding, StatusEvent("running", 1), Reasoning("Hm."), Chunk("Hel\ud83d"))
+    running = json_of(site.user.get(f"{API}/{generation}"))
+    assert (running["status"], running["content"], running["reasoning"]) == ("running", "Hel\ud83d", "Hm.")
+    assert running["last_event_id"] == f"{holding.claim.epoch}-4"
+    site.write(holding, Snapshot("Hello", "", [], [], "takeover"), COMPLETE, Done("completed"), after=4)
+    ended = json_of(site.user.get(f"{API}/{generation}"))
+    assert (ended["status"], ended["content"], ended["usage"]) == ("completed", "Hello", usage())
+    assert (ended["outcome"]["type"], ended["outcome"]["stop_reason"]) == ("complete", "end_turn")
+    assert ended["created_at"].endswith("+00:00")
+
+
+def test_a_poller_whose_log_has_expired_is_not_told_an_empty_text(site: Site) -> None:
+    generation = site.ask()
+    site.write(site.hold(generation), *WHOLE)
+    site.redis.delete(keys_of(generation).log)
+    body = json_of(site.user.get(f"{API}/{generation}"))
+    assert (body["status"], body["content"]) == ("completed", None)
+    assert parse_cursor(body["last_event_id"]) is not None

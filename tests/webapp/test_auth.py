@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+
+from tests.webapp.site import Site, check_problem, json_of
+from worker.contract.ids import is_id
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+def cookie_of(site: Site, **environment: Any) -> str:
+    return site.stranger().get("/", environ_overrides=environment).headers["Set-Cookie"]
+
+
+def test_the_first_request_gets_a_signed_cookie_that_scripts_cannot_read(site: Site) -> None:
+    cookie = cookie_of(site)
+    assert cookie.startswith("millrace=")
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Path=/" in cookie
+    assert "Expires=" in cookie
+    assert "Secure" not in cookie
+
+
+def test_the_cookie_is_secure_under_https(site: Site) -> None:
+    assert "Secure" in cookie_of(site, **{"wsgi.url_scheme": "https"})
+
+
+@pytest.mark.parametrize(("setting", "attribute"), [("strict", "SameSite=Strict"), ("none", "SameSite=None")])
+def test_samesite_is_a_setting_and_none_is_always_secure(build: Build, setting: str, attribute: str) -> None:
+    cookie = cookie_of(build(cookie_samesite=setting))
+    assert attribute in cookie
+    assert ("Secure" in cookie) == (setting == "none")
+
+
+@pytest.mark.parametrize(("proxies", "is_secure"), [(0, False), (1, True)])
+def test_a_proxy_is_believed_only_where_it_is_trusted(build: Build, proxies: int, is_secure: bool) -> None:
+    site = build(trusted_proxies=proxies)
+    cookie = site.user.get("/", headers={"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]
+    assert ("Secure" in cookie) is is_secure
+
+
+def test_each_user_is_another_owner_and_stays_the_same(site: Site) -> None:
+    for client in (site.user, site.user, site.stranger()):
+        client.post(API, json={"message": "a"})
+    owners = [site.redis.hget(key, "owner") for key in site.made() if key.endswith(":state")]
+    assert len(owners) == 3
+    assert len(set(owners)) == 2
+    assert all(is_id(owner.decode()) for owner in owners)  # type: ignore[union-attr]
+
+
+def test_a_post_without_a_cookie_gets_one_in_its_answer(site: Site) -> None:
+    answer = site.stranger().post(API, json={"message": "a"})
+    assert "millrace=" in answer.headers["Set-Cookie"]
+    assert "Set-Cookie" not in site.stranger().get("/healthz").headers
+
+
+@pytest.mark.parametrize("value", ["", "x", "eyJvd25lciI6ImEifQ.aaaaaa.bbbbbbbbbbb", "." * 3000, "\xe9"], ids=range(5))
+def test_a_forged_cookie_names_nobody(site: Site, value: str) -> None:
+    generation = site.ask()
+    headers = {"Cookie": f"millrace={value}"}
+    check_problem(site.stranger().get(f"{API}/{generation}", headers=headers), 404, "not_found")
+
+
+def test_a_cookie_that_another_secret_signed_names_nobody(build: Build) -> None:
+    ours, theirs = build(), build(secret_key="another")
+    generation = ours.ask()
+    cookie = ours.user.get_cookie("millrace")
+    assert cookie is not None
+    theirs.user.set_cookie("millrace", cookie.value)
+    check_problem(theirs.user.get(f"{API}/{generation}"), 404, "not_found")
+
+
+def test_a_signed_cookie_whose_owner_is_no_id_is_replaced(site: Site) -> None:
+    interface: Any = site.app.session_interface
+    serializer: URLSafeTimedSerializer = interface.get_signing_serializer(site.app)
+    for owner in (5, None, "x", ["0" * 32], {"owner": 1}):
+        client = site.stranger()
+        client.set_cookie("millrace", str(serializer.dumps({"owner": owner})))
+        answer = client.post(API, json={"message": "a"})
+        assert answer.status_code == 202
+        assert is_id(json_of(answer)["id"])
+        assert "millrace=" in answer.headers["Set-Cookie"]

@@ -1,0 +1,91 @@
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from tests.webapp.site import DEAD_PORT, Site, json_of
+from worker.contract.errors import QueueAway, RedisAway
+from worker.contract.keys import keys_of
+
+Build = Callable[..., Site]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+    with gevent.Timeout(seconds):
+        while not condition():
+            gevent.sleep(0.02)
+
+
+def make_due(site: Site, generation: str) -> None:
+    """Let the time have come when the generation is looked at."""
+    site.redis.zadd(keys_of(generation).leases, {generation: 1})
+
+
+def test_what_waits_for_long_is_rung_again(site: Site) -> None:
+    generation = site.ask()
+    site.redis.delete("millrace")
+    make_due(site, generation)
+    site.services.housekeeping.sweep()
+    assert site.rings() == 1
+    site.services.housekeeping.sweep()
+    assert site.rings() == 1
+
+
+def test_what_nobody_claimed_in_time_is_ended_without_any_worker(build: Build) -> None:
+    site = build(queue_seconds=1.0)
+    generation = site.ask()
+    site.services.housekeeping.start()
+    try:
+        wait_until(lambda: json_of(site.user.get(f"/api/generations/{generation}"))["outcome"])
+    finally:
+        site.services.housekeeping.stop()
+    assert json_of(site.user.get(f"/api/generations/{generation}"))["outcome"]["code"] == "queue_timeout"
+
+
+def test_who_watches_is_marked_where_the_generation_is_cancelled_otherwise(site: Site) -> None:
+    streams = [site.post({"message": "a", "stream": True, "on_disconnect": how}) for how in ("cancel", "continue")]
+    cancelled, continued = (each.headers["Millrace-Generation-Id"] for each in streams)
+    site.services.housekeeping.watch()
+    assert not site.redis.exists(keys_of(cancelled).watched)  # nobody reads yet
+    readers = [each.iter_encoded() for each in streams]
+    for reader in readers:
+        next(reader)
+        next(reader)
+    site.services.housekeeping.watch()
+    assert site.redis.pttl(keys_of(cancelled).watched) > 10_000  # type: ignore[operator]
+    assert not site.redis.exists(keys_of(continued).watched)
+    for stream in streams:
+        stream.close()
+
+
+def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[int] = []
+    errors = [RedisAway("gone"), QueueAway("gone"), RuntimeError("a fault")]
+
+    def sweep() -> None:
+        calls.append(1)
+        if len(calls) <= len(errors):
+            raise errors[len(calls) - 1]
+
+    monkeypatch.setattr("webapp.housekeeping.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(site.services.housekeeping, "sweep", sweep)
+    site.services.housekeeping.start()
+    site.services.housekeeping.start()
+    try:
+        wait_until(lambda: len(calls) > 4)
+    finally:
+        site.services.housekeeping.stop()
+    assert caplog.text.count("Traceback") == 1
+    assert "RedisAway: gone" in caplog.text
+
+
+def test_a_queue_that_is_away_does_not_end_a_sweep_for_good(build: Build) -> None:
+    site = build(broker_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
+    good = build()
+    generation = good.ask()
+    make_due(site, generation)
+    with pytest.raises(QueueAway):
+        site.services.housekeeping.sweep()
+    assert site.generations() == [generation]

@@ -1,0 +1,63 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import abort
+
+from tests.webapp.site import Site, check_problem
+from webapp.problems import Problem
+from worker.contract.errors import QueueAway, RedisAway
+
+Build = Callable[..., Site]
+
+
+def failing(site: Site, error: BaseException | type[BaseException]) -> Any:
+    def fail() -> str:
+        raise error
+
+    site.app.add_url_rule("/api/fails", view_func=fail)
+    return site.user.get("/api/fails")
+
+
+def test_an_unforeseen_error_is_a_500_that_says_nothing_outside_and_all_in_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = failing(site, RuntimeError("the password is 1234"))
+    check_problem(answer, 500, "internal")
+    assert "1234" not in answer.text
+    assert "Traceback" in caplog.text
+    assert "the password is 1234" in caplog.text
+
+
+@pytest.mark.parametrize(("error", "code"), [(RedisAway("at 10.0.0.1"), "redis_away"), (QueueAway("x"), "queue_away")])
+def test_redis_and_the_queue_may_be_away_anywhere(site: Site, error: Exception, code: str) -> None:
+    assert "10.0.0.1" not in check_problem(failing(site, error), 503, code)["detail"]
+
+
+def test_a_problem_bears_further_members_and_always_says_when_to_come_again(site: Site) -> None:
+    answer = failing(site, Problem(429, "slow_down", "Too many.", retry_after=7, limit=60))
+    assert check_problem(answer, 429, "slow_down")["limit"] == 60
+    assert answer.headers["Retry-After"] == "7"
+
+
+def test_there_is_no_such_address(site: Site) -> None:
+    for path in ("/api/nothing", "/nothing", "/api/generations/", "/api/generations/x/y/z"):
+        check_problem(site.user.get(path), 404, "not_found")
+
+
+def test_another_method_is_405_and_says_which_are_allowed(site: Site) -> None:
+    answer = site.user.get("/api/generations")
+    check_problem(answer, 405, "method_not_allowed")
+    assert "POST" in answer.headers["Allow"]
+    check_problem(site.user.put("/api/generations/" + "0" * 32), 405, "method_not_allowed")
+
+
+def test_flasks_own_refusals_are_problems_too(site: Site) -> None:
+    site.app.add_url_rule("/api/teapot", view_func=lambda: abort(418))
+    check_problem(site.user.get("/api/teapot"), 418, "im_a_teapot")
+
+
+def test_every_answer_may_not_be_sniffed_and_the_apis_not_stored(site: Site) -> None:
+    for path in ("/", "/healthz", "/api/nothing", "/static/page.js"):
+        assert site.user.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
+    assert site.user.get("/api/nothing").headers["Cache-Control"] == "no-store"

@@ -1,0 +1,52 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from webapp import create_app
+from webapp.settings import check
+from worker.contract.errors import SettingError
+from worker.contract.settings import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+GUNICORN = ("-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", "127.0.0.1:0", "wsgi:application")
+WSGI = ("-c", "import wsgi; print(wsgi.application)")
+
+
+def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+    run = [sys.executable, *command]
+    return subprocess.run(run, cwd=ROOT, env=clean | settings, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("command", [GUNICORN, WSGI], ids=["gunicorn", "wsgi"])
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "MILLRACE_SECRET_KEY"),
+        ({"MILLRACE_SECRET_KEY": "k", "MILLRACE_MAX_READERS": "many"}, "MILLRACE_MAX_READERS"),
+        ({"MILLRACE_SECRET_KEY": "k", "MILLRACE_COOKIE_SAMESITE": "Lax"}, "MILLRACE_COOKIE_SAMESITE"),
+        ({"MILLRACE_SECRET_KEY": "k", "MILLRACE_SURPRISE": "1"}, "MILLRACE_SURPRISE"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
+    command: tuple[str, ...], settings: dict[str, str], name: str
+) -> None:
+    ended = start(*command, **settings)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(f"millrace: {name}: ")
+
+
+def test_the_app_is_made_without_any_server_at_hand() -> None:
+    ended = start(*WSGI, MILLRACE_SECRET_KEY="k", MILLRACE_REDIS_URL="redis://127.0.0.1:1/0")
+    assert ended.returncode == 0, ended.stderr
+    assert "Flask" in ended.stdout
+
+
+def test_settings_without_a_secret_key_make_no_app() -> None:
+    with pytest.raises(SettingError, match="MILLRACE_SECRET_KEY"):
+        create_app(Settings())
+    assert check(Settings(secret_key="k")).secret_key == "k"

@@ -1,0 +1,32 @@
+"""A claimed generation with its outbox, as a test's greenlet holds it."""
+
+from dataclasses import dataclass
+
+from tests.worker.desk import Desk
+from worker.batching import Batcher
+from worker.contract.events import Complete, Latency, Usage
+from worker.contract.lease import Holding, claim
+from worker.interrupt import Interrupt
+from worker.outbox import Outbox
+from worker.writer import Writer
+
+COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 1), "model", "stub", "message", stored=False)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a generation's greenlet has in its hands."""
+
+    generation: str
+    holding: Holding
+    interrupt: Interrupt
+    outbox: Outbox
+
+
+def hold(desk: Desk, writer: Writer, flush_bytes: int = 1024) -> Held:
+    """Make a generation and claim it."""
+    generation = desk.make("question")
+    holding = claim(desk.redis, generation, desk.settings)
+    assert holding is not None
+    interrupt = Interrupt()
+    return Held(generation, holding, interrupt, Outbox(holding, interrupt, Batcher(flush_bytes), writer.notice))

@@ -1,0 +1,121 @@
+"""What an outbox says after Redis lost something, or refused it; the way there is the writer's, and its tests'."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.worker.holding import COMPLETE
+from worker.batching import Batcher
+from worker.contract.events import AnyEvent, Chunk, Done, Error, Snapshot, StatusEvent, decode
+from worker.contract.ids import Cursor
+from worker.contract.lease import Holding, Reclaimed
+from worker.contract.log import Claimed
+from worker.contract.request import Message, Request
+from worker.interrupt import HoldLost, Interrupt
+from worker.outbox import MOST_EVENTS, Outbox
+
+HELD = Claimed("0" * 32, "old", 7)
+AGAIN = Claimed("0" * 32, "new", 9)
+RUNNING = StatusEvent("running", attempt=1)
+Make = Callable[..., Outbox]
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    request = Request([Message("user", "?")], "model", 10)
+    holding = Holding(HELD, Cursor(0, 1), 1, "owner", "conversation", "message", request, ())
+    return Outbox(holding, Interrupt(), Batcher(1), lambda _: None)
+
+
+def queued(outbox: Outbox) -> list[tuple[int, AnyEvent]]:
+    appends = outbox.head(1000, 1 << 30)
+    assert {append.claim for append in appends} <= {outbox.claim}
+    return [(append.seq, decode(append.data)) for append in appends]
+
+
+def acknowledge(outbox: Outbox, count: int) -> None:
+    for _ in range(count):
+        outbox.acknowledge()
+
+
+def test_events_are_numbered_from_the_claims_top_on(outbox: Outbox) -> None:
+    outbox.write(RUNNING)
+    outbox.gather(Chunk("a"))
+    outbox.end(COMPLETE)
+    assert queued(outbox) == [(2, RUNNING), (3, Chunk("a")), (4, COMPLETE), (5, Done("completed"))]
+
+
+def test_nothing_is_taken_after_the_end(outbox: Outbox) -> None:
+    outbox.end(COMPLETE)
+    outbox.gather(Chunk("late"))
+    outbox.write(COMPLETE)
+    assert [seq for seq, _ in queued(outbox)] == [2, 3]
+
+
+def test_what_was_acknowledged_and_lost_comes_back_as_a_snapshot_before_the_rest(outbox: Outbox) -> None:
+    outbox.write(RUNNING)
+    for text in "abc":
+        outbox.gather(Chunk(text))
+    acknowledge(outbox, 3)
+    outbox.reclaimed(Reclaimed(AGAIN, Cursor(7, 3), has_outcome=False))
+    assert queued(outbox) == [(4, Snapshot("ab", "", [], [], "lost")), (5, Chunk("c"))]
+    outbox.gather(Chunk("d"))
+    assert queued(outbox)[-1] == (6, Chunk("d"))
+
+
+def test_an_outcome_that_was_acknowledged_and_lost_is_said_again(outbox: Outbox) -> None:
+    outbox.gather(Chunk("a"))
+    outbox.end(COMPLETE)
+    acknowledge(outbox, 2)
+    outbox.reclaimed(Reclaimed(AGAIN, Cursor(0, 1), has_outcome=False))
+    assert queued(outbox) == [(2, Snapshot("a", "", [], [], "lost")), (3, COMPLETE), (4, Done("completed"))]
+
+
+def test_an_outcome_that_is_in_the_log_is_not_said_twice(outbox: Outbox) -> None:
+    outbox.gather(Chunk("a"))
+    outbox.end(COMPLETE)
+    acknowledge(outbox, 1)
+    outbox.reclaimed(Reclaimed(AGAIN, Cursor(7, 3), has_outcome=True))
+    assert queued(outbox) == [(4, Done("completed"))]
+
+
+def test_what_redis_never_takes_gives_way_to_an_error_and_the_generation_is_told(outbox: Outbox) -> None:
+    for text in "abc":
+        outbox.gather(Chunk(text))
+    acknowledge(outbox, 1)
+    outbox.refused()
+    (seq, error), (after, done) = queued(outbox)
+    assert (seq, after, done) == (3, 4, Done("failed"))
+    assert isinstance(error, Error)
+    assert error.code == "internal"
+    assert isinstance(outbox.interrupt.noted, HoldLost)
+    assert not outbox.wait(0)
+    outbox.refused()
+    assert not outbox.is_alive
+    assert outbox.wait(0)
+
+
+def test_there_is_no_room_while_the_queue_is_long_and_there_is_when_it_is_not(outbox: Outbox) -> None:
+    for _ in range(MOST_EVENTS):
+        assert outbox.has_room
+        outbox.gather(Chunk("a"))
+    assert not outbox.has_room
+    outbox.acknowledge()
+    assert outbox.has_room
+
+
+def test_one_event_of_any_size_is_let_in_alone(outbox: Outbox) -> None:
+    outbox.gather(Chunk("a" * (2 << 20)))
+    assert outbox.has_room
+    outbox.gather(Chunk("b"))
+    assert not outbox.has_room
+    assert len(outbox.head(100, 1)) == 1
+
+
+def test_stopping_frees_whoever_waits(outbox: Outbox) -> None:
+    for _ in range(MOST_EVENTS):
+        outbox.gather(Chunk("a"))
+    outbox.stop("fenced")
+    outbox.wait_for_room()
+    assert outbox.wait(0)
+    assert queued(outbox) == []

@@ -1,0 +1,67 @@
+"""The sweeper rings for what has lost its holder, says that its process lives, and outlives errors."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.valkey import ValkeyProcess
+from tests.worker.desk import Desk, wait_until
+from tests.worker.holding import hold
+from worker import sweeper as subject
+from worker.contract.presence import count_alive
+from worker.contract.queue import Doorbell
+from worker.sweeper import Sweeper
+from worker.writer import Writer
+
+
+@pytest.fixture
+def desk(valkey: ValkeyProcess) -> Desk:
+    return Desk(valkey.url, lease_seconds=1)
+
+
+class Ears(Doorbell):
+    """A doorbell that only remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def ring(self, generation: str) -> None:
+        self.heard.append(generation)
+
+
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+@pytest.fixture
+def sweeper(desk: Desk, ears: Ears) -> Iterator[Sweeper]:
+    made = Sweeper(desk.redis, desk.settings, ears, "this process")
+    yield made
+    made.stop()
+
+
+def test_what_has_lost_its_holder_is_rung_for(desk: Desk, sweeper: Sweeper, ears: Ears) -> None:
+    generation = hold(desk, Writer(desk.redis, desk.settings)).generation
+    sweeper.start()
+    wait_until(lambda: generation in ears.heard, "the ring", 15)
+
+
+def test_it_says_that_its_process_lives_until_it_leaves(desk: Desk, sweeper: Sweeper) -> None:
+    sweeper.is_leaving = True
+    sweeper.sweep()
+    assert count_alive(desk.redis) == 0
+    sweeper.is_leaving = False
+    sweeper.sweep()
+    assert count_alive(desk.redis) == 1
+
+
+def test_an_error_in_one_round_does_not_end_the_sweeps(
+    desk: Desk, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(subject, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(subject, "say_alive", lambda *_: 1 / 0)
+    sweeper.start()
+    wait_until(lambda: "sweeper_failed" in caplog.text, "the failure")
+    monkeypatch.undo()
+    wait_until(lambda: count_alive(desk.redis), "a sign of life")

@@ -1,0 +1,76 @@
+"""Does the process live, and can it do its work."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+from redis.exceptions import ResponseError
+
+from webapp.problems import Problem
+from webapp.services import services
+from worker.contract.connection import Redis, connect, redis_away
+from worker.contract.errors import RedisAway
+from worker.contract.presence import count_alive
+from worker.contract.settings import Settings
+
+ANSWER_SECONDS = 1.0
+_POLICY = "noeviction"
+
+Checks = dict[str, str]
+
+routes = Blueprint("health", __name__)
+
+
+@routes.get("/healthz")
+def live() -> ResponseReturnValue:
+    """Answer 200: the process serves."""
+    return {"status": "alive"}
+
+
+@routes.get("/readyz")
+def ready() -> ResponseReturnValue:
+    """Answer 200 where Redis serves and keeps everything and a worker was seen alive, else 503; both say each check."""
+    checks, failing = look(services().settings)
+    if failing:
+        raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
+    return jsonify(status="ready", checks=checks)
+
+
+def look(settings: Settings) -> tuple[Checks, list[str]]:
+    """Return what each check found, and the names of those that fail; takes about two seconds at most."""
+    redis = connect(settings.redis_url, answer_seconds=ANSWER_SECONDS, retries=0)
+    try:
+        checks = _ask(redis)
+    except RedisAway:
+        checks = {"redis": "away", "maxmemory_policy": "unknown", "workers": "unknown"}
+    finally:
+        redis.close()
+    failing = [
+        name
+        for name, is_failing in (
+            ("redis", checks["redis"] != "ok"),
+            ("maxmemory_policy", checks["maxmemory_policy"] not in (_POLICY, "unknown")),
+            ("workers", checks["workers"] == "none"),
+        )
+        if is_failing
+    ]
+    return checks, failing
+
+
+def _ask(redis: Redis) -> Checks:
+    with redis_away():
+        redis.ping()
+    alive = count_alive(redis)
+    return {
+        "redis": "ok",
+        "maxmemory_policy": _policy(redis),
+        "workers": f"{alive} alive" if alive else "none",
+    }
+
+
+def _policy(redis: Redis) -> str:
+    """Return how Redis makes room; a managed one may refuse to say."""
+    try:
+        with redis_away():
+            found = redis.info("memory").get("maxmemory_policy")
+    except ResponseError:
+        return "unknown"
+    return str(found) if found else "unknown"

@@ -1,0 +1,84 @@
+"""What one web process does beside its requests: sweep, ring, take back what it could not ring, say who watches."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+import gevent
+
+from webapp.relay import Hub
+from worker.contract.connection import Redis
+from worker.contract.creation import withdraw
+from worker.contract.errors import QueueAway, RedisAway
+from worker.contract.lease import sweep
+from worker.contract.queue import Doorbell
+from worker.contract.settings import Settings
+from worker.contract.state import mark_watched
+
+SWEEP_SECONDS = 1.0
+WATCH_SECONDS = 5.0  # a mark lives 15 s
+_WITHDRAWALS = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """Two greenlets a process, so that a queue that is away does not hold up the marks of those who watch."""
+
+    def __init__(self, redis: Redis, settings: Settings, doorbell: Doorbell, hub: Hub) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._doorbell = doorbell
+        self._hub = hub
+        self._withdrawals: dict[str, float] = {}
+        self._greenlets: list[gevent.Greenlet[..., None]] = []
+
+    def start(self) -> None:
+        """Begin; once, however often it is called."""
+        if not self._greenlets:
+            self._greenlets = [
+                gevent.spawn(_repeat, SWEEP_SECONDS, self.sweep),
+                gevent.spawn(_repeat, WATCH_SECONDS, self.watch),
+            ]
+
+    def stop(self) -> None:
+        """End at once."""
+        gevent.killall(self._greenlets)
+        self._greenlets = []
+
+    def withdraw_later(self, generation: str) -> None:
+        """Take back, once Redis answers, a generation whose asker was refused: nobody waits for its answer.
+
+        Up to the time when a sweep would ring for it again.
+        """
+        if len(self._withdrawals) < _WITHDRAWALS:
+            self._withdrawals[generation] = time.monotonic() + self._settings.queue_seconds / 2
+
+    def sweep(self) -> None:
+        """Withdraw what is due, then look at the leases and ring; raises RedisAway, QueueAway."""
+        for generation, until in list(self._withdrawals.items()):
+            if time.monotonic() < until:
+                _log.info("withdrawn late: generation=%s verdict=%s", generation, withdraw(self._redis, generation))
+            self._withdrawals.pop(generation, None)
+        swept = sweep(self._redis, self._settings)
+        if swept.ring or swept.suspected or swept.ended:
+            _log.info("swept: rung=%d suspected=%d ended=%d", len(swept.ring), swept.suspected, swept.ended)
+        for generation in swept.ring:
+            self._doorbell.ring(generation)
+
+    def watch(self) -> None:
+        """Mark the generations that somebody watches here and that are cancelled otherwise; raises RedisAway."""
+        if watched := self._hub.watched():
+            mark_watched(self._redis, watched)
+
+
+def _repeat(pause: float, duty: Callable[[], None]) -> None:
+    while True:
+        gevent.sleep(pause * random.uniform(0.7, 1.0))
+        try:
+            duty()
+        except (RedisAway, QueueAway) as away:
+            _log.warning("%s put off: %s: %s", duty.__name__, type(away).__name__, away)
+        except Exception:  # noqa: BLE001 - the edge of this greenlet
+            _log.exception("%s failed", duty.__name__)

@@ -1,0 +1,16 @@
+"""The page: a box, an answer that streams, a button that stops it."""
+
+from flask import Blueprint, Response, make_response, render_template
+
+from webapp.auth import renew
+
+routes = Blueprint("page", __name__)
+
+
+@routes.get("/")
+def show() -> Response:
+    """Return the page, and with it the cookie by which its reader is known from then on."""
+    renew()
+    response = make_response(render_template("page.html"))
+    response.headers["Cache-Control"] = "no-cache"
+    return response

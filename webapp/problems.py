@@ -1,0 +1,96 @@
+"""Every refusal and failure as `application/problem+json` (RFC 9457), with a stable `code`."""
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from worker.contract.errors import MillraceError, QueueAway, RedisAway
+
+RETRY_AFTER_SECONDS = 2
+
+_CODES = {
+    400: "malformed",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Problem(MillraceError):
+    """Ends a request with this status; `detail` is safe to show to anybody, `members` are added to the answer.
+
+    `retry_after` is in seconds; 429 and 503 always have one.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, retry_after: int | None = None, **members: object
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after = RETRY_AFTER_SECONDS if retry_after is None and status in (429, 503) else retry_after
+        self.members = members
+
+    def response(self) -> Response:
+        """Return the answer."""
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.members,
+        }
+        response = Response(json.dumps(body), self.status, content_type="application/problem+json")
+        if self.retry_after is not None:
+            response.headers["Retry-After"] = str(self.retry_after)
+        return response
+
+
+def invalid(field: str, detail: str) -> Problem:
+    """Return the 422 that names a request's field."""
+    return Problem(422, "invalid_field", detail, field=field)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of the app, Flask's own too, as a problem."""
+    app.register_error_handler(Problem, Problem.response)
+    app.register_error_handler(RedisAway, _redis_away)
+    app.register_error_handler(QueueAway, _queue_away)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def _redis_away(error: RedisAway) -> Response:
+    _log.warning("redis is away: %s %s: %s", request.method, request.path, error)
+    return Problem(503, "redis_away", "The store does not answer just now. Please try again.").response()
+
+
+def _queue_away(error: QueueAway) -> Response:
+    _log.warning("the queue is away: %s %s: %s", request.method, request.path, error)
+    return Problem(503, "queue_away", "The queue takes nothing just now. Please try again.").response()
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status < 400:
+        return Response(error.get_body(), status, error.get_headers())
+    code = _CODES.get(status) or HTTPStatus(status).name.lower()
+    response = Problem(status, code, error.description or HTTPStatus(status).phrase).response()
+    for name, value in error.get_headers():
+        if name != "Content-Type":  # 405 says Allow, 429 says Retry-After
+            response.headers[name] = value
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    _log.error("request failed: %s %s", request.method, request.path, exc_info=error)
+    return Problem(500, "internal", "Something went wrong on our side.").response()

@@ -1,0 +1,18 @@
+"""The relay: one pub/sub connection a process, a tail for each log that is followed, readers that are bare sockets.
+
+hub           who follows what; the sweep
+subscription  the pub/sub connection
+tail          the newest part of a log, shared
+repair        reads the log: opens tails, mends holes, brings late readers up
+rebuilding    snapshots, and the word that all is lost
+frames        bytes
+reader, peer  those who follow: by pulling, or at the other end of a socket
+handover      takes the socket from gunicorn
+stream        the HTTP answer
+rounds        heartbeats, cutting, draining
+"""
+
+from webapp.relay.hub import Hub
+from webapp.relay.stream import event_stream
+
+__all__ = ["Hub", "event_stream"]

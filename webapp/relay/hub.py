@@ -1,0 +1,205 @@
+"""All the streams of one web process: who follows what, from the first subscription to the last farewell."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+import gevent
+
+from webapp.relay.reader import PullReader, Reader
+from webapp.relay.repair import LOST_SECONDS, Repairer
+from webapp.relay.rounds import Heartbeats, cut_stalled, drain
+from webapp.relay.subscription import Messages, Subscription
+from webapp.relay.tail import Tail
+from worker.contract.connection import Redis
+from worker.contract.errors import RedisAway
+from worker.contract.ids import Cursor
+from worker.contract.keys import channel_of
+from worker.contract.log import Entry
+from worker.contract.settings import Settings
+from worker.contract.state import State, read_state, read_states
+
+_SWEEP_SECONDS = 1.0
+_SILENT_SECONDS = 2.0  # a tail that heard nothing for so long is compared with its log
+_KEEP_SECONDS = 30.0  # a tail outlives its last reader, who is likely to come back
+_KEPT_TAILS = 500
+
+_log = logging.getLogger(__name__)
+
+
+def _nothing(_: State) -> list[Entry]:
+    return []
+
+
+class Hub:
+    """Follows logs for the readers of this process. Made without I/O; one a process, made after the fork.
+
+    `expired` is asked for the entries of a generation that has ended and whose log has expired; its readers get
+    those after their cursor, or, where there are none, `error stream_lost`.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings, expired: Callable[[State], list[Entry]] = _nothing) -> None:
+        self.settings = settings
+        self._redis = redis
+        self._tails: dict[str, Tail] = {}
+        self._channels: dict[bytes, Tail] = {}
+        self._readers: set[Reader] = set()
+        self._heartbeats = Heartbeats(settings.heartbeat_seconds)
+        self._subscription = Subscription(redis, self._receive, self._check_all)
+        self._repairer = Repairer(redis, self._subscription, expired)
+        self._is_started = False
+        self._is_draining = False
+
+    @property
+    def reader_count(self) -> int:
+        """How many readers follow just now."""
+        return len(self._readers)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for one more reader."""
+        return len(self._readers) >= self.settings.max_readers
+
+    def watched(self) -> list[str]:
+        """Return the generations that are cancelled when nobody watches, and that somebody watches just now."""
+        return [tail.generation for tail in self._tails.values() if tail.cancels_unwatched and tail.readers]
+
+    def start(self) -> None:
+        """Connect to Redis and begin the rounds; once, however often it is called."""
+        if not self._is_started:
+            self._is_started = True
+            self._subscription.start()
+            gevent.spawn(self._heartbeats.run)
+            gevent.spawn(self._sweep)
+
+    def follow(self, reader: Reader, *, cancels_unwatched: bool) -> None:
+        """Let a reader follow its generation from its cursor; returns at once, whatever Redis does."""
+        self.start()
+        tail = self._tails.get(reader.generation) or self._open(reader.generation)
+        tail.cancels_unwatched = cancels_unwatched
+        self._readers.add(reader)
+        self._heartbeats.add(reader)
+        tail.add(reader)
+        if self._is_draining:
+            reader.finish("drained")
+
+    def entries(self, generation: str, after: Cursor, seconds: float) -> Iterator[Entry]:
+        """Yield the entries after the cursor, in order and without a hole, until `done` or until the time is over.
+
+        A snapshot that the relay makes may come first or between. Raises RedisAway at the call only.
+        """
+        state = read_state(self._redis, generation)
+        reader = PullReader(generation, after)
+        self.follow(reader, cancels_unwatched=state is not None and state.on_disconnect == "cancel")
+        return _pull(reader, time.monotonic() + seconds)
+
+    def drain(self, seconds: float, notify: Callable[[], None]) -> None:
+        """End all streams cleanly, spread over the time, each with a jittered `retry:`; returns when all are gone.
+
+        Calls `notify` meanwhile, some times a second; those left when the time is over are cut.
+        """
+        self._is_draining = True
+        drain(self._readers, seconds, notify)
+
+    def _open(self, generation: str) -> Tail:
+        tail = Tail(generation, channel_of(generation), self._repairer.wake, self._left)
+        self._tails[generation] = self._channels[tail.channel] = tail
+        self._subscription.subscribe(tail.channel)
+        return tail
+
+    def _forget(self, tail: Tail) -> None:
+        if self._tails.get(tail.generation) is tail:
+            del self._tails[tail.generation], self._channels[tail.channel]
+            self._subscription.unsubscribe(tail.channel)
+
+    def _left(self, reader: Reader) -> None:
+        if reader not in self._readers:
+            return
+        self._readers.discard(reader)
+        self._heartbeats.discard(reader)
+        _log.info(
+            "stream ended: generation=%s events=%d bytes=%d seconds=%.3f why=%s",
+            *(reader.generation, reader.events, reader.sent, time.monotonic() - reader.started, reader.ended_because),
+        )
+
+    def _receive(self, messages: Messages) -> None:
+        touched: dict[Tail, bool] = {}
+        for channel, data in messages:
+            tail = self._channels.get(channel)
+            if tail is not None:
+                epoch, _, rest = data.partition(b"-")
+                seq, _, event = rest.partition(b" ")
+                fits = tail.receive(Cursor(int(epoch), int(seq)), event)
+                touched[tail] = touched.get(tail, True) and fits
+        for tail, is_whole in touched.items():
+            tail.flush()
+            if not is_whole:
+                self._repairer.wake(tail)
+
+    def _check_all(self) -> None:
+        """Compare every tail with its log: what was published while there was no connection is missed."""
+        gevent.spawn(self._check, [tail for tail in self._tails.values() if not tail.is_done])
+
+    def _sweep(self) -> None:
+        while True:
+            gevent.sleep(_SWEEP_SECONDS)
+            try:
+                self._look_after(time.monotonic())
+            except Exception:  # noqa: BLE001 - the edge of the process: without its sweep a lost message is lost for good
+                _log.exception("the sweep failed; it goes on")
+
+    def _look_after(self, now: float) -> None:
+        cut_stalled(self._readers, now - self.settings.reader_stall_seconds)
+        self._retire(now)
+        silent_since = now - _SILENT_SECONDS
+        self._check(
+            [
+                tail
+                for tail in self._tails.values()
+                if tail.readers and max(tail.heard_at, tail.checked_at) < silent_since
+            ]
+        )
+
+    def _retire(self, now: float) -> None:
+        idle = sorted((tail for tail in self._tails.values() if not tail.readers), key=lambda tail: tail.idle_since)
+        for number, tail in enumerate(idle):
+            if tail.idle_since < now - _KEEP_SECONDS or number < len(idle) - _KEPT_TAILS:
+                self._forget(tail)
+
+    def _check(self, tails: list[Tail]) -> None:
+        if not tails:
+            return
+        try:
+            states = read_states(self._redis, [tail.generation for tail in tails])
+        except RedisAway as away:
+            _log.info("tails not checked: %s", away)
+            return
+        now = time.monotonic()
+        for tail, state in zip(tails, states, strict=True):
+            tail.checked_at = now
+            self._compare(tail, state, now)
+            self._repairer.wake(tail)
+
+    def _compare(self, tail: Tail, state: State | None, now: float) -> None:
+        if state is None:
+            tail.absent_since = tail.absent_since or now
+            if now - tail.absent_since > LOST_SECONDS:
+                _log.error("state of %s is lost", tail.generation)
+                tail.lose()
+        elif tail.last is not None and state.top != tail.last:
+            tail.is_stale = True
+        elif tail.last is not None:
+            tail.absent_since = None
+            if state.is_done:
+                tail.end()
+        if tail.is_lost:
+            self._forget(tail)  # readers who come later are none of its
+
+
+def _pull(reader: PullReader, deadline: float) -> Iterator[Entry]:
+    try:
+        while not reader.is_over and (left := deadline - time.monotonic()) > 0:
+            for frame in reader.pull(left):
+                yield frame.entry
+    finally:
+        reader.close("client_left")

@@ -1,0 +1,50 @@
+"""What a reader is given where the log can't continue from its cursor: a snapshot, or word that all is lost."""
+
+from itertools import pairwise
+
+from worker.contract.connection import Redis
+from worker.contract.events import Done, Error, SnapshotReason, decode, encode
+from worker.contract.ids import START, Cursor
+from worker.contract.log import PAGE, Entry, read
+from worker.contract.transcript import Transcript
+
+_LOST = Error("stream_lost", "The answer's stream was lost on our side. Please ask again.", retryable=True)
+
+
+def is_seamless(after: Cursor, entries: list[Entry]) -> bool:
+    """Tell whether the entries' numbers go on by one from `after`: a log that lost entries has a hole."""
+    return all(later.seq == former.seq + 1 for former, later in pairwise((after, *(entry.cursor for entry in entries))))
+
+
+def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[Entry]:
+    """Return a snapshot of the log up to its outcome, and whatever follows; nothing where there is no log.
+
+    The snapshot's id is that of the last entry folded in. Outcome, title, suggestions and `done` stay events of their
+    own, because a snapshot does not say them. Raises RedisAway.
+    """
+    transcript, folded, rest = Transcript(), START, list[Entry]()
+    cursor = START
+    while True:
+        page = read(redis, generation, cursor).entries
+        for entry in page:
+            if not rest:
+                event = decode(entry.data)
+                transcript.apply(event)
+            if rest or transcript.outcome is not None:
+                rest.append(entry)
+            else:
+                folded = entry.cursor
+        if len(page) < PAGE:
+            break
+        cursor = page[-1].cursor
+    if folded == START:
+        return rest
+    return [Entry(folded, encode(transcript.snapshot(reason))), *rest]
+
+
+def lost_after(cursor: Cursor) -> list[Entry]:
+    """Return the outcome `error stream_lost` and `done`, with ids that go on from the cursor."""
+    return [
+        Entry(Cursor(cursor.epoch, cursor.seq + 1), encode(_LOST)),
+        Entry(Cursor(cursor.epoch, cursor.seq + 2), encode(Done("failed"))),
+    ]

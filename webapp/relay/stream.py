@@ -1,0 +1,88 @@
+"""The answer of GET …/events: its headers, its first bytes, and then whichever way the frames take."""
+
+import random
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from flask import Response
+from gevent.socket import socket as gevent_socket
+
+from webapp.problems import Problem
+from webapp.relay.frames import HEARTBEAT, opening
+from webapp.relay.handover import can_take, let_go, take_socket
+from webapp.relay.hub import Hub
+from webapp.relay.peer import SocketReader, prepare
+from webapp.relay.reader import PullReader
+from worker.contract.ids import Cursor
+from worker.contract.state import State
+
+_HEADERS = {
+    "Cache-Control": "no-cache, no-store, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class EventStream(Response):
+    """A response whose connection ends with it, and that says so: else a client sends its next request into the end."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer; gunicorn writes `Connection: close` where its response is told so, and ignores it as a header."""
+        theirs: Any = getattr(start_response, "__self__", None)
+        if hasattr(theirs, "force_close") and environ.get("REQUEST_METHOD") != "HEAD":
+            theirs.force_close()
+        return super().__call__(environ, start_response)
+
+
+def event_stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> Response:
+    """Return the event stream of a generation after the cursor; 204 where it has ended and nothing comes after.
+
+    Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
+    """
+    if state.is_done and after == state.top:
+        return Response(status=204, headers=_HEADERS)
+    if hub.is_full:
+        detail = "This server follows as many streams as it may. Please try again in a moment."
+        raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))
+    return EventStream(_stream(hub, environ, state, after), headers=_HEADERS, content_type="text/event-stream")
+
+
+def _stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> Iterator[bytes]:
+    """Yield the first bytes, then hand the socket over; where that can't be, yield the frames themselves."""
+    yield opening()
+    cancels = state.on_disconnect == "cancel"
+    if can_take(environ):
+        reader = SocketReader(state.generation, after, take_socket(environ))
+        hub.follow(reader, cancels_unwatched=cancels)
+        raise let_go()
+    theirs: Any = environ.get("gunicorn.socket")
+    reader = PullReader(state.generation, after, None if theirs is None else partial(_shut, theirs))
+    if isinstance(theirs, socket.socket | gevent_socket):
+        prepare(theirs)
+    hub.follow(reader, cancels_unwatched=cancels)
+    yield from _yielded(reader, hub.settings.heartbeat_seconds)
+
+
+def _yielded(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:
+    beat_at = time.monotonic() + heartbeat_seconds
+    try:
+        while not reader.is_over:
+            if frames := reader.pull(beat_at - time.monotonic()):
+                yield b"".join([frame.body for frame in frames])
+            if time.monotonic() >= beat_at:
+                beat_at += heartbeat_seconds
+                yield HEARTBEAT
+        if reader.last_words:
+            yield reader.last_words
+    finally:
+        reader.close("client_left")
+
+
+def _shut(sock: Any) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

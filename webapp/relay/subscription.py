@@ -1,0 +1,170 @@
+"""The one pub/sub connection of a process: counted channels, confirmed subscriptions, everything read in bulk.
+
+Speaks whichever protocol the client is set to, RESP3 by default: `hiredis` gives a RESP3 push as a list of the same
+three parts as RESP2's array, so only the PING's answer differs, and that one need not be looked at.
+"""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import hiredis
+from gevent.event import Event
+from redis.exceptions import RedisError
+
+from worker.contract.connection import Redis
+
+PING_SECONDS = 5.0
+_SILENT_SECONDS = PING_SECONDS + 3.0  # no answer to a PING by then: the connection is half open
+_BACKOFF_SECONDS = 0.05, 1.0
+_RECEIVE_BYTES = 64 * 1024
+_CHANNELS_AT_ONCE = 500
+_CONFIRM_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+Messages = list[tuple[bytes, bytes]]
+
+
+class Subscription:
+    """Keeps the process subscribed to its channels, whatever becomes of the connection.
+
+    `on_messages` gets all that one `recv` brought, as (channel, data); `on_confirmed` is called once all channels
+    are confirmed on a new connection, because what was published in between is missed.
+    """
+
+    def __init__(self, redis: Redis, on_messages: Callable[[Messages], None], on_confirmed: Callable[[], None]) -> None:
+        self._redis = redis
+        self._on_messages = on_messages
+        self._on_confirmed = on_confirmed
+        self._users: Counter[bytes] = Counter()
+        self._awaited: Counter[bytes] = Counter()  # confirmations still to come on this connection
+        self._confirmed: dict[bytes, Event] = {}
+        self._commands: list[tuple[bytes, bytes]] = []
+        self._spoken = Event()
+        self._is_connected = False
+        self._is_catching_up = False
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        gevent.spawn(self._stay)
+
+    def subscribe(self, channel: bytes) -> None:
+        """Count one more user of the channel."""
+        self._users[channel] += 1
+        if self._users[channel] == 1:
+            self._confirmed[channel] = Event()
+            self._say(b"SUBSCRIBE", channel)
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """Count one user less."""
+        self._users[channel] -= 1
+        if self._users[channel] <= 0:
+            del self._users[channel]
+            self._confirmed.pop(channel).set()
+            self._say(b"UNSUBSCRIBE", channel)
+
+    def confirm(self, channel: bytes) -> bool:
+        """Wait, boundedly, until Redis has confirmed that we hear the channel; tell whether it has."""
+        confirmed = self._confirmed.get(channel)
+        return confirmed is not None and bool(confirmed.wait(_CONFIRM_SECONDS))
+
+    def _say(self, verb: bytes, channel: bytes) -> None:
+        if self._is_connected:
+            if verb == b"SUBSCRIBE":
+                self._awaited[channel] += 1
+            self._commands.append((verb, channel))
+            self._spoken.set()
+
+    def _stay(self) -> None:
+        wait, longest = _BACKOFF_SECONDS
+        pool: Any = self._redis.connection_pool
+        while True:
+            connection = pool.connection_class(**{**pool.connection_kwargs, "health_check_interval": 0})
+            try:
+                connection.connect()
+                self._listen(connection, connection._sock)  # noqa: SLF001 - it reads one reply at a time; we read all
+            except (RedisError, OSError, hiredis.ProtocolError) as error:
+                _log.warning("the pub/sub connection ended: %s", error)
+            except Exception:  # noqa: BLE001 - the edge of the process: a new connection is checked against the log
+                _log.exception("the pub/sub connection was given up")
+            finally:
+                was_heard = self._is_connected and not self._is_catching_up
+                self._is_connected = False
+                for confirmed in self._confirmed.values():
+                    confirmed.clear()
+                connection.disconnect()
+            wait = _BACKOFF_SECONDS[0] if was_heard else min(2 * wait, longest)
+            gevent.sleep(random.uniform(0.5, 1.0) * wait)
+
+    def _listen(self, connection: Any, sock: Any) -> None:
+        sock.settimeout(_SILENT_SECONDS)
+        self._is_connected = self._is_catching_up = True
+        self._awaited.clear()
+        self._commands.clear()
+        for channel in self._users:
+            self._say(b"SUBSCRIBE", channel)
+        speaker = gevent.spawn(self._speak, connection, sock)
+        parser: Any = hiredis.Reader(notEnoughData=_MISSING)
+        buffer = bytearray(_RECEIVE_BYTES)
+        try:
+            self._caught_up()
+            while count := sock.recv_into(buffer):
+                parser.feed(buffer, 0, count)
+                self._handle(parser)
+                gevent.sleep(0)  # data that is always there would otherwise keep everybody else waiting
+            raise ConnectionError("closed by Redis")
+        finally:
+            speaker.kill()
+
+    def _handle(self, parser: Any) -> None:
+        messages: Messages = []
+        while (reply := parser.gets()) is not _MISSING:
+            if isinstance(reply, hiredis.ReplyError):
+                raise ConnectionError(str(reply))
+            if isinstance(reply, list) and reply[0] == b"message":
+                messages.append((reply[1], reply[2]))
+            elif isinstance(reply, list) and reply[0] == b"subscribe":
+                self._heard_of(reply[1])
+        if messages:
+            self._on_messages(messages)
+        self._caught_up()
+
+    def _heard_of(self, channel: bytes) -> None:
+        self._awaited[channel] -= 1
+        if self._awaited[channel] <= 0:
+            del self._awaited[channel]
+            if channel in self._confirmed:
+                self._confirmed[channel].set()
+
+    def _caught_up(self) -> None:
+        if self._is_catching_up and not self._awaited:
+            self._is_catching_up = False
+            self._on_confirmed()
+
+    def _speak(self, connection: Any, sock: Any) -> None:
+        try:
+            while True:
+                self._spoken.wait(PING_SECONDS)
+                self._spoken.clear()
+                commands, self._commands = self._commands, []
+                for packed in connection.pack_commands(_merge(commands) or [(b"PING",)]):
+                    sock.sendall(packed)
+        except OSError as error:
+            _log.info("the pub/sub connection does not take commands: %s", error)  # the listening side ends it
+
+
+def _merge(commands: list[tuple[bytes, bytes]]) -> list[tuple[bytes, ...]]:
+    """Put channels of the same verb into one command, in order."""
+    merged: list[list[bytes]] = []
+    for verb, channel in commands:
+        if not merged or merged[-1][0] != verb or len(merged[-1]) > _CHANNELS_AT_ONCE:
+            merged.append([verb])
+        merged[-1].append(channel)
+    return [tuple(each) for each in merged]
+
+
+_MISSING: Any = object()

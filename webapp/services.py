@@ -1,0 +1,40 @@
+"""What one web process holds, made once by `create_app` and shared by all its requests."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Flask, current_app
+
+from webapp.housekeeping import Housekeeping
+from webapp.relay import Hub
+from worker.contract.connection import Redis
+from worker.contract.queue import Doorbell
+from worker.contract.settings import Settings
+
+EXTENSION = "millrace"
+
+
+@dataclass(frozen=True)
+class Services:
+    """The settings, the clients, the relay's hub, and the greenlets that look after everything."""
+
+    settings: Settings
+    redis: Redis
+    doorbell: Doorbell
+    hub: Hub
+    housekeeping: Housekeeping
+
+    def start(self) -> None:
+        """Start what runs beside the requests; after the fork, once, however often it is called."""
+        self.hub.start()
+        self.housekeeping.start()
+
+
+def services_of(app: Flask) -> Services:
+    """Return the services of an app."""
+    return cast("Services", app.extensions[EXTENSION])
+
+
+def services() -> Services:
+    """Return the services of the app that answers the current request."""
+    return services_of(current_app)

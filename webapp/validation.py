@@ -1,0 +1,169 @@
+"""The fields of a request for an answer: from parsed JSON to what is asked, or the 422 that names the field."""
+
+import re
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from webapp.body import Json
+from webapp.problems import Problem, invalid
+from worker.contract.creation import body_hash
+from worker.contract.ids import is_id
+from worker.contract.request import Message, OnDisconnect, Request
+from worker.contract.settings import Settings
+
+_ECHO = 200  # characters of what was sent that an answer repeats
+
+_Value = TypeVar("_Value")
+_StopSequence = Annotated[str, Meta(min_length=1, max_length=255)]
+_Metadata = dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]]
+
+
+class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One message of `messages`."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """The fields of the body and what each takes, apart from what the settings say."""
+
+    message: str | UnsetType = UNSET
+    messages: list[Turn] | UnsetType = UNSET
+    conversation_id: str | UnsetType = UNSET
+    system: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    max_tokens: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    temperature: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    top_p: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    stop_sequences: Annotated[list[_StopSequence], Meta(max_length=4)] | UnsetType = UNSET
+    search: bool | Literal["auto"] | UnsetType = UNSET
+    on_disconnect: OnDisconnect | UnsetType = UNSET
+    stream: bool | UnsetType = UNSET
+    metadata: Annotated[_Metadata, Meta(max_length=16)] | UnsetType = UNSET
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: None where the request leaves it open. `digest` is the same for the same question."""
+
+    request: Request
+    conversation: str | None
+    on_disconnect: OnDisconnect | None
+    stream: bool | None
+    digest: str
+
+
+def parse(body: Json, settings: Settings) -> Asked:
+    """Return what the body asks for; raises Problem 403, 404 or 422."""
+    fields = _convert(body)
+    request = Request(
+        messages=_messages(fields, settings),
+        model=_model(fields, settings),
+        max_tokens=_max_tokens(fields, settings),
+        system=_system(fields, settings),
+        temperature=_given(fields.temperature),
+        top_p=_given(fields.top_p),
+        stop_sequences=_given(fields.stop_sequences) or None,
+        metadata=_given(fields.metadata) or None,
+    )
+    if fields.search is True:
+        raise invalid("search", "No search is configured on this server.")
+    # How the answer is brought is no part of the question: a retry may ask for it in another way.
+    digest = body_hash({name: value for name, value in body.items() if name != "stream"})
+    return Asked(request, _conversation(fields), _given(fields.on_disconnect), _given(fields.stream), digest)
+
+
+def no_conversation() -> Problem:
+    """Return the 404 of a conversation that is absent or somebody else's."""
+    return Problem(
+        404,
+        "not_found",
+        "There is no such conversation of yours. Who you are is kept in a cookie: a client must keep it and send it "
+        "back (curl: -c jar -b jar).",
+        field="conversation_id",
+    )
+
+
+def _convert(body: Json) -> Fields:
+    for name in body:  # by hand, because msgspec can't read a name with a lone surrogate
+        if name not in Fields.__struct_fields__:
+            raise invalid(name[:_ECHO], "There is no such field.")
+    try:
+        return msgspec.convert(body, Fields, strict=True)
+    except msgspec.ValidationError as error:
+        why, _, where = str(error).partition(" - at ")
+        name = re.search(r"\$\.(\w+)", where, re.ASCII)
+        raise invalid(name[1] if name else "", f"{why[:_ECHO]} at {where[:_ECHO]}.") from error
+    except UnicodeEncodeError as error:  # the same inside one of the messages
+        raise invalid("messages", "There is an unknown field in a message.") from error
+
+
+def _given(value: _Value | UnsetType) -> _Value | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+def _messages(fields: Fields, settings: Settings) -> list[Message]:
+    messages = fields.messages
+    if isinstance(messages, UnsetType):
+        if isinstance(fields.message, UnsetType):
+            raise invalid("message", "A message, or messages, must be given.")
+        _check_text("message", fields.message, settings)
+        return [Message("user", fields.message)]
+    if fields.message is not UNSET:
+        raise invalid("messages", "Either message or messages can be given, not both.")
+    if fields.conversation_id is not UNSET:
+        raise invalid("conversation_id", "With messages the whole history is given, and no conversation is continued.")
+    if len(messages) > settings.max_messages:
+        raise invalid("messages", f"There are more than {settings.max_messages} messages.")
+    is_in_turn = all(each.role == role for each, role in zip(messages, cycle(("user", "assistant")), strict=False))
+    if len(messages) % 2 == 0 or not is_in_turn:
+        raise invalid("messages", "Messages alternate between user and assistant, and begin and end with user.")
+    for number, each in enumerate(messages):
+        _check_text("messages", each.content, settings, f"messages[{number}].content: ")
+    return [Message(each.role, each.content) for each in messages]
+
+
+def _check_text(field: str, text: str, settings: Settings, place: str = "") -> None:
+    if not text.strip():
+        raise invalid(field, f"{place}A text must not be empty.")
+    if len(text) > settings.max_message_chars:
+        raise invalid(field, f"{place}A text has at most {settings.max_message_chars} characters.")
+
+
+def _model(fields: Fields, settings: Settings) -> str:
+    model = _given(fields.model)
+    if model is None:
+        return settings.model_id
+    if model not in settings.models:
+        raise invalid("model", f"The model must be one of: {', '.join(settings.models)}.")
+    return model
+
+
+def _max_tokens(fields: Fields, settings: Settings) -> int:
+    tokens = _given(fields.max_tokens)
+    if tokens is None:
+        return settings.max_tokens
+    if tokens > settings.max_tokens:
+        raise invalid("max_tokens", f"An answer has at most {settings.max_tokens} tokens.")
+    return tokens
+
+
+def _system(fields: Fields, settings: Settings) -> str | None:
+    system = _given(fields.system)
+    if system is not None:
+        if not settings.allow_system:
+            raise Problem(403, "system_not_allowed", "Instructions can't be given on this server.", field="system")
+        _check_text("system", system, settings)
+    return system
+
+
+def _conversation(fields: Fields) -> str | None:
+    conversation = _given(fields.conversation_id)
+    if conversation is not None and not is_id(conversation):
+        raise no_conversation()
+    return conversation

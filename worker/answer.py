@@ -1,0 +1,93 @@
+"""What has come of a model's answer: measured, held to its limits, judged at its end."""
+
+import math
+import time
+
+from worker.batching import Content, size_of
+from worker.contract.events import Chunk, Complete, Latency, Reasoning, ToolUse, Usage
+from worker.contract.lease import Holding
+from worker.contract.settings import Settings
+from worker.failures import Failure
+from worker.providers.mapping import failure_of_stop
+from worker.providers.protocol import Delta, Stopped
+
+CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
+ENDING_EVENTS = 4  # kept free for the text still gathered, the outcome and `done`
+
+
+class Answer:
+    """The measure of one attempt's answer; `begun_at` is of `time.monotonic`."""
+
+    def __init__(self, holding: Holding, provider: str, begun_at: float, settings: Settings) -> None:
+        self._holding = holding
+        self._provider = provider
+        self._begun_at = begun_at
+        self._most_bytes = settings.max_output_bytes
+        self._most_events = settings.max_events
+        self._bytes = 0
+        self._has_substance = False
+        self._first_delta_ms: int | None = None
+        self._stop_reason: str | None = None
+        self._usage: Usage | None = None
+        self.chars = 0
+
+    def take(self, delta: Delta, events: int) -> Content | None:
+        """Measure a delta and return it where it belongs into the log; `events` is how many the log has so far.
+
+        Raises Failure (`limit_exceeded`) instead of taking more than allowed.
+        """
+        match delta:
+            case Stopped(reason):
+                self._stop_reason = reason
+                return None
+            case Usage():
+                self._usage = delta
+                return None
+            case Chunk(text) | Reasoning(text):
+                self._bytes += size_of(text)
+                self.chars += len(text)
+                self._has_substance = self._has_substance or bool(text)
+            case ToolUse():
+                self._has_substance = True
+            case _:
+                pass
+        if self._first_delta_ms is None:
+            self._first_delta_ms = self._elapsed_ms()
+        if self._bytes > self._most_bytes or events + ENDING_EVENTS > self._most_events:
+            raise Failure("limit_exceeded", retryable=False)
+        return delta
+
+    def complete(self) -> Complete:
+        """Return the outcome of a stream that has come to its end; raises Failure where the answer is none."""
+        if self._stop_reason is None:
+            raise Failure("truncated", retryable=True)
+        failure = failure_of_stop(self._stop_reason)
+        if failure is not None:
+            raise failure
+        if not self._has_substance:
+            raise Failure("empty_answer", retryable=True)
+        return Complete(
+            mode="live",
+            stop_reason=self._stop_reason,
+            usage=self.usage(),
+            latency=self.latency(),
+            model=self._holding.request.model,
+            provider=self._provider,
+            message_id=self._holding.message,
+            stored=False,
+        )
+
+    def usage(self) -> Usage:
+        """Return the tokens as the provider told them, else an estimate: after an early close there is no telling."""
+        if self._usage is not None:
+            return self._usage
+        request = self._holding.request
+        asked = len(request.system or "") + sum(len(each.content) for each in request.messages)
+        return Usage(math.ceil(asked / CHARS_PER_TOKEN), math.ceil(self.chars / CHARS_PER_TOKEN), exact=False)
+
+    def latency(self) -> Latency:
+        """Return the milliseconds from the claim to the first delta and to now."""
+        return Latency(self._first_delta_ms, self._elapsed_ms())
+
+    def _elapsed_ms(self) -> int:
+        return int((time.monotonic() - self._begun_at) * 1000)

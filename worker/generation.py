@@ -1,0 +1,148 @@
+"""The story of one generation, from its claim to its `done`."""
+
+import logging
+import random
+import time
+from secrets import token_hex
+
+import gevent
+
+from worker.answer import Answer
+from worker.context.prompt import build_prompt
+from worker.contract.errors import GenerationEnds, QueueAway, RedisAway
+from worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
+from worker.contract.lease import Holding, claim, release
+from worker.failures import Failure
+from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
+from worker.outbox import Outcome
+from worker.process import Process
+from worker.providers.protocol import Prompt
+from worker.providers.retry import stream_patiently
+from worker.run import Run
+
+CLAIM_SECONDS = 20.0
+CLAIM_PAUSE_SECONDS = 0.25
+HAND_OVER_SECONDS = 1.5
+PASS_ON_SECONDS = 0.3
+
+_log = logging.getLogger(__name__)
+
+
+def generate(process: Process, generation: str) -> None:
+    """Answer one generation, if it is to be had: it ends with one outcome and `done`, or another worker goes on."""
+    if process.is_leaving:
+        _pass_on(process, generation)
+        return
+    holding = _claim(process, generation)
+    if holding is None:
+        return
+    run = process.begin(holding)
+    _log.info("claimed generation=%s attempt=%d epoch=%d", generation, holding.attempt, holding.claim.epoch)
+    answer = Answer(holding, process.provider.name, run.begun_at, process.settings)
+    try:
+        outcome = _outcome(process, run, answer)
+        if outcome is not None:
+            run.outbox.end(outcome)
+            run.outbox.wait()
+    finally:
+        process.end(run)
+    _log_end(run, answer, outcome)
+
+
+def _pass_on(process: Process, generation: str) -> None:
+    """Leave a ring to another worker: Celery goes on taking tasks for a second or two after it was told to end."""
+    gevent.sleep(random.uniform(0.1, PASS_ON_SECONDS))  # or this very process would be the next to hear it
+    try:
+        process.doorbell.ring(generation)
+    except QueueAway as error:
+        _log.warning("pass_on_failed generation=%s error=%s", generation, error)  # a sweep rings again
+
+
+def _claim(process: Process, generation: str) -> Holding | None:
+    token, give_up_at = token_hex(8), time.monotonic() + CLAIM_SECONDS
+    while True:
+        try:
+            with process.gate:
+                return claim(process.redis, generation, process.settings, token)
+        except RedisAway as error:
+            if time.monotonic() > give_up_at or process.is_leaving:
+                _log.warning("claim_failed generation=%s error=%s", generation, error)
+                return None  # a sweep rings again
+        gevent.sleep(CLAIM_PAUSE_SECONDS)
+
+
+def _outcome(process: Process, run: Run, answer: Answer) -> Outcome | None:
+    """Stream the answer and return how it ended; None where another worker has it, or shall have it, from here."""
+    try:
+        _say_running(run, process.provider.name)
+        prompt = build_prompt(run.holding.request, process.settings)
+        # The only place where an interrupt is raised: whatever is waited for in here, it ends.
+        with run.interrupt.armed():
+            _stream(process, run, prompt, answer)
+        return answer.complete()
+    except CancelAsked as asked:
+        return Cancelled(asked.by, answer.usage())
+    except (HandOver, HoldLost) as left:
+        _leave(process, run, left)
+        return None
+    except TimeIsUp:
+        failure = Failure("limit_exceeded", retryable=False)
+    except GenerationEnds as ends:
+        failure = ends
+    except Exception:  # noqa: BLE001 - the edge: whatever went wrong, the reader is told, and the generation ends
+        _log.exception("generation_failed generation=%s", run.holding.claim.generation)
+        failure = Failure("internal", retryable=True)
+    return Error(failure.code, failure.message, retryable=failure.retryable)
+
+
+def _leave(process: Process, run: Run, why: HandOver | HoldLost) -> None:
+    if isinstance(why, HandOver):
+        _hand_over(process, run)
+    else:
+        run.outbox.wait()  # for the error that may stand in the place of what Redis refused
+
+
+def _say_running(run: Run, provider: str) -> None:
+    holding = run.holding
+    if holding.attempt > 1 or holding.top.seq > 1:
+        run.outbox.write(Snapshot("", "", [], [], "takeover"))
+    run.outbox.write(StatusEvent("running", attempt=holding.attempt, model=holding.request.model, provider=provider))
+
+
+def _stream(process: Process, run: Run, prompt: Prompt, answer: Answer) -> None:
+    def say_retrying(_failure: Failure) -> None:
+        run.outbox.write(StatusEvent("retrying", attempt=run.holding.attempt))
+
+    for delta in stream_patiently(process.provider, prompt, process.settings.bedrock_tries, say_retrying, gevent.sleep):
+        content = answer.take(delta, run.outbox.next_seq)
+        if content is not None:
+            run.outbox.gather(content)
+            run.outbox.wait_for_room()
+
+
+def _hand_over(process: Process, run: Run) -> None:
+    """Give the generation to another worker at once: all that was gathered, then the lease, then a ring."""
+    outbox = run.outbox
+    outbox.flush()
+    is_written = outbox.wait(HAND_OVER_SECONDS)
+    outbox.stop("handed over")
+    generation = run.holding.claim.generation
+    try:
+        with process.gate:
+            if is_written and release(process.redis, outbox.claim, process.settings):
+                process.doorbell.ring(generation)
+    except (RedisAway, QueueAway) as error:
+        # Then the lease runs out, or a sweep rings: later, but sure.
+        _log.warning("hand_over_failed generation=%s error=%s", generation, error)
+
+
+def _log_end(run: Run, answer: Answer, outcome: Outcome | None) -> None:
+    name = type(outcome).__name__.lower() if outcome else f"left({type(run.interrupt.noted).__name__})"
+    usage, latency = answer.usage(), answer.latency()
+    _log.info(
+        "ended generation=%s attempt=%d outcome=%s code=%s events=%d chars=%d first_delta_ms=%s total_ms=%d "
+        "input_tokens=%d output_tokens=%d exact=%s",
+        *(run.holding.claim.generation, run.holding.attempt, name, outcome.code if isinstance(outcome, Error) else "-"),
+        *(run.outbox.next_seq - 1, answer.chars, latency.first_delta_ms, latency.total_ms),
+        *(usage.input_tokens, usage.output_tokens, usage.exact),
+    )

@@ -1,0 +1,85 @@
+"""What one worker process holds, made once at its start and shared by all its greenlets."""
+
+import os
+import socket
+import time
+
+from gevent.lock import BoundedSemaphore
+
+from worker.batching import Batcher
+from worker.contract.connection import connect
+from worker.contract.lease import Holding
+from worker.contract.queue import Doorbell
+from worker.contract.settings import Settings
+from worker.interrupt import Interrupt
+from worker.outbox import Outbox
+from worker.providers.bedrock import Bedrock
+from worker.providers.protocol import Provider
+from worker.run import Run
+from worker.sweeper import Sweeper
+from worker.watcher import Watcher
+from worker.writer import Writer
+
+CALLERS = 32  # connections for claims and releases: hundreds may come at once
+WATCH_ANSWER_SECONDS = 2.0
+
+
+def make_process(settings: Settings, concurrency: int) -> "Process":
+    """Return a process that answers up to `concurrency` generations at once; a new provider is named here."""
+    return Process(settings, Bedrock(settings, concurrency))
+
+
+class Process:
+    """The clients, the provider, the greenlets that look after all generations, and the generations that run."""
+
+    def __init__(self, settings: Settings, provider: Provider) -> None:
+        self.settings = settings
+        self.provider = provider
+        self.redis = connect(settings.redis_url)
+        self.doorbell = Doorbell(settings)
+        self.gate = BoundedSemaphore(CALLERS)
+        self.runs: set[Run] = set()
+        writing = connect(settings.redis_url, retries=0)
+        watching = connect(settings.redis_url, answer_seconds=WATCH_ANSWER_SECONDS, retries=0)
+        self._clients = (self.redis, writing, watching)
+        self.writer = Writer(writing, settings)
+        self.watcher = Watcher(watching, settings, self.runs, self.writer.recover)
+        self.sweeper = Sweeper(watching, settings, self.doorbell, f"{socket.gethostname()}:{os.getpid()}")
+
+    def start(self) -> None:
+        """Spawn the greenlets."""
+        self.writer.start()
+        self.watcher.start()
+        self.sweeper.start()
+
+    def leave(self) -> None:
+        """Let what runs go on for the grace, then hand it over; only sets values: it is called in a signal handler."""
+        if self.watcher.leave_at is None:
+            self.watcher.leave_at = time.monotonic() + self.settings.shutdown_grace_seconds
+            self.sweeper.is_leaving = True
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this process has been told to end."""
+        return self.watcher.leave_at is not None
+
+    def stop(self) -> None:
+        """End the greenlets at once, and close the connections."""
+        for each in (self.sweeper, self.watcher, self.writer):
+            each.stop()
+        for client in self._clients:
+            client.close()
+        self.provider.close()
+        self.doorbell.close()
+
+    def begin(self, holding: Holding) -> Run:
+        """Take charge of a generation that the calling greenlet has claimed."""
+        interrupt = Interrupt()
+        outbox = Outbox(holding, interrupt, Batcher(self.settings.flush_bytes), self.writer.notice)
+        run = Run(holding, interrupt, outbox, ends_by=time.monotonic() + self.settings.max_seconds)
+        self.runs.add(run)
+        return run
+
+    def end(self, run: Run) -> None:
+        """Let go of a generation."""
+        self.runs.discard(run)

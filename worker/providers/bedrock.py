@@ -1,0 +1,92 @@
+"""Amazon Bedrock by ConverseStream, through boto3."""
+
+import logging
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from worker.contract.settings import Settings
+from worker.providers.mapping import Mapper
+from worker.providers.mishaps import failure_of
+from worker.providers.protocol import Delta, Prompt
+
+CONNECT_SECONDS = 5
+
+_log = logging.getLogger(__name__)
+
+
+class Bedrock:
+    """One boto3 client, for up to `concurrency` streams at once."""
+
+    name = "bedrock"
+
+    def __init__(self, settings: Settings, concurrency: int) -> None:
+        config = Config(
+            # Whole requests must not be repeated unseen: what is asked again, `retry.py` asks.
+            retries={"total_max_attempts": 1},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=settings.bedrock_read_seconds,
+            max_pool_connections=concurrency,  # the default of 10 would throw connections away
+            tcp_keepalive=True,
+        )
+        self._client: Any = Session().client(
+            "bedrock-runtime",
+            region_name=settings.aws_region,  # boto3 itself does not read AWS_REGION
+            endpoint_url=settings.bedrock_endpoint_url or None,
+            config=config,
+        )
+        self._warm_up(settings)
+
+    def _warm_up(self, settings: Settings) -> None:
+        """Resolve endpoint and credentials and sign once, which costs the first call tens of milliseconds."""
+        try:
+            self._client.generate_presigned_url(
+                "converse_stream", Params={"modelId": settings.model_id, "messages": [_message("user", ".")]}
+            )
+        except BotoCoreError as error:  # said again, per answer, when it matters
+            _log.warning("bedrock_not_ready error=%s", error)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._client.close()
+
+    def stream(self, prompt: Prompt) -> Generator[Delta]:
+        """Ask the model and yield its deltas; raises `Failure`."""
+        mapper = Mapper()
+        try:
+            response = self._client.converse_stream(**_arguments(prompt))
+            with closing(response["stream"]) as events:
+                for event in events:
+                    yield from mapper.deltas(event)
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is None:
+                raise
+            # The service's own words may quote the prompt: only the kind of mishap goes to the log.
+            _log.warning("bedrock_failed error=%s code=%s", type(error).__name__, failure.code)
+            raise failure from error
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"text": text}]}
+
+
+def _arguments(prompt: Prompt) -> dict[str, Any]:
+    inference = {
+        "maxTokens": prompt.max_tokens,
+        "temperature": prompt.temperature,
+        "topP": prompt.top_p,
+        "stopSequences": list(prompt.stop_sequences) or None,
+    }
+    arguments: dict[str, Any] = {
+        "modelId": prompt.model,
+        "messages": [_message(each.role, each.content) for each in prompt.messages],
+        "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
+    }
+    if prompt.system:
+        arguments["system"] = [{"text": text} for text in prompt.system]
+    return arguments

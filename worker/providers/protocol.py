@@ -1,0 +1,53 @@
+"""The seam between a generation and whoever runs the model."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
+from worker.contract.request import Message
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is asked; `system` holds the instructions, one text a source, the configured first."""
+
+    model: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    system: tuple[str, ...] = ()
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The model has come to its end; `reason` is one of Bedrock's stop reasons."""
+
+    reason: str
+
+
+Delta = Chunk | Reasoning | Citation | ToolUse | ToolResult | Stopped | Usage
+"""One piece of an answer. A tool's use comes whole; `Usage` follows `Stopped`, where it comes at all."""
+
+
+class Provider(Protocol):
+    """Runs models; one a process, used by any number of greenlets at once."""
+
+    @property
+    def name(self) -> str:
+        """The name that `status` and the outcome give."""
+        ...
+
+    def stream(self, prompt: Prompt) -> Generator[Delta]:
+        """Ask the model, once, and yield its answer's deltas; raises `Failure` before or after any of them.
+
+        Closing the generator, or raising in the greenlet that reads it, closes the connection. An end without
+        `Stopped` means that the answer is truncated.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connections that are kept for the next answer; nothing streams any more."""
+        ...

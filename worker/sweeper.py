@@ -1,0 +1,65 @@
+"""Sweeps for generations whose holder is gone, rings for them, and says that this process lives."""
+
+import logging
+import random
+import time
+
+import gevent
+
+from worker.contract.connection import Redis
+from worker.contract.errors import QueueAway, RedisAway
+from worker.contract.lease import sweep
+from worker.contract.presence import say_alive
+from worker.contract.queue import Doorbell
+from worker.contract.settings import Settings
+
+SWEEP_SECONDS = 1.0
+ALIVE_SECONDS = 2.5
+
+_log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """One greenlet a process; any number of processes may sweep at once."""
+
+    def __init__(self, store: Redis, settings: Settings, doorbell: Doorbell, name: str) -> None:
+        self._redis = store
+        self._settings = settings
+        self._doorbell = doorbell
+        self._name = name
+        self._alive_at = 0.0
+        self._greenlet: gevent.Greenlet[..., None] | None = None
+        self.is_leaving = False
+        """Whether this process takes nothing new any more; then it is no sign of life for those who wait."""
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """End at once."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+    def sweep(self) -> None:
+        """Say that this process lives when it is time, sweep once and ring; raises RedisAway, QueueAway."""
+        now = time.monotonic()
+        if now >= self._alive_at and not self.is_leaving:
+            say_alive(self._redis, self._name)
+            self._alive_at = now + ALIVE_SECONDS
+        swept = sweep(self._redis, self._settings)
+        if swept.ring or swept.suspected or swept.ended:
+            _log.info("swept rung=%d suspected=%d ended=%d", len(swept.ring), swept.suspected, swept.ended)
+        for generation in swept.ring:
+            self._doorbell.ring(generation)
+
+    def _run(self) -> None:
+        while True:
+            gevent.sleep(SWEEP_SECONDS * random.uniform(0.7, 1.3))
+            try:
+                self.sweep()
+            except (RedisAway, QueueAway) as error:
+                # What could not be rung is swept again in a few seconds.
+                _log.warning("sweep_failed error=%s", error)
+            except Exception:  # noqa: BLE001 - the edge of this greenlet
+                _log.exception("sweeper_failed")

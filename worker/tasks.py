@@ -1,0 +1,60 @@
+"""What Celery calls: the task, and the beginning and the end of a process."""
+
+import logging
+import sys
+from typing import Any, cast
+
+import gevent
+from celery import Task, signals
+from kombu.utils import functional
+
+from worker.app import app, settings
+from worker.contract.queue import TASK
+from worker.generation import generate
+from worker.process import Process, make_process
+
+_log = logging.getLogger(__name__)
+
+
+class Generate(Task[..., None]):
+    """The task holds what its process shares: made at the start, because what is made lazily is made twice."""
+
+    name: Any = TASK
+    process: Process
+
+    def run(self, generation: str) -> None:
+        """Answer one generation."""
+        generate(self.process, generation)
+
+
+task = cast("Generate", app.register_task(Generate()))
+
+
+@signals.setup_logging.connect
+def _set_up_logging(loglevel: int, **_: Any) -> None:
+    logging.basicConfig(level=loglevel, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("celery.worker.strategy", "celery.app.trace", "botocore", "boto3", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@signals.celeryd_after_setup.connect
+def _start(instance: Any, **_: Any) -> None:
+    # Celery's own patching loads this module before `time` is patched: while the broker is away, its sleeps of many
+    # seconds would stop all the greenlets, and every lease would run out.
+    functional.sleep = gevent.sleep  # pyright: ignore[reportPrivateImportUsage]
+    try:
+        task.process = make_process(settings, concurrency=instance.concurrency)
+    except Exception:  # noqa: BLE001 - Celery would go on without: a process that takes tasks and can do none of them
+        _log.exception("start_failed")
+        sys.exit(1)
+    task.process.start()
+
+
+@signals.worker_shutting_down.connect
+def _leave(**_: Any) -> None:
+    task.process.leave()
+
+
+@signals.worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    task.process.stop()

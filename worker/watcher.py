@@ -1,0 +1,115 @@
+"""Looks after the generations that this process runs: renews their leases, hears of cancels, keeps their deadlines.
+
+Two greenlets: one talks to Redis, with a bound on each wait; the other only reads the clock, so that deadlines and
+the end of the process hold while Redis stands still.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection
+
+import gevent
+
+from worker.contract.connection import Redis
+from worker.contract.errors import RedisAway
+from worker.contract.lease import Renewal, renew_all
+from worker.contract.settings import Settings
+from worker.interrupt import CancelAsked, HandOver, TimeIsUp
+from worker.outbox import Outbox
+from worker.run import Run
+
+LOOK_SECONDS = 0.2
+HEARD_SECONDS = 0.1  # an append within so long has told who asked to cancel
+RENEWALS_PER_LEASE = 3.2
+LAG_SECONDS = 1.0
+FAREWELL_SECONDS = 2.5  # for handing over, after which the process goes, whatever Redis does
+
+_log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Watches over `runs`, which others add to and take from; `recover` is told of claims that Redis has lost."""
+
+    def __init__(
+        self, store: Redis, settings: Settings, runs: Collection[Run], recover: Callable[[Outbox], None]
+    ) -> None:
+        self._redis = store
+        self._settings = settings
+        self._runs = runs
+        self._recover = recover
+        self._renew_at = 0.0
+        self._is_away = False
+        self._greenlets: list[gevent.Greenlet[..., None]] = []
+        self.leave_at: float | None = None
+        """When this process hands over what still runs; set from a signal handler, so it is only looked at here."""
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._greenlets = [gevent.spawn(self._look_for_ever), gevent.spawn(self._mind_the_clock)]
+
+    def stop(self) -> None:
+        """End at once."""
+        gevent.killall(self._greenlets)
+
+    def look(self) -> None:
+        """Renew all leases when it is time; in between, ask after those that no append has told of; raises RedisAway.
+
+        Both are the same script, which also says who asked to cancel.
+        """
+        now = time.monotonic()
+        is_time = now >= self._renew_at
+        runs = [
+            run
+            for run in list(self._runs)
+            if run.outbox.is_alive and (is_time or now - run.outbox.heard_at > HEARD_SECONDS)
+        ]
+        claims = [run.outbox.claim for run in runs]
+        renewals = renew_all(self._redis, claims, self._settings) if claims else []
+        if is_time:
+            self._renew_at = now + self._settings.lease_seconds / RENEWALS_PER_LEASE
+        for run, claim, renewal in zip(runs, claims, renewals, strict=True):
+            if run.outbox.claim is claim:  # else claimed anew meanwhile: the answer is of the old claim
+                self._heed(run, renewal)
+
+    def _heed(self, run: Run, renewal: Renewal | Exception) -> None:
+        if isinstance(renewal, Exception):
+            _log.error("renewal_refused generation=%s error=%s", run.holding.claim.generation, renewal)
+        elif renewal.is_lost:
+            self._recover(run.outbox)
+        elif not renewal.is_held:
+            run.outbox.stop("fenced")
+        elif renewal.cancelled_by:
+            run.interrupt.strike(CancelAsked(renewal.cancelled_by))
+
+    def _look_for_ever(self) -> None:
+        while True:
+            gevent.sleep(LOOK_SECONDS)
+            try:
+                self.look()
+            except RedisAway as error:
+                if not self._is_away:
+                    _log.warning("redis_away error=%s", error)
+                self._is_away = True
+            except Exception:  # noqa: BLE001 - the edge of this greenlet: without it every lease would run out
+                _log.exception("watcher_failed")
+            else:
+                self._is_away = False
+
+    def _mind_the_clock(self) -> None:
+        while True:
+            before = time.monotonic()
+            gevent.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            if now - before - LOOK_SECONDS > LAG_SECONDS:
+                _log.warning("hub_blocked seconds=%.1f", now - before - LOOK_SECONDS)
+            self.keep_deadlines(now)
+
+    def keep_deadlines(self, now: float) -> None:
+        """Interrupt the runs whose time is up, and all of them once this process must leave."""
+        for run in list(self._runs):
+            if now >= run.ends_by:
+                run.interrupt.strike(TimeIsUp())
+            if self.leave_at is not None and now >= self.leave_at:
+                run.interrupt.strike(HandOver())
+                if now >= self.leave_at + FAREWELL_SECONDS:
+                    run.outbox.stop("the process ends")

@@ -1,0 +1,12 @@
+"""The web's entry: `gunicorn -c deploy/gunicorn.conf.py wsgi:application`."""
+
+import sys
+
+from webapp import create_app
+from worker.contract.errors import SettingError
+
+try:
+    application = create_app()
+except SettingError as error:
+    sys.stderr.write(f"millrace: {error}\n")
+    sys.exit(2)
