@@ -33,9 +33,21 @@ def generate(process: Process, generation: str) -> None:
     if process.is_leaving:
         _pass_on(process, generation)
         return
-    holding = _claim(process, generation)
-    if holding is None:
-        return
+    has_seat = process.take_seat()
+    try:
+        holding = _claim(process, generation, has_seat=has_seat)
+        if has_seat and not (holding and holding.is_last_chance):
+            process.leave_seat()
+            has_seat = False
+        if holding is not None:
+            _answer(process, holding)
+    finally:
+        if has_seat:
+            process.leave_seat()
+
+
+def _answer(process: Process, holding: Holding) -> None:
+    generation = holding.claim.generation
     run = process.begin(holding)
     _log.info("claimed generation=%s attempt=%d epoch=%d", generation, holding.attempt, holding.claim.epoch)
     answer = Answer(holding, process.provider.name, run.begun_at, process.settings)
@@ -58,12 +70,12 @@ def _pass_on(process: Process, generation: str) -> None:
         _log.warning("pass_on_failed generation=%s error=%s", generation, error)  # a sweep rings again
 
 
-def _claim(process: Process, generation: str) -> Holding | None:
+def _claim(process: Process, generation: str, *, has_seat: bool) -> Holding | None:
     token, give_up_at = token_hex(8), time.monotonic() + CLAIM_SECONDS
     while True:
         try:
             with process.gate:
-                return claim(process.redis, generation, process.settings, token)
+                return claim(process.redis, generation, process.settings, token, has_seat=has_seat)
         except RedisAway as error:
             if time.monotonic() > give_up_at or process.is_leaving:
                 _log.warning("claim_failed generation=%s error=%s", generation, error)

@@ -39,6 +39,7 @@ class Process:
         self.doorbell = Doorbell(settings)
         self.gate = BoundedSemaphore(CALLERS)
         self.runs: set[Run] = set()
+        self._is_seat_taken = False
         writing = connect(settings.redis_url, retries=0)
         watching = connect(settings.redis_url, answer_seconds=WATCH_ANSWER_SECONDS, retries=0)
         self._clients = (self.redis, writing, watching)
@@ -71,6 +72,16 @@ class Process:
             client.close()
         self.provider.close()
         self.doorbell.close()
+
+    def take_seat(self) -> bool:
+        """Take the one seat for a generation that has its last chance; False where it is taken."""
+        is_free = not self._is_seat_taken
+        self._is_seat_taken = True
+        return is_free
+
+    def leave_seat(self) -> None:
+        """Give the seat back; for those who took it."""
+        self._is_seat_taken = False
 
     def begin(self, holding: Holding) -> Run:
         """Take charge of a generation that the calling greenlet has claimed."""

@@ -23,7 +23,9 @@ Make = Callable[..., Outbox]
 @pytest.fixture
 def outbox() -> Outbox:
     request = Request([Message("user", "?")], "model", 10)
-    holding = Holding(HELD, Cursor(0, 1), 1, "owner", "conversation", "message", request, ())
+    holding = Holding(
+        HELD, Cursor(0, 1), 1, "owner", "conversation", "message", request, is_last_chance=False, fields=()
+    )
     return Outbox(holding, Interrupt(), Batcher(1), lambda _: None)
 
 

@@ -12,6 +12,7 @@ from worker.contract.errors import RedisAway
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 KEEPALIVE_SECONDS = 15
+MOST_CONNECTIONS = 64  # of one client; a storm of requests waits for its turn, and Redis is spared
 
 # What Redis answers while it can't serve; each of these passes, or is an operator's to mend.
 _AWAY = ("READONLY", "LOADING", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
@@ -19,20 +20,25 @@ _AWAY = ("READONLY", "LOADING", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTER
 Redis = redis.Redis
 
 
-def connect(url: str, *, answer_seconds: float = ANSWER_SECONDS, retries: int = 1) -> Redis:
+def connect(
+    url: str, *, answer_seconds: float = ANSWER_SECONDS, retries: int = 1, connections: int = MOST_CONNECTIONS
+) -> Redis:
     """Return a client with a pool of connections; nothing is connected before the first command.
 
     Replies are bytes. Every script of this room may safely be sent twice, so a lost reply is retried `retries` times.
+    Who finds all `connections` in use waits for one, as long as for an answer, and then takes Redis for away.
     """
-    return redis.Redis.from_url(
+    pool = redis.BlockingConnectionPool.from_url(
         url,
+        max_connections=connections,
+        timeout=answer_seconds,
         socket_timeout=answer_seconds,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_keepalive=True,
         health_check_interval=KEEPALIVE_SECONDS,
-        max_connections=10_000,  # the default of 100 makes the 101st greenlet raise
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
     )
+    return redis.Redis.from_pool(pool)
 
 
 def is_away(error: Exception) -> bool:

@@ -36,6 +36,8 @@ class Holding:
     conversation: str
     message: str
     request: Request
+    is_last_chance: bool
+    """Whether one more loss of its worker is its end."""
     fields: tuple[bytes, ...]
     """The state's constant fields and values, to make it anew where Redis loses everything."""
 
@@ -70,8 +72,13 @@ class Swept:
 _CONSTANT = (b"owner", b"conversation", b"message", b"request", b"on_disconnect", b"grace_ms")
 
 
-def claim(redis: Redis, generation: str, settings: Settings, token: str | None = None) -> Holding | None:
+def claim(
+    redis: Redis, generation: str, settings: Settings, token: str | None = None, *, has_seat: bool = True
+) -> Holding | None:
     """Claim a generation for a run; None where it is held, has ended, is ended by this call, or is gone.
+
+    Of those that have their last chance a process runs one at a time: without a seat for it, such a one is left to
+    the next ring. So what kills its worker each time takes at last only itself.
 
     Raises RedisAway, after which the same generation is simply rung again by a sweep; or the caller tries again with
     the same `token` (16 random hexadecimal digits; fresh by default), under which an unheard claim is found.
@@ -85,6 +92,7 @@ def claim(redis: Redis, generation: str, settings: Settings, token: str | None =
             redis,
             keys_of(generation),
             *(generation, token, lease_ms, run_ms, settings.max_attempts, log_ttl_ms, ENDINGS),
+            *(int(has_seat), RING_MS),
         ),
     )
     if reply[0] != b"run":
@@ -98,6 +106,7 @@ def claim(redis: Redis, generation: str, settings: Settings, token: str | None =
         state[b"conversation"].decode(),
         state[b"message"].decode(),
         decode_request(state[b"request"]),
+        0 < int(state[b"losses"]) >= settings.max_attempts - 1,
         tuple(part for name in _CONSTANT for part in (name, state[name])),
     )
 

@@ -5,12 +5,13 @@ import signal
 import socket
 from pathlib import Path
 
+import gevent
 import pytest
 from redis.exceptions import ResponseError
 
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.contract.samples import SETTINGS, new_draft
-from worker.contract.connection import Redis, connect, is_away, redis_away
+from worker.contract.connection import MOST_CONNECTIONS, Redis, connect, is_away, redis_away
 from worker.contract.creation import create
 from worker.contract.errors import RedisAway
 
@@ -77,9 +78,19 @@ def test_other_answers_are_not(text: str) -> None:
     assert not is_away(ResponseError(text))
 
 
-def test_a_hundred_and_one_connections_at_once_are_served(redis: Redis) -> None:
-    pool = redis.connection_pool
-    connections = [pool.get_connection() for _ in range(101)]
-    for connection in connections:
-        pool.release(connection)
-    pool.disconnect()
+def test_five_hundred_commands_at_once_are_served_by_few_connections(redis: Redis) -> None:
+    waiting = [gevent.spawn(redis.execute_command, "BLPOP", "nothing", "0.05") for _ in range(500)]
+    gevent.joinall(waiting, timeout=10, raise_error=True)
+    assert all(each.successful() for each in waiting)
+    clients = redis.client_list()
+    assert 1 < len(clients) <= MOST_CONNECTIONS
+    redis.connection_pool.disconnect()
+
+
+def test_who_finds_every_connection_in_use_takes_redis_for_away(valkey: ValkeyProcess) -> None:
+    narrow = connect(valkey.url, connections=1, answer_seconds=0.1)
+    held = narrow.connection_pool.get_connection()
+    with pytest.raises(RedisAway), redis_away():
+        narrow.ping()
+    narrow.connection_pool.release(held)
+    narrow.close()
