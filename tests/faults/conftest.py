@@ -1,0 +1,36 @@
+"""What the fault tests share: a deterministic text and a way to ask for it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.client import Client, emulate
+from tests.faults.follower import Follower
+from tests.faults.rig import Rig
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A generation that runs: what was asked, what the text must become, who asks, and a reader that never gives up."""
+
+    message: str
+    generation: str
+    text: str
+    client: Client
+    follower: Follower
+
+
+def words(seconds: float, rate: int = 40, width: int = 5, name: str = "w") -> tuple[str, int]:
+    """Return a text of so many seconds at so many deltas a second, no two alike, and how many they are."""
+    count = int(seconds * rate)
+    return "".join(f"{name}{number:0{width - len(name) - 1}d} " for number in range(count)), count
+
+
+def ask(
+    rig: Rig, seconds: float, *, rate: int = 40, name: str = "w", client: Client | None = None, **script: Any
+) -> Asked:
+    """Ask for a text that takes so many seconds, and follow it."""
+    client = client or rig.client()
+    text, count = words(seconds, rate, name=name)
+    message = emulate(text=text, tokens=count, rate=rate, **script)
+    generation = client.ask(message)
+    return Asked(message, generation, text, client, Follower(rig.urls, client.http.cookies, generation, text))

@@ -1,0 +1,157 @@
+"""The whole system as plain processes, each of which a test may kill, stop or start: nobody restarts anything here."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from tests.client import Client, Json, wait_for
+from tests.emulator_process import EmulatorProcess
+from tests.valkey import ValkeyProcess, free_port
+
+ROOT = Path(__file__).parent.parent.parent
+BIN = Path(sys.executable).parent
+
+
+class Child:
+    """One process of the system, in a process group of its own."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path, root: Path) -> None:
+        self.name = name
+        self.log = log
+        self._given = (name, command, environment, log, root)
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                command, cwd=root, env=environment, stdout=sink, stderr=sink, start_new_session=True
+            )
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def again(self) -> "Child":
+        """Start the same once more."""
+        return Child(*self._given)
+
+    def signal(self, which: signal.Signals) -> None:
+        """Send a signal to the whole group; SIGKILL is waited for."""
+        assert self.is_alive, f"{self.name} is dead already:\n{self.log.read_text()[-2000:]}"
+        os.killpg(self.process.pid, which)
+        if which == signal.SIGKILL:
+            self.process.wait()
+
+    def wait(self, seconds: float) -> int:
+        """Wait for the end; raises TimeoutExpired."""
+        return self.process.wait(seconds)
+
+
+class Rig:
+    """Valkey, the local Bedrock endpoint, workers and webs; settings are given in lower case, without their prefix."""
+
+    def __init__(
+        self, directory: Path, *, workers: int = 1, webs: int = 1, root: Path = ROOT, **settings: object
+    ) -> None:
+        self.directory = directory
+        self._root = root
+        self._counts = (workers, webs)
+        (directory / "redis").mkdir()
+        self.valkey = ValkeyProcess(directory / "redis")
+        self.emulator = EmulatorProcess()
+        self.redis_ports: dict[str, int] = {}
+        """By tier, `worker` or `web`: another port by which it reaches Redis, such as a proxy's."""
+        self._settings = settings
+        self.workers: list[Child] = []
+        self.webs: list[Child] = []
+        self.urls: list[str] = []
+        self._clients: list[Client] = []
+
+    def __enter__(self) -> Self:
+        self.valkey.start()
+        self.emulator.__enter__()
+        for _ in range(self._counts[0]):
+            self.start_worker()
+        for _ in range(self._counts[1]):
+            self.start_web()
+        for url in self.urls:
+            wait_for(lambda url=url: _status(url + "/readyz") == 200, 30, f"{url} to be ready\n{self.logs()}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for client in self._clients:
+            client.http.close()
+        for child in (*self.webs, *self.workers):
+            if child.is_alive:
+                os.killpg(child.process.pid, signal.SIGKILL)
+                child.process.wait()
+        self.emulator.__exit__(kind, error, trace)
+        self.valkey.stop()
+        if error is not None:
+            print(self.logs())
+
+    def environment(self, tier: str) -> dict[str, str]:
+        """Return what every process of a tier is started with."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "AWS_"))}
+        return {
+            **clean,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "MILLRACE_SECRET_KEY": "a secret of this test",
+            "MILLRACE_REDIS_URL": f"redis://127.0.0.1:{self.redis_ports.get(tier, self.valkey.port)}/0",
+            "MILLRACE_BEDROCK_ENDPOINT_URL": self.emulator.url,
+            **{f"MILLRACE_{name.upper()}": str(value) for name, value in self._settings.items()},
+        }
+
+    def start_worker(self) -> Child:
+        """Start one more worker."""
+        name = f"worker{len(self.workers)}"
+        command = [str(BIN / "celery"), "-A", "worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
+        command += ["--loglevel", "INFO", "--without-gossip", "--without-mingle", "-n", f"{name}@%h"]
+        self.workers.append(
+            Child(name, command, self.environment("worker"), self.directory / f"{name}.log", self._root)
+        )
+        return self.workers[-1]
+
+    def start_web(self) -> Child:
+        """Start one more web, on a port of its own."""
+        name, port = f"web{len(self.webs)}", free_port()
+        command = [
+            str(BIN / "gunicorn"),
+            "-c",
+            "deploy/gunicorn.conf.py",
+            "--no-control-socket",
+            "--bind",
+            f"127.0.0.1:{port}",
+        ]
+        child = Child(
+            name, [*command, "wsgi:application"], self.environment("web"), self.directory / f"{name}.log", self._root
+        )
+        self.webs.append(child)
+        self.urls.append(f"http://127.0.0.1:{port}")
+        return child
+
+    def client(self, web: int = 0) -> Client:
+        """Return a new user at one of the webs, closed with the rig."""
+        self._clients.append(Client(self.urls[web]))
+        return self._clients[-1]
+
+    def calls(self, message: str) -> list[Json]:
+        """Return the model calls whose last message is this one, oldest first."""
+        return [call for call in self.emulator.calls() if call["messages"][-1]["content"][-1].get("text") == message]
+
+    def logs(self) -> str:
+        """Return the end of each process's log."""
+        return "\n".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in sorted(self.directory.glob("*.log")))
+
+
+def _status(url: str) -> int:
+    try:
+        return httpx.get(url, timeout=3, trust_env=False).status_code
+    except httpx.HTTPError:
+        return 0

@@ -1,0 +1,100 @@
+"""Rows 19 to 24: the model's side throttles, fails, falls silent, lies; and is stopped at any point."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client import Client, emulate, outcomes_of, text_of, wait_for
+from tests.faults.rig import Rig
+
+TEXT = "0123456789" * 8
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with Rig(tmp_path_factory.mktemp("providers"), bedrock_read_seconds=3, max_seconds=8) as rig:
+        yield rig
+
+
+@pytest.fixture
+def client(rig: Rig) -> Client:
+    return rig.client()
+
+
+def test_row_19_throttling_before_the_first_delta_is_retried_and_said(rig: Rig, client: Client) -> None:
+    message = emulate(text=TEXT, fault="throttle", at=0, times=2)
+    received = client.whole(client.ask(message))
+    assert [each.event["status"] for each in received if each.event["type"] == "status"].count("retrying") == 2
+    assert outcomes_of(received)[0]["type"] == "complete"
+    assert len(rig.calls(message)) == 3
+
+
+def test_row_19_throttling_without_end_is_given_up_within_bounds(rig: Rig, client: Client) -> None:
+    message = emulate(text=TEXT, fault="throttle", at=0)
+    (outcome,) = outcomes_of(client.whole(client.ask(message)))
+    assert (outcome["code"], outcome["retryable"]) == ("provider_throttled", True)
+    assert len(rig.calls(message)) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "retryable"),
+    [
+        ("stream_error", "provider_unavailable", True),  # row 20
+        ("throttle", "provider_throttled", True),  # row 20
+        ("unavailable", "provider_unavailable", True),  # row 20
+        ("validation", "provider_rejected", False),  # row 20
+        ("stall", "provider_timeout", True),  # row 21
+        ("no_stop", "truncated", True),  # row 22
+        ("corrupt", "provider_unavailable", True),  # row 23
+        ("disconnect", "provider_unavailable", True),  # row 23
+    ],
+)
+def test_rows_20_to_23_in_mid_answer_keep_the_text_and_say_what_happened(
+    rig: Rig, client: Client, fault: str, code: str, retryable: bool
+) -> None:
+    message = emulate(text=TEXT, tokens=8, rate=50, fault=fault, at=4)
+    received = client.whole(client.ask(message))
+    (outcome,) = outcomes_of(received)
+    assert (outcome["code"], outcome["retryable"]) == (code, retryable)
+    assert text_of(received) == TEXT[:40]
+    (call,) = wait_for(lambda: [each for each in rig.calls(message) if each["ended"]], 5, "the end of the call")
+    assert call["ended"] in ("fault", "closed_by_client")
+    assert client.whole(client.ask(emulate(text="Alive.")))
+
+
+def test_row_21_an_answer_that_never_ends_is_ended_at_its_limit_and_its_socket_closed(rig: Rig, client: Client) -> None:
+    message = emulate(tokens=1000, rate=10)
+    received = client.whole(client.ask(message))
+    assert outcomes_of(received)[0]["code"] == "limit_exceeded"
+    assert text_of(received)
+    (call,) = wait_for(lambda: [each for each in rig.calls(message) if each["ended"]], 5, "the end of the call")
+    assert call["ended"] == "closed_by_client"
+
+
+@pytest.mark.parametrize(
+    ("when", "script"),
+    [
+        ("before the first delta", {"tokens": 5, "first_delay": 20}),
+        ("in mid-answer", {"tokens": 2000, "rate": 50}),
+        ("blocked on a read", {"tokens": 20, "rate": 0, "fault": "stall", "at": 10}),
+        ("while it is retried", {"text": "x", "fault": "throttle", "at": 0, "times": 50}),
+    ],
+)
+def test_row_24_cancel_closes_the_models_socket_within_half_a_second(
+    rig: Rig, client: Client, when: str, script: dict[str, object]
+) -> None:
+    message = emulate(**script)
+    generation = client.ask(message)
+    wait_for(lambda: rig.calls(message), 10, "the call")
+    if "first_delay" not in script and "text" not in script:
+        wait_for(lambda: client.look(generation)["content"], 10, "some text")
+    asked_at = time.time()
+    assert client.cancel(generation).status_code == 202
+    assert client.cancel(generation).status_code in (200, 202)
+    received = client.whole(generation)
+    assert outcomes_of(received)[0]["type"] == "cancelled", when
+    assert [each.event["type"] for each in received[-2:]] == ["cancelled", "done"]
+    calls = wait_for(lambda: all(each["ended"] for each in rig.calls(message)) and rig.calls(message), 5, "the close")
+    assert calls[-1]["ended_at"] - asked_at <= 0.5
+    assert client.cancel(generation).status_code == 200

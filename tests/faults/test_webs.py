@@ -1,0 +1,86 @@
+"""Rows 26, 27, 35, 43: webs that leave, die, are full, or die between two steps of a create."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.client import Client, emulate, outcomes_of, wait_for
+from tests.faults.conftest import words
+from tests.faults.follower import Follower, check
+from tests.faults.rig import Rig
+
+
+@pytest.mark.parametrize(("row", "how", "count"), [(26, signal.SIGTERM, 300), (27, signal.SIGKILL, 300)])
+def test_rows_26_and_27_when_a_web_ends_its_readers_resume_on_the_other(
+    tmp_path: Path, row: int, how: signal.Signals, count: int
+) -> None:
+    with Rig(tmp_path, webs=2) as rig:
+        client = rig.client()
+        asked = []
+        for number in range(10):
+            text, deltas = words(20, rate=20, name=chr(97 + number))
+            asked.append((client.ask(emulate(text=text, tokens=deltas, rate=20)), text))
+        followers = [Follower(rig.urls, client.http.cookies, *asked[n % len(asked)]) for n in range(count)]
+        wait_for(lambda: all(each.text for each in followers), 40, "every reader's first text")
+        rig.webs[0].signal(how)
+        rig.webs[0].wait(20)
+        other = rig.client(1)
+        other.http.cookies = client.http.cookies
+        for each in followers:
+            assert check(each, other, 60)["type"] == "complete", row
+            assert not each.refusals
+            assert each.connections >= 2
+
+
+def test_row_35_one_reader_too_many_is_refused_at_once_and_the_others_go_on(tmp_path: Path) -> None:
+    with Rig(tmp_path, max_readers=20) as rig:
+        client = rig.client()
+        text, deltas = words(6, rate=20)
+        generation = client.ask(emulate(text=text, tokens=deltas, rate=20))
+        followers = [Follower(rig.urls, client.http.cookies, generation, text) for _ in range(20)]
+        wait_for(lambda: all(each.text for each in followers), 20, "every first text")
+        answer = client.http.get(f"/api/generations/{generation}/events")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert client.http.get("/healthz").status_code == 200
+        for each in followers:
+            assert check(each, client)["type"] == "complete"
+            assert each.connections == 1
+
+
+@pytest.mark.parametrize("died_after", ["the key was bound", "the state was written"])
+def test_row_43_a_create_that_died_between_two_steps_is_completed_by_a_retry(tmp_path: Path, died_after: str) -> None:
+    with Rig(tmp_path) as rig, redis.Redis(port=rig.valkey.port) as store:
+        client = rig.client()
+        message = emulate(text=f"Once: {died_after}.", rate=0)
+        client.ask(emulate(text="cookie", rate=0))
+        for worker in rig.workers:
+            worker.signal(signal.SIGSTOP)
+        first = client.post({"message": message}, **{"Idempotency-Key": "k"}).json()["id"]
+        # What a web that died there leaves behind: the ring unmade, and the state too where it died before that.
+        store.delete("millrace")
+        if died_after == "the key was bound":
+            store.delete(*[key for key in store.scan_iter() if first.encode() in key])
+        for worker in rig.workers:
+            worker.signal(signal.SIGCONT)
+        with ThreadPoolExecutor(4) as pool:
+            again = list(pool.map(lambda _: client.post({"message": message}, **{"Idempotency-Key": "k"}), range(4)))
+        assert {answer.json()["id"] for answer in again} == {first}
+        assert outcomes_of(client.whole(first))[0]["type"] == "complete"
+        assert len(rig.calls(message)) == 1
+
+
+def test_row_26_a_stream_that_begins_on_one_web_goes_on_at_another(tmp_path: Path) -> None:
+    with Rig(tmp_path, webs=2) as rig:
+        client = rig.client()
+        generation = client.ask(emulate(tokens=100, rate=50))
+        reader = client.follow(generation)
+        before = [next(reader) for _ in range(10)]
+        reader.close()  # type: ignore[attr-defined]
+        with Client(rig.urls[1]) as other:
+            other.http.cookies = client.http.cookies
+            after = list(other.follow(generation, before[-1].cursor))
+        assert [each.event for each in before + after] == [each.event for each in client.whole(generation)]

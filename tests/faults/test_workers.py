@@ -1,0 +1,149 @@
+"""Rows 12 to 18 and 44: workers that die, stand still, leave, or are killed by what they run."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.client import wait_for
+from tests.faults.conftest import ask
+from tests.faults.follower import check
+from tests.faults.rig import Rig
+from worker.contract.queue import Doorbell
+from worker.contract.settings import load
+
+
+def test_row_12_a_worker_killed_before_the_first_delta_is_replaced_once_within_15_seconds(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        asked = ask(rig, 1, first_delay=4)
+        wait_for(lambda: rig.calls(asked.message), 10, "the call")
+        rig.workers[0].signal(signal.SIGKILL)
+        killed = time.monotonic()
+        rig.start_worker()
+        wait_for(lambda: len(rig.calls(asked.message)) == 2, 15, "the takeover")
+        assert time.monotonic() - killed <= 15
+        assert check(asked.follower, asked.client)["type"] == "complete"
+        assert asked.follower.text == asked.text
+        assert len(rig.calls(asked.message)) == 2
+
+
+def test_row_13_a_worker_killed_in_mid_answer_is_replaced_under_a_snapshot(tmp_path: Path) -> None:
+    with Rig(tmp_path, workers=2) as rig:
+        asked = ask(rig, 5)
+        wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
+        holder = _holder(rig, asked.generation)
+        rig.workers[holder].signal(signal.SIGKILL)
+        assert check(asked.follower, asked.client)["type"] == "complete"
+        assert [each["reason"] for each in asked.follower.of_type("snapshot")] == ["takeover"]
+        assert asked.follower.text == asked.text
+
+
+def test_row_13_a_worker_killed_between_outcome_and_done_leaves_only_done_to_add(tmp_path: Path) -> None:
+    with Rig(tmp_path, workers=1) as rig, redis.Redis(port=rig.valkey.port) as store:
+        asked = ask(rig, 1)
+        check(asked.follower, asked.client)
+        # The state as it stands when the holder has died after its outcome: `done` gone, the lease run out.
+        (log,) = [key for key in store.scan_iter() if key.endswith(f"{asked.generation}:log".encode())]
+        state, leases = log[:-3] + b"state", log[: log.index(b"}") + 1] + b":leases"
+        last: Any = store.xrevrange(log, count=2)
+        before = store.xlen(log)
+        store.xdel(log, last[0][0])
+        store.hdel(state, "done", "ended")
+        store.hset(state, mapping={"top": last[1][0], "suspect": "1"})
+        store.zadd(leases, {asked.generation: 1})
+        wait_for(lambda: store.hget(state, "done"), 15, "done")
+        assert store.xlen(log) == before
+        assert len(rig.calls(asked.message)) == 1
+        assert asked.client.look(asked.generation)["outcome"]["type"] == "complete"
+
+
+def test_row_14_with_no_worker_left_the_web_ends_what_ran_and_what_waits(tmp_path: Path) -> None:
+    with Rig(tmp_path, queue_seconds=4, lease_seconds=2) as rig:
+        running = ask(rig, 30)
+        wait_for(lambda: len(running.follower.text) > 20, 10, "some text")
+        rig.workers[0].signal(signal.SIGKILL)
+        waiting = ask(rig, 30)
+        assert check(waiting.follower, waiting.client, 15)["code"] == "queue_timeout"
+        assert check(running.follower, running.client, 25)["code"] == "worker_lost"
+
+
+def test_row_15_a_worker_that_stood_still_is_fenced_and_closes_its_stream(tmp_path: Path) -> None:
+    with Rig(tmp_path, workers=2) as rig:
+        asked = ask(rig, 30)
+        wait_for(lambda: len(asked.follower.text) > 50, 10, "some text")
+        holder = rig.workers[_holder(rig, asked.generation)]
+        holder.signal(signal.SIGSTOP)
+        wait_for(lambda: asked.follower.of_type("snapshot"), 20, "the successor's snapshot")
+        holder.signal(signal.SIGCONT)
+        first = wait_for(lambda: [each for each in rig.calls(asked.message)[:1] if each["ended"]], 10, "its close")
+        assert first[0]["ended"] == "closed_by_client"
+        assert check(asked.follower, asked.client, 60)["type"] == "complete"
+        assert len(asked.follower.of_type("snapshot")) == 1
+        assert len(rig.calls(asked.message)) == 2
+
+
+def test_row_16_the_same_task_delivered_again_and_again_runs_once(tmp_path: Path) -> None:
+    with Rig(tmp_path, workers=2) as rig:
+        asked = ask(rig, 2)
+        doorbell = Doorbell(load({"MILLRACE_REDIS_URL": rig.valkey.url}))
+        for _ in range(20):
+            doorbell.ring(asked.generation)
+        assert check(asked.follower, asked.client)["type"] == "complete"
+        assert len(rig.calls(asked.message)) == 1
+
+
+def test_row_17_a_worker_told_to_end_hands_over_a_hundred_at_once(tmp_path: Path) -> None:
+    with Rig(tmp_path, shutdown_grace_seconds=1) as rig:
+        client = rig.client()
+        running = [
+            ask(rig, 12, rate=10, name=f"{chr(97 + n % 26)}", client=client, first_delay=n / 1000) for n in range(100)
+        ]
+        wait_for(lambda: all(each.follower.text for each in running), 30, "every first text")
+        rig.start_worker()
+        wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 20, "the second worker")
+        rig.workers[0].signal(signal.SIGTERM)
+        asked_to_end = time.monotonic()
+        assert rig.workers[0].wait(15) == 0
+        wait_for(lambda: all(each.follower.of_type("snapshot") for each in running), 8, "every takeover")
+        assert time.monotonic() - asked_to_end < 15  # a takeover by lease would take longer
+        for each in running:
+            assert check(each.follower, client, 60)["type"] == "complete"
+            assert each.follower.text == each.text
+
+
+def test_row_18_a_worker_that_lives_but_does_not_consume_is_told_apart(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        rig.workers[0].signal(signal.SIGSTOP)
+        client = rig.client()
+        answer = wait_for(lambda: (got := client.http.get("/readyz")).status_code == 503 and got, 40, "the refusal")
+        assert answer.json()
+
+
+def test_row_44_what_kills_its_worker_each_time_does_not_take_its_neighbours_along(tmp_path: Path) -> None:
+    with Rig(tmp_path, lease_seconds=2) as rig:
+        client = rig.client()
+        healthy = [ask(rig, 4, rate=10, name=chr(97 + n % 26), client=client, first_delay=n / 1000) for n in range(50)]
+        poison = ask(rig, 60, client=client)
+        deaths = 0
+        while not poison.follower.is_done:
+            seen = len(rig.calls(poison.message))
+            if seen > deaths:
+                deaths = seen
+                wait_for(lambda: rig.workers[-1].is_alive, 5, "a worker")
+                rig.workers[-1].signal(signal.SIGKILL)
+                rig.start_worker()
+            time.sleep(0.05)
+        assert deaths == 3
+        assert check(poison.follower, client)["code"] == "worker_lost"
+        assert {check(each.follower, client)["type"] for each in healthy} == {"complete"}
+
+
+def _holder(rig: Rig, generation: str) -> int:
+    """Return the index of the worker that has claimed this generation: it says so in its log."""
+
+    def found() -> list[int]:
+        return [number for number, each in enumerate(rig.workers) if generation in each.log.read_text()]
+
+    return int(wait_for(lambda: found() and str(found()[-1]), 10, "the claim in some worker's log"))
