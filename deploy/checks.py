@@ -158,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         python = str(ensure(ROOT, "test", PipInstaller(_say), _say))
+        if given and given[0] == "--soak":
+            return subprocess.call([python, "-m", "tests.soak", "--minutes", *given[1:]], cwd=ROOT)
         return run_some(given, ROOT, python, _say) if given else run_all(jobs(ROOT, python), ROOT, _say)
     except Refusal as refusal:
         print(f"the tests can't run: {refusal}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """How gunicorn runs the web: `gunicorn -c deploy/gunicorn.conf.py --bind HOST:PORT --workers N wsgi:application`."""
 
-# ruff: noqa: E402, N999 - patched before anything imports ssl (https://github.com/boto/boto3/issues/4061); the
-# name is gunicorn's.
+# ruff: noqa: E402, N999 - patched before anything imports ssl, which can't be patched any more then; the name is
+# gunicorn's.
 
 from gevent import monkey
 

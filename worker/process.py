@@ -65,7 +65,7 @@ class Process:
         return self.watcher.leave_at is not None
 
     def stop(self) -> None:
-        """End the greenlets at once, and close the connections."""
+        """End the greenlets, each within a bounded time, and close the connections."""
         for each in (self.sweeper, self.watcher, self.writer):
             each.stop()
         for client in self._clients:

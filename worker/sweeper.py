@@ -5,6 +5,7 @@ import random
 import time
 
 import gevent
+from gevent.event import Event as Signal
 
 from worker.contract.connection import Redis
 from worker.contract.errors import QueueAway, RedisAway
@@ -15,6 +16,7 @@ from worker.contract.settings import Settings
 
 SWEEP_SECONDS = 1.0
 ALIVE_SECONDS = 2.5
+STOP_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class Sweeper:
         self._doorbell = doorbell
         self._name = name
         self._alive_at = 0.0
+        self._stopping = Signal()
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self.is_leaving = False
         """Whether this process takes nothing new any more; then it is no sign of life for those who wait."""
@@ -37,8 +40,10 @@ class Sweeper:
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """End at once."""
+        """End after the sweep under way."""
+        self._stopping.set()
         if self._greenlet is not None:
+            self._greenlet.join(STOP_SECONDS)
             self._greenlet.kill()
 
     def sweep(self) -> None:
@@ -54,8 +59,7 @@ class Sweeper:
             self._doorbell.ring(generation)
 
     def _run(self) -> None:
-        while True:
-            gevent.sleep(SWEEP_SECONDS * random.uniform(0.7, 1.3))
+        while not self._stopping.wait(SWEEP_SECONDS * random.uniform(0.7, 1.3)):
             try:
                 self.sweep()
             except (RedisAway, QueueAway) as error:

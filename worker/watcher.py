@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection
 
 import gevent
+from gevent.event import Event as Signal
 
 from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway
@@ -22,6 +23,7 @@ LOOK_SECONDS = 0.2
 HEARD_SECONDS = 0.1  # an append within so long has told who asked to cancel
 RENEWALS_PER_LEASE = 3.2
 LAG_SECONDS = 1.0
+STOP_SECONDS = 1.0
 FAREWELL_SECONDS = 2.5  # for handing over, after which the process goes, whatever Redis does
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Watcher:
         self._recover = recover
         self._renew_at = 0.0
         self._is_away = False
+        self._stopping = Signal()
         self._greenlets: list[gevent.Greenlet[..., None]] = []
         self.leave_at: float | None = None
         """When this process hands over what still runs; set from a signal handler, so it is only looked at here."""
@@ -48,7 +51,9 @@ class Watcher:
         self._greenlets = [gevent.spawn(self._look_for_ever), gevent.spawn(self._mind_the_clock)]
 
     def stop(self) -> None:
-        """End at once."""
+        """End after the round under way."""
+        self._stopping.set()
+        gevent.joinall(self._greenlets, STOP_SECONDS)
         gevent.killall(self._greenlets)
 
     def look(self) -> None:
@@ -82,8 +87,7 @@ class Watcher:
             run.interrupt.strike(CancelAsked(renewal.cancelled_by))
 
     def _look_for_ever(self) -> None:
-        while True:
-            gevent.sleep(LOOK_SECONDS)
+        while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self.look()
             except RedisAway as error:
@@ -96,13 +100,13 @@ class Watcher:
                 self._is_away = False
 
     def _mind_the_clock(self) -> None:
-        while True:
-            before = time.monotonic()
-            gevent.sleep(LOOK_SECONDS)
+        before = time.monotonic()
+        while not self._stopping.wait(LOOK_SECONDS):
             now = time.monotonic()
             if now - before - LOOK_SECONDS > LAG_SECONDS:
                 _log.warning("hub_blocked seconds=%.1f", now - before - LOOK_SECONDS)
             self.keep_deadlines(now)
+            before = time.monotonic()
 
     def keep_deadlines(self, now: float) -> None:
         """Interrupt the runs whose time is up, and all of them once this process must leave."""

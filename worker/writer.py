@@ -24,6 +24,7 @@ GIVE_UP_SECONDS = 120.0  # Redis has taken nothing for so long: the lease is lon
 EVENTS_AT_ONCE = 64  # of one generation, so that one that lags does not keep the others waiting
 BYTES_AT_ONCE = 1 << 18  # likewise
 ROUND_BYTES = 1 << 21  # of all generations together
+STOP_SECONDS = 1.0
 _FIRST_PAUSE = 0.05
 _MOST_PAUSE = 1.0
 
@@ -42,6 +43,7 @@ class Writer:
         self._gathering: dict[Outbox, None] = {}
         self._lost: dict[Outbox, None] = {}
         self._woken = Signal()
+        self._stopping = Signal()
         self._tick_at = 0.0
         self._failures = 0
         self._greenlet: gevent.Greenlet[..., None] | None = None
@@ -51,8 +53,11 @@ class Writer:
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """End at once; what is not in the log by now stays unsaid."""
+        """End after the round under way; what is not in the log by then stays unsaid."""
+        self._stopping.set()
+        self._woken.set()
         if self._greenlet is not None:
+            self._greenlet.join(STOP_SECONDS)
             self._greenlet.kill()
 
     def notice(self, outbox: Outbox) -> None:
@@ -74,6 +79,8 @@ class Writer:
     def _run(self) -> None:
         while True:
             self._await_work()
+            if self._stopping.is_set():
+                return
             try:
                 self._flush_gathered()
                 for outbox in list(self._lost):
@@ -87,7 +94,7 @@ class Writer:
                 self._back_off(error)
 
     def _await_work(self) -> None:
-        while not self._ready and not self._lost:
+        while not self._ready and not self._lost and not self._stopping.is_set():
             left = self._tick_at - time.monotonic() if self._gathering else None
             if left is not None and left <= 0:
                 return
@@ -200,4 +207,4 @@ class Writer:
                 del self._ready[outbox]
                 outbox.stop("redis away")
         pause = min(_MOST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
-        gevent.sleep(pause * random.uniform(0.5, 1))
+        self._stopping.wait(pause * random.uniform(0.5, 1))

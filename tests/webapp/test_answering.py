@@ -67,6 +67,15 @@ def test_who_waits_too_long_gets_202_and_nothing_is_lost(build: Build) -> None:
     assert json_of(site.user.get(answer.headers["Location"]))["content"] == "Hello."
 
 
+def test_an_outcome_is_not_yet_the_end_for_who_waits(build: Build) -> None:
+    site = build(wait_seconds=1.0)
+    worker = site.answer_next(*WHOLE[:-1])  # a title may follow
+    answer = site.post({"message": "a", "stream": False})
+    worker.get()
+    assert answer.status_code == 202
+    assert json_of(site.user.get(answer.headers["Location"]))["outcome"]["type"] == "complete"
+
+
 def test_a_poller_sees_where_it_stands(site: Site) -> None:
     generation = site.ask(metadata={"a": "b"})
     queued = json_of(site.user.get(f"{API}/{generation}"))

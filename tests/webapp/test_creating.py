@@ -69,7 +69,7 @@ def test_redis_out_of_memory_is_503_and_makes_nothing(site: Site) -> None:
 
 
 def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(tmp_path: Path) -> None:
-    with ValkeyProcess(tmp_path) as own, connect(own.url) as redis:
+    with ValkeyProcess(tmp_path, "--appendfsync", "always") as own, connect(own.url) as redis:
         site = Site(own.url, redis, broker_url=DEAD)
         ring = site.services.doorbell.ring
 

@@ -72,7 +72,9 @@ def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
     monkeypatch.setattr("webapp.housekeeping.SWEEP_SECONDS", 0.01)
     monkeypatch.setattr(site.services.housekeeping, "sweep", sweep)
     site.services.housekeeping.start()
+    started = list(site.services.housekeeping._greenlets)
     site.services.housekeeping.start()
+    assert site.services.housekeeping._greenlets == started
     try:
         wait_until(lambda: len(calls) > 4)
     finally:

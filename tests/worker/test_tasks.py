@@ -116,12 +116,18 @@ def test_a_worker_told_to_end_hands_over_at_once_to_another(
     first.send(signal.SIGTERM)
     asked_at = time.monotonic()
     assert first.process.wait(desk.settings.shutdown_grace_seconds + 6) == 0
+    for generation in texts:
+        wait_until(lambda generation=generation: _is_taken_over(desk, generation), "the takeover")
+    assert time.monotonic() - asked_at < 3 + desk.settings.lease_seconds  # by leases, it would be later
     for generation, text in texts.items():
         snapshots = [event for event in desk.ended(generation) if isinstance(event, Snapshot)]
         assert [snapshot.reason for snapshot in snapshots] == ["takeover"]
         assert desk.transcript(generation).content == text
-    assert time.monotonic() - asked_at < 3 + desk.settings.lease_seconds  # by leases, it would be later
     assert len(emulator.calls()) == 2 * len(texts)
+
+
+def _is_taken_over(desk: Desk, generation: str) -> bool:
+    return any(isinstance(event, Snapshot) for event in desk.events(generation))
 
 
 def test_what_is_short_ends_within_the_grace(desk: Desk, start: Start, emulator: EmulatorProcess) -> None:

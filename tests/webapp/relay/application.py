@@ -33,7 +33,8 @@ def events(generation: str) -> Response:
 
 @application.get("/<generation>/entries/<float:seconds>")
 def entries(generation: str, seconds: float) -> Response:
-    found = [[str(entry.cursor), entry.data.decode()] for entry in HUB.entries(generation, START, seconds)]
+    after = parse_cursor(request.args.get("after", "")) or START
+    found = [[str(entry.cursor), entry.data.decode()] for entry in HUB.entries(generation, after, seconds)]
     return jsonify(found)
 
 

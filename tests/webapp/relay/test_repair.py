@@ -146,3 +146,12 @@ def test_an_expired_log_ends_rather_than_hangs(own_valkey: ValkeyProcess, own_we
     author.redis.delete(keys_of(author.generation).log)
     with own_web.follow(author.generation) as stream:
         assert [event["type"] for _, event in stream.rest()] == ["error", "done"]
+
+
+def test_a_log_that_is_gone_though_its_state_is_there_is_told_lost(own_valkey: ValkeyProcess, own_web: Served) -> None:
+    author = Author(connect(own_valkey.url), SETTINGS)
+    author.redis.delete(keys_of(author.generation).log)
+    with own_web.follow(author.generation) as stream:
+        began = time.monotonic()
+        assert [event["type"] for _, event in stream.rest()] == ["error", "done"]
+        assert time.monotonic() - began < 15

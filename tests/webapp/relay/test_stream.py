@@ -174,3 +174,12 @@ def test_the_blocking_view_ends_when_its_time_is_over(web: Served, author: Autho
     with Stream(web.port, f"/{author.generation}/entries/0.5") as answer:
         assert len(answer.json()) == 1
     web.wait_for_readers(0)
+
+
+def test_who_stands_at_the_end_of_what_has_just_ended_is_let_go(web: Served, author: Author) -> None:
+    author.chunks("a")
+    author.end()
+    began = time.monotonic()
+    with Stream(web.port, f"/{author.generation}/entries/20.0?after={author.last}") as answer:
+        assert answer.json() == []
+    assert time.monotonic() - began < 10

@@ -52,7 +52,7 @@ def mend(tail: Tail, log: list[Entry]) -> None:
     while tail.needs_log:
         if tail.last is not None and tail.is_behind:
             tail.is_stale = False
-            tail.extend(each for each in log if each.cursor > tail.last)
+            tail.extend(log)  # a page may well hold what has come live meanwhile
             tail.place_seekers()
             continue
         tail.place_seekers()
@@ -168,6 +168,7 @@ def test_a_snapshot_replaces_what_live_readers_have_and_full_ones_ask_for_the_lo
     tail.add(full)
     tail.extend([entry(Cursor(1, 1)), entry(Cursor(1, 2))])
     tail.replace([entry(Cursor(7, 1)), entry(Cursor(7, 2))])
+    tail.prepend(Cursor(6, 5), [entry(Cursor(7, 0)), entry(Cursor(7, 1))])
     assert live.taken == [Cursor(1, 1), Cursor(1, 2), Cursor(7, 1), Cursor(7, 2)]
     make_room(tail, [full])
     assert tail.seekers == {full}

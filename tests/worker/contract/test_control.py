@@ -7,6 +7,7 @@ from tests.worker.contract.samples import (
     RUNNING,
     SETTINGS,
     completed,
+    cursors_of,
     field,
     held,
     is_leased,
@@ -30,6 +31,7 @@ def test_a_queued_generation_has_ended_when_the_reply_comes(redis: Redis) -> Non
     generation = queued(redis)
     assert cancel(redis, generation, "user", SETTINGS) == ENDED_BY_THIS
     assert log_of(redis, generation)[1:] == [Cancelled("user", Usage(exact=True)), Done("cancelled")]
+    assert cursors_of(redis, generation)[1].epoch > 0, "an ending has an epoch of its own"
     assert not is_leased(redis, generation)
     assert claim(redis, generation, SETTINGS) is None
 

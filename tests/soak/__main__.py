@@ -1,0 +1,124 @@
+"""`python -m tests.soak --minutes 20 --seed 1`: prints what was done and found; exits 1 where there was a violation."""
+
+import argparse
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.client import wait_for
+from tests.faults.rig import ROOT, Rig
+from tests.faults.wire import Wire
+from tests.soak.mischief import Mischief
+from tests.soak.population import Population
+from tests.soak.sabotage import SABOTAGES, sabotage
+
+MINIMUM_EACH = 20
+LONG_MINUTES = 15.0
+
+
+def main() -> int:
+    """Run one soak."""
+    options = _options()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
+    directory = Path(tempfile.mkdtemp(prefix="millrace-soak-"))
+    root = sabotage(options.sabotage, directory) if options.sabotage else ROOT
+    print(f"soak: {options.minutes:g} min, seed {seed}, {options.size} in flight, logs in {directory}", flush=True)
+    rig = Rig(directory, workers=2, webs=2, root=root, **_settings())
+    rig.valkey.start()
+    with Wire(rig.valkey.port) as wire:
+        rig.redis_ports.update(worker=wire.port, web=wire.port)
+        with rig:
+            population = Population(rig, random.Random(seed), options.size)
+            mischief = Mischief(rig, wire, population, random.Random(seed + 1))
+            soak(
+                population,
+                mischief,
+                options.minutes * 60,
+                options.faults_a_second,
+                stop_at_first=bool(options.sabotage),
+            )
+    failed = report(population, mischief, seed, options.minutes)
+    if not failed:
+        shutil.rmtree(directory, ignore_errors=True)
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="soak")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--size", type=int, default=50)
+    parser.add_argument("--faults-a-second", type=float, default=2.5)
+    parser.add_argument("--sabotage", choices=sorted(SABOTAGES))
+    return parser.parse_args()
+
+
+def _settings() -> dict[str, object]:
+    return {
+        "lease_seconds": 2,
+        "max_attempts": 20,
+        "queue_seconds": 30,
+        "shutdown_grace_seconds": 1,
+        "bedrock_read_seconds": 5,
+        "heartbeat_seconds": 2,
+    }
+
+
+def soak(population: Population, mischief: Mischief, seconds: float, rate: float, *, stop_at_first: bool) -> None:
+    """Keep the population full and do faults for so long, then let everything finish."""
+    begun = said = time.monotonic()
+    next_fault = begun + 3
+    while time.monotonic() - begun < seconds and not (stop_at_first and population.violations):
+        mischief.tend()
+        population.reap()
+        population.fill()
+        if time.monotonic() > next_fault and population.flights:
+            next_fault = time.monotonic() + mischief.rng.expovariate(rate)
+            mischief.one()
+        if time.monotonic() - said > 60:
+            said = time.monotonic()
+            print(
+                f"  {said - begun:.0f} s: {sum(mischief.done.values())} faults, {population.checked} checked, "
+                f"{len(population.violations)} violations",
+                flush=True,
+            )
+        time.sleep(0.02)
+
+    def is_over() -> bool:
+        mischief.tend()
+        population.reap()
+        return not population.flights
+
+    if not (stop_at_first and population.violations):
+        wait_for(is_over, 120, "the end of everything in flight")
+
+
+def report(population: Population, mischief: Mischief, seed: int, minutes: float) -> bool:
+    """Print the figures; True where something is wrong."""
+    print(f"faults done: {sum(mischief.done.values())} of {mischief.tried} tried")
+    for name, count in sorted(mischief.done.items(), key=lambda each: -each[1]):
+        print(f"  {count:5} {name}")
+    print(
+        f"generations: {population.asked} asked, {population.refused} refused, {population.checked} checked, "
+        f"{population.gone} gone with Redis's data"
+    )
+    for name, count in sorted(population.outcomes.items(), key=lambda each: -each[1]):
+        print(f"  {count:5} {name}")
+    for name, values in (("takeover", population.takeovers), ("longest wait of a reader", population.gaps)):
+        if values:
+            print(f"{name}: p50 {statistics.median(values):.2f} s, max {max(values):.2f} s, of {len(values)}")
+    rare = [name for name in mischief.kinds() if mischief.done.get(name, 0) < MINIMUM_EACH]
+    if minutes >= LONG_MINUTES and rare:
+        print(f"too few to count: {', '.join(rare)}")
+    print(f"violations: {len(population.violations)} (seed {seed})")
+    for each in population.violations[:20]:
+        print(f"  {each}")
+    return bool(population.violations) or (minutes >= LONG_MINUTES and bool(rare))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

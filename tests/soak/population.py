@@ -1,0 +1,138 @@
+"""The generations that are in flight all the time, and the readers that judge them."""
+
+import random
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import httpx
+
+from tests.client import Client, emulate, outcomes_of
+from tests.faults.follower import Follower
+from tests.faults.rig import Rig
+
+END_SECONDS = 90.0
+"""Every generation must have ended by then: the longest answer, every attempt's lease, and Redis's absences."""
+
+FAULTS = ("disconnect", "throttle", "corrupt", "no_stop", "stream_error", "unavailable")
+
+
+@dataclass
+class Flight:
+    """One generation on its way: who asked, when, the reader that judges it, and what may lawfully happen to it."""
+
+    client: Client
+    generation: str
+    text: str
+    asked_at: float
+    follower: Follower
+    cancelled: bool = False
+    fault: str | None = None
+    redis_lost: bool = False
+    """Redis has forgotten writes while it was in flight: it may be gone, and 404 is an honest answer."""
+
+
+@dataclass
+class Population:
+    """Keeps `size` generations in flight; `reap` judges those that ended."""
+
+    rig: Rig
+    rng: random.Random
+    size: int
+    flights: list[Flight] = field(default_factory=list[Flight])
+    asked: int = 0
+    refused: int = 0
+    checked: int = 0
+    gone: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict[str, int])
+    violations: list[str] = field(default_factory=list[str])
+    takeovers: list[float] = field(default_factory=list[float])
+    gaps: list[float] = field(default_factory=list[float])
+
+    def fill(self) -> None:
+        """Ask until enough are in flight; a refusal (503, or nobody there) is counted and tried again later."""
+        while len(self.flights) < self.size:
+            try:
+                self.flights.append(self._ask())
+            except (httpx.HTTPError, AssertionError, KeyError):
+                self.refused += 1
+                return
+
+    def _ask(self) -> Flight:
+        self.asked += 1
+        client = Client(self.rng.choice(self.rig.urls))
+        client.http.timeout = httpx.Timeout(10)
+        count = self.rng.randint(5, 120)
+        text = "".join(f"{self.asked % 1000:03d}.{number:04d} " for number in range(count))
+        script: dict[str, object] = {"text": text, "tokens": count, "rate": self.rng.choice((10, 20, 40))}
+        fault = self.rng.choice(FAULTS) if self.rng.random() < 0.1 else None
+        if fault:
+            script |= {"fault": fault, "at": self.rng.choice((0, count // 2)), "times": 1}
+        if self.rng.random() < 0.1:
+            script["first_delay"] = round(self.rng.uniform(0.1, 2), 1)
+        answer = client.post({"message": emulate(**script)})
+        if answer.status_code != 202:
+            raise KeyError(answer.status_code)
+        generation = answer.json()["id"]
+        urls = [*self.rig.urls]
+        self.rng.shuffle(urls)
+        follower = Follower(urls, client.http.cookies, generation, text)
+        return Flight(client, generation, text, time.monotonic(), follower, fault=fault)
+
+    def reap(self) -> None:
+        """Judge every generation that ended, and those that should have."""
+        for flight in list(self.flights):
+            late = time.monotonic() - flight.asked_at > END_SECONDS
+            vanished = flight.redis_lost and flight.follower.refusals[-3:] == [404] * 3
+            if flight.follower.is_done or late or vanished:
+                self.flights.remove(flight)
+                flight.follower.stop()
+                self._judge(flight, vanished=vanished)
+                flight.client.http.close()
+
+    def _judge(self, flight: Flight, *, vanished: bool) -> None:
+        self.checked += 1
+        received = flight.follower.received
+        name = f"{flight.generation} ({[(each.cursor, each.event['type']) for each in received[-6:]]})"
+        self.violations += [f"{name}: {each}" for each in flight.follower.violations]
+        self._measure(flight)
+        if vanished and not flight.follower.is_done:
+            self.gone += 1
+            return
+        if not flight.follower.is_done:
+            self.violations.append(f"{name}: no done after {END_SECONDS} s; refusals {flight.follower.refusals[-5:]}")
+            return
+        kinds = [each["type"] for each in outcomes_of(received)]
+        if len(kinds) != 1:
+            self.violations.append(f"{name}: outcomes {kinds}")
+            return
+        outcome = outcomes_of(received)[0]
+        label = outcome["type"] + (f" {outcome['code']}" if "code" in outcome else "")
+        self.outcomes[label] = self.outcomes.get(label, 0) + 1
+        if kinds == ["complete"] and flight.follower.text != flight.text:
+            self.violations.append(
+                f"{name}: complete with {len(flight.follower.text)} of {len(flight.text)} characters"
+            )
+        if kinds == ["cancelled"] and not flight.cancelled:
+            self.violations.append(f"{name}: cancelled, and nobody asked for it")
+
+    def _measure(self, flight: Flight) -> None:
+        received = flight.follower.received
+        for before, after in pairwise(received):
+            if after.event["type"] == "snapshot" and after.event["reason"] == "takeover":
+                self.takeovers.append(after.at - before.at)
+        self.gaps.append(max((b.at - a.at for a, b in pairwise(received)), default=0.0))
+
+    def cancel_one(self) -> bool:
+        """Cancel one that is in flight; False where nobody could be asked."""
+        flight = self.rng.choice(self.flights)
+        flight.cancelled = True
+        try:
+            return flight.client.cancel(flight.generation).status_code in (200, 202, 404)
+        except httpx.HTTPError:
+            return False
+
+    def note_loss(self) -> None:
+        """Redis has forgotten writes: those in flight may be gone."""
+        for flight in self.flights:
+            flight.redis_lost = True

@@ -1,0 +1,32 @@
+"""Rules taken out of a copy of the system, so that the soak can show that it would notice."""
+
+import shutil
+from pathlib import Path
+
+from tests.faults.rig import ROOT
+
+SABOTAGES: dict[str, list[tuple[str, str, str]]] = {
+    "fence": [
+        ("worker/contract/lua/append.lua", "if s[1] ~= token then return { 'fenced', cancel, top } end", ""),
+    ],
+    "gap": [
+        ("worker/contract/lua/append.lua", "if seq ~= top_seq + 1 then return { 'gap', cancel, top } end", ""),
+    ],
+    "sweep": [
+        ("worker/contract/lua/expired.lua", "return redis.call(", "do return {} end return redis.call("),
+    ],
+}
+"""By name: file, what stands there, what is put in its place."""
+
+
+def sabotage(name: str, directory: Path) -> Path:
+    """Return the root of a copy of the system in which one rule is missing."""
+    root = directory / "sabotaged"
+    for part in ("webapp", "worker", "deploy"):
+        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "wsgi.py", root)
+    for path, rule, instead in SABOTAGES[name]:
+        source = (root / path).read_text("utf-8")
+        assert source.count(rule) == 1, f"{path} has no such rule any more"
+        (root / path).write_text(source.replace(rule, instead), "utf-8")
+    return root
