@@ -90,7 +90,7 @@ def jobs(root: Path, python: str) -> list[Job]:
         (python, "-m", "pyright"),
     )
     return [
-        Job("tests of the tiers", ((*pytest, *tiers),), is_pytest=True),
+        Job("tests of the tiers", ((*pytest, "-p", "tests.patched", *tiers),), is_pytest=True),
         Job("all other tests", ((*pytest, *others),), is_pytest=True),
         Job("ruff and pyright", static),
     ]

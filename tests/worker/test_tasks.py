@@ -107,9 +107,7 @@ def test_a_worker_told_to_end_hands_over_at_once_to_another(
     desk: Desk, start: Start, emulator: EmulatorProcess
 ) -> None:
     first = start()
-    texts = {
-        desk.ask(emulate(text=f"{number:03d} " * 60, tokens=60, rate=20)): f"{number:03d} " * 60 for number in range(40)
-    }
+    texts = {desk.ask(emulate(text=f"{n:03d} " * 160, tokens=160, rate=20)): f"{n:03d} " * 160 for n in range(40)}
     for generation in texts:
         wait_until(lambda generation=generation: desk.text(generation), "its first text")
     start()

@@ -4,6 +4,8 @@ import random
 import signal
 import time
 
+import gevent
+
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
@@ -133,9 +135,13 @@ def test_term_ends_streams_cleanly_with_a_retry_spread_over_the_time(own_valkey:
             stream.events(1)
         web.process.send_signal(signal.SIGTERM)
         began, ends = time.monotonic(), list[float]()
-        for stream in streams:
+
+        def read(stream: Stream) -> None:
             stream.rest()
             ends.append(time.monotonic() - began)
+
+        gevent.joinall([gevent.spawn(read, stream) for stream in streams], raise_error=True)
+        for stream in streams:
             assert stream.is_ended
             assert stream.body.count(b"retry: ") == 2
             stream.socket.close()

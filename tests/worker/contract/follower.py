@@ -1,0 +1,76 @@
+"""A model of a reader, and of the relay's rule for what it is sent."""
+
+from tests.worker.contract.world import World, is_of_one_attempt
+from worker.contract.events import Done, Snapshot, Title, decode, kind_of
+from worker.contract.ids import START, Cursor
+from worker.contract.log import Entry, read, read_transcript
+from worker.contract.transcript import Transcript, fold
+
+OUTCOMES = ("complete", "cancelled", "error")
+
+
+class Follower:
+    """One reader of one generation: its cursor and what it has assembled."""
+
+    def __init__(self, world: World, generation: str, *, drops_older: bool) -> None:
+        self.world = world
+        self.generation = generation
+        self.drops_older = drops_older
+        self.deaf_for = 0
+        self.last = START
+        self.transcript = Transcript()
+        self.repair()
+
+    @property
+    def is_done(self) -> bool:
+        return self.transcript.is_done
+
+    def hear(self, cursor: Cursor, data: bytes) -> None:
+        """Take a live message, if it is the next; whatever else it is, the log tells."""
+        if self.is_done:
+            return
+        if self.deaf_for:
+            self.deaf_for -= 1
+        elif self.last.precedes(cursor):
+            self._take(Entry(cursor, data))
+        elif not (self.drops_older and cursor <= self.last):
+            self.repair()
+
+    def look(self) -> None:
+        """Compare with the log's top, as is done now and then for all that is silent."""
+        if not self.is_done:
+            self.repair()
+
+    def repair(self) -> None:
+        run = read(self.world.redis, self.generation, self.last)
+        if run.is_joined:
+            for entry in run.entries:
+                self._take(entry)
+            return
+        entries = read(self.world.redis, self.generation).entries
+        if not entries:
+            return  # nothing can be said until the holder claims again, or the relay gives up
+        ends = [place for place, entry in enumerate(entries) if kind_of(decode(entry.data)) in OUTCOMES]
+        last_before_the_end = entries[(ends or [len(entries)])[0] - 1].cursor
+        transcript, cursor = read_transcript(self.world.redis, self.generation, last_before_the_end)
+        assert cursor == last_before_the_end
+        self.transcript, self.last = fold([transcript.snapshot("gap")]), cursor
+        for entry in entries:
+            if entry.cursor > cursor:
+                self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        event = decode(entry.data)
+        assert entry.cursor > self.last, "out of order"
+        assert isinstance(event, Snapshot) or entry.cursor.seq == self.last.seq + 1, "a hole"
+        assert not self.is_done, "an event after done"
+        assert self.transcript.outcome is None or isinstance(event, Title | Done), "an event after the outcome"
+        self.transcript.apply(event)
+        self.last = entry.cursor
+
+    def check(self) -> None:
+        """Hold the text against the log's at this very place."""
+        text = self.transcript.content
+        assert text == self.world.text_at(self.generation, self.last), f"{text} at {self.last}"
+        assert is_of_one_attempt(text), f"mixed: {text}"
+        assert not self.is_done or self.transcript.outcome is not None

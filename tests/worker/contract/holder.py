@@ -1,0 +1,173 @@
+"""A model of a worker that holds a generation, as it is meant to behave."""
+
+from collections import deque
+from enum import Enum
+from typing import cast
+
+from tests.worker.contract.samples import DONE, LOG_TTL_MS, RUNNING, SETTINGS, field
+from tests.worker.contract.world import World
+from worker.contract.events import AnyEvent, Cancelled, Chunk, Done, Snapshot, Title, Usage, encode, kind_of
+from worker.contract.lease import Holding, Reclaimed, Renewal, reclaim, release, renew_all
+from worker.contract.log import Append, Appended, Claimed, Verdict, append_all
+
+
+class Fate(Enum):
+    """What becomes of a round trip."""
+
+    HEARD = "heard"
+    REPLY_LOST = "reply lost"
+    REQUEST_LOST = "request lost"
+
+
+class Holder:
+    """One claim and what follows from it. `serial` marks its text, so that text of two attempts is told apart."""
+
+    def __init__(self, world: World, holding: Holding, serial: int) -> None:
+        self.world = world
+        self.holding = holding
+        self.claim = holding.claim
+        self.serial = serial
+        self.claimed_at = world.mark(holding.claim.generation)
+        self.losses = world.losses
+        self.is_running = True
+        self.is_paused = False
+        self.must_reclaim = False
+        self.outcome: AnyEvent | None = None
+        self.acknowledged: list[AnyEvent] = []
+        self.queue: deque[tuple[int, AnyEvent]] = deque()
+        self.next_seq = holding.top.seq + 1
+        self.said = 0
+        self.write(RUNNING if holding.attempt == 1 else Snapshot("", "", [], [], "takeover"))
+
+    @property
+    def generation(self) -> str:
+        return self.claim.generation
+
+    @property
+    def is_awake(self) -> bool:
+        return self.is_running and not self.is_paused
+
+    def write(self, event: AnyEvent) -> None:
+        self.queue.append((self.next_seq, event))
+        self.next_seq += 1
+
+    def say(self) -> None:
+        self.write(Chunk(f"<{self.serial}:{self.said}>"))
+        self.said += 1
+
+    def end(self, outcome: AnyEvent, *, has_title: bool = False) -> None:
+        self.outcome = outcome
+        self.write(outcome)
+        if has_title:
+            self.write(Title("a title"))
+        self.write(Done("cancelled") if isinstance(outcome, Cancelled) else DONE)
+
+    def batch(self, skipped: int, count: int) -> list[Append]:
+        """Return some of what is unacknowledged, always the same bytes under the same number."""
+        some = list(self.queue)[skipped : skipped + count]
+        return [Append(self.claim, seq, kind_of(event), encode(event)) for seq, event in some]
+
+    def send(self, appends: list[Append], fate: Fate) -> None:
+        if fate is Fate.REQUEST_LOST or not appends:
+            return
+        answers = deliver(self.world, appends)
+        if fate is Fate.HEARD:
+            for append, answer in zip(appends, answers, strict=True):
+                if not self._hear(append, answer):
+                    break
+
+    def _hear(self, append: Append, answer: Appended) -> bool:
+        """React to one answer; False where the answers after it say nothing new."""
+        if answer.cancelled_by is not None and self.outcome is None:
+            self.end(Cancelled(answer.cancelled_by, Usage(exact=False)))
+        match answer.verdict:
+            case Verdict.APPENDED | Verdict.DUP:
+                while self.queue and self.queue[0][0] <= append.seq:
+                    self.acknowledged.append(self.queue.popleft()[1])
+                if not self.queue and self.outcome is not None:
+                    self.is_running = False
+                return True
+            case Verdict.FENCED:
+                self._stop()
+            case Verdict.OVER:
+                self.is_running = False
+            case Verdict.LOST:
+                self._lose()
+            case Verdict.GAP:
+                missing = answer.top.seq + 1
+                assert missing < append.seq, "told of a gap after what is there"
+                if missing < self.queue[0][0]:
+                    self._lose()
+        return False
+
+    def _lose(self) -> None:
+        assert self.world.losses > self.losses, "told of a loss although nothing was lost"
+        self.must_reclaim = True
+
+    def _stop(self) -> None:
+        is_over = field(self.world.redis, self.generation, "done") == "1"  # by its own `done`, whose reply was lost
+        assert is_over or self.world.changed_at.get(self.generation, 0) > self.claimed_at, "fenced by nobody"
+        self.is_running = False
+
+    def renew(self) -> None:
+        (renewal,) = renew_all(self.world.redis, [self.claim], SETTINGS)
+        assert isinstance(renewal, Renewal), renewal
+        if renewal.cancelled_by is not None and self.outcome is None:
+            self.end(Cancelled(renewal.cancelled_by, Usage(exact=False)))
+        if renewal.is_lost:
+            self._lose()
+        elif not renewal.is_held and not self.must_reclaim:
+            self._stop()
+
+    def reclaim(self, fate: Fate) -> None:
+        if fate is Fate.REQUEST_LOST:
+            return
+        losses = self.world.losses
+        again = self.reclaim_arrives(self.claim)
+        if fate is Fate.REPLY_LOST:
+            return
+        if again is None:
+            self.is_running = False
+            return
+        self.claim, self.losses, self.must_reclaim = again.claim, losses, False
+        rest = [event for _, event in self.queue]
+        if again.has_outcome:
+            rest = [event for event in rest if isinstance(event, Title | Done)]
+        else:
+            outcome = [event for event in self.acknowledged if event is self.outcome]
+            rest = [self.snapshot(), *outcome, *rest]
+        self.queue.clear()
+        self.next_seq = again.top.seq + 1
+        for event in rest:
+            self.write(event)
+
+    def reclaim_arrives(self, held: Claimed) -> Reclaimed | None:
+        """Let a reclaim arrive at Redis, which may be so late that this holder holds another claim by now."""
+        changed_at = self.world.changed_at.get(self.generation, 0)
+        again = reclaim(self.world.redis, self.holding, held, SETTINGS)
+        if again is not None and again.claim.token != self.claim.token:
+            assert changed_at <= self.claimed_at, "claimed again although another had it since"
+            now = self.world.mark(self.generation)
+            self.claimed_at = now if held == self.claim else self.claimed_at  # else it is nobody's, till it is swept
+        return again
+
+    def snapshot(self) -> Snapshot:
+        """Return what there is so far: all that was said and acknowledged."""
+        said = [event.content for event in self.acknowledged if isinstance(event, Chunk)]
+        return Snapshot("".join(said), "", [], [], "lost")
+
+    def release(self) -> None:
+        self.is_running = False
+        if release(self.world.redis, self.claim, SETTINGS):
+            self.world.mark(self.generation)
+
+
+def deliver(world: World, appends: list[Append]) -> list[Appended]:
+    """Let appends arrive at Redis, and hold the answers against who holds the generation."""
+    generation, token = appends[0].claim.generation, appends[0].claim.token
+    is_holder = world.holder(generation) == token
+    answers = append_all(world.redis, appends, LOG_TTL_MS)
+    assert all(isinstance(answer, Appended) for answer in answers), answers
+    given = cast("list[Appended]", answers)
+    assert is_holder or not [each for each in given if each.verdict is Verdict.APPENDED], "written without the claim"
+    return given

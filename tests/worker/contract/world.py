@@ -1,0 +1,191 @@
+"""The Redis of the machine: what it lost, what it published, who may write, and what every log has ever said."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+from tests.worker.contract.samples import SETTINGS, field, let_time_come
+from worker.contract.connection import Redis
+from worker.contract.events import Done, Title, decode, kind_of
+from worker.contract.ids import START, Cursor, cursor_of
+from worker.contract.keys import channel_of, keys_of
+from worker.contract.lease import Swept, sweep
+from worker.contract.log import Entry
+from worker.contract.transcript import Transcript
+
+STATUS_AFTER = {"complete": b"completed", "cancelled": b"cancelled", "error": b"failed"}
+_PIECE = re.compile(r"<(\d+):(\d+)>")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What Redis held once, and what was known of it then."""
+
+    values: dict[str, bytes]
+    changed_at: dict[str, int]
+    takes: dict[str, int]
+
+
+class World:
+    """One Redis and all that the machine knows of it; `check` raises AssertionError where a log is not as promised."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.generations: list[str] = []
+        self.live: list[str] = []  # those that Redis knew and that had not ended at the last check
+        self.losses = 0  # how often data was lost
+        self.changed_at: dict[str, int] = {}  # when a generation last got another holder, or lost it
+        self.takes: dict[str, int] = {}  # how often a generation was taken from its holder
+        self._ticks = 0
+        self._moments: list[Moment] = []
+        self._bytes_at: dict[tuple[str, Cursor], bytes] = {}
+        self._text_at: dict[tuple[str, Cursor], str] = {}
+        redis.flushall()
+        self._pubsub = redis.pubsub()
+        self._pubsub.psubscribe("*")
+        assert self._pubsub.get_message(timeout=5)
+
+    def close(self) -> None:
+        self._pubsub.close()
+
+    def mark(self, generation: str) -> int:
+        """Note that the generation has another holder from now on, or none; returns when that is."""
+        self._ticks += 1
+        self.changed_at[generation] = self._ticks
+        return self._ticks
+
+    def exists(self, generation: str) -> bool:
+        return bool(self.redis.exists(keys_of(generation).state))
+
+    def holder(self, generation: str) -> str:
+        return field(self.redis, generation, "token") or ""
+
+    def holders(self) -> dict[str, str]:
+        """Return the token under which each generation is held, empty where it is not."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for generation in self.generations:
+            pipeline.hget(keys_of(generation).state, "token")
+        tokens: list[bytes | None] = pipeline.execute()
+        return {each: (token or b"").decode() for each, token in zip(self.generations, tokens, strict=True)}
+
+    def published(self) -> Iterator[tuple[str, Cursor, bytes]]:
+        """Yield all that was published since the last call, up to now."""
+        names = {channel_of(each): each for each in self.generations}
+        self._pubsub.ping()
+        while True:
+            message: dict[str, Any] | None = self._pubsub.get_message(timeout=5)
+            assert message is not None
+            if message["type"] == "pong":
+                return
+            cursor, _, data = cast("bytes", message["data"]).partition(b" ")
+            yield names[cast("bytes", message["channel"])], cursor_of(cursor), data
+
+    def save(self) -> None:
+        """Remember this moment, to which a restart may go back."""
+        names = sorted({key for each in self.generations for key in keys_of(each)[:3]})
+        pipeline = self.redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.dump(name)
+        values = {name: value for name, value in zip(names, pipeline.execute(), strict=True) if value}
+        self._moments.append(Moment(values, dict(self.changed_at), dict(self.takes)))
+
+    def restart(self, back: int | None) -> None:
+        """Lose what came after one of the last moments, or everything where `back` is None.
+
+        As in life, it takes longer than the clock's smallest step.
+        """
+        newest = max((int(field(self.redis, each, "epoch") or 0) for each in self.generations), default=0)
+        moment = Moment({}, {}, {}) if back is None else self._moments[-min(back, len(self._moments))]
+        self.losses += 1
+        self.changed_at, self.takes = dict(moment.changed_at), dict(moment.takes)
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.flushall()
+        for name, value in moment.values.items():
+            pipeline.restore(name, 0, value)
+        pipeline.execute()
+        deadline = time.monotonic() + 10
+        while self._epoch_of_now() <= newest:
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)
+
+    def _epoch_of_now(self) -> int:
+        seconds, micros = self.redis.time()
+        return seconds * 1000 + micros // 1000 - 1_735_689_600_000
+
+    def look(self) -> Swept:
+        """Sweep, and note what was taken from its holder."""
+        before = self.holders()
+        swept = sweep(self.redis, SETTINGS)
+        after = self.holders()
+        for each, token in before.items():
+            if token and after[each] != token:
+                self.mark(each)
+                self.takes[each] = self.takes.get(each, 0) + 1
+                is_spent = self.takes[each] >= SETTINGS.max_attempts
+                assert not is_spent or field(self.redis, each, "done"), "it may be attempted for ever"
+        return swept
+
+    def let_deadlines_pass(self, generation: str) -> None:
+        """Let the times be over in which a generation waits for a worker."""
+        names = ("queue_until", "ring_until")
+        for name in names:
+            if field(self.redis, generation, name) is not None:
+                self.redis.hset(keys_of(generation).state, name, "1")
+        let_time_come(self.redis, generation)
+
+    def text_at(self, generation: str, cursor: Cursor) -> str:
+        """Return the text at a place where some log of the generation once was."""
+        return "" if cursor == START else self._text_at[generation, cursor]
+
+    def check(self) -> None:
+        """Hold every log against what is promised of it."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for generation in self.generations:
+            keys = keys_of(generation)
+            pipeline.xrange(keys.log)
+            pipeline.hmget(keys.state, "top", "done", "status")
+            pipeline.zscore(keys.leases, generation)
+        answers: list[Any] = pipeline.execute()
+        self.live = []
+        for generation, rows, state, score in zip(self.generations, *(answers[n::3] for n in range(3)), strict=True):
+            if rows:
+                entries = [Entry(cursor_of(key), values[b"d"]) for key, values in rows]
+                self._check_state(generation, self._check_log(generation, entries), state, is_leased=score is not None)
+
+    def _check_log(self, generation: str, entries: list[Entry]) -> Transcript:
+        transcript = Transcript()
+        assert [entry.cursor.seq for entry in entries] == list(range(1, len(entries) + 1)), "a hole in the log"
+        assert all(left.cursor < right.cursor for left, right in pairwise(entries))
+        for entry in entries:
+            key = (generation, entry.cursor)
+            assert self._bytes_at.setdefault(key, entry.data) == entry.data, f"{entry.cursor} was issued twice"
+            event = decode(entry.data)
+            assert not transcript.is_done, "an event after done"
+            assert transcript.outcome is None or isinstance(event, Title | Done), f"{event} after the outcome"
+            assert not isinstance(event, Done) or transcript.outcome is not None, "done without an outcome"
+            transcript.apply(event)
+            assert is_of_one_attempt(transcript.content), f"mixed: {transcript.content}"
+            assert self._text_at.setdefault(key, transcript.content) == transcript.content
+        return transcript
+
+    def _check_state(
+        self, generation: str, transcript: Transcript, state: list[bytes | None], *, is_leased: bool
+    ) -> None:
+        top, done, status = state
+        assert top is not None
+        assert self._text_at[generation, cursor_of(top)] == transcript.content
+        assert (done is not None) == transcript.is_done, "the state and the log disagree about the end"
+        if transcript.outcome is not None:
+            assert status == STATUS_AFTER[kind_of(transcript.outcome)], f"{status} after {transcript.outcome}"
+        assert is_leased == (not transcript.is_done), "nobody will ever look at it, or for ever"
+        if not transcript.is_done:
+            self.live.append(generation)
+
+
+def is_of_one_attempt(text: str) -> bool:
+    """Tell whether the text is one attempt's from its beginning, nothing left out, doubled or mixed in."""
+    pieces = [(int(serial), int(number)) for serial, number in _PIECE.findall(text)]
+    return not pieces or pieces == [(pieces[0][0], number) for number in range(len(pieces))]
