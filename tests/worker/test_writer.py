@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -113,7 +114,8 @@ def test_out_of_memory_passes(desk: Desk, held: Held) -> None:
 
 def test_a_lost_tail_is_made_good_by_a_snapshot(desk: Desk, held: Held) -> None:
     say(held, "a", "b", "c")
-    keys, entries = keys_of(held.generation), desk.redis.xrange(keys_of(held.generation).log)
+    keys = keys_of(held.generation)
+    entries: Any = desk.redis.xrange(keys.log)
     for key, _ in entries[2:]:  # "b" and "c", as a restart loses its last second
         desk.redis.xdel(keys.log, key)
     desk.redis.hset(keys.state, "top", entries[1][0])
