@@ -1,4 +1,4 @@
-"""The command that checks everything: style, types, and the tests in two processes side by side."""
+"""The command that checks everything: style, types, and the tests in some processes side by side."""
 
 import os
 import signal
@@ -18,6 +18,8 @@ from deploy.tally import Tally, tally_of
 ROOT = Path(__file__).resolve().parent.parent
 # Tests that import the tiers live in a process of their own: gevent's monkey patches must not reach Playwright.
 TIERS = ("worker", "webapp", "emulator")
+# These wait most of their time, for leases and deadlines, so a process more costs the others little.
+PATIENT = ("faults", "soak")
 NICENESS = 10  # the static checks leave the processors to the tests, some of which are about time
 NEWS_SECONDS = 30.0
 LOOK_SECONDS = 0.1
@@ -81,9 +83,9 @@ class Running:
 
 
 def jobs(root: Path, python: str) -> list[Job]:
-    """Return what is run without arguments: two shards of tests, and the static checks beside them."""
+    """Return what is run without arguments: three shards of tests, and the static checks beside them."""
     pytest = (python, "-m", "pytest", "--color=no")
-    tiers, others = shards(root / "tests")
+    tiers, patient, others = shards(root / "tests")
     static = (
         (python, "-m", "ruff", "check"),
         (python, "-m", "ruff", "format", "--check"),
@@ -91,21 +93,22 @@ def jobs(root: Path, python: str) -> list[Job]:
     )
     return [
         Job("tests of the tiers", ((*pytest, "-p", "tests.patched", *tiers),), is_pytest=True),
+        Job("faults and a short soak", ((*pytest, *patient),), is_pytest=True),
         Job("all other tests", ((*pytest, *others),), is_pytest=True),
         Job("ruff and pyright", static),
     ]
 
 
-def shards(tests: Path) -> tuple[list[str], list[str]]:
+def shards(tests: Path) -> list[list[str]]:
     """Return the paths of each shard, relative to the project; together they are all that holds tests."""
     holding = sorted(
         path for path in tests.iterdir() if (path.is_dir() and any(path.rglob("test_*.py"))) or path.match("test_*.py")
     )
-    tiers = [path for path in holding if path.name in TIERS]
-    found = [[f"tests/{path.name}" for path in shard] for shard in (tiers, [p for p in holding if p not in tiers])]
-    if not all(found):
+    named = [[path.name for path in holding if path.name in shard] for shard in (TIERS, PATIENT)]
+    named.append([path.name for path in holding if path.name not in (*TIERS, *PATIENT)])
+    if not all(named):
         raise Refusal("a shard has no tests at all: tests/ is not whole")
-    return found[0], found[1]
+    return [[f"tests/{name}" for name in shard] for shard in named]
 
 
 def run_all(todo: list[Job], root: Path, say: Callable[[str], None]) -> int:
