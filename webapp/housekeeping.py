@@ -11,10 +11,10 @@ from webapp.relay import Hub
 from worker.contract.connection import Redis
 from worker.contract.creation import withdraw
 from worker.contract.errors import QueueAway, RedisAway
-from worker.contract.lease import sweep
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
 from worker.contract.state import mark_watched
+from worker.contract.sweeping import sweep_and_ring
 
 SWEEP_SECONDS = 1.0
 WATCH_SECONDS = 5.0  # a mark lives 15 s
@@ -61,11 +61,7 @@ class Housekeeping:
             if time.monotonic() < until:
                 _log.info("withdrawn late: generation=%s verdict=%s", generation, withdraw(self._redis, generation))
             self._withdrawals.pop(generation, None)
-        swept = sweep(self._redis, self._settings)
-        if swept.ring or swept.suspected or swept.ended:
-            _log.info("swept: rung=%d suspected=%d ended=%d", len(swept.ring), swept.suspected, swept.ended)
-        for generation in swept.ring:
-            self._doorbell.ring(generation)
+        sweep_and_ring(self._redis, self._settings, self._doorbell)
 
     def watch(self) -> None:
         """Mark the generations that somebody watches here and that are cancelled otherwise; raises RedisAway."""

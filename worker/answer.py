@@ -4,7 +4,7 @@ import math
 import time
 
 from worker.batching import Content, size_of
-from worker.contract.events import Chunk, Complete, Latency, Reasoning, ToolUse, Usage
+from worker.contract.events import Chunk, Complete, Latency, Reasoning, Snapshot, ToolUse, Usage
 from worker.contract.lease import Holding
 from worker.contract.settings import Settings
 from worker.failures import Failure
@@ -25,11 +25,23 @@ class Answer:
         self._most_bytes = settings.max_output_bytes
         self._most_events = settings.max_events
         self._bytes = 0
+        self._prefill_chars = 0
         self._has_substance = False
         self._first_delta_ms: int | None = None
         self._stop_reason: str | None = None
         self._usage: Usage | None = None
         self.chars = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the model has said anything in this attempt."""
+        return self._first_delta_ms is not None
+
+    def begin(self, beginning: Snapshot) -> None:
+        """Count what the answer begins with: within its limits, and as a part of what the model is asked."""
+        self._bytes = size_of(beginning.content) + size_of(beginning.reasoning)
+        self._prefill_chars = len(beginning.content)
+        self._has_substance = bool(beginning.content)
 
     def take(self, delta: Delta, events: int) -> Content | None:
         """Measure a delta and return it where it belongs into the log; `events` is how many the log has so far.
@@ -51,7 +63,7 @@ class Answer:
                 self._has_substance = True
             case _:
                 pass
-        if self._first_delta_ms is None:
+        if not self.has_begun:
             self._first_delta_ms = self._elapsed_ms()
         if self._bytes > self._most_bytes or events + ENDING_EVENTS > self._most_events:
             raise Failure("limit_exceeded", retryable=False)
@@ -83,7 +95,8 @@ class Answer:
             return self._usage
         request = self._holding.request
         asked = len(request.system or "") + sum(len(each.content) for each in request.messages)
-        return Usage(math.ceil(asked / CHARS_PER_TOKEN), math.ceil(self.chars / CHARS_PER_TOKEN), exact=False)
+        tokens_in = math.ceil((asked + self._prefill_chars) / CHARS_PER_TOKEN)
+        return Usage(tokens_in, math.ceil(self.chars / CHARS_PER_TOKEN), exact=False)
 
     def latency(self) -> Latency:
         """Return the milliseconds from the claim to the first delta and to now."""

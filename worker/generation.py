@@ -9,16 +9,16 @@ import gevent
 
 from worker.answer import Answer
 from worker.context.prompt import build_prompt
-from worker.contract.errors import GenerationEnds, QueueAway, RedisAway
+from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
 from worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
 from worker.contract.lease import Holding, claim, release
 from worker.failures import Failure
 from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
 from worker.outbox import Outcome
 from worker.process import Process
-from worker.providers.protocol import Prompt
 from worker.providers.retry import stream_patiently
 from worker.run import Run
+from worker.takeover import NOTHING, beginning, is_refusal
 
 CLAIM_SECONDS = 20.0
 CLAIM_PAUSE_SECONDS = 0.25
@@ -33,17 +33,27 @@ def generate(process: Process, generation: str) -> None:
     if process.is_leaving:
         _pass_on(process, generation)
         return
-    has_seat = process.take_seat()
+    if process.has(generation):
+        return
     try:
-        holding = _claim(process, generation, has_seat=has_seat)
-        if has_seat and not (holding and holding.is_last_chance):
-            process.leave_seat()
-            has_seat = False
-        if holding is not None:
-            _answer(process, holding)
-    finally:
-        if has_seat:
-            process.leave_seat()
+        holding = _claim(process, generation, has_seat=False)
+    except LastChance:
+        process.seat.wait(generation)
+        _answer_last_chances(process)
+        return
+    if holding is not None:
+        _answer(process, holding)
+
+
+def _answer_last_chances(process: Process) -> None:
+    """Answer those that wait for the seat, one after the other, unless another greenlet is about it."""
+    while not process.is_leaving and (generation := process.seat.take()):
+        try:
+            holding = _claim(process, generation, has_seat=True)
+            if holding is not None:
+                _answer(process, holding)
+        finally:
+            process.seat.leave()
 
 
 def _answer(process: Process, holding: Holding) -> None:
@@ -86,11 +96,11 @@ def _claim(process: Process, generation: str, *, has_seat: bool) -> Holding | No
 def _outcome(process: Process, run: Run, answer: Answer) -> Outcome | None:
     """Stream the answer and return how it ended; None where another worker has it, or shall have it, from here."""
     try:
-        _say_running(run, process.provider.name)
-        prompt = build_prompt(run.holding.request, process.settings)
+        begins_with = beginning(process, run)
         # The only place where an interrupt is raised: whatever is waited for in here, it ends.
         with run.interrupt.armed():
-            _stream(process, run, prompt, answer)
+            _say_running(run, process.provider.name, begins_with)
+            _stream(process, run, answer, begins_with or NOTHING)
         return answer.complete()
     except CancelAsked as asked:
         return Cancelled(asked.by, answer.usage())
@@ -114,14 +124,30 @@ def _leave(process: Process, run: Run, why: HandOver | HoldLost) -> None:
         run.outbox.wait()  # for the error that may stand in the place of what Redis refused
 
 
-def _say_running(run: Run, provider: str) -> None:
+def _say_running(run: Run, provider: str, begins_with: Snapshot | None) -> None:
     holding = run.holding
-    if holding.attempt > 1 or holding.top.seq > 1:
-        run.outbox.write(Snapshot("", "", [], [], "takeover"))
+    if begins_with is not None:
+        run.outbox.write(begins_with)
     run.outbox.write(StatusEvent("running", attempt=holding.attempt, model=holding.request.model, provider=provider))
 
 
-def _stream(process: Process, run: Run, prompt: Prompt, answer: Answer) -> None:
+def _stream(process: Process, run: Run, answer: Answer, begins_with: Snapshot) -> None:
+    """Stream what follows the beginning, or all from the start where the model does not go on from it."""
+    answer.begin(begins_with)
+    try:
+        _ask(process, run, answer, begins_with.content)
+    except Failure as failure:
+        if not begins_with.content or answer.has_begun or not is_refusal(failure):
+            raise
+        _log.warning("prefill_refused generation=%s code=%s", run.holding.claim.generation, failure.code)
+        run.outbox.write(NOTHING)
+        answer.begin(NOTHING)
+        _ask(process, run, answer, "")
+
+
+def _ask(process: Process, run: Run, answer: Answer, prefill: str) -> None:
+    prompt = build_prompt(run.holding.request, process.settings, prefill)
+
     def say_retrying(_failure: Failure) -> None:
         run.outbox.write(StatusEvent("retrying", attempt=run.holding.attempt))
 

@@ -15,8 +15,7 @@ from worker.contract.transcript import Transcript
 from worker.failures import Failure
 from worker.interrupt import HoldLost, Interrupt
 
-MOST_EVENTS = 512
-MOST_BYTES = 1 << 20
+EVENT_BYTES = 256  # what an event takes here besides its data, about
 
 Outcome = Complete | Cancelled | Error
 
@@ -36,7 +35,12 @@ class Outbox:
     """
 
     def __init__(
-        self, holding: Holding, interrupt: Interrupt, batcher: Batcher, notice: Callable[["Outbox"], None]
+        self,
+        holding: Holding,
+        interrupt: Interrupt,
+        batcher: Batcher,
+        notice: Callable[["Outbox"], None],
+        buffer_bytes: int,
     ) -> None:
         self.holding = holding
         self.claim = holding.claim
@@ -47,9 +51,11 @@ class Outbox:
         self.heard_at = time.monotonic()
         self._batcher = batcher
         self._notice = notice
+        self._buffer_bytes = buffer_bytes
         self._queue: deque[_Queued] = deque()
         self._bytes = 0
         self._is_refused = False
+        self._is_stopped = False
         self._has_room = Signal()
         self._is_empty = Signal()
         self._has_room.set()
@@ -62,13 +68,18 @@ class Outbox:
 
     @property
     def has_room(self) -> bool:
-        """Whether the queue is within its bounds."""
+        """Whether the queue is within its bound."""
         return self._has_room.is_set()
 
     @property
     def is_alive(self) -> bool:
         """Whether anything may still be written."""
         return self.is_open or self.is_waiting
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether Redis has acknowledged all, to `done`."""
+        return self.transcript.is_done and not self.is_waiting and not self._is_stopped
 
     @property
     def is_gathering(self) -> bool:
@@ -98,6 +109,7 @@ class Outbox:
     def stop(self, why: str) -> None:
         """Forget what is queued, take nothing more, and stop the generation without a word."""
         self.is_open = False
+        self._is_stopped = True
         self._queue.clear()
         self._bytes = 0
         self._has_room.set()
@@ -105,7 +117,7 @@ class Outbox:
         self.interrupt.strike(HoldLost(why))
 
     def wait_for_room(self) -> None:
-        """Wait until the queue is within its bounds: this is how Redis's pace reaches the model's stream."""
+        """Wait until the queue is within its bound: this is how Redis's pace reaches the model's stream."""
         self._has_room.wait()
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -126,7 +138,7 @@ class Outbox:
         """Take note that the oldest event is in the log."""
         self.heard_at = time.monotonic()
         queued = self._queue.popleft()
-        self._bytes -= len(queued.data)
+        self._bytes -= len(queued.data) + EVENT_BYTES
         self.transcript.apply(queued.event)
         self._show_level()
 
@@ -145,13 +157,21 @@ class Outbox:
     def reclaimed(self, again: Reclaimed) -> None:
         """Go on under a new claim, after Redis lost entries: say what the text is, then send what was on its way."""
         self.claim = again.claim
-        events: list[AnyEvent] = [queued.event for queued in self._queue]
+        told = [self.transcript.snapshot("lost"), *self._told_ending()]
+        # Where this very thing was under way when Redis lost entries once more, it is on its way already.
+        events = [*told, *(queued.event for queued in self._queue if queued.event not in told)]
         if again.has_outcome:
             events = [event for event in events if isinstance(event, Title | Suggestions | Done)]
-        else:
-            outcome = self.transcript.outcome
-            events = [self.transcript.snapshot("lost"), *([outcome] if outcome else []), *events]
         self._renumber(again.top.seq + 1, events)
+
+    def _told_ending(self) -> list[AnyEvent]:
+        """Return the acknowledged events that come after all content."""
+        told = self.transcript
+        if told.outcome is None:
+            return []
+        title = [Title(told.title)] if told.title is not None else []
+        suggestions = [Suggestions(told.suggestions)] if told.suggestions is not None else []
+        return [told.outcome, *title, *suggestions, *([_done_of(told.outcome)] if told.is_done else [])]
 
     def _renumber(self, seq: int, events: Sequence[AnyEvent]) -> None:
         self._queue.clear()
@@ -170,7 +190,7 @@ class Outbox:
         for event in events:
             queued = _Queued(self.next_seq, event, encode(event))
             self._queue.append(queued)
-            self._bytes += len(queued.data)
+            self._bytes += len(queued.data) + EVENT_BYTES
             self.next_seq += 1
         self._show_level()
         self._notice(self)
@@ -182,7 +202,7 @@ class Outbox:
             return
         self._is_empty.clear()
         # One event alone is always let in, whatever its size.
-        if len(self._queue) > 1 and (len(self._queue) >= MOST_EVENTS or self._bytes >= MOST_BYTES):
+        if len(self._queue) > 1 and self._bytes >= self._buffer_bytes:
             self._has_room.clear()
         else:
             self._has_room.set()

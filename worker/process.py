@@ -16,6 +16,7 @@ from worker.outbox import Outbox
 from worker.providers.bedrock import Bedrock
 from worker.providers.protocol import Provider
 from worker.run import Run
+from worker.seat import Seat
 from worker.sweeper import Sweeper
 from worker.watcher import Watcher
 from worker.writer import Writer
@@ -39,7 +40,7 @@ class Process:
         self.doorbell = Doorbell(settings)
         self.gate = BoundedSemaphore(CALLERS)
         self.runs: set[Run] = set()
-        self._is_seat_taken = False
+        self.seat = Seat()
         writing = connect(settings.redis_url, retries=0)
         watching = connect(settings.redis_url, answer_seconds=WATCH_ANSWER_SECONDS, retries=0)
         self._clients = (self.redis, writing, watching)
@@ -73,24 +74,25 @@ class Process:
         self.provider.close()
         self.doorbell.close()
 
-    def take_seat(self) -> bool:
-        """Take the one seat for a generation that has its last chance; False where it is taken."""
-        is_free = not self._is_seat_taken
-        self._is_seat_taken = True
-        return is_free
+    def has(self, generation: str) -> bool:
+        """Whether this process runs a generation, or has just ended it.
 
-    def leave_seat(self) -> None:
-        """Give the seat back; for those who took it."""
-        self._is_seat_taken = False
+        A ring for such a one is a second, or comes from a Redis that has lost the claim: the watcher sees to that.
+        """
+        is_running = any(run.outbox.is_alive and run.holding.claim.generation == generation for run in self.runs)
+        return is_running or self.watcher.has_kept(generation)
 
     def begin(self, holding: Holding) -> Run:
         """Take charge of a generation that the calling greenlet has claimed."""
         interrupt = Interrupt()
-        outbox = Outbox(holding, interrupt, Batcher(self.settings.flush_bytes), self.writer.notice)
+        batcher = Batcher(self.settings.flush_bytes)
+        outbox = Outbox(holding, interrupt, batcher, self.writer.notice, self.settings.buffer_bytes)
         run = Run(holding, interrupt, outbox, ends_by=time.monotonic() + self.settings.max_seconds)
         self.runs.add(run)
         return run
 
     def end(self, run: Run) -> None:
-        """Let go of a generation."""
+        """Let go of a generation, after a moment where it has come to its end."""
         self.runs.discard(run)
+        if run.outbox.has_ended:
+            self.watcher.keep(run)

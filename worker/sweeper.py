@@ -9,10 +9,10 @@ from gevent.event import Event as Signal
 
 from worker.contract.connection import Redis
 from worker.contract.errors import QueueAway, RedisAway
-from worker.contract.lease import sweep
 from worker.contract.presence import say_alive
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
+from worker.contract.sweeping import sweep_and_ring
 
 SWEEP_SECONDS = 1.0
 ALIVE_SECONDS = 2.5
@@ -52,18 +52,13 @@ class Sweeper:
         if now >= self._alive_at and not self.is_leaving:
             say_alive(self._redis, self._name)
             self._alive_at = now + ALIVE_SECONDS
-        swept = sweep(self._redis, self._settings)
-        if swept.ring or swept.suspected or swept.ended:
-            _log.info("swept rung=%d suspected=%d ended=%d", len(swept.ring), swept.suspected, swept.ended)
-        for generation in swept.ring:
-            self._doorbell.ring(generation)
+        sweep_and_ring(self._redis, self._settings, self._doorbell)
 
     def _run(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS * random.uniform(0.7, 1.3)):
             try:
                 self.sweep()
             except (RedisAway, QueueAway) as error:
-                # What could not be rung is swept again in a few seconds.
                 _log.warning("sweep_failed error=%s", error)
             except Exception:  # noqa: BLE001 - the edge of this greenlet
                 _log.exception("sweeper_failed")

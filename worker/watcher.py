@@ -1,5 +1,7 @@
 """Looks after the generations that this process runs: renews their leases, hears of cancels, keeps their deadlines.
 
+For a moment it looks after those, too, that have just ended: what Redis loses of an end is told again.
+
 Two greenlets: one talks to Redis, with a bound on each wait; the other only reads the clock, so that deadlines and
 the end of the process hold while Redis stands still.
 """
@@ -13,7 +15,7 @@ from gevent.event import Event as Signal
 
 from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway
-from worker.contract.lease import Renewal, renew_all
+from worker.contract.lease import Renewal, have_ended, renew_all
 from worker.contract.settings import Settings
 from worker.interrupt import CancelAsked, HandOver, TimeIsUp
 from worker.outbox import Outbox
@@ -23,6 +25,7 @@ LOOK_SECONDS = 0.2
 HEARD_SECONDS = 0.1  # an append within so long has told who asked to cancel
 RENEWALS_PER_LEASE = 3.2
 LAG_SECONDS = 1.0
+KEPT_SECONDS = 2.5  # Redis writes its file each second: an end that it has acknowledged may be lost in a crash
 STOP_SECONDS = 1.0
 FAREWELL_SECONDS = 2.5  # for handing over, after which the process goes, whatever Redis does
 
@@ -39,6 +42,7 @@ class Watcher:
         self._settings = settings
         self._runs = runs
         self._recover = recover
+        self._kept: dict[Run, float] = {}
         self._renew_at = 0.0
         self._is_away = False
         self._stopping = Signal()
@@ -51,7 +55,10 @@ class Watcher:
         self._greenlets = [gevent.spawn(self._look_for_ever), gevent.spawn(self._mind_the_clock)]
 
     def stop(self) -> None:
-        """End after the round under way."""
+        """End after the round under way; ends that are being told again have a moment for it."""
+        waits_until = time.monotonic() + STOP_SECONDS
+        for run in list(self._kept):
+            run.outbox.wait(max(0.0, waits_until - time.monotonic()))
         self._stopping.set()
         gevent.joinall(self._greenlets, STOP_SECONDS)
         gevent.killall(self._greenlets)
@@ -65,7 +72,7 @@ class Watcher:
         is_time = now >= self._renew_at
         runs = [
             run
-            for run in list(self._runs)
+            for run in [*self._runs, *self._kept]
             if run.outbox.is_alive and (is_time or now - run.outbox.heard_at > HEARD_SECONDS)
         ]
         claims = [run.outbox.claim for run in runs]
@@ -79,17 +86,45 @@ class Watcher:
     def _heed(self, run: Run, renewal: Renewal | Exception) -> None:
         if isinstance(renewal, Exception):
             _log.error("renewal_refused generation=%s error=%s", run.holding.claim.generation, renewal)
-        elif renewal.is_lost:
-            self._recover(run.outbox)
-        elif not renewal.is_held:
-            run.outbox.stop("fenced")
+        elif renewal.standing == "expired":
+            run.outbox.stop("expired")
+        elif renewal.standing != "held":
+            # Fenced or lost, a reclaim decides: it alone knows one before it whose reply was lost. Where everything is
+            # on its way, to `done`, its appends tell, and this may be the answer to a `done` that is in the log.
+            if run.outbox.is_open:
+                self._recover(run.outbox)
         elif renewal.cancelled_by:
             run.interrupt.strike(CancelAsked(renewal.cancelled_by))
+
+    def keep(self, run: Run) -> None:
+        """Look after a generation for a little longer whose end is in the log: Redis may lose it yet."""
+        self._kept[run] = time.monotonic()
+
+    def has_kept(self, generation: str) -> bool:
+        """Whether this process has just ended a generation and looks after its end."""
+        return any(run.holding.claim.generation == generation for run in self._kept)
+
+    def look_back(self) -> None:
+        """Have the ends told again that Redis has lost, and forget those it has kept; raises RedisAway."""
+        now = time.monotonic()
+        for run in [run for run in self._kept if not (run.outbox.is_alive or run.outbox.has_ended)]:
+            del self._kept[run]  # somebody else has claimed it since
+        ended = [run for run in self._kept if run.outbox.has_ended]
+        if not ended:
+            return
+        known = have_ended(self._redis, [run.holding.claim.generation for run in ended])
+        for run, is_known in zip(ended, known, strict=True):
+            if not is_known:
+                self._recover(run.outbox)
+                self._kept[run] = now
+            elif now - self._kept[run] > KEPT_SECONDS:
+                del self._kept[run]
 
     def _look_for_ever(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self.look()
+                self.look_back()
             except RedisAway as error:
                 if not self._is_away:
                     _log.warning("redis_away error=%s", error)

@@ -72,7 +72,10 @@ class Writer:
             self._gathering[outbox] = None
 
     def recover(self, outbox: Outbox) -> None:
-        """Hear that Redis has lost the claim of a generation that may have nothing to append just now."""
+        """Hear that Redis has lost the claim or the end of a generation that has nothing to append just now.
+
+        Or that somebody has claimed it since, which is then found out, and its outbox stopped.
+        """
         self._lost[outbox] = None
         self._woken.set()
 
@@ -162,22 +165,23 @@ class Writer:
                 )
                 outbox.refused()
                 return None
-            if answer.cancelled_by:
+            if answer.cancelled_by and answer.verdict is not Verdict.FENCED:
                 outbox.interrupt.strike(CancelAsked(answer.cancelled_by))
             match answer.verdict:
                 case Verdict.APPENDED | Verdict.DUP:
                     outbox.acknowledge()
-                case Verdict.FENCED | Verdict.OVER:
+                case Verdict.OVER:
                     outbox.stop(answer.verdict)
                     return None
-                case Verdict.GAP | Verdict.LOST:
-                    # The first of what is unacknowledged does not fit: so what was acknowledged is no more.
+                case Verdict.GAP | Verdict.LOST | Verdict.FENCED:
+                    # The first of what is unacknowledged does not fit: so what was acknowledged is no more. Or the
+                    # claim is another's; where it is this worker's own by a reclaim it has not heard of, that tells.
                     self._lost[outbox] = None
                     return None
         return None
 
     def _reclaim(self, outbox: Outbox) -> None:
-        if not outbox.is_alive:
+        if not (outbox.is_alive or outbox.has_ended):
             return
         held = outbox.claim
         try:

@@ -69,15 +69,16 @@ class Answer:
 def answer_to(request: Request, directive: Directive | None) -> Answer:
     """Return the answer to a request, as its directive says where it has one.
 
-    `max_tokens` cuts it, one delta being one token. Raises ServiceError for a directive that contradicts itself.
+    Where the caller has put the beginning of its text into the model's mouth, it is only the rest. `max_tokens` cuts
+    it, one delta being one token. Raises ServiceError for a directive that contradicts itself.
     """
     script = directive or Directive()
-    text = _text_deltas(request, script) if directive else plain_answer(request.question, request.model)
-    candidates = [
-        _reasoning(request, script),
-        _tool(request, script),
-        Block("text", _continued(text, request.prefill)),
-    ]
+    deltas = _text_deltas(request, script) if directive else plain_answer(request.question, request.model)
+    is_begun = bool(request.prefill) and "".join(deltas).startswith(request.prefill)
+    if is_begun:
+        deltas = _after(deltas, len(request.prefill))
+    text = Block("text", _across_pairs(deltas) if script.split_surrogates else deltas)
+    candidates = [text] if is_begun else [_reasoning(request, script), _tool(request, script), text]
     blocks, is_cut = _limited([block for block in candidates if block and block.length], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
     return Answer(blocks, stop_reason, _usage(request, blocks, script.usage))
@@ -87,14 +88,12 @@ def _text_deltas(request: Request, script: Directive) -> tuple[str, ...]:
     if script.deltas is not None:
         if script.text is not None or script.tokens is not None or script.chars is not None:
             raise refused("`deltas` stands alone, without `text`, `tokens` or `chars`")
-        deltas = tuple(script.deltas)
-    elif script.text is None:
-        deltas = _generated(request, script)
-    elif script.tokens is None:
-        deltas = _cut(script.text, script.chars or _CHARS)
-    else:
-        deltas = _cut_into(script.text, script.tokens)
-    return _across_pairs(deltas) if script.split_surrogates else deltas
+        return tuple(script.deltas)
+    if script.text is None:
+        return _generated(request, script)
+    if script.tokens is None:
+        return _cut(script.text, script.chars or _CHARS)
+    return _cut_into(script.text, script.tokens)
 
 
 def _generated(request: Request, script: Directive) -> tuple[str, ...]:
@@ -135,11 +134,8 @@ def _across_pairs(deltas: tuple[str, ...]) -> tuple[str, ...]:
     return (*cut, carried) if carried else tuple(cut)
 
 
-def _continued(deltas: tuple[str, ...], prefill: str) -> tuple[str, ...]:
-    """Leave out what the caller has put into the model's mouth already, where the text begins with it."""
-    if not prefill or not "".join(deltas).startswith(prefill):
-        return deltas
-    skip = len(prefill)
+def _after(deltas: tuple[str, ...], skip: int) -> tuple[str, ...]:
+    """Leave out the first characters, and leave the rest cut as it was."""
     rest: list[str] = []
     for delta in deltas:
         if skip < len(delta) or not (skip or delta):

@@ -11,6 +11,7 @@ Json = dict[str, Any]
 Family = Literal["converse", "invoke"]
 
 _BYTES_A_TOKEN = 4
+_NO_PREFILL = "no-prefill"  # in a model's id: one that continues nothing, as the newer ones
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,10 @@ def _request(model: str, messages: list[Json], texts: Texts, **rest: Unpack[_Res
     prefill = ""
     if messages[last]["role"] == "assistant":
         prefill = "".join(texts(messages[last], last))
+        if _NO_PREFILL in model:
+            raise invalid(
+                "This model does not support assistant message prefill. The conversation must end with a user message."
+            )
         if prefill != prefill.rstrip():
             raise invalid("messages: final assistant content cannot end with trailing whitespace")
         last -= 1

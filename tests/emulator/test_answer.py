@@ -84,6 +84,27 @@ def test_max_tokens_cuts_all_blocks_together(limit: int) -> None:
 def test_an_answer_goes_on_after_the_prefill() -> None:
     assert only_block(answered(scripted(text="Hello wheel"), prefill="Hello")).deltas == (" wh", "eel")
     assert only_block(answered(scripted(text="Hello wheel"), prefill="Howdy")).content == "Hello wheel"
+    assert answered(scripted(text="Hello wheel"), prefill="Hello wheel").blocks == ()
+
+
+def test_what_comes_before_the_text_is_not_said_again_after_a_prefill() -> None:
+    script = scripted(text="Hello wheel", reasoning=True, tool=True)
+    assert only_block(answered(script, prefill="Hello")).content == " wheel"
+    assert [block.kind for block in answered(script, prefill="Howdy").blocks] == ["reasoning", "tool", "text"]
+
+
+@given(text=any_text.filter(bool), place=st.integers(1, 200), chars=st.integers(1, 5), split=st.booleans())
+def test_a_prefill_and_what_follows_it_are_the_text(text: str, place: int, chars: int, *, split: bool) -> None:
+    prefill = text[:place]
+    blocks = answered(scripted(text=text, chars=chars, split_surrogates=split), prefill=prefill).blocks
+    whole = prefill + "".join(block.content for block in blocks)
+    assert whole.encode("utf-16", "surrogatepass") == text.encode("utf-16", "surrogatepass")
+
+
+def test_a_prefill_of_the_made_up_and_of_the_plain_text_is_continued_too() -> None:
+    for question in (scripted(tokens=30), "Why is the sky blue?"):
+        whole = only_block(answered(question)).content
+        assert only_block(answered(question, prefill=whole[:50])).content == whole[50:]
 
 
 def test_a_tool_leaves_the_stop_reason_unless_it_says_so() -> None:

@@ -79,6 +79,14 @@ def test_a_bad_invoke_body_is_a_validation_exception_that_says_where(
     assert said in message
 
 
+@pytest.mark.parametrize(("path", "content"), [("converse-stream", [{"text": "So"}]), ("invoke", "So")])
+def test_a_model_that_takes_no_prefill_says_so(emulator: EmulatorProcess, path: str, content: object) -> None:
+    messages = [*asking("x")["messages"], {"role": "assistant", "content": content}]
+    body = json.dumps({"messages": messages, "anthropic_version": "v", "max_tokens": 9}).encode()
+    said = "This model does not support assistant message prefill. The conversation must end with a user message."
+    assert refusal(emulator, f"/model/a-no-prefill-model/{path}", body) == (400, "ValidationException", said)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_object_is_a_validation_exception(emulator: EmulatorProcess, body: bytes) -> None:
     assert refusal(emulator, CONVERSE, body)[:2] == (400, "ValidationException")

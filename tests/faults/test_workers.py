@@ -124,22 +124,27 @@ def test_row_18_a_worker_that_lives_but_does_not_consume_is_told_apart(tmp_path:
 def test_row_44_what_kills_its_worker_each_time_does_not_take_its_neighbours_along(tmp_path: Path) -> None:
     with Rig(tmp_path, lease_seconds=2) as rig:
         client = rig.client()
-        healthy = [
-            ask(rig, 1.5, rate=10, name=chr(97 + n % 26), client=client, first_delay=n / 1000) for n in range(50)
-        ]
+        # Each stalls, so that it runs when its worker is killed, but the third time.
+        healthy = [ask(rig, 0.1, client=client, first_delay=n / 1000, fault="stall", at=1, times=2) for n in range(50)]
         poison = ask(rig, 60, client=client)
-        deaths = 0
-        while not poison.follower.is_done:
-            seen = len(rig.calls(poison.message))
-            if seen > deaths:
-                deaths = seen
-                wait_for(lambda: rig.workers[-1].is_alive, 5, "a worker")
-                rig.workers[-1].signal(signal.SIGKILL)
-                rig.start_worker()
-            time.sleep(0.05)
-        assert deaths == 3
+        for death in (1, 2):
+            everyone = 51 * death
+            wait_for(lambda everyone=everyone: len(rig.emulator.calls()) == everyone, 30, "everyone's call")
+            _kill(rig)
+        wait_for(lambda: len(rig.calls(poison.message)) == 3, 60, "its last chance")
+        ended = len(rig.emulator.calls())
+        wait_for(lambda: len(poison.follower.of_type("chunk")) > 60, 10, "a second and a half of it")
+        assert len(rig.emulator.calls()) == ended  # it runs alone
+        _kill(rig)
         assert check(poison.follower, client)["code"] == "worker_lost"
-        assert {check(each.follower, client, 200)["type"] for each in healthy} == {"complete"}
+        assert {check(each.follower, client, 60)["type"] for each in healthy} == {"complete"}
+        assert len(rig.emulator.calls()) == 51 * 3
+
+
+def _kill(rig: Rig) -> None:
+    """Kill the worker and start another."""
+    rig.workers[-1].signal(signal.SIGKILL)
+    rig.start_worker()
 
 
 def _holder(rig: Rig, generation: str) -> int:

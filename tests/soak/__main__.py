@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.client import wait_for
 from tests.faults.rig import ROOT, Rig
 from tests.faults.wire import Wire
-from tests.soak.mischief import Mischief
-from tests.soak.population import Population
+from tests.soak.mischief import LOOK_SECONDS, Mischief
+from tests.soak.population import END_SECONDS, Population
 from tests.soak.sabotage import SABOTAGES, sabotage
 
 MINIMUM_EACH = 20
@@ -52,7 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--size", type=int, default=50)
-    parser.add_argument("--faults-a-second", type=float, default=2.5)
+    parser.add_argument("--faults-a-second", type=float, default=3.0)
     parser.add_argument("--sabotage", choices=sorted(SABOTAGES))
     return parser.parse_args()
 
@@ -63,38 +63,34 @@ def _settings() -> dict[str, object]:
         "max_attempts": 20,
         "queue_seconds": 30,
         "shutdown_grace_seconds": 1,
-        "bedrock_read_seconds": 5,
+        "bedrock_read_seconds": 20,  # longer than any process stands still: no model's fault
         "heartbeat_seconds": 2,
     }
 
 
 def soak(population: Population, mischief: Mischief, seconds: float, rate: float, *, stop_at_first: bool) -> None:
-    """Keep the population full and do faults for so long, then let everything finish."""
+    """Keep the population full under faults for so long, then let everything finish."""
     begun = said = time.monotonic()
-    next_fault = begun + 3
-    while time.monotonic() - begun < seconds and not (stop_at_first and population.violations):
-        mischief.tend()
-        population.reap()
-        population.fill()
-        if time.monotonic() > next_fault and population.flights:
-            next_fault = time.monotonic() + mischief.rng.expovariate(rate)
-            mischief.one()
-        if time.monotonic() - said > 60:
-            said = time.monotonic()
-            print(
-                f"  {said - begun:.0f} s: {sum(mischief.done.values())} faults, {population.checked} checked, "
-                f"{len(population.violations)} violations",
-                flush=True,
-            )
-        time.sleep(0.02)
+    with mischief.at_work(rate):
+        while time.monotonic() - begun < seconds and not (stop_at_first and population.violations):
+            population.reap()
+            population.fill()
+            if time.monotonic() - said > 60:
+                said = time.monotonic()
+                print(
+                    f"  {said - begun:.0f} s: {sum(mischief.done.values())} faults, {population.checked} checked, "
+                    f"{len(population.violations)} violations",
+                    flush=True,
+                )
+            time.sleep(LOOK_SECONDS)
+        mischief.rest()
 
-    def is_over() -> bool:
-        mischief.tend()
-        population.reap()
-        return not population.flights
+        def is_over() -> bool:
+            population.reap()
+            return not population.flights
 
-    if not (stop_at_first and population.violations):
-        wait_for(is_over, 120, "the end of everything in flight")
+        if not (stop_at_first and population.violations):
+            wait_for(is_over, END_SECONDS + 30, "the end of everything in flight")
 
 
 def report(population: Population, mischief: Mischief, seed: int, minutes: float) -> bool:

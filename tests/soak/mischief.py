@@ -3,9 +3,10 @@
 import random
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import redis
@@ -17,10 +18,12 @@ from worker.contract.errors import QueueAway
 from worker.contract.queue import Doorbell
 from worker.contract.settings import load
 
+LOOK_SECONDS = 0.02
+
 
 @dataclass
 class Mischief:
-    """Does faults to a rig; `done` counts those that took effect, by kind."""
+    """Does faults to a rig, in a thread of its own; `done` counts those that took effect, by kind."""
 
     rig: Rig
     wire: Wire
@@ -29,10 +32,35 @@ class Mischief:
     done: dict[str, int] = field(default_factory=dict[str, int])
     tried: int = 0
     asleep: list[tuple[float, Child]] = field(default_factory=list[tuple[float, Child]])
+    _is_resting: bool = False
 
     def __post_init__(self) -> None:
         self.store = redis.Redis(port=self.rig.valkey.port, socket_timeout=10)
         self.doorbell = Doorbell(load({"MILLRACE_REDIS_URL": self.rig.valkey.url}))
+
+    @contextmanager
+    def at_work(self, rate: float) -> Generator[None]:
+        """Do faults, so many a second as far as each lets the next come, until `rest` is called."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._go_on, args=(rate, over))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def rest(self) -> None:
+        """Do no more faults; who died is still started again."""
+        self._is_resting = True
+
+    def _go_on(self, rate: float, over: threading.Event) -> None:
+        next_fault = time.monotonic()
+        while not over.wait(LOOK_SECONDS):
+            self.tend()
+            if not self._is_resting and self.population.is_full_once and time.monotonic() > next_fault:
+                next_fault = time.monotonic() + self.rng.expovariate(rate)
+                self.one()
 
     def one(self) -> None:
         """Do one fault, drawn by weight."""
@@ -48,33 +76,33 @@ class Mischief:
     def kinds(self) -> dict[str, tuple[float, Callable[[], bool]]]:
         """Return every kind of fault with its weight."""
         return {
-            "cancel": (20, self.population.cancel_one),
+            "cancel": (20, lambda: self.population.cancel_one(self.rng)),
             "reader drops": (40, self.drop_readers),
             "task delivered again": (20, self.ring_again),
             "pub/sub connection killed": (12, lambda: self.store.client_kill_filter(_type="pubsub") > 0),
             "scripts forgotten": (8, lambda: bool(self.store.script_flush())),
             "every Redis connection cut": (5, self.cut),
-            "Redis connections half open": (2.5, self.swallow),
+            "Redis connections half open": (3, self.swallow),
             "worker killed": (5, lambda: self.end(self.rig.workers, signal.SIGKILL)),
-            "worker told to end": (3.5, lambda: self.end(self.rig.workers, signal.SIGTERM)),
+            "worker told to end": (7, lambda: self.end(self.rig.workers, signal.SIGTERM)),
             "worker stands still": (4, lambda: self.freeze(self.rig.workers)),
             "web killed": (4, lambda: self.end(self.rig.webs, signal.SIGKILL)),
             "web told to end": (3, lambda: self.end(self.rig.webs, signal.SIGTERM)),
             "Redis stalls": (3, self.stall),
             "Redis restarts": (2.5, lambda: self.restart(signal.SIGTERM)),
-            "Redis loses its tail": (2.5, self.lose_tail),
-            "Redis restarts empty": (2.2, self.lose_all),
+            "Redis loses its tail": (3.5, self.lose_tail),
+            "Redis restarts empty": (3, self.lose_all),
             "Redis out of memory": (3, self.out_of_memory),
             "Redis read-only": (2.5, self.read_only),
         }
 
     def drop_readers(self) -> bool:
         """Cut a reader's connection, from the client's side."""
-        return self.rng.choice(self.population.flights).follower.drop()
+        return self.population.any_one(self.rng).follower.drop()
 
     def ring_again(self) -> bool:
         """Deliver a task once more."""
-        self.doorbell.ring(self.rng.choice(self.population.flights).generation)
+        self.doorbell.ring(self.population.any_one(self.rng).generation)
         return True
 
     def cut(self) -> bool:

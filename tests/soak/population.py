@@ -7,12 +7,15 @@ from itertools import pairwise
 
 import httpx
 
-from tests.client import Client, emulate, outcomes_of
+from tests.client import Client, Json, Received, emulate, outcomes_of
 from tests.faults.follower import Follower
 from tests.faults.rig import Rig
 
 END_SECONDS = 90.0
 """Every generation must have ended by then: the longest answer, every attempt's lease, and Redis's absences."""
+
+PROVIDERS_OWN = ("provider_unavailable", "provider_throttled", "provider_rejected", "truncated")
+"""Error codes that are lawful only where the model was told to fail."""
 
 FAULTS = ("disconnect", "throttle", "corrupt", "no_stop", "stream_error", "unavailable")
 
@@ -28,8 +31,8 @@ class Flight:
     follower: Follower
     cancelled: bool = False
     fault: str | None = None
-    redis_lost: bool = False
-    """Redis has forgotten writes while it was in flight: it may be gone, and 404 is an honest answer."""
+    losses: int = 0
+    """How often Redis had forgotten writes before it was asked; where that is more by now, it may lawfully be gone."""
 
 
 @dataclass
@@ -40,6 +43,8 @@ class Population:
     rng: random.Random
     size: int
     flights: list[Flight] = field(default_factory=list[Flight])
+    is_full_once: bool = False
+    losses: int = 0
     asked: int = 0
     refused: int = 0
     checked: int = 0
@@ -57,9 +62,11 @@ class Population:
             except (httpx.HTTPError, AssertionError, KeyError):
                 self.refused += 1
                 return
+        self.is_full_once = True
 
     def _ask(self) -> Flight:
         self.asked += 1
+        losses = self.losses
         client = Client(self.rng.choice(self.rig.urls))
         client.http.timeout = httpx.Timeout(10)
         count = self.rng.randint(5, 120)
@@ -77,13 +84,13 @@ class Population:
         urls = [*self.rig.urls]
         self.rng.shuffle(urls)
         follower = Follower(urls, client.http.cookies, generation, text)
-        return Flight(client, generation, text, time.monotonic(), follower, fault=fault)
+        return Flight(client, generation, text, time.monotonic(), follower, fault=fault, losses=losses)
 
     def reap(self) -> None:
         """Judge every generation that ended, and those that should have."""
         for flight in list(self.flights):
             late = time.monotonic() - flight.asked_at > END_SECONDS
-            vanished = flight.redis_lost and flight.follower.refusals[-3:] == [404] * 3
+            vanished = flight.losses < self.losses and flight.follower.refusals[-3:] == [404] * 3
             if flight.follower.is_done or late or vanished:
                 self.flights.remove(flight)
                 flight.follower.stop()
@@ -102,19 +109,31 @@ class Population:
         if not flight.follower.is_done:
             self.violations.append(f"{name}: no done after {END_SECONDS} s; refusals {flight.follower.refusals[-5:]}")
             return
-        kinds = [each["type"] for each in outcomes_of(received)]
-        if len(kinds) != 1:
+        # One that Redis lost after it was told is told again, the same, under a snapshot.
+        kinds = sorted({str(each) for each in outcomes_of(received)})
+        if len(kinds) != 1 or len(outcomes_of(_since_snapshot(received))) != 1:
             self.violations.append(f"{name}: outcomes {kinds}")
             return
         outcome = outcomes_of(received)[0]
         label = outcome["type"] + (f" {outcome['code']}" if "code" in outcome else "")
         self.outcomes[label] = self.outcomes.get(label, 0) + 1
-        if kinds == ["complete"] and flight.follower.text != flight.text:
+        if outcome["type"] == "complete" and flight.follower.text != flight.text:
             self.violations.append(
                 f"{name}: complete with {len(flight.follower.text)} of {len(flight.text)} characters"
             )
-        if kinds == ["cancelled"] and not flight.cancelled:
-            self.violations.append(f"{name}: cancelled, and nobody asked for it")
+        if not self._is_lawful(flight, outcome):
+            self.violations.append(f"{name}: ended with {outcome}, for which there was no cause")
+
+    def _is_lawful(self, flight: Flight, outcome: Json) -> bool:
+        if outcome["type"] == "cancelled":
+            return flight.cancelled
+        if outcome["type"] == "error":
+            return (
+                flight.losses < self.losses
+                if outcome["code"] == "stream_lost"
+                else flight.fault is not None and outcome["code"] in PROVIDERS_OWN
+            )
+        return True
 
     def _measure(self, flight: Flight) -> None:
         received = flight.follower.received
@@ -123,9 +142,13 @@ class Population:
                 self.takeovers.append(after.at - before.at)
         self.gaps.append(max((b.at - a.at for a, b in pairwise(received)), default=0.0))
 
-    def cancel_one(self) -> bool:
+    def any_one(self, rng: random.Random) -> Flight:
+        """Return one that is in flight."""
+        return rng.choice(self.flights)
+
+    def cancel_one(self, rng: random.Random) -> bool:
         """Cancel one that is in flight; False where nobody could be asked."""
-        flight = self.rng.choice(self.flights)
+        flight = self.any_one(rng)
         flight.cancelled = True
         try:
             return flight.client.cancel(flight.generation).status_code in (200, 202, 404)
@@ -133,6 +156,11 @@ class Population:
             return False
 
     def note_loss(self) -> None:
-        """Redis has forgotten writes: those in flight may be gone."""
-        for flight in self.flights:
-            flight.redis_lost = True
+        """Redis is about to forget writes: those asked before its return may be gone."""
+        self.losses += 1
+
+
+def _since_snapshot(received: list[Received]) -> list[Received]:
+    """Return the events from the last snapshot on, or all."""
+    starts = [place for place, each in enumerate(received) if each.event["type"] == "snapshot"]
+    return received[starts[-1] if starts else 0 :]

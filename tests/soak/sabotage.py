@@ -7,7 +7,14 @@ from tests.faults.rig import ROOT
 
 SABOTAGES: dict[str, list[tuple[str, str, str]]] = {
     "fence": [
-        ("worker/contract/lua/append.lua", "if s[1] ~= token then return { 'fenced', cancel, top } end", ""),
+        # The token is compared where a holder writes and where it renews; and the order of the log's ids alone would
+        # still keep an old holder out.
+        (
+            "worker/contract/lua/append.lua",
+            "if s[1] ~= token then return { 'fenced', cancel, top } end",
+            "if s[1] ~= token then epoch = tonumber(s[2]); seq = select(2, split(top)) + 1 end",
+        ),
+        ("worker/contract/lua/renew.lua", "if s[1] ~= token or s[8] then", "if s[8] then"),
     ],
     "gap": [
         ("worker/contract/lua/append.lua", "if seq ~= top_seq + 1 then return { 'gap', cancel, top } end", ""),

@@ -29,4 +29,5 @@ def hold(desk: Desk, writer: Writer, flush_bytes: int = 1024) -> Held:
     holding = claim(desk.redis, generation, desk.settings)
     assert holding is not None
     interrupt = Interrupt()
-    return Held(generation, holding, interrupt, Outbox(holding, interrupt, Batcher(flush_bytes), writer.notice))
+    outbox = Outbox(holding, interrupt, Batcher(flush_bytes), writer.notice, desk.settings.buffer_bytes)
+    return Held(generation, holding, interrupt, outbox)

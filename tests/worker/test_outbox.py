@@ -1,21 +1,34 @@
 """What an outbox says after Redis lost something, or refused it; the way there is the writer's, and its tests'."""
 
 from collections.abc import Callable
+from math import ceil
 
 import pytest
 
 from tests.worker.holding import COMPLETE
 from worker.batching import Batcher
-from worker.contract.events import AnyEvent, Chunk, Done, Error, Snapshot, StatusEvent, decode
+from worker.contract.events import (
+    AnyEvent,
+    Chunk,
+    Done,
+    Error,
+    Snapshot,
+    StatusEvent,
+    Suggestions,
+    Title,
+    decode,
+    encode,
+)
 from worker.contract.ids import Cursor
 from worker.contract.lease import Holding, Reclaimed
 from worker.contract.log import Claimed
 from worker.contract.request import Message, Request
 from worker.interrupt import HoldLost, Interrupt
-from worker.outbox import MOST_EVENTS, Outbox
+from worker.outbox import EVENT_BYTES, Outbox
 
 HELD = Claimed("0" * 32, "old", 7)
 AGAIN = Claimed("0" * 32, "new", 9)
+BUFFER_BYTES = 1 << 20
 RUNNING = StatusEvent("running", attempt=1)
 Make = Callable[..., Outbox]
 
@@ -23,10 +36,8 @@ Make = Callable[..., Outbox]
 @pytest.fixture
 def outbox() -> Outbox:
     request = Request([Message("user", "?")], "model", 10)
-    holding = Holding(
-        HELD, Cursor(0, 1), 1, "owner", "conversation", "message", request, is_last_chance=False, fields=()
-    )
-    return Outbox(holding, Interrupt(), Batcher(1), lambda _: None)
+    holding = Holding(HELD, Cursor(0, 1), 1, "owner", "conversation", "message", request, fields=())
+    return Outbox(holding, Interrupt(), Batcher(1), lambda _: None, BUFFER_BYTES)
 
 
 def queued(outbox: Outbox) -> list[tuple[int, AnyEvent]]:
@@ -81,6 +92,37 @@ def test_an_outcome_that_is_in_the_log_is_not_said_twice(outbox: Outbox) -> None
     assert queued(outbox) == [(4, Done("completed"))]
 
 
+def test_an_end_that_redis_has_lost_after_all_of_it_was_told_is_told_again(outbox: Outbox) -> None:
+    outbox.gather(Chunk("a"))
+    outbox.end(COMPLETE)
+    acknowledge(outbox, 2)
+    assert not outbox.has_ended
+    acknowledge(outbox, 1)
+    assert outbox.has_ended
+    again = [(2, Snapshot("a", "", [], [], "lost")), (3, COMPLETE), (4, Done("completed"))]
+    for _ in range(2):  # and once more, where the same is lost while it is told
+        outbox.reclaimed(Reclaimed(AGAIN, Cursor(0, 1), has_outcome=False))
+        assert queued(outbox) == again
+        assert outbox.is_alive
+        assert not outbox.has_ended
+    acknowledge(outbox, 2)
+    outbox.reclaimed(Reclaimed(AGAIN, Cursor(7, 3), has_outcome=True))
+    assert queued(outbox) == [(4, Done("completed"))]
+    acknowledge(outbox, 1)
+    assert outbox.has_ended
+    outbox.stop("fenced")
+    assert not outbox.has_ended
+
+
+def test_what_came_after_the_outcome_is_told_again_with_it(outbox: Outbox) -> None:
+    after: list[AnyEvent] = [Title("a title"), Suggestions(["and then?"])]
+    for event in [COMPLETE, *after]:
+        outbox.write(event)
+    acknowledge(outbox, 3)
+    outbox.reclaimed(Reclaimed(AGAIN, Cursor(0, 1), has_outcome=False))
+    assert [event for _, event in queued(outbox)] == [Snapshot("", "", [], [], "lost"), COMPLETE, *after]
+
+
 def test_what_redis_never_takes_gives_way_to_an_error_and_the_generation_is_told(outbox: Outbox) -> None:
     for text in "abc":
         outbox.gather(Chunk(text))
@@ -98,7 +140,8 @@ def test_what_redis_never_takes_gives_way_to_an_error_and_the_generation_is_told
 
 
 def test_there_is_no_room_while_the_queue_is_long_and_there_is_when_it_is_not(outbox: Outbox) -> None:
-    for _ in range(MOST_EVENTS):
+    size = len(encode(Chunk("a"))) + EVENT_BYTES
+    for _ in range(ceil(BUFFER_BYTES / size)):
         assert outbox.has_room
         outbox.gather(Chunk("a"))
     assert not outbox.has_room
@@ -115,8 +158,9 @@ def test_one_event_of_any_size_is_let_in_alone(outbox: Outbox) -> None:
 
 
 def test_stopping_frees_whoever_waits(outbox: Outbox) -> None:
-    for _ in range(MOST_EVENTS):
-        outbox.gather(Chunk("a"))
+    for _ in range(2):
+        outbox.gather(Chunk("a" * BUFFER_BYTES))
+    assert not outbox.has_room
     outbox.stop("fenced")
     outbox.wait_for_room()
     assert outbox.wait(0)

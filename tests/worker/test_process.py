@@ -1,6 +1,7 @@
 """What one process holds is told to leave, and ends."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import gevent
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 from worker.contract.events import Chunk, Complete
+from worker.contract.keys import keys_of
 from worker.contract.presence import count_alive
 from worker.generation import generate
 from worker.process import Process
@@ -46,3 +48,27 @@ def test_a_process_that_leaves_is_no_sign_of_life_and_a_second_word_gives_no_mor
     process.sweeper.sweep()
     assert count_alive(desk.redis) == 0
     assert process.watcher.leave_at == leaves_at
+
+
+def test_a_ring_from_before_redis_lost_the_claim_asks_the_model_no_second_time(desk: Desk, process: Process) -> None:
+    process.start()
+    generation = desk.make("Why?")
+    keys = keys_of(generation)
+    saved = {key: cast("bytes", desk.redis.dump(key)) for key in (keys.state, keys.log)}
+    running = gevent.spawn(generate, process, generation)
+    for text in ("a", "ab"):  # while it runs, and just after its end
+        wait_until(lambda text=text: desk.text(generation) == text, "the text")
+        if text == "ab":
+            running.get(timeout=5)
+        for key, value in saved.items():
+            desk.redis.restore(key, 0, value, replace=True)
+        generate(process, generation)
+    assert desk.transcript(generation).content == "ab"
+    assert len(cast("Stub", process.provider).prompts) == 1
+
+
+def test_a_process_that_stops_is_not_held_up_by_what_has_just_ended(desk: Desk, process: Process) -> None:
+    process.start()
+    generate(process, desk.make("Why?"))
+    with gevent.Timeout(1):
+        process.stop()

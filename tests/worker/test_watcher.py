@@ -8,14 +8,15 @@ import pytest
 
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
-from tests.worker.holding import Held, hold
+from tests.worker.holding import COMPLETE, hold
+from tests.worker.watching import Watch
 from worker import watcher as subject
+from worker.contract.events import Snapshot
 from worker.contract.keys import keys_of
-from worker.contract.lease import claim, release, sweep
+from worker.contract.lease import claim, reclaim, release, sweep
 from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
-from worker.outbox import Outbox
 from worker.run import Run
-from worker.watcher import FAREWELL_SECONDS, Watcher
+from worker.watcher import FAREWELL_SECONDS
 from worker.writer import Writer
 
 
@@ -24,22 +25,11 @@ def desk(valkey: ValkeyProcess) -> Desk:
     return Desk(valkey.url, lease_seconds=1)
 
 
-class Watch:
-    """A watcher over one generation; `recovered` is what it said is lost."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.held: Held = hold(desk, Writer(desk.redis, desk.settings))
-        self.run = Run(self.held.holding, self.held.interrupt, self.held.outbox, ends_by=time.monotonic() + 60)
-        self.runs = {self.run}
-        self.recovered: list[Outbox] = []
-        self.watcher = Watcher(desk.connect(), desk.settings, self.runs, self.recovered.append)
-
-
 @pytest.fixture
 def watch(desk: Desk) -> Iterator[Watch]:
     made = Watch(desk)
     yield made
-    made.watcher.stop()
+    made.stop()
 
 
 def test_a_lease_is_held_for_longer_than_it_lasts(desk: Desk, watch: Watch) -> None:
@@ -80,10 +70,37 @@ def test_a_cancel_is_heard_of_without_an_append(valkey: ValkeyProcess) -> None:
 
 
 def test_a_generation_that_somebody_else_holds_is_stopped(desk: Desk, watch: Watch) -> None:
+    watch.writer.start()
     release(desk.redis, watch.held.outbox.claim, desk.settings)
     watch.watcher.look()
-    assert not watch.held.outbox.is_alive
+    wait_until(lambda: not watch.held.outbox.is_alive, "the end of the outbox", 1)
     assert isinstance(watch.held.interrupt.noted, HoldLost)
+
+
+def test_a_reclaim_whose_reply_was_lost_does_not_stop_its_own_worker(desk: Desk, watch: Watch) -> None:
+    watch.writer.start()
+    unheard = reclaim(desk.redis, watch.held.holding, watch.held.outbox.claim, desk.settings)
+    assert unheard is not None
+    watch.watcher.look()
+    wait_until(lambda: watch.held.outbox.claim.token == unheard.claim.token, "the claim")
+    assert watch.held.interrupt.noted is None
+    watch.held.outbox.end(COMPLETE)
+    assert isinstance(desk.ended(watch.held.generation)[1], Snapshot)
+
+
+def test_a_generation_that_was_held_for_as_long_as_one_may_be_is_stopped_at_once(desk: Desk, watch: Watch) -> None:
+    desk.redis.hset(keys_of(watch.held.generation).state, "run_until", "1")
+    watch.watcher.look()
+    assert not watch.held.outbox.is_alive
+    assert watch.recovered == []
+
+
+def test_what_is_on_its_way_to_its_end_is_left_to_its_appends(desk: Desk, watch: Watch) -> None:
+    watch.held.outbox.end(COMPLETE)  # and the writer stands still: it may be in the log already
+    release(desk.redis, watch.held.outbox.claim, desk.settings)
+    watch.watcher.look()
+    assert watch.recovered == []
+    assert watch.held.outbox.is_waiting
 
 
 def test_a_claim_that_redis_has_lost_is_recovered(desk: Desk, watch: Watch) -> None:

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import pytest
 import redis
+from gevent.event import Event as Signal
 
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
@@ -15,10 +17,9 @@ from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway
 from worker.contract.events import Chunk, Complete, Error, Snapshot, StatusEvent
 from worker.contract.keys import keys_of
-from worker.contract.lease import claim, release
+from worker.contract.lease import claim, reclaim, release
 from worker.contract.log import Append, Appended, append_all
 from worker.interrupt import CancelAsked, HoldLost
-from worker.outbox import MOST_EVENTS
 from worker.writer import Writer
 
 
@@ -171,6 +172,23 @@ def test_a_reclaim_whose_reply_is_lost_is_found_again(desk: Desk, held: Held, mo
     assert (losses, desk.text(held.generation)) == (0, "ab")
 
 
+def test_an_append_fenced_by_this_very_workers_reclaim_goes_on_under_that(desk: Desk, held: Held) -> None:
+    say(held, "a")
+    unheard = reclaim(desk.redis, held.holding, held.outbox.claim, desk.settings)
+    say(held, "b")
+    assert unheard is not None
+    assert held.outbox.claim.token == unheard.claim.token
+    assert desk.text(held.generation) == "ab"
+
+
+def test_a_fence_tells_of_no_cancel(desk: Desk, held: Held) -> None:
+    desk.cancel(held.generation)
+    assert release(desk.redis, held.outbox.claim, desk.settings)
+    held.outbox.write(Chunk("not mine to say"))
+    with pytest.raises(HoldLost), held.interrupt.armed(), gevent.Timeout(10):
+        Signal().wait()
+
+
 def test_a_cancel_is_heard_of_in_the_reply_to_an_append(desk: Desk, held: Held) -> None:
     desk.cancel(held.generation)
     say(held, "a")
@@ -221,10 +239,10 @@ def test_what_redis_has_not_taken_for_too_long_is_given_up(
     assert isinstance(held.interrupt.noted, HoldLost)
 
 
-def test_a_queue_that_is_full_has_room_again_once_it_is_written(held: Held, valkey: ValkeyProcess) -> None:
+def test_a_queue_that_is_full_has_room_again_once_it_is_written(desk: Desk, held: Held, valkey: ValkeyProcess) -> None:
     valkey.stop()
-    for _ in range(MOST_EVENTS):
-        held.outbox.write(Chunk("a"))
+    for _ in range(2):
+        held.outbox.write(Chunk("a" * desk.settings.buffer_bytes))
     assert not held.outbox.has_room
     valkey.start()
     held.outbox.wait_for_room()

@@ -1,15 +1,18 @@
-"""Builds the prompt: the configured instructions, the request's own, its messages."""
+"""Builds the prompt: the configured instructions, the request's own, its messages, the beginning of the answer."""
 
-from worker.contract.request import Request
+from worker.contract.request import Message, Request
 from worker.contract.settings import Settings
 from worker.providers.protocol import Prompt
 
 
-def build_prompt(request: Request, settings: Settings) -> Prompt:
-    """Return what the model is asked for this request."""
+def build_prompt(request: Request, settings: Settings, prefill: str = "") -> Prompt:
+    """Return what the model is asked for this request: to answer, or to go on from `prefill` as its own words.
+
+    https://docs.claude.com/en/docs/build-with-claude/prompt-engineering/prefill-claudes-response
+    """
     return Prompt(
         model=request.model,
-        messages=tuple(request.messages),
+        messages=(*request.messages, *([Message("assistant", prefill)] if prefill else [])),
         max_tokens=request.max_tokens,
         system=tuple(text for text in (settings.system_prompt, request.system) if text),
         temperature=request.temperature,

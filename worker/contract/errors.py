@@ -4,6 +4,7 @@ MillraceError
 ├── SettingError        a setting is unknown or has a bad value; stops the start
 ├── RedisAway           Redis does not answer, or answers that it can't serve (read-only, loading, out of memory, busy)
 ├── QueueAway           the broker does not take the ring
+├── LastChance          a generation may be claimed only by a process that has its seat for such free
 └── GenerationEnds      ends a generation with an `error` event: `code`, text safe to show, may it be retried
 """
 
@@ -22,6 +23,10 @@ class RedisAway(MillraceError):
 
 class QueueAway(MillraceError):
     """The broker did not take a ring; nothing is known of whether it took effect."""
+
+
+class LastChance(MillraceError):
+    """One more loss of its worker is the generation's end: it is claimed with a seat, and waits for it."""
 
 
 class GenerationEnds(MillraceError):

@@ -4,10 +4,11 @@ import hashlib
 import random
 import secrets
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
-from worker.contract.connection import Redis
+from worker.contract.connection import Redis, redis_away
 from worker.contract.endings import ENDINGS
+from worker.contract.errors import LastChance
 from worker.contract.events import CancelledBy, StatusEvent, encode
 from worker.contract.ids import Cursor, cursor_of
 from worker.contract.keys import LEASES, keys_of
@@ -36,8 +37,6 @@ class Holding:
     conversation: str
     message: str
     request: Request
-    is_last_chance: bool
-    """Whether one more loss of its worker is its end."""
     fields: tuple[bytes, ...]
     """The state's constant fields and values, to make it anew where Redis loses everything."""
 
@@ -51,12 +50,18 @@ class Reclaimed:
     has_outcome: bool
 
 
+Standing = Literal["held", "fenced", "lost", "expired"]
+
+
 @dataclass(frozen=True)
 class Renewal:
-    """The answer to a renewal: is the lease still held, who asked to cancel, has Redis lost the claim."""
+    """The answer to a renewal: what has become of the claim, and who asked to cancel.
 
-    is_held: bool
-    is_lost: bool
+    `lost`: Redis knows nothing of this claim any more. `fenced`: it is another's, or has ended; but the other may be
+    this very worker by a reclaim whose reply was lost. `expired`: it was held for as long as one may be.
+    """
+
+    standing: Standing
     cancelled_by: CancelledBy | None
 
 
@@ -77,8 +82,8 @@ def claim(
 ) -> Holding | None:
     """Claim a generation for a run; None where it is held, has ended, is ended by this call, or is gone.
 
-    Of those that have their last chance a process runs one at a time: without a seat for it, such a one is left to
-    the next ring. So what kills its worker each time takes at last only itself.
+    Of those that have their last chance a process runs one at a time: without the seat for it, LastChance is raised
+    for such a one. So what kills its worker each time takes at last only itself.
 
     Raises RedisAway, after which the same generation is simply rung again by a sweep; or the caller tries again with
     the same `token` (16 random hexadecimal digits; fresh by default), under which an unheard claim is found.
@@ -95,6 +100,8 @@ def claim(
             *(int(has_seat), RING_MS),
         ),
     )
+    if reply[0] == b"later":
+        raise LastChance(generation)
     if reply[0] != b"run":
         return None
     state = dict(zip(reply[4::2], reply[5::2], strict=True))
@@ -106,7 +113,6 @@ def claim(
         state[b"conversation"].decode(),
         state[b"message"].decode(),
         decode_request(state[b"request"]),
-        0 < int(state[b"losses"]) >= settings.max_attempts - 1,
         tuple(part for name in _CONSTANT for part in (name, state[name])),
     )
 
@@ -154,8 +160,17 @@ def renew_all(redis: Redis, claims: list[Claimed], settings: Settings) -> list[R
 def _renewal(reply: Reply) -> Renewal | Exception:
     if isinstance(reply, Exception):
         return reply
-    verdict, by = cast("list[bytes]", reply)
-    return Renewal(verdict == b"held", verdict == b"lost", cast("CancelledBy", by.decode()) if by else None)
+    standing, by = cast("list[bytes]", reply)
+    return Renewal(cast("Standing", standing.decode()), cast("CancelledBy", by.decode()) if by else None)
+
+
+def have_ended(redis: Redis, generations: list[str]) -> list[bool]:
+    """Tell of each whether Redis knows that it has ended, in one round trip; raises RedisAway."""
+    with redis_away():
+        pipeline = redis.pipeline(transaction=False)
+        for generation in generations:
+            pipeline.hexists(keys_of(generation).state, "done")
+        return cast("list[bool]", pipeline.execute())
 
 
 def release(redis: Redis, claim: Claimed, settings: Settings) -> bool:

@@ -17,3 +17,8 @@ def test_the_configured_instructions_stand_before_the_requests_own() -> None:
     prompt = build_prompt(request, load({"MILLRACE_SYSTEM_PROMPT": "Be kind."}))
     assert prompt.system == ("Be kind.", "Be brief.")
     assert (prompt.temperature, prompt.top_p, prompt.stop_sequences) == (0.5, 0.9, ("STOP",))
+
+
+def test_a_beginning_of_the_answer_is_the_last_message() -> None:
+    prompt = build_prompt(Request(HISTORY, "model", 10), load({}), "Well,")
+    assert prompt.messages == (*HISTORY, Message("assistant", "Well,"))

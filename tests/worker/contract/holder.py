@@ -32,7 +32,9 @@ class Holder:
         self.is_running = True
         self.is_paused = False
         self.must_reclaim = False
+        self.has_ended = False
         self.outcome: AnyEvent | None = None
+        self.ending: list[AnyEvent] = []
         self.acknowledged: list[AnyEvent] = []
         self.queue: deque[tuple[int, AnyEvent]] = deque()
         self.next_seq = holding.top.seq + 1
@@ -57,10 +59,10 @@ class Holder:
 
     def end(self, outcome: AnyEvent, *, has_title: bool = False) -> None:
         self.outcome = outcome
-        self.write(outcome)
-        if has_title:
-            self.write(Title("a title"))
-        self.write(Done("cancelled") if isinstance(outcome, Cancelled) else DONE)
+        title = [Title("a title")] if has_title else []
+        self.ending = [outcome, *title, Done("cancelled") if isinstance(outcome, Cancelled) else DONE]
+        for event in self.ending:
+            self.write(event)
 
     def batch(self, skipped: int, count: int) -> list[Append]:
         """Return some of what is unacknowledged, always the same bytes under the same number."""
@@ -86,6 +88,7 @@ class Holder:
                     self.acknowledged.append(self.queue.popleft()[1])
                 if not self.queue and self.outcome is not None:
                     self.is_running = False
+                    self.has_ended = True
                 return True
             case Verdict.FENCED:
                 self._stop()
@@ -108,15 +111,22 @@ class Holder:
         is_over = field(self.world.redis, self.generation, "done") == "1"  # by its own `done`, whose reply was lost
         assert is_over or self.world.changed_at.get(self.generation, 0) > self.claimed_at, "fenced by nobody"
         self.is_running = False
+        assert self.reclaim_arrives(self.claim) is None, "fenced, and yet it may have it"
+
+    def look_back(self) -> None:
+        """Begin once more where Redis has lost the end that this holder has told."""
+        if self.has_ended and field(self.world.redis, self.generation, "done") is None:
+            self.has_ended, self.is_running = False, True
+            self._lose()
 
     def renew(self) -> None:
         (renewal,) = renew_all(self.world.redis, [self.claim], SETTINGS)
         assert isinstance(renewal, Renewal), renewal
         if renewal.cancelled_by is not None and self.outcome is None:
             self.end(Cancelled(renewal.cancelled_by, Usage(exact=False)))
-        if renewal.is_lost:
+        if renewal.standing == "lost":
             self._lose()
-        elif not renewal.is_held and not self.must_reclaim:
+        elif renewal.standing != "held" and not self.must_reclaim:
             self._stop()
 
     def reclaim(self, fate: Fate) -> None:
@@ -130,12 +140,10 @@ class Holder:
             self.is_running = False
             return
         self.claim, self.losses, self.must_reclaim = again.claim, losses, False
-        rest = [event for _, event in self.queue]
+        told = [self.snapshot(), *(event for event in self.ending if event in self.acknowledged)]
+        rest = [*told, *(event for _, event in self.queue if event not in told)]
         if again.has_outcome:
             rest = [event for event in rest if isinstance(event, Title | Done)]
-        else:
-            outcome = [event for event in self.acknowledged if event is self.outcome]
-            rest = [self.snapshot(), *outcome, *rest]
         self.queue.clear()
         self.next_seq = again.top.seq + 1
         for event in rest:

@@ -75,6 +75,9 @@ class Scene(RuleBasedStateMachine):
 
     def let_all_leases_pass(self) -> None:
         """Let leases run out, though those awake renewed theirs in time, and sweep."""
+        for holder in self.holders:
+            if holder.has_ended and not self.workers_die:
+                holder.look_back()
         for holder in self.all_awake():
             holder.renew()
         for generation in self.world.generations:

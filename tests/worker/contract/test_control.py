@@ -53,7 +53,7 @@ def test_a_held_one_is_flagged_and_left_to_its_holder(redis: Redis) -> None:
     assert kinds_of(redis, generation) == ["status"]
     renewal = renew_all(redis, [holding.claim], SETTINGS)[0]
     assert not isinstance(renewal, Exception)
-    assert (renewal.is_held, renewal.cancelled_by) == (True, "user")
+    assert (renewal.standing, renewal.cancelled_by) == ("held", "user")
 
 
 def test_who_asked_first_stands(redis: Redis) -> None:

@@ -37,7 +37,7 @@ from worker.contract.request import Message, Request
 from worker.contract.scripts import CLAIM
 from worker.contract.state import mark_watched
 
-HELD = Renewal(is_held=True, is_lost=False, cancelled_by=None)
+HELD = Renewal("held", None)
 
 
 def renewed(redis: Redis, claimed: Claimed) -> Renewal:
@@ -133,7 +133,7 @@ def test_a_renewal_moves_the_lease_on_and_clears_a_suspicion(redis: Redis) -> No
 
 def test_a_renewal_is_refused_to_anybody_but_the_holder(redis: Redis) -> None:
     claimed = held(redis).claim
-    refused = Renewal(is_held=False, is_lost=False, cancelled_by=None)
+    refused = Renewal("fenced", None)
     assert renewed(redis, Claimed(claimed.generation, "0" * 16, claimed.epoch)) == refused
     lose_holder(redis, claimed.generation)
     assert renewed(redis, claimed) == refused
@@ -147,7 +147,7 @@ def test_a_renewal_tells_of_a_claim_that_redis_has_lost(redis: Redis) -> None:
     before = cast("bytes", redis.dump(keys_of(generation).state))
     claimed = held(redis, generation).claim
     redis.restore(keys_of(generation).state, 0, before, replace=True)
-    lost = Renewal(is_held=False, is_lost=True, cancelled_by=None)
+    lost = Renewal("lost", None)
     assert renewed(redis, claimed) == lost
     redis.flushall()
     assert renewed(redis, claimed) == lost
@@ -157,9 +157,9 @@ def test_a_renewal_tells_of_a_claim_that_redis_has_lost(redis: Redis) -> None:
 def test_a_renewal_past_the_generations_own_deadline_is_refused_so_that_a_stuck_holder_loses_it(redis: Redis) -> None:
     claimed = held(redis).claim
     let_pass(redis, claimed.generation, "run_until")
-    assert not renewed(redis, claimed).is_held
+    assert renewed(redis, claimed) == Renewal("expired", None)
     assert look(redis, claimed.generation).suspected == 1
-    assert not renewed(redis, claimed).is_held
+    assert renewed(redis, claimed) == Renewal("expired", None)
     assert look(redis, claimed.generation).ring == [claimed.generation]
 
 
@@ -229,6 +229,6 @@ def test_a_holder_that_released_is_fenced_even_before_anybody_claims(redis: Redi
     claimed = held(redis).claim
     assert release(redis, claimed, SETTINGS)
     assert put(redis, claimed, 2, Chunk("a")).verdict == Verdict.FENCED
-    assert not renewed(redis, claimed).is_held
+    assert renewed(redis, claimed).standing == "fenced"
     assert is_leased(redis, claimed.generation)
     assert cursors_of(redis, claimed.generation) == [Cursor(0, 1)]

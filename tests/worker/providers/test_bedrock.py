@@ -65,6 +65,15 @@ def test_silence_is_a_timeout_and_closes_the_connection(make: Make, emulator: Em
     emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client")
 
 
+def test_a_number_that_json_does_not_know_in_a_tools_input_is_the_models_fault(
+    make: Make, emulator: EmulatorProcess
+) -> None:
+    asked = '/emulate {"text": "No.", "tool": {"input": {"a": 1e999}}}'  # it comes as Infinity
+    with pytest.raises(Failure) as raised:
+        list(make(emulator.url).stream(Prompt("m", (Message("user", asked),), 100)))
+    assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
+
+
 def test_nobody_listening_may_be_asked_again(make: Make) -> None:
     with pytest.raises(Failure) as raised:
         list(make(f"http://127.0.0.1:{free_port()}").stream(Prompt("m", (Message("user", "?"),), 9)))

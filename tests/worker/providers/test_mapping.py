@@ -108,7 +108,7 @@ def test_a_tools_use_that_is_never_closed_comes_before_the_end() -> None:
 def test_a_tools_input_that_no_reader_could_parse_is_a_failure(given: str) -> None:
     with pytest.raises(Failure) as raised:
         map_all([start(0, toolUse={"toolUseId": "a", "name": "look"}), piece(0, toolUse={"input": given}), stop(0)])
-    assert raised.value.code == "provider_rejected"
+    assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
 
 
 def test_a_tools_result_is_joined() -> None:

@@ -2,13 +2,13 @@
 -- whether it may have its last chance here, ms until it is rung again.
 -- Returns {verdict, epoch, top, attempt, field, value, ...}; the verdicts: run, lost, done, busy, ended, later.
 local id, token, lease_ms, run_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local s = redis.call('HMGET', STATE, 'token', 'done', 'epoch', 'top', 'attempt')
+local s = redis.call('HMGET', STATE, 'token', 'done', 'epoch', 'top', 'attempt', 'losses')
 if not s[1] then return { 'lost' } end
 if s[2] then return { 'done' } end
 if s[1] ~= token then
   if s[1] ~= '' then return { 'busy' } end
   if settle(id, cjson.decode(ARGV[7]), ARGV[6], tonumber(ARGV[5])) then return { 'ended' } end
-  local losses = tonumber(redis.call('HGET', STATE, 'losses'))
+  local losses = tonumber(s[6])
   if losses > 0 and losses >= tonumber(ARGV[5]) - 1 and ARGV[8] == '0' then
     -- It may be what kills its workers: where another has its last chance, it would be lost with it for good.
     redis.call('HINCRBY', STATE, 'ring_until', ARGV[9])

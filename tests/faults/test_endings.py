@@ -1,0 +1,59 @@
+"""Row 8, at the end: Redis loses an outcome and a `done` that it has acknowledged."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client, emulate, outcomes_of, text_of, wait_for
+from tests.faults.follower import Follower, check
+from tests.faults.rig import Rig
+
+LAST_WRITES = 1500  # bytes of Redis's file: the outcome, `done`, and a little of the text
+
+
+def _size(rig: Rig) -> int:
+    return sum(path.stat().st_size for path in rig.valkey.directory.glob("appendonlydir/*.incr.aof"))
+
+
+def _its_end(rig: Rig, _: int) -> None:
+    assert rig.valkey.lose_tail(LAST_WRITES)
+
+
+def _its_claim_too(rig: Rig, before: int) -> None:
+    assert rig.valkey.lose_tail(_size(rig) - before)
+
+
+def _everything(rig: Rig, _: int) -> None:
+    rig.valkey.wipe()
+
+
+@pytest.mark.parametrize("lose", [_its_end, _its_claim_too, _everything])
+def test_row_08_an_end_that_redis_loses_after_it_was_told_is_told_again_with_no_second_model_call(
+    tmp_path: Path, lose: Callable[[Rig, int], None]
+) -> None:
+    with Rig(tmp_path, lease_seconds=2) as rig:
+        client = rig.client()
+        text = "It was there, and it is there again."
+        message = emulate(text=text, tokens=8, rate=20)
+        rig.workers[0].signal(signal.SIGSTOP)
+        generation = client.ask(message)
+        before = _size(rig)
+        rig.workers[0].signal(signal.SIGCONT)
+        wait_for(lambda: client.look(generation)["status"] == "completed", 15, "the end")
+        rig.valkey.stop()
+        lose(rig, before)
+        rig.valkey.start()
+        _check_the_end(rig, client, generation, text)
+        assert len(rig.calls(message)) == 1
+
+
+def _check_the_end(rig: Rig, client: Client, generation: str, text: str) -> None:
+    """Assert what a reader gets who comes at once, and who comes after the end."""
+    follower = Follower(rig.urls, client.http.cookies, generation, text)
+    assert check(follower, client, 15)["type"] == "complete"
+    received = client.whole(generation)
+    assert [each["type"] for each in outcomes_of(received)] == ["complete"]
+    assert text_of(received) == text
+    assert rig.workers[0].is_alive
