@@ -163,6 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         python = str(ensure(ROOT, "test", PipInstaller(_say), _say))
         if given and given[0] == "--soak":
             return subprocess.call([python, "-m", "tests.soak", "--minutes", *given[1:]], cwd=ROOT)
+        if given and given[0] == "--bench":
+            return subprocess.call([python, "-m", "tests.bench", *given[1:]], cwd=ROOT)
         return run_some(given, ROOT, python, _say) if given else run_all(jobs(ROOT, python), ROOT, _say)
     except Refusal as refusal:
         print(f"the tests can't run: {refusal}", file=sys.stderr)

@@ -1,6 +1,7 @@
-"""The project's own Python environment, `.venv`: made once, made anew when half-made, never by two at once.
+"""The project's own Python environments: made once, made anew when half-made, never by two at once.
 
-A stamp inside it says which sets of packages it holds: a set is named by its constraints file's hash. While it is
+`.venv` holds what runs and what tests it; `.venv-bench` the peers that it is measured beside.
+A stamp inside says which sets of packages it holds: a set is named by its constraints file's hash. While it is
 being made a marker lies in it instead, so that one killed in the middle is known for what it is. An environment with
 neither is somebody's own: it is completed in place and not deleted.
 """
@@ -18,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
-Set = Literal["run", "test"]
-HOLDS: dict[Set, tuple[Set, ...]] = {"run": ("run",), "test": ("test", "run")}  # the test set includes the other
+Set = Literal["run", "test", "bench"]
+HOLDS: dict[Set, tuple[Set, ...]] = {"run": ("run",), "test": ("test", "run"), "bench": ("bench",)}  # test includes run
+PLACES: dict[Set, str] = {"run": ".venv", "test": ".venv", "bench": ".venv-bench"}
 VERSION = "import sys; assert sys.version_info >= (3, 11); print(sys.version.split()[0], sys.implementation.cache_tag)"
 
 
@@ -40,7 +42,7 @@ def ensure(root: Path, wanted: Set, installer: Installer, say: Callable[[str], N
 
     Raises Refusal with what is missing.
     """
-    directory = root / ".venv"
+    directory = root / PLACES[wanted]
     python = directory / "bin" / "python"
     if _holds(directory, root, wanted):
         return python
@@ -49,11 +51,11 @@ def ensure(root: Path, wanted: Set, installer: Installer, say: Callable[[str], N
             return python
         (directory / "stamp.json").unlink(missing_ok=True)
         if directory.exists() and not _is_usable(directory):
-            say("the environment in .venv is half-made or broken: making it anew")
+            say(f"the environment in {directory.name} is half-made or broken: making it anew")
             shutil.rmtree(directory)
         marker = directory / "unfinished"
         if not directory.exists():
-            say("making the environment in .venv (only the first time)")
+            say(f"making the environment in {directory.name} (only the first time)")
             directory.mkdir()
             marker.touch()
             installer.create(directory, lock)
@@ -66,7 +68,7 @@ def ensure(root: Path, wanted: Set, installer: Installer, say: Callable[[str], N
 
 def stamp(root: Path, held: Set) -> None:
     """Note in the environment that it holds this set, and those that lie in it."""
-    directory = root / ".venv"
+    directory = root / PLACES[held]
     content = {"python": _version(directory)} | {each: _hash(_constraints(root, each)) for each in HOLDS[held]}
     draft = directory / "stamp.draft"
     draft.write_text(json.dumps(content), "ascii")

@@ -1,4 +1,4 @@
-"""Run every check and every test: `python3 deploy/test.py [pytest arguments]`, or `--soak MINUTES [--seed N]`.
+"""Run every check and every test: `python3 deploy/test.py [pytest arguments]`, `--soak MINUTES`, `--bench [NAME ...]`.
 
 This file must parse on every Python 3, old ones too, to be able to say that a newer one is needed.
 What it does stands in checks.py.
