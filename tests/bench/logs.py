@@ -1,0 +1,60 @@
+"""Logs that readers of the real web can follow: asked for by its API, claimed and written as a worker does."""
+
+import http.client
+import json
+from dataclasses import dataclass
+
+from worker.contract.connection import connect
+from worker.contract.lease import claim
+from worker.contract.log import Append, _call
+from worker.contract.scripts import APPEND
+from worker.contract.settings import Settings
+
+_SEQ, _DATA = 987_654_321, b"<the event>"
+_TTL_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Log:
+    """A generation that is being written: how its owner follows it, and its append command in pieces."""
+
+    path: str
+    cookie: str
+    pieces: tuple[str, str, str]
+
+
+def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
+    """Ask for so many generations, each for an owner of its own, and claim them."""
+    settings = Settings(lease_seconds=300)
+    logs: list[Log] = []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with connect(redis_url) as redis:
+        redis.script_load(APPEND.source)
+        for _ in range(count):
+            body = json.dumps({"message": "measure"})
+            connection.request("POST", "/api/generations", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            asked = json.loads(answer.read())
+            assert answer.status == 202, asked
+            cookie = str(answer.headers["Set-Cookie"]).partition(";")[0]
+            holding = claim(redis, asked["id"], settings)
+            assert holding is not None
+            append = Append(holding.claim, _SEQ, "chunk", _DATA)
+            logs.append(Log(asked["events_url"], cookie, _pieces(append)))
+    connection.close()
+    return logs
+
+
+def _pieces(append: Append) -> tuple[str, str, str]:
+    """Return the append's command as RESP around its sequence number and its data."""
+    script, keys, arguments = _call(append, _TTL_MS)
+    given = ["EVALSHA", script.digest, len(keys), *keys, *arguments]
+    pieces = [f"*{len(given)}\r\n"]
+    for each in given:
+        if each in (_SEQ, _DATA):
+            pieces.append("")
+            continue
+        text = each.decode("latin-1") if isinstance(each, bytes) else str(each)
+        pieces[-1] += f"${len(text.encode('latin-1'))}\r\n{text}\r\n"
+    before, between, after = pieces
+    return before, between, after

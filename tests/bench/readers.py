@@ -1,0 +1,197 @@
+"""The readers, all of them in one process around one epoll: `python -m tests.bench.readers PLAN`.
+
+The plan is a JSON file: `port`, `requests` (what a reader of each stream sends), `count` (readers in all, spread over
+the streams), `slow` (how many of them take 1 KB a second). Then a line of JSON comes in, and one goes out:
+
+    {"do": "open"}                   connect everybody, and wait for each one's headers
+    {"do": "await", "events": n}     read until n events have come, or nothing comes any more
+    {"do": "pass", "seconds": s}     read for so long
+    {"do": "reset"}                  count from nothing
+
+The answer is always what has come since the last reset.
+"""
+
+import json
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench.wire import MARK, STAMP_DIGITS
+
+_IN_FLIGHT = 64  # requests being answered at once, while readers come
+_SLOW_BYTES = 1024
+_STILL_SECONDS = 3.0  # nothing has come for so long: nothing will
+_HEADERS_END = b"\r\n\r\n"
+
+
+class Readers:
+    """All connections, and what has come over them since the last reset."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._port = int(plan["port"])
+        requests = [request.encode("latin-1") for request in plan["requests"]]
+        self._requests = [requests[number % len(requests)] for number in range(plan["count"])]
+        self._is_slow = [number < plan.get("slow", 0) for number in range(plan["count"])]
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._receive: dict[int, Callable[[bytearray], int]] = {}
+        self._slow: list[socket.socket] = []
+        self._buffer = bytearray(1 << 20)
+        self._opening: dict[int, bytes] = {}
+        self.begun_at: dict[int, float] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from nothing."""
+        self.events = 0
+        self.closed = 0
+        self.delays: list[int] = []  # microseconds, one for each event
+        self.counts: dict[int, int] = dict.fromkeys(self._sockets, 0)
+        self.first: dict[int, float] = {}
+        self.newest = time.monotonic()
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def open(self) -> None:
+        """Connect everybody and wait for each one's headers; some at a time, as a server's backlog is bounded."""
+        waiting = list(zip(self._requests, self._is_slow, strict=True))
+        waiting.reverse()
+        while waiting or self._opening:
+            while waiting and len(self._opening) < _IN_FLIGHT:
+                self._connect(*waiting.pop())
+            self.read(1.0)
+            assert time.monotonic() - self.newest < 60, f"{len(self._opening)} readers get no answer"
+
+    def read(self, seconds: float) -> None:
+        """Wait for bytes at most so long, and take what has come."""
+        ready = self._epoll.poll(seconds)
+        now = time.monotonic()
+        for descriptor, _ in ready:
+            self._take(descriptor, now)
+
+    def take_slowly(self) -> None:
+        """Let each slow reader take what it takes in a second."""
+        for sock in self._slow:
+            try:
+                self.events += sock.recv(_SLOW_BYTES).count(MARK)
+            except BlockingIOError:
+                continue
+
+    def figures(self) -> dict[str, Any]:
+        """Return what has come since the reset."""
+        delays = sorted(self.delays)
+        wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
+        fewest = min(self.counts.values(), default=0)
+        firsts = sorted(at - self.begun_at[descriptor] for descriptor, at in self.first.items())
+        return {
+            "events": self.events,
+            "fewest": fewest,
+            "without": sum(not count for count in self.counts.values()),
+            "closed": self.closed,
+            "p50_ms": _part(delays, 0.5) / 1000,
+            "p99_ms": _part(delays, 0.99) / 1000,
+            "first_p50_ms": _part(firsts, 0.5) * 1000,
+            "first_p99_ms": _part(firsts, 0.99) * 1000,
+            "cpu_share": cpu / wall,
+            "newest_after": self.newest - self._wall,
+        }
+
+    def _connect(self, request: bytes, is_slow: bool) -> None:
+        sock = socket.socket()
+        if is_slow:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        begun = time.monotonic()
+        sock.connect(("127.0.0.1", self._port))
+        sock.sendall(request)
+        sock.setblocking(False)
+        descriptor = sock.fileno()
+        self.begun_at[descriptor] = begun
+        self._sockets[descriptor] = sock
+        self._receive[descriptor] = sock.recv_into
+        self._opening[descriptor] = b""
+        self.counts[descriptor] = 0
+        if is_slow:
+            self._slow.append(sock)
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def _take(self, descriptor: int, now: float) -> None:
+        buffer = self._buffer
+        count = self._receive[descriptor](buffer)
+        if not count:
+            self._epoll.unregister(descriptor)
+            self.closed += 1
+            assert descriptor not in self._opening, f"closed at once: {self._opening[descriptor]!r}"
+            return
+        if self._opening and descriptor in self._opening:
+            self._opened(descriptor, bytes(buffer[:count]))
+        marks = buffer.count(MARK, 0, count)
+        if not marks:
+            return
+        if not self.counts[descriptor]:
+            self.first[descriptor] = now
+        self.counts[descriptor] += marks
+        self.events += marks
+        self.newest = now
+        micros, at = int(now * 1e6), -1
+        for _ in range(marks):
+            at = buffer.find(MARK, at + 1, count)
+            digits = buffer[at + 1 : at + 1 + STAMP_DIGITS]
+            if at + 1 + STAMP_DIGITS <= count:
+                self.delays.append(micros - int(digits))
+
+    def _opened(self, descriptor: int, part: bytes) -> None:
+        head = self._opening[descriptor] + part
+        self._opening[descriptor] = head
+        if _HEADERS_END in head:
+            assert head.split(b" ", 2)[1] == b"200", head
+            del self._opening[descriptor]
+            self.newest = time.monotonic()
+            if self._slow and descriptor == self._slow[-1].fileno():
+                self._epoll.unregister(descriptor)
+                del self.counts[descriptor]
+
+
+def _part(ordered: list[Any], share: float) -> float:
+    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) if ordered else float("nan")
+
+
+def _await(readers: Readers, events: int) -> None:
+    """Read until so many events have come, or nothing comes any more."""
+    slowly = time.monotonic()
+    readers.newest = max(readers.newest, slowly)
+    while readers.events < events and time.monotonic() - readers.newest < _STILL_SECONDS:
+        readers.read(0.5)
+        if time.monotonic() - slowly > 1.0:
+            slowly += 1.0
+            readers.take_slowly()
+
+
+def _pass(readers: Readers, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        readers.read(left)
+
+
+def main() -> None:
+    """Do what the lines say."""
+    readers = Readers(json.loads(Path(sys.argv[1]).read_text("utf-8")))
+    for line in sys.stdin:
+        said = json.loads(line)
+        match said["do"]:
+            case "open":
+                readers.reset()
+                readers.open()
+            case "await":
+                _await(readers, said["events"])
+            case "pass":
+                _pass(readers, said["seconds"])
+            case _:
+                readers.reset()
+        print(json.dumps(readers.figures()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

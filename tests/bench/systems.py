@@ -1,0 +1,183 @@
+"""The contestants: Millrace's real web, its peers, and the floor. Each is started anew for every measurement."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from deploy.environment import ensure
+from deploy.installer import PipInstaller
+from tests.bench.logs import make_logs
+from tests.client import wait_for
+from tests.valkey import ValkeyProcess, free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PEERS = Path(__file__).parent / "peers"
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+MANY = 100_000
+BACKLOG = 4096
+_GET = "GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n{headers}\r\n"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A contestant that serves: its first process, what a reader of each stream sends, what the publisher is told."""
+
+    pid: int
+    port: int
+    requests: list[str]
+    publisher: dict[str, Any]
+    redis_pid: int | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """A contestant: `start(directory, streams)` runs it for a `with` block."""
+
+    name: str
+    start: Callable[[Path, int], Any]
+    is_there: Callable[[], bool] = lambda: True
+
+
+@contextmanager
+def millrace(directory: Path, streams: int) -> Generator[Running]:
+    """Run the real web; the logs are made by its API and claimed as a worker claims them."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--workers", "1", "wsgi:application"]
+    settings = {"SECRET_KEY": "bench", "LEASE_SECONDS": "300", "MAX_READERS": str(MANY)}
+    with _valkey(directory) as valkey:
+        environment = {f"MILLRACE_{name}": value for name, value in settings.items()}
+        environment["MILLRACE_REDIS_URL"] = valkey.url
+        bind = ("--bind", f"127.0.0.1:{port}", "--backlog", str(BACKLOG))
+        with _process([*command, *bind], environment, directory, port, ROOT) as pid:
+            logs = make_logs(port, valkey.url, streams)
+            requests = [_get(log.path, f"Cookie: {log.cookie}\r\n") for log in logs]
+            plan = {"kind": "logs", "port": valkey.port, "pieces": [log.pieces for log in logs]}
+            yield Running(pid, port, requests, plan, valkey.pid)
+
+
+@contextmanager
+def recipe(directory: Path, streams: int) -> Generator[Running]:
+    """Run Flask + gevent with one redis-py PubSub for each reader."""
+    with _on_gunicorn("recipe:app", directory, streams, "/{}/events", "1-SEQ JSON") as running:
+        yield running
+
+
+@contextmanager
+def flask_sse(directory: Path, streams: int) -> Generator[Running]:
+    """Run flask-sse."""
+    message = '{"data": JSON, "id": "1-SEQ"}'
+    with _on_gunicorn("with_flask_sse:app", directory, streams, "/events?channel={}", message) as running:
+        yield running
+
+
+@contextmanager
+def starlette(directory: Path, streams: int) -> Generator[Running]:
+    """Run sse-starlette with redis.asyncio on uvicorn and uvloop."""
+    command = ["-m", "uvicorn", "with_starlette:app", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    port = free_port()
+    arguments = [*command, "--log-level", "warning", "--port", str(port), "--backlog", str(BACKLOG)]
+    with _over_channels(arguments, port, directory, streams, path="/{}/events", message="1-SEQ JSON") as running:
+        yield running
+
+
+@contextmanager
+def nchan(directory: Path, streams: int) -> Generator[Running]:
+    """Run nginx with Nchan, which keeps the messages itself and takes them by HTTP."""
+    port = free_port()
+    text = Template((PEERS / "nginx.conf").read_text("utf-8"))
+    (directory / "nginx.conf").write_text(text.substitute(module=NCHAN, port=port, buffer=10, first="newest"))
+    directory.chmod(0o755)
+    with _process(["nginx", "-p", str(directory), "-c", "nginx.conf"], {}, directory, port, directory) as pid:
+        requests = [_get(f"/sub?id=s{number}") for number in range(streams)]
+        plan = {"kind": "nchan", "port": port, "paths": [f"/pub?id=s{number}" for number in range(streams)]}
+        yield Running(pid, port, requests, plan)
+
+
+@contextmanager
+def floor(directory: Path, streams: int) -> Generator[Running]:
+    """Run the bare loop of `send`."""
+    port = free_port()
+    with _process([sys.executable, str(PEERS / "floor.py"), str(port)], {}, directory, port, ROOT) as pid:
+        plan = {"kind": "floor", "port": port, "streams": streams}
+        yield Running(pid, port, [_get(f"/s{number}") for number in range(streams)], plan)
+
+
+def _has_nchan() -> bool:
+    return NCHAN.exists() and shutil.which("nginx") is not None
+
+
+SYSTEMS = (
+    System("Millrace", millrace),
+    System("Flask + gevent + PubSub", recipe),
+    System("flask-sse", flask_sse),
+    System("sse-starlette", starlette),
+    System("Nchan", nchan, _has_nchan),
+    System("bare send", floor),
+)
+
+
+@contextmanager
+def _on_gunicorn(app: str, directory: Path, streams: int, path: str, message: str) -> Generator[Running]:
+    port = free_port()
+    arguments = ["-m", "gunicorn", "-k", "gevent", "--worker-connections", str(MANY), "--no-control-socket"]
+    arguments += ["--bind", f"127.0.0.1:{port}", "--backlog", str(BACKLOG), "--timeout", "300", app]
+    with _over_channels(arguments, port, directory, streams, path=path, message=message) as running:
+        yield running
+
+
+@contextmanager
+def _over_channels(
+    arguments: list[str], port: int, directory: Path, streams: int, *, path: str, message: str
+) -> Generator[Running]:
+    """Run a peer that listens to a channel of Redis for each stream."""
+    python = str(ensure(ROOT, "bench", PipInstaller(print), print))
+    channels = [f"s{number}" for number in range(streams)]
+    with _valkey(directory) as valkey:
+        environment = {"REDIS_URL": valkey.url}
+        with _process([python, *arguments], environment, directory, port, PEERS) as pid:
+            plan = {"kind": "channels", "port": valkey.port, "channels": channels, "message": message}
+            yield Running(pid, port, [_get(path.format(channel)) for channel in channels], plan, valkey.pid)
+
+
+@contextmanager
+def _valkey(directory: Path) -> Generator[ValkeyProcess]:
+    (directory / "redis").mkdir()
+    with ValkeyProcess(directory / "redis", "--maxclients", "60000") as valkey:
+        yield valkey
+
+
+@contextmanager
+def _process(command: list[str], added: dict[str, str], directory: Path, port: int, place: Path) -> Generator[int]:
+    """Run a program until the block ends; its first process's id, once it listens."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+    log = directory / "server.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, cwd=place, env={**environment, **added}, stdout=sink, stderr=sink)
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text("utf-8", "replace")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_for(listens, 30, command[0])
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _get(path: str, headers: str = "") -> str:
+    return _GET.format(path=path, headers=headers)
