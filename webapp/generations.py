@@ -1,28 +1,22 @@
 """The routes of a generation: ask, follow, look, stop."""
 
-import random
-import time
-
-import gevent
 from flask import Blueprint, Response, jsonify, request
 
 from webapp.answering import receipt, standing, whole_answer
-from webapp.auth import known_owner, owner_or_new
+from webapp.auth import owner_or_new
 from webapp.body import read_object
 from webapp.creating import idempotency_key, make
+from webapp.ownership import no_generation, owned, owned_patiently, patient_state
 from webapp.problems import Problem
-from webapp.relay import event_stream
+from webapp.relay import event_stream, refuse_when_full
 from webapp.services import services
 from webapp.validation import parse
 from worker.contract.control import cancel
 from worker.contract.creation import Ids
 from worker.contract.errors import RedisAway
-from worker.contract.ids import START, Cursor, is_id, parse_cursor
+from worker.contract.ids import START, Cursor, parse_cursor
 from worker.contract.log import read_transcript
-from worker.contract.state import State, read_request, read_state
-
-HOLD_SECONDS = 5.0  # a native EventSource never comes back after a 503
-_PAUSE_SECONDS = 0.1, 0.4
+from worker.contract.state import read_request
 
 _STREAM = "text/event-stream"
 
@@ -37,7 +31,7 @@ def ask() -> Response:
     asked = parse(read_object(request, services().settings.max_body_bytes), services().settings)
     is_streamed = asked.stream if asked.stream is not None else _accepts_stream()
     if is_streamed:
-        _refuse_when_full()
+        refuse_when_full(services().hub)
     ids = make(services(), owner, asked, key, is_streamed=is_streamed)
     if is_streamed:
         return _stream(ids)
@@ -49,7 +43,7 @@ def ask() -> Response:
 @routes.get("/<generation>")
 def look(generation: str) -> Response:
     """Return the generation as it stands, for those who poll."""
-    state = _owned(generation)
+    state = owned(generation)
     transcript, cursor = read_transcript(services().redis, generation)
     return jsonify(standing(state, read_request(services().redis, generation), transcript, cursor))
 
@@ -58,7 +52,7 @@ def look(generation: str) -> Response:
 def follow(generation: str) -> Response:
     """Return the event stream after the client's cursor."""
     after = _cursor()
-    state = _owned_patiently(generation)
+    state = owned_patiently(generation)
     return event_stream(services().hub, request.environ, state, after)
 
 
@@ -66,10 +60,10 @@ def follow(generation: str) -> Response:
 @routes.delete("/<generation>")
 def stop(generation: str) -> tuple[Response, int]:
     """Ask for the end: 202, or 200 where it had ended before."""
-    _owned(generation)
+    owned(generation)
     reply = cancel(services().redis, generation, "user", services().settings)
     if reply is None:
-        raise _no_generation()
+        raise no_generation()
     return jsonify(status=reply.status), 200 if reply.was_over else 202
 
 
@@ -77,17 +71,10 @@ def _accepts_stream() -> bool:
     return any(kind.lower() == _STREAM and quality > 0 for kind, quality in request.accept_mimetypes)
 
 
-def _refuse_when_full() -> None:
-    """Raise Problem 503 before anything is made, where its stream would have no place."""
-    if services().hub.is_full:
-        detail = "This server follows as many streams as it may. Please try again in a moment."
-        raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))
-
-
 def _stream(ids: Ids) -> Response:
-    state = _patient_state(ids.generation)
+    state = patient_state(ids.generation)
     if state is None:
-        raise _no_generation()
+        raise no_generation()
     response = event_stream(services().hub, request.environ, state, START)
     response.headers["Millrace-Generation-Id"] = ids.generation
     return response
@@ -115,40 +102,3 @@ def _cursor() -> Cursor:
     if cursor is None:
         raise Problem(400, "bad_cursor", "A cursor is the id of an event of this stream, such as 1-5.")
     return cursor
-
-
-def _owned(generation: str) -> State:
-    """Return the state of a generation of the asker's; raises Problem 404, RedisAway."""
-    return _checked(generation, read_state(services().redis, generation) if is_id(generation) else None)
-
-
-def _owned_patiently(generation: str) -> State:
-    """Return the same, and wait a while for Redis where it is away."""
-    return _checked(generation, _patient_state(generation) if is_id(generation) else None)
-
-
-def _checked(generation: str, state: State | None) -> State:
-    if state is None or state.owner != known_owner():
-        raise _no_generation()
-    return state
-
-
-def _patient_state(generation: str) -> State | None:
-    deadline = time.monotonic() + HOLD_SECONDS
-    while True:
-        try:
-            return read_state(services().redis, generation)
-        except RedisAway:
-            pause = random.uniform(*_PAUSE_SECONDS)
-            if time.monotonic() + pause > deadline:
-                raise
-            gevent.sleep(pause)
-
-
-def _no_generation() -> Problem:
-    return Problem(
-        404,
-        "not_found",
-        "There is no such generation of yours. Who you are is kept in a cookie: a client must keep it and send it "
-        "back (curl: -c jar -b jar).",
-    )

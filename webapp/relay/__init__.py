@@ -13,6 +13,6 @@ rounds        heartbeats, cutting, draining
 """
 
 from webapp.relay.hub import Hub
-from webapp.relay.stream import event_stream
+from webapp.relay.stream import event_stream, refuse_when_full
 
-__all__ = ["Hub", "event_stream"]
+__all__ = ["Hub", "event_stream", "refuse_when_full"]

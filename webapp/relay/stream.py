@@ -46,10 +46,15 @@ def event_stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor
     """
     if state.is_done and after == state.top:
         return Response(status=204, headers=_HEADERS)
+    refuse_when_full(hub)
+    return EventStream(_stream(hub, environ, state, after), headers=_HEADERS, content_type="text/event-stream")
+
+
+def refuse_when_full(hub: Hub) -> None:
+    """Raise Problem 503 where one more stream would have no place."""
     if hub.is_full:
         detail = "This server follows as many streams as it may. Please try again in a moment."
         raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))
-    return EventStream(_stream(hub, environ, state, after), headers=_HEADERS, content_type="text/event-stream")
 
 
 def _stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> Iterator[bytes]:
