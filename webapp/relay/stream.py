@@ -21,7 +21,7 @@ from webapp.relay.reader import PullReader
 from worker.contract.ids import Cursor
 from worker.contract.state import State
 
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
@@ -45,9 +45,9 @@ def event_stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor
     Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
     """
     if state.is_done and after == state.top:
-        return Response(status=204, headers=_HEADERS)
+        return Response(status=204, headers=HEADERS)
     refuse_when_full(hub)
-    return EventStream(_stream(hub, environ, state, after), headers=_HEADERS, content_type="text/event-stream")
+    return EventStream(_stream(hub, environ, state, after), headers=HEADERS, content_type="text/event-stream")
 
 
 def refuse_when_full(hub: Hub) -> None:
@@ -65,12 +65,17 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> 
         reader = SocketReader(state.generation, after, take_socket(environ))
         hub.follow(reader, cancels_unwatched=cancels)
         raise let_go()
-    theirs: Any = environ.get("gunicorn.socket")
-    reader = PullReader(state.generation, after, None if theirs is None else partial(_shut, theirs))
-    if isinstance(theirs, socket.socket | gevent_socket):
-        prepare(theirs)
+    reader = pulled(environ, state.generation, after)
     hub.follow(reader, cancels_unwatched=cancels)
     yield from _yielded(reader, hub.settings.heartbeat_seconds)
+
+
+def pulled(environ: WSGIEnvironment, generation: str, after: Cursor) -> PullReader:
+    """Return a reader for an iterator whose server writes to the socket, which is shut where the reader stalls."""
+    theirs: Any = environ.get("gunicorn.socket")
+    if isinstance(theirs, socket.socket | gevent_socket):
+        prepare(theirs)
+    return PullReader(generation, after, None if theirs is None else partial(_shut, theirs))
 
 
 def _yielded(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:

@@ -1,0 +1,152 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.webapp.facades.lines import lines_of
+from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from webapp.auth import known_owner
+from worker.contract.events import Cancelled, Chunk, Done, Error, Suggestions, Usage
+from worker.contract.ids import is_id
+from worker.contract.keys import keys_of
+from worker.contract.state import read_request, read_state
+
+Build = Callable[..., Site]
+STREAM, ONCE = "/api/conversation-stream", "/api/conversation"
+ANSWER = (*WHOLE[:-1], Suggestions(["What else?"]), WHOLE[-1])
+
+
+def own_id(site: Site) -> str:
+    with site.user as user:
+        user.get("/")
+        owner = known_owner()
+    assert owner is not None
+    return owner
+
+
+def test_the_stream_is_typed_lines_and_its_session_goes_on(site: Site) -> None:
+    worker = site.answer_next(*ANSWER)
+    answer = site.user.post(f"{STREAM}/me", json={"message": "hello", "session_id": None})
+    lines = lines_of(answer)
+    worker.get()
+    assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
+    assert answer.headers["Cache-Control"] == "no-cache, no-store, no-transform"
+    assert [line["type"] for line in lines] == ["status", "status", "chunk", "chunk", "complete"]
+    assert "".join(line["content"] for line in lines if line["type"] == "chunk") == "Hello."
+    complete = lines[-1]
+    assert (complete["message"], complete["suggestions"]) == ("Hello.", ["What else?"])
+    assert is_id(complete["session_id"])
+    worker = site.answer_next(*WHOLE)
+    more = lines_of(site.user.post(f"{STREAM}/me", json={"message": "more", "session_id": complete["session_id"]}))
+    worker.get()
+    assert more[-1]["session_id"] == complete["session_id"]
+
+
+def test_the_answer_in_one_piece_has_three_fields(site: Site) -> None:
+    worker = site.answer_next(*ANSWER)
+    answer = site.user.post(f"{ONCE}/me", json={"message": "hello"})
+    worker.get()
+    body = json_of(answer)
+    assert answer.status_code == 200
+    assert is_id(body.pop("session_id"))
+    assert body == {"message": "Hello.", "suggestions": ["What else?"]}
+
+
+def test_what_was_cancelled_is_answered_as_far_as_it_went(site: Site) -> None:
+    worker = site.answer_next(Chunk("Hel"), Cancelled("user", Usage()), Done("cancelled"))
+    answer = site.user.post(f"{ONCE}/me", json={"message": "hello"})
+    worker.get()
+    assert (answer.status_code, json_of(answer)["message"]) == (200, "Hel")
+
+
+def test_an_answer_that_fails_or_takes_too_long_is_a_problem(build: Build) -> None:
+    site = build(wait_seconds=1.0)
+    worker = site.answer_next(Error("provider_timeout", "It fell silent.", retryable=True), Done("failed"))
+    failed = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 502, "provider_timeout")
+    worker.get()
+    assert (failed["detail"], failed["retryable"], is_id(failed["session_id"])) == ("It fell silent.", True, True)
+    late = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 504, "still_running")
+    assert site.user.get(late["events_url"].removesuffix("/events")).status_code == 200
+
+
+@pytest.mark.parametrize("path", [STREAM, ONCE])
+def test_only_ones_own_id_or_me_is_answered(build: Build, path: str) -> None:
+    site = build(wait_seconds=0.0)
+    mine = own_id(site)
+    for user in ("0" * 32, "somebody", "a/b", "%00", mine + "x", mine.upper() + "/"):
+        check_problem(site.user.post(f"{path}/{user}", json={"message": "hello"}), 404, "not_found")
+    check_problem(site.stranger().post(f"{path}/{mine}", json={"message": "hello"}), 404, "not_found")
+    assert site.generations() == []
+    site.user.post(f"{path}/{mine}", json={"message": "hello"}).close()
+    (generation,) = site.generations()
+    state = read_state(site.redis, generation)
+    assert state is not None
+    assert state.owner == mine
+
+
+@pytest.mark.parametrize("path", [STREAM, ONCE])
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({}, 422, "message"),
+        ({"message": ""}, 422, "message"),
+        ({"message": 5}, 422, "message"),
+        ({"message": "x" * 32_001}, 422, "message"),
+        ({"message": "a", "model": "unknown"}, 422, "model"),
+        ({"message": "a", "user_id": "me"}, 422, "user_id"),
+        ({"message": "a", "conversation_id": "0" * 32}, 422, "conversation_id"),
+        ({"message": "a", "session_id": 5}, 422, "session_id"),
+        ({"message": "a", "session_id": "0" * 32}, 404, "session_id"),
+        ({"message": "a", "session_id": "mine"}, 404, "session_id"),
+    ],
+)
+def test_a_bad_field_is_refused_under_its_own_name(
+    site: Site, path: str, body: dict[str, Any], status: int, field: str
+) -> None:
+    code = "not_found" if status == 404 else "invalid_field"
+    check_problem(site.user.post(f"{path}/me", json=body), status, code, field)
+    assert site.made() == []
+
+
+def test_a_session_of_somebody_elses_is_the_same_404_as_an_absent_one(site: Site) -> None:
+    theirs = json_of(site.post({"message": "a"}))["conversation_id"]
+    stranger = site.stranger()
+    foreign = stranger.post(f"{STREAM}/me", json={"message": "a", "session_id": theirs})
+    absent = stranger.post(f"{STREAM}/me", json={"message": "a", "session_id": "0" * 32})
+    assert check_problem(foreign, 404, "not_found", "session_id") == json_of(absent)
+
+
+def test_who_leaves_the_stream_has_it_cancelled_and_who_waits_has_not(build: Build) -> None:
+    site = build(wait_seconds=0.0)
+    site.user.post(f"{STREAM}/me", json={"message": "a"}).close()
+    (streamed,) = site.generations()
+    site.user.post(f"{ONCE}/me", json={"message": "a"})
+    (waited,) = set(site.generations()) - {streamed}
+    kept = [site.redis.hmget(keys_of(each).state, "on_disconnect", "grace_ms") for each in (streamed, waited)]
+    assert kept == [[b"cancel", b"10000"], [b"continue", b"60000"]]
+
+
+def test_the_same_idempotency_key_is_the_same_turn(site: Site) -> None:
+    headers = {"Idempotency-Key": "k"}
+    worker = site.answer_next(*WHOLE)
+    first = site.user.post(f"{ONCE}/me", json={"message": "a"}, headers=headers)
+    worker.get()
+    again = site.user.post(f"{STREAM}/me", json={"message": "a"}, headers=headers)
+    assert lines_of(again)[-1]["session_id"] == json_of(first)["session_id"]
+    (generation,) = site.generations()
+    assert again.headers["Millrace-Generation-Id"] == generation
+    request = read_request(site.redis, generation)
+    assert request is not None
+    assert [(each.role, each.content) for each in request.messages] == [("user", "a")]
+
+
+def test_no_room_for_one_more_stream_makes_nothing(build: Build) -> None:
+    site = build(max_readers=1)
+    first = site.user.post(f"{STREAM}/me", json={"message": "a"})
+    stream = first.iter_encoded()
+    next(stream)
+    next(stream)
+    before = site.made()
+    check_problem(site.user.post(f"{STREAM}/me", json={"message": "b"}), 503, "too_many_readers")
+    assert site.made() == before
+    first.close()

@@ -1,0 +1,113 @@
+"""The reader at a socket; that of an iterator is what Flask's test client sees in the other files."""
+
+import socket
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from tests.webapp.facades.test_dialect import COMPLETE, DONE, QUEUED, restart
+from webapp.facades.chat import ChatDialect
+from webapp.facades.conversation import ConversationDialect
+from webapp.facades.dialect import Dialect, spell
+from webapp.facades.stream import DialectReader
+from webapp.relay.frames import Frame, farewell, join, make_frame
+from worker.contract.events import AnyEvent, Chunk, encode
+from worker.contract.ids import Cursor
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def frames_of(*events: AnyEvent) -> list[Frame]:
+    return [make_frame(Cursor(1, number), encode(event)) for number, event in enumerate(events, 1)]
+
+
+def unchunked(raw: bytes) -> bytes:
+    body = b""
+    while raw:
+        size, _, rest = raw.partition(b"\r\n")
+        length = int(size, 16)
+        assert rest[length : length + 2] == b"\r\n"
+        body, raw = body + rest[:length], rest[length + 2 :]
+        if not length:
+            assert not raw
+            return body
+    raise AssertionError("the chunked body has no end")
+
+
+def expected(dialect: Dialect, events: list[AnyEvent]) -> bytes:
+    return b"".join(spell(dialect.tell(event)) for event in events if not dialect.is_over)
+
+
+def read_all(sock: socket.socket) -> bytes:
+    received = b""
+    while part := sock.recv(1500):
+        received += part
+        gevent.sleep(0)
+    return received
+
+
+@pytest.mark.parametrize("make", [ConversationDialect, ChatDialect])
+def test_a_reader_that_is_slow_gets_every_byte_once_and_the_clean_end(make: type[Dialect], pair: Pair) -> None:
+    ours, theirs = pair
+    events: list[AnyEvent] = [
+        QUEUED,
+        *(Chunk(f"{number:05}" * (number % 700)) for number in range(300)),
+        COMPLETE,
+        DONE,
+    ]
+    frames = frames_of(*events)
+    reader = DialectReader("g", ours, make())  # type: ignore[abstract]
+    waits: list[int] = []
+
+    def resume(_: object) -> None:
+        give()
+
+    def give() -> None:
+        place = reader.events
+        while place < len(frames) and not reader.is_full and not reader.ended_because:
+            part = frames[place : place + 7]
+            place += reader.take(part, join(part))
+        waits.append(place)
+
+    reader.on_room = resume
+    gevent.spawn(give)
+    with gevent.Timeout(20):
+        assert unchunked(read_all(theirs)) == expected(make(), events)
+    assert reader.ended_because == "done"
+    assert reader.events == len(frames)
+    assert len(waits) > 20, "the socket was never full"
+
+
+def test_a_reader_whose_dialect_has_come_to_its_end_is_let_go(pair: Pair) -> None:
+    ours, theirs = pair
+    frames = frames_of(QUEUED, Chunk("a"), restart(), Chunk("b"), Chunk("c"))
+    reader = DialectReader("g", ours, ChatDialect())
+    left: list[object] = []
+    reader.on_gone = left.append
+    assert reader.take(frames, join(frames)) == 4
+    assert left == [reader]
+    body = unchunked(read_all(theirs))
+    assert body.count(b'data: {"content"') == 1
+    assert body.count(b'data: {"error"') == 1
+
+
+def test_a_reader_that_is_drained_is_told_in_its_own_words(pair: Pair) -> None:
+    ours, theirs = pair
+    reader = DialectReader("g", ours, ConversationDialect())
+    frames = frames_of(QUEUED, Chunk("a"))
+    reader.take(frames, join(frames))
+    reader.finish("drained", farewell())
+    lines = unchunked(read_all(theirs)).decode().split("\n\n")
+    assert '"type": "error"' in lines[-2]
+    assert not any(line.startswith("retry:") for line in lines)
+    assert reader.ended_because == "drained"

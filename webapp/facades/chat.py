@@ -1,0 +1,74 @@
+"""The dialect of `/api/chat`: a message with its history in, lines of content and `[DONE]` out; nothing is kept."""
+
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from webapp.auth import owner_or_new
+from webapp.body import Json, read_object
+from webapp.facades.dialect import Appended, Line
+from webapp.facades.fields import refusing_in, rename
+from webapp.facades.stream import stream_answer
+from webapp.problems import invalid
+from webapp.services import services
+from webapp.validation import Asked, parse
+from worker.contract.events import AnyEvent, Done, Error
+from worker.contract.settings import Settings
+
+_FIELDS = {"message": "message", "history": "messages", "model": "model"}
+_DONE = "[DONE]"
+_RESTARTED = "The answer began again with other words. Please ask again."
+_INTERRUPTED = "This server is being restarted. Please ask again."
+
+routes = Blueprint("chat_facade", __name__, url_prefix="/api")
+
+
+@routes.post("/chat")
+def chat() -> Response:
+    """Answer with the stream of what comes after the history and the message."""
+    owner = owner_or_new()
+    settings = services().settings
+    body = rename(read_object(request, settings.max_body_bytes), _FIELDS)
+    with refusing_in(_FIELDS):
+        return stream_answer(owner, _parse(body, settings), ChatDialect())
+
+
+def _parse(body: Json, settings: Settings) -> Asked:
+    history: Any = body.pop("messages", None)
+    parse(body, settings)  # so that from here on only the history can be wrong
+    if history is not None and not isinstance(history, list):
+        raise invalid("messages", "A history is a list of messages.")
+    message = {"role": "user", "content": body.pop("message")}
+    return parse({**body, "messages": [*(history or []), message]}, settings)
+
+
+class ChatDialect:
+    """Lines of `content`; then `[DONE]`, or `error` and nothing more."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._text = Appended()
+
+    def tell(self, event: AnyEvent) -> list[Line]:
+        """Return the event's lines; what was told and does not hold any more is an error here."""
+        content = self._text.add(event)
+        if content:
+            return [{"content": content}]
+        if self._text.is_contradicted:
+            return self._fail(_RESTARTED)
+        match event:
+            case Error(message=message):
+                return self._fail(message)
+            case Done():
+                self.is_over = True
+                return [_DONE]
+            case _:
+                return []
+
+    def interrupted(self) -> list[Line]:
+        """Return the error of a stream that this process has to end."""
+        return self._fail(_INTERRUPTED)
+
+    def _fail(self, message: str) -> list[Line]:
+        self.is_over = True
+        return [{"error": message}]

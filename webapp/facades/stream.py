@@ -1,0 +1,102 @@
+"""A generation's stream in a dialect: the relay's own way to the socket, with other bytes on it."""
+
+import _socket
+import time
+from collections.abc import Iterator, Sequence
+from wsgiref.types import WSGIEnvironment
+
+from flask import Response, request
+
+from webapp.creating import idempotency_key, make
+from webapp.facades.dialect import Dialect, Line, spell
+from webapp.ownership import no_generation, patient_state
+from webapp.relay.frames import HEARTBEAT, Frame, chunked
+from webapp.relay.handover import can_take, let_go, take_socket
+from webapp.relay.hub import Hub
+from webapp.relay.peer import SocketReader
+from webapp.relay.reader import PullReader, Why
+from webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full
+from webapp.services import services
+from webapp.validation import Asked
+from worker.contract.events import decode
+from worker.contract.ids import START
+from worker.contract.state import State
+
+_OPENING = b": millrace\n\n"  # wakes proxies that buffer; no `retry:`, because nobody comes back to such a stream
+
+
+def stream_answer(owner: str, asked: Asked, dialect: Dialect) -> Response:
+    """Make the generation and return its whole stream in a dialect; who leaves it has it cancelled after the grace.
+
+    Raises what `make` raises, and Problem 503 `too_many_readers` before anything is made.
+    """
+    hub = services().hub
+    refuse_when_full(hub)
+    ids = make(services(), owner, asked, idempotency_key(request), is_streamed=True)
+    state = patient_state(ids.generation)
+    if state is None:
+        raise no_generation()
+    headers = {**HEADERS, "Millrace-Generation-Id": ids.generation}
+    return EventStream(_stream(hub, request.environ, state, dialect), headers=headers, content_type="text/event-stream")
+
+
+def _stream(hub: Hub, environ: WSGIEnvironment, state: State, dialect: Dialect) -> Iterator[bytes]:
+    yield _OPENING
+    cancels = state.on_disconnect == "cancel"
+    if can_take(environ):
+        hub.follow(DialectReader(state.generation, take_socket(environ), dialect), cancels_unwatched=cancels)
+        raise let_go()
+    reader = pulled(environ, state.generation, START)
+    hub.follow(reader, cancels_unwatched=cancels)
+    yield from _yielded(reader, dialect, hub.settings.heartbeat_seconds)
+
+
+def _yielded(reader: PullReader, dialect: Dialect, heartbeat_seconds: float) -> Iterator[bytes]:
+    beat_at = time.monotonic() + heartbeat_seconds
+    try:
+        while not (reader.is_over or dialect.is_over):
+            lines: list[Line] = []
+            for frame in reader.pull(beat_at - time.monotonic()):
+                lines += [] if dialect.is_over else dialect.tell(decode(frame.entry.data))
+            if lines:
+                yield spell(lines)
+            if time.monotonic() >= beat_at:
+                beat_at += heartbeat_seconds
+                yield HEARTBEAT
+        if not dialect.is_over:
+            yield spell(dialect.interrupted())
+    finally:
+        reader.close("client_left")
+
+
+class DialectReader(SocketReader):
+    """A reader at the other end of a socket who is told everything in a dialect."""
+
+    __slots__ = ("_dialect",)
+
+    def __init__(self, generation: str, sock: _socket.socket, dialect: Dialect) -> None:
+        super().__init__(generation, START, sock)
+        self._dialect = dialect
+
+    def take(self, frames: Sequence[Frame], payload: bytes) -> int:
+        """Send the frames, translated one by one; what a dialect has told can't be told again, so it is kept."""
+        count = 0
+        for frame in frames:
+            if self.is_full or self.ended_because:
+                break
+            told = self._translated(frame)
+            if not super().take([told], told.chunk) and not self.ended_because:
+                self._rest = told.chunk
+                self._took([told], 1)
+                if told.is_done:
+                    self.finish("done")
+            count += 1
+        return count
+
+    def finish(self, why: Why, last_words: bytes = b"") -> None:
+        """End cleanly; where that is before the end, say so in the dialect."""
+        super().finish(why, b"" if self._dialect.is_over else spell(self._dialect.interrupted()))
+
+    def _translated(self, frame: Frame) -> Frame:
+        body = spell(self._dialect.tell(decode(frame.entry.data)))
+        return Frame(frame.cursor, chunked(body) if body else b"", 0, self._dialect.is_over)
