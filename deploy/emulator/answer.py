@@ -8,7 +8,8 @@ from uuid import NAMESPACE_OID, uuid5
 
 from deploy.emulator.directive import Directive, Tool, refused
 from deploy.emulator.directive import Usage as ScriptedUsage
-from deploy.emulator.request import Request
+from deploy.emulator.forced import input_for
+from deploy.emulator.request import Forced, Request
 from deploy.emulator.words import made_up, plain_answer
 
 PLAIN_RATE = 40.0  # deltas a second where nothing is scripted: one sees it stream, and nobody waits long
@@ -73,6 +74,8 @@ def answer_to(request: Request, directive: Directive | None) -> Answer:
     it, one delta being one token. Raises ServiceError for a directive that contradicts itself.
     """
     script = directive or Directive()
+    if request.forced:
+        return _forced(request, script, request.forced)
     deltas = _text_deltas(request, script) if directive else plain_answer(request.question, request.model)
     is_begun = bool(request.prefill) and "".join(deltas).startswith(request.prefill)
     if is_begun:
@@ -81,6 +84,16 @@ def answer_to(request: Request, directive: Directive | None) -> Answer:
     candidates = [text] if is_begun else [_reasoning(request, script), _tool(request, script), text]
     blocks, is_cut = _limited([block for block in candidates if block and block.length], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
+    return Answer(blocks, stop_reason, _usage(request, blocks, script.usage))
+
+
+def _forced(request: Request, script: Directive, forced: Forced) -> Answer:
+    """Return the use of the tool that was forced, with the scripted input or one that is made by its schema."""
+    scripted = script.tool if isinstance(script.tool, Tool) else Tool()
+    value = input_for(forced.schema, request.messages) if scripted.input is None else scripted.input
+    tool = _tool(request, Directive(tool=Tool(forced.name, value, scripted.id)))
+    blocks, is_cut = _limited([tool] if tool else [], request.max_tokens)
+    stop_reason = "max_tokens" if is_cut else script.stop_reason or scripted.stop_reason or "tool_use"
     return Answer(blocks, stop_reason, _usage(request, blocks, script.usage))
 
 

@@ -17,13 +17,17 @@ Ended = Literal["finished", "closed_by_client", "fault"]
 
 @dataclass
 class Call:
-    """One call; times are unix seconds, `ended` is None while it runs, `sent_at` the first and last delta's time."""
+    """One call; `tool` is the one that was forced, `ended` is None while it runs.
+
+    Times are unix seconds, `sent_at` those of the first and the last delta.
+    """
 
     operation: Operation
     model: str
     messages: list[dict[str, Any]]
     system: Any
     inference: dict[str, Any]
+    tool: str | None = None
     id: str = field(default_factory=lambda: str(uuid4()))
     started: float = field(default_factory=time.time)
     deltas_sent: int = 0
@@ -55,7 +59,8 @@ class Calls:
 
     def begin(self, operation: Operation, request: Request) -> Call:
         """Register a call that is about to be answered."""
-        call = Call(operation, request.model, request.messages, request.system, request.inference)
+        tool = request.forced.name if request.forced else None
+        call = Call(operation, request.model, request.messages, request.system, request.inference, tool)
         self._calls.append(call)
         return call
 

@@ -65,6 +65,7 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool: bool | Tool = False
     stop_reason: StopReason | None = None
     usage: Usage | None = None
+    forced: "dict[str, Directive]" = {}
 
 
 def is_directive(text: str) -> bool:

@@ -15,6 +15,14 @@ _NO_PREFILL = "no-prefill"  # in a model's id: one that continues nothing, as th
 
 
 @dataclass(frozen=True)
+class Forced:
+    """The tool that the caller forces the model to use, and the JSON schema of its input."""
+
+    name: str
+    schema: Json
+
+
+@dataclass(frozen=True)
 class Request:
     """What a caller asked; `messages`, `system` and `inference` are kept as they were received."""
 
@@ -26,6 +34,7 @@ class Request:
     inference: Json
     max_tokens: int | None
     input_tokens: int  # an estimate, from the body's length
+    forced: Forced | None = None
 
 
 def parse_request(family: Family, model: str, body: bytes) -> Request:
@@ -51,8 +60,23 @@ def _converse(model: str, fields: Json, input_tokens: int) -> Request:
         raise invalid("The value at 'inferenceConfig' must be an object")
     config = cast(Json, inference)
     max_tokens = _max_tokens(config, "maxTokens", "inferenceConfig.maxTokens")
-    rest = _Rest(input_tokens=input_tokens, system=system, inference=config, max_tokens=max_tokens)
+    forced = _forced(fields.get("toolConfig"))
+    rest = _Rest(input_tokens=input_tokens, system=system, inference=config, max_tokens=max_tokens, forced=forced)
     return _request(model, messages, _converse_texts, **rest)
+
+
+def _forced(config: Any) -> Forced | None:
+    """Return the tool that Converse's `toolConfig` forces; other choices are the model's, and it makes none."""
+    if config is None:
+        return None
+    try:
+        name = config.get("toolChoice", {}).get("tool", {}).get("name")
+        schemas = {tool["toolSpec"]["name"]: tool["toolSpec"]["inputSchema"]["json"] for tool in config["tools"]}
+        if name is None:
+            return None
+        return Forced(name, schemas[name])
+    except (AttributeError, LookupError, TypeError) as error:
+        raise invalid("The value at 'toolConfig' is malformed, or forces a tool that it does not name.") from error
 
 
 def _invoke(model: str, fields: Json, input_tokens: int) -> Request:
@@ -62,7 +86,13 @@ def _invoke(model: str, fields: Json, input_tokens: int) -> Request:
     messages = _messages(fields, _anthropic_texts)
     inference = {key: value for key, value in fields.items() if key not in ("messages", "system")}
     max_tokens = _max_tokens(fields, "max_tokens", "max_tokens")
-    rest = _Rest(input_tokens=input_tokens, system=fields.get("system"), inference=inference, max_tokens=max_tokens)
+    rest = _Rest(
+        input_tokens=input_tokens,
+        system=fields.get("system"),
+        inference=inference,
+        max_tokens=max_tokens,
+        forced=None,
+    )
     return _request(model, messages, _anthropic_texts, **rest)
 
 
@@ -71,6 +101,7 @@ class _Rest(TypedDict):
     system: Any
     inference: Json
     max_tokens: int | None
+    forced: Forced | None
 
 
 Texts = Callable[[Json, int], list[str]]

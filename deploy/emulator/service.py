@@ -14,6 +14,7 @@ from deploy.emulator.converse import ConverseShape
 from deploy.emulator.directive import Directive, is_directive, parse_directive
 from deploy.emulator.errors import ServiceError, invalid, unauthenticated, unknown_operation
 from deploy.emulator.faults import REFUSALS
+from deploy.emulator.forced import script_for
 from deploy.emulator.frames import json_bytes
 from deploy.emulator.invoke import InvokeShape
 from deploy.emulator.performance import Strike, perform
@@ -94,7 +95,7 @@ class Service:
     def _serve_operation(self, connection: Connection, verb: str, model: str, body: bytes) -> None:
         operation, family, is_streamed = _VERBS[verb]
         request = parse_request(family, model, body)
-        directive = parse_directive(request.question) if is_directive(request.question) else None
+        directive = _directive(request)
         answer = answer_to(request, directive)
         plain = Pace(self._loop.time(), PLAIN_RATE if is_streamed else 0.0)  # nobody watches a whole answer grow
         task = Task(
@@ -111,7 +112,10 @@ class Service:
             self._answer_whole(connection, task)
 
     def _strike(self, request: Request, directive: Directive | None, answer: Answer) -> Strike | None:
-        if directive is None or directive.fault is None or not self._calls.strikes(request.question, directive):
+        if directive is None or directive.fault is None:
+            return None
+        text = f"{request.forced.name} {directive}" if request.forced else request.question
+        if not self._calls.strikes(text, directive):
             return None
         return Strike(directive.fault, min(directive.at, answer.length))
 
@@ -148,6 +152,13 @@ class _Desk:
 
     def reset(self) -> None:
         self.connection.reset()
+
+
+def _directive(request: Request) -> Directive | None:
+    """Return what scripts the answer; what scripts an answer in words leaves a forced tool alone."""
+    if request.forced:
+        return script_for(request.forced, request.messages)
+    return parse_directive(request.question) if is_directive(request.question) else None
 
 
 def _is_refused(strike: Strike | None) -> bool:

@@ -96,6 +96,7 @@ class Settings:
     secret_key: str = setting("MILLRACE_SECRET_KEY", text, "", "signs the session cookie; the web does not start without it")
     model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", text, DEFAULT_MODEL, "the model asked when a request names none")
     allowed_models: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", words, (), "further models that a request may name, by commas")
+    small_model_id: str = setting("MILLRACE_SMALL_MODEL_ID", text, "", "the model for titles, suggestions, intent and learning; the configured one by default")
     aws_region: str = setting("AWS_REGION AWS_DEFAULT_REGION", text, "us-east-1", "the region of Bedrock")
     bedrock_endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", url("http", "https"), "", "another address for Bedrock, such as the local endpoint")
     bedrock_read_seconds: float = setting("MILLRACE_BEDROCK_READ_SECONDS", seconds(1, 900), 120.0, "the longest silence of the model before `provider_timeout`")
@@ -132,6 +133,11 @@ class Settings:
     def broker(self) -> str:
         """The broker's address."""
         return self.broker_url or self.redis_url
+
+    @property
+    def small_model(self) -> str:
+        """The model for what is small and asked beside an answer."""
+        return self.small_model_id or self.model_id
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Amazon Bedrock by ConverseStream, through boto3."""
+"""Amazon Bedrock by ConverseStream and Converse, through boto3."""
 
 import logging
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 from boto3.session import Session
@@ -12,7 +12,8 @@ from botocore.exceptions import BotoCoreError
 from worker.contract.settings import Settings
 from worker.providers.mapping import Mapper
 from worker.providers.mishaps import failure_of
-from worker.providers.protocol import Delta, Prompt
+from worker.providers.protocol import Delta, Prompt, Tool, Whole
+from worker.providers.whole import whole_of
 
 CONNECT_SECONDS = 5
 
@@ -57,18 +58,29 @@ class Bedrock:
     def stream(self, prompt: Prompt) -> Generator[Delta]:
         """Ask the model and yield its deltas; raises `Failure`."""
         mapper = Mapper()
-        try:
+        with _failures():
             response = self._client.converse_stream(**_arguments(prompt))
             with closing(response["stream"]) as events:
                 for event in events:
                     yield from mapper.deltas(event)
-        except Exception as error:
-            failure = failure_of(error)
-            if failure is None:
-                raise
-            # The service's own words may quote the prompt: only the kind of mishap goes to the log.
-            _log.warning("bedrock_failed error=%s code=%s", type(error).__name__, failure.code)
-            raise failure from error
+
+    def answer(self, prompt: Prompt) -> Whole:
+        """Ask the model by Converse and return its whole answer; raises `Failure`."""
+        with _failures():
+            return whole_of(self._client.converse(**_arguments(prompt)), prompt.tool)
+
+
+@contextmanager
+def _failures() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        # The service's own words may quote the prompt: only the kind of mishap goes to the log.
+        _log.warning("bedrock_failed error=%s code=%s", type(error).__name__, failure.code)
+        raise failure from error
 
 
 def _message(role: str, text: str) -> dict[str, Any]:
@@ -89,4 +101,11 @@ def _arguments(prompt: Prompt) -> dict[str, Any]:
     }
     if prompt.system:
         arguments["system"] = [{"text": text} for text in prompt.system]
+    if prompt.tool:
+        arguments["toolConfig"] = _forcing(prompt.tool)
     return arguments
+
+
+def _forcing(tool: Tool) -> dict[str, Any]:
+    specification = {"name": tool.name, "description": tool.description, "inputSchema": {"json": tool.schema}}
+    return {"tools": [{"toolSpec": specification}], "toolChoice": {"tool": {"name": tool.name}}}

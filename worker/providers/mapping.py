@@ -146,16 +146,17 @@ class Mapper:
 
     def _metadata(self, payload: Event) -> list[Delta]:
         usage = payload.get("usage")
-        if usage is None:
-            return []
-        return [
-            Usage(
-                usage.get("inputTokens", 0),
-                usage.get("outputTokens", 0),
-                usage.get("cacheReadInputTokens", 0),
-                usage.get("cacheWriteInputTokens", 0),
-            )
-        ]
+        return [] if usage is None else [usage_of(usage)]
+
+
+def usage_of(told: Event) -> Usage:
+    """Return the tokens that Bedrock has told; what it leaves out is none."""
+    return Usage(
+        told.get("inputTokens", 0),
+        told.get("outputTokens", 0),
+        told.get("cacheReadInputTokens", 0),
+        told.get("cacheWriteInputTokens", 0),
+    )
 
 
 REASONING = ("text", "signature", "redactedContent")

@@ -2,15 +2,27 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from worker.contract.request import Message
 
 
 @dataclass(frozen=True)
+class Tool:
+    """The one tool that a model must use; `schema` is the JSON schema (an object's) of its input."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Prompt:
-    """What a model is asked; `system` holds the instructions, one text a source, the configured first."""
+    """What a model is asked; `system` holds the instructions, one text a source, the configured first.
+
+    With a `tool` the model is forced to use it, so that the answer is its input and no prose.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -19,6 +31,7 @@ class Prompt:
     temperature: float | None = None
     top_p: float | None = None
     stop_sequences: tuple[str, ...] = ()
+    tool: Tool | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,15 @@ class Stopped:
 
 Delta = Chunk | Reasoning | Citation | ToolUse | ToolResult | Stopped | Usage
 """One piece of an answer. A tool's use comes whole; `Usage` follows `Stopped`, where it comes at all."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A short answer in one piece. `tool_input` is there where a tool was forced; nobody has held it to its schema."""
+
+    text: str
+    tool_input: dict[str, Any] | None
+    usage: Usage
 
 
 class Provider(Protocol):
@@ -45,6 +67,14 @@ class Provider(Protocol):
 
         Closing the generator, or raising in the greenlet that reads it, closes the connection. An end without
         `Stopped` means that the answer is truncated.
+        """
+        ...
+
+    def answer(self, prompt: Prompt) -> Whole:
+        """Ask the model, once, and return its whole answer: for small questions that nobody watches being answered.
+
+        Raises `Failure`, also where the model does not use the tool that it is forced to. Raising in the greenlet
+        that waits (`gevent.Timeout`, say) closes the connection.
         """
         ...
 

@@ -1,23 +1,32 @@
 """A scripted provider, for tests and as the model of a new one."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.failures import Failure
-from worker.providers.protocol import Delta, Prompt
+from worker.providers.protocol import Delta, Prompt, Whole
 
 Step = Delta | Failure | Callable[[], object]
 """A delta to yield, a failure to raise, or anything to call, such as a wait."""
 
+Reply = Whole | Failure | Callable[[Prompt], Whole]
+"""A whole answer to give, a failure to raise, or what makes the answer, in its own time."""
+
 
 @dataclass
 class Stub:
-    """Plays one script a call, the last one again and again; `prompts` and `closed` tell what became of the calls."""
+    """Plays one script a stream, the last one again and again; `prompts` and `closed` tell what became of them.
+
+    `replies` are the whole answers by the name of the tool that is forced, "" where none is; where there is no reply,
+    that is refused. `questions` holds what was asked for a whole answer.
+    """
 
     scripts: Sequence[Sequence[Step]]
     name: str = "stub"
     prompts: list[Prompt] = field(default_factory=list[Prompt])
     closed: int = 0
+    replies: Mapping[str, Reply] = field(default_factory=dict[str, Reply])
+    questions: list[Prompt] = field(default_factory=list[Prompt])
 
     def stream(self, prompt: Prompt) -> Generator[Delta]:
         """Play the next script."""
@@ -33,6 +42,16 @@ class Stub:
                     step()
         finally:
             self.closed += 1
+
+    def answer(self, prompt: Prompt) -> Whole:
+        """Give the reply for the prompt's tool."""
+        self.questions.append(prompt)
+        reply = self.replies.get(prompt.tool.name if prompt.tool else "")
+        if reply is None:
+            raise Failure("provider_rejected", retryable=False)
+        if isinstance(reply, Failure):
+            raise reply
+        return reply if isinstance(reply, Whole) else reply(prompt)
 
     def close(self) -> None:
         """There is nothing to close."""

@@ -1,0 +1,105 @@
+"""Make up the input of a tool that the caller forces, by its schema and out of the user's own words. Pure."""
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+from deploy.emulator.directive import Directive, is_directive, parse_directive
+from deploy.emulator.request import Forced
+
+Json = dict[str, Any]
+
+_WORDS = 8  # of the user's, for a string
+_CHARS = 60
+_SCRIPTED = "a scripted answer"  # in place of words that are a directive
+_ASIDE = ("More about {}?", "Why is that so: {}?", "An example of {}?", "What comes after {}?")
+_FIRST_PERSON = re.compile(r"\b(I|I'm|my|we|our)\b", re.IGNORECASE)
+
+
+def script_for(forced: Forced, messages: list[Json]) -> Directive | None:
+    """Return what the latest directive in the user's messages says of the tool that is forced, None where nothing.
+
+    Raises ServiceError for a directive that is wrong.
+    """
+    for text in reversed(_texts(messages, "user")):
+        if is_directive(text):
+            return parse_directive(text).forced.get(forced.name)
+    return None
+
+
+def input_for(schema: Json, messages: list[Json]) -> Any:
+    """Return an input that fits the schema, as far as types, enums, bounds and lengths go.
+
+    It is made of the user's message before the last answer, else of the last one: where a caller lets a small model
+    look back at a turn, its own instructions come after the answer.
+    """
+    return _value(schema, _subject(messages))
+
+
+def _subject(messages: list[Json]) -> str:
+    last = max((at for at, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
+    text = (_texts(messages[:last], "user") or [""])[-1]
+    return _SCRIPTED if is_directive(text) else text
+
+
+def _texts(messages: list[Json], role: str) -> list[str]:
+    blocks = [block for message in messages if message["role"] == role for block in message["content"]]
+    return [block["text"] for block in blocks if "text" in block]
+
+
+def _value(schema: Json, subject: str) -> Any:
+    if "enum" in schema:
+        named = [each for each in schema["enum"] if isinstance(each, str) and each.lower() in subject.lower()]
+        return (named or schema["enum"])[0]
+    kind = schema.get("type")
+    make = _MAKERS.get(kind[0] if isinstance(kind, list) else kind)
+    return make(schema, subject) if make else schema.get("const")
+
+
+def _object(schema: Json, subject: str) -> Json:
+    properties = cast(Json, schema.get("properties", {}))
+    return {name: _value(each, subject) for name, each in properties.items()}
+
+
+def _list(schema: Json, subject: str) -> list[Any]:
+    """Return what the user has said of himself; where the list must not be empty, what to ask next."""
+    item = cast(Json, schema.get("items", {}))
+    count = schema.get("minItems", 0)
+    if count:
+        sayings = [_ASIDE[at % len(_ASIDE)].format(_topic(subject)) for at in range(count)]
+    else:
+        sayings = [each for each in re.split(r"(?<=[.!?])\s+", subject) if _FIRST_PERSON.search(each)]
+        sayings = sayings[: schema.get("maxItems", len(sayings))]
+    if item.get("type") != "string":
+        return [_value(item, each) for each in sayings]
+    return [each[: item.get("maxLength", len(each))] for each in sayings]
+
+
+def _string(schema: Json, subject: str) -> str:
+    return _topic(subject)[: schema.get("maxLength", _CHARS)]
+
+
+def _topic(subject: str) -> str:
+    words = re.sub(r"[^\w\s'-]", "", subject).split()
+    return " ".join(words[:_WORDS])[:_CHARS].strip() or "nothing in words"
+
+
+def _no(_schema: Json, _subject: str) -> bool:
+    return False
+
+
+def _number(schema: Json, subject: str) -> int:
+    found = re.search(r"\d{1,9}", subject)
+    least = schema.get("minimum", 0)
+    number = int(found[0]) if found else least
+    return max(least, min(number, schema.get("maximum", number)))
+
+
+_MAKERS: dict[Any, Callable[[Json, str], Any]] = {
+    "object": _object,
+    "array": _list,
+    "string": _string,
+    "integer": _number,
+    "number": _number,
+    "boolean": _no,
+}

@@ -1,0 +1,26 @@
+"""From Bedrock's answer to Converse to a `Whole`: pure.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
+"""
+
+from typing import Any
+
+from worker.failures import Failure
+from worker.providers.mapping import failure_of_stop, usage_of
+from worker.providers.protocol import Tool, Whole
+
+
+def whole_of(response: dict[str, Any], tool: Tool | None) -> Whole:
+    """Return the answer in one piece; raises `Failure` where it is none, or is not by the tool that was forced."""
+    reason = response["stopReason"]
+    failure = failure_of_stop(reason)
+    if failure is not None:
+        raise failure
+    blocks = response["output"]["message"]["content"]
+    uses = [block["toolUse"] for block in blocks if "toolUse" in block]
+    given = next((use["input"] for use in uses if tool and use["name"] == tool.name), None)
+    if tool and reason == "max_tokens":
+        raise Failure("truncated", retryable=True)  # an input cut in its middle comes as an empty one
+    if tool and not isinstance(given, dict):
+        raise Failure("provider_rejected", retryable=True)
+    return Whole("".join(block.get("text", "") for block in blocks), given, usage_of(response.get("usage") or {}))
