@@ -13,12 +13,14 @@ import redis
 
 from tests.faults.rig import Child, Rig
 from tests.faults.wire import Wire
-from tests.soak.population import Population
+from tests.soak.population import STUCK_SECONDS, Population
 from worker.contract.errors import QueueAway
 from worker.contract.queue import Doorbell
 from worker.contract.settings import load
 
 LOOK_SECONDS = 0.02
+EMPTY_SECONDS = 2 * STUCK_SECONDS
+"""Between two losses of everything: what is stuck must have the time to be found before it may lawfully be gone."""
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Mischief:
     tried: int = 0
     asleep: list[tuple[float, Child]] = field(default_factory=list[tuple[float, Child]])
     _is_resting: bool = False
+    _empty_until: float = 0.0
 
     def __post_init__(self) -> None:
         self.store = redis.Redis(port=self.rig.valkey.port, socket_timeout=10)
@@ -91,7 +94,7 @@ class Mischief:
             "Redis stalls": (3, self.stall),
             "Redis restarts": (2.5, lambda: self.restart(signal.SIGTERM)),
             "Redis loses its tail": (3.5, self.lose_tail),
-            "Redis restarts empty": (3, self.lose_all),
+            "Redis restarts empty": (6, self.lose_all),
             "Redis out of memory": (3, self.out_of_memory),
             "Redis read-only": (2.5, self.read_only),
         }
@@ -157,7 +160,10 @@ class Mischief:
         return took
 
     def lose_all(self) -> bool:
-        """Restart Redis empty."""
+        """Restart Redis empty; False where it was, not long ago."""
+        if time.monotonic() < self._empty_until:
+            return False
+        self._empty_until = time.monotonic() + EMPTY_SECONDS
         self.population.note_loss()
         self.rig.valkey.stop()
         self.rig.valkey.wipe()

@@ -14,6 +14,9 @@ from tests.faults.rig import Rig
 END_SECONDS = 90.0
 """Every generation must have ended by then: the longest answer, every attempt's lease, and Redis's absences."""
 
+STUCK_SECONDS = 40.0
+"""The longest that a reader may be told nothing: a lease, a suspicion, a late takeover, and Redis's absences."""
+
 PROVIDERS_OWN = ("provider_unavailable", "provider_throttled", "provider_rejected", "truncated")
 """Error codes that are lawful only where the model was told to fail."""
 
@@ -33,6 +36,12 @@ class Flight:
     fault: str | None = None
     losses: int = 0
     """How often Redis had forgotten writes before it was asked; where that is more by now, it may lawfully be gone."""
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds its reader has been told nothing."""
+        received = self.follower.received
+        return time.monotonic() - (received[-1].at if received else self.asked_at)
 
 
 @dataclass
@@ -89,7 +98,7 @@ class Population:
     def reap(self) -> None:
         """Judge every generation that ended, and those that should have."""
         for flight in list(self.flights):
-            late = time.monotonic() - flight.asked_at > END_SECONDS
+            late = time.monotonic() - flight.asked_at > END_SECONDS or flight.silence > STUCK_SECONDS
             vanished = flight.losses < self.losses and flight.follower.refusals[-3:] == [404] * 3
             if flight.follower.is_done or late or vanished:
                 self.flights.remove(flight)
@@ -107,7 +116,11 @@ class Population:
             self.gone += 1
             return
         if not flight.follower.is_done:
-            self.violations.append(f"{name}: no done after {END_SECONDS} s; refusals {flight.follower.refusals[-5:]}")
+            age = time.monotonic() - flight.asked_at
+            self.violations.append(
+                f"{name}: no done after {age:.0f} s, nothing for {flight.silence:.0f} s; "
+                f"refusals {flight.follower.refusals[-5:]}"
+            )
             return
         # One that Redis lost after it was told is told again, the same, under a snapshot.
         kinds = sorted({str(each) for each in outcomes_of(received)})
