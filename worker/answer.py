@@ -12,7 +12,7 @@ from worker.providers.mapping import failure_of_stop
 from worker.providers.protocol import Delta, Stopped
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
-ENDING_EVENTS = 4  # kept free for the text still gathered, the outcome and `done`
+ENDING_EVENTS = 6  # kept free for the text still gathered, the outcome, title, suggestions and `done`
 
 
 class Answer:

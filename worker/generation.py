@@ -7,10 +7,11 @@ from secrets import token_hex
 
 import gevent
 
+from worker.after.following import follow_up
 from worker.answer import Answer
 from worker.context.prompt import build_prompt
 from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
-from worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
+from worker.contract.events import Cancelled, Complete, Error, Snapshot, StatusEvent
 from worker.contract.lease import Holding, claim, release
 from worker.failures import Failure
 from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
@@ -63,6 +64,9 @@ def _answer(process: Process, holding: Holding) -> None:
     answer = Answer(holding, process.provider.name, run.begun_at, process.settings)
     try:
         outcome = _outcome(process, run, answer)
+        if isinstance(outcome, Complete):
+            run.outbox.conclude(outcome)
+            follow_up(process, run)
         if outcome is not None:
             run.outbox.end(outcome)
             run.outbox.wait()

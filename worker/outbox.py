@@ -54,6 +54,7 @@ class Outbox:
         self._buffer_bytes = buffer_bytes
         self._queue: deque[_Queued] = deque()
         self._bytes = 0
+        self._outcome: Outcome | None = None
         self._is_refused = False
         self._is_stopped = False
         self._has_room = Signal()
@@ -100,9 +101,15 @@ class Outbox:
         """Make events of what is gathered; half a character waits for its other half."""
         self._put(self._batcher.flush())
 
-    def end(self, outcome: Outcome) -> None:
-        """Put the outcome and `done`; nothing is taken after that."""
+    def conclude(self, outcome: Outcome) -> None:
+        """Put the outcome; only a title and suggestions may follow, and the end."""
+        self._outcome = outcome
         self.write(outcome)
+
+    def end(self, outcome: Outcome) -> None:
+        """Put the outcome, unless it has been concluded with, and `done`; nothing is taken after that."""
+        if self._outcome is None:
+            self.conclude(outcome)
         self._put([_done_of(outcome)])
         self.is_open = False
 

@@ -10,6 +10,7 @@ from typing import Self
 
 import httpx
 
+from tests.bare import BARE
 from tests.client import Client, Json, wait_for
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess, free_port
@@ -51,7 +52,10 @@ class Child:
 
 
 class Rig:
-    """Valkey, the local Bedrock endpoint, workers and webs; settings are given in lower case, without their prefix."""
+    """Valkey, the local Bedrock endpoint, workers and webs.
+
+    Settings, `BARE` by default, are given in lower case, without their prefix.
+    """
 
     def __init__(
         self, directory: Path, *, workers: int = 1, webs: int = 1, root: Path = ROOT, **settings: object
@@ -64,7 +68,7 @@ class Rig:
         self.emulator = EmulatorProcess()
         self.redis_ports: dict[str, int] = {}
         """By tier, `worker` or `web`: another port by which it reaches Redis, such as a proxy's."""
-        self._settings = settings
+        self._settings = BARE | settings
         self.workers: list[Child] = []
         self.webs: list[Child] = []
         self.urls: list[str] = []

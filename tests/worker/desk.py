@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
+from tests.bare import BARE
 from worker.contract.connection import Redis, connect
 from worker.contract.control import cancel
 from worker.contract.creation import Draft, create, new_ids
@@ -43,7 +44,7 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 10.0) -> 
 
 
 class Desk:
-    """Asks and reads, on one Redis; settings are given without their prefix, in lower case.
+    """Asks and reads, on one Redis; settings, `BARE` by default, are given without their prefix, in lower case.
 
     The fixture `_close_desks` closes all that a test has opened.
     """
@@ -52,7 +53,7 @@ class Desk:
 
     def __init__(self, redis_url: str, **given: object) -> None:
         self.environment = {"MILLRACE_REDIS_URL": redis_url} | {
-            f"MILLRACE_{name.upper()}": str(value) for name, value in given.items()
+            f"MILLRACE_{name.upper()}": str(value) for name, value in (BARE | given).items()
         }
         self.settings: Settings = load(self.environment)
         self._clients: list[Redis] = []

@@ -1,0 +1,62 @@
+"""One worker process's insides with a scripted model, small answers and all."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.valkey import ValkeyProcess
+from tests.worker.desk import Desk
+from worker.contract.events import AnyEvent, Chunk, Usage
+from worker.generation import generate
+from worker.process import Process
+from worker.providers.protocol import Prompt, Stopped, Whole
+from worker.providers.stub import Reply, Step, Stub
+
+ANSWER: tuple[Step, ...] = (Chunk("It grinds "), Chunk("grain."), Stopped("end_turn"), Usage(3, 4))
+Hire = Callable[..., "Hired"]
+
+
+def told(**given: Any) -> Whole:
+    """Return a small answer by the tool that was forced."""
+    return Whole("", given, Usage(1, 1))
+
+
+TITLE = told(title="Mills")
+SUGGESTIONS = told(suggestions=["Who built it?", "When?", "Why there?"])
+REPLIES: Mapping[str, Reply] = {"name_conversation": TITLE, "suggest_questions": SUGGESTIONS}
+
+
+class Hired:
+    """A worker process, in this one; everything that follows an answer is on."""
+
+    def __init__(self, desk: Desk, script: tuple[Step, ...], replies: Mapping[str, Reply]) -> None:
+        self.desk = desk
+        self.stub = Stub([script], replies=replies)
+        self.process = Process(desk.settings, self.stub)
+        self.process.start()
+
+    def answer(self, question: str = "What is a mill?") -> list[AnyEvent]:
+        """Answer a new generation and return its log."""
+        generation = self.desk.make(question)
+        generate(self.process, generation)
+        assert not self.process.runs
+        return self.desk.events(generation)
+
+    def asked(self) -> dict[str, Prompt]:
+        """Return the small questions by the name of their tool."""
+        return {prompt.tool.name: prompt for prompt in self.stub.questions if prompt.tool}
+
+
+@pytest.fixture
+def hire(valkey: ValkeyProcess) -> Iterator[Hire]:
+    made: list[Hired] = []
+
+    def run(replies: Mapping[str, Reply] = REPLIES, script: tuple[Step, ...] = ANSWER, **settings: object) -> Hired:
+        on = {"titles": 1, "suggestions": 1, "shutdown_grace_seconds": 0}
+        made.append(Hired(Desk(valkey.url, **(on | settings)), script, replies))
+        return made[-1]
+
+    yield run
+    for each in made:
+        each.process.stop()

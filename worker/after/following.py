@@ -1,0 +1,82 @@
+"""Between a whole answer's outcome and its `done`: all hooks at once, within one time cap, each stopping nothing."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import gevent
+
+from worker.after.suggestions import suggest
+from worker.after.title import name_conversation
+from worker.after.turn import Turn
+from worker.contract.events import Suggestions, Title
+from worker.failures import Failure
+from worker.interrupt import Interrupted
+from worker.process import Process
+from worker.run import Run
+
+Hook = Callable[[Process, Turn], Title | Suggestions | None]
+"""Asks what it likes and returns the event to tell, or None; it may raise, and is cut off when the time is over."""
+
+_log = logging.getLogger(__name__)
+
+
+def hooks_of(process: Process) -> dict[str, Hook]:
+    """Return the hooks that are switched on, by the name that the log gives them; a new hook is named here."""
+    settings = process.settings
+    hooks: dict[str, Hook] = {}
+    if settings.titles:
+        hooks["title"] = name_conversation
+    if settings.suggestions:
+        hooks["suggestions"] = suggest
+    return hooks
+
+
+def follow_up(process: Process, run: Run) -> None:
+    """Tell what follows a whole answer whose outcome has been written; returns within the cap, whatever happens.
+
+    A cancel, the end of this process or of the answer's time end it at once: the outcome stands, and `done` is due.
+    """
+    hooks = hooks_of(process)
+    if not hooks:
+        return
+    ends_at = time.monotonic() + process.settings.after_seconds
+    greenlets: dict[str, gevent.Greenlet[..., None]] = {}
+    try:
+        with suppress(Interrupted), run.interrupt.armed():
+            if not run.outbox.wait(process.settings.after_seconds):
+                return
+            turn = _turn_of(run)
+            if turn is not None:
+                greenlets = {name: gevent.spawn(_tell, process, run, turn, name, hooks[name]) for name in hooks}
+                gevent.joinall([*greenlets.values()], timeout=max(0.0, ends_at - time.monotonic()))
+    finally:
+        for name, greenlet in greenlets.items():
+            if not greenlet.ready():
+                _log.warning("hook_cut_off hook=%s generation=%s", name, run.holding.claim.generation)
+        gevent.killall([*greenlets.values()], block=False)
+
+
+def _tell(process: Process, run: Run, turn: Turn, name: str, hook: Hook) -> None:
+    began = time.monotonic()
+    try:
+        event = hook(process, turn)
+    except Failure as failure:
+        _log.warning("hook_failed hook=%s generation=%s code=%s", name, turn.generation, failure.code)
+        return
+    except Exception:  # noqa: BLE001 - the edge of this greenlet: what it asks for is no part of the answer
+        _log.exception("hook_failed hook=%s generation=%s", name, turn.generation)
+        return
+    if event is not None:
+        run.outbox.write(event)
+    _log.info("hook_done hook=%s generation=%s ms=%d", name, turn.generation, (time.monotonic() - began) * 1000)
+
+
+def _turn_of(run: Run) -> Turn | None:
+    """Return the turn as the log has it; None where there are no words to go by."""
+    holding, answer = run.holding, run.outbox.transcript.content
+    question = holding.request.messages[-1].content
+    if not question.strip() or not answer.strip():
+        return None
+    return Turn(holding.claim.generation, holding.owner, holding.conversation, question, answer)
