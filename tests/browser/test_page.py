@@ -139,3 +139,22 @@ def test_no_third_party_is_asked_for_anything(page: Page, system: System) -> Non
     expect_state(page, "completed")
     assert asked
     assert all(url.startswith(system.url + "/") for url in asked)
+
+
+def test_a_title_and_suggestions_follow_and_a_suggestion_asks(page: Page) -> None:
+    tools = {
+        "name_conversation": {"tool": {"input": {"title": "Wheels <b>&"}}},
+        "suggest_questions": {"tool": {"input": {"suggestions": ["Why <i>wood</i>?", "How big?", "Who?"]}}},
+    }
+    ask(page, emulate(text="Round.", forced=tools))
+    expect_state(page, "completed")
+    expect(page.locator(".title")).to_have_text("Wheels <b>&")
+    buttons = page.locator(".suggestions button")
+    expect(buttons).to_have_text(["Why <i>wood</i>?", "How big?", "Who?"])
+    expect(page.locator("#send")).to_be_enabled()
+    page.reload()
+    expect(buttons).to_have_count(3)
+    expect(page.locator(".title")).to_have_text("Wheels <b>&")
+    buttons.first.click()
+    expect(page.locator(".question").nth(1)).to_have_text("Why <i>wood</i>?")
+    expect(page.locator(".suggestions button").first).to_be_hidden()

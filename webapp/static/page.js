@@ -59,6 +59,27 @@ function show(asked) {
     status.textContent = words;
   }
 
+  function entitle(title) {
+    const heading = turn.querySelector(".title");
+    heading.textContent = title;
+    heading.hidden = false;
+  }
+
+  function suggest(questions) {
+    const buttons = questions.map((words) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = words;
+      button.addEventListener("click", () => {
+        if (send.disabled) return;
+        question.value = words;
+        ask();
+      });
+      return button;
+    });
+    turn.querySelector(".suggestions").replaceChildren(...buttons);
+  }
+
   function apply(event) {
     const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
     if (event.type === "status") say(event.status);
@@ -67,6 +88,8 @@ function show(asked) {
     else if (event.type === "complete") say("completed", event.stop_reason === "max_tokens" ? "Complete, at its longest" : WORDS.completed);
     else if (event.type === "cancelled") say("cancelled");
     else if (event.type === "error") say("failed", `Failed: ${event.message}`);
+    else if (event.type === "title") entitle(event.title);
+    else if (event.type === "suggestions") suggest(event.suggestions);
     else if (event.type === "done") turn.querySelector(".answer").setAttribute("aria-busy", "false");
     if (isAtEnd) scrollTo(0, document.documentElement.scrollHeight);
   }
@@ -178,6 +201,8 @@ async function resume({ id, events_url, question: asked }) {
   if (standing?.outcome && standing.content !== null) {
     turn.apply({ type: "snapshot", content: standing.content });
     turn.apply(standing.outcome);
+    if (standing.title) turn.apply({ type: "title", title: standing.title });
+    turn.apply({ type: "suggestions", suggestions: standing.suggestions });
     turn.apply({ type: "done" });
   } else {
     attend(turn, { id, events_url });

@@ -12,7 +12,9 @@ from worker.providers.protocol import Tool, Whole
 
 def whole_of(response: dict[str, Any], tool: Tool | None) -> Whole:
     """Return the answer in one piece; raises `Failure` where it is none, or is not by the tool that was forced."""
-    reason = response["stopReason"]
+    reason = response.get("stopReason")
+    if reason is None:
+        raise Failure("truncated", retryable=True)  # botocore takes a body that is no JSON for one without members
     failure = failure_of_stop(reason)
     if failure is not None:
         raise failure

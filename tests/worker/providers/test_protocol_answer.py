@@ -22,6 +22,9 @@ SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "requir
 NAMING = Tool("name_it", "Names a conversation.", SCHEMA)
 
 
+FAULTS = {"throttle": CODES["ThrottlingException"].failure(), "corrupt": Failure("truncated", retryable=True)}
+
+
 class Rig(Protocol):
     """A provider that answers in words or by the tool as the script says, and how many of its calls run."""
 
@@ -48,7 +51,7 @@ class StubRig:
             finally:
                 self._running -= 1
             if script.get("fault"):
-                raise CODES["ThrottlingException"].failure()
+                raise FAULTS[script["fault"]]
             return Whole(script.get("text", ""), script["input"] if prompt.tool else None, Usage(1, 1))
 
         known = "" if "text" in script else NAMING.name
@@ -118,6 +121,12 @@ def test_a_refusal_is_a_failure(rig: Rig) -> None:
     with pytest.raises(Failure) as raised:
         ask(rig, NAMING, fault="throttle")
     assert (raised.value.code, raised.value.may_ask_again) == ("provider_throttled", True)
+
+
+def test_an_answer_that_breaks_off_is_a_failure(rig: Rig) -> None:
+    with pytest.raises(Failure) as raised:
+        ask(rig, NAMING, fault="corrupt")
+    assert raised.value.code == "truncated"
 
 
 def test_a_time_limit_ends_the_wait_and_closes_the_call(rig: Rig) -> None:

@@ -1,0 +1,68 @@
+"""Row 39, and row 13 between the outcome and `done`: what follows an answer holds up nothing."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client import wait_for
+from tests.faults.conftest import Asked, ask
+from tests.faults.follower import check
+from tests.faults.rig import Rig
+
+NAMING, SUGGESTING = "name_conversation", "suggest_questions"
+HANGS: dict[str, Any] = {"first_delay": 600}
+FAILS: dict[str, Any] = {"fault": "throttle"}
+BREAKS: dict[str, Any] = {"fault": "corrupt"}
+LIES: dict[str, Any] = {"tool": {"input": {"title": 5, "suggestions": "none"}}}
+
+
+def followed(asked: Asked) -> list[str]:
+    """Return the types of the events after the outcome."""
+    kinds = [str(each.event["type"]) for each in asked.follower.received]
+    return kinds[kinds.index("complete") + 1 :]
+
+
+@pytest.mark.parametrize("bad", [HANGS, FAILS, BREAKS, LIES], ids=["hangs", "fails", "breaks", "lies"])
+def test_row_39_what_follows_an_answer_may_raise_or_hang_and_done_comes_in_time(
+    tmp_path: Path, bad: dict[str, Any]
+) -> None:
+    with Rig(tmp_path, titles=1, suggestions=1) as rig:
+        one, both = (
+            ask(rig, 0.5, name=name, forced=dict.fromkeys(tools, bad))
+            for name, tools in (("a", [NAMING]), ("b", [NAMING, SUGGESTING]))
+        )
+        for asked in (one, both):
+            assert check(asked.follower, asked.client, 15)["type"] == "complete"
+        assert followed(one) == ["suggestions", "done"]
+        assert followed(both) == ["done"]
+        waited = [_between_outcome_and_done(asked) for asked in (one, both)]
+        assert max(waited) < 5  # the cap of 3 s, and this machine's breath
+        assert "Traceback" not in rig.workers[0].log.read_text() or bad is LIES
+
+
+def _between_outcome_and_done(asked: Asked) -> float:
+    (outcome,) = [each for each in asked.follower.received if each.event["type"] == "complete"]
+    return asked.follower.received[-1].at - outcome.at
+
+
+def test_row_13_a_worker_killed_while_a_title_is_thought_of_leaves_only_done_to_add(tmp_path: Path) -> None:
+    with Rig(tmp_path, titles=1, suggestions=1, after_seconds=60, lease_seconds=2) as rig:
+        asked = ask(rig, 0.5, forced={NAMING: HANGS})
+        wait_for(lambda: asked.follower.of_type("suggestions"), 15, "the suggestions")
+        rig.workers[0].signal(signal.SIGKILL)
+        rig.start_worker()
+        assert check(asked.follower, asked.client, 30)["type"] == "complete"
+        assert followed(asked) == ["suggestions", "done"]
+        assert len(rig.calls(asked.message)) == 1
+
+
+def test_row_17_a_worker_told_to_end_while_a_title_is_thought_of_says_done_and_goes(tmp_path: Path) -> None:
+    with Rig(tmp_path, titles=1, after_seconds=60, shutdown_grace_seconds=1) as rig:
+        asked = ask(rig, 0.5, forced={NAMING: HANGS})
+        wait_for(lambda: asked.follower.of_type("complete"), 15, "the outcome")
+        rig.workers[0].signal(signal.SIGTERM)
+        assert check(asked.follower, asked.client, 10)["type"] == "complete"
+        assert followed(asked) == ["done"]
+        assert rig.workers[0].wait(15) == 0
