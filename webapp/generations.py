@@ -1,6 +1,6 @@
 """The routes of a generation: ask, follow, look, stop."""
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from webapp.answering import receipt, standing, whole_answer
 from webapp.auth import owner_or_new
@@ -10,6 +10,7 @@ from webapp.ownership import no_generation, owned, owned_patiently, patient_stat
 from webapp.problems import Problem
 from webapp.relay import event_stream, refuse_when_full
 from webapp.services import services
+from webapp.shapes import Stopped, reply
 from webapp.validation import parse
 from worker.contract.control import cancel
 from worker.contract.creation import Ids
@@ -45,7 +46,7 @@ def look(generation: str) -> Response:
     """Return the generation as it stands, for those who poll."""
     state = owned(generation)
     transcript, cursor = read_transcript(services().redis, generation)
-    return jsonify(standing(state, read_request(services().redis, generation), transcript, cursor))
+    return reply(standing(state, read_request(services().redis, generation), transcript, cursor))
 
 
 @routes.get("/<generation>/events")
@@ -58,13 +59,13 @@ def follow(generation: str) -> Response:
 
 @routes.post("/<generation>/cancel")
 @routes.delete("/<generation>")
-def stop(generation: str) -> tuple[Response, int]:
+def stop(generation: str) -> Response:
     """Ask for the end: 202, or 200 where it had ended before."""
     owned(generation)
-    reply = cancel(services().redis, generation, "user", services().settings)
-    if reply is None:
+    stopped = cancel(services().redis, generation, "user", services().settings)
+    if stopped is None:
         raise no_generation()
-    return jsonify(status=reply.status), 200 if reply.was_over else 202
+    return reply(Stopped(stopped.status), 200 if stopped.was_over else 202)
 
 
 def _accepts_stream() -> bool:
@@ -85,12 +86,11 @@ def _wait(ids: Ids) -> Response:
         answer = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.wait_seconds))
     except RedisAway:  # the generation is made: nothing is lost
         answer = None
-    return _receipt(ids) if answer is None else jsonify(answer)
+    return _receipt(ids) if answer is None else reply(answer)
 
 
 def _receipt(ids: Ids) -> Response:
-    response = jsonify(receipt(ids))
-    response.status_code = 202
+    response = reply(receipt(ids), 202)
     response.headers["Location"] = f"/api/generations/{ids.generation}"
     return response
 

@@ -29,7 +29,7 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
-class Fields(msgspec.Struct, frozen=True):
+class GenerationFields(msgspec.Struct, frozen=True):
     """The fields of the body and what each takes, apart from what the settings say."""
 
     message: str | UnsetType = UNSET
@@ -89,12 +89,12 @@ def no_conversation() -> Problem:
     )
 
 
-def _convert(body: Json) -> Fields:
+def _convert(body: Json) -> GenerationFields:
     for name in body:  # by hand, because msgspec can't read a name with a lone surrogate
-        if name not in Fields.__struct_fields__:
+        if name not in GenerationFields.__struct_fields__:
             raise invalid(name[:_ECHO], "There is no such field.")
     try:
-        return msgspec.convert(body, Fields, strict=True)
+        return msgspec.convert(body, GenerationFields, strict=True)
     except msgspec.ValidationError as error:
         why, _, where = str(error).partition(" - at ")
         name = re.search(r"\$\.(\w+)", where, re.ASCII)
@@ -107,7 +107,7 @@ def _given(value: _Value | UnsetType) -> _Value | None:
     return None if isinstance(value, UnsetType) else value
 
 
-def _messages(fields: Fields, settings: Settings) -> list[Message]:
+def _messages(fields: GenerationFields, settings: Settings) -> list[Message]:
     messages = fields.messages
     if isinstance(messages, UnsetType):
         if isinstance(fields.message, UnsetType):
@@ -135,7 +135,7 @@ def _check_text(field: str, text: str, settings: Settings, place: str = "") -> N
         raise invalid(field, f"{place}A text has at most {settings.max_message_chars} characters.")
 
 
-def _model(fields: Fields, settings: Settings) -> str:
+def _model(fields: GenerationFields, settings: Settings) -> str:
     model = _given(fields.model)
     if model is None:
         return settings.model_id
@@ -144,7 +144,7 @@ def _model(fields: Fields, settings: Settings) -> str:
     return model
 
 
-def _max_tokens(fields: Fields, settings: Settings) -> int:
+def _max_tokens(fields: GenerationFields, settings: Settings) -> int:
     tokens = _given(fields.max_tokens)
     if tokens is None:
         return settings.max_tokens
@@ -153,7 +153,7 @@ def _max_tokens(fields: Fields, settings: Settings) -> int:
     return tokens
 
 
-def _system(fields: Fields, settings: Settings) -> str | None:
+def _system(fields: GenerationFields, settings: Settings) -> str | None:
     system = _given(fields.system)
     if system is not None:
         if not settings.allow_system:
@@ -162,7 +162,7 @@ def _system(fields: Fields, settings: Settings) -> str | None:
     return system
 
 
-def _conversation(fields: Fields) -> str | None:
+def _conversation(fields: GenerationFields) -> str | None:
     conversation = _given(fields.conversation_id)
     if conversation is not None and not is_id(conversation):
         raise no_conversation()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from flask import Blueprint, Response, request
 
 from webapp.auth import owner_or_new
@@ -42,6 +43,18 @@ def _parse(body: Json, settings: Settings) -> Asked:
     return parse({**body, "messages": [*(history or []), message]}, settings)
 
 
+class ContentLine(msgspec.Struct, frozen=True):
+    """Append `content`."""
+
+    content: str
+
+
+class ErrorLine(msgspec.Struct, frozen=True):
+    """The answer failed; nothing follows."""
+
+    error: str
+
+
 class ChatDialect:
     """Lines of `content`; then `[DONE]`, or `error` and nothing more."""
 
@@ -53,7 +66,7 @@ class ChatDialect:
         """Return the event's lines; what was told and does not hold any more is an error here."""
         content = self._text.add(event)
         if content:
-            return [{"content": content}]
+            return [ContentLine(content)]
         if self._text.is_contradicted:
             return self._fail(_RESTARTED)
         match event:
@@ -71,4 +84,4 @@ class ChatDialect:
 
     def _fail(self, message: str) -> list[Line]:
         self.is_over = True
-        return [{"error": message}]
+        return [ErrorLine(message)]

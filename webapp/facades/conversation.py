@@ -1,16 +1,20 @@
 """The dialect of `/api/conversation-stream/USER_ID` and `/api/conversation/USER_ID`: lines typed status to complete."""
 
-from flask import Blueprint, Response, jsonify, request
+from typing import Literal
 
-from webapp.answering import Json, whole_answer
+import msgspec
+from flask import Blueprint, Response, request
+
+from webapp.answering import whole_answer
 from webapp.auth import known_owner, owner_or_new
-from webapp.body import read_object
+from webapp.body import Json, read_object
 from webapp.creating import idempotency_key, make
 from webapp.facades.dialect import Appended, Line
 from webapp.facades.fields import refusing_in, rename
 from webapp.facades.stream import stream_answer
 from webapp.problems import Problem
 from webapp.services import services
+from webapp.shapes import Failure, reply
 from webapp.validation import parse
 from worker.contract.events import AnyEvent, Cancelled, Complete, Done, Error, StatusEvent, Suggestions, Title
 from worker.contract.ids import START
@@ -51,10 +55,10 @@ def answer(user: str) -> Response:
         detail = "The answer takes longer than this call may. It goes on: follow it by its events."
         url = f"/api/generations/{ids.generation}/events"
         raise Problem(504, "still_running", detail, generation_id=ids.generation, events_url=url)
-    if error := whole.get("error"):
-        code, retryable = error["code"], error["retryable"]
-        raise Problem(502, code, error["message"], retryable=retryable, session_id=ids.conversation)
-    return jsonify(message=whole["message"], suggestions=whole["suggestions"], session_id=ids.conversation)
+    if isinstance(whole.error, Failure):
+        failure = whole.error
+        raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=ids.conversation)
+    return reply(SessionAnswer(whole.message, whole.suggestions, ids.conversation))
 
 
 def _owner(user: str) -> str:
@@ -75,13 +79,59 @@ def _body() -> Json:
     return {name: value for name, value in body.items() if (name, value) != ("conversation_id", None)}
 
 
+class SessionAnswer(msgspec.Struct, frozen=True):
+    """The answer in one piece."""
+
+    message: str
+    suggestions: list[str]
+    session_id: str
+
+
+class TypedLine(msgspec.Struct, frozen=True, tag_field="type", tag=lambda name: name.removesuffix("Line").lower()):
+    """The base of the lines."""
+
+
+class StatusLine(TypedLine, frozen=True):
+    """Where the answer stands, as a word and as a text to show."""
+
+    status: Literal["queued", "running", "searching", "retrying", "restarted"]
+    message: str
+    session_id: str
+
+
+class ChunkLine(TypedLine, frozen=True):
+    """Append `content`."""
+
+    content: str
+
+
+class CompleteLine(TypedLine, frozen=True):
+    """The end: the whole text, also where chunks were held back, and what to ask next."""
+
+    message: str
+    suggestions: list[str]
+    title: str | None
+    is_cancelled: bool
+    session_id: str
+
+
+class ErrorLine(TypedLine, frozen=True):
+    """The end of an answer that failed; `error` and `message` are the same text, safe to show."""
+
+    error: str
+    message: str
+    code: str
+    retryable: bool
+    session_id: str
+
+
 class ConversationDialect:
-    """Lines typed `status`, `context`, `chunk`, `complete` and `error`, all but chunks with the `session_id`."""
+    """Tells a new turn of a session."""
 
     def __init__(self) -> None:
         self.is_over = False
         self._text = Appended()
-        self._session: str | None = None
+        self._session = ""
         self._title: str | None = None
         self._suggestions: list[str] = []
         self._outcome: Complete | Cancelled | Error | None = None
@@ -91,16 +141,16 @@ class ConversationDialect:
         was_contradicted = self._text.is_contradicted
         content = self._text.add(event)
         if content:
-            return [{"type": "chunk", "content": content}]
+            return [ChunkLine(content)]
         if self._text.is_contradicted and not was_contradicted:
-            return [self._line("status", status="restarted", message=_AGAIN)]
+            return [StatusLine("restarted", _AGAIN, self._session)]
         return self._tell_other(event)
 
     def _tell_other(self, event: AnyEvent) -> list[Line]:
         match event:
             case StatusEvent(status=status, conversation_id=conversation):
                 self._session = conversation or self._session
-                return [self._line("status", status=status, message=_WORDS[status])]
+                return [StatusLine(status, _WORDS[status], self._session)]
             case Title(title):
                 self._title = title
             case Suggestions(suggestions):
@@ -109,7 +159,7 @@ class ConversationDialect:
                 self._outcome = event
             case Error(code, message, retryable):
                 self._outcome = event
-                return [self._error(code, message, retryable=retryable)]
+                return [ErrorLine(message, message, code, retryable, self._session)]
             case Done():
                 return self._end()
             case _:
@@ -119,24 +169,11 @@ class ConversationDialect:
     def interrupted(self) -> list[Line]:
         """Return the error of a stream that this process has to end."""
         self.is_over = True
-        return [self._error("stream_lost", _INTERRUPTED, retryable=True)]
+        return [ErrorLine(_INTERRUPTED, _INTERRUPTED, "stream_lost", True, self._session)]
 
     def _end(self) -> list[Line]:
         self.is_over = True
         if isinstance(self._outcome, Error):
             return []
-        return [
-            self._line(
-                "complete",
-                message=self._text.text,
-                suggestions=self._suggestions,
-                title=self._title,
-                is_cancelled=isinstance(self._outcome, Cancelled),
-            )
-        ]
-
-    def _error(self, code: str, message: str, *, retryable: bool) -> Json:
-        return self._line("error", error=message, message=message, code=code, retryable=retryable)
-
-    def _line(self, kind: str, **fields: object) -> Json:
-        return {"type": kind, **fields, "session_id": self._session}
+        is_cancelled = isinstance(self._outcome, Cancelled)
+        return [CompleteLine(self._text.text, self._suggestions, self._title, is_cancelled, self._session)]

@@ -1,11 +1,13 @@
 """What a dialect is, and the text as it can be told by appending alone."""
 
 import json
-from typing import Any, Protocol
+from typing import Protocol
+
+import msgspec
 
 from worker.contract.events import AnyEvent, Chunk, Snapshot
 
-Line = dict[str, Any] | str
+Line = msgspec.Struct | str
 
 
 class Dialect(Protocol):
@@ -24,8 +26,8 @@ class Dialect(Protocol):
 
 
 def spell(lines: list[Line]) -> bytes:
-    """Return the lines as SSE frames, in ASCII: an object as JSON, a text as it is."""
-    spelled = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    """Return the lines as SSE frames, in ASCII: a struct as JSON, a text as it is."""
+    spelled = [line if isinstance(line, str) else json.dumps(msgspec.to_builtins(line)) for line in lines]
     return "".join(f"data: {line}\n\n" for line in spelled).encode("ascii")
 
 
