@@ -10,6 +10,7 @@ from webapp import auth, csrf, generations, headers, health, page, problems
 from webapp import settings as web_settings
 from webapp.facades import chat, conversation
 from webapp.housekeeping import Housekeeping
+from webapp.openapi import routes as openapi
 from webapp.relay import Hub
 from webapp.services import EXTENSION, Services
 from worker.contract.connection import connect
@@ -31,7 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for room in (problems, headers, csrf):
         room.install(app)
     auth.install(app, settings)
-    for room in (page, generations, chat, conversation, health):
+    for room in (page, generations, chat, conversation, openapi, health):
         app.register_blueprint(room.routes)
     proxies = settings.trusted_proxies
     if proxies:

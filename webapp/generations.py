@@ -6,15 +6,17 @@ from webapp.answering import receipt, standing, whole_answer
 from webapp.auth import owner_or_new
 from webapp.body import read_object
 from webapp.creating import idempotency_key, make
+from webapp.openapi.describing import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
 from webapp.ownership import no_generation, owned, owned_patiently, patient_state
 from webapp.problems import Problem
 from webapp.relay import event_stream, refuse_when_full
 from webapp.services import services
-from webapp.shapes import Stopped, reply
-from webapp.validation import parse
+from webapp.shapes import Receipt, Standing, Stopped, WholeAnswer, reply
+from webapp.validation import GenerationFields, parse
 from worker.contract.control import cancel
 from worker.contract.creation import Ids
 from worker.contract.errors import RedisAway
+from worker.contract.events import AnyEvent
 from worker.contract.ids import START, Cursor, parse_cursor
 from worker.contract.log import read_transcript
 from worker.contract.state import read_request
@@ -25,6 +27,14 @@ routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 
 
 @routes.post("")
+@described(
+    Description(
+        body=GenerationFields,
+        answers={200: WholeAnswer, 202: Receipt},
+        stream=(AnyEvent,),
+        parameters=(IDEMPOTENCY_KEY,),
+    )
+)
 def ask() -> Response:
     """Make a generation and answer in the way that was asked for: 202, the events themselves, or all in one piece."""
     owner = owner_or_new()
@@ -42,6 +52,7 @@ def ask() -> Response:
 
 
 @routes.get("/<generation>")
+@described(Description(answers={200: Standing}))
 def look(generation: str) -> Response:
     """Return the generation as it stands, for those who poll."""
     state = owned(generation)
@@ -50,6 +61,7 @@ def look(generation: str) -> Response:
 
 
 @routes.get("/<generation>/events")
+@described(Description(answers={204: None}, stream=(AnyEvent,), parameters=(LAST_EVENT_ID, AFTER)))
 def follow(generation: str) -> Response:
     """Return the event stream after the client's cursor."""
     after = _cursor()
@@ -59,6 +71,7 @@ def follow(generation: str) -> Response:
 
 @routes.post("/<generation>/cancel")
 @routes.delete("/<generation>")
+@described(Description(answers={200: Stopped, 202: Stopped}))
 def stop(generation: str) -> Response:
     """Ask for the end: 202, or 200 where it had ended before."""
     owned(generation)

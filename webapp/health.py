@@ -1,11 +1,15 @@
 """Does the process live, and can it do its work."""
 
-from flask import Blueprint, jsonify
-from flask.typing import ResponseReturnValue
+from typing import Literal
+
+import msgspec
+from flask import Blueprint, Response
 from redis.exceptions import ResponseError
 
+from webapp.openapi.describing import Description, described
 from webapp.problems import Problem
 from webapp.services import services
+from webapp.shapes import reply
 from worker.contract.connection import Redis, connect, redis_away
 from worker.contract.errors import RedisAway
 from worker.contract.presence import count_alive
@@ -19,19 +23,34 @@ Checks = dict[str, str]
 routes = Blueprint("health", __name__)
 
 
+class Alive(msgspec.Struct, frozen=True):
+    """The process serves."""
+
+    status: Literal["alive"]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What each check found."""
+
+    status: Literal["ready"]
+    checks: Checks
+
+
 @routes.get("/healthz")
-def live() -> ResponseReturnValue:
+@described(Description(answers={200: Alive}))
+def live() -> Response:
     """Answer 200: the process serves."""
-    return {"status": "alive"}
+    return reply(Alive("alive"))
 
 
 @routes.get("/readyz")
-def ready() -> ResponseReturnValue:
+@described(Description(answers={200: Ready}))
+def ready() -> Response:
     """Answer 200 where Redis serves and keeps everything and a worker was seen alive, else 503; both say each check."""
     checks, failing = look(services().settings)
     if failing:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
-    return jsonify(status="ready", checks=checks)
+    return reply(Ready("ready", checks))
 
 
 def look(settings: Settings) -> tuple[Checks, list[str]]:

@@ -3,11 +3,13 @@
 from flask import Blueprint, Response, make_response, render_template
 
 from webapp.auth import renew
+from webapp.openapi.describing import Description, described
 
 routes = Blueprint("page", __name__)
 
 
 @routes.get("/")
+@described(Description(answers={200: str}, media="text/html"))
 def show() -> Response:
     """Return the page, and with it the cookie by which its reader is known from then on."""
     renew()

@@ -29,7 +29,7 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
-class GenerationFields(msgspec.Struct, frozen=True):
+class GenerationFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The fields of the body and what each takes, apart from what the settings say."""
 
     message: str | UnsetType = UNSET

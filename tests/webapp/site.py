@@ -7,6 +7,7 @@ import gevent
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tests.webapp.openapi.checking import Document
 from webapp import create_app
 from webapp.services import Services, services_of
 from worker.contract.connection import Redis
@@ -29,6 +30,7 @@ class Site:
     def __init__(self, url: str, redis: Redis, **settings: Any) -> None:
         self.redis = redis
         self.app = create_app(replace(Settings(redis_url=url, secret_key="of this test"), **settings))
+        self.app.after_request(Document.of(self.app).check_answer)
         self.user = self.app.test_client()
 
     @property

@@ -1,18 +1,20 @@
 """The dialect of `/api/chat`: a message with its history in, lines of content and `[DONE]` out; nothing is kept."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from flask import Blueprint, Response, request
+from msgspec import UNSET, UnsetType
 
 from webapp.auth import owner_or_new
 from webapp.body import Json, read_object
 from webapp.facades.dialect import Appended, Line
 from webapp.facades.fields import refusing_in, rename
 from webapp.facades.stream import stream_answer
+from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from webapp.problems import invalid
 from webapp.services import services
-from webapp.validation import Asked, parse
+from webapp.validation import Asked, Turn, parse
 from worker.contract.events import AnyEvent, Done, Error
 from worker.contract.settings import Settings
 
@@ -24,7 +26,31 @@ _INTERRUPTED = "This server is being restarted. Please ask again."
 routes = Blueprint("chat_facade", __name__, url_prefix="/api")
 
 
+class ChatFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message, and the turns before it: they alternate, the user's first."""
+
+    message: str
+    history: list[Turn] | None = None
+    model: str | UnsetType = UNSET
+
+
+class ChatContent(msgspec.Struct, frozen=True):
+    """Append `content`."""
+
+    content: str
+
+
+class ChatError(msgspec.Struct, frozen=True):
+    """The answer failed; nothing follows."""
+
+    error: str
+
+
+CHAT_LINES = (ChatContent, ChatError, Literal["[DONE]"])
+
+
 @routes.post("/chat")
+@described(Description(body=ChatFields, stream=CHAT_LINES, parameters=(IDEMPOTENCY_KEY,)))
 def chat() -> Response:
     """Answer with the stream of what comes after the history and the message."""
     owner = owner_or_new()
@@ -43,18 +69,6 @@ def _parse(body: Json, settings: Settings) -> Asked:
     return parse({**body, "messages": [*(history or []), message]}, settings)
 
 
-class ContentLine(msgspec.Struct, frozen=True):
-    """Append `content`."""
-
-    content: str
-
-
-class ErrorLine(msgspec.Struct, frozen=True):
-    """The answer failed; nothing follows."""
-
-    error: str
-
-
 class ChatDialect:
     """Lines of `content`; then `[DONE]`, or `error` and nothing more."""
 
@@ -66,7 +80,7 @@ class ChatDialect:
         """Return the event's lines; what was told and does not hold any more is an error here."""
         content = self._text.add(event)
         if content:
-            return [ContentLine(content)]
+            return [ChatContent(content)]
         if self._text.is_contradicted:
             return self._fail(_RESTARTED)
         match event:
@@ -84,4 +98,4 @@ class ChatDialect:
 
     def _fail(self, message: str) -> list[Line]:
         self.is_over = True
-        return [ErrorLine(message)]
+        return [ChatError(message)]

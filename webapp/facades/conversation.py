@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 from flask import Blueprint, Response, request
+from msgspec import UNSET, UnsetType
 
 from webapp.answering import whole_answer
 from webapp.auth import known_owner, owner_or_new
@@ -12,6 +13,7 @@ from webapp.creating import idempotency_key, make
 from webapp.facades.dialect import Appended, Line
 from webapp.facades.fields import refusing_in, rename
 from webapp.facades.stream import stream_answer
+from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from webapp.problems import Problem
 from webapp.services import services
 from webapp.shapes import Failure, reply
@@ -33,50 +35,13 @@ _INTERRUPTED = "This server is being restarted. Please ask again."
 routes = Blueprint("conversation_facade", __name__, url_prefix="/api")
 
 
-@routes.post("/conversation-stream/<path:user>")
-def stream(user: str) -> Response:
-    """Answer with the stream of a new turn."""
-    owner = _owner(user)
-    body = _body()
-    with refusing_in(_FIELDS):
-        return stream_answer(owner, parse(body, services().settings), ConversationDialect())
+class ConversationFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message, within a session or, where that is null, in a new one."""
 
-
-@routes.post("/conversation/<path:user>")
-def answer(user: str) -> Response:
-    """Answer a new turn in one piece; raises Problem 502 where the answer fails, 504 where it takes too long."""
-    owner = _owner(user)
-    body = _body()
-    with refusing_in(_FIELDS):
-        asked = parse(body, services().settings)
-        ids = make(services(), owner, asked, idempotency_key(request), is_streamed=False)
-    whole = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.wait_seconds))
-    if whole is None:
-        detail = "The answer takes longer than this call may. It goes on: follow it by its events."
-        url = f"/api/generations/{ids.generation}/events"
-        raise Problem(504, "still_running", detail, generation_id=ids.generation, events_url=url)
-    if isinstance(whole.error, Failure):
-        failure = whole.error
-        raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=ids.conversation)
-    return reply(SessionAnswer(whole.message, whole.suggestions, ids.conversation))
-
-
-def _owner(user: str) -> str:
-    """Return the asker's owner; raises Problem 404 where the address names another."""
-    if user == ME:
-        return owner_or_new()
-    owner = known_owner()
-    if owner is None or user != owner:
-        raise Problem(
-            404, "not_found", "There is no such user, or it is not you. The address takes your own id, or me."
-        )
-    return owner
-
-
-def _body() -> Json:
-    """Return the body in our own fields; `session_id` may be null, as such apps begin."""
-    body = rename(read_object(request, services().settings.max_body_bytes), _FIELDS)
-    return {name: value for name, value in body.items() if (name, value) != ("conversation_id", None)}
+    message: str
+    session_id: str | None = None
+    model: str | UnsetType = UNSET
+    search: bool | Literal["auto"] | UnsetType = UNSET
 
 
 class SessionAnswer(msgspec.Struct, frozen=True):
@@ -123,6 +88,60 @@ class ErrorLine(TypedLine, frozen=True):
     code: str
     retryable: bool
     session_id: str
+
+
+SESSION_LINES = (StatusLine, ChunkLine, CompleteLine, ErrorLine)
+
+
+@routes.post("/conversation-stream/<path:user>")
+@described(Description(body=ConversationFields, stream=SESSION_LINES, parameters=(IDEMPOTENCY_KEY,)))
+def stream(user: str) -> Response:
+    """Answer with the stream of a new turn."""
+    owner = _owner(user)
+    body = _body()
+    with refusing_in(_FIELDS):
+        return stream_answer(owner, parse(body, services().settings), ConversationDialect())
+
+
+@routes.post("/conversation/<path:user>")
+@described(Description(body=ConversationFields, answers={200: SessionAnswer}, parameters=(IDEMPOTENCY_KEY,)))
+def answer(user: str) -> Response:
+    """Answer a new turn in one piece.
+
+    Raises Problem 502 where the answer fails, 504 where it takes too long.
+    """
+    owner = _owner(user)
+    body = _body()
+    with refusing_in(_FIELDS):
+        asked = parse(body, services().settings)
+        ids = make(services(), owner, asked, idempotency_key(request), is_streamed=False)
+    whole = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.wait_seconds))
+    if whole is None:
+        detail = "The answer takes longer than this call may. It goes on: follow it by its events."
+        url = f"/api/generations/{ids.generation}/events"
+        raise Problem(504, "still_running", detail, generation_id=ids.generation, events_url=url)
+    if isinstance(whole.error, Failure):
+        failure = whole.error
+        raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=ids.conversation)
+    return reply(SessionAnswer(whole.message, whole.suggestions, ids.conversation))
+
+
+def _owner(user: str) -> str:
+    """Return the asker's owner; raises Problem 404 where the address names another."""
+    if user == ME:
+        return owner_or_new()
+    owner = known_owner()
+    if owner is None or user != owner:
+        raise Problem(
+            404, "not_found", "There is no such user, or it is not you. The address takes your own id, or me."
+        )
+    return owner
+
+
+def _body() -> Json:
+    """Return the body in our own fields; `session_id` may be null, as such apps begin."""
+    body = rename(read_object(request, services().settings.max_body_bytes), _FIELDS)
+    return {name: value for name, value in body.items() if (name, value) != ("conversation_id", None)}
 
 
 class ConversationDialect:

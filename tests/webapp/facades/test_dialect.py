@@ -5,7 +5,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.facades.chat import ChatDialect, ContentLine
+from webapp.facades.chat import ChatContent, ChatDialect
 from webapp.facades.conversation import ConversationDialect
 from webapp.facades.dialect import Appended, Dialect, Line, spell
 from worker.contract.events import (
@@ -149,7 +149,7 @@ def test_a_stream_that_its_server_ends_says_so() -> None:
 @given(st.text(st.characters()), st.text("\udc00\ud800\r\n\u2028\x00"))
 def test_no_text_breaks_a_line_and_each_comes_back_as_it_was(text: str, hostile: str) -> None:
     content = text + hostile
-    spelled = spell([ContentLine(content)])
+    spelled = spell([ChatContent(content)])
     line, end = spelled.decode("ascii").split("\n\n")
     assert (line.count("\n"), line.count("\r"), end) == (0, 0, "")
     told = json.loads(line.removeprefix("data: "))

@@ -1,0 +1,109 @@
+"""The document is true: each answer of every other test of the web is held to it as well (`Site`)."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
+
+from tests.webapp.openapi.checking import Document
+from tests.webapp.site import Site, json_of
+from tests.worker.contract.test_events import SAMPLES
+from webapp.facades.chat import CHAT_LINES, ChatDialect
+from webapp.facades.conversation import SESSION_LINES, ConversationDialect
+from webapp.health import Alive
+from webapp.openapi.describing import Description, described
+from worker.contract.events import AnyEvent, Done, encode
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def document(site: Site) -> Json:
+    answer = site.user.get("/api/openapi.json")
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    return json_of(answer)
+
+
+def test_every_route_of_the_app_is_in_the_document(site: Site, document: Json) -> None:
+    routes = {
+        (re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule), method.lower())
+        for rule in site.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint != "static"
+    }
+    assert routes == {(path, method) for path, methods in document["paths"].items() for method in methods}
+    assert ("/api/generations/{generation}/events", "get") in routes
+
+
+def test_the_routes_of_a_host_app_are_none_of_the_documents(site: Site) -> None:
+    site.app.add_url_rule("/hosts/<thing>", "hosts", lambda thing: thing)
+    assert "/hosts/{thing}" not in json_of(site.user.get("/api/openapi.json"))["paths"]
+
+
+def test_the_document_is_whole_and_its_schemas_are_schemas(document: Json) -> None:
+    assert document["openapi"].startswith("3.1.")
+    Draft202012Validator.check_schema({"$defs": document["components"]["schemas"]})
+    references = set(re.findall(r"'#/components/(\w+)/(\w+)'", str(document)))
+    assert len(references) > 20
+    assert all(name in document["components"][kind] for kind, name in references)
+    operations = [each for methods in document["paths"].values() for each in methods.values()]
+    assert len({each["operationId"] for each in operations}) == len(operations)
+    assert all(each["summary"] for each in operations)
+
+
+def test_a_body_is_told_with_its_bounds_and_takes_no_other_fields(site: Site) -> None:
+    document = Document.of(site.app)
+    body = document.whole["paths"]["/api/generations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    document.check(body, {"message": "a", "temperature": 0.5, "search": "auto", "metadata": {"a": "b"}})
+    for wrong in ({"temperature": 2}, {"unknown": 1}, {"search": "maybe"}, {"messages": [{"role": "system"}]}):
+        with pytest.raises(ValidationError):
+            document.check(body, wrong)
+
+
+EVENTS = st.one_of(*SAMPLES.values())
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(event=EVENTS)
+def test_every_event_is_as_its_schema_says(site: Site, event: AnyEvent) -> None:
+    document, told = Document.of(site.app), json.loads(encode(event))
+    document.check({"$ref": "#/components/schemas/GenerationEvent"}, told)
+    with pytest.raises(ValidationError):
+        document.check({"$ref": "#/components/schemas/GenerationEvent"}, {**told, "type": "unheard"})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "lines"),
+    [
+        (ConversationDialect, "/api/conversation-stream/{user}", SESSION_LINES),
+        (ChatDialect, "/api/chat", CHAT_LINES),
+    ],
+)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(EVENTS))
+def test_every_line_of_a_dialect_is_as_its_schema_says(
+    site: Site, dialect: Any, path: str, lines: tuple[Any, ...], events: list[AnyEvent]
+) -> None:
+    document, teller = Document.of(site.app), dialect()
+    told = [line for event in (*events, Done("completed")) for line in teller.tell(event)] + teller.interrupted()
+    assert {type(line) for line in told} <= {each for each in lines if isinstance(each, type)} | {str}
+    schema = document.whole["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    for line in msgspec.to_builtins(told):
+        document.check(schema, line)
+
+
+def test_an_answer_that_is_not_as_told_is_found(site: Site) -> None:
+    @described(Description(answers={200: Alive}))
+    def lie() -> Json:
+        """Lie."""
+        return {"status": "dead"}
+
+    site.app.add_url_rule("/lie", "lie", lie)
+    site.app.testing = True
+    with pytest.raises(ValidationError, match="'dead' is not one of"):
+        site.user.get("/lie")

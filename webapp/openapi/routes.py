@@ -1,0 +1,19 @@
+"""Where the OpenAPI document is served."""
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify
+
+from webapp.openapi.describing import Description, described
+from webapp.openapi.document import build
+
+routes = Blueprint("openapi", __name__, url_prefix="/api")
+
+
+@routes.get("/openapi.json")
+@described(Description(answers={200: dict[str, Any]}))
+def show() -> Response:
+    """Return this document."""
+    response = jsonify(build(current_app))
+    response.headers["Cache-Control"] = "no-cache"
+    return response

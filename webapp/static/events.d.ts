@@ -1,0 +1,136 @@
+// The events of a generation: the JSON of each `data:` line. Made from the structs by `python -m webapp.openapi`.
+
+export type GenerationEvent =
+  | StatusEvent
+  | Snapshot
+  | Chunk
+  | Reasoning
+  | Citation
+  | ToolUse
+  | ToolResult
+  | Complete
+  | Cancelled
+  | Error
+  | Title
+  | Suggestions
+  | Done;
+
+/** Where the generation stands; the first event of every log is `queued` and carries the ids. */
+export interface StatusEvent {
+  type: "status";
+  status: "queued" | "retrying" | "running" | "searching";
+  attempt?: number;
+  model?: string;
+  provider?: string;
+  generation?: string;
+  conversation_id?: string;
+  message_id?: string;
+}
+
+/** What there is so far is exactly this: replace all of it. */
+export interface Snapshot {
+  type: "snapshot";
+  content: string;
+  reasoning: string;
+  citations: unknown[];
+  tools: unknown[];
+  reason: "expired" | "gap" | "lost" | "takeover";
+}
+
+/** Append `content` to the text. */
+export interface Chunk {
+  type: "chunk";
+  content: string;
+}
+
+/** Append `content` to the reasoning. */
+export interface Reasoning {
+  type: "reasoning";
+  content: string;
+}
+
+/** A citation, with the fields of Bedrock's `CitationsDelta`, named as there. */
+export interface Citation {
+  type: "citation";
+  title?: string;
+  source?: string;
+  sourceContent?: unknown[];
+  location?: Record<string, unknown>;
+}
+
+/** The model asks for a tool; `input` is the parsed JSON of all its input deltas. */
+export interface ToolUse {
+  type: "tool_use";
+  id: string;
+  name: string;
+  input: unknown;
+}
+
+/** What a tool that ran on the model's side gave back. */
+export interface ToolResult {
+  type: "tool_result";
+  id: string;
+  content: unknown[];
+  status?: string;
+}
+
+/** The answer is whole. */
+export interface Complete {
+  type: "complete";
+  mode: "chunked" | "live" | "whole";
+  stop_reason: string;
+  usage: Usage;
+  latency: Latency;
+  model: string;
+  provider: string;
+  message_id: string;
+  stored: boolean;
+}
+
+/** Stopped; the text so far stands. */
+export interface Cancelled {
+  type: "cancelled";
+  by: "abandoned" | "deleted" | "user";
+  usage: Usage;
+}
+
+/** Failed; the text so far stands. */
+export interface Error {
+  type: "error";
+  code: string;
+  message: string;
+  retryable: boolean;
+}
+
+/** The conversation's name. */
+export interface Title {
+  type: "title";
+  title: string;
+}
+
+/** What to ask next. */
+export interface Suggestions {
+  type: "suggestions";
+  suggestions: string[];
+}
+
+/** The end: always last, always exactly one. */
+export interface Done {
+  type: "done";
+  status: "cancelled" | "completed" | "failed";
+}
+
+/** Tokens as the provider counted them, or, where `exact` is false, as estimated from the text. */
+export interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+  cache_read_tokens: number;
+  cache_write_tokens: number;
+  exact: boolean;
+}
+
+/** Milliseconds from the claim to the first delta (None where there was none) and to the end. */
+export interface Latency {
+  first_delta_ms: number | null;
+  total_ms: number;
+}
