@@ -6,6 +6,7 @@ The plan is a JSON file: `kind` and what that kind needs (see each class). Then 
 """
 
 import json
+import select
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ import hiredis
 
 from tests.bench.wire import FRAME, TICK_SECONDS, event
 
+_CONNECTIONS = 32
 FIRST = 2  # the first event of every log is its `status queued`
 
 
@@ -105,33 +107,37 @@ class ToChannels(ToRedis):
 
 
 class ToNchan:
-    """Posts to Nchan over one connection, pipelined: `port`, and each stream's `paths`."""
+    """Posts to Nchan as HTTP clients do: each of some kept connections has one request on its way at a time."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.streams = len(plan["paths"])
         self._heads = [f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: ".encode() for path in plan["paths"]]
-        self._socket = socket.create_connection(("127.0.0.1", plan["port"]))
-        self._unanswered = 0
+        self._free = [socket.create_connection(("127.0.0.1", plan["port"])) for _ in range(_CONNECTIONS)]
+        self._epoll = select.epoll()
+        self._all = {each.fileno(): each for each in self._free}
+        for descriptor in self._all:
+            self._epoll.register(descriptor, select.EPOLLIN)
 
     def publish(self, first: int, last: int, stamp: int) -> None:
         """Post the events."""
         data, heads, streams = event(stamp), self._heads, self.streams
         rest = b"%d\r\n\r\n%b" % (len(data), data)
-        self._socket.sendall(b"".join([heads[number % streams] + rest for number in range(first, last)]))
-        self._unanswered += last - first
-        self._read(socket.MSG_DONTWAIT)
+        for number in range(first, last):
+            while not self._free:
+                self._read(1.0)
+            self._free.pop().send(heads[number % streams] + rest)
+        self._read(0)
 
     def settle(self) -> None:
         """Wait for all answers."""
-        while self._unanswered:
-            self._read(0)
+        while len(self._free) < _CONNECTIONS:
+            self._read(1.0)
 
-    def _read(self, flags: int) -> None:
-        try:
-            answers = self._socket.recv(1 << 18, flags)
-        except BlockingIOError:
-            return
-        self._unanswered -= answers.count(b"HTTP/1.1 20")
+    def _read(self, seconds: float) -> None:
+        for descriptor, _ in self._epoll.poll(seconds):
+            answer = self._all[descriptor].recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 20"), answer
+            self._free.append(self._all[descriptor])
 
 
 def pace(publisher: Publisher, begin: int, events: int, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """The readers, all of them in one process around one epoll: `python -m tests.bench.readers PLAN`.
 
 The plan is a JSON file: `port`, `requests` (what a reader of each stream sends), `count` (readers in all, spread over
-the streams), `slow` (how many of them take 1 KB a second). Then a line of JSON comes in, and one goes out:
+the streams), `slow` (how many of them take 1 KB a second), `is_mute` (the server says nothing before the first event,
+not even headers). Then a line of JSON comes in, and one goes out:
 
     {"do": "open"}                   connect everybody, and wait for each one's headers
     {"do": "await", "events": n}     read until n events have come, or nothing comes any more
@@ -24,6 +25,7 @@ from tests.bench.wire import MARK, STAMP_DIGITS
 
 _IN_FLIGHT = 64  # requests being answered at once, while readers come
 _SLOW_BYTES = 1024
+_MUTE_SECONDS = 0.002  # from one reader to the next, where no answer tells that it has been seen to
 _STILL_SECONDS = 3.0  # nothing has come for so long: nothing will
 _HEADERS_END = b"\r\n\r\n"
 
@@ -36,6 +38,7 @@ class Readers:
         requests = [request.encode("latin-1") for request in plan["requests"]]
         self._requests = [requests[number % len(requests)] for number in range(plan["count"])]
         self._is_slow = [number < plan.get("slow", 0) for number in range(plan["count"])]
+        self._is_mute = bool(plan["is_mute"])
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._receive: dict[int, Callable[[bytearray], int]] = {}
@@ -59,7 +62,11 @@ class Readers:
         """Connect everybody and wait for each one's headers; some at a time, as a server's backlog is bounded."""
         waiting = list(zip(self._requests, self._is_slow, strict=True))
         waiting.reverse()
-        while waiting or self._opening:
+        while waiting or (self._opening and not self._is_mute):
+            if self._is_mute:
+                self._connect(*waiting.pop())
+                self.read(_MUTE_SECONDS)
+                continue
             while waiting and len(self._opening) < _IN_FLIGHT:
                 self._connect(*waiting.pop())
             self.read(1.0)

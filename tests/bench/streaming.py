@@ -94,7 +94,8 @@ def session(system: System, load: Load, directory: Path) -> Generator[Session]:
     place.mkdir()
     with system.start(place, load.streams) as running:
         before = cost(running.pid)
-        plan = {"port": running.port, "requests": running.requests, "count": load.readers, "slow": load.slow}
+        plan = {"port": running.port, "requests": running.requests, "is_mute": running.is_mute}
+        plan |= {"count": load.readers, "slow": load.slow}
         with Driven("readers", plan, place) as readers, Driven("publisher", running.publisher, place) as publisher:
             readers.ask(do="open")
             _prime(readers, publisher, load.streams)

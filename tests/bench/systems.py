@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -35,6 +35,7 @@ class Running:
     requests: list[str]
     publisher: dict[str, Any]
     redis_pid: int | None = None
+    is_mute: bool = False  # says nothing before the first event, not even headers
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def flask_sse(directory: Path, streams: int) -> Generator[Running]:
     """Run flask-sse."""
     message = '{"data": JSON, "id": "1-SEQ"}'
     with _on_gunicorn("with_flask_sse:app", directory, streams, "/events?channel={}", message) as running:
-        yield running
+        yield replace(running, is_mute=True)
 
 
 @contextmanager
