@@ -10,10 +10,10 @@ from flask import Response, request
 from webapp.creating import idempotency_key, make
 from webapp.facades.dialect import Dialect, Line, spell
 from webapp.ownership import no_generation, patient_state
-from webapp.relay.frames import HEARTBEAT, Frame, chunked
+from webapp.relay.frames import HEARTBEAT, Frame, chunked, entry_in
 from webapp.relay.handover import can_take, let_go, take_socket
 from webapp.relay.hub import Hub
-from webapp.relay.peer import SocketReader
+from webapp.relay.peer import SocketReader, write_nothing
 from webapp.relay.reader import PullReader, Why
 from webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full
 from webapp.services import services
@@ -57,7 +57,7 @@ def _yielded(reader: PullReader, dialect: Dialect, heartbeat_seconds: float) -> 
         while not (reader.is_over or dialect.is_over):
             lines: list[Line] = []
             for frame in reader.pull(beat_at - time.monotonic()):
-                lines += [] if dialect.is_over else dialect.tell(decode(frame.entry.data))
+                lines += [] if dialect.is_over else dialect.tell(decode(entry_in(frame).data))
             if lines:
                 yield spell(lines)
             if time.monotonic() >= beat_at:
@@ -76,20 +76,19 @@ class DialectReader(SocketReader):
 
     def __init__(self, generation: str, sock: _socket.socket, dialect: Dialect) -> None:
         super().__init__(generation, START, sock)
+        self.write = write_nothing
         self._dialect = dialect
 
-    def take(self, frames: Sequence[Frame], payload: bytes) -> int:
-        """Send the frames, translated one by one; what a dialect has told can't be told again, so it is kept."""
+    def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
+        """Send all the frames, translated one by one; what a dialect has told can't be told again, so it is kept."""
         count = 0
         for frame in frames:
             if self.is_full or self.ended_because:
                 break
-            told = self._translated(frame)
-            if not super().take([told], told.chunk) and not self.ended_because:
-                self._rest = told.chunk
-                self._took([told], 1)
-                if told.is_done:
-                    self.finish("done")
+            if lines := self._dialect.tell(decode(entry_in(frame).data)):
+                self.say(chunked(spell(lines)))
+            if self._dialect.is_over:
+                self.finish("done")
             count += 1
         return count
 
@@ -97,6 +96,5 @@ class DialectReader(SocketReader):
         """End cleanly; where that is before the end, say so in the dialect."""
         super().finish(why, b"" if self._dialect.is_over else spell(self._dialect.interrupted()))
 
-    def _translated(self, frame: Frame) -> Frame:
-        body = spell(self._dialect.tell(decode(frame.entry.data)))
-        return Frame(frame.cursor, chunked(body) if body else b"", 0, self._dialect.is_over)
+    def _open_up(self) -> None:
+        self.is_full = False

@@ -2,7 +2,8 @@
 
 hub           who follows what; the sweep
 subscription  the pub/sub connection
-tail          the newest part of a log, shared
+tail          the newest part of a log, shared; delivers it
+ring          the frames that it has at hand
 repair        reads the log: opens tails, mends holes, brings late readers up
 rebuilding    snapshots, and the word that all is lost
 frames        bytes

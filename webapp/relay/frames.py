@@ -1,51 +1,71 @@
-"""What goes over the wire: an event as an SSE frame inside one HTTP chunk, made once and shared by all its readers."""
+r"""What goes over the wire: an event as an SSE frame inside one HTTP chunk, made once and shared by all its readers.
+
+A frame is plain bytes, because one is made for every event and sent for every reader of it:
+
+    42\r\n
+    id: 12-7\ndata: {"type":"chunk","content":"so"}\n\n\r\n
+"""
 
 import random
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from worker.contract.events import DONE_PREFIX
-from worker.contract.ids import Cursor
+from worker.contract.ids import Cursor, cursor_of
 from worker.contract.log import Entry
+
+Frame = bytes
 
 TERMINATOR = b"0\r\n\r\n"  # ends a chunked body
 HEARTBEAT = b":\n\n"
+_DONE = b"\ndata: " + DONE_PREFIX
+_LONGEST_HEAD = len(b"FFFFFFFF\r\nid: -") + 2 * 10 + len(_DONE)  # no further than this `_DONE` is looked for
 
 
-class Frame(NamedTuple):
-    """One event, encoded: `chunk` is the SSE frame inside its HTTP chunk, whose own first line has `head` bytes."""
-
-    cursor: Cursor
-    chunk: bytes
-    head: int
-    is_done: bool
-
-    @property
-    def body(self) -> bytes:
-        """The SSE frame without the HTTP chunk around it."""
-        return self.chunk[self.head : -2]
-
-    @property
-    def entry(self) -> Entry:
-        """The event as it stands in the log."""
-        return Entry(self.cursor, self.body.split(b"\n", 2)[1][len(b"data: ") :])
+def frame_of(message: bytes) -> Frame:
+    """Return the frame of a published message, `<epoch>-<seq> <JSON>`, whose JSON holds no line break."""
+    return b"%X\r\nid: %b\n\n\r\n" % (len(message) + 12, message.replace(b" ", b"\ndata: ", 1))
 
 
-def make_frame(cursor: Cursor, data: bytes) -> Frame:
-    """Return the frame of an event; `data` is its JSON, which holds no line break."""
-    body = b"id: %d-%d\ndata: %b\n\n" % (cursor.epoch, cursor.seq, data)
-    size = b"%X\r\n" % len(body)
-    return Frame(cursor, b"%b%b\r\n" % (size, body), len(size), data.startswith(DONE_PREFIX))
+def make_frame(entry: Entry) -> Frame:
+    """Return the frame of an event in the log."""
+    return frame_of(b"%d-%d %b" % (*entry.cursor, entry.data))
 
 
-def make_frames(entries: Iterable[Entry]) -> list[Frame]:
-    """Return the frames of a run of entries."""
-    return [make_frame(entry.cursor, entry.data) for entry in entries]
+def cursor_in(frame: Frame) -> Cursor:
+    """Return the id of a frame's event."""
+    begin = frame.index(b"id: ") + 4
+    return cursor_of(frame[begin : frame.index(b"\n", begin)])
 
 
-def join(frames: list[Frame]) -> bytes:
-    """Return the frames' chunks as one run of bytes."""
-    return frames[0].chunk if len(frames) == 1 else b"".join([frame.chunk for frame in frames])
+def body_of(frame: Frame) -> bytes:
+    """Return the SSE frame without the HTTP chunk around it."""
+    return frame[frame.index(b"\n") + 1 : -2]
+
+
+def entry_in(frame: Frame) -> Entry:
+    """Return the event as it stands in the log."""
+    begin = frame.index(b"\ndata: ") + 7
+    return Entry(cursor_in(frame), frame[begin:-4])
+
+
+def is_done(frame: Frame) -> bool:
+    """Tell whether the frame's event is `done`."""
+    return frame.find(_DONE, 0, _LONGEST_HEAD) >= 0
+
+
+def join(frames: Sequence[Frame]) -> bytes:
+    """Return the frames as one run of bytes."""
+    return frames[0] if len(frames) == 1 else b"".join(frames)
+
+
+def split(payload: bytes) -> Iterable[Frame]:
+    """Yield the frames that were joined."""
+    begin = 0
+    while begin < len(payload):
+        line = payload.index(b"\r\n", begin)
+        end = line + 2 + int(payload[begin:line], 16) + 2
+        yield payload[begin:end]
+        begin = end
 
 
 def chunked(body: bytes) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import gevent
 
+from webapp.relay.frames import entry_in
 from webapp.relay.reader import PullReader, Reader
 from webapp.relay.repair import LOST_SECONDS, Repairer
 from webapp.relay.rounds import Heartbeats, cut_stalled, drain
@@ -118,23 +119,21 @@ class Hub:
         self._readers.discard(reader)
         self._heartbeats.discard(reader)
         _log.info(
-            "stream ended: generation=%s events=%d bytes=%d seconds=%.3f why=%s",
-            *(reader.generation, reader.events, reader.sent, time.monotonic() - reader.started, reader.ended_because),
+            "stream ended: generation=%s last=%s seconds=%.3f why=%s",
+            *(reader.generation, reader.cursor, time.monotonic() - reader.started, reader.ended_because),
         )
 
     def _receive(self, messages: Messages) -> None:
-        touched: dict[Tail, bool] = {}
-        for channel, data in messages:
+        touched: dict[Tail, None] = {}
+        missing: dict[Tail, None] = {}
+        for _, channel, message in messages:
             tail = self._channels.get(channel)
             if tail is not None:
-                epoch, _, rest = data.partition(b"-")
-                seq, _, event = rest.partition(b" ")
-                fits = tail.receive(Cursor(int(epoch), int(seq)), event)
-                touched[tail] = touched.get(tail, True) and fits
-        for tail, is_whole in touched.items():
+                (touched if tail.receive(message) else missing)[tail] = None
+        for tail in touched:
             tail.flush()
-            if not is_whole:
-                self._repairer.wake(tail)
+        for tail in missing:
+            self._repairer.wake(tail)
 
     def _check_all(self) -> None:
         """Compare every tail with its log: what was published while there was no connection is missed."""
@@ -199,7 +198,6 @@ class Hub:
 def _pull(reader: PullReader, deadline: float) -> Iterator[Entry]:
     try:
         while not reader.is_over and (left := deadline - time.monotonic()) > 0:
-            for frame in reader.pull(left):
-                yield frame.entry
+            yield from map(entry_in, reader.pull(left))
     finally:
         reader.close("client_left")

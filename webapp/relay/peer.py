@@ -54,7 +54,7 @@ class SocketReader(Reader):
     def __init__(self, generation: str, cursor: Cursor, sock: _socket.socket) -> None:
         super().__init__(generation, cursor)
         self._sock = sock
-        self._send = sock.send
+        self.write = self._send = sock.send
         self._rest: memoryview | bytes = b""
         self._ending: tuple[Why, bytes] | None = None
         self._foreign = 0
@@ -62,28 +62,22 @@ class SocketReader(Reader):
         self._readable = _watch(sock.fileno(), _READABLE)
         self._readable.start(self._heard)
 
-    def take(self, frames: Sequence[Frame], payload: bytes) -> int:
-        """Send the frames; keep the unsent rest of the one that was cut, leave those after it."""
-        if self.is_full or self.ended_because:
+    def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
+        """Keep the unsent rest of the frame that was cut, leave those after it, and wait for room."""
+        if self.is_full:
             return 0
-        sent = self._push(payload)
-        if sent == len(payload):
-            self._took(frames, len(frames))
-            if frames[-1].is_done:
-                self.finish("done")
-            return len(frames)
-        if self.ended_because:
-            return 0
+        if isinstance(written, OSError):
+            if not _has_no_room(written):
+                self._fail(written)
+                return 0
+            written = 0
         count = 0
-        while sent > 0:
-            chunk = frames[count].chunk
-            if sent < len(chunk):
-                self._rest = memoryview(chunk)[sent:]
-            sent -= len(chunk)
+        while written > 0:
+            frame = frames[count]
+            if written < len(frame):
+                self._rest = memoryview(frame)[written:]
+            written -= len(frame)
             count += 1
-        self._took(frames, count)
-        if count and frames[count - 1].is_done:
-            self._ending = ("done", TERMINATOR)
         self._wait_for_room()
         return count
 
@@ -109,30 +103,35 @@ class SocketReader(Reader):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         self._rest = b""
-        self.on_gone(self)
+        self.host.remove(self)
 
     def beat(self) -> None:
-        """Send a heartbeat, unless a frame is half sent."""
+        """Send a heartbeat, unless something else is half sent."""
         if not self.is_full and not self.ended_because:
-            sent = self._push(HEARTBEAT_CHUNK)
-            if 0 < sent < len(HEARTBEAT_CHUNK):
-                self._rest = HEARTBEAT_CHUNK[sent:]
-                self._wait_for_room()
+            self.say(HEARTBEAT_CHUNK)
+
+    def say(self, words: bytes) -> None:
+        """Send words of its own; the rest that finds no room goes out before anything else."""
+        sent = self._push(words)
+        if sent < len(words) and not self.ended_because:
+            self._rest = memoryview(words)[sent:]
+            self._wait_for_room()
 
     def _push(self, payload: bytes | memoryview) -> int:
         try:
-            sent = self._send(payload)
-        except (BlockingIOError, InterruptedError):
-            return 0
+            return self._send(payload)
         except OSError as error:
-            self.close("stalled" if error.errno == errno.ETIMEDOUT else "client_left")
+            if not _has_no_room(error):
+                self._fail(error)
             return 0
-        self.sent += sent
-        return sent
+
+    def _fail(self, error: OSError) -> None:
+        self.close("stalled" if error.errno == errno.ETIMEDOUT else "client_left")
 
     def _wait_for_room(self) -> None:
         self.is_full = True
         self.full_since = time.monotonic()
+        self.write = write_nothing
         self._writable = _watch(self._sock.fileno(), _WRITABLE)
         self._writable.start(self._drained)
 
@@ -150,8 +149,12 @@ class SocketReader(Reader):
             self._write_ending(*self._ending)
             return
         self._drop_writable()
+        self._open_up()
+        self.host.resume(self)
+
+    def _open_up(self) -> None:
         self.is_full = False
-        self.on_room(self)
+        self.write = self._send
 
     def _write_ending(self, why: Why, closing: bytes) -> None:
         sent = self._push(closing)
@@ -173,11 +176,20 @@ class SocketReader(Reader):
     def _heard(self) -> None:
         try:
             part = self._sock.recv(4096)
-        except (BlockingIOError, InterruptedError):
-            return
         except OSError as error:
-            self.close("stalled" if error.errno == errno.ETIMEDOUT else "client_left")
+            if not _has_no_room(error):
+                self._fail(error)
             return
         self._foreign += len(part)
         if not part or self._foreign > _FOREIGN_BYTES:
             self.close("client_left")
+
+
+def _has_no_room(error: OSError) -> bool:
+    """Tell whether the call would only have had to wait; Python itself repeats one that a signal broke off."""
+    return isinstance(error, BlockingIOError)
+
+
+def write_nothing(_: bytes) -> int:
+    """Be the `write` of a reader that is full, or takes everything by `take_rest`."""
+    return 0

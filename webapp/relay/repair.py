@@ -8,7 +8,7 @@ from collections.abc import Callable
 import gevent
 from gevent.lock import Semaphore
 
-from webapp.relay.frames import make_frames
+from webapp.relay.frames import make_frame
 from webapp.relay.rebuilding import fold_log, is_seamless, lost_after
 from webapp.relay.subscription import Subscription
 from webapp.relay.tail import Tail
@@ -65,7 +65,7 @@ class Repairer:
         """Read once for the tail, and return how long to wait before the next time; raises RedisAway."""
         if tail.is_lost:
             for reader in tuple(tail.seekers):
-                tail.give(reader, make_frames(lost_after(reader.cursor)))
+                tail.give(reader, list(map(make_frame, lost_after(reader.cursor))))
             return _ABSENT_SECONDS
         if tail.last is not None and tail.is_behind:
             return self._read_on(tail, tail.last)
@@ -105,7 +105,7 @@ class Repairer:
         entries = fold_log(self._redis, tail.generation, "gap" if run.is_joined else "lost")
         if not entries:
             return self._without_log(tail)
-        frames = make_frames(entries)
+        frames = list(map(make_frame, entries))
         for reader in tuple(tail.seekers):
             if reader.cursor == start:
                 tail.give(reader, frames)
@@ -124,7 +124,7 @@ class Repairer:
         tail.place_seekers()
         behind = [reader for reader in tail.seekers if reader.cursor in numbers]
         if behind and entries:
-            frames = make_frames(entries)
+            frames = list(map(make_frame, entries))
             for reader in behind:
                 tail.give(reader, frames[numbers[reader.cursor] :])
             tail.place_seekers()
@@ -139,7 +139,7 @@ class Repairer:
             entries = self._expired(state)
             for reader in tuple(tail.seekers):
                 left = [entry for entry in entries if entry.cursor > reader.cursor] or lost_after(reader.cursor)
-                tail.give(reader, make_frames(left))
+                tail.give(reader, list(map(make_frame, left)))
         elif tail.absent_since is None:
             tail.absent_since = time.monotonic()
         elif time.monotonic() - tail.absent_since > LOST_SECONDS:

@@ -13,7 +13,7 @@ from flask import Response
 from gevent.socket import socket as gevent_socket
 
 from webapp.problems import Problem
-from webapp.relay.frames import HEARTBEAT, opening
+from webapp.relay.frames import HEARTBEAT, body_of, opening
 from webapp.relay.handover import can_take, let_go, take_socket
 from webapp.relay.hub import Hub
 from webapp.relay.peer import SocketReader, prepare
@@ -83,7 +83,7 @@ def _yielded(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:
     try:
         while not reader.is_over:
             if frames := reader.pull(beat_at - time.monotonic()):
-                yield b"".join([frame.body for frame in frames])
+                yield b"".join(map(body_of, frames))
             if time.monotonic() >= beat_at:
                 beat_at += heartbeat_seconds
                 yield HEARTBEAT

@@ -1,25 +1,22 @@
 """The newest part of one log, shared by all its readers in this process. No I/O of its own: it is fed and asked.
 
 A tail's frames are numbered from 0 on; the ring holds the newest of them, and a reader's `place` is the number of
-its next one. Readers are in one of four conditions: live (at the end, and with room), full (they say when there is
-room again), seeking (their cursor is not in the ring; a page of the log will bring them there), or gone.
+its next one. Readers are in one of four conditions: live (at the end, and written to as events come), full (they say
+when there is room again), seeking (their cursor is not in the ring; a page of the log will bring them there), or gone.
 """
 
 import time
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
 
-from webapp.relay.frames import Frame, join, make_frame
-from webapp.relay.reader import UNPLACED, Reader
+from webapp.relay.frames import Frame, cursor_in, frame_of, is_done, join, make_frame
+from webapp.relay.reader import UNPLACED, Reader, write_to_all
+from webapp.relay.ring import Ring
+from worker.contract.events import DONE_PREFIX
 from worker.contract.ids import Cursor
 from worker.contract.log import Entry
 
-RING_BYTES = 256 * 1024
-_RING_FRAMES = 2048
-_FIRST = 1 << 32  # older frames may be put before it
 _AT_ONCE = 64  # frames joined for one send to a reader that catches up
+_NO_MESSAGE = b"\n"  # what no message begins with
 
 
 class Tail:
@@ -36,7 +33,6 @@ class Tail:
         self.generation = generation
         self.channel = channel
         self.cancels_unwatched = False
-        self.last: Cursor | None = None  # None until a read of the log has opened it
         self.is_done = False
         self.is_lost = False
         self.is_stale = False  # the log may have more than this, or less
@@ -46,13 +42,24 @@ class Tail:
         self.readers: set[Reader] = set()
         self.seekers: set[Reader] = set()
         self._live: set[Reader] = set()
-        self._ring: deque[Frame] = deque()
-        self._ring_bytes = 0
-        self._start = _FIRST  # the number of the ring's first frame
-        self.before = Cursor(0, 0)  # the cursor that the ring begins after
+        self._ring = Ring()
         self._fresh: list[Frame] = []
+        self._is_open = False
+        self._epoch = self._seq = 0  # of the last event
+        self._sent_epoch = self._sent_seq = 0  # of the last that was sent to the live readers
+        self._awaited = _NO_MESSAGE  # how the message of the next event begins, in the same epoch
         self._wake = wake
         self._on_left = on_left
+
+    @property
+    def last(self) -> Cursor | None:
+        """The last event's cursor; None until a read of the log has opened the tail."""
+        return Cursor(self._epoch, self._seq) if self._is_open else None
+
+    @property
+    def before(self) -> Cursor:
+        """The cursor after which what the tail has begins."""
+        return self._ring.before
 
     @property
     def is_behind(self) -> bool:
@@ -62,26 +69,29 @@ class Tail:
     @property
     def needs_log(self) -> bool:
         """Whether there is something to be read from the log for somebody."""
-        return bool(self.readers) and (bool(self.seekers) or (self.last is not None and self.is_behind))
+        return bool(self.readers) and (bool(self.seekers) or (self._is_open and self.is_behind))
 
     def add(self, reader: Reader) -> None:
         """Let a reader follow from its cursor."""
-        reader.on_room, reader.on_gone = self.resume, self.remove
+        reader.host = self
         self.readers.add(reader)
         self.resume(reader)
 
     def remove(self, reader: Reader) -> None:
         """Forget a reader."""
+        if reader in self._live:
+            self._unlive(reader)
         self.readers.discard(reader)
         self.seekers.discard(reader)
-        self._live.discard(reader)
         if not self.readers:
             self.idle_since = time.monotonic()
         self._on_left(reader)
 
     def resume(self, reader: Reader) -> None:
         """Go on with a reader that has room: from the ring, or, where the ring has moved on, from the log."""
-        if reader.place >= self._start or self.find(reader):
+        if reader in self._live:
+            return
+        if reader.place >= self._ring.start or self.find(reader):
             self._advance(reader)
         else:
             self.seek(reader)
@@ -89,25 +99,16 @@ class Tail:
     def seek(self, reader: Reader) -> None:
         """Have the log read for a reader."""
         reader.place = UNPLACED
-        self._live.discard(reader)
         self.seekers.add(reader)
         self._wake(self)
 
     def find(self, reader: Reader) -> bool:
         """Place a reader by its cursor; False where the ring does not go on from there."""
-        cursor = reader.cursor
-        if self.last is None:
+        if not self._is_open:
             return False
-        if cursor == self.last:
-            reader.place = self._start + len(self._ring)
-        elif cursor == self.before:
-            reader.place = self._start
-        else:
-            index = bisect_left(self._ring, cursor, key=_cursor)
-            if index == len(self._ring) or self._ring[index].cursor != cursor:
-                return False
-            reader.place = self._start + index + 1
-        return True
+        place = self._ring.end if reader.cursor == self.last else self._ring.number_after(reader.cursor)
+        reader.place = UNPLACED if place is None else place
+        return place is not None
 
     def place_seekers(self) -> None:
         """Go on with the seekers that the ring can serve by now."""
@@ -121,54 +122,58 @@ class Tail:
         for begin in range(0, len(frames), _AT_ONCE):
             part = frames[begin : begin + _AT_ONCE]
             taken = reader.take(part, join(part))
+            self._took(reader, part, taken)
             if taken < len(part) or reader.is_full or reader.ended_because:
                 self.seekers.discard(reader)
                 return
 
     def open(self, before: Cursor) -> None:
         """Begin after this cursor, from which the log goes on."""
-        self.last = self.before = before
+        self._is_open = True
+        self._ring.before = before
+        self._stand_at(before)
+        self._sent_epoch, self._sent_seq = before
 
-    def receive(self, cursor: Cursor, data: bytes) -> bool:
-        """Take a live message; False where it does not follow the last event, so that `is_behind` may be true.
+    def receive(self, message: bytes) -> bool:
+        """Take a live message, `<epoch>-<seq> <JSON>`; what was taken goes out with `flush`.
 
-        What was taken goes out with `flush`.
+        False where it does not follow the last event, so that `is_behind` may be true.
         """
-        last = self.last
-        if last is not None and last.epoch == cursor.epoch and cursor.seq == last.seq + 1 and not self.is_done:
-            self._push(make_frame(cursor, data))
-            return True
-        if self.claimed is None or cursor > self.claimed:
-            self.claimed = cursor
-        return False
+        if not message.startswith(self._awaited):
+            epoch, _, rest = message.partition(b"-")
+            cursor = Cursor(int(epoch), int(rest.partition(b" ")[0]))
+            if self.claimed is None or cursor > self.claimed:
+                self.claimed = cursor
+            return False
+        is_done = message.startswith(DONE_PREFIX, len(self._awaited))
+        self._seq += 1
+        self._awaited = b"%d-%d " % (self._epoch, self._seq + 1)
+        self._push(frame_of(message), is_done=is_done)
+        return True
 
     def extend(self, entries: Iterable[Entry]) -> None:
         """Append what the log has after the last event, and deliver it; what is older is dropped."""
         for entry in entries:
-            if self.last is not None and entry.cursor > self.last:
-                self._push(_frame(entry))
+            if self._is_open and entry.cursor > (self._epoch, self._seq):
+                self._stand_at(entry.cursor)
+                self._push(make_frame(entry), is_done=entry.data.startswith(DONE_PREFIX))
         self.flush()
 
     def prepend(self, before: Cursor, entries: list[Entry]) -> None:
         """Put the entries between `before` and the ring's begin into the ring, as far as there is room."""
-        for frame in map(_frame, reversed(entries)):
-            if self._ring_bytes + len(frame.chunk) > RING_BYTES or len(self._ring) >= _RING_FRAMES:
-                self.before = frame.cursor
+        for entry in reversed(entries):
+            if not self._ring.prepend(make_frame(entry)):
+                self._ring.before = entry.cursor
                 return
-            self._ring.appendleft(frame)
-            self._ring_bytes += len(frame.chunk)
-            self._start -= 1
-        self.before = before
+        self._ring.before = before
 
     def replace(self, entries: list[Entry]) -> None:
         """Begin anew: the first entry is a snapshot that stands for all before it, whatever readers have."""
-        snapshot = _frame(entries[0])
-        self._start += len(self._ring) + _RING_FRAMES + 1  # places given before lie outside the ring from now on
-        self._ring.clear()
-        self._ring_bytes = 0
-        self.last = self.before = snapshot.cursor
+        snapshot = make_frame(entries[0])
+        self._ring.begin_anew()
         self.claimed, self.is_done, self.is_stale = None, False, False
-        self._deliver([snapshot], missed=UNPLACED)
+        self._deliver([snapshot], first=UNPLACED)
+        self.open(entries[0].cursor)
         self.extend(entries[1:])
 
     def flush(self) -> None:
@@ -176,11 +181,14 @@ class Tail:
         if self._fresh:
             self.heard_at = time.monotonic()
             fresh, self._fresh = self._fresh, []
-            self._deliver(fresh, missed=self._start + len(self._ring) - len(fresh))
+            self._deliver(fresh, first=self._ring.end - len(fresh))
+            if self.is_done:
+                self.end()
 
     def end(self) -> None:
         """Note that nothing will follow the last event, and let those who have it go."""
         self.is_done = True
+        self._awaited = _NO_MESSAGE
         for reader in tuple(self._live):
             reader.finish("done")
 
@@ -188,47 +196,55 @@ class Tail:
         """Give the log up: everybody becomes a seeker, to be told so."""
         self.is_lost = True
         for reader in tuple(self._live):
+            self._unlive(reader)
             self.seek(reader)
         self._wake(self)
 
-    def _push(self, frame: Frame) -> None:
-        self.last = frame.cursor
-        self.is_done = frame.is_done
+    def _stand_at(self, cursor: Cursor) -> None:
+        self._epoch, self._seq = cursor
+        self._awaited = b"%d-%d " % (self._epoch, self._seq + 1)
+
+    def _push(self, frame: Frame, *, is_done: bool) -> None:
+        if is_done:
+            self.is_done, self._awaited = True, _NO_MESSAGE
         self._fresh.append(frame)
         self._ring.append(frame)
-        self._ring_bytes += len(frame.chunk)
-        while self._ring_bytes > RING_BYTES or len(self._ring) > _RING_FRAMES:
-            oldest = self._ring.popleft()
-            self._ring_bytes -= len(oldest.chunk)
-            self.before = oldest.cursor
-            self._start += 1
 
-    def _deliver(self, frames: list[Frame], missed: int) -> None:
-        """Write to the live readers; `missed` is the place of the first frame, for those who do not get all."""
-        payload = join(frames)
-        for reader in tuple(self._live):
-            taken = reader.take(frames, payload)
-            if taken < len(frames) or reader.is_full or reader.ended_because:
-                self._live.discard(reader)
-                reader.place = missed + taken if missed != UNPLACED else UNPLACED
+    def _deliver(self, frames: Sequence[Frame], first: int) -> None:
+        """Write to the live readers; `first` is the place of the first frame, for those who do not take all."""
+        for reader, written in write_to_all(self._live, join(frames)):
+            self._live.discard(reader)
+            reader.cursor = Cursor(self._sent_epoch, self._sent_seq)
+            self._settle(reader, frames, reader.take_rest(frames, written), first)
+        self._sent_epoch, self._sent_seq = self._epoch, self._seq
+
+    def _settle(self, reader: Reader, frames: Sequence[Frame], taken: int, first: int) -> None:
+        """Note how far a reader has come that did not take all at once; some still have room."""
+        reader.place = first + taken if first != UNPLACED else UNPLACED
+        self._took(reader, frames, taken)
+        if taken == len(frames) and not reader.is_full and not reader.ended_because:
+            self._live.add(reader)
 
     def _advance(self, reader: Reader) -> None:
         while not reader.ended_because:
-            index = reader.place - self._start
-            frames = list(islice(self._ring, index, index + _AT_ONCE))
+            frames = self._ring.run(reader.place, _AT_ONCE)
             if not frames:
                 self._live.add(reader)
                 if self.is_done:
                     reader.finish("done")
                 return
-            reader.place += reader.take(frames, join(frames))
+            taken = reader.take(frames, join(frames))
+            reader.place += taken
+            self._took(reader, frames, taken)
             if reader.is_full:
                 return
 
+    def _took(self, reader: Reader, frames: Sequence[Frame], taken: int) -> None:
+        if taken:
+            reader.cursor = cursor_in(frames[taken - 1])
+            if is_done(frames[taken - 1]):
+                reader.finish("done")
 
-def _frame(entry: Entry) -> Frame:
-    return make_frame(entry.cursor, entry.data)
-
-
-def _cursor(frame: Frame) -> Cursor:
-    return frame.cursor
+    def _unlive(self, reader: Reader) -> None:
+        self._live.discard(reader)
+        reader.cursor = Cursor(self._epoch, self._seq)

@@ -12,8 +12,10 @@ from webapp.facades.conversation import ConversationDialect
 from webapp.facades.dialect import Dialect, spell
 from webapp.facades.stream import DialectReader
 from webapp.relay.frames import Frame, farewell, join, make_frame
+from webapp.relay.reader import Reader
 from worker.contract.events import AnyEvent, Chunk, encode
 from worker.contract.ids import Cursor
+from worker.contract.log import Entry
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -28,7 +30,7 @@ def pair() -> Iterator[Pair]:
 
 
 def frames_of(*events: AnyEvent) -> list[Frame]:
-    return [make_frame(Cursor(1, number), encode(event)) for number, event in enumerate(events, 1)]
+    return [make_frame(Entry(Cursor(1, number), encode(event))) for number, event in enumerate(events, 1)]
 
 
 def unchunked(raw: bytes) -> bytes:
@@ -46,6 +48,24 @@ def unchunked(raw: bytes) -> bytes:
 
 def expected(dialect: Dialect, events: list[AnyEvent]) -> bytes:
     return b"".join(spell(dialect.tell(event)) for event in events if not dialect.is_over)
+
+
+class Shelf:
+    """Where a reader gets its frames from, seven at a time."""
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self.frames = frames
+        self.place = self.turns = 0
+        self.gone: list[Reader] = []
+
+    def resume(self, reader: Reader, /) -> None:
+        self.turns += 1
+        while self.place < len(self.frames) and not reader.is_full and not reader.ended_because:
+            part = self.frames[self.place : self.place + 7]
+            self.place += reader.take(part, join(part))
+
+    def remove(self, reader: Reader, /) -> None:
+        self.gone.append(reader)
 
 
 def read_all(sock: socket.socket) -> bytes:
@@ -67,35 +87,24 @@ def test_a_reader_that_is_slow_gets_every_byte_once_and_the_clean_end(make: type
     ]
     frames = frames_of(*events)
     reader = DialectReader("g", ours, make())  # type: ignore[abstract]
-    waits: list[int] = []
-
-    def resume(_: object) -> None:
-        give()
-
-    def give() -> None:
-        place = reader.events
-        while place < len(frames) and not reader.is_full and not reader.ended_because:
-            part = frames[place : place + 7]
-            place += reader.take(part, join(part))
-        waits.append(place)
-
-    reader.on_room = resume
-    gevent.spawn(give)
+    host = Shelf(frames)
+    reader.host = host
+    gevent.spawn(host.resume, reader)
     with gevent.Timeout(20):
         assert unchunked(read_all(theirs)) == expected(make(), events)
     assert reader.ended_because == "done"
-    assert reader.events == len(frames)
-    assert len(waits) > 20, "the socket was never full"
+    assert host.place == len(frames)
+    assert host.turns > 20, "the socket was never full"
 
 
 def test_a_reader_whose_dialect_has_come_to_its_end_is_let_go(pair: Pair) -> None:
     ours, theirs = pair
     frames = frames_of(QUEUED, Chunk("a"), restart(), Chunk("b"), Chunk("c"))
     reader = DialectReader("g", ours, ChatDialect())
-    left: list[object] = []
-    reader.on_gone = left.append
+    host = Shelf([])
+    reader.host = host
     assert reader.take(frames, join(frames)) == 4
-    assert left == [reader]
+    assert host.gone == [reader]
     body = unchunked(read_all(theirs))
     assert body.count(b'data: {"content"') == 1
     assert body.count(b'data: {"error"') == 1

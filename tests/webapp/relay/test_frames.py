@@ -3,9 +3,22 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.relay.frames import HEARTBEAT_CHUNK, chunked, farewell, join, make_frame, opening
+from webapp.relay.frames import (
+    HEARTBEAT_CHUNK,
+    body_of,
+    chunked,
+    entry_in,
+    farewell,
+    frame_of,
+    is_done,
+    join,
+    make_frame,
+    opening,
+    split,
+)
 from worker.contract.events import Chunk, Done, Snapshot, decode, encode
 from worker.contract.ids import Cursor
+from worker.contract.log import Entry
 
 CURSORS = st.builds(Cursor, st.integers(0, 9_999_999_999), st.integers(0, 9_999_999_999))
 
@@ -23,28 +36,38 @@ def unchunked(raw: bytes) -> bytes:
 
 @given(st.lists(st.tuples(CURSORS, st.text(max_size=300)), min_size=1, max_size=20))
 def test_joined_frames_are_the_same_events_in_chunks(given_events: list[tuple[Cursor, str]]) -> None:
-    frames = [make_frame(cursor, encode(Chunk(text))) for cursor, text in given_events]
+    frames = [make_frame(Entry(cursor, encode(Chunk(text)))) for cursor, text in given_events]
     body = unchunked(join(frames))
-    assert body == b"".join(frame.body for frame in frames)
+    assert body == b"".join(map(body_of, frames))
     lines = body.split(b"\n")
     assert [line[4:].decode() for line in lines[0:-1:3]] == [str(cursor) for cursor, _ in given_events]
     assert [decode(line[6:]) for line in lines[1::3]] == [Chunk(text) for _, text in given_events]
     assert set(lines[2::3]) == {b""}
+    assert list(split(join(frames))) == frames
+    assert [(each.cursor, decode(each.data)) for each in map(entry_in, frames)] == [
+        (cursor, Chunk(text)) for cursor, text in given_events
+    ]
+
+
+@given(CURSORS, st.text(max_size=300))
+def test_a_published_message_makes_the_same_frame_as_the_entry_in_the_log(cursor: Cursor, text: str) -> None:
+    data = encode(Chunk(text))
+    assert frame_of(f"{cursor} ".encode() + data) == make_frame(Entry(cursor, data))
 
 
 @given(CURSORS, st.text(st.characters(codec=None), max_size=300))
 def test_a_frame_is_three_lines_whatever_the_text_holds(cursor: Cursor, text: str) -> None:
-    frame = make_frame(cursor, encode(Chunk("\r\n\0\u2028\x85data: x\n\n" + text)))
-    assert len(re.split(rb"\r\n|\r|\n", frame.body)) == 4
-    assert frame.entry.cursor == cursor
-    assert decode(frame.entry.data) == Chunk("\r\n\0\u2028\x85data: x\n\n" + text)
+    frame = make_frame(Entry(cursor, encode(Chunk("\r\n\0\u2028\x85data: x\n\n" + text))))
+    assert len(re.split(rb"\r\n|\r|\n", body_of(frame))) == 4
+    assert entry_in(frame).cursor == cursor
+    assert decode(entry_in(frame).data) == Chunk("\r\n\0\u2028\x85data: x\n\n" + text)
 
 
 def test_only_done_is_the_end() -> None:
-    cursor = Cursor(1, 1)
-    assert make_frame(cursor, encode(Done("completed"))).is_done
-    assert not make_frame(cursor, encode(Chunk('{"type":"done"'))).is_done
-    assert not make_frame(cursor, encode(Snapshot('{"type":"done"', "", [], [], "gap"))).is_done
+    for cursor in (Cursor(0, 1), Cursor(9_999_999_999, 9_999_999_999)):
+        assert is_done(make_frame(Entry(cursor, encode(Done("completed")))))
+        for event in (Chunk('{"type":"done"'), Chunk('\ndata: {"type":"done"'), Snapshot("", "", [], [], "gap")):
+            assert not is_done(make_frame(Entry(cursor, encode(event))))
 
 
 def test_a_stream_opens_with_a_comment_and_a_retry_of_one_to_two_seconds() -> None:

@@ -82,7 +82,7 @@ def test_a_stream_that_ends_is_logged_in_one_line(web: Served, author: Author) -
         found = [each for each in web.log.read_text().splitlines() if f"generation={author.generation}" in each]
         return found[0] if found else ""
 
-    assert "events=4" in wait_for(line)
+    assert f"last={author.last} " in wait_for(line)
     assert "why=done" in line()
 
 

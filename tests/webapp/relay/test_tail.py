@@ -2,14 +2,14 @@
 
 import random
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.relay import repair as repairing
-from webapp.relay.frames import Frame
+from webapp.relay.frames import Frame, cursor_in, make_frame, split
 from webapp.relay.reader import Reader, Why
+from webapp.relay.ring import RING_BYTES
 from webapp.relay.tail import Tail
 from worker.contract.events import Chunk, encode
 from worker.contract.ids import Cursor
@@ -17,22 +17,21 @@ from worker.contract.log import Entry
 
 
 class Pen(Reader):
-    """A reader that remembers what it took, and has room for so many frames."""
+    """A reader that remembers what it took, and has room for so many frames; one that is cut in them takes it whole."""
 
-    def __init__(self, cursor: Cursor, room: int = 1_000_000) -> None:
+    def __init__(self, cursor: Cursor, room: int = 1_000_000, *, is_cut: bool = False) -> None:
         super().__init__("g", cursor)
+        self.write = self._write
         self.room = room
         self.taken: list[Cursor] = []
+        self._is_cut = is_cut
 
-    def take(self, frames: Sequence[Frame], payload: bytes) -> int:
-        assert not self.is_full
-        assert not self.ended_because
-        assert payload == b"".join(frame.chunk for frame in frames)
-        count = min(len(frames), self.room)
-        self.room -= count
-        self.is_full = self.room == 0
-        self.taken += [frame.cursor for frame in frames[:count]]
-        self._took(frames, count)
+    def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
+        assert not isinstance(written, OSError)
+        whole = sum(end <= written for end in accumulate(map(len, frames)))
+        count = whole + (written > sum(map(len, frames[:whole])))
+        self.taken += map(cursor_in, frames[whole:count])
+        self.is_full = True
         return count
 
     def finish(self, why: Why, last_words: bytes = b"") -> None:
@@ -40,7 +39,16 @@ class Pen(Reader):
 
     def close(self, why: Why) -> None:
         self.ended_because = why
-        self.on_gone(self)
+        self.host.remove(self)
+
+    def _write(self, payload: bytes) -> int:
+        assert not self.ended_because
+        frames = [] if self.is_full else list(split(payload))
+        whole = frames[: self.room]
+        self.room -= len(whole)
+        self.taken += map(cursor_in, whole)
+        written = len(b"".join(whole))
+        return written + (self._is_cut and written < len(payload) and not self.is_full)
 
 
 def entry(cursor: Cursor) -> Entry:
@@ -66,7 +74,7 @@ def mend(tail: Tail, log: list[Entry]) -> None:
             for reader in tuple(tail.seekers):
                 after = [each for each in page if each.cursor > reader.cursor]
                 if reader.cursor >= start and reader.cursor <= (page[-1].cursor if page else start):
-                    tail.give(reader, repairing.make_frames(after))
+                    tail.give(reader, list(map(make_frame, after)))
             if tail.last is not None and not page and tail.seekers:
                 tail.is_stale = True
 
@@ -91,12 +99,12 @@ def test_every_reader_gets_the_log_in_order_without_hole_or_double(steps: list[s
     pens: list[tuple[Cursor, Pen]] = []
 
     def join(cursor: Cursor) -> None:
-        pen = Pen(cursor, chance.choice([1, 3, 50]))
+        pen = Pen(cursor, chance.choice([1, 3, 50]), is_cut=chance.choice([True, False]))
         pens.append((cursor, pen))
         tail.add(pen)
 
     def receive(message: Entry) -> None:
-        tail.receive(message.cursor, message.data)
+        tail.receive(f"{message.cursor} ".encode() + message.data)
 
     def write(step: str) -> None:
         last = log[-1].cursor
@@ -152,9 +160,9 @@ def test_the_ring_is_bounded_and_a_reader_that_falls_behind_it_asks_for_the_log(
     slow = Pen(Cursor(1, 0), room=1)
     tail.add(slow)
     for seq in range(1, 400):
-        tail.receive(Cursor(1, seq), encode(Chunk("x" * 2000)))
+        assert tail.receive(b"1-%d %b" % (seq, encode(Chunk("x" * 2000))))
         tail.flush()
-    assert sum(len(frame.chunk) for frame in tail._ring) <= 256 * 1024
+    assert sum(map(len, tail._ring.frames)) <= RING_BYTES
     make_room(tail, [slow])
     assert tail.seekers == {slow}
     assert woken
@@ -172,4 +180,4 @@ def test_a_snapshot_replaces_what_live_readers_have_and_full_ones_ask_for_the_lo
     assert live.taken == [Cursor(1, 1), Cursor(1, 2), Cursor(7, 1), Cursor(7, 2)]
     make_room(tail, [full])
     assert tail.seekers == {full}
-    assert all(former < later for former, later in pairwise(frame.cursor for frame in tail._ring))
+    assert all(former < later for former, later in pairwise(map(cursor_in, tail._ring.frames)))
