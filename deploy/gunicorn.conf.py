@@ -7,6 +7,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import gc
 import logging
 import sys
 from math import ceil
@@ -47,6 +48,7 @@ def post_worker_init(worker: Any) -> None:
     """Start what runs beside the requests, after the fork; and wait for the end, to take leave of the readers."""
     services = services_of(worker.wsgi)
     services.start()
+    gc.freeze()  # what is there now stays; looking through it again and again would hold up every stream
     worker.farewell = gevent.spawn(_take_leave, worker, services)
 
 

@@ -41,3 +41,11 @@ def cost(pid: int) -> Cost:
         cpu += sum(map(int, fields[11:15]))  # utime, stime, and those of children that were waited for
         resident += int(status.partition("VmRSS:")[2].split()[0])
     return Cost(cpu / _TICKS, resident, descriptors)
+
+
+def pin(pid: int, *, is_server: bool = False) -> None:
+    """Give the server under test the first core for itself, and Redis and the load the others; one core is shared."""
+    cores = sorted(os.sched_getaffinity(0))
+    wanted = cores[:1] if is_server or len(cores) == 1 else cores[1:]
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), wanted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tests.bench.processes import Cost, cost
+from tests.bench.processes import Cost, cost, pin
 from tests.bench.systems import ROOT, Running, System
 
 _WARM_SECONDS = 1.0
@@ -50,6 +50,7 @@ class Driven:
             stdout=subprocess.PIPE,
             text=True,
         )
+        pin(self._process.pid)
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ from typing import Any
 from deploy.environment import ensure
 from deploy.installer import PipInstaller
 from tests.bench.logs import make_logs
+from tests.bench.processes import pin
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess, free_port
 
@@ -152,6 +153,7 @@ def _over_channels(
 def _valkey(directory: Path) -> Generator[ValkeyProcess]:
     (directory / "redis").mkdir()
     with ValkeyProcess(directory / "redis", "--maxclients", "60000") as valkey:
+        pin(valkey.pid)
         yield valkey
 
 
@@ -162,6 +164,7 @@ def _process(command: list[str], added: dict[str, str], directory: Path, port: i
     log = directory / "server.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(command, cwd=place, env={**environment, **added}, stdout=sink, stderr=sink)
+        pin(process.pid, is_server=True)
 
     def listens() -> bool:
         assert process.poll() is None, log.read_text("utf-8", "replace")

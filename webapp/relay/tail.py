@@ -147,8 +147,9 @@ class Tail:
             return False
         is_done = message.startswith(DONE_PREFIX, len(self._awaited))
         self._seq += 1
-        self._awaited = b"%d-%d " % (self._epoch, self._seq + 1)
-        self._push(frame_of(message), is_done=is_done)
+        self._awaited = _NO_MESSAGE if is_done else b"%d-%d " % (self._epoch, self._seq + 1)
+        self.is_done = is_done
+        self._push(frame_of(message))
         return True
 
     def extend(self, entries: Iterable[Entry]) -> None:
@@ -156,7 +157,8 @@ class Tail:
         for entry in entries:
             if self._is_open and entry.cursor > (self._epoch, self._seq):
                 self._stand_at(entry.cursor)
-                self._push(make_frame(entry), is_done=entry.data.startswith(DONE_PREFIX))
+                self.is_done = entry.data.startswith(DONE_PREFIX)
+                self._push(make_frame(entry))
         self.flush()
 
     def prepend(self, before: Cursor, entries: list[Entry]) -> None:
@@ -169,10 +171,9 @@ class Tail:
 
     def replace(self, entries: list[Entry]) -> None:
         """Begin anew: the first entry is a snapshot that stands for all before it, whatever readers have."""
-        snapshot = make_frame(entries[0])
+        self._deliver([make_frame(entries[0])])
         self._ring.begin_anew()
         self.claimed, self.is_done, self.is_stale = None, False, False
-        self._deliver([snapshot], first=UNPLACED)
         self.open(entries[0].cursor)
         self.extend(entries[1:])
 
@@ -181,7 +182,7 @@ class Tail:
         if self._fresh:
             self.heard_at = time.monotonic()
             fresh, self._fresh = self._fresh, []
-            self._deliver(fresh, first=self._ring.end - len(fresh))
+            self._deliver(fresh)
             if self.is_done:
                 self.end()
 
@@ -204,23 +205,21 @@ class Tail:
         self._epoch, self._seq = cursor
         self._awaited = b"%d-%d " % (self._epoch, self._seq + 1)
 
-    def _push(self, frame: Frame, *, is_done: bool) -> None:
-        if is_done:
-            self.is_done, self._awaited = True, _NO_MESSAGE
+    def _push(self, frame: Frame) -> None:
         self._fresh.append(frame)
         self._ring.append(frame)
 
-    def _deliver(self, frames: Sequence[Frame], first: int) -> None:
-        """Write to the live readers; `first` is the place of the first frame, for those who do not take all."""
+    def _deliver(self, frames: Sequence[Frame]) -> None:
+        """Write to the live readers; the frames are the newest of the ring, or come in place of all of it."""
         for reader, written in write_to_all(self._live, join(frames)):
             self._live.discard(reader)
             reader.cursor = Cursor(self._sent_epoch, self._sent_seq)
-            self._settle(reader, frames, reader.take_rest(frames, written), first)
+            self._settle(reader, frames, reader.take_rest(frames, written))
         self._sent_epoch, self._sent_seq = self._epoch, self._seq
 
-    def _settle(self, reader: Reader, frames: Sequence[Frame], taken: int, first: int) -> None:
+    def _settle(self, reader: Reader, frames: Sequence[Frame], taken: int) -> None:
         """Note how far a reader has come that did not take all at once; some still have room."""
-        reader.place = first + taken if first != UNPLACED else UNPLACED
+        reader.place = self._ring.end - len(frames) + taken
         self._took(reader, frames, taken)
         if taken == len(frames) and not reader.is_full and not reader.ended_because:
             self._live.add(reader)
