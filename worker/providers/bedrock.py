@@ -14,6 +14,7 @@ from worker.providers.mapping import Mapper
 from worker.providers.mishaps import failure_of
 from worker.providers.protocol import Delta, Prompt, Tool, Whole
 from worker.providers.whole import whole_of
+from worker.providers.wire import read_events
 
 CONNECT_SECONDS = 5
 
@@ -61,7 +62,7 @@ class Bedrock:
         with _failures():
             response = self._client.converse_stream(**_arguments(prompt))
             with closing(response["stream"]) as events:
-                for event in events:
+                for event in read_events(events):
                     yield from mapper.deltas(event)
 
     def answer(self, prompt: Prompt) -> Whole:

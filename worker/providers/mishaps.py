@@ -46,7 +46,7 @@ CODES = {
 
 # The first that fits; the narrow ones stand before their parents.
 _RAISED: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
-    ((sdk.ReadTimeoutError, wire.ReadTimeoutError), _TIMED_OUT),
+    ((sdk.ReadTimeoutError, wire.ReadTimeoutError, TimeoutError), _TIMED_OUT),
     ((sdk.ParamValidationError,), _REJECTED),
     ((sdk.HTTPClientError, sdk.ConnectionError), _UNAVAILABLE),
     ((sdk.BotoCoreError,), _MISCONFIGURED),  # no credentials, a broken profile: asking again changes nothing
