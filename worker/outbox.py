@@ -125,7 +125,8 @@ class Outbox:
 
     def wait_for_room(self) -> None:
         """Wait until the queue is within its bound: this is how Redis's pace reaches the model's stream."""
-        self._has_room.wait()
+        if not self._has_room.is_set():
+            self._has_room.wait()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until all is in the log, or given up; False where the time was too short."""

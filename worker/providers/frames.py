@@ -25,7 +25,7 @@ _PRELUDE = struct.Struct(">III")
 _CRC_BYTES = 4
 _OVERHEAD = _PRELUDE.size + _CRC_BYTES
 
-_scan = json.JSONDecoder().raw_decode
+_scan = json.JSONDecoder().scan_once  # what `raw_decode` calls
 
 
 def _text_header(name: bytes, value: bytes) -> bytes:
@@ -42,7 +42,6 @@ _HEADERS_OF_A_PIECE = {
         )
     )
 }
-_FIELDS_OF_A_PIECE = {"contentBlockIndex", "delta", "p"}  # `p` pads: a message's length does not tell the text's
 _TEXT_WITHIN = {"reasoningContent": "text", "toolUse": "input"}
 
 
@@ -100,18 +99,19 @@ class Frames:
 
 def _piece(message: bytes) -> Event | None:
     """Return the event of a message that is a piece of text, of reasoning or of a tool's input; None for any other."""
-    headers_end = _PRELUDE.size + int.from_bytes(message[4:8], "big")
+    headers_end = _PRELUDE.size + _PRELUDE.unpack_from(message)[1]
     if message[_PRELUDE.size : headers_end] not in _HEADERS_OF_A_PIECE:
         return None
     if crc32(message[:-_CRC_BYTES]) != int.from_bytes(message[-_CRC_BYTES:], "big"):
         return None
     try:
         text = message[headers_end:-_CRC_BYTES].decode()
-        payload, end = _scan(text)
-    except ValueError:
+        payload, end = _scan(text, 0)
+    except (ValueError, StopIteration):  # the second where there is nothing to scan
         return None
-    if end != len(text) or type(payload) is not dict or not payload.keys() <= _FIELDS_OF_A_PIECE:
+    if end != len(text) or type(payload) is not dict or len(payload) != 2 + ("p" in payload):
         return None
+    # `p` pads, so that a message's length does not tell the text's; with any further field it is none of ours.
     index, delta = payload.get("contentBlockIndex"), payload.get("delta")
     if type(index) is not int or type(delta) is not dict or not _is_one_text(cast("Event", delta)):
         return None

@@ -5,6 +5,7 @@ the response is not what Bedrock sends, botocore's own way is taken.
 """
 
 from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from urllib3 import HTTPResponse
@@ -12,6 +13,7 @@ from urllib3.exceptions import ProtocolError
 
 from worker.providers.chunks import Chunks
 from worker.providers.frames import Event, Frames
+from worker.providers.silence import Silence
 
 READ_BYTES = 16_384
 
@@ -19,7 +21,8 @@ READ_BYTES = 16_384
 def read_events(stream: Any) -> Generator[Event]:
     """Yield what iterating the EventStream yields, and raise what that raises, but for TimeoutError after silence.
 
-    The caller closes the stream, whatever happens; at its end the connection has gone back to the pool before that.
+    Silence is bounded as the client says, by its read timeout. The caller closes the stream, whatever happens; at its
+    end the connection has gone back to the pool before that.
     """
     response = stream._raw_stream  # noqa: SLF001 - botocore has no other way to it; a test pins that it is there
     if isinstance(response, HTTPResponse) and response.chunked:
@@ -33,10 +36,26 @@ def read_events(stream: Any) -> Generator[Event]:
 def _bodies(response: HTTPResponse) -> Generator[bytes]:
     http: Any = response._fp  # noqa: SLF001 - http.client's response, whose `fp` is the buffered socket
     chunks = Chunks()
-    while not chunks.has_ended:
-        data = http.fp.read1(READ_BYTES)
-        if not data:
-            raise ProtocolError("the response broke off")
-        yield chunks.body(data)
+    with _unbounded(response) as seconds, Silence(seconds) as silence:
+        while not chunks.has_ended:
+            silence.waits()
+            data = http.fp.read1(READ_BYTES)
+            silence.hears()
+            if not data:
+                raise ProtocolError("the response broke off")
+            yield chunks.body(data)
     http.close()  # this response, not its connection, which the next one may have
     response.release_conn()
+
+
+@contextmanager
+def _unbounded(response: HTTPResponse) -> Generator[float]:
+    """Give the seconds that the socket waits for each read, and let it wait for ever meanwhile."""
+    connection: Any = response.connection
+    seconds = connection.sock.gettimeout()
+    connection.sock.settimeout(None)
+    try:
+        yield seconds
+    finally:
+        if connection.sock is not None:
+            connection.sock.settimeout(seconds)

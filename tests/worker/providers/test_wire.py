@@ -18,6 +18,7 @@ from worker.providers.frames import Event
 from worker.providers.mishaps import failure_of
 from worker.providers.wire import read_events
 
+READ_SECONDS = 5
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n"
 
 Ask = Callable[[str, str], Any]
@@ -27,7 +28,7 @@ Ask = Callable[[str, str], Any]
 def ask() -> Iterator[Ask]:
     clients: dict[str, Any] = {}
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
-    config = Config(retries={"total_max_attempts": 1}, read_timeout=5)
+    config = Config(retries={"total_max_attempts": 1}, read_timeout=READ_SECONDS)
 
     def stream_of(url: str, question: str) -> Any:
         if url not in clients:
@@ -101,6 +102,13 @@ def test_the_connection_of_an_answer_that_was_read_to_its_end_serves_the_next(
         next(read_events(stream))
     assert told(ask(emulator.url, emulate(tokens=5)), read_events)[1] is None
     assert made == 2, "the one that was left in the middle is closed"
+
+
+def test_the_socket_that_goes_back_waits_no_longer_than_before(ask: Ask, emulator: EmulatorProcess) -> None:
+    stream = ask(emulator.url, emulate(tokens=5))
+    sock = stream._raw_stream.connection.sock
+    assert told(stream, read_events)[1] is None
+    assert sock.gettimeout() == READ_SECONDS
 
 
 def test_a_response_that_is_not_chunked_is_left_to_botocore(ask: Ask, frames_of_an_answer: bytes) -> None:

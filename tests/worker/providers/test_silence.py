@@ -1,0 +1,37 @@
+"""A read may wait for so long; nothing else that the greenlet does is counted."""
+
+import gevent
+import pytest
+from gevent.event import Event as Signal
+
+from worker.providers.silence import Silence
+
+
+def test_a_read_that_brings_nothing_is_ended() -> None:
+    with Silence(0.05) as silence, gevent.Timeout(5), pytest.raises(TimeoutError, match="for 0.05 s"):
+        silence.waits()
+        Signal().wait()
+
+
+def test_each_read_may_take_as_long_anew() -> None:
+    with Silence(0.3) as silence:
+        for _ in range(5):
+            silence.waits()
+            gevent.sleep(0.1)
+            silence.hears()
+
+
+def test_what_is_waited_for_between_two_reads_may_take_its_time() -> None:
+    with Silence(0.05) as silence, gevent.Timeout(5):
+        silence.waits()
+        silence.hears()
+        gevent.sleep(0.2)
+        silence.waits()
+        with pytest.raises(TimeoutError):
+            Signal().wait()
+
+
+def test_after_the_stream_nothing_is_raised_any_more() -> None:
+    with Silence(0.05) as silence:
+        silence.waits()
+    gevent.sleep(0.2)
