@@ -5,6 +5,7 @@ which msgspec refuses, and because CR, LF, NUL and U+2028 must not break a line 
 """
 
 import json
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
 import msgspec
@@ -169,6 +170,8 @@ def kind_of(event: AnyEvent) -> str:
 
 def encode(event: AnyEvent) -> bytes:
     """Return the event as one line of ASCII JSON whose first field is `type`; raises ValueError for NaN or infinity."""
+    if type(event) is Chunk:  # nearly all are: without a dict and an encoder made for each
+        return b'{"type":"chunk","content":%b}' % encode_basestring_ascii(event.content).encode("ascii")
     return _dump(msgspec.to_builtins(event)).encode("ascii")
 
 

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import cast
 
 from worker.contract.connection import Redis, redis_away
 from worker.contract.events import CancelledBy, decode
 from worker.contract.ids import START, Cursor, cursor_of
 from worker.contract.keys import keys_of
-from worker.contract.scripts import APPEND, Call, Reply, run_all
+from worker.contract.scripts import APPEND, Reply, pack, run_packed
 from worker.contract.transcript import Transcript
 
 PAGE = 500
@@ -74,13 +75,24 @@ def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[App
 
     An append that Redis refused has its exception in its place; raises RedisAway where nothing is known.
     """
-    return [_answer(reply) for reply in run_all(redis, [_call(append, log_ttl_ms) for append in appends])]
+    life = pack(log_ttl_ms)
+    return [_answer(reply) for reply in run_packed(redis, [_packed(append, life) for append in appends], [APPEND])]
 
 
-def _call(append: Append, log_ttl_ms: int) -> Call:
-    claim = append.claim
-    given = (claim.generation, claim.token, claim.epoch, append.seq, append.kind, append.data, log_ttl_ms)
-    return APPEND, keys_of(claim.generation), given
+def _packed(append: Append, life: bytes) -> bytes:
+    seq, data = b"%d" % append.seq, append.data
+    return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b" % (
+        *(_packed_claim(append.claim), len(seq), seq, _packed_kind(append.kind), len(data), data, life),
+    )
+
+
+@lru_cache(maxsize=2048)
+def _packed_claim(claim: Claimed) -> bytes:
+    """Return what all appends under one claim begin with."""
+    return APPEND.packed(keys_of(claim.generation), claim.generation, claim.token, claim.epoch, more=4)
+
+
+_packed_kind = cache(pack)
 
 
 def _answer(reply: Reply) -> Appended | Exception:

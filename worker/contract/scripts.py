@@ -1,12 +1,11 @@
 """The Lua scripts: loaded from `lua/`, run by their digest, sent anew where Redis has forgotten them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from typing import Any
 
-from redis.client import Pipeline
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from worker.contract.connection import Redis, redis_away
 
@@ -17,6 +16,12 @@ Argument = str | bytes | int
 Reply = Any
 
 
+def pack(argument: Argument) -> bytes:
+    """Return an argument as it stands in Redis's protocol (RESP): its length, then its bytes."""
+    data = argument if isinstance(argument, bytes) else str(argument).encode()
+    return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
 class Script:
     """One Lua script. It starts with `#!lua`, so that Redis refuses it when out of memory, before any write."""
 
@@ -25,6 +30,11 @@ class Script:
         self.name = name
         self.source = shebang + _PRELUDE + (_LUA / f"{name}.lua").read_text("ascii")
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def packed(self, keys: Sequence[str], *arguments: Argument, more: int = 0) -> bytes:
+        """Return a call in Redis's protocol, but for its last `more` arguments: behind it, each by `pack`, they go."""
+        words = ("EVALSHA", self.digest, len(keys), *keys, *arguments)
+        return b"*%d\r\n" % (len(words) + more) + b"".join(map(pack, words))
 
     def __call__(self, redis: Redis, keys: Sequence[str], *arguments: Argument) -> Reply:
         """Run the script and return its reply; raises RedisAway."""
@@ -41,23 +51,48 @@ Call = tuple[Script, Sequence[str], Sequence[Argument]]
 def run_all(redis: Redis, calls: Sequence[Call]) -> list[Reply]:
     """Run the calls in one round trip and return their replies, in order; raises RedisAway.
 
-    A call that Redis refused has its exception in its place. After a restart Redis has forgotten the scripts: they
-    are loaded and all the calls sent again, which every script bears.
+    A call that Redis refused has its exception in its place.
+    """
+    packed = [script.packed(keys, *arguments) for script, keys, arguments in calls]
+    return run_packed(redis, packed, {call[0].digest: call[0] for call in calls}.values())
+
+
+def run_packed(redis: Redis, commands: Sequence[bytes], scripts: Collection[Script]) -> list[Reply]:
+    """Do the same with commands that are packed already, of these scripts.
+
+    After a restart Redis has forgotten the scripts: they are loaded and all is sent again, which every script bears.
     """
     with redis_away():
-        replies = _send(redis, calls)
+        replies = _send(redis, commands)
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            for script in {call[0].digest: call[0] for call in calls}.values():
+            for script in scripts:
                 redis.script_load(script.source)
-            replies = _send(redis, calls)
+            replies = _send(redis, commands)
     return replies
 
 
-def _send(redis: Redis, calls: Sequence[Call]) -> list[Reply]:
-    pipeline: Pipeline = redis.pipeline(transaction=False)
-    for script, keys, arguments in calls:
-        pipeline.evalsha(script.digest, len(keys), *keys, *arguments)  # pyright: ignore[reportArgumentType]
-    return pipeline.execute(raise_on_error=False)
+def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:
+    pool = redis.connection_pool
+    connection = pool.get_connection()
+    try:
+        return connection.retry.call_with_retry(
+            lambda: _exchange(connection, commands), lambda _error: connection.disconnect()
+        )
+    finally:
+        pool.release(connection)
+
+
+def _exchange(connection: Any, commands: Sequence[bytes]) -> list[Reply]:
+    """Send all, then read all; past redis-py's pipeline, which costs three times as much for small commands."""
+    connection.send_packed_command([b"".join(commands)])
+    return [_reply(connection) for _ in commands]
+
+
+def _reply(connection: Any) -> Reply:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 CREATE = Script("create")

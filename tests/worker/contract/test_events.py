@@ -108,6 +108,11 @@ def test_every_event_comes_back_as_it_was_from_one_ascii_line(kind: type[AnyEven
     check()
 
 
+@given(texts)
+def test_a_chunk_is_encoded_as_everything_else_is(text: str) -> None:
+    assert encode(Chunk(text)) == encode(Reasoning(text)).replace(b"reasoning", b"chunk", 1)
+
+
 def test_the_types_are_those_of_the_protocol() -> None:
     assert {str(kind.__struct_config__.tag) for kind in get_args(AnyEvent)} == PROTOCOL_TYPES
 

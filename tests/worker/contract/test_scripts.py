@@ -1,8 +1,11 @@
 """Running the scripts."""
 
+from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import pytest
+from redis import exceptions as redis_errors
 from redis.exceptions import ResponseError
 
 from tests.valkey import ValkeyProcess
@@ -99,6 +102,30 @@ def test_a_lost_reply_is_asked_for_again_and_leaves_one_entry(valkey: ValkeyProc
             redis.client_kill_filter(_id=connection["id"], skipme=True)
         assert put(client, claimed, 3, Chunk("a")).verdict == "appended"
     assert kinds_of(redis, claimed.generation) == ["status", "status", "chunk"]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_reply_lost_under_way_is_asked_for_again_as_often_as_the_client_says(
+    valkey: ValkeyProcess, redis: Redis, monkeypatch: pytest.MonkeyPatch, retries: int
+) -> None:
+    claimed, real, losses = held(redis).claim, scripts._exchange, 1
+
+    def lossy(connection: Any, commands: Sequence[bytes]) -> list[Any]:
+        nonlocal losses
+        replies = real(connection, commands)
+        if losses:
+            losses -= 1
+            raise redis_errors.ConnectionError("the reply is lost")
+        return replies
+
+    monkeypatch.setattr(scripts, "_exchange", lossy)
+    with connect(valkey.url, retries=retries) as client:
+        if retries:
+            assert put(client, claimed, 2, RUNNING).verdict == "dup"
+        else:
+            with pytest.raises(RedisAway):
+                put(client, claimed, 2, RUNNING)
+    assert kinds_of(redis, claimed.generation) == ["status", "status"]
 
 
 def test_an_error_in_a_script_is_no_absence(redis: Redis) -> None:
