@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from worker.contract.connection import connect
 from worker.contract.lease import claim
-from worker.contract.log import Append, _call
+from worker.contract.log import Claimed, packed_around
 from worker.contract.scripts import APPEND
 from worker.contract.settings import Settings
 
-_SEQ, _DATA = 987_654_321, b"<the event>"
 _TTL_MS = 3_600_000
 
 
@@ -39,22 +38,12 @@ def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
             cookie = str(answer.headers["Set-Cookie"]).partition(";")[0]
             holding = claim(redis, asked["id"], settings)
             assert holding is not None
-            append = Append(holding.claim, _SEQ, "chunk", _DATA)
-            logs.append(Log(asked["events_url"], cookie, _pieces(append)))
+            logs.append(Log(asked["events_url"], cookie, _pieces(holding.claim)))
     connection.close()
     return logs
 
 
-def _pieces(append: Append) -> tuple[str, str, str]:
-    """Return the append's command as RESP around its sequence number and its data."""
-    script, keys, arguments = _call(append, _TTL_MS)
-    given = ["EVALSHA", script.digest, len(keys), *keys, *arguments]
-    pieces = [f"*{len(given)}\r\n"]
-    for each in given:
-        if each in (_SEQ, _DATA):
-            pieces.append("")
-            continue
-        text = each.decode("latin-1") if isinstance(each, bytes) else str(each)
-        pieces[-1] += f"${len(text.encode('latin-1'))}\r\n{text}\r\n"
-    before, between, after = pieces
-    return before, between, after
+def _pieces(claim: Claimed) -> tuple[str, str, str]:
+    """Return an append's command in Redis's protocol around its sequence number and its data."""
+    before, between, after = packed_around(claim, "chunk", _TTL_MS)
+    return before.decode("latin-1"), between.decode("latin-1"), after.decode("latin-1")

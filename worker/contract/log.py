@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import cast
 
 from worker.contract.connection import Redis, redis_away
@@ -75,24 +75,19 @@ def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[App
 
     An append that Redis refused has its exception in its place; raises RedisAway where nothing is known.
     """
-    life = pack(log_ttl_ms)
-    return [_answer(reply) for reply in run_packed(redis, [_packed(append, life) for append in appends], [APPEND])]
+    return [_answer(reply) for reply in run_packed(redis, [_packed(each, log_ttl_ms) for each in appends], [APPEND])]
 
 
-def _packed(append: Append, life: bytes) -> bytes:
-    seq, data = b"%d" % append.seq, append.data
-    return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b" % (
-        *(_packed_claim(append.claim), len(seq), seq, _packed_kind(append.kind), len(data), data, life),
-    )
+@lru_cache(maxsize=4096)
+def packed_around(claim: Claimed, kind: str, log_ttl_ms: int) -> tuple[bytes, bytes, bytes]:
+    """Return what stands in an append before its number, between that and its data, and behind: nearly always alike."""
+    before = APPEND.packed(keys_of(claim.generation), claim.generation, claim.token, claim.epoch, more=4)
+    return before, pack(kind), pack(log_ttl_ms)
 
 
-@lru_cache(maxsize=2048)
-def _packed_claim(claim: Claimed) -> bytes:
-    """Return what all appends under one claim begin with."""
-    return APPEND.packed(keys_of(claim.generation), claim.generation, claim.token, claim.epoch, more=4)
-
-
-_packed_kind = cache(pack)
+def _packed(append: Append, log_ttl_ms: int) -> bytes:
+    before, between, behind = packed_around(append.claim, append.kind, log_ttl_ms)
+    return b"".join((before, pack(append.seq), between, pack(append.data), behind))
 
 
 def _answer(reply: Reply) -> Appended | Exception:
