@@ -1,7 +1,5 @@
 """What one worker process holds, made once at its start and shared by all its greenlets."""
 
-import os
-import socket
 import time
 
 from gevent.lock import BoundedSemaphore
@@ -46,7 +44,7 @@ class Process:
         self._clients = (self.redis, writing, watching)
         self.writer = Writer(writing, settings)
         self.watcher = Watcher(watching, settings, self.runs, self.writer.recover)
-        self.sweeper = Sweeper(watching, settings, self.doorbell, f"{socket.gethostname()}:{os.getpid()}")
+        self.sweeper = Sweeper(watching, settings, self.doorbell)
 
     def start(self) -> None:
         """Spawn the greenlets."""
@@ -58,7 +56,6 @@ class Process:
         """Let what runs go on for the grace, then hand it over; only sets values: it is called in a signal handler."""
         if self.watcher.leave_at is None:
             self.watcher.leave_at = time.monotonic() + self.settings.shutdown_grace_seconds
-            self.sweeper.is_leaving = True
 
     @property
     def is_leaving(self) -> bool:

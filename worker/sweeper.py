@@ -1,21 +1,18 @@
-"""Sweeps for generations whose holder is gone, rings for them, and says that this process lives."""
+"""Sweeps for generations whose holder is gone, and rings for them."""
 
 import logging
 import random
-import time
 
 import gevent
 from gevent.event import Event as Signal
 
 from worker.contract.connection import Redis
 from worker.contract.errors import QueueAway, RedisAway
-from worker.contract.presence import say_alive
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
 from worker.contract.sweeping import sweep_and_ring
 
 SWEEP_SECONDS = 1.0
-ALIVE_SECONDS = 2.5
 STOP_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -24,16 +21,12 @@ _log = logging.getLogger(__name__)
 class Sweeper:
     """One greenlet a process; any number of processes may sweep at once."""
 
-    def __init__(self, store: Redis, settings: Settings, doorbell: Doorbell, name: str) -> None:
+    def __init__(self, store: Redis, settings: Settings, doorbell: Doorbell) -> None:
         self._redis = store
         self._settings = settings
         self._doorbell = doorbell
-        self._name = name
-        self._alive_at = 0.0
         self._stopping = Signal()
         self._greenlet: gevent.Greenlet[..., None] | None = None
-        self.is_leaving = False
-        """Whether this process takes nothing new any more; then it is no sign of life for those who wait."""
 
     def start(self) -> None:
         """Begin to sweep."""
@@ -47,11 +40,7 @@ class Sweeper:
             self._greenlet.kill()
 
     def sweep(self) -> None:
-        """Say that this process lives when it is time, sweep once and ring; raises RedisAway, QueueAway."""
-        now = time.monotonic()
-        if now >= self._alive_at and not self.is_leaving:
-            say_alive(self._redis, self._name)
-            self._alive_at = now + ALIVE_SECONDS
+        """Sweep once and ring; raises RedisAway, QueueAway."""
         sweep_and_ring(self._redis, self._settings, self._doorbell)
 
     def _run(self) -> None:

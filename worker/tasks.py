@@ -9,7 +9,10 @@ from celery import Task, signals
 from kombu.utils import functional
 
 from worker.app import app, settings
-from worker.contract.queue import TASK
+from worker.canary import Canary
+from worker.contract.errors import RedisAway
+from worker.contract.keys import canary_queue
+from worker.contract.queue import CANARY, TASK
 from worker.generation import generate
 from worker.process import Process, make_process
 
@@ -27,7 +30,22 @@ class Generate(Task[..., None]):
         generate(self.process, generation)
 
 
+class FlyHome(Task[..., None]):
+    """The task by which the process hears that it consumes."""
+
+    name: Any = CANARY
+    canary: Canary
+
+    def run(self) -> None:
+        """Note that it has come home."""
+        try:
+            self.canary.returned()
+        except RedisAway as away:
+            _log.warning("canary_not_noted error=%s", away)  # the next one says it
+
+
 task = cast("Generate", app.register_task(Generate()))
+fly_home = cast("FlyHome", app.register_task(FlyHome()))
 
 
 @signals.setup_logging.connect
@@ -44,10 +62,13 @@ def _start(instance: Any, **_: Any) -> None:
     functional.sleep = gevent.sleep  # pyright: ignore[reportPrivateImportUsage]
     try:
         task.process = make_process(settings, concurrency=instance.concurrency)
+        fly_home.canary = Canary(task.process, instance.hostname, instance.concurrency)
+        instance.app.amqp.queues.select_add(canary_queue(instance.hostname))
     except Exception:  # noqa: BLE001 - Celery would go on without: a process that takes tasks and can do none of them
         _log.exception("start_failed")
         sys.exit(1)
     task.process.start()
+    fly_home.canary.start()
 
 
 @signals.worker_shutting_down.connect
@@ -57,4 +78,5 @@ def _leave(**_: Any) -> None:
 
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
+    fly_home.canary.stop()
     task.process.stop()

@@ -58,9 +58,19 @@ class Rig:
     """
 
     def __init__(
-        self, directory: Path, *, workers: int = 1, webs: int = 1, root: Path = ROOT, **settings: object
+        self,
+        directory: Path,
+        *,
+        workers: int = 1,
+        webs: int = 1,
+        web_host: str = "127.0.0.1",
+        worker_modules: tuple[str, ...] = (),
+        root: Path = ROOT,
+        **settings: object,
     ) -> None:
         self.directory = directory
+        self._web_host = web_host
+        self._worker_modules = worker_modules
         self._root = root
         self._counts = (workers, webs)
         (directory / "redis").mkdir()
@@ -82,7 +92,7 @@ class Rig:
         for _ in range(self._counts[1]):
             self.start_web()
         for url in self.urls:
-            wait_for(lambda url=url: _status(url + "/readyz") == 200, 30, f"{url} to be ready\n{self.logs()}")
+            self.await_ready(url)
         return self
 
     def __exit__(
@@ -98,6 +108,10 @@ class Rig:
         self.valkey.stop()
         if error is not None:
             print(self.logs())
+
+    def await_ready(self, url: str) -> None:
+        """Wait until the web at this address can do its work."""
+        wait_for(lambda: _status(url + "/readyz") == 200, 30, f"{url} to be ready\n{self.logs()}")
 
     def environment(self, tier: str) -> dict[str, str]:
         """Return what every process of a tier is started with."""
@@ -117,6 +131,8 @@ class Rig:
         name = f"worker{len(self.workers)}"
         command = [str(BIN / "celery"), "-A", "worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
         command += ["--loglevel", "INFO", "--without-gossip", "--without-mingle", "-n", f"{name}@%h"]
+        for module in self._worker_modules:
+            command += ["--include", module]
         self.workers.append(
             Child(name, command, self.environment("worker"), self.directory / f"{name}.log", self._root)
         )
@@ -131,13 +147,13 @@ class Rig:
             "deploy/gunicorn.conf.py",
             "--no-control-socket",
             "--bind",
-            f"127.0.0.1:{port}",
+            f"{self._web_host}:{port}",
         ]
         child = Child(
             name, [*command, "wsgi:application"], self.environment("web"), self.directory / f"{name}.log", self._root
         )
         self.webs.append(child)
-        self.urls.append(f"http://127.0.0.1:{port}")
+        self.urls.append(f"http://{self._web_host}:{port}")
         return child
 
     def client(self, web: int = 0) -> Client:

@@ -13,16 +13,18 @@ from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 
 
-@pytest.mark.parametrize(("row", "how", "count"), [(26, signal.SIGTERM, 300), (27, signal.SIGKILL, 300)])
+@pytest.mark.parametrize(
+    ("row", "how", "count", "rate"), [(26, signal.SIGTERM, 1000, 4), (27, signal.SIGKILL, 300, 20)]
+)
 def test_rows_26_and_27_when_a_web_ends_its_readers_resume_on_the_other(
-    tmp_path: Path, row: int, how: signal.Signals, count: int
+    tmp_path: Path, row: int, how: signal.Signals, count: int, rate: int
 ) -> None:
     with Rig(tmp_path, webs=2) as rig:
         client = rig.client()
         asked = []
         for number in range(10):
-            text, deltas = words(20, rate=20, name=chr(97 + number))
-            asked.append((client.ask(emulate(text=text, tokens=deltas, rate=20)), text))
+            text, deltas = words(20, rate, name=chr(97 + number))
+            asked.append((client.ask(emulate(text=text, tokens=deltas, rate=rate)), text))
         followers = [Follower(rig.urls, client.http.cookies, *asked[n % len(asked)]) for n in range(count)]
         wait_for(lambda: all(each.text for each in followers), 40, "every reader's first text")
         rig.webs[0].signal(how)

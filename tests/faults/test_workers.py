@@ -1,5 +1,6 @@
 """Rows 12 to 18 and 44: workers that die, stand still, leave, or are killed by what they run."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import redis
 
-from tests.client import wait_for
+from tests.client import outcomes_of, wait_for
 from tests.faults.conftest import ask
 from tests.faults.follower import check
 from tests.faults.rig import Rig
+from worker.canary import EXIT_CODE
 from worker.contract.queue import Doorbell
 from worker.contract.settings import load
 
@@ -119,6 +121,24 @@ def test_row_18_a_worker_that_lives_but_does_not_consume_is_told_apart(tmp_path:
         client = rig.client()
         answer = wait_for(lambda: (got := client.http.get("/readyz")).status_code == 503 and got, 40, "the refusal")
         assert answer.json()
+
+
+def test_row_18_a_worker_that_consumes_nothing_hands_over_what_it_runs_and_ends(tmp_path: Path) -> None:
+    with Rig(tmp_path, worker_modules=("tests.faults.deaf",), consume_seconds=15, shutdown_grace_seconds=1) as rig:
+        asked = ask(rig, 30)
+        wait_for(lambda: asked.follower.text, 10, "some text")
+        deaf = rig.workers[0]
+        os.kill(deaf.process.pid, signal.SIGUSR1)
+        client = rig.client()
+        wait_for(lambda: client.http.get("/readyz").status_code == 503, 20, "the refusal")
+        unheard = client.ask("Is anybody there?")
+        assert deaf.wait(30) == EXIT_CODE
+        assert rig.calls("Is anybody there?") == []
+        rig.workers[0] = deaf.again()
+        rig.await_ready(rig.urls[0])
+        assert check(asked.follower, asked.client)["type"] == "complete"
+        assert [each["reason"] for each in asked.follower.of_type("snapshot")] == ["takeover"]
+        assert outcomes_of(client.whole(unheard))[0]["type"] == "complete"
 
 
 def test_row_44_what_kills_its_worker_each_time_does_not_take_its_neighbours_along(tmp_path: Path) -> None:

@@ -71,10 +71,14 @@ def _settings() -> dict[str, object]:
 def soak(population: Population, mischief: Mischief, seconds: float, rate: float, *, stop_at_first: bool) -> None:
     """Keep the population full under faults for so long, then let everything finish."""
     begun = said = time.monotonic()
+    told = 0
     with mischief.at_work(rate):
         while time.monotonic() - begun < seconds and not (stop_at_first and population.violations):
             population.reap()
             population.fill()
+            for each in population.violations[told:]:
+                print(f"  {time.monotonic() - begun:.0f} s: VIOLATION {each}", flush=True)
+            told = len(population.violations)
             if time.monotonic() - said > 60:
                 said = time.monotonic()
                 print(

@@ -1,4 +1,4 @@
-"""The sweeper rings for what has lost its holder, says that its process lives, and outlives errors."""
+"""The sweeper rings for what has lost its holder, and outlives errors."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,6 @@ from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 from tests.worker.holding import hold
 from worker import sweeper as subject
-from worker.contract.presence import count_alive
 from worker.contract.queue import Doorbell
 from worker.sweeper import Sweeper
 from worker.writer import Writer
@@ -36,7 +35,7 @@ def ears() -> Ears:
 
 @pytest.fixture
 def sweeper(desk: Desk, ears: Ears) -> Iterator[Sweeper]:
-    made = Sweeper(desk.redis, desk.settings, ears, "this process")
+    made = Sweeper(desk.redis, desk.settings, ears)
     yield made
     made.stop()
 
@@ -47,21 +46,13 @@ def test_what_has_lost_its_holder_is_rung_for(desk: Desk, sweeper: Sweeper, ears
     wait_until(lambda: generation in ears.heard, "the ring", 15)
 
 
-def test_it_says_that_its_process_lives_until_it_leaves(desk: Desk, sweeper: Sweeper) -> None:
-    sweeper.is_leaving = True
-    sweeper.sweep()
-    assert count_alive(desk.redis) == 0
-    sweeper.is_leaving = False
-    sweeper.sweep()
-    assert count_alive(desk.redis) == 1
-
-
 def test_an_error_in_one_round_does_not_end_the_sweeps(
-    desk: Desk, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    desk: Desk, sweeper: Sweeper, ears: Ears, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(subject, "SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr(subject, "say_alive", lambda *_: 1 / 0)
+    monkeypatch.setattr(subject, "sweep_and_ring", lambda *_: 1 / 0)
     sweeper.start()
     wait_until(lambda: "sweeper_failed" in caplog.text, "the failure")
     monkeypatch.undo()
-    wait_until(lambda: count_alive(desk.redis), "a sign of life")
+    generation = hold(desk, Writer(desk.redis, desk.settings)).generation
+    wait_until(lambda: generation in ears.heard, "the ring", 15)

@@ -9,7 +9,8 @@
 | `mr:{bNN}:ID:watched` | string | somebody watches; kept only for `on_disconnect: cancel` | 15 s |
 | `mr:idem:HASH` | string | an owner's Idempotency-Key: the ids and the body's hash, set NX | 24 h |
 | `mr:conversation:ID` | string | the conversation's owner | 25 h |
-| `mr:workers` | sorted set | worker processes by when they were last seen, in Redis's ms | - |
+| `mr:workers` | sorted set | worker processes by when they last consumed their canary, in Redis's ms | - |
+| `millrace`, `millrace.canary.WORKER` | list | Celery's queues: the rings, and what a worker sends to itself | - |
 
 NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot.
 """
@@ -23,6 +24,11 @@ QUEUE = "millrace"
 WORKERS = "mr:workers"
 
 LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))
+
+
+def canary_queue(worker: str) -> str:
+    """Return the queue that only the worker process of this name consumes, for what it sends to itself."""
+    return f"{QUEUE}.canary.{worker}"
 
 
 class GenerationKeys(NamedTuple):

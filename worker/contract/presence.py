@@ -1,4 +1,4 @@
-"""Which worker processes live, by Redis's clock."""
+"""Which worker processes live and consume, by Redis's clock."""
 
 from worker.contract.connection import Redis
 from worker.contract.keys import WORKERS
@@ -9,10 +9,10 @@ ALIVE_MS = 10_000
 
 
 def say_alive(redis: Redis, name: str) -> None:
-    """Note that the worker process called `name` lives; raises RedisAway."""
+    """Note that the worker process called `name` has consumed its canary; raises RedisAway."""
     SEEN(redis, (WORKERS,), name, FORGET_MS)
 
 
 def count_alive(redis: Redis) -> int:
-    """Return how many worker processes were seen in the last ten seconds; raises RedisAway."""
+    """Return how many worker processes have consumed in the last ten seconds; raises RedisAway."""
     return int(ALIVE(redis, (WORKERS,), ALIVE_MS))

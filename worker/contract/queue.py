@@ -6,12 +6,14 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from worker.contract.errors import QueueAway
-from worker.contract.keys import QUEUE
+from worker.contract.keys import QUEUE, canary_queue
 from worker.contract.settings import Settings
 
 TASK = "millrace.generate"
+CANARY = "millrace.canary"
 
 _CONSUMER_SECONDS = 20.0  # a half-open connection is given up after that; without it a worker hangs for good
+_CANARY_SECONDS = 30  # one that nobody has consumed by then is thrown away
 _RING_SECONDS = 1.5  # somebody waits for the answer to a POST: connecting and ringing take at most twice this
 
 
@@ -65,7 +67,14 @@ class Doorbell:
 
         Ringing twice does no harm: a claim decides who runs.
         """
+        self._send(TASK, [generation], QUEUE)
+
+    def send_canary(self, worker: str) -> None:
+        """Send the worker process of this name its canary; raises QueueAway like `ring`."""
+        self._send(CANARY, [], canary_queue(worker), expires=_CANARY_SECONDS)
+
+    def _send(self, task: str, arguments: list[str], queue: str, **options: int) -> None:
         try:
-            self._celery.send_task(TASK, args=[generation], queue=QUEUE, retry=False, ignore_result=True)
+            self._celery.send_task(task, args=arguments, queue=queue, retry=False, ignore_result=True, **options)
         except (KombuError, RedisError, OSError) as error:
             raise QueueAway(str(error)) from error

@@ -1,0 +1,81 @@
+"""The canary: sent round the queue, one at a time, and its return is the process's only sign of life."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.valkey import ValkeyProcess, free_port
+from tests.worker.desk import Desk
+from worker import canary as subject
+from worker.canary import FLIGHT_SECONDS, LOST_SECONDS, Canary
+from worker.contract.errors import QueueAway
+from worker.contract.keys import canary_queue
+from worker.contract.presence import count_alive
+from worker.process import Process
+from worker.providers.stub import Stub
+
+NAME = "worker1@here"
+NOON = 43_200.0
+
+
+@pytest.fixture
+def desk(valkey: ValkeyProcess) -> Desk:
+    return Desk(valkey.url)
+
+
+@pytest.fixture
+def canary(desk: Desk) -> Iterator[Canary]:
+    process = Process(desk.settings, Stub([]))
+    yield Canary(process, NAME, concurrency=500)
+    process.stop()
+
+
+def out(desk: Desk) -> int:
+    return desk.redis.llen(canary_queue(NAME))
+
+
+def test_one_is_sent_and_no_second_while_it_may_yet_return(desk: Desk, canary: Canary) -> None:
+    for seconds in (0, 1, LOST_SECONDS - 0.1):
+        assert canary.silence(NOON + seconds) == pytest.approx(seconds)
+    assert out(desk) == 1
+
+
+def test_one_that_may_be_lost_is_followed_by_another_and_the_silence_goes_on(desk: Desk, canary: Canary) -> None:
+    for seconds in (0, LOST_SECONDS, LOST_SECONDS + 1):
+        assert canary.silence(NOON + seconds) == pytest.approx(seconds)
+    assert out(desk) == 2
+
+
+def test_only_its_return_is_a_sign_of_life(desk: Desk, canary: Canary) -> None:
+    canary.silence(NOON)
+    assert count_alive(desk.redis) == 0
+    canary.returned()
+    assert count_alive(desk.redis) == 1
+
+
+def test_after_its_return_the_next_is_sent_and_the_silence_begins_anew(
+    desk: Desk, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary.silence(NOON)
+    monkeypatch.setattr(subject.time, "monotonic", lambda: NOON + 1)
+    canary.returned()
+    assert canary.silence(NOON + 2) == 0
+    assert out(desk) == 1
+    assert canary.silence(NOON + 1 + FLIGHT_SECONDS) == 0
+    assert out(desk) == 2
+
+
+def test_a_process_whose_hands_are_full_is_as_it_should_be(desk: Desk) -> None:
+    process = Process(desk.settings, Stub([]))
+    full = Canary(process, NAME, concurrency=0)
+    assert full.silence(NOON) == 0
+    assert count_alive(desk.redis) == 1
+    assert out(desk) == 0
+    process.stop()
+
+
+def test_a_queue_that_is_away_is_said(desk: Desk) -> None:
+    process = Process(Desk(f"redis://127.0.0.1:{free_port()}/0").settings, Stub([]))
+    with pytest.raises(QueueAway):
+        Canary(process, NAME, concurrency=500).silence(NOON)
+    process.stop()
