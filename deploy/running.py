@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.ask import ask
+from deploy.migrating import migrate
 from deploy.programs import Program
 from deploy.readiness import look, valkey_answers
 from deploy.reaper import Reaper
@@ -30,6 +31,7 @@ def run(options: Options, root: Path, python: Path, state: State, say: Say, *, q
     lock = state.claim()
     try:
         topology = plan(options, root, python, state)
+        migrate(root, python, topology.web.environment)
         reaper = Reaper(hold=[lock])
         with Wakeup() as wakeup:
             supervisor = Supervisor(wakeup, reaper, root, state.log, say)

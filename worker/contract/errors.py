@@ -4,6 +4,7 @@ MillraceError
 ├── SettingError        a setting is unknown or has a bad value; stops the start
 ├── RedisAway           Redis does not answer, or answers that it can't serve (read-only, loading, out of memory, busy)
 ├── QueueAway           the broker does not take the ring
+├── StoreAway           the database does not answer in time, is locked, or has not been migrated
 ├── LastChance          a generation may be claimed only by a process that has its seat for such free
 └── GenerationEnds      ends a generation with an `error` event: `code`, text safe to show, may it be retried
 """
@@ -23,6 +24,10 @@ class RedisAway(MillraceError):
 
 class QueueAway(MillraceError):
     """The broker did not take a ring; nothing is known of whether it took effect."""
+
+
+class StoreAway(MillraceError):
+    """The database can't serve just now; nothing is known of whether the last transaction took effect."""
 
 
 class LastChance(MillraceError):

@@ -12,6 +12,8 @@ from worker.contract.errors import SettingError
 PREFIX = "MILLRACE_"
 DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
+DEFAULT_DATABASE = "sqlite:///.millrace/millrace.db"  # in the state directory that deploy/run.py has by default
+
 
 def setting(names: str, parse: Callable[[str], Any], default: Any, doc: str) -> Any:
     """Declare a setting: the variables that give it (the first that is set wins), its parser, default and one line."""
@@ -93,6 +95,9 @@ class Settings:
     # fmt: off
     redis_url: str = setting("MILLRACE_REDIS_URL", _redis_url, "redis://127.0.0.1:6379/0", "the Redis that holds the logs")
     broker_url: str = setting("MILLRACE_BROKER_URL", _redis_url, "", "the Redis that Celery queues in; the same by default")
+    database_url: str = setting("MILLRACE_DATABASE_URL", url("sqlite", "postgresql", "postgres"), DEFAULT_DATABASE, "the database that outlives the logs; a SQLite file has three slashes, and four from the root on")
+    database_connections: int = setting("MILLRACE_DATABASE_CONNECTIONS", whole(1, 1000), 10, "connections of one process to PostgreSQL")
+    database_seconds: float = setting("MILLRACE_DATABASE_SECONDS", seconds(0.1, 60), 2.0, "how long the database may take, waiting for a connection and for locks included")
     secret_key: str = setting("MILLRACE_SECRET_KEY", text, "", "signs the session cookie; the web does not start without it")
     model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", text, DEFAULT_MODEL, "the model asked when a request names none")
     allowed_models: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", words, (), "further models that a request may name, by commas")

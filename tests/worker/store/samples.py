@@ -1,0 +1,19 @@
+"""Questions and answers to keep."""
+
+from typing import Any
+
+from worker.contract.events import Complete, Latency, Usage
+from worker.contract.ids import Cursor, new_id
+from worker.store.answers import Answer
+from worker.store.messages import Question
+
+WHOLE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "bedrock", "m", stored=True)
+
+
+def question(content: str = "why?", conversation: str | None = None, owner: str = "ada") -> Question:
+    return Question(new_id(), owner, conversation or new_id(), content)
+
+
+def answer(content: str = "because", epoch: int = 1, **fields: Any) -> Answer:
+    given: dict[str, Any] = {"id": new_id(), "generation": new_id(), "outcome": WHOLE, "last_event": Cursor(epoch, 9)}
+    return Answer(content=content, epoch=epoch, **(given | fields))

@@ -1,0 +1,72 @@
+"""Memories: kept once, found by their words, and only by their owner."""
+
+import pytest
+
+from worker.store import memories
+from worker.store.database import Database
+
+
+def contents(database: Database, about: str, owner: str = "ada", count: int = 9) -> list[str]:
+    return [each.content for each in database.run(lambda session: memories.search(session, owner, about, count))]
+
+
+def keep(database: Database, *facts: str, owner: str = "ada") -> None:
+    for fact in facts:
+        database.run(lambda session, fact=fact: memories.add(session, owner, fact))
+
+
+def test_a_fact_is_kept_once_whatever_its_case_and_punctuation(database: Database) -> None:
+    assert database.run(lambda session: memories.add(session, "ada", "Has a dog, Rex.", "c" * 32, "9" * 32))
+    assert not database.run(lambda session: memories.add(session, "ada", "has a DOG: rex"))
+    assert database.run(lambda session: memories.add(session, "eve", "Has a dog, Rex."))
+    (kept,) = database.run(lambda session: memories.page(session, "ada", None, 9)).items
+    assert (kept.content, kept.conversation, kept.generation) == ("Has a dog, Rex.", "c" * 32, "9" * 32)
+
+
+@pytest.mark.parametrize(
+    ("fact", "about"),
+    [
+        ("Her dog is called Rex", "What is my dog's name?"),
+        ("Likes walking in the mountains", "where could I walk on a mountain"),
+        ("Lives in São Paulo", "weather in sao paulo"),
+        ("家に猫がいます", "猫の名前は?"),
+        ("Живёт в Москве", "погода в москве"),
+        ("서울에 삽니다", "서울에 날씨"),
+        ("Has a 😀 tattoo \0 \ud800", "tattoo ideas \0 \udc00"),
+    ],
+)
+def test_a_fact_is_found_by_a_word_that_it_shares(database: Database, fact: str, about: str) -> None:
+    keep(database, "Plays chess on Sundays", fact)
+    assert contents(database, about) == [fact]
+    assert contents(database, about, "eve") == []
+
+
+@pytest.mark.parametrize("about", ["", "  ", "?!", "what is it that you have", '" OR owner_word: *', "NEAR(a b) - x'"])
+def test_what_says_nothing_finds_nothing_and_is_no_query_language(database: Database, about: str) -> None:
+    keep(database, "Her dog is called Rex")
+    assert contents(database, about) == []
+
+
+def test_the_fact_with_most_of_the_words_comes_first_and_the_count_is_kept(database: Database) -> None:
+    keep(database, "A dog", "A dog called Rex of brown colour", "A cat called Tom")
+    assert contents(database, "rex, the brown dog", count=1) == ["A dog called Rex of brown colour"]
+
+
+def test_a_memory_is_deleted_by_its_owner_only_and_not_found_any_more(database: Database) -> None:
+    keep(database, "Her dog is called Rex")
+    (kept,) = database.run(lambda session: memories.page(session, "ada", None, 9)).items
+    assert not database.run(lambda session: memories.forget(session, "eve", kept.id))
+    assert database.run(lambda session: memories.forget(session, "ada", kept.id))
+    assert contents(database, "dog") == []
+    assert database.run(lambda session: memories.page(session, "ada", None, 9)).items == []
+    keep(database, "Her dog is called Rex")
+    assert contents(database, "dog") == ["Her dog is called Rex"]
+
+
+def test_memories_are_listed_from_the_newest_on_in_pages(database: Database) -> None:
+    keep(database, *"abcde")
+    keep(database, "x", owner="eve")
+    first = database.run(lambda session: memories.page(session, "ada", None, 3))
+    rest = database.run(lambda session: memories.page(session, "ada", first.more, 3))
+    assert [[each.content for each in page.items] for page in (first, rest)] == [["e", "d", "c"], ["b", "a"]]
+    assert rest.more is None

@@ -1,0 +1,55 @@
+"""Questions, and the order of all that a conversation holds."""
+
+from tests.worker.store.samples import answer, question
+from worker.store import answers, messages
+from worker.store.database import Database
+
+HOSTILE = "\0 \r\n \u2028 \ud800 \udc00 😀 \\u0000 \\ ' \" שלום"
+
+
+def test_a_question_is_kept_once_with_any_text(database: Database) -> None:
+    asked = question(HOSTILE)
+    assert database.run(lambda session: messages.save_question(session, asked))
+    assert database.run(lambda session: messages.save_question(session, asked))
+    page = database.run(lambda session: messages.page(session, "ada", asked.conversation, None, 9))
+    assert [(each.role, each.content, each.parent) for each in page.items] == [("user", HOSTILE, None)]
+
+
+def test_a_question_in_somebody_elses_conversation_is_not_kept(database: Database) -> None:
+    asked = question()
+    database.run(lambda session: messages.save_question(session, asked))
+    foreign = question("mine now", asked.conversation, "eve")
+    assert not database.run(lambda session: messages.save_question(session, foreign))
+    assert database.run(lambda session: messages.page(session, "eve", asked.conversation, None, 9)).items == []
+    assert len(database.run(lambda session: messages.page(session, "ada", asked.conversation, None, 9)).items) == 1
+
+
+def test_pages_go_from_the_newest_back_each_in_the_order_of_the_talk(database: Database) -> None:
+    first = question("q0")
+    asked = [first, *(question(f"q{number}", first.conversation) for number in (1, 2, 3))]
+    for number, each in enumerate(asked):
+        database.run(lambda session, each=each: messages.save_question(session, each))
+        said = answer(f"a{number}", outcome=answer().outcome)
+        database.run(lambda session, each=each, said=said: answers.save_answer(session, each, said))
+    again = answer("a1 again")
+    database.run(lambda session: answers.save_answer(session, asked[1], again))
+    pages: list[list[str]] = []
+    before: str | None = None
+    while True:
+        page = database.run(lambda session, mark=before: messages.page(session, "ada", first.conversation, mark, 3))
+        pages.append([each.content for each in page.items])
+        before = page.more
+        if before is None:
+            break
+    assert pages == [["a2", "q3", "a3"], ["a1", "a1 again", "q2"], ["q0", "a0", "q1"]]
+
+
+def test_an_answers_question_is_found_to_be_asked_once_more(database: Database) -> None:
+    asked, said = question(), answer()
+    database.run(lambda session: answers.save_answer(session, asked, said))
+    found = database.run(lambda session: messages.question_of(session, "ada", asked.conversation, said.id))
+    assert found == asked
+    for owner, message in (("eve", said.id), ("ada", asked.id), ("ada", "0" * 32)):
+        assert not database.run(
+            lambda session, o=owner, m=message: messages.question_of(session, o, asked.conversation, m)
+        )

@@ -1,0 +1,29 @@
+"""Profiles in the database."""
+
+import logging
+
+import pytest
+from sqlalchemy import update
+
+from worker.store import profiles
+from worker.store.database import Database
+from worker.store.tables import ProfileRow
+
+
+def test_a_profile_is_kept_by_owner_and_replaced(database: Database) -> None:
+    assert database.run(lambda session: profiles.find(session, "ada")) is None
+    for text in ("old", "new \0 \ud800"):
+        database.run(lambda session, text=text: profiles.put(session, "ada", {"text": text, "facts": {"a": "b"}}))
+    assert database.run(lambda session: profiles.find(session, "ada")) == {"text": "new \0 \ud800", "facts": {"a": "b"}}
+    assert database.run(lambda session: profiles.find(session, "eve")) is None
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[1]", '"x"', "null"])
+def test_a_damaged_profile_is_ignored_and_the_log_says_so(
+    database: Database, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.run(lambda session: profiles.put(session, "ada", {}))
+    database.run(lambda session: session.execute(update(ProfileRow).values(content=damaged)))
+    with caplog.at_level(logging.WARNING):
+        assert database.run(lambda session: profiles.find(session, "ada")) is None
+    assert "profile_damaged" in caplog.text

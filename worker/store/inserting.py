@@ -1,0 +1,15 @@
+"""Inserting where a row may be there already, which both databases spell alike and SQLAlchemy keeps apart."""
+
+from typing import cast
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from worker.store.tables import Base
+
+
+def insert(session: Session, table: type[Base]) -> sqlite.Insert:
+    """Return an insert with `on_conflict_do_nothing` and `on_conflict_do_update`, for the session's database."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return cast("sqlite.Insert", postgresql.insert(table))
