@@ -19,7 +19,7 @@ from worker.contract.queue import Doorbell
 from worker.contract.settings import load
 
 LOOK_SECONDS = 0.02
-EMPTY_SECONDS = 1.5 * STUCK_SECONDS
+EMPTY_SECONDS = STUCK_SECONDS + 20
 """Between two losses of everything: what is stuck must have the time to be found before it may lawfully be gone."""
 
 
@@ -88,7 +88,7 @@ class Mischief:
             "Redis connections half open": (3, self.swallow),
             "worker killed": (5, lambda: self.end(self.rig.workers, signal.SIGKILL)),
             "worker told to end": (7, lambda: self.end(self.rig.workers, signal.SIGTERM)),
-            "worker stands still": (10, lambda: self.freeze(self.rig.workers)),
+            "worker stands still": (7, lambda: self.freeze(self.rig.workers)),
             "web killed": (4, lambda: self.end(self.rig.webs, signal.SIGKILL)),
             "web told to end": (3, lambda: self.end(self.rig.webs, signal.SIGTERM)),
             "Redis stalls": (3, self.stall),

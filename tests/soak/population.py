@@ -11,10 +11,10 @@ from tests.client import Client, Json, Received, emulate, outcomes_of
 from tests.faults.follower import Follower
 from tests.faults.rig import Rig
 
-END_SECONDS = 90.0
+END_SECONDS = 120.0
 """Every generation must have ended by then: the longest answer, every attempt's lease, and Redis's absences."""
 
-STUCK_SECONDS = 40.0
+STUCK_SECONDS = 55.0
 """The longest that a reader may be told nothing: a lease, a suspicion, a late takeover, and Redis's absences."""
 
 PROVIDERS_OWN = ("provider_unavailable", "provider_throttled", "provider_rejected", "truncated")

@@ -8,9 +8,12 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from worker.contract.connection import Redis, redis_away
+from worker.contract.errors import RedisAway
 
 _LUA = resources.files("worker.contract") / "lua"
 _PRELUDE = (_LUA / "prelude.lua").read_text("ascii")
+
+_LOADS = 5
 
 Argument = str | bytes | int
 Reply = Any
@@ -61,14 +64,16 @@ def run_packed(redis: Redis, commands: Sequence[bytes], scripts: Collection[Scri
     """Do the same with commands that are packed already, of these scripts.
 
     After a restart Redis has forgotten the scripts: they are loaded and all is sent again, which every script bears.
+    One that forgets them again and again is away.
     """
     with redis_away():
-        replies = _send(redis, commands)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
+        for _ in range(_LOADS):
+            replies = _send(redis, commands)
+            if not any(isinstance(reply, NoScriptError) for reply in replies):
+                return replies
             for script in scripts:
                 redis.script_load(script.source)
-            replies = _send(redis, commands)
-    return replies
+    raise RedisAway("the scripts are forgotten again and again")
 
 
 def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:

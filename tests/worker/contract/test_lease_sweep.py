@@ -30,12 +30,17 @@ from worker.contract.lease import LATE_TAKEOVER_MS, RING_MS, SUSPICION_MS, Swept
 NOTHING = Swept([], 0, 0)
 
 
+def now_ms(redis: Redis) -> int:
+    """Return Redis's clock."""
+    seconds, micros = redis.time()
+    return int(seconds * 1000 + micros / 1000)
+
+
 def due_in(redis: Redis, generation: str) -> float:
     """Return in how many ms the generation's time will come."""
-    seconds, micros = redis.time()
     score = redis.zscore(keys_of(generation).leases, generation)
     assert isinstance(score, float)
-    return score - (seconds * 1000 + micros / 1000)
+    return score - now_ms(redis)
 
 
 def code_of(redis: Redis, generation: str) -> str | None:
@@ -64,11 +69,13 @@ def test_a_lease_without_a_state_is_forgotten(redis: Redis) -> None:
     assert redis.exists(keys_of(generation).leases) == 0
 
 
-def test_a_queued_generation_is_rung_again_at_half_its_time(redis: Redis) -> None:
+def test_a_queued_generation_is_rung_again_at_half_its_time_and_then_at_half_of_what_is_left(redis: Redis) -> None:
     generation = queued(redis)
     assert 55_000 < due_in(redis, generation) <= 60_000
-    assert look(redis, generation).ring == [generation]
-    assert 110_000 < due_in(redis, generation) <= 120_000
+    for left, following in ((60_000, 30_000), (5000, RING_MS), (1000, 1000)):
+        redis.hset(keys_of(generation).state, "queue_until", now_ms(redis) + left)
+        assert look(redis, generation).ring == [generation]
+        assert following - 1000 < due_in(redis, generation) <= following
     assert kinds_of(redis, generation) == ["status"]
 
 

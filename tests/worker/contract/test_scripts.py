@@ -1,6 +1,7 @@
 """Running the scripts."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import resources
 from typing import Any
 
@@ -67,6 +68,26 @@ def test_a_pipeline_half_of_whose_scripts_are_forgotten_leaves_one_entry_each(re
         ],
     )
     assert [replies[0][0], replies[1]] == [b"held", b"released"]
+
+
+@pytest.mark.parametrize(("times", "is_served"), [(2, True), (99, False)])
+def test_a_redis_that_forgets_what_it_was_just_given_is_asked_again_and_then_taken_for_away(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, times: int, is_served: bool
+) -> None:
+    claimed, load, forgotten = held(redis).claim, redis.script_load, 0
+    redis.script_flush()
+
+    def forget(source: str) -> None:
+        nonlocal forgotten
+        load(source)
+        if forgotten < times:
+            redis.script_flush()
+        forgotten += 1
+
+    monkeypatch.setattr(redis, "script_load", forget)
+    with nullcontext() if is_served else pytest.raises(RedisAway):
+        assert put(redis, claimed, 2, RUNNING).verdict == "appended"
+    assert kinds_of(redis, claimed.generation) == ["status"] * (1 + is_served)
 
 
 def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: Redis) -> None:

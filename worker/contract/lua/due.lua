@@ -52,5 +52,6 @@ if now >= tonumber(s[3]) then
   finish(id, 'error', 'queue_timeout', endings, log_ttl_ms)
   return 'ended'
 end
-look_again(tonumber(s[3]) - now)
+local left = tonumber(s[3]) - now -- a ring may be lost with the worker that heard it: once more at half of what is left
+look_again(math.min(left, math.max(left / 2, ring_ms)))
 return 'ring'
