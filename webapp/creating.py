@@ -9,6 +9,7 @@ from webapp.services import Services
 from webapp.validation import Asked, no_conversation
 from worker.contract.creation import Draft, Ids, create, forget, new_ids, owns_conversation, remember, withdraw
 from worker.contract.errors import QueueAway, RedisAway
+from worker.contract.feed import GenerationStarted, tell
 from worker.contract.request import OnDisconnect
 
 STREAM_GRACE_SECONDS = 10.0  # who reads the answer on the POST itself and is gone for so long does not come back
@@ -48,6 +49,7 @@ def make(services: Services, owner: str, asked: Asked, key: str | None, *, is_st
     try:
         if create(redis, draft, services.settings) == "queued":
             _ring(services, owner, ids.generation, key)
+            tell(redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except RedisAway:
         services.housekeeping.withdraw_later(ids.generation)
         raise

@@ -12,6 +12,7 @@ from worker.answer import Answer
 from worker.context.prompt import build_prompt
 from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
 from worker.contract.events import Cancelled, Complete, Error, Snapshot, StatusEvent
+from worker.contract.feed import tell_ended
 from worker.contract.lease import Holding, claim, release
 from worker.failures import Failure
 from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
@@ -73,6 +74,9 @@ def _answer(process: Process, holding: Holding) -> None:
     finally:
         process.end(run)
     _log_end(run, answer, outcome)
+    if run.outbox.has_ended:
+        with process.gate:
+            tell_ended(process.redis, [generation])
 
 
 def _pass_on(process: Process, generation: str) -> None:

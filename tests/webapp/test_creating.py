@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from gevent.pool import Pool
 from tests.valkey import ValkeyProcess
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
 from worker.contract.connection import connect
+from worker.contract.feed import BEGINNING, read_feeds
 from worker.contract.keys import keys_of
 from worker.contract.lease import claim
 
@@ -175,3 +177,11 @@ def test_every_refusal_leaves_the_store_as_it_was(site: Site) -> None:
         assert site.post(body, Idempotency_Key="refused").status_code >= 400
     assert site.post({"message": "a"}, Idempotency_Key="").status_code == 400
     assert content(site) == before
+
+
+def test_a_question_is_told_to_its_owners_feed_once_it_is_rung(site: Site) -> None:
+    generation = site.ask()
+    owner = site.hold(generation).owner
+    (entries,) = read_feeds(site.redis, [(owner, BEGINNING)], 10)
+    (event,) = [json.loads(entry.data) for entry in entries]
+    assert (event["type"], event["generation"]) == ("generation_started", generation)

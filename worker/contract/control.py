@@ -6,6 +6,7 @@ from typing import cast
 from worker.contract.connection import Redis
 from worker.contract.endings import ENDINGS
 from worker.contract.events import CancelledBy, Status
+from worker.contract.feed import tell_ended
 from worker.contract.keys import keys_of
 from worker.contract.scripts import CANCEL
 from worker.contract.settings import Settings
@@ -29,4 +30,6 @@ def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -
     verdict, status = cast("list[bytes]", CANCEL(redis, keys_of(generation), generation, by, log_ttl_ms, ENDINGS))
     if verdict == b"lost":
         return None
+    if verdict == b"ended":
+        tell_ended(redis, [generation])
     return CancelReply(cast("Status", status.decode()), verdict in (b"over", b"ended"), verdict == b"over")

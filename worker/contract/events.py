@@ -168,7 +168,7 @@ def kind_of(event: AnyEvent) -> str:
     return str(event.__struct_config__.tag)
 
 
-def encode(event: AnyEvent) -> bytes:
+def encode(event: Event) -> bytes:
     """Return the event as one line of ASCII JSON whose first field is `type`; raises ValueError for NaN or infinity."""
     if type(event) is Chunk:  # nearly all are: without a dict and an encoder made for each
         return b'{"type":"chunk","content":%b}' % encode_basestring_ascii(event.content).encode("ascii")

@@ -11,6 +11,8 @@
 | `mr:conversation:ID` | string | the conversation's owner | 25 h |
 | `mr:workers` | sorted set | worker processes by when they last consumed their canary, in Redis's ms | - |
 | `millrace`, `millrace.canary.WORKER` | list | Celery's queues: the rings, and what a worker sends to itself | - |
+| `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
+| `mr:owner:HASH:feed` | channel | nothing but a word that the feed has grown | - |
 
 NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot.
 """
@@ -56,6 +58,11 @@ def channel_of(generation: str) -> bytes:
 def idempotency_key(owner: str, key: str) -> str:
     """Return the key that remembers what an owner's Idempotency-Key made; neither of the two can be read from it."""
     return "mr:idem:" + hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def feed_key(owner: str) -> str:
+    """Return the key of an owner's feed, which is its channel's name as well; the owner can't be read from it."""
+    return f"mr:owner:{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()}:feed"
 
 
 def conversation_key(conversation: str) -> str:

@@ -10,6 +10,7 @@ from worker.contract.connection import Redis, redis_away
 from worker.contract.endings import ENDINGS
 from worker.contract.errors import LastChance
 from worker.contract.events import CancelledBy, StatusEvent, encode
+from worker.contract.feed import tell_ended
 from worker.contract.ids import Cursor, cursor_of
 from worker.contract.keys import LEASES, keys_of
 from worker.contract.log import Claimed
@@ -102,6 +103,8 @@ def claim(
     )
     if reply[0] == b"later":
         raise LastChance(generation)
+    if reply[0] == b"ended":
+        tell_ended(redis, [generation])
     if reply[0] != b"run":
         return None
     state = dict(zip(reply[4::2], reply[5::2], strict=True))
@@ -209,4 +212,6 @@ def sweep(redis: Redis, settings: Settings) -> Swept:
         ],
     )
     ring = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ring"]
-    return Swept(ring, verdicts.count(b"suspect"), verdicts.count(b"ended"))
+    ended = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ended"]
+    tell_ended(redis, ended)
+    return Swept(ring, verdicts.count(b"suspect"), len(ended))

@@ -45,7 +45,7 @@ class World:
         self._text_at: dict[tuple[str, Cursor], str] = {}
         redis.flushall()
         self._pubsub = redis.pubsub()
-        self._pubsub.psubscribe("*")
+        self._pubsub.psubscribe("mr:{*")  # the logs' channels; an owner's feed promises less
         assert self._pubsub.get_message(timeout=5)
 
     def close(self) -> None:

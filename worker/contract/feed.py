@@ -1,0 +1,128 @@
+"""An owner's feed: what starts, ends and changes, so that a second tab or device sees what the first one did.
+
+It tells no more than where to look: who missed something for longer than an hour reads the list of conversations
+again. So writing it never fails what it tells of, and an event may come twice.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from worker.contract.connection import Redis, redis_away
+from worker.contract.errors import RedisAway
+from worker.contract.events import Event, Status, encode
+from worker.contract.keys import feed_key, keys_of
+
+LIFE_MS = 3600 * 1000
+MOST_EVENTS = 1000  # of one owner's, about
+
+_PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
+
+_log = logging.getLogger(__name__)
+
+
+class GenerationStarted(Event, frozen=True, tag="generation_started"):
+    """A question has been asked; its answer can be followed from now on."""
+
+    generation: str
+    conversation_id: str
+
+
+class GenerationEnded(Event, frozen=True, tag="generation_ended"):
+    """An answer has come to its `done`."""
+
+    generation: str
+    conversation_id: str
+    status: Status
+
+
+class ConversationChanged(Event, frozen=True, tag="conversation_changed"):
+    """A conversation has been named, renamed or deleted."""
+
+    conversation_id: str
+
+
+FeedEvent = GenerationStarted | GenerationEnded | ConversationChanged
+
+
+class Place(NamedTuple):
+    """A place in a feed: the id of an event there, Redis's milliseconds and a number."""
+
+    ms: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.number}"
+
+
+BEGINNING = Place(0, 0)
+
+
+class FeedEntry(NamedTuple):
+    """One event in a feed, still encoded."""
+
+    place: Place
+    data: bytes
+
+
+def parse_place(text: str) -> Place | None:
+    """Return the place that `text` spells, or None."""
+    found = _PLACE.fullmatch(text)
+    return Place(int(found[1]), int(found[2])) if found else None
+
+
+def tell(redis: Redis, owner: str, *events: FeedEvent) -> None:
+    """Append to the owner's feed and wake those who follow it; where Redis is away, the log says so."""
+    key = feed_key(owner)
+    try:
+        with redis_away():
+            pipeline = redis.pipeline()
+            for event in events:
+                pipeline.xadd(key, {"d": encode(event)}, maxlen=MOST_EVENTS, approximate=True)
+            pipeline.pexpire(key, LIFE_MS)
+            pipeline.publish(key, b"")
+            pipeline.execute()
+    except RedisAway as away:
+        _log.warning("feed_not_told events=%d error=%s", len(events), away)
+
+
+def tell_ended(redis: Redis, generations: Sequence[str]) -> None:
+    """Tell their owners of generations that have ended; one that is gone is left out."""
+    if not generations:
+        return
+    try:
+        with redis_away():
+            pipeline = redis.pipeline(transaction=False)
+            for generation in generations:
+                pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
+            rows = cast("list[list[bytes | None]]", pipeline.execute())
+    except RedisAway as away:
+        _log.warning("feed_not_told events=%d error=%s", len(generations), away)
+        return
+    for generation, row in zip(generations, rows, strict=True):
+        owner, conversation, status = ((each or b"").decode() for each in row)
+        if owner:
+            tell(redis, owner, GenerationEnded(generation, conversation, cast("Status", status)))
+
+
+def end_of_feed(redis: Redis, owner: str) -> Place:
+    """Return the place of the newest event, `BEGINNING` where there is none; raises RedisAway."""
+    with redis_away():
+        rows = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrevrange(feed_key(owner), count=1))
+    return _place(rows[0][0]) if rows else BEGINNING
+
+
+def read_feeds(redis: Redis, places: Sequence[tuple[str, Place]], count: int) -> list[list[FeedEntry]]:
+    """Read at most `count` events of each owner's feed after the place, in one round trip; raises RedisAway."""
+    with redis_away():
+        pipeline = redis.pipeline(transaction=False)
+        for owner, after in places:
+            pipeline.xrange(feed_key(owner), f"({after}", "+", count)
+        answers = cast("list[list[tuple[bytes, dict[bytes, bytes]]]]", pipeline.execute())
+    return [[FeedEntry(_place(key), fields[b"d"]) for key, fields in rows] for rows in answers]
+
+
+def _place(raw: bytes) -> Place:
+    ms, _, number = raw.partition(b"-")
+    return Place(int(ms), int(number))
