@@ -6,18 +6,12 @@ The law of this room: of `worker` it enters only the contract; whatever may wait
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import auth, csrf, generations, headers, health, page, problems
+from webapp import auth
 from webapp import settings as web_settings
-from webapp.facades import chat, conversation
-from webapp.housekeeping import Housekeeping
-from webapp.openapi import routes as openapi
-from webapp.relay import Hub
-from webapp.services import EXTENSION, Services
-from worker.contract.connection import connect
-from worker.contract.queue import Doorbell
+from webapp.mounting import attach, install_rooms, mount
 from worker.contract.settings import Settings
 
-REDIS_SECONDS = 2.5  # somebody waits: with its one retry a command is given up after 5 s
+__all__ = ["create_app", "mount"]
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -26,22 +20,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises SettingError. `Services.start` is to be called in the process that serves, after any fork.
     """
     settings = web_settings.load() if settings is None else web_settings.check(settings)
-    app = Flask(__name__)
-    app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]
-    app.extensions[EXTENSION] = _make_services(settings)
-    for room in (problems, headers, csrf):
-        room.install(app)
-    auth.install(app, settings)
-    for room in (page, generations, chat, conversation, openapi, health):
-        app.register_blueprint(room.routes)
+    app = Flask(__name__, static_folder=None)
+    auth.sign_cookies(app, settings)
+    install_rooms(app)
+    attach(app, settings)
     proxies = settings.trusted_proxies
     if proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=0, x_port=0, x_prefix=0)
     return app
-
-
-def _make_services(settings: Settings) -> Services:
-    redis = connect(settings.redis_url, answer_seconds=REDIS_SECONDS)
-    doorbell = Doorbell(settings)
-    hub = Hub(redis, settings)
-    return Services(settings, redis, doorbell, hub, Housekeeping(redis, settings, doorbell, hub))

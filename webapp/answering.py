@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from msgspec import UNSET
 
+from webapp.addresses import generation_url
 from webapp.shapes import Failure, Outcome, Receipt, Standing, WholeAnswer
 from worker.contract.creation import Ids
 from worker.contract.events import Cancelled, Complete, Error, Status, StatusEvent, decode
@@ -20,7 +21,7 @@ _STATUS_AFTER: dict[type, Status] = {Complete: "completed", Cancelled: "cancelle
 
 def receipt(ids: Ids) -> Receipt:
     """Return the body of a 202: where to follow and stop the answer."""
-    url = f"/api/generations/{ids.generation}"
+    url = generation_url(ids.generation)
     return Receipt(ids.generation, "queued", ids.conversation, ids.message, f"{url}/events", f"{url}/cancel")
 
 

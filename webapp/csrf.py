@@ -2,16 +2,17 @@
 
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import request
+from flask.sansio.scaffold import Scaffold
 
 from webapp.problems import Problem
 
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-def install(app: Flask) -> None:
+def install(scaffold: Scaffold) -> None:
     """Check every request."""
-    app.before_request(refuse_cross_site)
+    scaffold.before_request(refuse_cross_site)
 
 
 def refuse_cross_site() -> None:

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response, request
 
+from webapp.addresses import generation_url
 from webapp.answering import receipt, standing, whole_answer
 from webapp.auth import owner_or_new
 from webapp.body import read_object
@@ -104,7 +105,7 @@ def _wait(ids: Ids) -> Response:
 
 def _receipt(ids: Ids) -> Response:
     response = reply(receipt(ids), 202)
-    response.headers["Location"] = f"/api/generations/{ids.generation}"
+    response.headers["Location"] = generation_url(ids.generation)
     return response
 
 

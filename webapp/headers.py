@@ -1,6 +1,7 @@
 """The headers that every answer carries, and those of the page."""
 
-from flask import Flask, Response, request
+from flask import Response
+from flask.sansio.scaffold import Scaffold
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -9,9 +10,9 @@ _PAGE_POLICY = (
 _OTHER_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-def install(app: Flask) -> None:
+def install(scaffold: Scaffold) -> None:
     """Add to every answer."""
-    app.after_request(add)
+    scaffold.after_request(add)
 
 
 def add(response: Response) -> Response:
@@ -20,6 +21,5 @@ def add(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Content-Security-Policy", _PAGE_POLICY if response.mimetype == "text/html" else _OTHER_POLICY)
-    if request.path.startswith("/api/"):
-        headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Cache-Control", "no-store")  # the page and its files have said otherwise
     return response

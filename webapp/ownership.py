@@ -5,7 +5,7 @@ import time
 
 import gevent
 
-from webapp.auth import known_owner
+from webapp.auth import hint, known_owner
 from webapp.problems import Problem
 from webapp.services import services
 from worker.contract.errors import RedisAway
@@ -18,12 +18,14 @@ _PAUSE_SECONDS = 0.1, 0.4
 
 def owned(generation: str) -> State:
     """Return the state of a generation of the asker's; raises Problem 404, RedisAway."""
-    return _checked(read_state(services().redis, generation) if is_id(generation) else None)
+    owner = known_owner()  # before anything is looked up: who is nobody learns nothing of what is there
+    return _checked(owner, read_state(services().redis, generation) if is_id(generation) else None)
 
 
 def owned_patiently(generation: str) -> State:
     """Return the same, and wait a while for Redis where it is away."""
-    return _checked(patient_state(generation) if is_id(generation) else None)
+    owner = known_owner()
+    return _checked(owner, patient_state(generation) if is_id(generation) else None)
 
 
 def patient_state(generation: str) -> State | None:
@@ -41,15 +43,10 @@ def patient_state(generation: str) -> State | None:
 
 def no_generation() -> Problem:
     """Return the 404 of a generation that is absent or somebody else's."""
-    return Problem(
-        404,
-        "not_found",
-        "There is no such generation of yours. Who you are is kept in a cookie: a client must keep it and send it "
-        "back (curl: -c jar -b jar).",
-    )
+    return Problem(404, "not_found", f"There is no such generation of yours.{hint()}")
 
 
-def _checked(state: State | None) -> State:
-    if state is None or state.owner != known_owner():
+def _checked(owner: str | None, state: State | None) -> State:
+    if state is None or state.owner != owner:
         raise no_generation()
     return state

@@ -13,6 +13,6 @@ routes = Blueprint("page", __name__)
 def show() -> Response:
     """Return the page, and with it the cookie by which its reader is known from then on."""
     renew()
-    response = make_response(render_template("page.html"))
+    response = make_response(render_template("millrace.html"))
     response.headers["Cache-Control"] = "no-cache"
     return response

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Response, request
+from flask.sansio.scaffold import Scaffold
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from worker.contract.errors import MillraceError, QueueAway, RedisAway
 
@@ -26,17 +28,25 @@ _log = logging.getLogger(__name__)
 class Problem(MillraceError):
     """Ends a request with this status; `detail` is safe to show to anybody, `members` are added to the answer.
 
-    `retry_after` is in seconds; 429 and 503 always have one.
+    `retry_after` is in seconds; 429 and 503 always have one. `headers` go with the answer as they are.
     """
 
     def __init__(
-        self, status: int, code: str, detail: str, *, retry_after: int | None = None, **members: object
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: object,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.retry_after = RETRY_AFTER_SECONDS if retry_after is None and status in (429, 503) else retry_after
+        self.headers = dict(headers or {})
         self.members = members
 
     def response(self) -> Response:
@@ -49,7 +59,7 @@ class Problem(MillraceError):
             "code": self.code,
             **self.members,
         }
-        response = Response(json.dumps(body), self.status, content_type="application/problem+json")
+        response = Response(json.dumps(body), self.status, self.headers, content_type="application/problem+json")
         if self.retry_after is not None:
             response.headers["Retry-After"] = str(self.retry_after)
         return response
@@ -60,13 +70,15 @@ def invalid(field: str, detail: str) -> Problem:
     return Problem(422, "invalid_field", detail, field=field)
 
 
-def install(app: Flask) -> None:
-    """Answer every error of the app, Flask's own too, as a problem."""
-    app.register_error_handler(Problem, Problem.response)
-    app.register_error_handler(RedisAway, _redis_away)
-    app.register_error_handler(QueueAway, _queue_away)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unforeseen)
+def install(scaffold: Scaffold) -> None:
+    """Answer every error of an app or a blueprint, Flask's own too, as a problem."""
+    scaffold.register_error_handler(Problem, Problem.response)
+    scaffold.register_error_handler(RedisAway, _redis_away)
+    scaffold.register_error_handler(QueueAway, _queue_away)
+    for code in default_exceptions:  # by their codes as well: a host app's own pages are found first otherwise
+        scaffold.register_error_handler(code, _http)
+    scaffold.register_error_handler(HTTPException, _http)
+    scaffold.register_error_handler(Exception, _unforeseen)
 
 
 def _redis_away(error: RedisAway) -> Response:

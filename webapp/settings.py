@@ -1,5 +1,7 @@
 """The web's view of the settings: what both tiers read, and what only the web can't do without."""
 
+from webapp.auth.function import import_function
+from webapp.auth.tokens import key_of
 from worker.contract import settings as shared
 from worker.contract.errors import SettingError
 from worker.contract.settings import Settings
@@ -11,7 +13,32 @@ def load() -> Settings:
 
 
 def check(settings: Settings) -> Settings:
-    """Return the settings where the web can start with them; raises SettingError where the secret key is missing."""
-    if not settings.secret_key:
-        raise SettingError("MILLRACE_SECRET_KEY: is not set; takes a long random text, the same for all web processes")
+    """Return the settings where the web can start with them.
+
+    Raises SettingError where what one of them needs is missing or does not go together.
+    """
+    match settings.auth:
+        case "session" if not settings.secret_key:
+            raise SettingError(
+                "MILLRACE_SECRET_KEY: is not set; takes a long random text, the same for all web processes"
+            )
+        case "header" if not settings.auth_header:
+            raise SettingError(
+                "MILLRACE_AUTH_HEADER: is not set; with MILLRACE_AUTH=header a proxy names the owner in it"
+            )
+        case "jwt":
+            key_of(settings)
+        case path if ":" in path:
+            import_function(path)
+        case _:
+            pass
+    _check_unused(settings)
     return settings
+
+
+def _check_unused(settings: Settings) -> None:
+    """Raise SettingError for what is set and would be passed over: somebody believes that it protects them."""
+    used = {"header": ("auth_header",), "jwt": ("jwt_",)}.get(settings.auth, ())
+    for name in ("auth_header", *(each for each in Settings.__dataclass_fields__ if each.startswith("jwt_"))):
+        if getattr(settings, name) and not name.startswith(used):
+            raise SettingError(f"MILLRACE_{name.upper()}: has no effect with MILLRACE_AUTH={settings.auth}")

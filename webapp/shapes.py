@@ -1,9 +1,10 @@
 """What the API's answers are made of: one struct an answer, so that the OpenAPI document tells what is really sent."""
 
+import json
 from typing import Any, Literal
 
 import msgspec
-from flask import Response, jsonify
+from flask import Response
 from msgspec import UNSET, UnsetType
 
 from worker.contract.events import Cancelled, Complete, Error, Status, Usage
@@ -92,6 +93,4 @@ class ProblemBody(msgspec.Struct, frozen=True):
 
 def reply(shape: msgspec.Struct, status: int = 200) -> Response:
     """Return the answer that consists of this; lone surrogates pass, as JSON's escapes."""
-    response = jsonify(msgspec.to_builtins(shape))
-    response.status_code = status
-    return response
+    return Response(json.dumps(msgspec.to_builtins(shape)), status, content_type="application/json")

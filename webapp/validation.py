@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from webapp.auth import hint
 from webapp.body import Json
 from webapp.problems import Problem, invalid
 from worker.contract.creation import body_hash
@@ -80,13 +81,7 @@ def parse(body: Json, settings: Settings) -> Asked:
 
 def no_conversation() -> Problem:
     """Return the 404 of a conversation that is absent or somebody else's."""
-    return Problem(
-        404,
-        "not_found",
-        "There is no such conversation of yours. Who you are is kept in a cookie: a client must keep it and send it "
-        "back (curl: -c jar -b jar).",
-        field="conversation_id",
-    )
+    return Problem(404, "not_found", f"There is no such conversation of yours.{hint()}", field="conversation_id")
 
 
 def _convert(body: Json) -> GenerationFields:

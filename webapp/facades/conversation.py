@@ -6,6 +6,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
+from webapp.addresses import generation_url
 from webapp.answering import whole_answer
 from webapp.auth import known_owner, owner_or_new
 from webapp.body import Json, read_object
@@ -118,7 +119,7 @@ def answer(user: str) -> Response:
     whole = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.wait_seconds))
     if whole is None:
         detail = "The answer takes longer than this call may. It goes on: follow it by its events."
-        url = f"/api/generations/{ids.generation}/events"
+        url = f"{generation_url(ids.generation)}/events"
         raise Problem(504, "still_running", detail, generation_id=ids.generation, events_url=url)
     if isinstance(whole.error, Failure):
         failure = whole.error

@@ -7,6 +7,7 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Response, request
 
+from webapp.auth.protocol import RIGHT
 from webapp.creating import idempotency_key, make
 from webapp.facades.dialect import Dialect, Line, spell
 from webapp.ownership import no_generation, patient_state
@@ -44,10 +45,11 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: State, dialect: Dialect) 
     yield _OPENING
     cancels = state.on_disconnect == "cancel"
     if can_take(environ):
-        hub.follow(DialectReader(state.generation, take_socket(environ), dialect), cancels_unwatched=cancels)
+        taken = DialectReader(state.generation, take_socket(environ), dialect)
+        hub.follow(taken, cancels_unwatched=cancels, right=environ.get(RIGHT))
         raise let_go()
     reader = pulled(environ, state.generation, START)
-    hub.follow(reader, cancels_unwatched=cancels)
+    hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
     yield from _yielded(reader, dialect, hub.settings.heartbeat_seconds)
 
 

@@ -10,6 +10,7 @@ frames        bytes
 reader, peer  those who follow: by pulling, or at the other end of a socket
 handover      takes the socket from gunicorn
 stream        the HTTP answer
+rights        whether those who follow still may
 rounds        heartbeats, cutting, draining
 """
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 import gevent
 
+from webapp.auth.protocol import Right
 from webapp.relay.frames import entry_in
 from webapp.relay.reader import PullReader, Reader
 from webapp.relay.repair import LOST_SECONDS, Repairer
+from webapp.relay.rights import Rights
 from webapp.relay.rounds import Heartbeats, cut_stalled, drain
 from webapp.relay.subscription import Messages, Subscription
 from webapp.relay.tail import Tail
@@ -46,6 +48,7 @@ class Hub:
         self._channels: dict[bytes, Tail] = {}
         self._readers: set[Reader] = set()
         self._heartbeats = Heartbeats(settings.heartbeat_seconds)
+        self._rights = Rights()
         self._subscription = Subscription(redis, self._receive, self._check_all)
         self._repairer = Repairer(redis, self._subscription, expired)
         self._is_started = False
@@ -71,15 +74,17 @@ class Hub:
             self._is_started = True
             self._subscription.start()
             gevent.spawn(self._heartbeats.run)
+            gevent.spawn(self._rights.run)
             gevent.spawn(self._sweep)
 
-    def follow(self, reader: Reader, *, cancels_unwatched: bool) -> None:
-        """Let a reader follow its generation from its cursor; returns at once, whatever Redis does."""
+    def follow(self, reader: Reader, *, cancels_unwatched: bool, right: Right | None = None) -> None:
+        """Let a reader follow its generation from its cursor, for as long as its right holds; returns at once."""
         self.start()
         tail = self._tails.get(reader.generation) or self._open(reader.generation)
         tail.cancels_unwatched = cancels_unwatched
         self._readers.add(reader)
         self._heartbeats.add(reader)
+        self._rights.hold(right, reader)
         tail.add(reader)
         if self._is_draining:
             reader.finish("drained")

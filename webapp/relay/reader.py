@@ -11,7 +11,7 @@ from gevent.event import Event
 from webapp.relay.frames import Frame, split
 from worker.contract.ids import Cursor
 
-Why = Literal["done", "client_left", "stalled", "drained", "error"]
+Why = Literal["done", "client_left", "stalled", "drained", "revoked", "error"]
 
 UNPLACED = -1
 _PULL_BYTES = 64 * 1024

@@ -12,6 +12,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Response
 from gevent.socket import socket as gevent_socket
 
+from webapp.auth.protocol import RIGHT
 from webapp.problems import Problem
 from webapp.relay.frames import HEARTBEAT, body_of, opening
 from webapp.relay.handover import can_take, let_go, take_socket
@@ -63,10 +64,10 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> 
     cancels = state.on_disconnect == "cancel"
     if can_take(environ):
         reader = SocketReader(state.generation, after, take_socket(environ))
-        hub.follow(reader, cancels_unwatched=cancels)
+        hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
         raise let_go()
     reader = pulled(environ, state.generation, after)
-    hub.follow(reader, cancels_unwatched=cancels)
+    hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
     yield from _yielded(reader, hub.settings.heartbeat_seconds)
 
 

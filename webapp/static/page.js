@@ -135,7 +135,7 @@ async function post(message) {
   for (let tries = 1; ; tries++) {
     let why = "The server can't be reached.";
     try {
-      const answer = await fetch("/api/generations", {
+      const answer = await fetch("api/generations", {
         method: "POST",
         headers: { "Content-Type": "application/json", "Idempotency-Key": key },
         body: JSON.stringify({ message }),
@@ -174,7 +174,7 @@ async function stop() {
   if (running === null) return;
   stopButton.disabled = true; // the stream itself says when it has stopped
   try {
-    const answer = await fetch(`/api/generations/${running}/cancel`, { method: "POST" });
+    const answer = await fetch(`api/generations/${running}/cancel`, { method: "POST" });
     if (answer.ok) return;
     notice.textContent = await problemOf(answer);
   } catch {
@@ -188,7 +188,7 @@ async function resume({ id, events_url, question: asked }) {
   const turn = show(asked);
   let standing = null;
   try {
-    const answer = await fetch(`/api/generations/${id}`, { cache: "no-store" });
+    const answer = await fetch(`api/generations/${id}`, { cache: "no-store" });
     if (answer.status === 404) {
       forget(id);
       turn.remove();

@@ -85,7 +85,38 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def matching(pattern: str, what: str) -> Callable[[str], str]:
+    """Take what matches the pattern wholly, told as `what` otherwise."""
+
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value.strip(), re.ASCII):
+            raise ValueError(f"takes {what}")
+        return value.strip()
+
+    return parse
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Take origins as browsers spell them, separated by commas: scheme, host and, where it is not the usual, port."""
+    found = words(value)
+    for each in found:
+        parts = urlsplit(each)
+        if each != f"{parts.scheme}://{parts.netloc}" or not re.fullmatch(_ORIGIN, each, re.ASCII):
+            raise ValueError(f"takes origins such as https://app.example.com, by commas; {each[:100]} is none")
+        if parts.port == _USUAL_PORT[parts.scheme]:
+            raise ValueError(f"takes origins as browsers send them: {each} goes without its port")
+    return found
+
+
 _redis_url = url("redis", "rediss", "unix")
+_ORIGIN = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+_USUAL_PORT = {"http": 80, "https": 443}
+_auth = matching(
+    r"session|header|jwt|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
+    "session, header, jwt, or package.module:function",
+)
+_header_name = matching(r"[A-Za-z0-9-]{1,100}", "the name of a header: letters, digits, -")
+_cookie_name = matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", "the name of a cookie")
 
 
 @dataclass(frozen=True)
@@ -98,7 +129,7 @@ class Settings:
     database_url: str = setting("MILLRACE_DATABASE_URL", url("sqlite", "postgresql", "postgres"), DEFAULT_DATABASE, "the database that outlives the logs; a SQLite file has three slashes, and four from the root on")
     database_connections: int = setting("MILLRACE_DATABASE_CONNECTIONS", whole(1, 1000), 10, "connections of one process to PostgreSQL")
     database_seconds: float = setting("MILLRACE_DATABASE_SECONDS", seconds(0.1, 60), 2.0, "how long the database may take, waiting for a connection and for locks included")
-    secret_key: str = setting("MILLRACE_SECRET_KEY", text, "", "signs the session cookie; the web does not start without it")
+    secret_key: str = setting("MILLRACE_SECRET_KEY", text, "", "signs the session cookie; the web does not start without it where it keeps sessions")
     model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", text, DEFAULT_MODEL, "the model asked when a request names none")
     allowed_models: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", words, (), "further models that a request may name, by commas")
     small_model_id: str = setting("MILLRACE_SMALL_MODEL_ID", text, "", "the model for titles, suggestions, intent and learning; the configured one by default")
@@ -135,6 +166,16 @@ class Settings:
     max_messages: int = setting("MILLRACE_MAX_MESSAGES", whole(1, 10_000), 500, "messages of a stateless history")
     max_body_bytes: int = setting("MILLRACE_MAX_BODY_BYTES", whole(1024, 1 << 30), 1 << 20, "bytes of a request's body")
     cookie_samesite: Literal["lax", "strict", "none"] = setting("MILLRACE_COOKIE_SAMESITE", choice("lax", "strict", "none"), "lax", "the session cookie's SameSite; `none` also makes it Secure")
+    auth: str = setting("MILLRACE_AUTH", _auth, "session", "who is asking: `session`, `header`, `jwt`, or `package.module:function`")
+    auth_header: str = setting("MILLRACE_AUTH_HEADER", _header_name, "", "the header in which a trusted proxy names the owner; `header` needs it")
+    jwt_algorithm: str = setting("MILLRACE_JWT_ALGORITHM", choice("HS256", "RS256", "ES256", "EdDSA"), "", "the one algorithm of tokens that is taken: HS256, RS256, ES256, EdDSA; `jwt` needs it")
+    jwt_issuer: str = setting("MILLRACE_JWT_ISSUER", text, "", "the tokens' `iss`; `jwt` needs it")
+    jwt_audience: str = setting("MILLRACE_JWT_AUDIENCE", text, "", "what must be in the tokens' `aud`; `jwt` needs it")
+    jwt_secret: str = setting("MILLRACE_JWT_SECRET", text, "", "the secret of HS256, 32 bytes or more")
+    jwt_public_key: str = setting("MILLRACE_JWT_PUBLIC_KEY", text, "", "the public key of the other algorithms: PEM, or the path of its file")
+    jwt_jwks_url: str = setting("MILLRACE_JWT_JWKS_URL", url("http", "https"), "", "where the identity provider publishes its keys, instead of one key")
+    jwt_cookie: str = setting("MILLRACE_JWT_COOKIE", _cookie_name, "", "a cookie that holds the token where there is no Authorization header")
+    allowed_origins: tuple[str, ...] = setting("MILLRACE_ALLOWED_ORIGINS", origins, (), "origins of other sites whose pages may call with their users' cookies, exact, by commas")
     trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", whole(0, 20), 0, "proxies in front whose X-Forwarded-For and -Proto are believed")
     # fmt: on
 

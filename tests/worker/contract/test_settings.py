@@ -17,6 +17,12 @@ BAD = {
     "flag": ["maybe", "2", "ja"],
     "text": [" ", "\t\n"],
     "words": [],
+    "matching": ["a b", "a\nb", "\u00e9", "a:", "(a)"],
+    "origins": [
+        *("*", "null", "example.com", "//a.example", "ftp://a.example", "https://a.example/", "https://a.example/x"),
+        *("https://a.example:443", "http://a.example:80", "https://a.example:x", "https://A.example", "https://[::1"),
+        *("https://u@a.example", "https://a.example?x", "https://*.example", "https://a.example, *", "https://a b"),
+    ],
 }
 
 
@@ -79,6 +85,12 @@ def test_the_region_is_awss_then_awss_default_then_us_east_1() -> None:
 def test_the_models_are_the_configured_one_and_those_allowed() -> None:
     loaded = load({"MILLRACE_MODEL_ID": "a", "MILLRACE_ALLOWED_MODELS": " b, a ,,c "})
     assert loaded.models == ("a", "b", "c")
+
+
+def test_origins_are_taken_as_browsers_send_them() -> None:
+    given_value = "https://a.example, http://localhost:8080,http://[::1]:5173"
+    loaded = load({"MILLRACE_ALLOWED_ORIGINS": given_value})
+    assert loaded.allowed_origins == ("https://a.example", "http://localhost:8080", "http://[::1]:5173")
 
 
 def test_the_broker_is_the_redis_unless_it_is_given() -> None:

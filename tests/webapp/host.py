@@ -1,0 +1,32 @@
+"""Somebody else's app with a login of its own, into which ours is mounted below /chat."""
+
+from typing import Any
+
+from flask import Flask, Request, Response, request, session
+
+from webapp import mount
+from worker.contract.settings import Settings
+
+LOGIN = "tests.webapp.host:who"
+
+
+def who(_: Request) -> Any:
+    """Return the user that this app's own login has let in."""
+    return session.get("user")
+
+
+def make_host(settings: Settings | None = None) -> Flask:
+    """Return the app: a login, a page and a 404 of its own, and ours below /chat."""
+    app = Flask("tests.webapp.host")
+    app.secret_key = "the host's own"
+    app.register_error_handler(404, lambda _: ("the host knows no such page", 404))
+    app.add_url_rule("/", "home", lambda: "the host's home")
+    app.add_url_rule("/login/<user>", "login", _login)
+    app.add_url_rule("/post", "post", lambda: request.get_data(as_text=True), methods=["POST"])
+    mount(app, settings, url_prefix="/chat")
+    return app
+
+
+def _login(user: str) -> Response:
+    session["user"] = user
+    return Response(f"hello {user}")

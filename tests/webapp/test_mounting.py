@@ -1,0 +1,131 @@
+"""Ours inside somebody else's app: their login names the owner, and nothing of theirs is touched."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.client import Client, wait_for
+from tests.valkey import ValkeyProcess, free_port
+from tests.webapp.host import LOGIN, make_host
+from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from webapp import mount
+from webapp.services import services_of
+from worker.contract.connection import Redis
+from worker.contract.errors import SettingError
+from worker.contract.settings import Settings
+
+API = "/chat/api/generations"
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def host(store: ValkeyProcess, client: Redis) -> Flask:
+    return make_host(Settings(redis_url=store.url, auth=LOGIN))
+
+
+def logged_in(host: Flask, user: str) -> FlaskClient:
+    client = host.test_client()
+    assert client.get(f"/login/{user}").text == f"hello {user}"
+    return client
+
+
+def test_the_hosts_login_names_the_owner(host: Flask, client: Redis) -> None:
+    ada, eve = logged_in(host, "ada"), logged_in(host, "eve")
+    asked = ada.post(API, json={"message": "a"})
+    assert asked.status_code == 202
+    receipt = json_of(asked)
+    assert receipt["events_url"] == f"{API}/{receipt['id']}/events"
+    assert receipt["cancel_url"] == f"{API}/{receipt['id']}/cancel"
+    assert asked.headers["Location"] == f"{API}/{receipt['id']}"
+    (state,) = client.keys("mr:*:state")  # type: ignore[misc]
+    assert client.hget(state, "owner") == b"ada"
+    for path in (f"{API}/{receipt['id']}", receipt["events_url"]):
+        check_problem(eve.get(path), 404, "not_found")
+        check_problem(host.test_client().get(path), 401, "unauthorized")
+    assert ada.get(f"{API}/{receipt['id']}").status_code == 200
+    assert ada.post(receipt["cancel_url"]).status_code == 202
+    check_problem(host.test_client().post(API, json={"message": "a"}), 401, "unauthorized")
+
+
+def test_the_page_finds_itself_below_the_prefix(host: Flask) -> None:
+    page = logged_in(host, "ada").get("/chat/")
+    assert page.status_code == 200
+    assert 'src="/chat/static/page.js"' in page.text
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    script = host.test_client().get("/chat/static/page.js", buffered=True)
+    assert script.status_code == 200
+    assert '"/api/' not in script.text
+    assert "`/api/" not in script.text
+    assert "/chat/api/generations" in json_of(host.test_client().get("/chat/api/openapi.json"))["paths"]
+
+
+def test_what_is_the_hosts_stays_the_hosts(host: Flask) -> None:
+    client = logged_in(host, "ada")
+    home, absent = client.get("/"), client.get("/absent")
+    assert (home.text, absent.text) == ("the host's home", "the host knows no such page")
+    for answer in (home, absent):
+        assert "Content-Security-Policy" not in answer.headers
+        assert "Cache-Control" not in answer.headers
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert client.post("/post", data=b"x", headers=foreign).text == "x"
+    check_problem(client.post(API, json={"message": "a"}, headers=foreign), 403, "cross_site")
+    # Even where the host answers the same status in its own way.
+    check_problem(client.get(f"{API}/{'0' * 32}"), 404, "not_found")
+    check_problem(client.post(API, data=b"x", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
+
+
+def test_it_starts_with_its_first_request_whatever_serves_the_host(host: Flask) -> None:
+    housekeeping = services_of(host).housekeeping
+    host.test_client().get("/")
+    assert not housekeeping._greenlets
+    host.test_client().get("/chat/healthz")
+    assert housekeeping._greenlets
+    housekeeping.stop()
+
+
+def test_an_anonymous_owner_lives_in_the_hosts_own_session(store: ValkeyProcess, client: Redis) -> None:
+    host = Flask("host")
+    with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: session needs an app that has a secret key"):
+        mount(host, Settings(redis_url=store.url, secret_key="ours"))
+    host.secret_key = "theirs"
+    mount(host, Settings(redis_url=store.url, secret_key="ours"))
+    user = host.test_client()
+    generation = json_of(user.post("/millrace/api/generations", json={"message": "a"}))["id"]
+    assert user.get_cookie("session") is not None
+    assert user.get(f"/millrace/api/generations/{generation}").status_code == 200
+    check_problem(host.test_client().get(f"/millrace/api/generations/{generation}"), 404, "not_found")
+
+
+def test_a_mounted_stream_runs_over_a_real_socket(
+    store: ValkeyProcess, build: Callable[..., Site], tmp_path: Path
+) -> None:
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+    environment |= {"MILLRACE_REDIS_URL": store.url, "MILLRACE_AUTH": LOGIN}
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
+    with (tmp_path / "log").open("ab") as log, Client(f"http://127.0.0.1:{port}/chat") as client:
+        command.append("tests.webapp.host:make_host()")
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process:
+            try:
+                wait_for(lambda: _is_up(port), 30, "the host")
+                assert client.http.get(f"http://127.0.0.1:{port}/login/ada").text == "hello ada"
+                worker = build().answer_next(*WHOLE)
+                received = client.whole(client.ask("a"))
+                worker.join()
+                assert [each.event["type"] for each in received][-1] == "done"
+            finally:
+                process.terminate()
+
+
+def _is_up(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/chat/healthz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False

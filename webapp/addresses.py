@@ -1,0 +1,8 @@
+"""Where things are found, wherever the routes are mounted."""
+
+from flask import url_for
+
+
+def generation_url(generation: str) -> str:
+    """Return the address of a generation, from the root of this host on."""
+    return url_for("millrace.generations.look", generation=generation)

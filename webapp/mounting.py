@@ -1,0 +1,73 @@
+"""Puts the routes into an app: our own, or somebody else's, beside its pages and behind its login."""
+
+from flask import Blueprint, Flask
+from flask.sansio.scaffold import Scaffold
+
+from webapp import auth, csrf, generations, headers, health, page, problems
+from webapp import settings as web_settings
+from webapp.facades import chat, conversation
+from webapp.housekeeping import Housekeeping
+from webapp.openapi import routes as openapi
+from webapp.relay import Hub
+from webapp.services import EXTENSION, Services, services
+from worker.contract.connection import connect
+from worker.contract.errors import SettingError
+from worker.contract.queue import Doorbell
+from worker.contract.settings import Settings
+
+NAME = "millrace"
+REDIS_SECONDS = 2.5  # somebody waits: with its one retry a command is given up after 5 s
+
+
+def mount(app: Flask, settings: Settings | None = None, *, url_prefix: str = "/millrace") -> None:
+    """Put page and API into somebody else's app, below the prefix, by default with the environment's settings.
+
+    Nothing outside the prefix is touched: errors, headers and checks are the routes' own. Who asks is the affair of
+    the app's login, which `MILLRACE_AUTH` names as `package.module:function`; with `session` it is an anonymous owner
+    in the app's own session. The app must be served by gunicorn's gevent workers; does no I/O. Raises SettingError.
+    """
+    settings = web_settings.load() if settings is None else web_settings.check(settings)
+    if settings.auth == "session" and not app.secret_key:
+        raise SettingError("MILLRACE_AUTH: session needs an app that has a secret key")
+    routes = _blueprint(url_prefix)
+    install_rooms(routes)
+    routes.before_request(_start)
+    attach(app, settings, routes)
+
+
+def _start() -> None:
+    services().start()
+
+
+def install_rooms(scaffold: Scaffold) -> None:
+    """Have an app, or the routes alone, answer errors, add headers and check requests as we do."""
+    for room in (problems, headers, csrf):
+        room.install(scaffold)
+
+
+def attach(app: Flask, settings: Settings, routes: Blueprint | None = None) -> None:
+    """Make what the routes need and register them, by default at the app's root; raises SettingError."""
+    app.extensions[EXTENSION] = _make_services(settings)
+    auth.install(app, settings)
+    app.register_blueprint(routes or _blueprint(""))
+
+
+def _blueprint(url_prefix: str) -> Blueprint:
+    whole = Blueprint(
+        NAME,
+        "webapp",
+        url_prefix=url_prefix,
+        static_folder="static",
+        static_url_path="/static",
+        template_folder="templates",
+    )
+    for room in (page, generations, chat, conversation, openapi, health):
+        whole.register_blueprint(room.routes)
+    return whole
+
+
+def _make_services(settings: Settings) -> Services:
+    redis = connect(settings.redis_url, answer_seconds=REDIS_SECONDS)
+    doorbell = Doorbell(settings)
+    hub = Hub(redis, settings)
+    return Services(settings, redis, doorbell, hub, Housekeeping(redis, settings, doorbell, hub))
