@@ -1,10 +1,12 @@
-"""Refuses what another site makes a browser send with its user's cookie."""
+"""Refuses what another site makes a browser send in its user's name."""
 
 from urllib.parse import urlsplit
 
 from flask import request
 from flask.sansio.scaffold import Scaffold
 
+from webapp.auth import names_itself
+from webapp.cors import allowed_origin
 from webapp.problems import Problem
 
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -16,13 +18,13 @@ def install(scaffold: Scaffold) -> None:
 
 
 def refuse_cross_site() -> None:
-    """Raise Problem 403 where an unsafe request carries a cookie and comes from another site.
+    """Raise Problem 403 where an unsafe request comes with its user's name and from a site that is not allowed to.
 
     `same-site` is refused as well: another host of the same domain need not be ours
     (https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html).
     A client that is no browser sends neither header.
     """
-    if request.method in _SAFE or "Cookie" not in request.headers:
+    if request.method in _SAFE or not names_itself() or allowed_origin() is not None:
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -31,7 +33,7 @@ def refuse_cross_site() -> None:
         origin = request.headers.get("Origin")
         is_ours = origin is None or _host_of(origin) == request.host
     if not is_ours:
-        raise Problem(403, "cross_site", "This request carries a cookie and comes from another site.")
+        raise Problem(403, "cross_site", "This request carries its user's name and comes from another site.")
 
 
 def _host_of(origin: str) -> str | None:

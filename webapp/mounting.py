@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
-from webapp import auth, csrf, generations, headers, health, page, problems
+from webapp import auth, cors, csrf, generations, headers, health, page, problems
 from webapp import settings as web_settings
 from webapp.facades import chat, conversation
 from webapp.housekeeping import Housekeeping
@@ -41,7 +41,7 @@ def _start() -> None:
 
 def install_rooms(scaffold: Scaffold) -> None:
     """Have an app, or the routes alone, answer errors, add headers and check requests as we do."""
-    for room in (problems, headers, csrf):
+    for room in (problems, headers, cors, csrf):
         room.install(scaffold)
 
 

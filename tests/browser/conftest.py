@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
 
 from tests.system import System
 
@@ -36,14 +37,27 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="session")
-def context(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    profile: Path = tmp_path_factory.mktemp("profile")
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=chromium, headless=True, args=[*FLAGS]
-        )
+        yield playwright
+
+
+@contextmanager
+def browsing(playwright: Playwright, chromium: str, profile: Path) -> Generator[BrowserContext]:
+    """Open a browser with a profile of its own."""
+    context = playwright.chromium.launch_persistent_context(
+        str(profile), executable_path=chromium, headless=True, args=[*FLAGS]
+    )
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def context(
+    playwright: Playwright, chromium: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrowserContext]:
+    with browsing(playwright, chromium, tmp_path_factory.mktemp("profile")) as context:
         yield context
-        context.close()
 
 
 @pytest.fixture

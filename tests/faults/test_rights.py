@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name
         """Say nothing."""
 
 
@@ -48,7 +48,7 @@ def user(rig: Rig, **given: Any) -> Client:
 def test_a_token_that_runs_out_and_a_key_taken_back_cut_their_readers_within_a_minute(
     tmp_path: Path, provider: Any
 ) -> None:
-    pinned = {"jwt_algorithm": "RS256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
+    pinned: dict[str, Any] = {"jwt_algorithm": "RS256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
     url = f"http://127.0.0.1:{provider.server_port}/keys"
     with Rig(tmp_path, auth="jwt", jwt_jwks_url=url, **pinned) as rig:
         began = time.monotonic()

@@ -34,6 +34,7 @@ class FunctionAuth:
     """Asks a function, which returns the owner's id, a text or a whole number, or None; it may raise to refuse."""
 
     makes_owners = False
+    is_ambient = True
 
     def __init__(self, function: Who) -> None:
         self._function = function

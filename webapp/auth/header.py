@@ -9,6 +9,7 @@ class HeaderAuth:
     """Believes one header; the proxy must set it itself and take away what a client sends under its name."""
 
     makes_owners = False
+    is_ambient = True
 
     def __init__(self, header: str) -> None:
         self._header = header

@@ -63,6 +63,11 @@ def renew() -> None:
         session.renew()
 
 
+def names_itself() -> bool:
+    """Tell whether the request may name its owner without its page's doing: by a cookie, or as the proxy knows it."""
+    return "Cookie" in request.headers or _auth().is_ambient
+
+
 def hint() -> str:
     """Return what a 404 says besides: who keeps no cookie finds nothing again."""
     if not _auth().makes_owners:

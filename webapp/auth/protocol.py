@@ -30,6 +30,11 @@ class Authenticator(Protocol):
         """Whether somebody unknown is given an owner of their own, instead of a 401."""
         ...
 
+    @property
+    def is_ambient(self) -> bool:
+        """Whether a browser may send what names the owner by itself, without a cookie, whatever page asks it to."""
+        ...
+
     def who(self, request: Request) -> str | None:
         """Return the owner that the request names and may name, None where it names none; raises Problem 503.
 

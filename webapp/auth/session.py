@@ -39,6 +39,7 @@ class SessionAuth:
     """Everybody is somebody: who is unknown gets an owner, whose cookie goes with the answer."""
 
     makes_owners = True
+    is_ambient = False
 
     def who(self, request: Request) -> str | None:
         """Return the owner that the session names; a signed cookie that names no owner of ours names nobody."""

@@ -30,6 +30,7 @@ class TokenAuth:
     """Reads a token from `Authorization: Bearer`, else from the cookie where one is named; never from a URL."""
 
     makes_owners = False
+    is_ambient = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -37,6 +37,10 @@ def signed_with(algorithm: str) -> dict[str, Any]:
     return {**PINNED, **key, "jwt_algorithm": algorithm}
 
 
+def settings_of(given: dict[str, Any]) -> Settings:
+    return Settings(**given)
+
+
 def bearer(value: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {value}"}
 
@@ -168,7 +172,7 @@ def test_the_public_key_may_lie_in_a_file_or_in_one_line(tmp_path: Path) -> None
     path = tmp_path / "key.pem"
     path.write_text(public_pem(EC_KEY))
     for given in (str(path), public_pem(EC_KEY).replace("\n", "\\n")):
-        check(Settings(**signed_with("ES256") | {"jwt_public_key": given}))
+        check(settings_of({**signed_with("ES256"), "jwt_public_key": given}))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +196,7 @@ def test_the_public_key_may_lie_in_a_file_or_in_one_line(tmp_path: Path) -> None
 )
 def test_what_does_not_go_together_stops_the_start(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(SettingError, match=f"^{name}"):
-        check(Settings(**{"auth": "jwt"} | settings))
+        check(settings_of({"auth": "jwt", **settings}))
 
 
 def test_no_secret_key_is_needed_where_no_cookie_is_signed() -> None:
