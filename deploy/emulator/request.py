@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 from deploy.emulator.errors import ServiceError, invalid
+from deploy.emulator.tokens import count_all, refuse_what_is_too_long
 
 Json = dict[str, Any]
 Family = Literal["converse", "invoke"]
 
-_BYTES_A_TOKEN = 4
 _NO_PREFILL = "no-prefill"  # in a model's id: one that continues nothing, as the newer ones
 
 
@@ -33,7 +33,7 @@ class Request:
     system: Any
     inference: Json
     max_tokens: int | None
-    input_tokens: int  # an estimate, from the body's length
+    input_tokens: int  # as counted here, by no tokenizer of a real model
     forced: Forced | None = None
 
 
@@ -46,8 +46,10 @@ def parse_request(family: Family, model: str, body: bytes) -> Request:
     if not isinstance(value, dict):
         raise invalid("Malformed input request: #: expected an object, please reformat your input and try again.")
     fields = cast(Json, value)
-    input_tokens = len(body) // _BYTES_A_TOKEN
-    return _converse(model, fields, input_tokens) if family == "converse" else _invoke(model, fields, input_tokens)
+    input_tokens = count_all(fields.get("messages"), fields.get("system"), fields.get("toolConfig"))
+    request = _converse(model, fields, input_tokens) if family == "converse" else _invoke(model, fields, input_tokens)
+    refuse_what_is_too_long(model, input_tokens, request.max_tokens)
+    return request
 
 
 def _converse(model: str, fields: Json, input_tokens: int) -> Request:
