@@ -70,10 +70,9 @@ def parse(body: Json, settings: Settings) -> Asked:
         temperature=_given(fields.temperature),
         top_p=_given(fields.top_p),
         stop_sequences=_given(fields.stop_sequences) or None,
+        search=_search(fields, settings),
         metadata=_given(fields.metadata) or None,
     )
-    if fields.search is True:
-        raise invalid("search", "No search is configured on this server.")
     # How the answer is brought is no part of the question: a retry may ask for it in another way.
     digest = body_hash({name: value for name, value in body.items() if name != "stream"})
     return Asked(request, _conversation(fields), _given(fields.on_disconnect), _given(fields.stream), digest)
@@ -155,6 +154,15 @@ def _system(fields: GenerationFields, settings: Settings) -> str | None:
             raise Problem(403, "system_not_allowed", "Instructions can't be given on this server.", field="system")
         _check_text("system", system, settings)
     return system
+
+
+def _search(fields: GenerationFields, settings: Settings) -> bool | Literal["auto"]:
+    search = _given(fields.search)
+    if settings.search_engine:
+        return "auto" if search is None else search
+    if search is True:
+        raise invalid("search", "No search is configured on this server.")
+    return False
 
 
 def _conversation(fields: GenerationFields) -> str | None:

@@ -9,7 +9,7 @@ from worker.contract.lease import Holding
 from worker.contract.settings import Settings
 from worker.failures import Failure
 from worker.providers.mapping import failure_of_stop
-from worker.providers.protocol import Delta, Stopped
+from worker.providers.protocol import Delta, Prompt, Stopped
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
 ENDING_EVENTS = 6  # kept free for the text still gathered, the outcome, title, suggestions and `done`
@@ -25,7 +25,7 @@ class Answer:
         self._most_bytes = settings.max_output_bytes
         self._most_events = settings.max_events
         self._bytes = 0
-        self._prefill_chars = 0
+        self._asked_chars = 0
         self._has_substance = False
         self._first_delta_ms: int | None = None
         self._stop_reason: str | None = None
@@ -38,10 +38,13 @@ class Answer:
         return self._first_delta_ms is not None
 
     def begin(self, beginning: Snapshot) -> None:
-        """Count what the answer begins with: within its limits, and as a part of what the model is asked."""
+        """Count what the answer begins with, within its limits."""
         self._bytes = size_of(beginning.content) + size_of(beginning.reasoning)
-        self._prefill_chars = len(beginning.content)
         self._has_substance = bool(beginning.content)
+
+    def asks(self, prompt: Prompt) -> None:
+        """Take note of what the model is asked."""
+        self._asked_chars = sum(map(len, prompt.system)) + sum(len(each.content) for each in prompt.messages)
 
     def take(self, delta: Delta, events: int) -> Content | None:
         """Measure a delta and return it where it belongs into the log; `events` is how many the log has so far.
@@ -93,9 +96,7 @@ class Answer:
         """Return the tokens as the provider told them, else an estimate: after an early close there is no telling."""
         if self._usage is not None:
             return self._usage
-        request = self._holding.request
-        asked = len(request.system or "") + sum(len(each.content) for each in request.messages)
-        tokens_in = math.ceil((asked + self._prefill_chars) / CHARS_PER_TOKEN)
+        tokens_in = math.ceil(self._asked_chars / CHARS_PER_TOKEN)
         return Usage(tokens_in, math.ceil(self.chars / CHARS_PER_TOKEN), exact=False)
 
     def latency(self) -> Latency:

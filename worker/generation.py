@@ -9,7 +9,8 @@ import gevent
 
 from worker.after.following import follow_up
 from worker.answer import Answer
-from worker.context.prompt import build_prompt
+from worker.asking import ask, build_context
+from worker.context.prompt import Context
 from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
 from worker.contract.events import Cancelled, Complete, Error, Snapshot, StatusEvent
 from worker.contract.feed import tell_ended
@@ -18,7 +19,6 @@ from worker.failures import Failure
 from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
 from worker.outbox import Outcome
 from worker.process import Process
-from worker.providers.retry import stream_patiently
 from worker.run import Run
 from worker.takeover import NOTHING, beginning, is_refusal
 
@@ -108,7 +108,8 @@ def _outcome(process: Process, run: Run, answer: Answer) -> Outcome | None:
         # The only place where an interrupt is raised: whatever is waited for in here, it ends.
         with run.interrupt.armed():
             _say_running(run, process.provider.name, begins_with)
-            _stream(process, run, answer, begins_with or NOTHING)
+            context = build_context(process, run, is_told=begins_with is None)
+            _stream(process, run, answer, begins_with or NOTHING, context)
         return answer.complete()
     except CancelAsked as asked:
         return Cancelled(asked.by, answer.usage())
@@ -139,31 +140,18 @@ def _say_running(run: Run, provider: str, begins_with: Snapshot | None) -> None:
     run.outbox.write(StatusEvent("running", attempt=holding.attempt, model=holding.request.model, provider=provider))
 
 
-def _stream(process: Process, run: Run, answer: Answer, begins_with: Snapshot) -> None:
+def _stream(process: Process, run: Run, answer: Answer, begins_with: Snapshot, context: Context) -> None:
     """Stream what follows the beginning, or all from the start where the model does not go on from it."""
     answer.begin(begins_with)
     try:
-        _ask(process, run, answer, begins_with.content)
+        ask(process, run, answer, context.prompts(begins_with.content))
     except Failure as failure:
         if not begins_with.content or answer.has_begun or not is_refusal(failure):
             raise
         _log.warning("prefill_refused generation=%s code=%s", run.holding.claim.generation, failure.code)
         run.outbox.write(NOTHING)
         answer.begin(NOTHING)
-        _ask(process, run, answer, "")
-
-
-def _ask(process: Process, run: Run, answer: Answer, prefill: str) -> None:
-    prompt = build_prompt(run.holding.request, process.settings, prefill)
-
-    def say_retrying(_failure: Failure) -> None:
-        run.outbox.write(StatusEvent("retrying", attempt=run.holding.attempt))
-
-    for delta in stream_patiently(process.provider, prompt, process.settings.bedrock_tries, say_retrying, gevent.sleep):
-        content = answer.take(delta, run.outbox.next_seq)
-        if content is not None:
-            run.outbox.gather(content)
-            run.outbox.wait_for_room()
+        ask(process, run, answer, context.prompts())
 
 
 def _hand_over(process: Process, run: Run) -> None:

@@ -5,6 +5,7 @@ import time
 from gevent.lock import BoundedSemaphore
 
 from worker.batching import Batcher
+from worker.context.sources import make_sources
 from worker.contract.connection import connect
 from worker.contract.lease import Holding
 from worker.contract.queue import Doorbell
@@ -34,6 +35,7 @@ class Process:
     def __init__(self, settings: Settings, provider: Provider) -> None:
         self.settings = settings
         self.provider = provider
+        self.sources = make_sources(settings)
         self.redis = connect(settings.redis_url)
         self.doorbell = Doorbell(settings)
         self.gate = BoundedSemaphore(CALLERS)
@@ -68,6 +70,7 @@ class Process:
             each.stop()
         for client in self._clients:
             client.close()
+        self.sources.close()
         self.provider.close()
         self.doorbell.close()
 

@@ -155,6 +155,14 @@ def test_what_is_left_open_is_as_configured(build: Build) -> None:
     assert (asked.model, asked.max_tokens, asked.temperature, asked.system) == ("configured", 77, None, None)
 
 
+@pytest.mark.parametrize(("given", "reaches"), [({}, "auto"), ({"search": True}, True), ({"search": False}, False)])
+def test_where_a_search_is_configured_it_is_decided_by_itself_unless_the_request_says(
+    build: Build, given: dict[str, Any], reaches: object
+) -> None:
+    site = build(search_engine="searxng", search_url="http://127.0.0.1:8888")
+    assert site.hold(site.ask(**given)).request.search == reaches
+
+
 def test_instructions_are_403_unless_they_are_allowed(build: Build) -> None:
     check_problem(build().post({"message": "a", "system": "b"}), 403, "system_not_allowed", "system")
     allowed = build(allow_system=True)

@@ -9,10 +9,14 @@ from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from tests.emulator_process import EmulatorProcess  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402
 from tests.worker.desk import Desk  # noqa: E402
+
+settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

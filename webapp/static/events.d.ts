@@ -2,6 +2,7 @@
 
 export type GenerationEvent =
   | StatusEvent
+  | ContextEvent
   | Snapshot
   | Chunk
   | Reasoning
@@ -25,6 +26,18 @@ export interface StatusEvent {
   generation?: string;
   conversation_id?: string;
   message_id?: string;
+}
+
+/** What the answer is built on: pages, and how many messages, profiles and memories; `failed` sources were left out. */
+export interface ContextEvent {
+  type: "context";
+  sources: Link[];
+  history: number;
+  profile: number;
+  memory: number;
+  failed: number;
+  intent?: string;
+  updated?: Record<string, unknown>;
 }
 
 /** What there is so far is exactly this: replace all of it. */
@@ -118,6 +131,12 @@ export interface Suggestions {
 export interface Done {
   type: "done";
   status: "cancelled" | "completed" | "failed";
+}
+
+/** A page that an answer is built on. */
+export interface Link {
+  title: string;
+  url: string;
 }
 
 /** Tokens as the provider counted them, or, where `exact` is false, as estimated from the text. */

@@ -48,6 +48,28 @@ class StatusEvent(Event, frozen=True, tag="status"):
     message_id: str | None = None
 
 
+class Link(msgspec.Struct, frozen=True):
+    """A page that an answer is built on."""
+
+    title: str
+    url: str
+
+
+class ContextEvent(Event, frozen=True, tag="context"):
+    """What the answer is built on: pages, and how many messages, profiles and memories; `failed` sources were left out.
+
+    `intent` is what the message is after, `updated` the slots of the conversation's context that it has changed.
+    """
+
+    sources: list[Link]
+    history: int
+    profile: int
+    memory: int
+    failed: int
+    intent: str | None = None
+    updated: dict[str, Any] | None = None
+
+
 class Snapshot(Event, frozen=True, tag="snapshot"):
     """What there is so far is exactly this: replace all of it."""
 
@@ -143,6 +165,7 @@ class Done(Event, frozen=True):
 
 AnyEvent = (
     StatusEvent
+    | ContextEvent
     | Snapshot
     | Chunk
     | Reasoning

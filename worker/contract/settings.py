@@ -108,6 +108,14 @@ def origins(value: str) -> tuple[str, ...]:
     return found
 
 
+def import_paths(value: str) -> tuple[str, ...]:
+    """Take import paths separated by commas."""
+    paths = words(value)
+    if not all(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", path, re.ASCII) for path in paths):
+        raise ValueError("takes import paths as package.module:name, separated by commas")
+    return paths
+
+
 _redis_url = url("redis", "rediss", "unix")
 _ORIGIN = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 _USUAL_PORT = {"http": 80, "https": 443}
@@ -137,6 +145,14 @@ class Settings:
     bedrock_endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", url("http", "https"), "", "another address for Bedrock, such as the local endpoint")
     bedrock_read_seconds: float = setting("MILLRACE_BEDROCK_READ_SECONDS", seconds(1, 900), 120.0, "the longest silence of the model before `provider_timeout`")
     bedrock_tries: int = setting("MILLRACE_BEDROCK_TRIES", whole(1, 10), 4, "how often a model is asked before its first delta, with backoff between")
+    prompt_caching: bool = setting("MILLRACE_PROMPT_CACHING", flag, True, "whether models that can are told to remember a conversation's beginning, so that each turn reads it at a lower price")
+    context_tokens: int = setting("MILLRACE_CONTEXT_TOKENS", whole(1000, 10_000_000), 150_000, "tokens that a prompt may have, as estimated, where the model takes as many; the oldest messages are left out first")
+    context: tuple[str, ...] = setting("MILLRACE_CONTEXT", import_paths, (), "sources of your own that an answer is built on, as package.module:name, by commas")
+    search_engine: Literal["", "searxng", "brave"] = setting("MILLRACE_SEARCH_ENGINE", choice("searxng", "brave"), "", "the web search: `searxng` or `brave`; none by default")
+    search_url: str = setting("MILLRACE_SEARCH_URL", url("http", "https"), "", "the address of the SearXNG instance, or another one for Brave")
+    search_key: str = setting("MILLRACE_SEARCH_KEY", text, "", "the key for Brave, or a bearer token for SearXNG behind a proxy that wants one")
+    search_seconds: float = setting("MILLRACE_SEARCH_SECONDS", seconds(0.1, 60), 4.0, "how long an answer waits for the web search; then it goes on without")
+    search_results: int = setting("MILLRACE_SEARCH_RESULTS", whole(1, 20), 5, "pages that an answer is built on")
     system_prompt: str = setting("MILLRACE_SYSTEM_PROMPT", text, "", "instructions put before every conversation")
     allow_system: bool = setting("MILLRACE_ALLOW_SYSTEM", flag, False, "whether a request may add to the system prompt")
     max_tokens: int = setting("MILLRACE_MAX_TOKENS", whole(1, 1_000_000), 4096, "tokens of an answer when a request names no number, and the most it may name")

@@ -9,14 +9,18 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from worker.contract.request import Message
 from worker.contract.settings import Settings
+from worker.providers.arguments import arguments_for
 from worker.providers.mapping import Mapper
 from worker.providers.mishaps import failure_of
-from worker.providers.protocol import Delta, Prompt, Tool, Whole
+from worker.providers.models import traits_of
+from worker.providers.protocol import Delta, Prompt, Whole
 from worker.providers.whole import whole_of
 from worker.providers.wire import read_events
 
 CONNECT_SECONDS = 5
+_PROBE = (Message("user", "."),)
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +45,14 @@ class Bedrock:
             endpoint_url=settings.bedrock_endpoint_url or None,
             config=config,
         )
+        self._caches = settings.prompt_caching
         self._warm_up(settings)
 
     def _warm_up(self, settings: Settings) -> None:
         """Resolve endpoint and credentials and sign once, which costs the first call tens of milliseconds."""
         try:
             self._client.generate_presigned_url(
-                "converse_stream", Params={"modelId": settings.model_id, "messages": [_message("user", ".")]}
+                "converse_stream", Params=arguments_for(Prompt(settings.model_id, _PROBE, 1), caches=False)
             )
         except BotoCoreError as error:  # said again, per answer, when it matters
             _log.warning("bedrock_not_ready error=%s", error)
@@ -60,7 +65,7 @@ class Bedrock:
         """Ask the model and yield its deltas; raises `Failure`."""
         mapper = Mapper()
         with _failures():
-            response = self._client.converse_stream(**_arguments(prompt))
+            response = self._client.converse_stream(**self._arguments(prompt))
             with closing(response["stream"]) as events:
                 for event in read_events(events):
                     yield from mapper.deltas(event)
@@ -68,7 +73,10 @@ class Bedrock:
     def answer(self, prompt: Prompt) -> Whole:
         """Ask the model by Converse and return its whole answer; raises `Failure`."""
         with _failures():
-            return whole_of(self._client.converse(**_arguments(prompt)), prompt.tool)
+            return whole_of(self._client.converse(**self._arguments(prompt)), prompt.tool)
+
+    def _arguments(self, prompt: Prompt) -> dict[str, Any]:
+        return arguments_for(prompt, caches=self._caches and traits_of(prompt.model).caches)
 
 
 @contextmanager
@@ -82,31 +90,3 @@ def _failures() -> Generator[None]:
         # The service's own words may quote the prompt: only the kind of mishap goes to the log.
         _log.warning("bedrock_failed error=%s code=%s", type(error).__name__, failure.code)
         raise failure from error
-
-
-def _message(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "content": [{"text": text}]}
-
-
-def _arguments(prompt: Prompt) -> dict[str, Any]:
-    inference = {
-        "maxTokens": prompt.max_tokens,
-        "temperature": prompt.temperature,
-        "topP": prompt.top_p,
-        "stopSequences": list(prompt.stop_sequences) or None,
-    }
-    arguments: dict[str, Any] = {
-        "modelId": prompt.model,
-        "messages": [_message(each.role, each.content) for each in prompt.messages],
-        "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
-    }
-    if prompt.system:
-        arguments["system"] = [{"text": text} for text in prompt.system]
-    if prompt.tool:
-        arguments["toolConfig"] = _forcing(prompt.tool)
-    return arguments
-
-
-def _forcing(tool: Tool) -> dict[str, Any]:
-    specification = {"name": tool.name, "description": tool.description, "inputSchema": {"json": tool.schema}}
-    return {"tools": [{"toolSpec": specification}], "toolChoice": {"tool": {"name": tool.name}}}

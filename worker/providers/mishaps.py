@@ -53,8 +53,9 @@ _RAISED: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
     ((wire.HTTPError, ParserError, OSError), _UNAVAILABLE),
 )
 
-# Bedrock has no code of its own for it: "Input is too long for requested model.", "prompt is too long: …".
-_TOO_LONG_WORDS = re.compile(r"too long|context (window|length)|maximum context", re.IGNORECASE)
+# Bedrock has no code of its own for it: "Input is too long for requested model.", "prompt is too long: …",
+# "input length and `max_tokens` exceed context limit: …".
+_TOO_LONG_WORDS = re.compile(r"too long|context (window|length|limit)|maximum context", re.IGNORECASE)
 
 
 def failure_of(error: Exception) -> Failure | None:

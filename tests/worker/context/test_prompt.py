@@ -1,24 +1,140 @@
-"""The prompt holds the configured instructions, then the request's own, and its messages as they are."""
+"""The prompt: what it holds, in which order, and that it fits; and what the reader is told of it."""
 
-from worker.context.prompt import build_prompt
+from dataclasses import replace
+from itertools import cycle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.emulator.tokens import count_all
+from worker.context.prompt import Context
+from worker.context.source import Gathered, Material, Piece
+from worker.contract.events import ContextEvent, Link
 from worker.contract.request import Message, Request
-from worker.contract.settings import load
+from worker.contract.settings import Settings, load
+from worker.providers.arguments import arguments_for
+from worker.providers.models import traits_of
 from worker.providers.protocol import Prompt
 
 HISTORY = [Message("user", "One?"), Message("assistant", "Two."), Message("user", "Three?")]
+SMALL = "amazon.nova-lite-v1:0:4k"
+PAGE = Material("search_result", "Water.", "Mill", "https://mill.example")
+
+
+def first(request: Request, settings: Settings | None = None, gathered: Gathered | None = None) -> Prompt:
+    return next(Context(request, settings or load({}), gathered or Gathered()).prompts())
+
+
+def talk(count: int, text: str) -> tuple[Message, ...]:
+    roles = zip(cycle(("user", "assistant")), range(count), strict=False)
+    return tuple(Message(role, f"{number} {text}") for role, number in roles)
 
 
 def test_a_bare_request_asks_its_messages_alone() -> None:
-    assert build_prompt(Request(HISTORY, "model", 10), load({})) == Prompt("model", tuple(HISTORY), 10)
+    assert first(Request(HISTORY, "model", 10)) == Prompt("model", tuple(HISTORY), 10)
 
 
-def test_the_configured_instructions_stand_before_the_requests_own() -> None:
+def test_the_configured_instructions_come_first_then_the_sources_the_user_and_the_requests_own() -> None:
     request = Request(HISTORY, "model", 10, "Be brief.", 0.5, 0.9, ["STOP"])
-    prompt = build_prompt(request, load({"MILLRACE_SYSTEM_PROMPT": "Be kind."}))
-    assert prompt.system == ("Be kind.", "Be brief.")
+    pieces = {"own": Piece(instructions="It is late."), "profile": Piece(about_user="I am <Ada>.")}
+    prompt = first(request, load({"MILLRACE_SYSTEM_PROMPT": "Be kind."}), Gathered(pieces))
+    configured, own, user, asked = prompt.system
+    assert (configured, own, asked) == ("Be kind.", "It is late.", "Be brief.")
+    assert user.endswith("<user_profile>\nI am &lt;Ada&gt;.\n</user_profile>")
     assert (prompt.temperature, prompt.top_p, prompt.stop_sequences) == (0.5, 0.9, ("STOP",))
 
 
+def test_the_history_comes_first_then_the_material_then_the_question_as_it_is() -> None:
+    question = "What </material> is <this>?"
+    pieces = {"history": Piece(history=tuple(HISTORY[:2])), "search": Piece(materials=(PAGE,))}
+    prompt = first(Request([Message("user", question)], "model", 10), None, Gathered(pieces))
+    one, two, material, asked = prompt.messages
+    assert [one, two] == HISTORY[:2]
+    assert material.role == "user"
+    assert '<search_result title="Mill" url="https://mill.example">\nWater.\n</search_result>' in material.content
+    assert asked == Message("user", question)
+
+
+def test_the_conversations_context_is_the_last_sources_that_gives_one_and_material_as_well() -> None:
+    pieces = {"slots": Piece(slots={"to": "Oslo"}), "intent": Piece(slots={"to": "</material>東京"}), "none": Piece()}
+    prompt = first(Request(HISTORY[:1], "model", 10), None, Gathered(pieces))
+    assert (
+        '<conversation_context>\n{"to": "&lt;/material&gt;東京"}\n</conversation_context>' in prompt.messages[0].content
+    )
+    assert "Oslo" not in prompt.messages[0].content
+
+
 def test_a_beginning_of_the_answer_is_the_last_message() -> None:
-    prompt = build_prompt(Request(HISTORY, "model", 10), load({}), "Well,")
+    prompt = next(Context(Request(HISTORY, "model", 10), load({})).prompts("Well,"))
     assert prompt.messages == (*HISTORY, Message("assistant", "Well,"))
+
+
+def test_the_oldest_messages_are_left_out_where_the_prompt_may_have_no_more() -> None:
+    request = Request([*talk(500, "mill race " * 50), Message("user", "Why?")], "anthropic.claude-sonnet-4", 100)
+    for tokens in (1000, 20_000):
+        prompt = first(request, load({"MILLRACE_CONTEXT_TOKENS": str(tokens)}))
+        assert prompt.messages[-1] == Message("user", "Why?")
+        assert prompt.messages[-2].content.startswith("499 ")
+        assert tokens / 3 < count_all([each.content for each in prompt.messages]) <= tokens
+
+
+texts = st.text(max_size=3000) | st.sampled_from(
+    ["<" * 3000, "水" * 3000, "!?" * 1500, "a b " * 700, "x" * 3000, "😀" * 900]
+)
+pieces = st.builds(
+    Piece,
+    history=st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), texts), max_size=8).map(tuple),
+    materials=st.lists(st.builds(Material, st.just("memory"), texts, texts), max_size=3).map(tuple),
+    about_user=texts.map(lambda text: text[:300]),
+)
+
+
+@given(st.lists(pieces, min_size=1, max_size=2), st.integers(1, 8000), st.booleans())
+def test_no_prompt_is_longer_than_the_models_window_as_the_local_endpoint_counts_it(
+    given_pieces: list[Piece], max_tokens: int, caches: bool
+) -> None:
+    gathered = Gathered({str(number): piece for number, piece in enumerate(given_pieces)})
+    context = Context(Request([Message("user", "Why?")], SMALL, max_tokens), load({}), gathered)
+    for prompt in context.prompts():
+        asked = arguments_for(prompt, caches=caches)
+        tokens = count_all(asked["messages"], asked.get("system"))
+        assert tokens + prompt.max_tokens <= traits_of(SMALL).window
+        roles = [message["role"] for message in asked["messages"]]
+        assert roles == [role for role, _ in zip(cycle(("user", "assistant")), roles, strict=False)]
+        assert asked["messages"][-1]["content"][-1] == {"text": "Why?"}
+        assert all(block["text"].strip() for each in asked["messages"] for block in each["content"] if "text" in block)
+
+
+def test_what_a_model_finds_too_long_is_asked_again_with_less_down_to_the_bare_question() -> None:
+    request = Request([*talk(100, "mill " * 20), Message("user", "Why?")], SMALL, 1000)
+    prompts = list(Context(request, load({}), Gathered({"search": Piece(materials=(PAGE,))})).prompts("So"))
+    lengths = [len(prompt.messages) for prompt in prompts]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(set(lengths)) == len(lengths) == 4
+    assert prompts[-1].messages == (Message("user", "Why?"), Message("assistant", "So"))
+    assert len(list(Context(Request(HISTORY[:1], SMALL, 10), load({})).prompts())) == 1
+
+
+def test_the_reader_is_told_of_what_is_in_the_prompt() -> None:
+    pieces = {
+        "history": Piece(history=(Message("assistant", "late"), *HISTORY[:2])),
+        "profile": Piece(about_user="I am Ada."),
+        "memory": Piece(materials=(Material("memory", "A cat."), Material("memory", "A dog."))),
+        "intent": Piece(intent="ask", updated={"pet": "cat"}),
+        "search": Piece(materials=(PAGE, replace(PAGE, title="", url="https://b.example"))),
+    }
+    told = Context(Request(HISTORY[:1], "model", 10), load({}), Gathered(pieces, failed=1)).event()
+    pages = [Link("Mill", "https://mill.example"), Link("https://b.example", "https://b.example")]
+    assert told == ContextEvent(pages, history=2, profile=1, memory=2, failed=1, intent="ask", updated={"pet": "cat"})
+
+
+@pytest.mark.parametrize(
+    "gathered", [Gathered(failed=1), Gathered({"search": Piece()})], ids=["failed", "found nothing"]
+)
+def test_a_source_that_failed_or_found_nothing_is_told_as_well(gathered: Gathered) -> None:
+    assert Context(Request(HISTORY[:1], "model", 10), load({}), gathered).event() is not None
+
+
+def test_of_a_question_that_stands_alone_nothing_is_told() -> None:
+    assert Context(Request(HISTORY[:1], "model", 10), load({})).event() is None

@@ -16,9 +16,11 @@ from worker.contract.events import (
     Chunk,
     Citation,
     Complete,
+    ContextEvent,
     Done,
     Error,
     Latency,
+    Link,
     Reasoning,
     Snapshot,
     SnapshotReason,
@@ -55,6 +57,16 @@ SAMPLES: dict[type[AnyEvent], st.SearchStrategy[Any]] = {
         conversation_id=st.none() | texts,
         message_id=st.none() | texts,
     ),
+    ContextEvent: st.builds(
+        ContextEvent,
+        st.lists(st.builds(Link, texts, texts), max_size=3),
+        counts,
+        counts,
+        counts,
+        counts,
+        st.none() | texts,
+        st.none() | st.dictionaries(texts, values, max_size=3),
+    ),
     Snapshot: st.builds(Snapshot, texts, texts, lists, lists, st.sampled_from(get_args(SnapshotReason))),
     Chunk: st.builds(Chunk, texts),
     Reasoning: st.builds(Reasoning, texts),
@@ -85,7 +97,7 @@ SAMPLES: dict[type[AnyEvent], st.SearchStrategy[Any]] = {
     Done: st.builds(Done, outcomes),
 }
 PROTOCOL_TYPES = {
-    *("status", "snapshot", "chunk", "reasoning", "citation", "tool_use", "tool_result"),
+    *("status", "context", "snapshot", "chunk", "reasoning", "citation", "tool_use", "tool_result"),
     *("complete", "cancelled", "error", "title", "suggestions", "done"),
 }
 

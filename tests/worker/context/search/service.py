@@ -1,0 +1,108 @@
+"""A search service on a local port, which speaks the JSON of SearXNG and of Brave."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Service:
+    """What it answers: pages as (title, url, text), or a status or a body of the test's own; and what it was asked."""
+
+    pages: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    status: int = 200
+    body: bytes | None = None
+    holds: Event | None = None
+    asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list[Any])
+    url: str = ""
+
+    def answer(self, path: str) -> bytes:
+        """Return the body: SearXNG's below `/search`, else Brave's."""
+        if self.holds is not None:
+            self.holds.wait()
+        if self.body is not None:
+            return self.body
+        speak = searxng if path == "/search" else brave
+        return json.dumps(speak(self.pages)).encode()
+
+
+def searxng(pages: list[tuple[str, str, str]]) -> Json:
+    """Return SearXNG's answer, with the fields of one of its engines."""
+    results = [
+        {
+            "url": url,
+            "title": title,
+            "content": text,
+            "engine": "duckduckgo",
+            "engines": ["duckduckgo"],
+            "template": "default.html",
+            "positions": [1],
+            "score": 1.0,
+            "category": "general",
+            "thumbnail": None,
+        }
+        for title, url, text in pages
+    ]
+    rest: Json = {"answers": [], "corrections": [], "infoboxes": [], "suggestions": [], "unresponsive_engines": []}
+    return {"query": "?", "number_of_results": 0, "results": results, **rest}
+
+
+def brave(pages: list[tuple[str, str, str]]) -> Json:
+    """Return Brave's answer; it marks the words that were looked for, and gives the end of each text as a snippet."""
+    results = [
+        {
+            "type": "search_result",
+            "title": title,
+            "url": url,
+            "language": "en",
+            "family_friendly": True,
+            "description": text.partition("|")[0],
+            "extra_snippets": text.split("|")[1:],
+        }
+        for title, url, text in pages
+    ]
+    query = {"original": "?", "more_results_available": True}
+    return {"type": "search", "query": query, **({"web": {"type": "search", "results": results}} if results else {})}
+
+
+@contextmanager
+def serving() -> Iterator[Service]:
+    """Serve until the end of the block."""
+    service = Service()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            given = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            service.asked.append((parts.path, given, {name.lower(): value for name, value in self.headers.items()}))
+            body = service.answer(parts.path)
+            self.send_response(service.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            del format, args
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        service.url = f"http://127.0.0.1:{server.server_port}"
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield service
+        finally:
+            if service.holds is not None:
+                service.holds.set()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,33 @@
+"""`auto` searches for what the web knows better than a model, and for nothing else."""
+
+import pytest
+
+from tests.worker.context.search.questions import (
+    HELD_OUT_NOT_SEARCHED,
+    HELD_OUT_SEARCHED,
+    NOT_SEARCHED,
+    SEARCHED,
+)
+from worker.context.search.rule import LONG_CHARS, is_worth_searching
+
+
+@pytest.mark.parametrize(
+    ("searched", "not_searched"),
+    [(SEARCHED, NOT_SEARCHED), (HELD_OUT_SEARCHED, HELD_OUT_NOT_SEARCHED)],
+    ids=["labelled", "held out"],
+)
+def test_nine_of_ten_questions_are_decided_right(searched: tuple[str, ...], not_searched: tuple[str, ...]) -> None:
+    assert len(set(searched)) == len(set(not_searched)) == 20
+    wrong = [question for question in searched if not is_worth_searching(question)]
+    wrong += [question for question in not_searched if is_worth_searching(question)]
+    assert len(wrong) <= 4, wrong
+
+
+def test_a_long_text_is_searched_for_only_where_it_asks_for_the_web() -> None:
+    letter = "The news of today is good. " * (LONG_CHARS // 20)
+    assert not is_worth_searching(letter)
+    assert is_worth_searching(f"Search the web for this: {letter}")
+
+
+def test_what_is_quoted_asks_for_nothing() -> None:
+    assert not is_worth_searching('What does "the latest news from Berlin" mean?')

@@ -1,0 +1,87 @@
+"""The budget: never too few tokens estimated, the newest messages kept, a user's first."""
+
+from itertools import cycle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.emulator.tokens import count
+from worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
+from worker.context.placing import placed
+from worker.context.source import Material
+from worker.contract.request import Message
+
+texts = st.text() | st.text("ab cd.!?\n0123456789", max_size=400) | st.text("水車 дом é😀", max_size=200)
+messages = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)
+budgets = st.integers(0, 400)
+ENGLISH = "Water from the stream turns the wheel, and the wheel drives the stones that grind the grain. " * 20
+
+
+@given(texts)
+def test_no_text_is_estimated_lower_than_the_local_endpoint_counts_it(text: str) -> None:
+    assert estimate(text) >= count(text)
+
+
+def test_english_is_estimated_at_about_a_token_for_three_or_four_characters() -> None:
+    assert 3 < len(ENGLISH) / estimate(ENGLISH) < 5
+
+
+@given(st.lists(messages, max_size=12), budgets)
+def test_a_history_keeps_an_unbroken_run_of_the_newest_within_the_budget_that_begins_with_a_users(
+    history: list[Message], tokens: int
+) -> None:
+    kept = fit_history(history, tokens)
+    said = [message for message in history if message.content.strip()]
+    assert list(kept) == said[len(said) - len(kept) :]
+    assert not kept or kept[0].role == "user"
+    assert sum(MESSAGE_TOKENS + estimate(each.content) for each in kept) <= tokens
+
+
+@given(st.lists(messages, max_size=12))
+def test_a_history_that_fits_is_kept_from_its_first_user_on(history: list[Message]) -> None:
+    said = [message for message in history if message.content.strip()]
+    while said and said[0].role != "user":
+        said.pop(0)
+    assert list(fit_history(history, 1_000_000)) == said
+
+
+def test_the_oldest_go_first() -> None:
+    history = [
+        Message(role, f"{number}") for role, number in zip(cycle(("user", "assistant")), range(10), strict=False)
+    ]
+    each = MESSAGE_TOKENS + estimate("1")
+    assert [message.content for message in fit_history(history, 4 * each)] == ["6", "7", "8", "9"]
+    assert [message.content for message in fit_history(history, 5 * each)] == ["6", "7", "8", "9"]
+
+
+def test_a_message_that_is_too_long_ends_the_history_there() -> None:
+    history = [Message("user", "a"), Message("assistant", "b " * 1000), Message("user", "c"), Message("assistant", "d")]
+    assert [message.content for message in fit_history(history, 100)] == ["c", "d"]
+
+
+@given(st.lists(st.builds(Material, st.just("memory"), texts, texts), max_size=6), budgets)
+def test_materials_keep_their_order_within_the_budget_and_only_the_last_is_cut(
+    given: list[Material], tokens: int
+) -> None:
+    kept = fit_materials(given, tokens)
+    assert sum(MESSAGE_TOKENS + estimate(placed(each)) for each in kept) <= tokens
+    for before, after in zip(given, kept, strict=False):
+        assert (after.kind, after.title) == (before.kind, before.title)
+        assert before.text.startswith(after.text)
+    assert [each.text for each in kept[:-1]] == [each.text for each in given[: len(kept[:-1])]]
+
+
+@pytest.mark.parametrize("text", ["<" * 1000, "word " * 1000, "水" * 1000])
+def test_what_grows_when_it_is_placed_is_cut_by_what_it_becomes(text: str) -> None:
+    (kept,) = fit_materials([Material("memory", text)], 200)
+    assert 100 < MESSAGE_TOKENS + estimate(placed(kept)) <= 200
+
+
+@given(texts, budgets)
+def test_a_cut_text_is_a_beginning_within_the_budget(text: str, tokens: int) -> None:
+    beginning = cut(text, tokens)
+    assert text.startswith(beginning)
+    assert estimate(beginning) <= tokens
+    if estimate(text) <= tokens and len(text) <= 6 * tokens:
+        assert beginning == text

@@ -1,0 +1,66 @@
+"""What the model is asked, built on what the sources give, and its answer on the way to the outbox."""
+
+import logging
+from collections.abc import Iterator
+
+import gevent
+
+from worker.answer import Answer
+from worker.context.prompt import Context
+from worker.context.source import Question
+from worker.contract.events import StatusEvent
+from worker.failures import Failure
+from worker.process import Process
+from worker.providers.protocol import Prompt
+from worker.providers.retry import stream_patiently
+from worker.run import Run
+
+_log = logging.getLogger(__name__)
+
+
+def build_context(process: Process, run: Run, *, is_told: bool) -> Context:
+    """Gather what the answer is to be built on, from all sources at once, each within its own time.
+
+    It is told to the reader where `is_told`: not within a takeover, where a `snapshot` has begun the content.
+    """
+    holding = run.holding
+
+    def say_searching() -> None:
+        run.outbox.write(StatusEvent("searching", attempt=holding.attempt))
+
+    question = Question(
+        holding.claim.generation, holding.owner, holding.conversation, holding.message, holding.request, say_searching
+    )
+    context = Context(holding.request, process.settings, process.sources.gather(question))
+    event = context.event()
+    if is_told and event is not None:
+        run.outbox.write(event)
+    return context
+
+
+def ask(process: Process, run: Run, answer: Answer, prompts: Iterator[Prompt]) -> None:
+    """Ask with the first prompt, and with a shorter one each time that the model says that it is too long."""
+    prompt = next(prompts)
+    while True:
+        answer.asks(prompt)
+        try:
+            _take(process, run, answer, prompt)
+        except Failure as failure:
+            shorter = next(prompts, None)
+            if failure.code != "context_too_long" or answer.has_begun or shorter is None:
+                raise
+            _log.warning("prompt_too_long generation=%s", run.holding.claim.generation)
+            prompt = shorter
+        else:
+            return
+
+
+def _take(process: Process, run: Run, answer: Answer, prompt: Prompt) -> None:
+    def say_retrying(_failure: Failure) -> None:
+        run.outbox.write(StatusEvent("retrying", attempt=run.holding.attempt))
+
+    for delta in stream_patiently(process.provider, prompt, process.settings.bedrock_tries, say_retrying, gevent.sleep):
+        content = answer.take(delta, run.outbox.next_seq)
+        if content is not None:
+            run.outbox.gather(content)
+            run.outbox.wait_for_room()

@@ -1,0 +1,67 @@
+"""Holds a prompt within a model's window: pure, and without any model's tokenizer.
+
+Tokens are estimated so that no text has more than that with the models at hand, and English about a third less.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from math import ceil
+
+from worker.context.placing import placed
+from worker.context.source import Material
+from worker.contract.request import Message
+
+MARGIN = 1.2
+MESSAGE_TOKENS = 10  # of a message beside its text
+
+# Runs of letters that are one token in most vocabularies; of other scripts, fewer letters make one.
+_PIECE = re.compile(" ?[A-Za-z]{1,5}| ?[\u00c0-\u024f]{1,2}|[\u0370-\u07ff]{1,2}|[0-9]{1,2}|\\s+|.", re.DOTALL)
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+
+def estimate(text: str) -> int:
+    """Return about how many tokens a text has, rather too many."""
+    return ceil(MARGIN * (len(_PIECE.findall(text)) + 2 * len(_ASTRAL.findall(text))))
+
+
+def fit_history(history: Sequence[Message], tokens: int) -> tuple[Message, ...]:
+    """Return the newest messages that together have at most so many tokens, oldest first.
+
+    It begins with a user's, as Bedrock demands; what is blank is left out, which Bedrock refuses.
+    """
+    kept: list[Message] = []
+    for message in reversed(history):
+        if not message.content.strip():
+            continue
+        tokens -= MESSAGE_TOKENS + estimate(message.content)
+        if tokens < 0:
+            break
+        kept.append(message)
+    while kept and kept[-1].role != "user":
+        kept.pop()
+    return tuple(reversed(kept))
+
+
+def fit_materials(materials: Iterable[Material], tokens: int) -> list[Material]:
+    """Return the first materials that together have at most so many tokens where they are placed, the last one cut."""
+    kept: list[Material] = []
+    for each in materials:
+        text = cut(each.text, tokens, lambda text, each=each: _cost(replace(each, text=text)))
+        if not text.strip():
+            break
+        kept.append(replace(each, text=text))
+        tokens -= _cost(kept[-1])
+    return kept
+
+
+def cut(text: str, tokens: int, cost: Callable[[str], int] = estimate) -> str:
+    """Return the beginning of a text that costs at most so many tokens; empty where nothing does."""
+    text = text[: max(0, tokens) * 6]  # no piece is of more characters, white space apart
+    while text and (too_many := cost(text)) > tokens:
+        text = text[: min(len(text) - 1, len(text) * tokens // too_many)]
+    return text
+
+
+def _cost(material: Material) -> int:
+    return MESSAGE_TOKENS + estimate(placed(material))
