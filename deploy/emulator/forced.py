@@ -1,7 +1,7 @@
 """Make up the input of a tool that the caller forces, by its schema and out of the user's own words. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from deploy.emulator.directive import Directive, is_directive, parse_directive
@@ -13,6 +13,7 @@ _WORDS = 8  # of the user's, for a string
 _CHARS = 60
 _SCRIPTED = "a scripted answer"  # in place of words that are a directive
 _ASIDE = ("More about {}?", "Why is that so: {}?", "An example of {}?", "What comes after {}?")
+_NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _FIRST_PERSON = re.compile(r"\b(I|I'm|my|we|our)\b", re.IGNORECASE)
 
 
@@ -49,16 +50,36 @@ def _texts(messages: list[Json], role: str) -> list[str]:
 
 def _value(schema: Json, subject: str) -> Any:
     if "enum" in schema:
-        named = [each for each in schema["enum"] if isinstance(each, str) and each.lower() in subject.lower()]
-        return (named or schema["enum"])[0]
+        return next(_named(schema, subject), schema["enum"][0])
+    if "pattern" in schema and (found := re.search(schema["pattern"], subject)):
+        return found[0]
     kind = schema.get("type")
     make = _MAKERS.get(kind[0] if isinstance(kind, list) else kind)
     return make(schema, subject) if make else schema.get("const")
 
 
 def _object(schema: Json, subject: str) -> Json:
+    """Return its properties, but for those that it need not have and that the words say nothing of."""
     properties = cast(Json, schema.get("properties", {}))
-    return {name: _value(each, subject) for name, each in properties.items()}
+    required = schema.get("required", [])
+    return {
+        name: _value(each, subject)
+        for name, each in properties.items()
+        if name in required or not _is_unsaid(each, subject)
+    }
+
+
+def _is_unsaid(schema: Json, subject: str) -> bool:
+    """Tell whether it is looked for in the words and not there: one of an enum, a pattern, a number."""
+    if "enum" in schema:
+        return next(_named(schema, subject), None) is None
+    if "pattern" in schema:
+        return re.search(schema["pattern"], subject) is None
+    return schema.get("type") in ("integer", "number") and _number_in(subject) is None
+
+
+def _named(schema: Json, subject: str) -> Iterator[str]:
+    return (each for each in schema["enum"] if isinstance(each, str) and each.lower() in subject.lower())
 
 
 def _list(schema: Json, subject: str) -> list[Any]:
@@ -89,10 +110,17 @@ def _no(_schema: Json, _subject: str) -> bool:
 
 
 def _number(schema: Json, subject: str) -> int:
-    found = re.search(r"\d{1,9}", subject)
     least = schema.get("minimum", 0)
-    number = int(found[0]) if found else least
+    number = _number_in(subject)
+    number = least if number is None else number
     return max(least, min(number, schema.get("maximum", number)))
+
+
+def _number_in(subject: str) -> int | None:
+    found = re.search(rf"\d{{1,9}}|\b({'|'.join(_NUMERALS)})\b", subject, re.IGNORECASE)
+    if not found:
+        return None
+    return _NUMERALS.index(found[0].lower()) if found[1] else int(found[0])
 
 
 _MAKERS: dict[Any, Callable[[Json, str], Any]] = {

@@ -19,7 +19,7 @@ TOLD = "My name is Ada. What is a mill? I live in Leeds."
 def made(schema: dict[str, Any], *texts: str) -> Any:
     roles = ("user", "assistant")
     messages = [{"role": roles[at % 2], "content": [{"text": text}]} for at, text in enumerate(texts)]
-    return input_for({"type": "object", "properties": {"it": schema}}, messages)["it"]
+    return input_for({"type": "object", "properties": {"it": schema}, "required": ["it"]}, messages)["it"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,25 @@ def test_a_list_that_must_not_be_empty_is_of_what_to_ask_next() -> None:
 def test_a_number_is_the_users_own_within_its_bounds() -> None:
     assert made({"type": "integer"}, "for 4 people") == 4
     assert made({"type": "number", "maximum": 3}, "for 4 people") == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "slots"),
+    [
+        ("Leeds next week", {"town": "Leeds", "day": "next week"}),
+        ("make it Friday", {"day": "Friday"}),
+        ("for four", {"people": 4}),
+        ("and cheap", {}),
+    ],
+)
+def test_what_the_words_say_nothing_of_is_left_out_where_it_may_be(text: str, slots: dict[str, Any]) -> None:
+    properties = {
+        "town": {"enum": ["York", "Leeds"]},
+        "day": {"type": "string", "pattern": "next week|[A-Z][a-z]+day"},
+        "people": {"type": "integer"},
+    }
+    messages = [{"role": "user", "content": [{"text": text}]}]
+    assert input_for({"type": "object", "properties": properties}, messages) == slots
 
 
 def test_a_turn_that_is_looked_back_at_counts_and_not_what_is_asked_about_it() -> None:
