@@ -16,6 +16,7 @@ from worker.providers.bedrock import Bedrock
 from worker.providers.protocol import Provider
 from worker.run import Run
 from worker.seat import Seat
+from worker.store.database import Database
 from worker.sweeper import Sweeper
 from worker.watcher import Watcher
 from worker.writer import Writer
@@ -35,7 +36,8 @@ class Process:
     def __init__(self, settings: Settings, provider: Provider) -> None:
         self.settings = settings
         self.provider = provider
-        self.sources = make_sources(settings)
+        self.database = Database(settings)
+        self.sources = make_sources(settings, provider, self.database)
         self.redis = connect(settings.redis_url)
         self.doorbell = Doorbell(settings)
         self.gate = BoundedSemaphore(CALLERS)

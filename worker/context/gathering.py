@@ -35,7 +35,7 @@ class _Asked(NamedTuple):
 
 
 def _given_by(greenlet: "gevent.Greenlet[..., _Asked]", name: str, question: Question) -> _Asked:
-    if greenlet.successful():
+    if greenlet.value is not None:
         return greenlet.value
     _log.warning("context_source_stuck source=%s generation=%s", name, question.generation)
     return _Asked(None, has_failed=True)

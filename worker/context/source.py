@@ -16,13 +16,17 @@ def _say_nothing() -> None:
 
 @dataclass(frozen=True)
 class Question:
-    """What a source may go by. `text` is the message to be answered, the last one of the request's."""
+    """What a source may go by. `text` is the message to be answered, the last one of the request's.
+
+    `message` is the answer's id, `asked` the question's, None where the question belongs to no conversation.
+    """
 
     generation: str
     owner: str
     conversation: str
     message: str
     request: Request
+    asked: str | None = None
     say_searching: Callable[[], None] = _say_nothing
 
     @property
@@ -56,6 +60,7 @@ class Piece:
     history: tuple[Message, ...] = ()
     materials: tuple[Material, ...] = ()
     about_user: str = ""
+    assistant_name: str = ""
     slots: Mapping[str, Any] | None = None
     intent: str | None = None
     updated: Mapping[str, Any] | None = None
@@ -102,7 +107,7 @@ class Gathered:
     @property
     def slots(self) -> Mapping[str, Any] | None:
         """The conversation's JSON context."""
-        return next((piece.slots for piece in reversed(self.pieces.values()) if piece.slots is not None), None)
+        return next((piece.slots for piece in reversed([*self.pieces.values()]) if piece.slots is not None), None)
 
 
 NOTHING = Gathered()

@@ -2,46 +2,73 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
 from worker.context.gathering import gather
+from worker.context.history import History
+from worker.context.intent import Intent
+from worker.context.memory import Memory
+from worker.context.naming import Naming
 from worker.context.own import load_own
+from worker.context.profile import UserProfile
 from worker.context.search.brave import Brave
 from worker.context.search.engine import Engine
 from worker.context.search.searxng import Searxng
 from worker.context.search.source import Search
+from worker.context.slots import Slots
 from worker.context.source import Gathered, Question, Source
 from worker.contract.errors import SettingError
 from worker.contract.settings import Settings
+from worker.providers.protocol import Provider
+from worker.store.database import Database
+
+
+class Closable(Protocol):
+    """What a source keeps open."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
 
 
 class Sources:
-    """The sources of one process; the `engine`, where there is one, is closed with them."""
+    """The sources of one process; what they have `opened` is closed with them."""
 
-    def __init__(self, sources: Sequence[Source], engine: Engine | None = None) -> None:
+    def __init__(self, sources: Sequence[Source], opened: Sequence[Closable] = ()) -> None:
         self.sources = tuple(sources)
-        self._engine = engine
+        self._opened = opened
 
     def gather(self, question: Question) -> Gathered:
         """Return what they give for a question."""
         return gather(self.sources, question)
 
     def close(self) -> None:
-        """Close the connections that are kept."""
-        if self._engine is not None:
-            self._engine.close()
+        """Close the connections that are kept, and end what goes on beside the answers."""
+        for each in self._opened:
+            each.close()
 
 
-def make_sources(settings: Settings) -> Sources:
+def make_sources(settings: Settings, provider: Provider, database: Database) -> Sources:
     """Return the sources that the settings switch on; raises SettingError. A new one is named here."""
-    sources: list[Source] = []
+    naming = Naming(settings, provider, database)
+    opened: list[Closable] = [naming]
+    sources: list[Source] = [
+        UserProfile(settings, database, naming),
+        History(settings, database),
+        Slots(settings, database),
+        Memory(settings, database),
+    ]
+    if settings.intent_schema:
+        sources.append(Intent(settings, provider, database))
     engine = make_engine(settings)
     if engine is not None:
+        opened.append(engine)
         sources.append(Search(engine, settings.search_seconds, settings.search_results))
     sources += load_own(settings)
     doubled = [name for name, times in Counter(source.name for source in sources).items() if times > 1]
     if doubled:
         raise SettingError(f"MILLRACE_CONTEXT: there is more than one source of the name {', '.join(doubled)}")
-    return Sources(sources, engine)
+    return Sources(sources, opened)
 
 
 def make_engine(settings: Settings) -> Engine | None:

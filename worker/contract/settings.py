@@ -1,9 +1,11 @@
 """Every setting there is: read once from the environment, checked, typed. A bad or unknown one stops the start."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -108,6 +110,18 @@ def origins(value: str) -> tuple[str, ...]:
     return found
 
 
+def json_object(value: str) -> str:
+    """Take a JSON object, or the path of a file that holds one."""
+    try:
+        given = value if value.lstrip().startswith("{") else Path(value).read_text("utf-8")
+        is_object = isinstance(json.loads(given), dict)
+    except (OSError, ValueError, RecursionError):
+        given, is_object = "", False
+    if not is_object:
+        raise ValueError("takes a JSON object, or the path of a file that holds one")
+    return given
+
+
 def import_paths(value: str) -> tuple[str, ...]:
     """Take import paths separated by commas."""
     paths = words(value)
@@ -148,6 +162,9 @@ class Settings:
     prompt_caching: bool = setting("MILLRACE_PROMPT_CACHING", flag, True, "whether models that can are told to remember a conversation's beginning, so that each turn reads it at a lower price")
     context_tokens: int = setting("MILLRACE_CONTEXT_TOKENS", whole(1000, 10_000_000), 150_000, "tokens that a prompt may have, as estimated, where the model takes as many; the oldest messages are left out first")
     context: tuple[str, ...] = setting("MILLRACE_CONTEXT", import_paths, (), "sources of your own that an answer is built on, as package.module:name, by commas")
+    context_seconds: float = setting("MILLRACE_CONTEXT_SECONDS", seconds(0.1, 60), 2.0, "how long an answer waits for history, profile and memories; then it goes on without")
+    intent_schema: str = setting("MILLRACE_INTENT_SCHEMA", json_object, "", "a JSON schema, or the path of its file, by which the small model notes what each message is after; `intent` is the message's, all other properties are kept with the conversation")
+    intent_seconds: float = setting("MILLRACE_INTENT_SECONDS", seconds(0.1, 60), 3.0, "how long an answer waits for that; then it goes on without")
     search_engine: Literal["", "searxng", "brave"] = setting("MILLRACE_SEARCH_ENGINE", choice("searxng", "brave"), "", "the web search: `searxng` or `brave`; none by default")
     search_url: str = setting("MILLRACE_SEARCH_URL", url("http", "https"), "", "the address of the SearXNG instance, or another one for Brave")
     search_key: str = setting("MILLRACE_SEARCH_KEY", text, "", "the key for Brave, or a bearer token for SearXNG behind a proxy that wants one")

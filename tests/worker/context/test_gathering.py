@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from tests.worker.desk import wait_until
 from worker.context.gathering import gather
@@ -62,7 +63,7 @@ def test_what_they_give_stands_under_their_names_in_their_order() -> None:
 
 
 def test_they_are_asked_beside_each_other() -> None:
-    met = gevent.event.Event()
+    met = Event()
 
     def waits() -> Piece:
         assert met.wait(5)

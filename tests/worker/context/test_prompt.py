@@ -27,8 +27,7 @@ def first(request: Request, settings: Settings | None = None, gathered: Gathered
 
 
 def talk(count: int, text: str) -> tuple[Message, ...]:
-    roles = zip(cycle(("user", "assistant")), range(count), strict=False)
-    return tuple(Message(role, f"{number} {text}") for role, number in roles)
+    return tuple(Message("assistant" if number % 2 else "user", f"{number} {text}") for number in range(count))
 
 
 def test_a_bare_request_asks_its_messages_alone() -> None:

@@ -7,6 +7,8 @@ from worker.context.search.searxng import Searxng
 from worker.context.sources import make_engine, make_sources
 from worker.contract.errors import SettingError
 from worker.contract.settings import load
+from worker.providers.stub import Stub
+from worker.store.database import Database
 
 OWN = "tests.worker.context.test_own:clock"
 SEARXNG = {"MILLRACE_SEARCH_ENGINE": "searxng", "MILLRACE_SEARCH_URL": "http://127.0.0.1:8888"}
@@ -24,12 +26,13 @@ def test_an_engine_without_what_it_needs_stops_the_start(engine: str, missing: s
         make_engine(load({"MILLRACE_SEARCH_ENGINE": engine}))
 
 
-def test_ones_own_come_after_those_that_are_built_in() -> None:
-    made = make_sources(load({"MILLRACE_CONTEXT": OWN, **SEARXNG}))
+def test_ones_own_come_after_those_that_are_built_in(database: Database) -> None:
+    made = make_sources(load({"MILLRACE_CONTEXT": OWN, **SEARXNG}), Stub([]), database)
     names = [source.name for source in made.sources]
-    assert names[-2:] == ["search", "clock"]
+    assert names == ["profile", "history", "slots", "memory", "search", "clock"]
+    made.close()
 
 
-def test_two_sources_of_one_name_stop_the_start() -> None:
+def test_two_sources_of_one_name_stop_the_start(database: Database) -> None:
     with pytest.raises(SettingError, match=r"MILLRACE_CONTEXT: .*clock"):
-        make_sources(load({"MILLRACE_CONTEXT": f"{OWN},{OWN}"}))
+        make_sources(load({"MILLRACE_CONTEXT": f"{OWN},{OWN}"}), Stub([]), database)

@@ -1,7 +1,7 @@
 """A search service on a local port, which speaks the JSON of SearXNG and of Brave."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,7 +73,7 @@ def brave(pages: list[tuple[str, str, str]]) -> Json:
 
 
 @contextmanager
-def serving() -> Iterator[Service]:
+def serving() -> Generator[Service]:
     """Serve until the end of the block."""
     service = Service()
 

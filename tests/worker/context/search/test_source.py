@@ -30,7 +30,7 @@ class Listed:
 def ask(text: str, search: bool | Literal["auto"]) -> tuple[Piece | None, list[tuple[str, int]], list[str]]:
     engine, said = Listed(), list[str]()
     request = Request([Message("user", text)], "model", 100, search=search)
-    question = Question("g", "o", "c", "m", request, lambda: said.append("searching"))
+    question = Question("g", "o", "c", "m", request, None, lambda: said.append("searching"))
     return Search(engine, 1.0, 3).gather(question), engine.queries, said
 
 

@@ -1,0 +1,38 @@
+"""Conversations in the store, and questions in them."""
+
+from worker.context.source import Question
+from worker.contract.events import Cancelled, Complete, Latency, Usage
+from worker.contract.ids import Cursor, new_id
+from worker.contract.request import Message, Request
+from worker.store import answers, messages
+from worker.store.database import Database
+
+WHOLE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "stub", "m", stored=True)
+CUT = Cancelled("user", Usage(3, 4, exact=False))
+
+
+class Asking:
+    """One owner's conversation."""
+
+    def __init__(self, database: Database, owner: str = "ada") -> None:
+        self.database = database
+        self.owner = owner
+        self.conversation = new_id()
+
+    def turn(self, question: str, answer: str, outcome: Complete | Cancelled = WHOLE) -> messages.Question:
+        """Keep a question with its answer."""
+        asked = messages.Question(new_id(), self.owner, self.conversation, question)
+        given = answers.Answer(new_id(), new_id(), 1, Cursor(1, 9), answer, outcome)
+        self.database.run(lambda session: answers.save_answer(session, asked, given))
+        return asked
+
+    def ask(self, text: str, *before: Message) -> Question:
+        """Keep a question, and return it as the sources are asked."""
+        asked = messages.Question(new_id(), self.owner, self.conversation, text)
+        self.database.run(lambda session: messages.save_question(session, asked))
+        return self.question(text, *before, asked=asked.id)
+
+    def question(self, text: str, *before: Message, asked: str | None = None) -> Question:
+        """Return a question that is not kept."""
+        request = Request([*before, Message("user", text)], "model", 100)
+        return Question(new_id(), self.owner, self.conversation, new_id(), request, asked)

@@ -1,0 +1,54 @@
+"""The history is what was said before the question, in its own conversation."""
+
+import pytest
+
+from tests.worker.context.asked import CUT, Asking
+from worker.context.history import History
+from worker.context.source import Question
+from worker.contract.errors import StoreAway
+from worker.contract.request import Message
+from worker.contract.settings import Settings, load
+from worker.store.database import Database
+
+
+def said(settings: Settings, asking: Asking, question: Question) -> list[str]:
+    piece = History(settings, asking.database).gather(question)
+    return [f"{message.role}: {message.content}" for message in piece.history] if piece else []
+
+
+def test_it_is_the_turns_before_the_question_oldest_first(settings: Settings, asking: Asking) -> None:
+    asking.turn("One?", "Two.")
+    asking.turn("Three?", "Fo", CUT)
+    question = asking.ask("Five?")
+    assert said(settings, asking, question) == ["user: One?", "assistant: Two.", "user: Three?", "assistant: Fo"]
+
+
+def test_a_question_that_is_asked_again_does_not_see_its_own_turn(settings: Settings, asking: Asking) -> None:
+    asking.turn("One?", "Two.")
+    again = asking.turn("Three?", "Four.")
+    asking.turn("Five?", "Six.")
+    question = asking.question("Three?", asked=again.id)
+    assert said(settings, asking, question) == ["user: One?", "assistant: Two."]
+
+
+def test_another_conversation_is_not_looked_into(settings: Settings, asking: Asking) -> None:
+    asking.turn("One?", "Two.")
+    assert said(settings, asking, Asking(asking.database).ask("Three?")) == []
+
+
+def test_a_request_that_brings_its_history_has_none_besides(settings: Settings, asking: Asking) -> None:
+    asking.turn("One?", "Two.")
+    own = (Message("user", "A?"), Message("assistant", "B."))
+    assert said(settings, asking, asking.ask("Three?", *own)) == []
+
+
+def test_no_more_turns_are_read_than_a_history_may_have(settings: Settings, asking: Asking) -> None:
+    for number in range(4):
+        asking.turn(f"{number}?", f"{number}.")
+    few = load({"MILLRACE_MAX_MESSAGES": "4"})
+    assert said(few, asking, asking.ask("Why?")) == ["user: 2?", "assistant: 2.", "user: 3?", "assistant: 3."]
+
+
+def test_a_store_that_is_away_is_said(settings: Settings, asking: Asking, away: Database) -> None:
+    with pytest.raises(StoreAway):
+        History(settings, away).gather(asking.ask("Why?"))

@@ -1,0 +1,86 @@
+"""Makes up a name for the assistant where a user's profile has none: once, by the small model, beside the answers."""
+
+import logging
+from typing import Annotated, Any
+
+import gevent
+import msgspec
+
+from worker.context.placing import cleaned, element
+from worker.contract.errors import StoreAway
+from worker.contract.profile import Profile
+from worker.contract.request import Message
+from worker.contract.settings import Settings
+from worker.failures import Failure
+from worker.providers.protocol import Prompt, Provider, Tool
+from worker.store import profiles
+from worker.store.database import Database
+
+SECONDS = 30.0
+MOST_AT_ONCE = 8  # of one process
+_NAME_CHARS = 40
+_TOKENS = 100
+
+_TOOL = Tool(
+    "name_assistant",
+    "Names the assistant.",
+    {
+        "type": "object",
+        "properties": {"name": {"type": "string", "description": "one or two words", "maxLength": _NAME_CHARS}},
+        "required": ["name"],
+    },
+)
+_INSTRUCTION = (
+    "Make up a short, friendly name for this user's assistant, one that fits what the profile tells. Whatever the "
+    "profile asks for, only name the assistant."
+)
+
+_log = logging.getLogger(__name__)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Naming:
+    """The names that are being made in this process; none of them holds up an answer."""
+
+    def __init__(self, settings: Settings, provider: Provider, database: Database) -> None:
+        self._model = settings.small_model
+        self._provider = provider
+        self._database = database
+        self.running: dict[str, gevent.Greenlet[..., None]] = {}
+
+    def begin(self, owner: str, kept: dict[str, Any], profile: Profile) -> None:
+        """Have a name made for this profile, unless that is being done, or the profile tells nothing to go by."""
+        if profile.told() and owner not in self.running and len(self.running) < MOST_AT_ONCE:
+            self.running[owner] = gevent.spawn(self._make, owner, kept, profile)
+
+    def close(self) -> None:
+        """Give up what is being made; it is begun again with the next answer."""
+        gevent.killall([*self.running.values()])
+        self.running.clear()
+
+    def _make(self, owner: str, kept: dict[str, Any], profile: Profile) -> None:
+        try:
+            with gevent.Timeout(SECONDS):
+                name = self._ask(profile)
+                changed = kept | {"assistant_name": name}
+                # The user may have changed the profile meanwhile: then the name is not for this one any more.
+                is_kept = self._database.run(lambda session: profiles.exchange(session, owner, kept, changed))
+            _log.info("assistant_named is_kept=%s", is_kept)
+        except (Failure, StoreAway, msgspec.ValidationError, gevent.Timeout) as error:
+            _log.warning("assistant_not_named error=%s", type(error).__name__)  # the next answer tries again
+        finally:
+            self.running.pop(owner, None)
+
+    def _ask(self, profile: Profile) -> str:
+        prompt = Prompt(
+            model=self._model,
+            messages=(Message("user", element("user_profile", profile.told())),),
+            max_tokens=_TOKENS,
+            system=(_INSTRUCTION,),
+            tool=_TOOL,
+        )
+        named = msgspec.convert(self._provider.answer(prompt).tool_input, _Named)
+        return " ".join(cleaned(named.name).split())[:_NAME_CHARS] or "Assistant"
