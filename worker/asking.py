@@ -29,7 +29,12 @@ def build_context(process: Process, run: Run, *, is_told: bool) -> Context:
         run.outbox.write(StatusEvent("searching", attempt=holding.attempt))
 
     question = Question(
-        holding.claim.generation, holding.owner, holding.conversation, holding.message, holding.request, say_searching
+        generation=holding.claim.generation,
+        owner=holding.owner,
+        conversation=holding.conversation,
+        message=holding.message,
+        request=holding.request,
+        say_searching=say_searching,
     )
     context = Context(holding.request, process.settings, process.sources.gather(question))
     event = context.event()

@@ -73,6 +73,7 @@ class Process:
         for client in self._clients:
             client.close()
         self.sources.close()
+        self.database.close()
         self.provider.close()
         self.doorbell.close()
 

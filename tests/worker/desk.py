@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 from tests.bare import BARE
+from tests.worker.kept import new_database
 from worker.contract.connection import Redis, connect
 from worker.contract.control import cancel
 from worker.contract.creation import Draft, create, new_ids
@@ -52,9 +53,8 @@ class Desk:
     opened: ClassVar[list["Desk"]] = []
 
     def __init__(self, redis_url: str, **given: object) -> None:
-        self.environment = {"MILLRACE_REDIS_URL": redis_url} | {
-            f"MILLRACE_{name.upper()}": str(value) for name, value in (BARE | given).items()
-        }
+        own = {"MILLRACE_REDIS_URL": redis_url, "MILLRACE_DATABASE_URL": new_database()}
+        self.environment = own | {f"MILLRACE_{name.upper()}": str(value) for name, value in (BARE | given).items()}
         self.settings: Settings = load(self.environment)
         self._clients: list[Redis] = []
         self.redis = self.connect()

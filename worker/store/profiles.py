@@ -4,7 +4,7 @@ import json
 import logging
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from worker.store.columns import clock_ms
@@ -27,6 +27,14 @@ def find(session: Session, owner: str) -> dict[str, Any] | None:
         _log.warning("profile_damaged chars=%d", len(kept))
         return None
     return cast("dict[str, Any]", found)
+
+
+def exchange(session: Session, owner: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Keep a profile in the place of the one that was found before; False where that is not what is kept any more."""
+    kept = (ProfileRow.owner == owner) & (ProfileRow.content == json.dumps(before))
+    change = update(ProfileRow).where(kept).values(content=json.dumps(after, allow_nan=False), updated_ms=clock_ms())
+    result = session.execute(change.execution_options(synchronize_session=False))
+    return cast("CursorResult[Any]", result).rowcount > 0
 
 
 def put(session: Session, owner: str, profile: dict[str, Any]) -> None:

@@ -23,6 +23,8 @@ BAD = {
         *("https://a.example:443", "http://a.example:80", "https://a.example:x", "https://A.example", "https://[::1"),
         *("https://u@a.example", "https://a.example?x", "https://*.example", "https://a.example, *", "https://a b"),
     ],
+    "import_paths": ["module", "module:", ":name", "a b:c", "a:b:c", "a.b:c.d"],
+    "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
 }
 
 

@@ -18,6 +18,21 @@ def test_a_profile_is_kept_by_owner_and_replaced(database: Database) -> None:
     assert database.run(lambda session: profiles.find(session, "eve")) is None
 
 
+def test_a_profile_is_exchanged_only_for_the_one_that_was_seen(database: Database) -> None:
+    before, after = {"text": "old", "facts": {"a": 1}}, {"text": "old", "assistant_name": "Miller \ud800"}
+
+    def exchange() -> bool:
+        return database.run(lambda session: profiles.exchange(session, "ada", before, after))
+
+    assert not exchange()
+    database.run(lambda session: profiles.put(session, "ada", before))
+    database.run(lambda session: profiles.put(session, "eve", before))
+    assert exchange()
+    assert not exchange()
+    assert database.run(lambda session: profiles.find(session, "ada")) == after
+    assert database.run(lambda session: profiles.find(session, "eve")) == before
+
+
 @pytest.mark.parametrize("damaged", ["", "{", "[1]", '"x"', "null"])
 def test_a_damaged_profile_is_ignored_and_the_log_says_so(
     database: Database, damaged: str, caplog: pytest.LogCaptureFixture
