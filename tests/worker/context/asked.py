@@ -1,5 +1,9 @@
 """Conversations in the store, and questions in them."""
 
+from collections.abc import Iterable
+
+from sqlalchemy.orm import Session
+
 from worker.context.source import Question
 from worker.contract.events import Cancelled, Complete, Latency, Usage
 from worker.contract.ids import Cursor, new_id
@@ -21,10 +25,21 @@ class Asking:
 
     def turn(self, question: str, answer: str, outcome: Complete | Cancelled = WHOLE) -> messages.Question:
         """Keep a question with its answer."""
-        asked = messages.Question(new_id(), self.owner, self.conversation, question)
-        given = answers.Answer(new_id(), new_id(), 1, Cursor(1, 9), answer, outcome)
-        self.database.run(lambda session: answers.save_answer(session, asked, given))
-        return asked
+        return self.turns([(question, answer)], outcome)[0]
+
+    def turns(self, said: Iterable[tuple[str, str]], outcome: Complete | Cancelled = WHOLE) -> list[messages.Question]:
+        """Keep questions with their answers, in one transaction."""
+        asked = [
+            (messages.Question(new_id(), self.owner, self.conversation, question), answer) for question, answer in said
+        ]
+
+        def work(session: Session) -> None:
+            for question, answer in asked:
+                given = answers.Answer(new_id(), new_id(), 1, Cursor(1, 9), answer, outcome)
+                answers.save_answer(session, question, given)
+
+        self.database.run(work, 30)
+        return [question for question, _ in asked]
 
     def ask(self, text: str, *before: Message) -> Question:
         """Keep a question, and return it as the sources are asked."""

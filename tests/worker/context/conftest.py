@@ -11,6 +11,12 @@ from worker.store.database import Database
 from worker.store.migration import migrate
 
 
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load({"MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db"})

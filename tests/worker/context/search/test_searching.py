@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 from threading import Event
-from typing import Any
 
 import pytest
 
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
+from tests.worker.context.room import Room, told
 from tests.worker.context.search.service import Service
-from tests.worker.desk import Desk, emulate
-from worker.contract.creation import Draft, create, new_ids
-from worker.contract.events import AnyEvent, Complete, ContextEvent, Link, StatusEvent
-from worker.contract.request import Message, Request
+from tests.worker.desk import emulate
+from worker.contract.events import Complete, ContextEvent, Link, StatusEvent
+from worker.contract.request import Message
 from worker.contract.transcript import fold
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.bedrock import Bedrock
 
 HISTORY = (Message("user", "One?"), Message("assistant", "Two."))
 ILL = (
@@ -25,49 +21,17 @@ ILL = (
 )
 
 
-class Room:
-    """One worker process as the settings make it."""
-
-    def __init__(self, desk: Desk, emulator: EmulatorProcess) -> None:
-        self.desk = desk
-        self.emulator = emulator
-        self.process = Process(desk.settings, Bedrock(desk.settings, 10))
-        self.process.start()
-
-    def answer(self, text: str, search: Any) -> list[AnyEvent]:
-        """Ask, and return the log once it has ended."""
-        ids = new_ids()
-        request = Request([*HISTORY, Message("user", text)], self.desk.settings.model_id, 4096, search=search)
-        create(self.desk.redis, Draft(ids, "somebody", request, "continue", 1), self.desk.settings)
-        generate(self.process, ids.generation)
-        return self.desk.ended(ids.generation)
-
-    def asked(self) -> dict[str, Any]:
-        """Return the call that the model has served."""
-        (call,) = self.emulator.calls()
-        return call
-
-
 @pytest.fixture
-def room(
-    valkey: ValkeyProcess, emulator: EmulatorProcess, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Room]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+def room(valkey: ValkeyProcess, emulator: EmulatorProcess, service: Service) -> Iterator[Room]:
     search = {"search_engine": "searxng", "search_url": service.url, "search_seconds": 0.5, "search_results": 2}
-    rest = {"titles": "off", "suggestions": "off", "bedrock_endpoint_url": emulator.url}
-    made = Room(Desk(valkey.url, **search, **rest), emulator)
+    made = Room(valkey.url, emulator, **search)
     yield made
-    made.process.stop()
-
-
-def told(events: list[AnyEvent]) -> list[ContextEvent]:
-    return [event for event in events if isinstance(event, ContextEvent)]
+    made.stop()
 
 
 def test_what_is_found_stands_in_the_prompt_and_is_told_as_sources(room: Room, service: Service) -> None:
     service.pages = [(f"Page {number}", f"https://{number}.example", "The mill is open.") for number in range(9)]
-    events = room.answer("Is the mill open today?", "auto")
+    events = room.answer("Is the mill open today?", *HISTORY, search="auto")
     links = [Link("Page 0", "https://0.example"), Link("Page 1", "https://1.example")]
     assert told(events) == [ContextEvent(links, history=2, profile=0, memory=0, failed=0)]
     assert StatusEvent("searching", attempt=1) in events
@@ -79,7 +43,7 @@ def test_what_is_found_stands_in_the_prompt_and_is_told_as_sources(room: Room, s
 def test_a_page_that_means_ill_stays_a_page(room: Room, service: Service) -> None:
     service.pages = [(ILL, f"https://ill.example/{ILL.split(maxsplit=1)[0]}", ILL)]
     question = emulate(text="Mine.")
-    events = room.answer(question, search=True)
+    events = room.answer(question, *HISTORY, search=True)
     assert fold(events).content == "Mine."
     call = room.asked()
     assert [message["role"] for message in call["messages"]] == ["user", "assistant", "user"]
@@ -94,7 +58,7 @@ def test_a_page_that_means_ill_stays_a_page(room: Room, service: Service) -> Non
 
 def test_a_search_that_hangs_is_given_up_and_the_answer_comes_without(room: Room, service: Service) -> None:
     service.holds = Event()
-    events = room.answer(emulate(text="Without."), search=True)
+    events = room.answer(emulate(text="Without."), *HISTORY, search=True)
     assert told(events) == [ContextEvent([], history=2, profile=0, memory=0, failed=1)]
     assert isinstance(events[-2], Complete)
     assert fold(events).content == "Without."
@@ -102,12 +66,12 @@ def test_a_search_that_hangs_is_given_up_and_the_answer_comes_without(room: Room
 
 def test_a_service_that_refuses_stops_no_answer(room: Room, service: Service) -> None:
     service.status = 403
-    events = room.answer(emulate(text="Without."), search=True)
+    events = room.answer(emulate(text="Without."), *HISTORY, search=True)
     assert [event.failed for event in told(events)] == [1]
     assert fold(events).content == "Without."
 
 
 def test_what_needs_no_search_is_not_searched_for(room: Room, service: Service) -> None:
-    room.answer("Write a poem.", "auto")
-    room.answer(emulate(text="Is the mill open today?"), search=False)
+    room.answer("Write a poem.", *HISTORY, search="auto")
+    room.answer(emulate(text="Is the mill open today?"), *HISTORY, search=False)
     assert service.asked == []

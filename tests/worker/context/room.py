@@ -1,0 +1,47 @@
+"""One worker process as its settings make it, with real boto3, the local endpoint and a real database."""
+
+from typing import Any
+
+from tests.emulator_process import EmulatorProcess
+from tests.worker.desk import Desk
+from worker.contract.creation import Draft, create, new_ids
+from worker.contract.events import AnyEvent, ContextEvent
+from worker.contract.request import Message, Request
+from worker.generation import generate
+from worker.process import Process
+from worker.providers.bedrock import Bedrock
+
+
+class Room:
+    """Answers what it is asked; settings are given as to a desk."""
+
+    def __init__(self, redis_url: str, emulator: EmulatorProcess, **given: object) -> None:
+        rest = {"titles": "off", "suggestions": "off", "bedrock_endpoint_url": emulator.url}
+        self.desk = Desk(redis_url, **(rest | given))
+        self.emulator = emulator
+        self.process = Process(self.desk.settings, Bedrock(self.desk.settings, 10))
+        self.process.start()
+
+    def answer(
+        self, text: str, *before: Message, owner: str = "ada", conversation: str | None = None, **fields: Any
+    ) -> list[AnyEvent]:
+        """Ask, and return the log once it has ended."""
+        ids = new_ids(conversation)
+        given = {"model": self.desk.settings.model_id, "max_tokens": 1000} | fields
+        request = Request([*before, Message("user", text)], **given)
+        create(self.desk.redis, Draft(ids, owner, request, "continue", 1), self.desk.settings)
+        generate(self.process, ids.generation)
+        return self.desk.ended(ids.generation)
+
+    def asked(self) -> dict[str, Any]:
+        """Return the last call of ConverseStream that the model has served."""
+        return [call for call in self.emulator.calls() if call["operation"] == "ConverseStream"][-1]
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.stop()
+
+
+def told(events: list[AnyEvent]) -> list[ContextEvent]:
+    """Return what the reader was told of the context."""
+    return [event for event in events if isinstance(event, ContextEvent)]
