@@ -157,7 +157,7 @@ def _system(fields: GenerationFields, settings: Settings) -> str | None:
 
 
 def _search(fields: GenerationFields, settings: Settings) -> bool | Literal["auto"]:
-    search = _given(fields.search)
+    search: bool | Literal["auto"] | None = _given(fields.search)
     if settings.search_engine:
         return "auto" if search is None else search
     if search is True:

@@ -73,8 +73,8 @@ class Doorbell:
         """Send the worker process of this name its canary; raises QueueAway like `ring`."""
         self._send(CANARY, [], canary_queue(worker), expires=_CANARY_SECONDS)
 
-    def _send(self, task: str, arguments: list[str], queue: str, **options: int) -> None:
+    def _send(self, task: str, arguments: list[str], queue: str, expires: int | None = None) -> None:
         try:
-            self._celery.send_task(task, args=arguments, queue=queue, retry=False, ignore_result=True, **options)
+            self._celery.send_task(task, args=arguments, queue=queue, expires=expires, retry=False, ignore_result=True)
         except (KombuError, RedisError, OSError) as error:
             raise QueueAway(str(error)) from error

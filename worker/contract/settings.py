@@ -1,15 +1,24 @@
 """Every setting there is: read once from the environment, checked, typed. A bad or unknown one stops the start."""
 
-import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from worker.contract.errors import SettingError
+from worker.contract.parsers import (
+    choice,
+    flag,
+    import_paths,
+    json_object,
+    matching,
+    origins,
+    seconds,
+    text,
+    url,
+    whole,
+    words,
+)
 
 PREFIX = "MILLRACE_"
 DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -22,117 +31,7 @@ def setting(names: str, parse: Callable[[str], Any], default: Any, doc: str) -> 
     return field(default=default, metadata={"names": names.split(), "parse": parse, "doc": doc})
 
 
-def text(value: str) -> str:
-    """Take anything but nothing."""
-    if not value.strip():
-        raise ValueError("takes a text that is not empty")
-    return value
-
-
-def words(value: str) -> tuple[str, ...]:
-    """Take names separated by commas."""
-    return tuple(word.strip() for word in value.split(",") if word.strip())
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """Take a whole number within the bounds, both included."""
-
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,15}", value.strip(), re.ASCII) or not low <= int(value) <= high:
-            raise ValueError(f"takes a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def seconds(low: float, high: float) -> Callable[[str], float]:
-    """Take seconds within the bounds, both included."""
-
-    def parse(value: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value.strip(), re.ASCII) or not low <= float(value) <= high:
-            raise ValueError(f"takes seconds from {low:g} to {high:g}")
-        return float(value)
-
-    return parse
-
-
-def choice(*allowed: str) -> Callable[[str], str]:
-    """Take one of the words."""
-
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"takes one of: {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-def flag(value: str) -> bool:
-    """Take a yes or a no."""
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if value.lower() not in known:
-        raise ValueError("takes 1, true, yes, on or 0, false, no, off")
-    return known[value.lower()]
-
-
-def url(*schemes: str) -> Callable[[str], str]:
-    """Take an address with one of the schemes."""
-
-    def parse(value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not (parts.netloc or parts.path) or parts.port == 0:  # raises for a bad port
-            raise ValueError(f"takes an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        return value
-
-    return parse
-
-
-def matching(pattern: str, what: str) -> Callable[[str], str]:
-    """Take what matches the pattern wholly, told as `what` otherwise."""
-
-    def parse(value: str) -> str:
-        if not re.fullmatch(pattern, value.strip(), re.ASCII):
-            raise ValueError(f"takes {what}")
-        return value.strip()
-
-    return parse
-
-
-def origins(value: str) -> tuple[str, ...]:
-    """Take origins as browsers spell them, separated by commas: scheme, host and, where it is not the usual, port."""
-    found = words(value)
-    for each in found:
-        parts = urlsplit(each)
-        if each != f"{parts.scheme}://{parts.netloc}" or not re.fullmatch(_ORIGIN, each, re.ASCII):
-            raise ValueError(f"takes origins such as https://app.example.com, by commas; {each[:100]} is none")
-        if parts.port == _USUAL_PORT[parts.scheme]:
-            raise ValueError(f"takes origins as browsers send them: {each} goes without its port")
-    return found
-
-
-def json_object(value: str) -> str:
-    """Take a JSON object, or the path of a file that holds one."""
-    try:
-        given = value if value.lstrip().startswith("{") else Path(value).read_text("utf-8")
-        is_object = isinstance(json.loads(given), dict)
-    except (OSError, ValueError, RecursionError):
-        given, is_object = "", False
-    if not is_object:
-        raise ValueError("takes a JSON object, or the path of a file that holds one")
-    return given
-
-
-def import_paths(value: str) -> tuple[str, ...]:
-    """Take import paths separated by commas."""
-    paths = words(value)
-    if not all(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", path, re.ASCII) for path in paths):
-        raise ValueError("takes import paths as package.module:name, separated by commas")
-    return paths
-
-
 _redis_url = url("redis", "rediss", "unix")
-_ORIGIN = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
-_USUAL_PORT = {"http": 80, "https": 443}
 _auth = matching(
     r"session|header|jwt|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
     "session, header, jwt, or package.module:function",

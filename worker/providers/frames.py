@@ -25,7 +25,7 @@ _PRELUDE = struct.Struct(">III")
 _CRC_BYTES = 4
 _OVERHEAD = _PRELUDE.size + _CRC_BYTES
 
-_scan = json.JSONDecoder().scan_once  # what `raw_decode` calls
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # pyright: ignore[reportAttributeAccessIssue] - what `raw_decode` calls
 
 
 def _text_header(name: bytes, value: bytes) -> bytes:

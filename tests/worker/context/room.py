@@ -27,7 +27,7 @@ class Room:
     ) -> list[AnyEvent]:
         """Ask, and return the log once it has ended."""
         ids = new_ids(conversation)
-        given = {"model": self.desk.settings.model_id, "max_tokens": 1000} | fields
+        given: dict[str, Any] = {"model": self.desk.settings.model_id, "max_tokens": 1000} | fields
         request = Request([*before, Message("user", text)], **given)
         create(self.desk.redis, Draft(ids, owner, request, "continue", 1), self.desk.settings)
         generate(self.process, ids.generation)
