@@ -8,6 +8,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from worker.contract.errors import RedisAway
+from worker.contract.pooled import connection_class
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
@@ -30,10 +31,11 @@ def connect(
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
+        connection_class=connection_class(url),
         max_connections=connections,
         timeout=answer_seconds,
         socket_timeout=answer_seconds,
-        socket_connect_timeout=CONNECT_SECONDS,
+        socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds),
         socket_keepalive=True,
         health_check_interval=KEEPALIVE_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),

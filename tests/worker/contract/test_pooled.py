@@ -1,0 +1,59 @@
+"""A pooled connection is looked at before it is used again."""
+
+import time
+from typing import Any
+
+import pytest
+import redis as redis_py
+from redis._parsers import hiredis as redis_pys_question
+
+from tests.valkey import ValkeyProcess
+from worker.contract.connection import Redis, connect
+from worker.contract.pooled import connection_class
+
+
+def wait_for_bytes(connection: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not connection.can_read():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_one_that_is_as_it_was_left_is_used_without_a_poll(
+    valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(valkey.url) as client:
+        client.set("x", "y")
+        monkeypatch.delattr(redis_pys_question, "_socket_can_read")
+        assert client.get("x") == b"y"
+
+
+def test_one_that_the_server_has_closed_is_made_anew_before_anything_is_sent(
+    valkey: ValkeyProcess, redis: Redis
+) -> None:
+    with connect(valkey.url, retries=0) as client:
+        client.client_setname("doomed")
+        redis.client_kill_filter(_id=client.client_id())
+        assert client.ping()
+        assert client.client_getname() is None
+
+
+def test_what_nobody_has_read_is_seen_on_the_socket_and_in_the_reader(valkey: ValkeyProcess) -> None:
+    with connect(valkey.url) as client:
+        connection: Any = client.connection_pool.get_connection()
+        assert not connection.can_read()
+        for word in ("first", "second"):
+            connection.send_command("ECHO", word)
+        wait_for_bytes(connection)
+        connection.send_command("ECHO", "third")
+        assert connection.read_response() == b"first"
+        assert connection.can_read()
+        assert [connection.read_response(), connection.read_response()] == [b"second", b"third"]
+        assert not connection.can_read()
+        client.connection_pool.release(connection)
+
+
+def test_tls_and_unix_sockets_keep_their_classes() -> None:
+    assert issubclass(connection_class("redis://h:1/0"), redis_py.Connection)
+    assert issubclass(connection_class("rediss://h:1/0"), redis_py.SSLConnection)
+    assert connection_class("unix:///s") is redis_py.UnixDomainSocketConnection
