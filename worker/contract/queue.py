@@ -2,9 +2,10 @@
 
 from celery import Celery
 from kombu.entity import Queue
-from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from worker.contract.connection import connect
+from worker.contract.envelope import Envelope
 from worker.contract.errors import QueueAway
 from worker.contract.keys import QUEUE, canary_queue
 from worker.contract.settings import Settings
@@ -18,11 +19,7 @@ _RING_SECONDS = 1.5  # somebody waits for the answer to a POST: connecting and r
 
 
 def make_celery(settings: Settings) -> Celery:
-    """Return the Celery app that both tiers use: the web to ring by name, the worker to answer."""
-    return _make_celery(settings, {"socket_timeout": _CONSUMER_SECONDS, "socket_connect_timeout": 2.0})
-
-
-def _make_celery(settings: Settings, transport_options: dict[str, float]) -> Celery:
+    """Return the worker's Celery app; the web rings without one."""
     app = Celery("millrace", broker=settings.broker, set_as_current=False)
     app.conf.update(
         task_queues=[Queue(QUEUE)],
@@ -39,9 +36,9 @@ def _make_celery(settings: Settings, transport_options: dict[str, float]) -> Cel
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,  # else one refusal of Redis's (read-only, out of memory) ends the consumer
-        broker_pool_limit=100,  # an eleventh ring must not wait for ten that wait for a silent broker
         broker_transport_options={
-            **transport_options,
+            "socket_timeout": _CONSUMER_SECONDS,
+            "socket_connect_timeout": 2.0,
             "socket_keepalive": True,
             "health_check_interval": 10,
             "retry_on_timeout": False,
@@ -54,27 +51,28 @@ class Doorbell:
     """Rings for a generation. One a process; it may be used from any number of greenlets."""
 
     def __init__(self, settings: Settings) -> None:
-        # Without `max_retries` kombu goes on connecting for many seconds.
-        bounds = {"socket_timeout": _RING_SECONDS, "socket_connect_timeout": _RING_SECONDS, "max_retries": 0}
-        self._celery = _make_celery(settings, bounds)
+        self._broker = connect(settings.broker, answer_seconds=_RING_SECONDS, retries=0)
+        self._rings = Envelope(TASK)
+        self._canaries = Envelope(CANARY, expires=_CANARY_SECONDS)
 
     def close(self) -> None:
         """Close the connections; a ring after that opens new ones."""
-        self._celery.pool.force_close_all()
+        self._broker.close()
 
     def ring(self, generation: str) -> None:
         """Tell the workers of a generation; raises QueueAway, within 3 s, where the broker does not take it.
 
         Ringing twice does no harm: a claim decides who runs.
         """
-        self._send(TASK, [generation], QUEUE)
+        self._put(QUEUE, self._rings.message(QUEUE, [generation]))
 
     def send_canary(self, worker: str) -> None:
         """Send the worker process of this name its canary; raises QueueAway like `ring`."""
-        self._send(CANARY, [], canary_queue(worker), expires=_CANARY_SECONDS)
+        queue = canary_queue(worker)
+        self._put(queue, self._canaries.message(queue, []))
 
-    def _send(self, task: str, arguments: list[str], queue: str, expires: int | None = None) -> None:
+    def _put(self, queue: str, message: str) -> None:
         try:
-            self._celery.send_task(task, args=arguments, queue=queue, expires=expires, retry=False, ignore_result=True)
-        except (KombuError, RedisError, OSError) as error:
+            self._broker.lpush(queue, message)
+        except RedisError as error:
             raise QueueAway(str(error)) from error

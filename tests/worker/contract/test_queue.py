@@ -50,6 +50,14 @@ def test_a_ring_at_a_broker_that_takes_the_connection_and_says_nothing_fails_in_
         ring_fails_in_time(Doorbell(Settings(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
 
 
+def test_a_ring_at_a_host_that_does_not_answer_fails_in_bounded_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
+        for filler in (first, second):  # a queue of connections that is full drops who comes next
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        ring_fails_in_time(Doorbell(Settings(broker_url=f"redis://127.0.0.1:{full.getsockname()[1]}/0")))
+
+
 def test_a_ring_at_a_broker_that_has_stalled_fails_and_the_next_one_after_that_is_heard(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server:
         doorbell = Doorbell(Settings(broker_url=server.url))

@@ -1,0 +1,62 @@
+"""What is put into the queue is what Celery would have put there."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.valkey import ValkeyProcess
+from worker.contract.connection import Redis
+from worker.contract.envelope import Envelope
+from worker.contract.queue import CANARY, TASK, make_celery
+from worker.contract.settings import Settings
+
+CASES = [(TASK, ["0123"], None), (CANARY, [], 30)]
+
+
+@pytest.mark.parametrize(("task", "arguments", "expires"), CASES)
+def test_it_is_the_message_that_celery_sends(
+    valkey: ValkeyProcess, redis: Redis, task: str, arguments: list[str], expires: int | None
+) -> None:
+    with make_celery(Settings(redis_url=valkey.url)) as celery:
+        celery.send_task(task, args=arguments, queue="some.queue", expires=expires, ignore_result=True)
+    (sent,) = redis.lrange("some.queue", 0, -1)
+    theirs, ours = json.loads(sent), json.loads(Envelope(task, expires).message("some.queue", arguments))
+    for message in (theirs, ours):
+        until = message["headers"].pop("expires")
+        if expires is None:
+            assert until is None
+        else:
+            assert timedelta(0) < datetime.fromisoformat(until) - datetime.now(UTC) <= timedelta(seconds=expires)
+    assert comparable(ours) == comparable(theirs)
+
+
+def comparable(message: Any) -> Any:
+    """Return a message with its body read and without what no two have alike; the ids that Celery has alike must be."""
+    headers, properties = message["headers"], message["properties"]
+    assert headers.pop("id") == headers.pop("root_id") == properties.pop("correlation_id")
+    assert properties.pop("delivery_tag")
+    headers.pop("origin")
+    properties.pop("reply_to")
+    return message | {"body": json.loads(base64.b64decode(message["body"]))}
+
+
+def test_no_two_have_an_id_in_common() -> None:
+    envelope = Envelope(TASK)
+    messages = [json.loads(envelope.message("some.queue", ["0123"])) for _ in range(3)]
+    assert len({message["headers"]["id"] for message in messages}) == 3
+    assert len({message["properties"]["delivery_tag"] for message in messages}) == 3
+
+
+def test_the_time_to_live_is_counted_from_each_message_on() -> None:
+    envelope = Envelope(CANARY, expires=30)
+    first, second = (json.loads(envelope.message("some.queue", []))["headers"]["expires"] for _ in range(2))
+    assert datetime.fromisoformat(first) < datetime.fromisoformat(second)
+
+
+def test_making_one_leaves_nothing_behind_for_the_next() -> None:
+    first, second = Envelope("first"), Envelope("second")
+    assert json.loads(first.message("q", []))["headers"]["task"] == "first"
+    assert json.loads(second.message("q", []))["headers"]["task"] == "second"
