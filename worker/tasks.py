@@ -1,5 +1,6 @@
 """What Celery calls: the task, and the beginning and the end of a process."""
 
+import gc
 import logging
 import sys
 from typing import Any, cast
@@ -69,6 +70,8 @@ def _start(instance: Any, **_: Any) -> None:
         sys.exit(1)
     task.process.start()
     fly_home.canary.start()
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking through boto3's models again and again would hold up every answer
 
 
 @signals.worker_shutting_down.connect

@@ -1,9 +1,11 @@
 """Amazon Bedrock by ConverseStream and Converse, through boto3."""
 
 import logging
+import socket
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from boto3.session import Session
 from botocore.config import Config
@@ -49,12 +51,13 @@ class Bedrock:
         self._warm_up(settings)
 
     def _warm_up(self, settings: Settings) -> None:
-        """Resolve endpoint and credentials and sign once, which costs the first call tens of milliseconds."""
+        """Find endpoint, address and credentials and sign once, which costs the first call tens of milliseconds."""
         try:
             self._client.generate_presigned_url(
                 "converse_stream", Params=arguments_for(Prompt(settings.model_id, _PROBE, 1), caches=False)
             )
-        except BotoCoreError as error:  # said again, per answer, when it matters
+            socket.getaddrinfo(urlsplit(self._client.meta.endpoint_url).hostname, None)
+        except (BotoCoreError, OSError) as error:  # said again, per answer, when it matters
             _log.warning("bedrock_not_ready error=%s", error)
 
     def close(self) -> None:
