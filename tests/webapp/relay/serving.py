@@ -72,9 +72,9 @@ class Served:
         """Wait until so many readers follow."""
         wait_for(lambda: self.figures()["readers"] == count, seconds, f"{count} readers")
 
-    def follow(self, generation: str, after: str = "", **options: Any) -> "Stream":
+    def follow(self, generation: str, after: str = "", *, query: str = "", **options: Any) -> "Stream":
         """Follow a generation."""
-        return Stream(self.port, f"/{generation}/events", after, **options)
+        return Stream(self.port, f"/{generation}/events{query}", after, **options)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
