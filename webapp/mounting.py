@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
-from webapp import auth, cors, csrf, generations, headers, health, page, problems
+from webapp import auth, cors, csrf, events, generations, headers, health, page, problems
 from webapp import settings as web_settings
 from webapp.facades import chat, conversation
 from webapp.housekeeping import Housekeeping
@@ -61,7 +61,7 @@ def _blueprint(url_prefix: str) -> Blueprint:
         static_url_path="/static",
         template_folder="templates",
     )
-    for room in (page, generations, chat, conversation, openapi, health):
+    for room in (page, generations, events, chat, conversation, openapi, health):
         whole.register_blueprint(room.routes)
     return whole
 

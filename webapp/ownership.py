@@ -2,6 +2,8 @@
 
 import random
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import gevent
 
@@ -10,10 +12,12 @@ from webapp.problems import Problem
 from webapp.services import services
 from worker.contract.errors import RedisAway
 from worker.contract.ids import is_id
-from worker.contract.state import State, read_state
+from worker.contract.state import State, read_state, read_states
 
 HOLD_SECONDS = 5.0  # a native EventSource never comes back after a 503
 _PAUSE_SECONDS = 0.1, 0.4
+
+T = TypeVar("T")
 
 
 def owned(generation: str) -> State:
@@ -28,12 +32,25 @@ def owned_patiently(generation: str) -> State:
     return _checked(owner, patient_state(generation) if is_id(generation) else None)
 
 
+def all_owned_patiently(generations: list[str]) -> list[State]:
+    """Return the states of several, in order; raises Problem 404 where one of them is not the asker's, RedisAway."""
+    owner = known_owner()
+    if not all(map(is_id, generations)):
+        raise no_generation()
+    return [_checked(owner, state) for state in patiently(lambda: read_states(services().redis, generations))]
+
+
 def patient_state(generation: str) -> State | None:
     """Return the state, whosever it is, and wait a while for Redis where it is away; raises RedisAway after that."""
+    return patiently(lambda: read_state(services().redis, generation))
+
+
+def patiently(read: Callable[[], T]) -> T:
+    """Return what is read, and try again for a while where Redis is away; raises RedisAway after that."""
     deadline = time.monotonic() + HOLD_SECONDS
     while True:
         try:
-            return read_state(services().redis, generation)
+            return read()
         except RedisAway:
             pause = random.uniform(*_PAUSE_SECONDS)
             if time.monotonic() + pause > deadline:

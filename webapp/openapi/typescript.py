@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import inspect as types
 
 from worker.contract.events import AnyEvent
+from worker.contract.feed import FeedEvent
 
 PATH = Path(__file__).parent.parent / "static" / "events.d.ts"
 _HEAD = """\
@@ -16,12 +17,16 @@ _HEAD = """\
 
 
 def event_types() -> str:
-    """Return the declarations of every event, and of `GenerationEvent`, which is any of them."""
+    """Return the declarations of every event, and of the unions of a generation's and of a feed's."""
     named: dict[str, types.StructType] = {}
-    union = _spell(types.type_info(AnyEvent), named)
+    unions = [_union(name, each, named) for name, each in (("GenerationEvent", AnyEvent), ("FeedEvent", FeedEvent))]
     declared = [_interface(name, struct, named) for name, struct in _growing(named)]
-    members = "\n  | ".join(union.split(" | "))
-    return _HEAD + "\n" + f"export type GenerationEvent =\n  | {members};\n\n" + "\n\n".join(declared) + "\n"
+    return _HEAD + "\n" + "\n\n".join([*unions, *declared]) + "\n"
+
+
+def _union(name: str, given: Any, named: dict[str, types.StructType]) -> str:
+    members = "\n  | ".join(_spell(types.type_info(given), named).split(" | "))
+    return f"export type {name} =\n  | {members};"
 
 
 def _growing(named: dict[str, types.StructType]) -> Any:

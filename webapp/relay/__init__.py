@@ -11,10 +11,13 @@ reader, peer  those who follow: by pulling, or at the other end of a socket
 handover      takes the socket from gunicorn
 stream        the HTTP answer
 rights        whether those who follow still may
+bundle, many  several streams on one connection
+feeds         the owners' feeds
 rounds        heartbeats, cutting, draining
 """
 
 from webapp.relay.hub import Hub
+from webapp.relay.many import many_streams
 from webapp.relay.stream import event_stream, refuse_when_full
 
-__all__ = ["Hub", "event_stream", "refuse_when_full"]
+__all__ = ["Hub", "event_stream", "many_streams", "refuse_when_full"]

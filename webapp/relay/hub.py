@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import gevent
 
 from webapp.auth.protocol import Right
+from webapp.relay.feeds import Feeds
 from webapp.relay.frames import entry_in
 from webapp.relay.reader import PullReader, Reader
 from webapp.relay.repair import LOST_SECONDS, Repairer
@@ -51,6 +52,7 @@ class Hub:
         self._rights = Rights()
         self._subscription = Subscription(redis, self._receive, self._check_all)
         self._repairer = Repairer(redis, self._subscription, expired)
+        self.feeds = Feeds(redis, self._subscription)
         self._is_started = False
         self._is_draining = False
 
@@ -59,10 +61,9 @@ class Hub:
         """How many readers follow just now."""
         return len(self._readers)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there is no room for one more reader."""
-        return len(self._readers) >= self.settings.max_readers
+    def has_room(self, places: int = 1) -> bool:
+        """Tell whether there is room for so many more readers."""
+        return len(self._readers) + places <= self.settings.max_readers
 
     def watched(self) -> list[str]:
         """Return the generations that are cancelled when nobody watches, and that somebody watches just now."""
@@ -88,6 +89,19 @@ class Hub:
         tail.add(reader)
         if self._is_draining:
             reader.finish("drained")
+
+    def carry(self, trunk: Reader, right: Right | None = None) -> None:
+        """Look after a connection that carries other readers' streams, until it is dropped."""
+        self.start()
+        self._readers.add(trunk)
+        self._heartbeats.add(trunk)
+        self._rights.hold(right, trunk)
+        if self._is_draining:
+            trunk.finish("drained")
+
+    def drop(self, trunk: Reader) -> None:
+        """Forget a connection that was carried."""
+        self._left(trunk)
 
     def entries(self, generation: str, after: Cursor, seconds: float) -> Iterator[Entry]:
         """Yield the entries after the cursor, in order and without a hole, until `done` or until the time is over.
@@ -133,7 +147,9 @@ class Hub:
         missing: dict[Tail, None] = {}
         for _, channel, message in messages:
             tail = self._channels.get(channel)
-            if tail is not None:
+            if tail is None:
+                self.feeds.hear(channel)
+            else:
                 (touched if tail.receive(message) else missing)[tail] = None
         for tail in touched:
             tail.flush()
@@ -143,6 +159,7 @@ class Hub:
     def _check_all(self) -> None:
         """Compare every tail with its log: what was published while there was no connection is missed."""
         gevent.spawn(self._check, [tail for tail in self._tails.values() if not tail.is_done])
+        self.feeds.wake_all()
 
     def _sweep(self) -> None:
         while True:
@@ -155,6 +172,7 @@ class Hub:
     def _look_after(self, now: float) -> None:
         cut_stalled(self._readers, now - self.settings.reader_stall_seconds)
         self._retire(now)
+        self.feeds.sweep(now)
         silent_since = now - _SILENT_SECONDS
         self._check(
             [

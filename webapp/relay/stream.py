@@ -51,9 +51,9 @@ def event_stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor
     return EventStream(_stream(hub, environ, state, after), headers=HEADERS, content_type="text/event-stream")
 
 
-def refuse_when_full(hub: Hub) -> None:
-    """Raise Problem 503 where one more stream would have no place."""
-    if hub.is_full:
+def refuse_when_full(hub: Hub, places: int = 1) -> None:
+    """Raise Problem 503 where so many more readers would have no place."""
+    if not hub.has_room(places):
         detail = "This server follows as many streams as it may. Please try again in a moment."
         raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))
 
@@ -68,7 +68,7 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> 
         raise let_go()
     reader = pulled(environ, state.generation, after)
     hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
-    yield from _yielded(reader, hub.settings.heartbeat_seconds)
+    yield from yielded(reader, hub.settings.heartbeat_seconds)
 
 
 def pulled(environ: WSGIEnvironment, generation: str, after: Cursor) -> PullReader:
@@ -79,7 +79,8 @@ def pulled(environ: WSGIEnvironment, generation: str, after: Cursor) -> PullRead
     return PullReader(generation, after, None if theirs is None else partial(_shut, theirs))
 
 
-def _yielded(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:
+def yielded(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:
+    """Yield what a reader is given, with heartbeats between, to its end; the reader is closed then."""
     beat_at = time.monotonic() + heartbeat_seconds
     try:
         while not reader.is_over:

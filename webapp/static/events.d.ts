@@ -16,6 +16,11 @@ export type GenerationEvent =
   | Suggestions
   | Done;
 
+export type FeedEvent =
+  | GenerationStarted
+  | GenerationEnded
+  | ConversationChanged;
+
 /** Where the generation stands; the first event of every log is `queued` and carries the ids. */
 export interface StatusEvent {
   type: "status";
@@ -131,6 +136,27 @@ export interface Suggestions {
 export interface Done {
   type: "done";
   status: "cancelled" | "completed" | "failed";
+}
+
+/** A question has been asked; its answer can be followed from now on. */
+export interface GenerationStarted {
+  type: "generation_started";
+  generation: string;
+  conversation_id: string;
+}
+
+/** An answer has come to its `done`. */
+export interface GenerationEnded {
+  type: "generation_ended";
+  generation: string;
+  conversation_id: string;
+  status: "cancelled" | "completed" | "failed" | "queued" | "running";
+}
+
+/** A conversation has been named, renamed or deleted. */
+export interface ConversationChanged {
+  type: "conversation_changed";
+  conversation_id: string;
 }
 
 /** A page that an answer is built on. */

@@ -94,6 +94,7 @@ class Settings:
     heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", seconds(0.1, 300), 15.0, "the time between an idle stream's comments")
     reader_stall_seconds: float = setting("MILLRACE_READER_STALL_SECONDS", seconds(1, 3600), 30.0, "how long a reader may take nothing before it is cut")
     max_readers: int = setting("MILLRACE_MAX_READERS", whole(1, 1_000_000), 10_000, "readers of one web process")
+    max_follows: int = setting("MILLRACE_MAX_FOLLOWS", whole(1, 200), 50, "generations that one connection may follow; the address must hold them all")
     max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", whole(1, 10_000_000), 32_000, "characters of one message")
     max_messages: int = setting("MILLRACE_MAX_MESSAGES", whole(1, 10_000), 500, "messages of a stateless history")
     max_body_bytes: int = setting("MILLRACE_MAX_BODY_BYTES", whole(1024, 1 << 30), 1 << 20, "bytes of a request's body")

@@ -7,11 +7,12 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from webapp.problems import Problem
-from webapp.relay import Hub, event_stream
+from webapp.relay import Hub, event_stream, many_streams
 from worker.contract.connection import connect
+from worker.contract.feed import BEGINNING
 from worker.contract.ids import START, parse_cursor
 from worker.contract.settings import load
-from worker.contract.state import read_state
+from worker.contract.state import read_state, read_states
 
 SETTINGS = load()
 REDIS = connect(SETTINGS.redis_url)
@@ -30,6 +31,17 @@ def events(generation: str) -> Response:
         del environ["gunicorn.socket"]
     try:
         return event_stream(HUB, environ, state, after)
+    except Problem as problem:
+        return Response(str(problem), status=503)
+
+
+@application.get("/many")
+def many() -> Response:
+    """Follow `g`s, each from its start, and the feed of `owner` from its beginning."""
+    states = [state for state in read_states(REDIS, request.args.getlist("g")) if state is not None]
+    feed = (request.args["owner"], BEGINNING) if "owner" in request.args else None
+    try:
+        return many_streams(HUB, request.environ, [(state, START) for state in states], feed)
     except Problem as problem:
         return Response(str(problem), status=503)
 
