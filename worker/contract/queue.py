@@ -13,7 +13,7 @@ from worker.contract.settings import Settings
 TASK = "millrace.generate"
 CANARY = "millrace.canary"
 
-_CONSUMER_SECONDS = 20.0  # a half-open connection is given up after that; without it a worker hangs for good
+_CONSUMER_SECONDS = 10.0  # a half-open connection is given up after that; without it a worker hangs for good
 _CANARY_SECONDS = 30  # one that nobody has consumed by then is thrown away
 _RING_SECONDS = 1.5  # somebody waits for the answer to a POST: connecting and ringing take at most twice this
 
