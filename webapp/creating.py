@@ -7,10 +7,13 @@ from flask import Request
 from webapp.problems import Problem
 from webapp.services import Services
 from webapp.validation import Asked, no_conversation
-from worker.contract.creation import Draft, Ids, create, forget, new_ids, owns_conversation, remember, withdraw
+from worker.contract.connection import Redis
+from worker.contract.creation import Draft, Ids, create, forget, new_ids, remember, withdraw
 from worker.contract.errors import QueueAway, RedisAway
 from worker.contract.feed import GenerationStarted, tell
+from worker.contract.occupation import occupy, whose
 from worker.contract.request import OnDisconnect
+from worker.contract.state import read_state
 
 STREAM_GRACE_SECONDS = 10.0  # who reads the answer on the POST itself and is gone for so long does not come back
 _KEY_CHARACTERS = 255
@@ -35,25 +38,44 @@ def make(services: Services, owner: str, asked: Asked, key: str | None, *, is_st
     Raises Problem 404 and 409, QueueAway and RedisAway; after these two nothing half-made is left, or it is taken
     back as soon as Redis answers.
     """
-    redis = services.redis
-    if asked.conversation is not None and not owns_conversation(redis, owner, asked.conversation):
+    if asked.conversation is not None and whose(services.redis, owner, asked.conversation) != "own":
         raise no_conversation()
-    ids = new_ids(asked.conversation)
-    if key is not None:
-        ids, is_same = remember(redis, owner, key, ids, asked.digest)
-        if not is_same:
-            detail = "This Idempotency-Key was used for another request."
-            raise Problem(409, "idempotency_conflict", detail, generation_id=ids.generation)
+    ids = _ids(services.redis, owner, asked, key)
     on_disconnect, grace = _when_left(services, asked, is_streamed=is_streamed)
     draft = Draft(ids, owner, asked.request, on_disconnect, grace)
     try:
-        if create(redis, draft, services.settings) == "queued":
+        if asked.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
+            _enter(services, draft)
+        if create(services.redis, draft, services.settings) == "queued":
             _ring(services, owner, ids.generation, key)
-            tell(redis, owner, GenerationStarted(ids.generation, ids.conversation))
+            tell(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except RedisAway:
         services.housekeeping.withdraw_later(ids.generation)
         raise
     return ids
+
+
+def _ids(redis: Redis, owner: str, asked: Asked, key: str | None) -> Ids:
+    """Return fresh ids, or those that the key has been bound to before; raises Problem 409, RedisAway."""
+    ids = new_ids(asked.conversation)
+    if key is None:
+        return ids
+    ids, is_same = remember(redis, owner, key, ids, asked.digest)
+    if not is_same:
+        detail = "This Idempotency-Key was used for another request."
+        raise Problem(409, "idempotency_conflict", detail, generation_id=ids.generation)
+    return ids
+
+
+def _enter(services: Services, draft: Draft) -> None:
+    """Take the conversation for the generation; raises Problem 404 and 409, RedisAway."""
+    ids = draft.ids
+    occupied = occupy(services.redis, draft.owner, ids.conversation, ids.generation, is_known=True)
+    if occupied.verdict == "busy":
+        detail = "An answer is still running in this conversation. Wait for its end, or stop it."
+        raise Problem(409, "conversation_busy", detail, generation_id=occupied.by)
+    if occupied.verdict != "taken":  # deleted since it was looked at
+        raise no_conversation()
 
 
 def _when_left(services: Services, asked: Asked, *, is_streamed: bool) -> tuple[OnDisconnect, float]:

@@ -50,9 +50,13 @@ class GenerationFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked for: None where the request leaves it open. `digest` is the same for the same question."""
+    """What is asked for: None where the request leaves it open. `digest` is the same for the same question.
+
+    `is_turn`: the question and its answer become a turn of a conversation; with a whole history nothing is stored.
+    """
 
     request: Request
+    is_turn: bool
     conversation: str | None
     on_disconnect: OnDisconnect | None
     stream: bool | None
@@ -75,7 +79,8 @@ def parse(body: Json, settings: Settings) -> Asked:
     )
     # How the answer is brought is no part of the question: a retry may ask for it in another way.
     digest = body_hash({name: value for name, value in body.items() if name != "stream"})
-    return Asked(request, _conversation(fields), _given(fields.on_disconnect), _given(fields.stream), digest)
+    is_turn = isinstance(fields.messages, UnsetType)
+    return Asked(request, is_turn, _conversation(fields), _given(fields.on_disconnect), _given(fields.stream), digest)
 
 
 def no_conversation() -> Problem:

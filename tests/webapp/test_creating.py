@@ -30,6 +30,7 @@ def test_without_a_queue_it_is_503_and_nothing_half_made_stays(build: Build, fie
 def test_without_a_queue_a_conversation_that_was_there_stays(build: Build) -> None:
     site, cut_off = build(), build(broker_url=DEAD)
     first = json_of(site.post({"message": "a"}))
+    site.user.post(first["cancel_url"])
     before = site.made()
     cut_off.user = site.user  # the same person, whom the next request brings to another process
     cut_off.user.application = cut_off.app

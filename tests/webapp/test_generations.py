@@ -32,11 +32,37 @@ def test_a_question_is_answered_202_with_where_to_follow_and_stop_it(site: Site)
     assert site.generations() == [body["id"]]
 
 
-def test_a_conversation_of_ones_own_can_be_continued(site: Site) -> None:
+def test_a_conversation_of_ones_own_can_be_continued_once_its_answer_is_there(site: Site) -> None:
     first = json_of(site.post({"message": "hello"}))
-    again = json_of(site.post({"message": "more", "conversation_id": first["conversation_id"]}))
+    more = {"message": "more", "conversation_id": first["conversation_id"]}
+    assert check_problem(site.post(more), 409, "conversation_busy")["generation_id"] == first["id"]
+    holding = site.hold(first["id"])
+    assert check_problem(site.post(more), 409, "conversation_busy")["generation_id"] == first["id"]
+    site.write(holding, *WHOLE)
+    again = json_of(site.post(more))
     assert again["conversation_id"] == first["conversation_id"]
     assert again["id"] != first["id"]
+    check_problem(site.post(more), 409, "conversation_busy")
+
+
+def test_a_conversation_whose_answer_was_stopped_goes_on(site: Site) -> None:
+    first = json_of(site.post({"message": "hello"}))
+    site.user.post(first["cancel_url"])
+    assert site.post({"message": "more", "conversation_id": first["conversation_id"]}).status_code == 202
+
+
+def test_the_same_key_finds_its_generation_whatever_runs_in_the_conversation_by_now(site: Site) -> None:
+    first = json_of(site.post({"message": "hello"}, Idempotency_Key="k"))
+    site.user.post(first["cancel_url"])
+    second = site.post({"message": "more", "conversation_id": first["conversation_id"]})
+    assert second.status_code == 202
+    assert json_of(site.post({"message": "hello"}, Idempotency_Key="k")) == first
+
+
+def test_a_whole_history_is_no_conversation_that_could_be_continued(site: Site) -> None:
+    first = json_of(site.post({"messages": [{"role": "user", "content": "a"}]}))
+    more = site.post({"message": "more", "conversation_id": first["conversation_id"]})
+    check_problem(more, 404, "not_found", "conversation_id")
 
 
 @pytest.mark.parametrize("conversation", ["0" * 32, "", "x", "0" * 31 + "G", "0" * 5000, "\ud83d", "../" * 10])

@@ -8,14 +8,14 @@ from typing import Any, Literal, cast
 
 from worker.contract.connection import Redis, redis_away
 from worker.contract.ids import new_id
-from worker.contract.keys import conversation_key, idempotency_key, keys_of
+from worker.contract.keys import idempotency_key, keys_of
 from worker.contract.lease import STATE_LIFE_MS, first_event
+from worker.contract.occupation import vacate
 from worker.contract.request import OnDisconnect, Request, encode_request
 from worker.contract.scripts import CREATE, WITHDRAW
 from worker.contract.settings import Settings
 
 IDEMPOTENCY_LIFE_MS = 24 * 3600 * 1000
-_OPENED = "opened"  # the state's field that says that this generation opened its conversation
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,12 @@ def forget(redis: Redis, owner: str, key: str) -> None:
         redis.delete(idempotency_key(owner, key))
 
 
-def owns_conversation(redis: Redis, owner: str, conversation: str) -> bool:
-    """Tell whether the conversation is there and is this owner's; raises RedisAway."""
-    with redis_away():
-        return redis.get(conversation_key(conversation)) == owner.encode()
-
-
 def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", "running", "ended"]:
     """Write the generation's state and its first event, once; a second call with the same id changes nothing.
 
     Returns where it stands: only a queued one needs a ring. Raises RedisAway.
     """
     ids = draft.ids
-    conversation = conversation_key(ids.conversation)
-    with redis_away():
-        is_opening = redis.set(conversation, draft.owner, nx=True, px=STATE_LIFE_MS)
-        if not is_opening:
-            redis.pexpire(conversation, STATE_LIFE_MS)
     fields: dict[str, str | bytes | int] = {
         "owner": draft.owner,
         "conversation": ids.conversation,
@@ -92,7 +81,6 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
         "request": encode_request(draft.request),
         "on_disconnect": draft.on_disconnect,
         "grace_ms": int(draft.grace_seconds * 1000),
-        _OPENED: int(bool(is_opening)),
     }
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)
@@ -104,15 +92,14 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
 
 
 def withdraw(redis: Redis, generation: str) -> Literal["withdrawn", "kept", "claimed"]:
-    """Take back a generation that could not be rung, and the conversation that it opened; raises RedisAway.
+    """Take back a generation that could not be rung, and leave its conversation; raises RedisAway.
 
     `claimed`: the ring was heard after all. `kept`: another request has asked for the same one meanwhile.
     """
     keys = keys_of(generation)
     with redis_away():
-        opened, conversation = cast("list[bytes | None]", redis.hmget(keys.state, _OPENED, "conversation"))
+        conversation = cast("bytes | None", redis.hget(keys.state, "conversation"))
     verdict = cast("bytes", WITHDRAW(redis, keys, generation, secrets.token_hex(4)))
-    if verdict == b"withdrawn" and opened == b"1" and conversation:
-        with redis_away():  # nobody has been told its id yet
-            redis.delete(conversation_key(conversation.decode()))
+    if verdict == b"withdrawn" and conversation:
+        vacate(redis, conversation.decode(), generation)
     return cast("Literal['withdrawn', 'kept', 'claimed']", verdict.decode())

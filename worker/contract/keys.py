@@ -8,7 +8,7 @@
 | `mr:{bNN}:leases` | sorted set | unfinished generations, scored by when they are next looked at, in Redis's ms | - |
 | `mr:{bNN}:ID:watched` | string | somebody watches; kept only for `on_disconnect: cancel` | 15 s |
 | `mr:idem:HASH` | string | an owner's Idempotency-Key: the ids and the body's hash, set NX | 24 h |
-| `mr:conversation:ID` | string | the conversation's owner | 25 h |
+| `mr:conversation:ID:turn` | hash | owner, which generation took it last and when, which opened it, `deleted` | 25 h |
 | `mr:workers` | sorted set | worker processes by when they last consumed their canary, in Redis's ms | - |
 | `millrace`, `millrace.canary.WORKER` | list | Celery's queues: the rings, and what a worker sends to itself | - |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
@@ -66,5 +66,5 @@ def feed_key(owner: str) -> str:
 
 
 def conversation_key(conversation: str) -> str:
-    """Return the key that remembers whose conversation this is."""
-    return f"mr:conversation:{conversation}"
+    """Return the key that remembers whose conversation this is, and what runs in it."""
+    return f"mr:conversation:{conversation}:turn"

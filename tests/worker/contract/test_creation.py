@@ -8,10 +8,11 @@ import pytest
 from tests.worker.contract.samples import COMPLETE, SETTINGS, field, held, is_leased, kinds_of, log_of, new_draft, put
 from worker.contract.connection import Redis
 from worker.contract.control import cancel
-from worker.contract.creation import body_hash, create, forget, new_ids, owns_conversation, remember, withdraw
+from worker.contract.creation import Draft, body_hash, create, forget, new_ids, remember, withdraw
 from worker.contract.events import StatusEvent
 from worker.contract.ids import is_id, new_id
 from worker.contract.keys import keys_of
+from worker.contract.occupation import occupy
 from worker.contract.request import encode_request
 from worker.contract.scripts import CREATE, WITHDRAW
 
@@ -32,7 +33,6 @@ def test_a_create_makes_the_state_the_first_event_and_a_place_in_the_leases(redi
     assert field(redis, generation, "request") == encode_request(draft.request).decode()
     assert (field(redis, generation, "owner"), field(redis, generation, "grace_ms")) == ("owner", "60000")
     assert is_leased(redis, generation)
-    assert owns_conversation(redis, "owner", draft.ids.conversation)
     assert [key for key in names_of(redis) if redis.ttl(key) <= 0] == [keys_of(generation).leases]
 
 
@@ -53,13 +53,6 @@ def test_a_hundred_creates_at_once_make_one(redis: Redis) -> None:
     gevent.joinall(tasks, timeout=30, raise_error=True)
     assert [task.get() for task in tasks] == ["queued"] * 100
     assert len(log_of(redis, draft.ids.generation)) == 1
-
-
-def test_a_conversation_is_its_owners_and_nobody_elses(redis: Redis) -> None:
-    draft = new_draft()
-    create(redis, draft, SETTINGS)
-    assert not owns_conversation(redis, "somebody else", draft.ids.conversation)
-    assert not owns_conversation(redis, "owner", new_id())
 
 
 def test_fresh_ids_are_ids_and_stay_in_the_conversation_given() -> None:
@@ -101,13 +94,25 @@ def test_a_generation_withdrawn_leaves_nothing(redis: Redis) -> None:
     assert withdraw(redis, draft.ids.generation) == "withdrawn"
 
 
-def test_withdrawing_leaves_a_conversation_that_was_there_before(redis: Redis) -> None:
+def test_withdrawing_leaves_the_conversation_to_the_next(redis: Redis) -> None:
     first = new_draft()
+    occupy(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
     create(redis, first, SETTINGS)
+    assert withdraw(redis, first.ids.generation) == "withdrawn"
+    assert redis.keys("*") == [], "the conversation was opened by it, and nobody has been told"
     second = type(first)(new_ids(first.ids.conversation), first.owner, first.request, "continue", 60.0)
+    occupy(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
+    put(redis, held(redis, queued_as(redis, first)).claim, 2, COMPLETE)
+    occupy(redis, first.owner, first.ids.conversation, second.ids.generation, is_known=False)
     create(redis, second, SETTINGS)
     assert withdraw(redis, second.ids.generation) == "withdrawn"
-    assert owns_conversation(redis, "owner", first.ids.conversation)
+    third = occupy(redis, first.owner, first.ids.conversation, new_id(), is_known=False)
+    assert third.verdict == "taken"
+
+
+def queued_as(redis: Redis, draft: Draft) -> str:
+    create(redis, draft, SETTINGS)
+    return draft.ids.generation
 
 
 def test_one_that_was_asked_for_twice_is_kept_until_both_withdraw(redis: Redis) -> None:
@@ -143,4 +148,3 @@ def test_one_that_was_claimed_or_ended_is_not_withdrawn(redis: Redis, is_held: b
         cancel(redis, generation, "user", SETTINGS)
     assert withdraw(redis, generation) == "claimed"
     assert kinds_of(redis, generation)
-    assert owns_conversation(redis, "owner", draft.ids.conversation)
