@@ -1,22 +1,23 @@
 """A generation in JSON: as one whole answer, and as it stands."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
+import msgspec
 from msgspec import UNSET
 
 from webapp.addresses import generation_url
-from webapp.shapes import Failure, Outcome, Receipt, Standing, WholeAnswer
+from webapp.archive import STATUS_AFTER, retold
+from webapp.shapes import Failure, Outcome, Receipt, Standing, WholeAnswer, timestamp
 from worker.contract.creation import Ids
-from worker.contract.events import Cancelled, Complete, Error, Status, StatusEvent, decode
+from worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode
 from worker.contract.ids import Cursor
 from worker.contract.log import Entry
 from worker.contract.request import Request
 from worker.contract.state import State
-from worker.contract.transcript import Transcript
+from worker.contract.transcript import Transcript, fold
+from worker.store.answers import Kept
 
 _OUTCOME: dict[type, Outcome] = {Complete: "complete", Cancelled: "cancelled", Error: "error"}
-_STATUS_AFTER: dict[type, Status] = {Complete: "completed", Cancelled: "cancelled", Error: "failed"}
 
 
 def receipt(ids: Ids) -> Receipt:
@@ -60,7 +61,7 @@ def standing(state: State, request: Request | None, transcript: Transcript, curs
     outcome = transcript.outcome
     return Standing(
         id=state.generation,
-        status=state.status if outcome is None else _STATUS_AFTER[type(outcome)],
+        status=state.status if outcome is None else STATUS_AFTER[type(outcome)],
         content=transcript.content if is_there else None,
         reasoning=transcript.reasoning if is_there else None,
         citations=transcript.citations if is_there else None,
@@ -76,5 +77,14 @@ def standing(state: State, request: Request | None, transcript: Transcript, curs
         model=request.model if request else None,
         metadata=(request.metadata if request else None) or {},
         on_disconnect=state.on_disconnect,
-        created_at=datetime.fromtimestamp(state.created_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        created_at=timestamp(state.created_ms),
     )
+
+
+def kept_standing(state: State, request: Request | None, kept: Kept) -> Standing:
+    """Return a generation whose log has expired as its stored answer tells it."""
+    answer = kept.answer
+    transcript = fold(decode(entry.data) for entry in retold(answer))
+    transcript.title, transcript.suggestions = kept.title, list(answer.suggestions)
+    told = standing(state, request, transcript, answer.last_event)
+    return msgspec.structs.replace(told, model=told.model or answer.model)

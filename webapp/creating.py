@@ -7,13 +7,15 @@ from flask import Request
 from webapp.problems import Problem
 from webapp.services import Services
 from webapp.validation import Asked, no_conversation
-from worker.contract.connection import Redis
-from worker.contract.creation import Draft, Ids, create, forget, new_ids, remember, withdraw
-from worker.contract.errors import QueueAway, RedisAway
+from webapp.withdrawing import Made, withdraw_whole
+from worker.contract.creation import Draft, Ids, create, forget, new_ids, remember
+from worker.contract.errors import QueueAway, RedisAway, StoreAway
 from worker.contract.feed import GenerationStarted, tell
-from worker.contract.occupation import occupy, whose
+from worker.contract.occupation import occupy, vacate, whose
 from worker.contract.request import OnDisconnect
 from worker.contract.state import read_state
+from worker.store import conversations
+from worker.store.messages import Question, save_question
 
 STREAM_GRACE_SECONDS = 10.0  # who reads the answer on the POST itself and is gone for so long does not come back
 _KEY_CHARACTERS = 255
@@ -35,47 +37,66 @@ def idempotency_key(request: Request) -> str | None:
 def make(services: Services, owner: str, asked: Asked, key: str | None, *, is_streamed: bool) -> Ids:
     """Make the generation, or find the one that the key has made, and ring where nobody has claimed it.
 
-    Raises Problem 404 and 409, QueueAway and RedisAway; after these two nothing half-made is left, or it is taken
-    back as soon as Redis answers.
+    Raises Problem 404 and 409, QueueAway, RedisAway and StoreAway; nothing half-made is left after these, or it is
+    taken back as soon as Redis, or the database, answers.
     """
-    if asked.conversation is not None and whose(services.redis, owner, asked.conversation) != "own":
-        raise no_conversation()
-    ids = _ids(services.redis, owner, asked, key)
+    if asked.conversation is not None:
+        _check_conversation(services, owner, asked.conversation)
+    ids = _ids(services, owner, asked, key)
+    made = Made(owner, ids, is_turn=asked.is_turn, is_opening=asked.conversation is None)
     on_disconnect, grace = _when_left(services, asked, is_streamed=is_streamed)
-    draft = Draft(ids, owner, asked.request, on_disconnect, grace)
     try:
         if asked.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
-            _enter(services, draft)
+            _enter(services, made, asked)
+        draft = Draft(ids, owner, asked.request, on_disconnect, grace)
         if create(services.redis, draft, services.settings) == "queued":
-            _ring(services, owner, ids.generation, key)
+            _ring(services, made, key)
             tell(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except RedisAway:
-        services.housekeeping.withdraw_later(ids.generation)
+        services.housekeeping.withdraw_later(made)
         raise
     return ids
 
 
-def _ids(redis: Redis, owner: str, asked: Asked, key: str | None) -> Ids:
+def _check_conversation(services: Services, owner: str, conversation: str) -> None:
+    """Raise Problem 404 where the conversation is not the owner's; StoreAway where only the database could tell."""
+    known = whose(services.redis, owner, conversation)
+    if known == "unknown":
+        found = services.database.run(lambda session: conversations.find(session, owner, conversation))
+        known = "own" if found else "foreign"
+    if known != "own":
+        raise no_conversation("conversation_id")
+
+
+def _ids(services: Services, owner: str, asked: Asked, key: str | None) -> Ids:
     """Return fresh ids, or those that the key has been bound to before; raises Problem 409, RedisAway."""
-    ids = new_ids(asked.conversation)
+    ids = new_ids(asked.conversation, asked.question)
     if key is None:
         return ids
-    ids, is_same = remember(redis, owner, key, ids, asked.digest)
+    ids, is_same = remember(services.redis, owner, key, ids, asked.digest)
     if not is_same:
         detail = "This Idempotency-Key was used for another request."
         raise Problem(409, "idempotency_conflict", detail, generation_id=ids.generation)
     return ids
 
 
-def _enter(services: Services, draft: Draft) -> None:
-    """Take the conversation for the generation; raises Problem 404 and 409, RedisAway."""
-    ids = draft.ids
-    occupied = occupy(services.redis, draft.owner, ids.conversation, ids.generation, is_known=True)
+def _enter(services: Services, made: Made, asked: Asked) -> None:
+    """Take the conversation for the generation, and store the question; raises Problem 404 and 409, RedisAway."""
+    ids = made.ids
+    occupied = occupy(services.redis, made.owner, ids.conversation, ids.generation, is_known=True)
     if occupied.verdict == "busy":
         detail = "An answer is still running in this conversation. Wait for its end, or stop it."
         raise Problem(409, "conversation_busy", detail, generation_id=occupied.by)
-    if occupied.verdict != "taken":  # deleted since it was looked at
-        raise no_conversation()
+    is_there = occupied.verdict == "taken"  # else it was deleted since it was looked at
+    if is_there:
+        question = Question(ids.question, made.owner, ids.conversation, asked.request.messages[-1].content)
+        try:
+            is_there = services.database.run(lambda session: save_question(session, question))
+        except StoreAway as away:  # it is in the generation's state, from where it is stored with the answer
+            _log.warning("question not stored yet: generation=%s: %s", ids.generation, away)
+    if not is_there:
+        vacate(services.redis, ids.conversation, ids.generation)
+        raise no_conversation("conversation_id")
 
 
 def _when_left(services: Services, asked: Asked, *, is_streamed: bool) -> tuple[OnDisconnect, float]:
@@ -85,14 +106,19 @@ def _when_left(services: Services, asked: Asked, *, is_streamed: bool) -> tuple[
     return asked.on_disconnect or settings.on_disconnect, settings.disconnect_grace_seconds
 
 
-def _ring(services: Services, owner: str, generation: str, key: str | None) -> None:
+def _ring(services: Services, made: Made, key: str | None) -> None:
     """Ring; raises QueueAway where the ring failed and nobody heard it."""
+    generation = made.ids.generation
     try:
         services.doorbell.ring(generation)
     except QueueAway as away:
-        verdict = withdraw(services.redis, generation)
+        try:
+            verdict = withdraw_whole(services.redis, services.database, made)
+        except StoreAway:  # only the question is left
+            services.housekeeping.withdraw_later(made)
+            verdict = "withdrawn"
         _log.warning("not rung: generation=%s verdict=%s: %s", generation, verdict, away)
         if verdict == "withdrawn" and key is not None:
-            forget(services.redis, owner, key)
+            forget(services.redis, made.owner, key)
         if verdict != "claimed":
             raise

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import gevent
 
 from webapp.relay import Hub
+from webapp.withdrawing import Made, withdraw_whole
 from worker.contract.connection import Redis
-from worker.contract.creation import withdraw
-from worker.contract.errors import QueueAway, RedisAway
+from worker.contract.errors import QueueAway, RedisAway, StoreAway
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
 from worker.contract.state import mark_watched
 from worker.contract.sweeping import sweep_and_ring
+from worker.store.database import Database
 
 SWEEP_SECONDS = 1.0
 WATCH_SECONDS = 5.0  # a mark lives 15 s
@@ -26,12 +27,13 @@ _log = logging.getLogger(__name__)
 class Housekeeping:
     """Two greenlets a process, so that a queue that is away does not hold up the marks of those who watch."""
 
-    def __init__(self, redis: Redis, settings: Settings, doorbell: Doorbell, hub: Hub) -> None:
+    def __init__(self, redis: Redis, database: Database, settings: Settings, doorbell: Doorbell, hub: Hub) -> None:
         self._redis = redis
+        self._database = database
         self._settings = settings
         self._doorbell = doorbell
         self._hub = hub
-        self._withdrawals: dict[str, float] = {}
+        self._withdrawals: dict[Made, float] = {}
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
     def start(self) -> None:
@@ -47,21 +49,29 @@ class Housekeeping:
         gevent.killall(self._greenlets)
         self._greenlets = []
 
-    def withdraw_later(self, generation: str) -> None:
-        """Take back, once Redis answers, a generation whose asker was refused: nobody waits for its answer.
+    def withdraw_later(self, made: Made) -> None:
+        """Take back, once Redis and the database answer, a generation whose asker was refused: nobody waits for it.
 
         Up to the time when a sweep would ring for it again.
         """
         if len(self._withdrawals) < _WITHDRAWALS:
-            self._withdrawals[generation] = time.monotonic() + self._settings.queue_seconds / 2
+            self._withdrawals[made] = time.monotonic() + self._settings.queue_seconds / 2
 
     def sweep(self) -> None:
         """Withdraw what is due, then look at the leases and ring; raises RedisAway, QueueAway."""
-        for generation, until in list(self._withdrawals.items()):
-            if time.monotonic() < until:
-                _log.info("withdrawn late: generation=%s verdict=%s", generation, withdraw(self._redis, generation))
-            self._withdrawals.pop(generation, None)
+        for made, until in list(self._withdrawals.items()):
+            self._withdraw(made, until)
         sweep_and_ring(self._redis, self._settings, self._doorbell)
+
+    def _withdraw(self, made: Made, until: float) -> None:
+        if time.monotonic() < until:
+            try:
+                verdict = withdraw_whole(self._redis, self._database, made)
+            except StoreAway as away:
+                _log.warning("withdrawal put off: generation=%s: %s", made.ids.generation, away)
+                return
+            _log.info("withdrawn late: generation=%s verdict=%s", made.ids.generation, verdict)
+        self._withdrawals.pop(made, None)
 
     def watch(self) -> None:
         """Mark the generations that somebody watches here and that are cancelled otherwise; raises RedisAway."""

@@ -3,8 +3,9 @@
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
-from webapp import auth, cors, csrf, events, generations, headers, health, page, problems
+from webapp import auth, conversations, cors, csrf, events, generations, headers, health, page, problems
 from webapp import settings as web_settings
+from webapp.archive import Archive
 from webapp.facades import chat, conversation
 from webapp.housekeeping import Housekeeping
 from webapp.openapi import routes as openapi
@@ -14,6 +15,7 @@ from worker.contract.connection import connect
 from worker.contract.errors import SettingError
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
+from worker.store.database import Database
 
 NAME = "millrace"
 REDIS_SECONDS = 2.5  # somebody waits: with its one retry a command is given up after 5 s
@@ -61,13 +63,15 @@ def _blueprint(url_prefix: str) -> Blueprint:
         static_url_path="/static",
         template_folder="templates",
     )
-    for room in (page, generations, events, chat, conversation, openapi, health):
+    for room in (page, generations, conversations, events, chat, conversation, openapi, health):
         whole.register_blueprint(room.routes)
     return whole
 
 
 def _make_services(settings: Settings) -> Services:
     redis = connect(settings.redis_url, answer_seconds=REDIS_SECONDS)
+    database = Database(settings)
     doorbell = Doorbell(settings)
-    hub = Hub(redis, settings)
-    return Services(settings, redis, doorbell, hub, Housekeeping(redis, settings, doorbell, hub))
+    hub = Hub(redis, settings, Archive(database).entries)
+    housekeeping = Housekeeping(redis, database, settings, doorbell, hub)
+    return Services(settings, redis, database, doorbell, hub, housekeeping)

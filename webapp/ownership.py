@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import gevent
 
+from webapp.archive import state_of
 from webapp.auth import hint, known_owner
 from webapp.problems import Problem
 from webapp.services import services
@@ -21,23 +22,27 @@ T = TypeVar("T")
 
 
 def owned(generation: str) -> State:
-    """Return the state of a generation of the asker's; raises Problem 404, RedisAway."""
+    """Return the state of a generation of the asker's, also one that only the database knows any more.
+
+    Raises Problem 404, RedisAway, StoreAway.
+    """
     owner = known_owner()  # before anything is looked up: who is nobody learns nothing of what is there
-    return _checked(owner, read_state(services().redis, generation) if is_id(generation) else None)
+    return _checked(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
 
 
 def owned_patiently(generation: str) -> State:
     """Return the same, and wait a while for Redis where it is away."""
     owner = known_owner()
-    return _checked(owner, patient_state(generation) if is_id(generation) else None)
+    return _checked(owner, generation, patient_state(generation) if is_id(generation) else None)
 
 
 def all_owned_patiently(generations: list[str]) -> list[State]:
-    """Return the states of several, in order; raises Problem 404 where one of them is not the asker's, RedisAway."""
+    """Return the same of several, in order."""
     owner = known_owner()
     if not all(map(is_id, generations)):
         raise no_generation()
-    return [_checked(owner, state) for state in patiently(lambda: read_states(services().redis, generations))]
+    states = patiently(lambda: read_states(services().redis, generations))
+    return [_checked(owner, *each) for each in zip(generations, states, strict=True)]
 
 
 def patient_state(generation: str) -> State | None:
@@ -63,7 +68,10 @@ def no_generation() -> Problem:
     return Problem(404, "not_found", f"There is no such generation of yours.{hint()}")
 
 
-def _checked(owner: str | None, state: State | None) -> State:
+def _checked(owner: str | None, generation: str, state: State | None) -> State:
+    if state is None and is_id(generation):
+        kept = services().archive.kept(generation)
+        state = None if kept is None else state_of(kept)
     if state is None or state.owner != owner:
         raise no_generation()
     return state

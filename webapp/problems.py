@@ -10,7 +10,7 @@ from flask import Response, request
 from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from worker.contract.errors import MillraceError, QueueAway, RedisAway
+from worker.contract.errors import MillraceError, QueueAway, RedisAway, StoreAway
 
 RETRY_AFTER_SECONDS = 2
 
@@ -75,6 +75,7 @@ def install(scaffold: Scaffold) -> None:
     scaffold.register_error_handler(Problem, Problem.response)
     scaffold.register_error_handler(RedisAway, _redis_away)
     scaffold.register_error_handler(QueueAway, _queue_away)
+    scaffold.register_error_handler(StoreAway, _store_away)
     for code in default_exceptions:  # by their codes as well: a host app's own pages are found first otherwise
         scaffold.register_error_handler(code, _http)
     scaffold.register_error_handler(HTTPException, _http)
@@ -89,6 +90,11 @@ def _redis_away(error: RedisAway) -> Response:
 def _queue_away(error: QueueAway) -> Response:
     _log.warning("the queue is away: %s %s: %s", request.method, request.path, error)
     return Problem(503, "queue_away", "The queue takes nothing just now. Please try again.").response()
+
+
+def _store_away(error: StoreAway) -> Response:
+    _log.warning("the database is away: %s %s: %s", request.method, request.path, error)
+    return Problem(503, "store_away", "What is stored can't be reached just now. Please try again.").response()
 
 
 def _http(error: HTTPException) -> Response:

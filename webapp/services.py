@@ -5,11 +5,13 @@ from typing import cast
 
 from flask import Flask, current_app
 
+from webapp.archive import Archive
 from webapp.housekeeping import Housekeeping
 from webapp.relay import Hub
 from worker.contract.connection import Redis
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
+from worker.store.database import Database
 
 EXTENSION = "millrace"
 
@@ -20,9 +22,15 @@ class Services:
 
     settings: Settings
     redis: Redis
+    database: Database
     doorbell: Doorbell
     hub: Hub
     housekeeping: Housekeeping
+
+    @property
+    def archive(self) -> Archive:
+        """What outlives the logs."""
+        return Archive(self.database)
 
     def start(self) -> None:
         """Start what runs beside the requests; after the fork, once, however often it is called."""

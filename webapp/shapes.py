@@ -1,6 +1,7 @@
 """What the API's answers are made of: one struct an answer, so that the OpenAPI document tells what is really sent."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -73,6 +74,49 @@ class Standing(msgspec.Struct, frozen=True):
     created_at: str
 
 
+class Conversation(msgspec.Struct, frozen=True):
+    """A conversation; `active_generation` is the one that runs in it just now."""
+
+    id: str
+    title: str | None
+    created_at: str
+    updated_at: str
+    active_generation: str | None
+
+
+class Conversations(msgspec.Struct, frozen=True):
+    """A page of conversations, the last changed first; `next` is the cursor of the page after it."""
+
+    conversations: list[Conversation]
+    next: str | None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A question, or an answer with how it came about; `parent_id` is the question that an answer belongs to."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: str
+    parent_id: str | None
+    generation: str | None
+    outcome: Complete | Cancelled | Error | None
+    model: str | None
+    provider: str | None
+    reasoning: str
+    citations: list[Any]
+    tools: list[Any]
+    suggestions: list[str]
+
+
+class Messages(msgspec.Struct, frozen=True):
+    """A page of a conversation, oldest first; `next` is the cursor of the page before it in time."""
+
+    messages: list[Message]
+    next: str | None
+    active_generation: str | None
+
+
 class Stopped(msgspec.Struct, frozen=True):
     """Where a generation stands after it was asked to stop."""
 
@@ -89,6 +133,11 @@ class ProblemBody(msgspec.Struct, frozen=True):
     code: str
     field: str | UnsetType = UNSET
     generation_id: str | UnsetType = UNSET
+
+
+def timestamp(milliseconds: int) -> str:
+    """Return a time, in milliseconds since 1970, as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def reply(shape: msgspec.Struct, status: int = 200) -> Response:

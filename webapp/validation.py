@@ -1,7 +1,7 @@
 """The fields of a request for an answer: from parsed JSON to what is asked, or the 422 that names the field."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Annotated, Literal, TypeVar
 
@@ -15,10 +15,12 @@ from worker.contract.creation import body_hash
 from worker.contract.ids import is_id
 from worker.contract.request import Message, OnDisconnect, Request
 from worker.contract.settings import Settings
+from worker.store.messages import Question
 
 _ECHO = 200  # characters of what was sent that an answer repeats
 
 _Value = TypeVar("_Value")
+_Fields = TypeVar("_Fields", bound=msgspec.Struct)
 _StopSequence = Annotated[str, Meta(min_length=1, max_length=255)]
 _Metadata = dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]]
 
@@ -30,12 +32,9 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
-class GenerationFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields of the body and what each takes, apart from what the settings say."""
+class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields that say how a question is to be answered, and what each takes, apart from what the settings say."""
 
-    message: str | UnsetType = UNSET
-    messages: list[Turn] | UnsetType = UNSET
-    conversation_id: str | UnsetType = UNSET
     system: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
     max_tokens: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
@@ -48,16 +47,26 @@ class GenerationFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metadata: Annotated[_Metadata, Meta(max_length=16)] | UnsetType = UNSET
 
 
+class GenerationFields(AnswerFields, frozen=True, forbid_unknown_fields=True):
+    """The same, and what is asked: a message, within a conversation or in a new one; or a whole history."""
+
+    message: str | UnsetType = UNSET
+    messages: list[Turn] | UnsetType = UNSET
+    conversation_id: str | UnsetType = UNSET
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is asked for: None where the request leaves it open. `digest` is the same for the same question.
 
     `is_turn`: the question and its answer become a turn of a conversation; with a whole history nothing is stored.
+    `question` names the stored one that is asked once more.
     """
 
     request: Request
     is_turn: bool
     conversation: str | None
+    question: str | None
     on_disconnect: OnDisconnect | None
     stream: bool | None
     digest: str
@@ -65,7 +74,7 @@ class Asked:
 
 def parse(body: Json, settings: Settings) -> Asked:
     """Return what the body asks for; raises Problem 403, 404 or 422."""
-    fields = _convert(body)
+    fields = convert(body, GenerationFields)
     request = Request(
         messages=_messages(fields, settings),
         model=_model(fields, settings),
@@ -80,24 +89,44 @@ def parse(body: Json, settings: Settings) -> Asked:
     # How the answer is brought is no part of the question: a retry may ask for it in another way.
     digest = body_hash({name: value for name, value in body.items() if name != "stream"})
     is_turn = isinstance(fields.messages, UnsetType)
-    return Asked(request, is_turn, _conversation(fields), _given(fields.on_disconnect), _given(fields.stream), digest)
+    return Asked(
+        request,
+        is_turn,
+        _conversation(fields),
+        None,
+        _given(fields.on_disconnect),
+        _given(fields.stream),
+        digest,
+    )
 
 
-def no_conversation() -> Problem:
-    """Return the 404 of a conversation that is absent or somebody else's."""
-    return Problem(404, "not_found", f"There is no such conversation of yours.{hint()}", field="conversation_id")
+def parse_again(body: Json, question: Question, settings: Settings) -> Asked:
+    """Return what asks a stored question once more, answered as the body says; raises Problem 403 or 422."""
+    convert(body, AnswerFields)
+    asked = parse({**body, "message": question.content, "conversation_id": question.conversation}, settings)
+    return replace(asked, question=question.id, digest=body_hash([question.id, asked.digest]))
 
 
-def _convert(body: Json) -> GenerationFields:
+def no_conversation(field: str | None = None) -> Problem:
+    """Return the 404 of a conversation that is absent or somebody else's; `field` is the one that names it, if any."""
+    problem = Problem(404, "not_found", f"There is no such conversation of yours.{hint()}")
+    if field is not None:
+        problem.members["field"] = field
+    return problem
+
+
+def convert(body: Json, fields: type[_Fields]) -> _Fields:
+    """Return the body as the struct of its fields; raises Problem 422 that names the one that is wrong."""
     for name in body:  # by hand, because msgspec can't read a name with a lone surrogate
-        if name not in GenerationFields.__struct_fields__:
+        if name not in fields.__struct_fields__:
             raise invalid(name[:_ECHO], "There is no such field.")
     try:
-        return msgspec.convert(body, GenerationFields, strict=True)
+        return msgspec.convert(body, fields, strict=True)
     except msgspec.ValidationError as error:
         why, _, where = str(error).partition(" - at ")
-        name = re.search(r"\$\.(\w+)", where, re.ASCII)
-        raise invalid(name[1] if name else "", f"{why[:_ECHO]} at {where[:_ECHO]}.") from error
+        # At the top a missing field is named in the words alone.
+        name = re.search(r"\$\.(\w+)", where, re.ASCII) or re.search(r"field `(\w+)`", why, re.ASCII)
+        raise invalid(name[1] if name else "", f"{why[:_ECHO]} at {where[:_ECHO] or '$'}.") from error
     except UnicodeEncodeError as error:  # the same inside one of the messages
         raise invalid("messages", "There is an unknown field in a message.") from error
 
@@ -173,5 +202,5 @@ def _search(fields: GenerationFields, settings: Settings) -> bool | Literal["aut
 def _conversation(fields: GenerationFields) -> str | None:
     conversation = _given(fields.conversation_id)
     if conversation is not None and not is_id(conversation):
-        raise no_conversation()
+        raise no_conversation("conversation_id")
     return conversation

@@ -4,7 +4,9 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import shutil  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
@@ -12,6 +14,8 @@ import pytest  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402
 from tests.webapp.site import Site  # noqa: E402
 from worker.contract.connection import Redis, connect  # noqa: E402
+from worker.contract.settings import Settings  # noqa: E402
+from worker.store.migration import migrate  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +31,32 @@ def client(store: ValkeyProcess) -> Iterator[Redis]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, up to date, for copies."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    migrate(Settings(database_url=f"sqlite:///{path}"))
+    return path
+
+
 @pytest.fixture
-def build(store: ValkeyProcess, client: Redis) -> Callable[..., Site]:
+def database_url(migrated: Path, tmp_path: Path) -> str:
+    """The address of a database of the test's own."""
+    return f"sqlite:///{shutil.copy(migrated, tmp_path / 'millrace.db')}"
+
+
+@pytest.fixture
+def build(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Callable[..., Site]]:
     """Make a site with these settings."""
+    sites: list[Site] = []
 
     def make(**settings: Any) -> Site:
-        return Site(store.url, client, **settings)
+        sites.append(Site(store.url, client, **{"database_url": database_url, "database_seconds": 20.0, **settings}))
+        return sites[-1]
 
-    return make
+    yield make
+    for site in sites:
+        site.services.database.close()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 
 from tests.webapp.openapi.checking import Document
 from webapp import create_app
+from webapp.auth import known_owner
 from webapp.services import Services, services_of
 from worker.contract.connection import Redis
 from worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, StatusEvent, Usage, encode, kind_of
@@ -37,6 +38,14 @@ class Site:
     def services(self) -> Services:
         """What the app holds."""
         return services_of(self.app)
+
+    def owner(self) -> str:
+        """Return the user's own id."""
+        with self.user as user:
+            user.get("/")
+            owner = known_owner()
+        assert owner is not None
+        return owner
 
     def stranger(self) -> FlaskClient:
         """Return another user."""

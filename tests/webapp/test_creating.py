@@ -71,9 +71,11 @@ def test_redis_out_of_memory_is_503_and_makes_nothing(site: Site) -> None:
     assert site.made() == []
 
 
-def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(tmp_path: Path) -> None:
+def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
+    tmp_path: Path, database_url: str
+) -> None:
     with ValkeyProcess(tmp_path, "--appendfsync", "always") as own, connect(own.url) as redis:
-        site = Site(own.url, redis, broker_url=DEAD)
+        site = Site(own.url, redis, broker_url=DEAD, database_url=database_url)
         ring = site.services.doorbell.ring
 
         def die_and_ring(generation: str) -> None:

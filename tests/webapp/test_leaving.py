@@ -26,6 +26,7 @@ def serving(url: str, log: Path) -> Generator[tuple[subprocess.Popen[bytes], int
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")} | {
         "MILLRACE_REDIS_URL": url,
         "MILLRACE_SECRET_KEY": "k",
+        "MILLRACE_DATABASE_URL": f"sqlite:///{log.parent / 'millrace.db'}",
         "MILLRACE_SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS),
     }
     with log.open("wb") as sink:

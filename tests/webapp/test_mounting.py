@@ -26,8 +26,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def host(store: ValkeyProcess, client: Redis) -> Flask:
-    return make_host(Settings(redis_url=store.url, auth=LOGIN))
+def host(store: ValkeyProcess, client: Redis, database_url: str) -> Flask:
+    return make_host(Settings(redis_url=store.url, database_url=database_url, auth=LOGIN))
 
 
 def logged_in(host: Flask, user: str) -> FlaskClient:

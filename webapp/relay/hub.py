@@ -31,18 +31,18 @@ _KEPT_TAILS = 500
 _log = logging.getLogger(__name__)
 
 
-def _nothing(_: State) -> list[Entry]:
+def _nothing(_: str) -> list[Entry]:
     return []
 
 
 class Hub:
     """Follows logs for the readers of this process. Made without I/O; one a process, made after the fork.
 
-    `expired` is asked for the entries of a generation that has ended and whose log has expired; its readers get
-    those after their cursor, or, where there are none, `error stream_lost`.
+    `expired` is asked for the entries of a generation without a log, which has ended or which Redis has lost; its
+    readers get those after their cursor, or, where there are none, `error stream_lost`. It may raise StoreAway.
     """
 
-    def __init__(self, redis: Redis, settings: Settings, expired: Callable[[State], list[Entry]] = _nothing) -> None:
+    def __init__(self, redis: Redis, settings: Settings, expired: Callable[[str], list[Entry]] = _nothing) -> None:
         self.settings = settings
         self._redis = redis
         self._tails: dict[str, Tail] = {}

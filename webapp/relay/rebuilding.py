@@ -42,6 +42,20 @@ def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[Entr
     return [Entry(folded, encode(transcript.snapshot(reason))), *rest]
 
 
+def kept_after(cursor: Cursor, kept: list[Entry]) -> list[Entry]:
+    """Return what of a stored answer's events a reader at this cursor still gets; `error stream_lost` without any.
+
+    A cursor that is none of this log's gets all of them, and one behind their end only `done` once more: it has seen
+    the outcome, and what came between that and `done` in the log.
+    """
+    if not kept:
+        return lost_after(cursor)
+    last = kept[-1]
+    if cursor.epoch == last.cursor.epoch and cursor >= last.cursor:
+        return [Entry(Cursor(cursor.epoch, cursor.seq + 1), last.data)]
+    return [entry for entry in kept if entry.cursor > cursor] or kept
+
+
 def lost_after(cursor: Cursor) -> list[Entry]:
     """Return the outcome `error stream_lost` and `done`, with ids that go on from the cursor."""
     return [

@@ -9,14 +9,14 @@ import gevent
 from gevent.lock import Semaphore
 
 from webapp.relay.frames import make_frame
-from webapp.relay.rebuilding import fold_log, is_seamless, lost_after
+from webapp.relay.rebuilding import fold_log, is_seamless, kept_after
 from webapp.relay.subscription import Subscription
 from webapp.relay.tail import Tail
 from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway
+from worker.contract.errors import RedisAway, StoreAway
 from worker.contract.ids import START, Cursor
 from worker.contract.log import PAGE, Entry, read
-from worker.contract.state import State, read_state
+from worker.contract.state import read_state
 
 LOST_SECONDS = 9.0  # Redis that restarts empty: by then a living worker has made its generation anew
 _READS_AT_ONCE = 16  # a thousand readers who come back at once are a queue here, not a thousand connections
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 class Repairer:
     """Works for one tail in one greenlet at a time; a page read serves all the seekers of a tail."""
 
-    def __init__(self, redis: Redis, subscription: Subscription, expired: Callable[[State], list[Entry]]) -> None:
+    def __init__(self, redis: Redis, subscription: Subscription, expired: Callable[[str], list[Entry]]) -> None:
         self._redis = redis
         self._subscription = subscription
         self._expired = expired
@@ -52,7 +52,7 @@ class Repairer:
                     with self._reads:
                         rest = self._step(tail)
                     wait = _AWAY_SECONDS[0]
-                except RedisAway as away:
+                except (RedisAway, StoreAway) as away:
                     _log.info("log of %s not read: %s", tail.generation, away)
                     rest = random.uniform(0.5, 1.0) * wait
                     wait = min(2 * wait, longest)
@@ -62,11 +62,13 @@ class Repairer:
             self._busy.discard(tail)
 
     def _step(self, tail: Tail) -> float:
-        """Read once for the tail, and return how long to wait before the next time; raises RedisAway."""
+        """Read once for the tail, and return how long to wait before the next time; raises RedisAway, StoreAway."""
         if tail.is_lost:
-            for reader in tuple(tail.seekers):
-                tail.give(reader, list(map(make_frame, lost_after(reader.cursor))))
-            return _ABSENT_SECONDS
+            try:
+                return self._tell_kept(tail, self._expired(tail.generation))
+            except StoreAway as away:
+                _log.warning("whether %s is stored is not known: %s", tail.generation, away)
+                return self._tell_kept(tail, [])
         if tail.last is not None and tail.is_behind:
             return self._read_on(tail, tail.last)
         return self._replay(tail)
@@ -135,14 +137,20 @@ class Repairer:
     def _without_log(self, tail: Tail) -> float:
         """There is no log: it has expired, or Redis has lost it and the worker may yet make it anew."""
         state = read_state(self._redis, tail.generation)
-        if state is not None and state.is_done:
-            entries = self._expired(state)
-            for reader in tuple(tail.seekers):
-                left = [entry for entry in entries if entry.cursor > reader.cursor] or lost_after(reader.cursor)
-                tail.give(reader, list(map(make_frame, left)))
-        elif tail.absent_since is None:
+        has_ended = state is not None and state.is_done
+        if has_ended or (state is None and not tail.is_unstored):
+            kept = self._expired(tail.generation)
+            if has_ended or kept:
+                return self._tell_kept(tail, kept)
+            tail.is_unstored = True
+        if tail.absent_since is None:
             tail.absent_since = time.monotonic()
         elif time.monotonic() - tail.absent_since > LOST_SECONDS:
             _log.error("log of %s is lost", tail.generation)
             tail.lose()
         return _ABSENT_SECONDS
+
+    def _tell_kept(self, tail: Tail, kept: list[Entry]) -> float:
+        for reader in tuple(tail.seekers):
+            tail.give(reader, list(map(make_frame, kept_after(reader.cursor, kept))))
+        return _ABSENT_SECONDS if tail.seekers else 0.0

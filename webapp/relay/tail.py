@@ -35,6 +35,7 @@ class Tail:
         self.cancels_unwatched = False
         self.is_done = False
         self.is_lost = False
+        self.is_unstored = False  # Redis has lost it, and the database was asked and does not have it
         self.is_stale = False  # the log may have more than this, or less
         self.claimed: Cursor | None = None  # the newest event heard of that did not fit
         self.heard_at = self.checked_at = self.idle_since = now

@@ -20,11 +20,12 @@ IDEMPOTENCY_LIFE_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True)
 class Ids:
-    """What a create gives names to."""
+    """What a create gives names to: `message` is the answer's, `question` that of what it answers."""
 
     generation: str
     conversation: str
     message: str
+    question: str
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Draft:
     grace_seconds: float
 
 
-def new_ids(conversation: str | None = None) -> Ids:
-    """Return fresh ids, within the conversation where one is given."""
-    return Ids(new_id(), conversation or new_id(), new_id())
+def new_ids(conversation: str | None = None, question: str | None = None) -> Ids:
+    """Return fresh ids, within the conversation where one is given, for the question where one is asked once more."""
+    return Ids(new_id(), conversation or new_id(), new_id(), question or new_id())
 
 
 def body_hash(body: Any) -> str:
@@ -53,13 +54,13 @@ def remember(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[I
 
     Returns the ids that hold, and whether they were asked for with the same body hash.
     """
-    given = json.dumps([ids.generation, ids.conversation, ids.message, body])
+    given = json.dumps([ids.generation, ids.conversation, ids.message, ids.question, body])
     name = idempotency_key(owner, key)
     with redis_away():
         redis.set(name, given, nx=True, px=IDEMPOTENCY_LIFE_MS)
         bound = cast("bytes | None", redis.get(name)) or given.encode()
-    generation, conversation, message, bound_body = cast("list[str]", json.loads(bound))
-    return Ids(generation, conversation, message), bound_body == body
+    *names, bound_body = cast("list[str]", json.loads(bound))
+    return Ids(*names), bound_body == body
 
 
 def forget(redis: Redis, owner: str, key: str) -> None:
@@ -78,6 +79,7 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
         "owner": draft.owner,
         "conversation": ids.conversation,
         "message": ids.message,
+        "question": ids.question,
         "request": encode_request(draft.request),
         "on_disconnect": draft.on_disconnect,
         "grace_ms": int(draft.grace_seconds * 1000),

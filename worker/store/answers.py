@@ -39,11 +39,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Kept:
-    """An answer as it is kept: with the question that it belongs to, and its conversation's title."""
+    """An answer as it is kept: with the question that it belongs to, and its conversation's title.
+
+    `created_ms` is the database's clock when it was first kept, in milliseconds since 1970.
+    """
 
     question: Question
     answer: Answer
     title: str | None
+    created_ms: int
 
 
 @dataclass(frozen=True)
@@ -191,4 +195,5 @@ def _kept(session: Session, which: Any) -> Kept | None:
             tuple(row.suggestions or ()),
         ),
         conversation.title,
+        row.created_ms,
     )

@@ -5,7 +5,6 @@ import pytest
 
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
-from webapp.auth import known_owner
 from worker.contract.events import Cancelled, Chunk, Done, Error, Suggestions, Usage
 from worker.contract.ids import is_id
 from worker.contract.keys import keys_of
@@ -14,14 +13,6 @@ from worker.contract.state import read_request, read_state
 Build = Callable[..., Site]
 STREAM, ONCE = "/api/conversation-stream", "/api/conversation"
 ANSWER = (*WHOLE[:-1], Suggestions(["What else?"]), WHOLE[-1])
-
-
-def own_id(site: Site) -> str:
-    with site.user as user:
-        user.get("/")
-        owner = known_owner()
-    assert owner is not None
-    return owner
 
 
 def test_the_stream_is_typed_lines_and_its_session_goes_on(site: Site) -> None:
@@ -72,7 +63,7 @@ def test_an_answer_that_fails_or_takes_too_long_is_a_problem(build: Build) -> No
 @pytest.mark.parametrize("path", [STREAM, ONCE])
 def test_only_ones_own_id_or_me_is_answered(build: Build, path: str) -> None:
     site = build(wait_seconds=0.0)
-    mine = own_id(site)
+    mine = site.owner()
     for user in ("0" * 32, "somebody", "a/b", "%00", mine + "x", mine.upper() + "/"):
         check_problem(site.user.post(f"{path}/{user}", json={"message": "hello"}), 404, "not_found")
     check_problem(site.stranger().post(f"{path}/{mine}", json={"message": "hello"}), 404, "not_found")

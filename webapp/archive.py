@@ -1,0 +1,58 @@
+"""What outlives a generation's log: its stored answer, told as the same three events each time."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.contract.events import Cancelled, Complete, Done, Error, Snapshot, encode
+from worker.contract.ids import Cursor
+from worker.contract.log import Entry
+from worker.contract.state import State
+from worker.store.answers import Answer, Kept, answer_of_generation
+from worker.store.database import Database
+
+STATUS_AFTER: dict[type, Literal["completed", "cancelled", "failed"]] = {
+    Complete: "completed",
+    Cancelled: "cancelled",
+    Error: "failed",
+}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Asks the database; each method raises StoreAway."""
+
+    database: Database
+
+    def kept(self, generation: str) -> Kept | None:
+        """Return the stored answer of a generation, whosever it is; None where there is none, or not yet."""
+        return self.database.run(lambda session: answer_of_generation(session, generation))
+
+    def entries(self, generation: str) -> list[Entry]:
+        """Return what a reader gets of a generation without a log: `snapshot`, outcome and `done`; or nothing."""
+        kept = self.kept(generation)
+        return [] if kept is None else retold(kept.answer)
+
+
+def retold(answer: Answer) -> list[Entry]:
+    """Return the three events that stand for the whole log; their ids end with that of its `done`."""
+    epoch, last = answer.last_event
+    snapshot = Snapshot(answer.content, answer.reasoning, list(answer.citations), list(answer.tools), reason="expired")
+    events = (snapshot, answer.outcome, Done(STATUS_AFTER[type(answer.outcome)]))
+    return [Entry(Cursor(epoch, seq), encode(event)) for seq, event in enumerate(events, last - 2)]
+
+
+def state_of(kept: Kept) -> State:
+    """Return the state that a generation has ended in."""
+    answer = kept.answer
+    return State(
+        generation=answer.generation,
+        owner=kept.question.owner,
+        conversation=kept.question.conversation,
+        message=answer.id,
+        status=STATUS_AFTER[type(answer.outcome)],
+        attempt=1,
+        top=answer.last_event,
+        is_done=True,
+        on_disconnect="continue",
+        created_ms=kept.created_ms,
+    )

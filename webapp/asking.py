@@ -1,0 +1,57 @@
+"""Asking, in whichever way the answer is wanted: 202 and followed elsewhere, on this very response, or in one piece."""
+
+from flask import Response, request
+
+from webapp.addresses import generation_url
+from webapp.answering import receipt, whole_answer
+from webapp.creating import make
+from webapp.ownership import no_generation, patient_state
+from webapp.relay import event_stream, refuse_when_full
+from webapp.services import services
+from webapp.shapes import reply
+from webapp.validation import Asked
+from worker.contract.creation import Ids
+from worker.contract.errors import RedisAway
+from worker.contract.ids import START
+
+_STREAM = "text/event-stream"
+
+
+def ask_and_answer(owner: str, asked: Asked, key: str | None) -> Response:
+    """Make the generation and return the answer; raises what `make` raises."""
+    is_streamed = asked.stream if asked.stream is not None else _accepts_stream()
+    if is_streamed:
+        refuse_when_full(services().hub)
+    ids = make(services(), owner, asked, key, is_streamed=is_streamed)
+    if is_streamed:
+        return _stream(ids)
+    if asked.stream is False:
+        return _wait(ids)
+    return _receipt(ids)
+
+
+def _accepts_stream() -> bool:
+    return any(kind.lower() == _STREAM and quality > 0 for kind, quality in request.accept_mimetypes)
+
+
+def _stream(ids: Ids) -> Response:
+    state = patient_state(ids.generation)
+    if state is None:
+        raise no_generation()
+    response = event_stream(services().hub, request.environ, state, START)
+    response.headers["Millrace-Generation-Id"] = ids.generation
+    return response
+
+
+def _wait(ids: Ids) -> Response:
+    try:
+        answer = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.wait_seconds))
+    except RedisAway:  # the generation is made: nothing is lost
+        answer = None
+    return _receipt(ids) if answer is None else reply(answer)
+
+
+def _receipt(ids: Ids) -> Response:
+    response = reply(receipt(ids), 202)
+    response.headers["Location"] = generation_url(ids.generation)
+    return response

@@ -1,0 +1,33 @@
+"""Taking back what was made for an asker who was refused."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.contract.connection import Redis
+from worker.contract.creation import Ids, withdraw
+from worker.store.database import Database
+from worker.store.withdrawal import take_back
+
+
+@dataclass(frozen=True)
+class Made:
+    """A generation as far as it was made: `is_turn` where its question is stored, `is_opening` a new conversation."""
+
+    owner: str
+    ids: Ids
+    is_turn: bool
+    is_opening: bool
+
+
+def withdraw_whole(redis: Redis, database: Database, made: Made) -> Literal["withdrawn", "kept", "claimed"]:
+    """Take a generation back, and its question with it; may be called again. Raises RedisAway, StoreAway.
+
+    `claimed`: the ring was heard after all. `kept`: another request has asked for the same one meanwhile.
+    """
+    verdict = withdraw(redis, made.ids.generation)
+    if verdict == "withdrawn" and made.is_turn:
+        owner, ids = made.owner, made.ids
+        database.run(
+            lambda session: take_back(session, owner, ids.conversation, ids.question, is_opening=made.is_opening)
+        )
+    return verdict
