@@ -43,7 +43,7 @@ def make(services: Services, owner: str, asked: Asked, key: str | None, *, is_st
     if asked.conversation is not None:
         _check_conversation(services, owner, asked.conversation)
     ids = _ids(services, owner, asked, key)
-    made = Made(owner, ids, is_turn=asked.is_turn, is_opening=asked.conversation is None)
+    made = Made(owner, ids, is_opening=asked.conversation is None)
     on_disconnect, grace = _when_left(services, asked, is_streamed=is_streamed)
     try:
         if asked.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
@@ -70,7 +70,7 @@ def _check_conversation(services: Services, owner: str, conversation: str) -> No
 
 def _ids(services: Services, owner: str, asked: Asked, key: str | None) -> Ids:
     """Return fresh ids, or those that the key has been bound to before; raises Problem 409, RedisAway."""
-    ids = new_ids(asked.conversation, asked.question)
+    ids = new_ids(asked.conversation, asked.question if asked.is_turn else "")
     if key is None:
         return ids
     ids, is_same = remember(services.redis, owner, key, ids, asked.digest)

@@ -11,11 +11,10 @@ from worker.store.withdrawal import take_back
 
 @dataclass(frozen=True)
 class Made:
-    """A generation as far as it was made: `is_turn` where its question is stored, `is_opening` a new conversation."""
+    """A generation as far as it was made; `is_opening` where it opens its conversation."""
 
     owner: str
     ids: Ids
-    is_turn: bool
     is_opening: bool
 
 
@@ -25,7 +24,7 @@ def withdraw_whole(redis: Redis, database: Database, made: Made) -> Literal["wit
     `claimed`: the ring was heard after all. `kept`: another request has asked for the same one meanwhile.
     """
     verdict = withdraw(redis, made.ids.generation)
-    if verdict == "withdrawn" and made.is_turn:
+    if verdict == "withdrawn" and made.ids.question:
         owner, ids = made.owner, made.ids
         database.run(
             lambda session: take_back(session, owner, ids.conversation, ids.question, is_opening=made.is_opening)

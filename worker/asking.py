@@ -34,6 +34,7 @@ def build_context(process: Process, run: Run, *, is_told: bool) -> Context:
         conversation=holding.conversation,
         message=holding.message,
         request=holding.request,
+        asked=holding.question or None,
         say_searching=say_searching,
     )
     context = Context(holding.request, process.settings, process.sources.gather(question))

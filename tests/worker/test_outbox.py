@@ -36,7 +36,7 @@ Make = Callable[..., Outbox]
 @pytest.fixture
 def outbox() -> Outbox:
     request = Request([Message("user", "?")], "model", 10)
-    holding = Holding(HELD, Cursor(0, 1), 1, "owner", "conversation", "message", request, fields=())
+    holding = Holding(HELD, Cursor(0, 1), 1, "owner", "conversation", "message", "question", request, fields=())
     return Outbox(holding, Interrupt(), Batcher(1), lambda _: None, BUFFER_BYTES)
 
 

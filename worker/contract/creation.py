@@ -20,7 +20,10 @@ IDEMPOTENCY_LIFE_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True)
 class Ids:
-    """What a create gives names to: `message` is the answer's, `question` that of what it answers."""
+    """What a create gives names to: `message` is the answer's, `question` that of what it answers.
+
+    `question` is empty where the request is no turn of a conversation, so that nothing is stored of it.
+    """
 
     generation: str
     conversation: str
@@ -40,8 +43,8 @@ class Draft:
 
 
 def new_ids(conversation: str | None = None, question: str | None = None) -> Ids:
-    """Return fresh ids, within the conversation where one is given, for the question where one is asked once more."""
-    return Ids(new_id(), conversation or new_id(), new_id(), question or new_id())
+    """Return fresh ids, within the conversation where one is given, for the question where one is given."""
+    return Ids(new_id(), conversation or new_id(), new_id(), new_id() if question is None else question)
 
 
 def body_hash(body: Any) -> str:

@@ -29,7 +29,11 @@ _SWEEP_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Holding:
-    """A claimed generation: the claim, the log's last id, which attempt this is, and what is to be answered."""
+    """A claimed generation: the claim, the log's last id, which attempt this is, and what is to be answered.
+
+    `question` is the id of the stored question that `message` answers; empty where the request is no turn of a
+    conversation, and nothing is stored.
+    """
 
     claim: Claimed
     top: Cursor
@@ -37,6 +41,7 @@ class Holding:
     owner: str
     conversation: str
     message: str
+    question: str
     request: Request
     fields: tuple[bytes, ...]
     """The state's constant fields and values, to make it anew where Redis loses everything."""
@@ -75,7 +80,7 @@ class Swept:
     ended: int
 
 
-_CONSTANT = (b"owner", b"conversation", b"message", b"request", b"on_disconnect", b"grace_ms")
+_CONSTANT = (b"owner", b"conversation", b"message", b"question", b"request", b"on_disconnect", b"grace_ms")
 
 
 def claim(
@@ -115,8 +120,9 @@ def claim(
         state[b"owner"].decode(),
         state[b"conversation"].decode(),
         state[b"message"].decode(),
+        state.get(b"question", b"").decode(),
         decode_request(state[b"request"]),
-        tuple(part for name in _CONSTANT for part in (name, state[name])),
+        tuple(part for name in _CONSTANT for part in (name, state.get(name, b""))),
     )
 
 

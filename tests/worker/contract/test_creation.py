@@ -61,6 +61,7 @@ def test_fresh_ids_are_ids_and_stay_in_the_conversation_given() -> None:
     assert is_id(ids.message)
     assert ids.conversation == "c" * 32
     assert len(set(vars(new_ids()).values())) == 4
+    assert (new_ids(question="q" * 32).question, new_ids(question="").question) == ("q" * 32, "")
 
 
 def test_a_key_is_bound_once_and_leads_to_the_same_ids_ever_after(redis: Redis) -> None:

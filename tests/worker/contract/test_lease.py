@@ -51,9 +51,9 @@ def test_a_claim_brings_what_is_to_be_answered(redis: Redis) -> None:
     create(redis, draft, SETTINGS)
     holding = held(redis, draft.ids.generation)
     assert holding.request == Request([Message("user", "what?")], "model", 100)
-    assert (holding.owner, holding.conversation, holding.message) == (
-        *("owner", draft.ids.conversation, draft.ids.message),
-    )
+    ids = draft.ids
+    assert (holding.owner, holding.conversation, holding.message) == ("owner", ids.conversation, ids.message)
+    assert holding.question == ids.question
     assert (holding.top, holding.attempt) == (Cursor(0, 1), 1)
     assert holding.claim.epoch > 0
     assert field(redis, draft.ids.generation, "status") == "running"
