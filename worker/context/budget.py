@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import ceil
 
+from worker.batching import size_of
 from worker.context.placing import placed
 from worker.context.source import Material
 from worker.contract.request import Message
@@ -21,8 +22,8 @@ _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
 def estimate(text: str) -> int:
-    """Return about how many tokens a text has, rather too many."""
-    return ceil(MARGIN * (len(_PIECE.findall(text)) + 2 * len(_ASTRAL.findall(text))))
+    """Return about how many tokens a text has, rather too many, though never more than its bytes in UTF-8."""
+    return min(size_of(text), ceil(MARGIN * (len(_PIECE.findall(text)) + 2 * len(_ASTRAL.findall(text)))))
 
 
 def fit_history(history: Sequence[Message], tokens: int) -> tuple[Message, ...]:
@@ -30,17 +31,20 @@ def fit_history(history: Sequence[Message], tokens: int) -> tuple[Message, ...]:
 
     It begins with a user's, as Bedrock demands; what is blank is left out, which Bedrock refuses.
     """
-    kept: list[Message] = []
-    for message in reversed(history):
-        if not message.content.strip():
-            continue
-        tokens -= MESSAGE_TOKENS + estimate(message.content)
+    said = [message for message in history if message.content.strip()]
+    # Most histories are so short that their bytes fit: then nothing need be estimated.
+    is_short = sum(MESSAGE_TOKENS + size_of(message.content) for message in said) <= tokens
+    kept = said if is_short else _newest(said, tokens)
+    first = next((at for at, message in enumerate(kept) if message.role == "user"), len(kept))
+    return tuple(kept[first:])
+
+
+def _newest(said: list[Message], tokens: int) -> list[Message]:
+    for at in reversed(range(len(said))):
+        tokens -= MESSAGE_TOKENS + estimate(said[at].content)
         if tokens < 0:
-            break
-        kept.append(message)
-    while kept and kept[-1].role != "user":
-        kept.pop()
-    return tuple(reversed(kept))
+            return said[at + 1 :]
+    return said
 
 
 def fit_materials(materials: Iterable[Material], tokens: int) -> list[Material]:

@@ -21,6 +21,7 @@ def gather(sources: Sequence[Source], question: Question) -> Gathered:
         return NOTHING
     greenlets = {source.name: gevent.spawn(_ask, source, question) for source in sources}
     try:
+        gevent.sleep(0)  # they begin before our own time does
         gevent.joinall([*greenlets.values()], timeout=max(source.seconds for source in sources) + MARGIN_SECONDS)
     finally:
         gevent.killall([*greenlets.values()], block=False)

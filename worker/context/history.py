@@ -1,12 +1,10 @@
-"""What was said before, in the conversation that the question belongs to."""
+"""What was said before in the conversation that the question belongs to, and the JSON context that is kept with it."""
 
 from itertools import chain
 
+from worker.context.kept import Reader
 from worker.context.source import Piece, Question
 from worker.contract.request import Message
-from worker.contract.settings import Settings
-from worker.store import answers
-from worker.store.database import Database
 
 
 class History:
@@ -14,20 +12,16 @@ class History:
 
     name = "history"
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self.seconds = settings.context_seconds
-        self._turns = settings.max_messages // 2
-        self._database = database
+    def __init__(self, reader: Reader) -> None:
+        self.seconds = reader.seconds
+        self._reader = reader
 
     def gather(self, question: Question) -> Piece | None:
-        """Return the turns before the question; None where the request brings its own, or there are none.
+        """Return the turns before the question and the conversation's context, None where there is neither.
 
         Raises StoreAway.
         """
-        if len(question.request.messages) > 1:
-            return None
-        turns = self._database.run(
-            lambda session: answers.history(session, question.conversation, question.asked, self._turns), self.seconds
-        )
-        said = ((Message("user", turn.question), Message("assistant", turn.answer)) for turn in turns)
-        return Piece(history=tuple(chain.from_iterable(said))) if turns else None
+        kept = self._reader.kept(question)
+        said = ((Message("user", turn.question), Message("assistant", turn.answer)) for turn in kept.turns)
+        history = tuple(chain.from_iterable(said))
+        return Piece(history=history, slots=kept.slots or None) if history or kept.slots else None

@@ -11,6 +11,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from sqlalchemy.orm import Session
 
 from worker.context.budget import cut
+from worker.context.kept import Reader
 from worker.context.placing import element
 from worker.context.source import Piece, Question
 from worker.contract.errors import SettingError
@@ -18,7 +19,7 @@ from worker.contract.request import Message
 from worker.contract.settings import Settings
 from worker.failures import Failure
 from worker.providers.protocol import Prompt, Provider, Tool
-from worker.store import answers, conversations
+from worker.store import conversations
 from worker.store.database import Database
 
 MOST_CONTEXT_CHARS = 16_000  # of a conversation's context, as ASCII JSON
@@ -38,10 +39,11 @@ class Intent:
 
     name = "intent"
 
-    def __init__(self, settings: Settings, provider: Provider, database: Database) -> None:
+    def __init__(self, settings: Settings, provider: Provider, reader: Reader, database: Database) -> None:
         self.seconds = settings.intent_seconds
         self._model = settings.small_model
         self._provider = provider
+        self._reader = reader
         self._database = database
         schema = json.loads(settings.intent_schema)
         try:
@@ -56,13 +58,13 @@ class Intent:
 
         None where the request brings its own history: there is no conversation to keep anything with.
         """
-        if len(question.request.messages) > 1:
+        if question.is_alone:
             return None
-        known = self._database.run(lambda session: _known(session, question), self.seconds)
-        understood = self._ask(question.text, *known)
+        kept = self._reader.kept(question)
+        before = kept.slots
+        understood = self._ask(question.text, before, kept.turns[-1].answer if kept.turns else "")
         intent = understood.pop(INTENT, None)
         merged = self._database.run(lambda session: _merge(session, question, understood), self.seconds)
-        before = known[0]
         slots = _merged(before, understood) if merged is None else merged
         updated = {key: slots.get(key) for key in understood if slots.get(key) != before.get(key)}
         return Piece(slots=slots, intent=intent if isinstance(intent, str) else None, updated=updated)
@@ -85,13 +87,6 @@ class Intent:
             raise Failure("provider_rejected", retryable=True) from None
         assert given is not None
         return dict(given)
-
-
-def _known(session: Session, question: Question) -> tuple[dict[str, Any], str]:
-    """Return the conversation's context and its last answer."""
-    found = conversations.find(session, question.owner, question.conversation)
-    turns = answers.history(session, question.conversation, question.asked, 1) if found else []
-    return found.context if found else {}, turns[-1].answer if turns else ""
 
 
 def _merge(session: Session, question: Question, understood: dict[str, Any]) -> dict[str, Any] | None:

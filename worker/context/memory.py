@@ -1,11 +1,7 @@
 """Facts learned of the user in any conversation, found again for this question by full-text search."""
 
+from worker.context.kept import Reader
 from worker.context.source import Material, Piece, Question
-from worker.contract.settings import Settings
-from worker.store import memories
-from worker.store.database import Database
-
-MOST_MEMORIES = 8
 
 
 class Memory:
@@ -13,13 +9,11 @@ class Memory:
 
     name = "memory"
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self.seconds = settings.context_seconds
-        self._database = database
+    def __init__(self, reader: Reader) -> None:
+        self.seconds = reader.seconds
+        self._reader = reader
 
     def gather(self, question: Question) -> Piece | None:
         """Return the best of them, None where none has a word of the question's; raises StoreAway."""
-        found = self._database.run(
-            lambda session: memories.search(session, question.owner, question.text, MOST_MEMORIES), self.seconds
-        )
-        return Piece(materials=tuple(Material("memory", each.content) for each in found)) if found else None
+        facts = self._reader.kept(question).facts
+        return Piece(materials=tuple(Material("memory", fact) for fact in facts)) if facts else None

@@ -2,12 +2,10 @@
 
 import logging
 
+from worker.context.kept import Reader
 from worker.context.naming import Naming
 from worker.context.source import Piece, Question
 from worker.contract.profile import profile_of
-from worker.contract.settings import Settings
-from worker.store import profiles
-from worker.store.database import Database
 
 _log = logging.getLogger(__name__)
 
@@ -17,14 +15,14 @@ class UserProfile:
 
     name = "profile"
 
-    def __init__(self, settings: Settings, database: Database, naming: Naming) -> None:
-        self.seconds = settings.context_seconds
-        self._database = database
+    def __init__(self, reader: Reader, naming: Naming) -> None:
+        self.seconds = reader.seconds
+        self._reader = reader
         self._naming = naming
 
     def gather(self, question: Question) -> Piece | None:
         """Return the profile, None where there is none or a damaged one; raises StoreAway."""
-        kept = self._database.run(lambda session: profiles.find(session, question.owner), self.seconds)
+        kept = self._reader.kept(question).profile
         if kept is None:
             return None
         profile = profile_of(kept)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from worker.context.budget import MESSAGE_TOKENS, estimate, fit_history, fit_materials
 from worker.context.placing import element, place
@@ -77,7 +78,7 @@ class Context:
             stop_sequences=tuple(self.request.stop_sequences or ()),
         )
 
-    @property
+    @cached_property
     def _system(self) -> tuple[str, ...]:
         pieces = self.gathered.pieces.values()
         told = [("assistant_name", piece.assistant_name) for piece in pieces if piece.assistant_name]

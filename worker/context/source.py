@@ -30,6 +30,11 @@ class Question:
     say_searching: Callable[[], None] = _say_nothing
 
     @property
+    def is_alone(self) -> bool:
+        """Whether the request brings its own history, and so belongs to no conversation."""
+        return len(self.request.messages) > 1
+
+    @property
     def text(self) -> str:
         """The message to be answered."""
         return self.request.messages[-1].content

@@ -7,6 +7,7 @@ from typing import Protocol
 from worker.context.gathering import gather
 from worker.context.history import History
 from worker.context.intent import Intent
+from worker.context.kept import Reader
 from worker.context.memory import Memory
 from worker.context.naming import Naming
 from worker.context.own import load_own
@@ -15,7 +16,6 @@ from worker.context.search.brave import Brave
 from worker.context.search.engine import Engine
 from worker.context.search.searxng import Searxng
 from worker.context.search.source import Search
-from worker.context.slots import Slots
 from worker.context.source import Gathered, Question, Source
 from worker.contract.errors import SettingError
 from worker.contract.settings import Settings
@@ -50,16 +50,16 @@ class Sources:
 
 def make_sources(settings: Settings, provider: Provider, database: Database) -> Sources:
     """Return the sources that the settings switch on; raises SettingError. A new one is named here."""
+    reader = Reader(settings, database)
     naming = Naming(settings, provider, database)
     opened: list[Closable] = [naming]
     sources: list[Source] = [
-        UserProfile(settings, database, naming),
-        History(settings, database),
-        Slots(settings, database),
-        Memory(settings, database),
+        UserProfile(reader, naming),
+        History(reader),
+        Memory(reader),
     ]
     if settings.intent_schema:
-        sources.append(Intent(settings, provider, database))
+        sources.append(Intent(settings, provider, reader, database))
     engine = make_engine(settings)
     if engine is not None:
         opened.append(engine)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import Integer, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from worker.contract.events import Complete, Error, decode, encode
@@ -103,32 +103,47 @@ def answer_of_generation(session: Session, generation: str) -> Kept | None:
     return _kept(session, MessageRow.generation == generation)
 
 
-def history(session: Session, conversation: str, before: str | None, most: int) -> list[Turn]:
-    """Return the newest turns of a conversation, at most so many, oldest first: what a prompt is told of it.
-
-    `before` is a question's id: only what comes before it is returned; all, where it is None or not kept. Of a turn's
-    answers the last with any text counts, whatever its outcome; a turn without one is left out, so that roles
-    alternate.
-    """
-    asked, said = aliased(MessageRow), aliased(MessageRow)
-    better = aliased(MessageRow)
+def _history_query() -> Select[tuple[str, str]]:
+    asked, said, better = aliased(MessageRow), aliased(MessageRow), aliased(MessageRow)
     is_better = and_(
         better.conversation == said.conversation,
         better.turn == said.turn,
         better.rank > said.rank,
         better.content != "",
     )
-    query = (
+    before = select(MessageRow.turn).where(MessageRow.id == bindparam("before")).scalar_subquery()
+    return (
         select(asked.content, said.content)
         .join(said, and_(said.conversation == asked.conversation, said.turn == asked.turn, said.rank > 0))
-        .where(asked.conversation == conversation, asked.rank == 0, said.content != "")
+        .where(asked.conversation == bindparam("conversation"), asked.rank == 0, said.content != "")
         .where(~select(better.id).where(is_better).exists())
+        .where(or_(before.is_(None), asked.turn < before))
+        .order_by(asked.turn.desc())
+        .limit(bindparam("most", type_=Integer))
     )
-    if before is not None:
-        turn = select(MessageRow.turn).where(MessageRow.id == before).scalar_subquery()
-        query = query.where(or_(turn.is_(None), asked.turn < turn))
-    rows = session.execute(query.order_by(asked.turn.desc()).limit(most)).all()
-    return [Turn(question, text) for question, text in reversed(rows) if question.strip() and text.strip()]
+
+
+_HISTORY = _history_query()  # once: to build it takes longer than to run it
+
+
+def history(
+    session: Session, conversation: str, before: str | None, most: int, most_chars: int | None = None
+) -> list[Turn]:
+    """Return the newest turns of a conversation, at most so many, oldest first: what a prompt is told of it.
+
+    `before` is a question's id: only what comes before it is returned; all, where it is None or not kept. Of a turn's
+    answers the last with any text counts, whatever its outcome; a turn without one is left out, so that roles
+    alternate. With the turn that passes `most_chars` it ends.
+    """
+    turns: list[Turn] = []
+    chars = 0
+    for question, text in session.execute(_HISTORY, {"conversation": conversation, "before": before, "most": most}):
+        if question.strip() and text.strip():
+            turns.append(Turn(question, text))
+            chars += len(question) + len(text)
+        if most_chars is not None and chars > most_chars:
+            break
+    return turns[::-1]
 
 
 def claim_learning(session: Session, generation: str) -> Kept | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, select, tuple_, update
+from sqlalchemy import CursorResult, bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from worker.store.columns import clock_ms
@@ -13,6 +13,13 @@ from worker.store.tables import ConversationRow, MessageRow
 
 # Until then a generation that began before may still end, and must not bring the conversation back.
 TOMBSTONE_MS = 26 * 3600 * 1000
+
+
+_FIND = select(ConversationRow).where(
+    ConversationRow.id == bindparam("conversation"),
+    ConversationRow.owner == bindparam("owner"),
+    ConversationRow.deleted_ms.is_(None),
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def ensure(session: Session, owner: str, conversation: str) -> bool:
 
 def find(session: Session, owner: str, conversation: str) -> Conversation | None:
     """Return the conversation; None where it is absent or somebody else's."""
-    row = session.scalar(select(ConversationRow).where(*_is_owned(owner, conversation)))
+    row = session.scalar(_FIND, {"conversation": conversation, "owner": owner})
     return None if row is None else _conversation(row)
 
 

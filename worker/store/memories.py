@@ -87,6 +87,8 @@ def search(session: Session, owner: str, about: str, count: int) -> list[Memory]
         any_word = " | ".join(f"'{word}'" for word in wanted)
         query = f"{owner_word(owner)} & ({any_word})"
     numbers = session.scalars(_FIND[dialect], {"query": query, "count": count}).all()
+    if not numbers:
+        return []
     rows = {row.number: row for row in session.scalars(select(MemoryRow).where(MemoryRow.number.in_(numbers)))}
     return [_memory(rows[number]) for number in numbers if number in rows]
 

@@ -4,19 +4,21 @@ import json
 import logging
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from worker.store.columns import clock_ms
 from worker.store.inserting import insert
 from worker.store.tables import ProfileRow
 
+_FIND = select(ProfileRow.content).where(ProfileRow.owner == bindparam("owner"))
+
 _log = logging.getLogger(__name__)
 
 
 def find(session: Session, owner: str) -> dict[str, Any] | None:
     """Return an owner's profile, a JSON object; None where there is none, or a damaged one, which the log tells."""
-    kept = session.scalar(select(ProfileRow.content).where(ProfileRow.owner == owner))
+    kept = session.connection().scalar(_FIND, {"owner": owner})
     if kept is None:
         return None
     try:

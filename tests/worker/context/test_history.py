@@ -4,15 +4,17 @@ import pytest
 
 from tests.worker.context.asked import CUT, Asking
 from worker.context.history import History
-from worker.context.source import Question
+from worker.context.kept import Reader
+from worker.context.source import Piece, Question
 from worker.contract.errors import StoreAway
 from worker.contract.request import Message
 from worker.contract.settings import Settings, load
+from worker.store import conversations
 from worker.store.database import Database
 
 
 def said(settings: Settings, asking: Asking, question: Question) -> list[str]:
-    piece = History(settings, asking.database).gather(question)
+    piece = History(Reader(settings, asking.database)).gather(question)
     return [f"{message.role}: {message.content}" for message in piece.history] if piece else []
 
 
@@ -49,6 +51,28 @@ def test_no_more_turns_are_read_than_a_history_may_have(settings: Settings, aski
     assert said(few, asking, asking.ask("Why?")) == ["user: 2?", "assistant: 2.", "user: 3?", "assistant: 3."]
 
 
+def test_no_more_is_read_than_any_prompt_could_hold(settings: Settings, asking: Asking) -> None:
+    asking.turns([(f"{number}?", "x" * 5000) for number in range(6)])
+    few = load({"MILLRACE_CONTEXT_TOKENS": "2000"})
+    assert len(said(few, asking, asking.ask("Why?"))) == 2 * 3  # 12,000 characters, and the turn that passes them
+
+
+def test_the_conversations_own_context_comes_with_it(settings: Settings, asking: Asking) -> None:
+    question, source = asking.ask("Why?"), History(Reader(settings, asking.database))
+    assert source.gather(question) is None
+    kept = {"to": "Oslo", "people": 4}
+    asking.database.run(lambda session: conversations.put_context(session, "ada", asking.conversation, kept))
+    assert source.gather(question) == Piece(slots=kept)
+    assert source.gather(Asking(asking.database).ask("Why?")) is None
+
+
+def test_a_foreign_conversation_tells_nothing(settings: Settings, asking: Asking) -> None:
+    asking.turn("One?", "Two.")
+    asking.database.run(lambda session: conversations.put_context(session, "ada", asking.conversation, {"a": 1}))
+    asking.owner = "bob"
+    assert History(Reader(settings, asking.database)).gather(asking.question("Why?")) is None
+
+
 def test_a_store_that_is_away_is_said(settings: Settings, asking: Asking, away: Database) -> None:
     with pytest.raises(StoreAway):
-        History(settings, away).gather(asking.ask("Why?"))
+        History(Reader(settings, away)).gather(asking.ask("Why?"))

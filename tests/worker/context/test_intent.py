@@ -8,6 +8,7 @@ import pytest
 
 from tests.worker.context.asked import Asking
 from worker.context.intent import Intent
+from worker.context.kept import Reader
 from worker.context.source import Piece
 from worker.contract.errors import SettingError, StoreAway
 from worker.contract.events import Usage
@@ -39,7 +40,7 @@ class Small:
         self.notes: Any = {}
         self.stub = Stub([], replies={"note_intent": self._reply})
         configured = load({"MILLRACE_INTENT_SCHEMA": json.dumps(schema), "MILLRACE_SMALL_MODEL_ID": "small"})
-        self.source = Intent(configured, self.stub, asking.database)
+        self.source = Intent(configured, self.stub, Reader(configured, asking.database), asking.database)
 
     def note(self, **notes: Any) -> Piece | None:
         """Let the next message be understood so."""
@@ -117,7 +118,7 @@ def test_a_request_with_a_history_of_its_own_has_no_conversation_to_note_anythin
 
 
 def test_a_store_that_is_away_is_said_and_no_model_is_asked(small: Small, away: Database) -> None:
-    small.source._database = away
+    small.source._reader = Reader(load({}), away)
     with pytest.raises(StoreAway):
         small.note(to="Tokyo")
     assert small.stub.questions == []

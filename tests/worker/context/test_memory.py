@@ -1,7 +1,8 @@
 """What was learned in one conversation is found again in another, of the same owner's alone, and after a restart."""
 
 from tests.worker.context.asked import Asking
-from worker.context.memory import MOST_MEMORIES, Memory
+from worker.context.kept import MOST_MEMORIES, Reader
+from worker.context.memory import Memory
 from worker.context.source import Material
 from worker.contract.settings import Settings
 from worker.store import memories
@@ -14,7 +15,7 @@ def learn(database: Database, owner: str, *facts: str) -> None:
 
 
 def recalled(settings: Settings, asking: Asking, text: str, database: Database | None = None) -> list[str]:
-    piece = Memory(settings, database or asking.database).gather(asking.ask(text))
+    piece = Memory(Reader(settings, database or asking.database)).gather(asking.ask(text))
     assert piece is None or all(isinstance(each, Material) and each.kind == "memory" for each in piece.materials)
     return [each.text for each in piece.materials] if piece else []
 

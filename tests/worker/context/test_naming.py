@@ -7,6 +7,7 @@ from gevent.event import Event
 
 from tests.worker.context.asked import Asking
 from tests.worker.desk import wait_until
+from worker.context.kept import Reader
 from worker.context.naming import Naming
 from worker.context.profile import UserProfile
 from worker.contract.events import Usage
@@ -27,7 +28,7 @@ class Small:
         self.given = given
         self.stub = Stub([], replies={"name_assistant": self._reply})
         self.naming = Naming(settings, self.stub, asking.database)
-        self._source = UserProfile(settings, asking.database, self.naming)
+        self._source = UserProfile(Reader(settings, asking.database), self.naming)
         self._asking = asking
 
     def answer(self) -> str:

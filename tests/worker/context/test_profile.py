@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.worker.context.asked import Asking
+from worker.context.kept import Reader
 from worker.context.naming import Naming
 from worker.context.profile import UserProfile
 from worker.context.source import Piece
@@ -19,7 +20,7 @@ NAMED = {"assistant_name": "Miller", "text": "I am Ada.", "facts": {"town": "Lee
 
 
 def source(settings: Settings, database: Database) -> UserProfile:
-    return UserProfile(settings, database, Naming(settings, Stub([]), database))
+    return UserProfile(Reader(settings, database), Naming(settings, Stub([]), database))
 
 
 def keep(database: Database, profile: dict[str, Any]) -> None:

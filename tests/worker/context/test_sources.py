@@ -29,7 +29,7 @@ def test_an_engine_without_what_it_needs_stops_the_start(engine: str, missing: s
 def test_ones_own_come_after_those_that_are_built_in(database: Database) -> None:
     made = make_sources(load({"MILLRACE_CONTEXT": OWN, **SEARXNG}), Stub([]), database)
     names = [source.name for source in made.sources]
-    assert names == ["profile", "history", "slots", "memory", "search", "clock"]
+    assert names == ["profile", "history", "memory", "search", "clock"]
     made.close()
 
 

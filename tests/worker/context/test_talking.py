@@ -133,6 +133,6 @@ def test_profile_memories_and_context_stand_in_their_places(open_room: Open) -> 
 def test_a_database_that_is_away_stops_no_answer(open_room: Open) -> None:
     room = open_room(database_url="sqlite:////nowhere/at/all/millrace.db", database_seconds=0.3)
     events = room.answer(emulate(text="All the same."))
-    assert told(events) == [ContextEvent([], history=0, profile=0, memory=0, failed=4)]
+    assert told(events) == [ContextEvent([], history=0, profile=0, memory=0, failed=3)]
     assert fold(events).content == "All the same."
     assert isinstance(events[-2], Complete)

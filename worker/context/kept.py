@@ -1,0 +1,61 @@
+"""What the store keeps for a question: read in one transaction for all the sources that ask for it at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gevent.event import AsyncResult
+from sqlalchemy.orm import Session
+
+from worker.context.source import Question
+from worker.contract.settings import Settings
+from worker.store import answers, conversations, memories, profiles
+from worker.store.answers import Turn
+from worker.store.database import Database
+
+CHARS_PER_TOKEN = 6  # at most: more than the budget takes need not be read
+MOST_MEMORIES = 8
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The owner's profile, the conversation's context and turns before the question, the memories that go with it."""
+
+    profile: dict[str, Any] | None
+    slots: dict[str, Any]
+    turns: list[Turn]
+    facts: list[str]
+
+
+class Reader:
+    """Reads once for a question, however many sources ask meanwhile: a hop to the database costs as much as a read."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.seconds = settings.context_seconds
+        self._turns = settings.max_messages // 2
+        self._chars = settings.context_tokens * CHARS_PER_TOKEN
+        self._database = database
+        self._reading: dict[str, AsyncResult[Kept]] = {}
+
+    def kept(self, question: Question) -> Kept:
+        """Return what is kept; raises StoreAway."""
+        reading = self._reading.get(question.generation)
+        if reading is None:
+            reading = self._reading[question.generation] = AsyncResult()
+            try:
+                reading.set(self._database.run(lambda session: self._read(session, question), self.seconds))
+            except BaseException as error:
+                reading.set_exception(error)
+                raise
+            finally:
+                del self._reading[question.generation]
+        return reading.get()
+
+    def _read(self, session: Session, question: Question) -> Kept:
+        profile = profiles.find(session, question.owner)
+        found = memories.search(session, question.owner, question.text, MOST_MEMORIES)
+        facts = [each.content for each in found]
+        conversation = None if question.is_alone else conversations.find(session, question.owner, question.conversation)
+        if conversation is None:
+            return Kept(profile, {}, [], facts)
+        turns = answers.history(session, conversation.id, question.asked, self._turns, self._chars)
+        return Kept(profile, conversation.context, turns, facts)
