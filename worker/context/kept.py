@@ -1,7 +1,7 @@
 """What the store keeps for a question: read in one transaction for all the sources that ask for it at once."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gevent.event import AsyncResult
 from sqlalchemy.orm import Session
@@ -39,16 +39,18 @@ class Reader:
     def kept(self, question: Question) -> Kept:
         """Return what is kept; raises StoreAway."""
         reading = self._reading.get(question.generation)
-        if reading is None:
-            reading = self._reading[question.generation] = AsyncResult()
-            try:
-                reading.set(self._database.run(lambda session: self._read(session, question), self.seconds))
-            except BaseException as error:
-                reading.set_exception(error)
-                raise
-            finally:
-                del self._reading[question.generation]
-        return reading.get()
+        if reading is not None:
+            return cast("Kept", reading.get())
+        reading = self._reading[question.generation] = AsyncResult()
+        try:
+            kept = self._database.run(lambda session: self._read(session, question), self.seconds)
+        except BaseException as error:
+            reading.set_exception(error)
+            raise
+        finally:
+            del self._reading[question.generation]
+        reading.set(kept)
+        return kept
 
     def _read(self, session: Session, question: Question) -> Kept:
         profile = profiles.find(session, question.owner)

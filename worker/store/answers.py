@@ -103,7 +103,7 @@ def answer_of_generation(session: Session, generation: str) -> Kept | None:
     return _kept(session, MessageRow.generation == generation)
 
 
-def _history_query() -> Select[tuple[str, str]]:
+def _history_query() -> Select[str, str]:
     asked, said, better = aliased(MessageRow), aliased(MessageRow), aliased(MessageRow)
     is_better = and_(
         better.conversation == said.conversation,
