@@ -1,6 +1,6 @@
 """The dialect of `/api/conversation-stream/USER_ID` and `/api/conversation/USER_ID`: lines typed status to complete."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -19,7 +19,18 @@ from webapp.problems import Problem
 from webapp.services import services
 from webapp.shapes import Failure, reply
 from webapp.validation import parse
-from worker.contract.events import AnyEvent, Cancelled, Complete, Done, Error, StatusEvent, Suggestions, Title
+from worker.contract.events import (
+    AnyEvent,
+    Cancelled,
+    Complete,
+    ContextEvent,
+    Done,
+    Error,
+    Link,
+    StatusEvent,
+    Suggestions,
+    Title,
+)
 from worker.contract.ids import START
 
 ME = "me"
@@ -65,6 +76,18 @@ class StatusLine(TypedLine, frozen=True):
     session_id: str
 
 
+class ContextLine(TypedLine, frozen=True):
+    """What the answer is built on: pages, and how many messages, profiles and memories."""
+
+    sources: list[Link]
+    history: int
+    profile: int
+    memory: int
+    intent: str | None
+    updated: dict[str, Any] | None
+    session_id: str
+
+
 class ChunkLine(TypedLine, frozen=True):
     """Append `content`."""
 
@@ -91,7 +114,7 @@ class ErrorLine(TypedLine, frozen=True):
     session_id: str
 
 
-SESSION_LINES = (StatusLine, ChunkLine, CompleteLine, ErrorLine)
+SESSION_LINES = (StatusLine, ContextLine, ChunkLine, CompleteLine, ErrorLine)
 
 
 @routes.post("/conversation-stream/<path:user>")
@@ -171,6 +194,8 @@ class ConversationDialect:
             case StatusEvent(status=status, conversation_id=conversation):
                 self._session = conversation or self._session
                 return [StatusLine(status, _WORDS[status], self._session)]
+            case ContextEvent(sources, history, profile, memory, intent=intent, updated=updated):
+                return [ContextLine(sources, history, profile, memory, intent, updated, self._session)]
             case Title(title):
                 self._title = title
             case Suggestions(suggestions):

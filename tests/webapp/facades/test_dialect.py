@@ -13,9 +13,11 @@ from worker.contract.events import (
     Cancelled,
     Chunk,
     Complete,
+    ContextEvent,
     Done,
     Error,
     Latency,
+    Link,
     Reasoning,
     Snapshot,
     StatusEvent,
@@ -89,6 +91,20 @@ def test_the_conversation_is_told_from_queued_to_complete() -> None:
         }
     ]
     assert dialect.is_over
+
+
+def test_the_conversation_is_told_what_its_answer_is_built_on() -> None:
+    built = ContextEvent([Link("Mill", "https://mill.example")], 2, 1, 0, 0, intent="ask", updated={"when": "now"})
+    assert told(ConversationDialect(), QUEUED, built)[1] == {
+        "type": "context",
+        "sources": [{"title": "Mill", "url": "https://mill.example"}],
+        "history": 2,
+        "profile": 1,
+        "memory": 0,
+        "intent": "ask",
+        "updated": {"when": "now"},
+        "session_id": "c",
+    }
 
 
 def test_an_error_of_the_conversation_is_its_end_with_no_complete() -> None:
