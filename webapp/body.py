@@ -1,6 +1,7 @@
 """A request's JSON body, parsed: an object, or the refusal that says why it is none."""
 
 import json
+from math import isinf
 from typing import Any, NoReturn, cast
 
 from flask import Request
@@ -24,12 +25,19 @@ def read_object(request: Request, most_bytes: int) -> Json:
     if is_too_large or len(raw) > most_bytes:
         raise Problem(413, "too_large", f"The body has more than {most_bytes} bytes.")
     try:
-        parsed: Any = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        parsed: Any = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:  # nested too deeply is not a server's error
         raise Problem(400, "malformed", "The body is not JSON that this server takes.") from error
     if not isinstance(parsed, dict):
         raise Problem(400, "malformed", "The body must be a JSON object.")
     return cast("Json", parsed)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):  # 1e400 is JSON, and no number that could be kept or told again
+        raise ValueError("a number is too large")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

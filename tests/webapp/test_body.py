@@ -42,6 +42,11 @@ def test_what_is_no_json_object_is_a_400_or_422_in_milliseconds(site: Site, body
     assert site.made() == []
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "[1e400]", "NaN", "Infinity"])
+def test_a_number_that_no_answer_could_repeat_is_a_400(site: Site, number: str) -> None:
+    check_problem(site.post(f'{{"message": "a", "temperature": {number}}}'), 400, "malformed")
+
+
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"])
 def test_another_content_type_is_415(site: Site, kind: str) -> None:
     check_problem(site.post('{"message": "a"}', Content_Type=kind), 415, "unsupported_media_type")

@@ -8,7 +8,6 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
-from sqlalchemy.orm import Session
 
 from worker.context.budget import cut
 from worker.context.kept import Reader
@@ -22,7 +21,6 @@ from worker.providers.protocol import Prompt, Provider, Tool
 from worker.store import conversations
 from worker.store.database import Database
 
-MOST_CONTEXT_CHARS = 16_000  # of a conversation's context, as ASCII JSON
 INTENT = "intent"  # the property of the schema that is the message's; all others are slots
 _TOKENS = 1000
 _LAST_ANSWER_TOKENS = 600
@@ -54,7 +52,7 @@ class Intent:
         self._tool = Tool("note_intent", "Notes what the message is after.", schema)
 
     def gather(self, question: Question) -> Piece | None:
-        """Return the merged context, the intent, and what has changed; raises Failure, StoreAway.
+        """Return the merged context, the intent, and what has changed; raises Failure, StoreAway, ContextFull.
 
         None where the request brings its own history: there is no conversation to keep anything with.
         """
@@ -64,7 +62,10 @@ class Intent:
         before = kept.slots
         understood = self._ask(question.text, before, kept.turns[-1].answer if kept.turns else "")
         intent = understood.pop(INTENT, None)
-        merged = self._database.run(lambda session: _merge(session, question, understood), self.seconds)
+        merged = self._database.run(
+            lambda session: conversations.merge_context(session, question.owner, question.conversation, understood),
+            self.seconds,
+        )
         slots = _merged(before, understood) if merged is None else merged
         updated = {key: slots.get(key) for key in understood if slots.get(key) != before.get(key)}
         return Piece(slots=slots, intent=intent if isinstance(intent, str) else None, updated=updated)
@@ -87,14 +88,6 @@ class Intent:
             raise Failure("provider_rejected", retryable=True) from None
         assert given is not None
         return dict(given)
-
-
-def _merge(session: Session, question: Question, understood: dict[str, Any]) -> dict[str, Any] | None:
-    """Merge into the kept context and return it, None where nothing is kept; raises Failure where it grows too big."""
-    merged = conversations.merge_context(session, question.owner, question.conversation, understood)
-    if merged is not None and len(json.dumps(merged)) > MOST_CONTEXT_CHARS:
-        raise Failure("limit_exceeded", retryable=False)
-    return merged
 
 
 def _merged(known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

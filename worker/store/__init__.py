@@ -13,7 +13,7 @@ is held while anything streams. `Database.run` raises `StoreAway`, which every c
 | `messages.py` | `save_question page question_of` and what a conversation holds |
 | `answers.py` | `save_answer answer answer_of_generation history claim_learning`: the fence by epoch is here |
 | `profiles.py` | `find put exchange` |
-| `memories.py` | `add page forget search`: full text, limited to an owner |
+| `memories.py` | `add page forget forget_all search`: full text, limited to an owner |
 | `tables.py`, `columns.py` | the tables, and the types of their columns |
 | `migration.py`, `migrations/` | Alembic; `python -m worker.store` brings a database up to date |
 

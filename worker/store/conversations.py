@@ -1,11 +1,13 @@
 """Conversations: whose they are, what they are called, and the JSON context that is kept with them."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from worker.contract.errors import MillraceError
 from worker.store.columns import clock_ms
 from worker.store.inserting import insert
 from worker.store.pages import Page, mark, unmark
@@ -13,6 +15,7 @@ from worker.store.tables import ConversationRow, MessageRow
 
 # Until then a generation that began before may still end, and must not bring the conversation back.
 TOMBSTONE_MS = 26 * 3600 * 1000
+MOST_CONTEXT_CHARS = 16_000  # of the JSON context, in ASCII
 
 
 _FIND = select(ConversationRow).where(
@@ -20,6 +23,13 @@ _FIND = select(ConversationRow).where(
     ConversationRow.owner == bindparam("owner"),
     ConversationRow.deleted_ms.is_(None),
 )
+
+
+class ContextFull(MillraceError):
+    """A conversation's JSON context would become larger than it may be; it stays as it was."""
+
+    def __init__(self) -> None:
+        super().__init__(f"A conversation's context has at most {MOST_CONTEXT_CHARS} characters of JSON.")
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,15 @@ def put_context(session: Session, owner: str, conversation: str, context: dict[s
 def merge_context(session: Session, owner: str, conversation: str, changes: dict[str, Any]) -> dict[str, Any] | None:
     """Merge the changes into the JSON context and return the whole; a key whose value is None is taken out.
 
-    None where it is absent or somebody else's. Of two at once neither is lost.
+    None where it is absent or somebody else's. Of two at once neither is lost. Raises ContextFull.
     """
     session.execute(update(ConversationRow).where(*_is_owned(owner, conversation)).values(title=ConversationRow.title))
     found = find(session, owner, conversation)
     if found is None:
         return None
     whole = {key: value for key, value in (found.context | changes).items() if value is not None}
+    if len(json.dumps(whole)) > MOST_CONTEXT_CHARS:
+        raise ContextFull
     put_context(session, owner, conversation, whole)
     return whole
 

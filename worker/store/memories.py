@@ -74,6 +74,12 @@ def forget(session: Session, owner: str, memory: str) -> bool:
     return cast("CursorResult[Any]", gone).rowcount > 0
 
 
+def forget_all(session: Session, owner: str) -> int:
+    """Delete all of an owner's memories, and return how many these were."""
+    gone = session.execute(delete(MemoryRow).where(MemoryRow.owner == owner))
+    return cast("CursorResult[Any]", gone).rowcount
+
+
 def search(session: Session, owner: str, about: str, count: int) -> list[Memory]:
     """Return those of an owner's memories that share a telling word with a text, the best first."""
     wanted = telling_words(about)

@@ -15,6 +15,15 @@ def keep(database: Database, *facts: str, owner: str = "ada") -> None:
         database.run(lambda session, fact=fact: memories.add(session, owner, fact))
 
 
+def test_all_is_forgotten_of_one_owner_alone(database: Database) -> None:
+    for owner in ("ada", "eve"):
+        keep(database, "The cat is called Miller.", "The dog is called Baker.", owner=owner)
+    assert database.run(lambda session: memories.forget_all(session, "ada")) == 2
+    assert database.run(lambda session: memories.page(session, "ada", None, 9)).items == []
+    assert contents(database, "cat") == []
+    assert contents(database, "cat", "eve") == ["The cat is called Miller."]
+
+
 def test_a_fact_is_kept_once_whatever_its_case_and_punctuation(database: Database) -> None:
     assert database.run(lambda session: memories.add(session, "ada", "Has a dog, Rex.", "c" * 32, "9" * 32))
     assert not database.run(lambda session: memories.add(session, "ada", "has a DOG: rex"))

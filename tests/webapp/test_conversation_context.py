@@ -1,0 +1,56 @@
+"""A conversation's JSON context is read and merged by its owner, and by nobody else."""
+
+from typing import Any
+
+import pytest
+
+from tests.webapp.site import Site, check_problem, json_of
+from worker.contract.ids import new_id
+from worker.store.conversations import MOST_CONTEXT_CHARS
+
+
+@pytest.fixture
+def path(site: Site) -> str:
+    made = json_of(site.user.post("/api/conversations", json={}))
+    return f"/api/conversations/{made['id']}/context"
+
+
+def merge(site: Site, path: str, changes: Any) -> Any:
+    answer = site.user.patch(path, json=changes)
+    assert answer.status_code == 200, answer.text
+    assert json_of(site.user.get(path)) == json_of(answer)
+    return json_of(answer)
+
+
+def test_changes_are_merged_and_null_takes_out(site: Site, path: str) -> None:
+    assert json_of(site.user.get(path)) == {}
+    assert merge(site, path, {"to": "Tokyo", "when": "next week"}) == {"to": "Tokyo", "when": "next week"}
+    assert merge(site, path, {"when": "Friday", "with": {"a": [1, None, "\ud800"]}}) == {
+        "to": "Tokyo",
+        "when": "Friday",
+        "with": {"a": [1, None, "\ud800"]},
+    }
+    assert merge(site, path, {"to": None, "absent": None, "with": None}) == {"when": "Friday"}
+    assert merge(site, path, {}) == {"when": "Friday"}
+
+
+def test_a_context_that_would_become_too_large_stays_as_it_was(site: Site, path: str) -> None:
+    half = "x" * (MOST_CONTEXT_CHARS // 2)
+    merge(site, path, {"a": half})
+    check_problem(site.user.patch(path, json={"b": half}), 413, "too_large")
+    assert json_of(site.user.get(path)) == {"a": half}
+
+
+def test_what_is_no_object_is_refused(site: Site, path: str) -> None:
+    for body in ("[]", "5", "null", "{", '{"a": 1e400}', '{"a": NaN}'):
+        check_problem(site.user.patch(path, data=body, content_type="application/json"), 400, "malformed")
+    check_problem(site.user.patch(path, data="{}", content_type="text/plain"), 415, "unsupported_media_type")
+
+
+def test_a_foreign_conversation_is_the_same_404_as_an_absent_one(site: Site, path: str) -> None:
+    stranger = site.stranger()
+    stranger.get("/")
+    for where in (path, f"/api/conversations/{new_id()}/context", "/api/conversations/x/context"):
+        check_problem(stranger.get(where), 404, "not_found")
+        check_problem(stranger.patch(where, json={"a": 1}), 404, "not_found")
+    assert json_of(site.user.get(path)) == {}

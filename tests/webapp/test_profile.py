@@ -1,0 +1,82 @@
+"""The profile is kept by owner, checked field by field, and shown as it was put."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from tests.webapp.site import Site, check_problem, json_of
+from worker.store.tables import ProfileRow
+
+API = "/api/profile"
+EMPTY = {"assistant_name": None, "text": "", "facts": {}}
+WHOLE = {
+    "assistant_name": "Miller",
+    "text": "I am Ada.\nI grind.",
+    "facts": {"town": "Leeds", "age": 36, "vegan": True},
+}
+
+
+def show(site: Site) -> Any:
+    answer = site.user.get(API)
+    assert answer.status_code == 200, answer.text
+    return json_of(answer)
+
+
+def test_what_is_put_is_shown_and_replaces_what_was_there(site: Site) -> None:
+    assert show(site) == EMPTY
+    put = site.user.put(API, json=WHOLE)
+    assert (put.status_code, json_of(put)) == (200, WHOLE)
+    assert show(site) == WHOLE
+    site.user.put(API, json={"facts": {"half \ud83d": "\u0000 \ud800"}})
+    assert show(site) == EMPTY | {"facts": {"half \ud83d": "\u0000 \ud800"}}
+    site.user.put(API, json={})
+    assert show(site) == EMPTY
+
+
+def test_a_profile_is_its_owners_alone(site: Site) -> None:
+    site.user.put(API, json=WHOLE)
+    assert json_of(site.stranger().get(API)) == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("text", 5),
+        ("text", None),
+        ("text", "x" * 8001),
+        ("assistant_name", ""),
+        ("assistant_name", " \n"),
+        ("assistant_name", "x" * 81),
+        ("assistant_name", ["a"]),
+        ("facts", []),
+        ("facts", {"a": None}),
+        ("facts", {"a": {"b": "c"}}),
+        ("facts", {"": "a"}),
+        ("facts", {"k" * 101: "a"}),
+        ("facts", {"a": "x" * 1001}),
+        ("facts", {str(number): 1 for number in range(101)}),
+        ("name", "Ada"),
+        ("na\ud800me", "Ada"),
+    ],
+)
+def test_a_wrong_field_is_a_422_with_its_name_and_changes_nothing(site: Site, field: str, value: Any) -> None:
+    site.user.put(API, json=WHOLE)
+    check_problem(site.user.put(API, json={**WHOLE, field: value}), 422, "invalid_field", field)
+    assert show(site) == WHOLE
+
+
+def test_the_longest_that_may_be_is_taken(site: Site) -> None:
+    longest = {
+        "assistant_name": "x" * 80,
+        "text": "é" * 8000,
+        "facts": {f"{number:100}": "x" * 1000 for number in range(100)},
+    }
+    assert site.user.put(API, json=longest).status_code == 200
+    assert show(site) == longest
+
+
+def test_a_damaged_profile_is_shown_as_an_empty_one(site: Site) -> None:
+    site.user.put(API, json=WHOLE)
+    site.services.database.run(lambda session: session.execute(update(ProfileRow).values(content='{"text": 5}')))
+    assert show(site) == EMPTY

@@ -1,0 +1,58 @@
+"""The routes of a conversation's JSON context: what is known of it, and put before the model with each question."""
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from webapp.auth import known_owner
+from webapp.body import read_object
+from webapp.openapi.describing import Description, described
+from webapp.problems import Problem
+from webapp.services import services
+from webapp.validation import no_conversation
+from worker.contract.ids import is_id
+from worker.store import conversations
+
+Context = dict[str, Any]
+
+routes = Blueprint("conversation_context", __name__, url_prefix="/api/conversations/<conversation>/context")
+
+
+@routes.get("")
+@described(Description(answers={200: Context}))
+def show(conversation: str) -> Response:
+    """Return the context, a JSON object."""
+    owner = _owner(conversation)
+    found = services().database.run(lambda session: conversations.find(session, owner, conversation))
+    return _reply(None if found is None else found.context)
+
+
+@routes.patch("")
+@described(Description(body=Context, answers={200: Context}))
+def merge(conversation: str) -> Response:
+    """Merge an object into the context and return the whole; a key whose value is null is taken out.
+
+    Raises Problem 413 where the whole would be too large.
+    """
+    owner = _owner(conversation)
+    changes = read_object(request, services().settings.max_body_bytes)
+    try:
+        merged = services().database.run(
+            lambda session: conversations.merge_context(session, owner, conversation, changes)
+        )
+    except conversations.ContextFull as full:
+        raise Problem(413, "too_large", str(full)) from full
+    return _reply(merged)
+
+
+def _owner(conversation: str) -> str:
+    owner = known_owner()
+    if owner is None or not is_id(conversation):
+        raise no_conversation()
+    return owner
+
+
+def _reply(context: Context | None) -> Response:
+    if context is None:
+        raise no_conversation()
+    return jsonify(context)

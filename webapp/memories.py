@@ -1,0 +1,74 @@
+"""The routes of what was learned of the user: look, and have it forgotten."""
+
+import msgspec
+from flask import Blueprint, Response
+
+from webapp.auth import known_owner
+from webapp.openapi.describing import Description, described
+from webapp.paging import CURSOR, LIMIT, read_page
+from webapp.problems import Problem
+from webapp.services import services
+from webapp.shapes import reply, timestamp
+from worker.contract.ids import is_id
+from worker.store import memories
+from worker.store.pages import Page
+
+MEMORIES = 50  # in a page, where the request names no number
+
+routes = Blueprint("memories", __name__, url_prefix="/api/memories")
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """A fact, and the conversation that it was learned in."""
+
+    id: str
+    content: str
+    conversation_id: str | None
+    created_at: str
+
+
+class Memories(msgspec.Struct, frozen=True):
+    """A page of memories, the newest first; `next` is the cursor of the page after it."""
+
+    memories: list[Memory]
+    next: str | None
+
+
+@routes.get("")
+@described(Description(answers={200: Memories}, parameters=(CURSOR, LIMIT)))
+def show() -> Response:
+    """Return what is remembered, page by page."""
+    owner = known_owner()
+    if owner is None:
+        return reply(Memories([], None))
+
+    def read(cursor: str | None, limit: int) -> Page[memories.Memory]:
+        return services().database.run(lambda session: memories.page(session, owner, cursor, limit))
+
+    page = read_page(read, MEMORIES)
+    return reply(Memories([_shape(each) for each in page.items], page.more))
+
+
+@routes.delete("")
+@described(Description(answers={204: None}))
+def forget_all() -> Response:
+    """Forget everything."""
+    owner = known_owner()
+    if owner is not None:
+        services().database.run(lambda session: memories.forget_all(session, owner))
+    return Response(status=204)
+
+
+@routes.delete("/<memory>")
+@described(Description(answers={204: None}))
+def forget(memory: str) -> Response:
+    """Forget one memory."""
+    owner = known_owner()
+    is_known = owner is not None and is_id(memory)
+    if not is_known or not services().database.run(lambda session: memories.forget(session, owner, memory)):
+        raise Problem(404, "not_found", "There is no such memory of yours.")
+    return Response(status=204)
+
+
+def _shape(found: memories.Memory) -> Memory:
+    return Memory(found.id, found.content, found.conversation, timestamp(found.created_ms))

@@ -1,0 +1,49 @@
+"""The routes of the profile: who the user is, and what the assistant is called."""
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from webapp.auth import known_owner, owner_or_new
+from webapp.body import read_object
+from webapp.openapi.describing import Description, described
+from webapp.problems import invalid
+from webapp.services import services
+from webapp.shapes import reply
+from webapp.validation import convert
+from worker.contract.profile import Fact, Profile, profile_of
+from worker.store import profiles
+
+routes = Blueprint("profile", __name__, url_prefix="/api/profile")
+
+
+class ProfileAnswer(msgspec.Struct, frozen=True):
+    """The profile; `assistant_name` is null until somebody, or the model after the next question, has given one."""
+
+    assistant_name: str | None
+    text: str
+    facts: dict[str, Fact]
+
+
+@routes.get("")
+@described(Description(answers={200: ProfileAnswer}))
+def show() -> Response:
+    """Return the profile; who has none, or a damaged one, has an empty one."""
+    owner = known_owner()
+    kept = None if owner is None else services().database.run(lambda session: profiles.find(session, owner))
+    return _reply(profile_of(kept or {}) or Profile())
+
+
+@routes.put("")
+@described(Description(body=Profile, answers={200: ProfileAnswer}))
+def put() -> Response:
+    """Keep a profile in the place of any before; without a name for the assistant, the model makes one up."""
+    profile = convert(read_object(request, services().settings.max_body_bytes), Profile)
+    if profile.assistant_name is not None and not profile.assistant_name.strip():
+        raise invalid("assistant_name", "A name must not be empty.")
+    owner = owner_or_new()
+    services().database.run(lambda session: profiles.put(session, owner, msgspec.to_builtins(profile)))
+    return _reply(profile)
+
+
+def _reply(profile: Profile) -> Response:
+    return reply(ProfileAnswer(profile.assistant_name, profile.text, profile.facts))
