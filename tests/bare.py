@@ -1,3 +1,10 @@
 """The settings under which an answer is one model call and nothing follows it, for tests that are not about that."""
 
-BARE = {"titles": 0, "suggestions": 0}
+# A test is one user who asks much and comes back often.
+UNLIMITED = {
+    "rate_limit": "off",
+    "address_rate_limit": "off",
+    "follow_rate_limit": "off",
+    "max_active_per_user": 1_000_000,
+}
+BARE: dict[str, object] = {"titles": 0, "suggestions": 0, **UNLIMITED}

@@ -12,6 +12,7 @@ from webapp.asking import ask_and_answer
 from webapp.auth import known_owner, owner_or_new
 from webapp.body import Json, read_object
 from webapp.creating import idempotency_key
+from webapp.limits import limited
 from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from webapp.paging import CURSOR, LIMIT, read_page
 from webapp.problems import invalid
@@ -148,6 +149,7 @@ def show_messages(conversation: str) -> Response:
 
 
 @routes.post("/<conversation>/messages/<message>/retry")
+@limited("create")
 @described(
     Description(
         body=AnswerFields,

@@ -4,6 +4,7 @@ import logging
 
 from flask import Request
 
+from webapp.active import place_for
 from webapp.problems import Problem
 from webapp.services import Services
 from webapp.validation import Asked, no_conversation
@@ -46,12 +47,13 @@ def make(services: Services, owner: str, asked: Asked, key: str | None, *, is_st
     made = Made(owner, ids, is_opening=asked.conversation is None)
     on_disconnect, grace = _when_left(services, asked, is_streamed=is_streamed)
     try:
-        if asked.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
-            _enter(services, made, asked)
-        draft = Draft(ids, owner, asked.request, on_disconnect, grace)
-        if create(services.redis, draft, services.settings) == "queued":
-            _ring(services, made, key)
-            tell(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
+        with place_for(services, owner, ids.generation):
+            if asked.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
+                _enter(services, made, asked)
+            draft = Draft(ids, owner, asked.request, on_disconnect, grace)
+            if create(services.redis, draft, services.settings) == "queued":
+                _ring(services, made, key)
+                tell(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except RedisAway:
         services.housekeeping.withdraw_later(made)
         raise

@@ -7,6 +7,7 @@ from webapp.asking import ask_and_answer
 from webapp.auth import owner_or_new
 from webapp.body import read_object
 from webapp.creating import idempotency_key
+from webapp.limits import limited
 from webapp.openapi.describing import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
 from webapp.ownership import no_generation, owned, owned_patiently
 from webapp.problems import Problem
@@ -32,6 +33,7 @@ routes = Blueprint("generations", __name__, url_prefix="/api/generations")
         parameters=(IDEMPOTENCY_KEY,),
     )
 )
+@limited("create")
 def ask() -> Response:
     """Make a generation and answer in the way that was asked for: 202, the events themselves, or all in one piece."""
     owner = owner_or_new()
@@ -53,6 +55,7 @@ def look(generation: str) -> Response:
 
 @routes.get("/<generation>/events")
 @described(Description(answers={204: None}, stream=(AnyEvent,), parameters=(LAST_EVENT_ID, AFTER)))
+@limited("follow")
 def follow(generation: str) -> Response:
     """Return the event stream after the client's cursor."""
     after = _cursor()

@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
-from webapp import auth, conversations, cors, csrf, events, generations, headers, health, page, problems
+from webapp import auth, conversations, cors, csrf, events, generations, headers, health, limits, page, problems
 from webapp import settings as web_settings
 from webapp.archive import Archive
 from webapp.facades import chat, conversation
@@ -43,7 +43,7 @@ def _start() -> None:
 
 def install_rooms(scaffold: Scaffold) -> None:
     """Have an app, or the routes alone, answer errors, add headers and check requests as we do."""
-    for room in (problems, headers, cors, csrf):
+    for room in (problems, headers, cors, csrf, limits):
         room.install(scaffold)
 
 
@@ -52,6 +52,7 @@ def attach(app: Flask, settings: Settings, routes: Blueprint | None = None) -> N
     app.extensions[EXTENSION] = _make_services(settings)
     auth.install(app, settings)
     app.register_blueprint(routes or _blueprint(""))
+    limits.guard(app, settings)
 
 
 def _blueprint(url_prefix: str) -> Blueprint:

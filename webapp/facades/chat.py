@@ -11,6 +11,7 @@ from webapp.body import Json, read_object
 from webapp.facades.dialect import Appended, Line
 from webapp.facades.fields import refusing_in, rename
 from webapp.facades.stream import stream_answer
+from webapp.limits import limited
 from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from webapp.problems import invalid
 from webapp.services import services
@@ -51,6 +52,7 @@ CHAT_LINES = (ChatContent, ChatError, Literal["[DONE]"])
 
 @routes.post("/chat")
 @described(Description(body=ChatFields, stream=CHAT_LINES, parameters=(IDEMPOTENCY_KEY,)))
+@limited("create")
 def chat() -> Response:
     """Answer with the stream of what comes after the history and the message."""
     owner = owner_or_new()

@@ -14,6 +14,7 @@ from webapp.creating import idempotency_key, make
 from webapp.facades.dialect import Appended, Line
 from webapp.facades.fields import refusing_in, rename
 from webapp.facades.stream import stream_answer
+from webapp.limits import limited
 from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from webapp.problems import Problem
 from webapp.services import services
@@ -119,6 +120,7 @@ SESSION_LINES = (StatusLine, ContextLine, ChunkLine, CompleteLine, ErrorLine)
 
 @routes.post("/conversation-stream/<path:user>")
 @described(Description(body=ConversationFields, stream=SESSION_LINES, parameters=(IDEMPOTENCY_KEY,)))
+@limited("create")
 def stream(user: str) -> Response:
     """Answer with the stream of a new turn."""
     owner = _owner(user)
@@ -129,6 +131,7 @@ def stream(user: str) -> Response:
 
 @routes.post("/conversation/<path:user>")
 @described(Description(body=ConversationFields, answers={200: SessionAnswer}, parameters=(IDEMPOTENCY_KEY,)))
+@limited("create")
 def answer(user: str) -> Response:
     """Answer a new turn in one piece.
 

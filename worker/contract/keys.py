@@ -9,6 +9,8 @@
 | `mr:{bNN}:ID:watched` | string | somebody watches; kept only for `on_disconnect: cancel` | 15 s |
 | `mr:idem:HASH` | string | an owner's Idempotency-Key: the ids and the body's hash, set NX | 24 h |
 | `mr:conversation:ID:turn` | hash | owner, which generation took it last and when, which opened it, `deleted` | 25 h |
+| `mr:owner:HASH:active` | sorted set | an owner's running generations, by when each began; heals itself | 25 h |
+| `mr:limits:…` | strings | flask-limiter's counts, by owner's hash or address and limit | two of the limit's windows |
 | `mr:workers` | sorted set | worker processes by when they last consumed their canary, in Redis's ms | - |
 | `millrace`, `millrace.canary.WORKER` | list | Celery's queues: the rings, and what a worker sends to itself | - |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
@@ -24,6 +26,7 @@ from worker.contract.ids import BUCKETS, bucket_of
 
 QUEUE = "millrace"
 WORKERS = "mr:workers"
+LIMITS = "mr:limits"
 
 LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))
 
@@ -62,7 +65,17 @@ def idempotency_key(owner: str, key: str) -> str:
 
 def feed_key(owner: str) -> str:
     """Return the key of an owner's feed, which is its channel's name as well; the owner can't be read from it."""
-    return f"mr:owner:{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()}:feed"
+    return f"mr:owner:{hash_of(owner)}:feed"
+
+
+def hash_of(owner: str) -> str:
+    """Return what stands for an owner in keys and logs: always the same, and the owner can't be read from it."""
+    return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def active_key(owner: str) -> str:
+    """Return the key of the set of an owner's running generations."""
+    return f"mr:owner:{hash_of(owner)}:active"
 
 
 def conversation_key(conversation: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+_RATE = r" *[1-9][0-9]{0,8} *(/| per ) *([1-9][0-9]{0,3} *)?(second|minute|hour|day)s? *"
 _ORIGIN = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 _USUAL_PORT = {"http": 80, "https": 443}
 
@@ -84,6 +85,15 @@ def matching(pattern: str, what: str) -> Callable[[str], str]:
         return value.strip()
 
     return parse
+
+
+def rates(value: str) -> str:
+    """Take rates as flask-limiter spells them, such as `60/minute;1000 per 2 hours`, or off, which is no limit."""
+    if value.strip().lower() == "off":
+        return ""
+    if not re.fullmatch(f"{_RATE}([,;|]{_RATE})*", value.lower(), re.ASCII):
+        raise ValueError("takes rates such as 60/minute or 10/second;1000/hour, or off")
+    return value.strip()
 
 
 def origins(value: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from worker.contract.parsers import (
     json_object,
     matching,
     origins,
+    rates,
     seconds,
     text,
     url,
@@ -109,6 +110,11 @@ class Settings:
     jwt_jwks_url: str = setting("MILLRACE_JWT_JWKS_URL", url("http", "https"), "", "where the identity provider publishes its keys, instead of one key")
     jwt_cookie: str = setting("MILLRACE_JWT_COOKIE", _cookie_name, "", "a cookie that holds the token where there is no Authorization header")
     allowed_origins: tuple[str, ...] = setting("MILLRACE_ALLOWED_ORIGINS", origins, (), "origins of other sites whose pages may call with their users' cookies, exact, by commas")
+    rate_limit: str = setting("MILLRACE_RATE_LIMIT", rates, "60/minute", "how often one owner may ask, in flask-limiter's words, or off")
+    address_rate_limit: str = setting("MILLRACE_ADDRESS_RATE_LIMIT", rates, "600/minute", "how often one address may ask, whoever its users are; an IPv6 network of 64 bits is one")
+    follow_rate_limit: str = setting("MILLRACE_FOLLOW_RATE_LIMIT", rates, "1200/minute", "how often one owner may begin to follow")
+    rate_limit_redis_url: str = setting("MILLRACE_RATE_LIMIT_REDIS_URL", _redis_url, "", "the Redis that counts for these limits; the one of the logs by default")
+    max_active_per_user: int = setting("MILLRACE_MAX_ACTIVE_PER_USER", whole(1, 1_000_000), 5, "answers that one owner may have running at once")
     trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", whole(0, 20), 0, "proxies in front whose X-Forwarded-For and -Proto are believed")
     # fmt: on
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits import parse_many
 
 from worker.contract.errors import SettingError
 from worker.contract.settings import DEFAULT_MODEL, PREFIX, Settings, load, variables
@@ -18,6 +19,19 @@ BAD = {
     "text": [" ", "\t\n"],
     "words": [],
     "matching": ["a b", "a\nb", "\u00e9", "a:", "(a)"],
+    "rates": [
+        "x",
+        "60",
+        "60/",
+        "/minute",
+        "0/minute",
+        "60/week",
+        "60/minute;",
+        "-1/hour",
+        "1.5/hour",
+        "60 minute",
+        "1/0 hour",
+    ],
     "origins": [
         *("*", "null", "example.com", "//a.example", "ftp://a.example", "https://a.example/", "https://a.example/x"),
         *("https://a.example:443", "http://a.example:80", "https://a.example:x", "https://A.example", "https://[::1"),
@@ -87,6 +101,15 @@ def test_the_region_is_awss_then_awss_default_then_us_east_1() -> None:
 def test_the_models_are_the_configured_one_and_those_allowed() -> None:
     loaded = load({"MILLRACE_MODEL_ID": "a", "MILLRACE_ALLOWED_MODELS": " b, a ,,c "})
     assert loaded.models == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "given_value",
+    ["60/minute", "10 per 2 hours", "1/second;100/day", "5/15 minutes | 9 per hour", "7 PER DAY", "3/1hour"],
+)
+def test_rates_are_those_that_the_limiter_takes(given_value: str) -> None:
+    assert parse_many(load({"MILLRACE_RATE_LIMIT": given_value}).rate_limit)
+    assert load({"MILLRACE_RATE_LIMIT": " OFF "}).rate_limit == ""
 
 
 def test_origins_are_taken_as_browsers_send_them() -> None:

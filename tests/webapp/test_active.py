@@ -1,0 +1,78 @@
+"""An owner has only so many answers running, by whatever route they ask."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
+from worker.contract.connection import Redis
+from worker.contract.keys import active_key
+from worker.contract.state import read_state
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+@pytest.fixture
+def site(build: Build) -> Site:
+    return build(max_active_per_user=2)
+
+
+def active_of(site: Site, generation: str) -> int:
+    state = read_state(site.redis, generation)
+    assert state is not None
+    return int(site.redis.zcard(active_key(state.owner)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (API, {"message": "a"}),
+        (API, {"message": "a", "stream": True}),
+        (API, {"message": "a", "stream": False}),
+        ("/api/chat", {"message": "a"}),
+        ("/api/conversation/me", {"message": "a"}),
+        ("/api/conversation-stream/me", {"message": "a"}),
+    ],
+)
+def test_one_too_many_is_refused_and_nothing_is_made(site: Site, path: str, body: dict[str, object]) -> None:
+    running = [site.ask(), site.ask()]
+    made, rings = site.generations(), site.rings()
+    answer = site.user.post(path, json=body)
+    assert "2 answers running" in check_problem(answer, 429, "too_many_active")["detail"]
+    assert (sorted(site.generations()), site.rings()) == (sorted(made), rings)
+    assert site.stranger().post(API, json={"message": "a"}).status_code == 202
+    site.user.post(f"{API}/{running[0]}/cancel")
+    assert site.ask()
+
+
+def test_an_answer_that_has_come_to_its_end_makes_room(site: Site) -> None:
+    generation = site.ask()
+    for _ in range(5):
+        site.write(site.hold(generation), *WHOLE)
+        generation = site.ask()
+    assert active_of(site, generation) <= 2
+
+
+def test_the_same_key_again_is_told_again_however_many_run(site: Site) -> None:
+    first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))
+    site.user.post(f"{API}/{first['id']}/cancel")
+    for _ in range(2):
+        site.ask()
+    check_problem(site.post({"message": "b"}), 429, "too_many_active")
+    again = site.post({"message": "a"}, Idempotency_Key="k")
+    assert (again.status_code, json_of(again)["id"]) == (202, first["id"])
+
+
+def test_a_refused_key_can_be_used_again(site: Site) -> None:
+    running = [site.ask(), site.ask()]
+    check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 429, "too_many_active")
+    site.user.post(f"{API}/{running[0]}/cancel")
+    assert site.post({"message": "a"}, Idempotency_Key="k").status_code == 202
+
+
+def test_one_that_could_not_be_rung_gives_its_place_back(build: Build, client: Redis) -> None:
+    site = build(max_active_per_user=1, broker_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
+    for _ in range(2):
+        check_problem(site.post({"message": "a"}), 503, "queue_away")
+    assert not list(client.scan_iter("mr:owner:*"))

@@ -1,0 +1,14 @@
+-- Let a generation into the set of its owner's running ones, unless that is full. KEYS: the set alone.
+-- ARGV: generation, most, life ms, then members that are known to have ended.
+-- Returns {} where it is in, else {member, ms since it came in, ...}.
+for each = 4, #ARGV do redis.call('ZREM', KEYS[1], ARGV[each]) end
+local now = now_ms()
+local is_in = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not is_in and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+  local members = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+  for place = 2, #members, 2 do members[place] = now - tonumber(members[place]) end
+  return members
+end
+redis.call('ZADD', KEYS[1], 'NX', number(now), ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return {}
