@@ -6,6 +6,7 @@ for another process's lock waits in its greenlet and not in the thread. Without 
 they are.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any, TypeVar, cast
 import gevent
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -64,7 +65,8 @@ class Database:
             try:
                 return self._once(work, deadline)
             except PoolTimeout as error:
-                raise StoreAway("all connections to the database are in use") from error
+                if time.monotonic() >= deadline:
+                    raise StoreAway("all connections to the database are in use") from error
             except (OperationalError, InterfaceError, InternalError) as error:
                 # A connection that has died in the pool is found out once; the next is a new one.
                 may_pass = _is_conflict(error) or (error.connection_invalidated and not is_again)
@@ -85,6 +87,9 @@ class Database:
 
     def _once(self, work: Callable[[Session], T], deadline: float) -> T:
         left = max(0.001, deadline - time.monotonic())
+        if not self._is_sqlite:
+            # The connections' own limit is that of a usual transaction.
+            work = _limited(work, left) if left > self._seconds else work
         if not self._is_patched:
             return self._transact(work)
         slack = 0.0 if self._thread else _GIVE_UP_SLACK_SECONDS
@@ -119,7 +124,7 @@ def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float 
 
     `lock_seconds` is how long SQLite itself waits for another's lock.
     """
-    milliseconds = int(seconds * 1000)
+    milliseconds = math.ceil(seconds * 1000)
     is_sqlite = url.get_backend_name() == "sqlite"
     connecting: dict[str, Any] = (
         {"timeout": lock_seconds, "check_same_thread": False}
@@ -156,6 +161,15 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
+def _limited(work: Callable[[Session], T], seconds: float) -> Callable[[Session], T]:
+    def limited(session: Session) -> T:
+        milliseconds = math.ceil(seconds * 1000)
+        session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"))
+        return work(session)
+
+    return limited
+
+
 def _is_conflict(error: DBAPIError) -> bool:
     """Tell whether another transaction was in the way of this one, so that it may succeed when done again."""
     if isinstance(error.orig, sqlite3.OperationalError):
@@ -165,7 +179,7 @@ def _is_conflict(error: DBAPIError) -> bool:
 
 def _words(error: DBAPIError) -> str:
     """Return what the log is told: no statement and no values, which are people's own."""
-    text = str(error.orig).strip().partition("\n")[0]
-    if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == _NO_TABLE:
-        return f"{text}: the database has not been migrated; run python3 deploy/migrate.py"
-    return text
+    words = str(error.orig).strip().partition("\n")[0]
+    if words.startswith("no such table") or getattr(error.orig, "sqlstate", None) == _NO_TABLE:
+        return f"{words}: the database has not been migrated; run python3 deploy/migrate.py"
+    return words

@@ -15,6 +15,8 @@ from worker.store.tables import ConversationRow, MessageRow
 
 Outcome = Complete | Cancelled | Error
 
+_MOST = 2**31 - 1  # PostgreSQL takes no larger number to compare with a turn or a rank
+
 
 @dataclass(frozen=True)
 class Question:
@@ -83,8 +85,7 @@ def page(session: Session, owner: str, conversation: str, before: str | None, co
     query = select(MessageRow).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
     query = query.where(ConversationRow.id == conversation, ConversationRow.owner == owner)
     if before is not None:
-        turn, rank = unmark(before)
-        query = query.where(tuple_(MessageRow.turn, MessageRow.rank) < tuple_(turn, int(rank, 10)))
+        query = query.where(tuple_(MessageRow.turn, MessageRow.rank) < tuple_(*_place(before)))
     rows = session.scalars(query.order_by(MessageRow.turn.desc(), MessageRow.rank.desc()).limit(count + 1)).all()
     more = mark(rows[count - 1].turn, rows[count - 1].rank) if len(rows) > count else None
     return Page([message_of(row) for row in reversed(rows[:count])], more)
@@ -107,6 +108,13 @@ def question_of(session: Session, owner: str, conversation: str, answer: str) ->
     found = find(session, owner, conversation, answer)
     asked = found and found.parent and find(session, owner, conversation, found.parent)
     return Question(asked.id, owner, conversation, asked.content) if asked else None
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    turn, rank = unmark(cursor)
+    if not rank.isdecimal() or len(rank) > len(str(_MOST)) or max(turn, int(rank)) > _MOST:
+        raise ValueError("a cursor is what a page before gave as its own")
+    return turn, int(rank)
 
 
 def message_of(row: MessageRow) -> Message:

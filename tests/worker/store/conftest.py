@@ -1,23 +1,68 @@
-"""A database that has been migrated, of each kind."""
+"""A database of each kind: the same tests run on both."""
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.postgres import ABSENT, PostgresProcess, is_installed
+from worker.contract.ids import new_id
 from worker.contract.settings import Settings
 from worker.store.database import Database
 from worker.store.migration import migrate
 
+_MIGRATED = "migrated"
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresProcess]:
+    if not is_installed():
+        if os.environ.get("CI"):
+            pytest.fail(ABSENT)
+        pytest.skip(ABSENT)
+    with PostgresProcess() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _migrated(postgres: PostgresProcess) -> PostgresProcess:
+    postgres.query(f"CREATE DATABASE {_MIGRATED}")
+    migrate(Settings(database_url=postgres.url(_MIGRATED)))
+    return postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """The settings of a database that has not been migrated."""
+    if request.param == "sqlite":
+        yield Settings(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
+        return
+    server: PostgresProcess = request.getfixturevalue("postgres")
+    name = f"empty_{new_id()}"
+    server.query(f"CREATE DATABASE {name}")
+    yield Settings(database_url=server.url(name))
+    server.query(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """The settings of a database that is up to date."""
+    if request.param == "sqlite":
+        made = Settings(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
+        migrate(made)
+        yield made
+        return
+    server: PostgresProcess = request.getfixturevalue("_migrated")
+    name = f"test_{new_id()}"
+    server.query(f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
+    yield replace(Settings(), database_url=server.url(name))
+    server.query(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    migrate(settings)
     opened = Database(settings)
     yield opened
     opened.close()

@@ -1,5 +1,7 @@
 """Questions, and the order of all that a conversation holds."""
 
+import pytest
+
 from tests.worker.store.samples import answer, question
 from worker.store import answers, messages
 from worker.store.database import Database
@@ -42,6 +44,17 @@ def test_pages_go_from_the_newest_back_each_in_the_order_of_the_talk(database: D
         if before is None:
             break
     assert pages == [["a2", "q3", "a3"], ["a1", "a1 again", "q2"], ["q0", "a0", "q1"]]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1-a", "999999999999-0", "0-99999999999", f"0-{2**31}"])
+def test_what_is_no_place_in_a_conversation_is_refused(database: Database, cursor: str) -> None:
+    with pytest.raises(ValueError, match="cursor"):
+        database.run(lambda session: messages.page(session, "ada", "0" * 32, cursor, 9))
+
+
+def test_the_highest_place_is_one(database: Database) -> None:
+    last = f"{2**31 - 1}-{2**31 - 1}"
+    assert database.run(lambda session: messages.page(session, "ada", "0" * 32, last, 9)).items == []
 
 
 def test_an_answers_question_is_found_to_be_asked_once_more(database: Database) -> None:
