@@ -63,9 +63,8 @@ def forget_all() -> Response:
 @described(Description(answers={204: None}))
 def forget(memory: str) -> Response:
     """Forget one memory."""
-    owner = known_owner()
-    is_known = owner is not None and is_id(memory)
-    if not is_known or not services().database.run(lambda session: memories.forget(session, owner, memory)):
+    owner = known_owner() if is_id(memory) else None
+    if owner is None or not services().database.run(lambda session: memories.forget(session, owner, memory)):
         raise Problem(404, "not_found", "There is no such memory of yours.")
     return Response(status=204)
 

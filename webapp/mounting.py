@@ -3,7 +3,22 @@
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
-from webapp import auth, conversations, cors, csrf, events, generations, headers, health, limits, page, problems
+from webapp import (
+    auth,
+    conversation_context,
+    conversations,
+    cors,
+    csrf,
+    events,
+    generations,
+    headers,
+    health,
+    limits,
+    memories,
+    page,
+    problems,
+    profile,
+)
 from webapp import settings as web_settings
 from webapp.archive import Archive
 from webapp.facades import chat, conversation
@@ -18,6 +33,10 @@ from worker.contract.settings import Settings
 from worker.store.database import Database
 
 NAME = "millrace"
+_ROOMS = (
+    *(page, generations, conversations, conversation_context, profile, memories),
+    *(events, chat, conversation, openapi, health),
+)
 REDIS_SECONDS = 2.5  # somebody waits: with its one retry a command is given up after 5 s
 
 
@@ -64,7 +83,7 @@ def _blueprint(url_prefix: str) -> Blueprint:
         static_url_path="/static",
         template_folder="templates",
     )
-    for room in (page, generations, conversations, events, chat, conversation, openapi, health):
+    for room in _ROOMS:
         whole.register_blueprint(room.routes)
     return whole
 

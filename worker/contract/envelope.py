@@ -8,7 +8,6 @@ transports, of which Redis is one: a queue is a list there.
 import base64
 import json
 import uuid
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Celery
@@ -19,12 +18,11 @@ _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Envelope:
-    """Makes the messages of one task; one that nobody has consumed after `expires` seconds is thrown away."""
+    """Makes the messages of one task."""
 
-    def __init__(self, task: str, expires: float | None = None) -> None:
-        self._expires = expires
+    def __init__(self, task: str) -> None:
         with Celery("millrace", broker="memory://", set_as_current=False) as app:
-            app.send_task(task, args=[], queue=_ANY_QUEUE, expires=expires, serializer="json", ignore_result=True)
+            app.send_task(task, args=[], queue=_ANY_QUEUE, serializer="json", ignore_result=True)
             with app.connection_for_read() as connection:
                 self._message: dict[str, Any] = connection.default_channel._get(_ANY_QUEUE)  # noqa: SLF001 - its bytes
         self._embed = json.loads(base64.b64decode(self._message["body"]))[2]
@@ -35,8 +33,6 @@ class Envelope:
         name = str(uuid.uuid4())
         body = _dump([arguments, {}, self._embed]).encode("ascii")
         headers = own["headers"] | {"id": name, "root_id": name, "argsrepr": repr(arguments or ())}
-        if self._expires is not None:
-            headers["expires"] = (datetime.now(UTC) + timedelta(seconds=self._expires)).isoformat()
         ids = {"correlation_id": name, "delivery_tag": name}
         properties = own["properties"] | ids | {"delivery_info": {"exchange": "", "routing_key": queue}}
         return _dump(own | {"body": base64.b64encode(body).decode(), "headers": headers, "properties": properties})

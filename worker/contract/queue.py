@@ -14,7 +14,6 @@ TASK = "millrace.generate"
 CANARY = "millrace.canary"
 
 _CONSUMER_SECONDS = 10.0  # a half-open connection is given up after that; without it a worker hangs for good
-_CANARY_SECONDS = 30  # one that nobody has consumed by then is thrown away
 _RING_SECONDS = 1.5  # somebody waits for the answer to a POST: connecting and ringing take at most twice this
 
 
@@ -53,7 +52,7 @@ class Doorbell:
     def __init__(self, settings: Settings) -> None:
         self._broker = connect(settings.broker, answer_seconds=_RING_SECONDS, retries=0)
         self._rings = Envelope(TASK)
-        self._canaries = Envelope(CANARY, expires=_CANARY_SECONDS)
+        self._canaries = Envelope(CANARY)
 
     def close(self) -> None:
         """Close the connections; a ring after that opens new ones."""

@@ -18,7 +18,7 @@ from tests.webapp.relay.test_tail import mend, nobody
 from webapp.relay.frames import TERMINATOR, body_of, make_frame
 from webapp.relay.peer import SocketReader
 from webapp.relay.reader import PullReader
-from webapp.relay.stream import _yielded
+from webapp.relay.stream import yielded
 from webapp.relay.tail import Tail
 from worker.contract.connection import Redis
 from worker.contract.events import AnyEvent, Chunk, Reasoning, ToolUse, encode
@@ -68,7 +68,7 @@ def read_all(sock: socket.socket, into: bytearray) -> None:
 
 
 def collect(reader: PullReader, into: bytearray) -> None:
-    for part in _yielded(reader, 60.0):
+    for part in yielded(reader, 60.0):
         into += part
         gevent.sleep(0)
 

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,23 +12,17 @@ from worker.contract.envelope import Envelope
 from worker.contract.queue import CANARY, TASK, make_celery
 from worker.contract.settings import Settings
 
-CASES = [(TASK, ["0123"], None), (CANARY, [], 30)]
+CASES = [(TASK, ["0123"]), (CANARY, list[str]())]
 
 
-@pytest.mark.parametrize(("task", "arguments", "expires"), CASES)
+@pytest.mark.parametrize(("task", "arguments"), CASES)
 def test_it_is_the_message_that_celery_sends(
-    valkey: ValkeyProcess, redis: Redis, task: str, arguments: list[str], expires: int | None
+    valkey: ValkeyProcess, redis: Redis, task: str, arguments: list[str]
 ) -> None:
     with make_celery(Settings(redis_url=valkey.url)) as celery:
-        celery.send_task(task, args=arguments, queue="some.queue", expires=expires, ignore_result=True)
+        celery.send_task(task, args=arguments, queue="some.queue", ignore_result=True)
     (sent,) = redis.lrange("some.queue", 0, -1)
-    theirs, ours = json.loads(sent), json.loads(Envelope(task, expires).message("some.queue", arguments))
-    for message in (theirs, ours):
-        until = message["headers"].pop("expires")
-        if expires is None:
-            assert until is None
-        else:
-            assert timedelta(0) < datetime.fromisoformat(until) - datetime.now(UTC) <= timedelta(seconds=expires)
+    theirs, ours = json.loads(sent), json.loads(Envelope(task).message("some.queue", arguments))
     assert comparable(ours) == comparable(theirs)
 
 
@@ -48,12 +41,6 @@ def test_no_two_have_an_id_in_common() -> None:
     messages = [json.loads(envelope.message("some.queue", ["0123"])) for _ in range(3)]
     assert len({message["headers"]["id"] for message in messages}) == 3
     assert len({message["properties"]["delivery_tag"] for message in messages}) == 3
-
-
-def test_the_time_to_live_is_counted_from_each_message_on() -> None:
-    envelope = Envelope(CANARY, expires=30)
-    first, second = (json.loads(envelope.message("some.queue", []))["headers"]["expires"] for _ in range(2))
-    assert datetime.fromisoformat(first) < datetime.fromisoformat(second)
 
 
 def test_making_one_leaves_nothing_behind_for_the_next() -> None:

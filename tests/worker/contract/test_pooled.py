@@ -33,7 +33,7 @@ def test_one_that_the_server_has_closed_is_made_anew_before_anything_is_sent(
 ) -> None:
     with connect(valkey.url, retries=0) as client:
         client.client_setname("doomed")
-        redis.client_kill_filter(_id=client.client_id())
+        redis.client_kill_filter(_id=str(client.client_id()))
         assert client.ping()
         assert client.client_getname() is None
 
