@@ -7,12 +7,12 @@ from secrets import token_hex
 
 import gevent
 
-from worker.after.following import follow_up
 from worker.answer import Answer
 from worker.asking import ask, build_context
+from worker.concluding import conclude
 from worker.context.prompt import Context
 from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
-from worker.contract.events import Cancelled, Complete, Error, Snapshot, StatusEvent
+from worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
 from worker.contract.feed import tell_ended
 from worker.contract.lease import Holding, claim, release
 from worker.failures import Failure
@@ -20,6 +20,7 @@ from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
 from worker.outbox import Outcome
 from worker.process import Process
 from worker.run import Run
+from worker.storing import kept_whole
 from worker.takeover import NOTHING, beginning, is_refusal
 
 CLAIM_SECONDS = 20.0
@@ -65,10 +66,8 @@ def _answer(process: Process, holding: Holding) -> None:
     answer = Answer(holding, process.provider.name, run.begun_at, process.settings)
     try:
         outcome = _outcome(process, run, answer)
-        if isinstance(outcome, Complete):
-            run.outbox.conclude(outcome)
-            follow_up(process, run)
         if outcome is not None:
+            conclude(process, run, outcome)
             run.outbox.end(outcome)
             run.outbox.wait()
     finally:
@@ -104,6 +103,11 @@ def _claim(process: Process, generation: str, *, has_seat: bool) -> Holding | No
 def _outcome(process: Process, run: Run, answer: Answer) -> Outcome | None:
     """Stream the answer and return how it ended; None where another worker has it, or shall have it, from here."""
     try:
+        kept = kept_whole(process, run.holding)
+        if kept is not None:
+            told, outcome = kept
+            run.outbox.write(told)
+            return outcome
         begins_with = beginning(process, run)
         # The only place where an interrupt is raised: whatever is waited for in here, it ends.
         with run.interrupt.armed():

@@ -9,8 +9,9 @@ from gevent.event import Event as Signal
 
 from worker.batching import Batcher, Content
 from worker.contract.events import AnyEvent, Cancelled, Complete, Done, Error, Suggestions, Title, encode, kind_of
+from worker.contract.ids import Cursor
 from worker.contract.lease import Holding, Reclaimed
-from worker.contract.log import Append
+from worker.contract.log import Append, Claimed
 from worker.contract.transcript import Transcript
 from worker.failures import Failure
 from worker.interrupt import HoldLost, Interrupt
@@ -49,6 +50,8 @@ class Outbox:
         self.is_open = True
         self.next_seq = holding.top.seq + 1
         self.heard_at = time.monotonic()
+        self.settled_by: Claimed | None = None
+        """The claim under which the database took all of the answer, or refused it: nobody has to see to that later."""
         self._batcher = batcher
         self._notice = notice
         self._buffer_bytes = buffer_bytes
@@ -78,6 +81,11 @@ class Outbox:
         return self.is_open or self.is_waiting
 
     @property
+    def done_cursor(self) -> Cursor:
+        """The id that `done` is to have, where nothing but the outcome comes before it, if that is still to come."""
+        return Cursor(self.claim.epoch, self.next_seq + (self._outcome is None))
+
+    @property
     def has_ended(self) -> bool:
         """Whether Redis has acknowledged all, to `done`."""
         return self.transcript.is_done and not self.is_waiting and not self._is_stopped
@@ -105,6 +113,14 @@ class Outbox:
         """Put the outcome; only a title and suggestions may follow, and the end."""
         self._outcome = outcome
         self.write(outcome)
+
+    def whole(self) -> Transcript:
+        """Return what a reader will have once everything is in the log that has been put, or gathered, so far."""
+        self._put(self._batcher.end())
+        transcript = self.transcript.copy()
+        for queued in self._queue:
+            transcript.apply(queued.event)
+        return transcript
 
     def end(self, outcome: Outcome) -> None:
         """Put the outcome, unless it has been concluded with, and `done`; nothing is taken after that."""
@@ -136,7 +152,8 @@ class Outbox:
         """Return the oldest unacknowledged events, at least one, at most so many, about so many bytes."""
         appends: list[Append] = []
         for queued in self._queue:
-            appends.append(Append(self.claim, queued.seq, kind_of(queued.event), queued.data))
+            is_settled = self.settled_by == self.claim and isinstance(queued.event, Done)
+            appends.append(Append(self.claim, queued.seq, kind_of(queued.event), queued.data, is_settled))
             size -= len(queued.data)
             if len(appends) >= events or size <= 0:
                 break
@@ -156,6 +173,7 @@ class Outbox:
             self.stop("refused")
             return
         self._is_refused = True
+        self.settled_by = None
         self.is_open = False
         failure = Failure("internal", retryable=True)
         error = Error(failure.code, failure.message, retryable=failure.retryable)

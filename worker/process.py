@@ -4,6 +4,7 @@ import time
 
 from gevent.lock import BoundedSemaphore
 
+from worker.archivist import Archivist
 from worker.batching import Batcher
 from worker.context.sources import make_sources
 from worker.contract.connection import connect
@@ -48,6 +49,7 @@ class Process:
         self._clients = (self.redis, writing, watching)
         self.writer = Writer(writing, settings)
         self.watcher = Watcher(watching, settings, self.runs, self.writer.recover)
+        self.archivist = Archivist(watching, self.database)
         self.sweeper = Sweeper(watching, settings, self.doorbell)
 
     def start(self) -> None:
@@ -55,6 +57,7 @@ class Process:
         self.writer.start()
         self.watcher.start()
         self.sweeper.start()
+        self.archivist.start()
 
     def leave(self) -> None:
         """Let what runs go on for the grace, then hand it over; only sets values: it is called in a signal handler."""
@@ -68,7 +71,7 @@ class Process:
 
     def stop(self) -> None:
         """End the greenlets, each within a bounded time, and close the connections."""
-        for each in (self.sweeper, self.watcher, self.writer):
+        for each in (self.archivist, self.sweeper, self.watcher, self.writer):
             each.stop()
         for client in self._clients:
             client.close()

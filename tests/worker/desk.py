@@ -72,9 +72,9 @@ class Desk:
             client.close()
         self.doorbell.close()
 
-    def make(self, message: str, on_disconnect: str = "continue") -> str:
+    def make(self, message: str, on_disconnect: str = "continue", *, is_turn: bool = True) -> str:
         """Make a generation and ring for nobody."""
-        ids = new_ids()
+        ids = new_ids(question=None if is_turn else "")
         request = Request([Message("user", message)], self.settings.model_id, 4096)
         create(self.redis, Draft(ids, "somebody", request, on_disconnect, 1), self.settings)  # pyright: ignore[reportArgumentType]
         return ids.generation

@@ -89,7 +89,7 @@ def test_a_whole_answer_is_told_in_order(start: Start) -> None:
     assert content == [Reasoning("Hm."), Chunk("Be"), Chunk("cause."), ToolUse("1", "look", {"a": 1})]
     assert isinstance(outcome, Complete)
     assert (outcome.mode, outcome.stop_reason, outcome.usage) == ("live", "end_turn", Usage(3, 4))
-    assert (outcome.model, outcome.provider, outcome.stored) == (model, "stub", False)
+    assert (outcome.model, outcome.provider, outcome.stored) == (model, "stub", True)
     assert outcome.message_id == queued.message_id
     assert outcome.latency.first_delta_ms is not None
     assert done == Done("completed")

@@ -6,6 +6,7 @@
 | `mr:{bNN}:ID:state` | hash | owner, request, status, token, epoch, attempt, top, outcome, cancel flag, times | 25 h |
 | `mr:{bNN}:ID` | channel | `<epoch>-<seq> <JSON>`, the same bytes as the log's entries | - |
 | `mr:{bNN}:leases` | sorted set | unfinished generations, scored by when they are next looked at, in Redis's ms | - |
+| `mr:{bNN}:unstored` | sorted set | ended generations whose answer SQL may lack, by when that is looked into | - |
 | `mr:{bNN}:ID:watched` | string | somebody watches; kept only for `on_disconnect: cancel` | 15 s |
 | `mr:idem:HASH` | string | an owner's Idempotency-Key: the ids and the body's hash, set NX | 24 h |
 | `mr:conversation:ID:turn` | hash | owner, which generation took it last and when, which opened it, `deleted` | 25 h |
@@ -29,6 +30,7 @@ WORKERS = "mr:workers"
 LIMITS = "mr:limits"
 
 LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))
+UNSTORED = tuple(f"mr:{{b{number:02}}}:unstored" for number in range(BUCKETS))
 
 
 def canary_queue(worker: str) -> str:
@@ -44,13 +46,15 @@ class GenerationKeys(NamedTuple):
     leases: str
     channel: str
     watched: str
+    unstored: str
 
 
 def keys_of(generation: str) -> GenerationKeys:
     """Return the keys of one generation."""
     bucket = bucket_of(generation)
     channel = f"mr:{{b{bucket:02}}}:{generation}"
-    return GenerationKeys(f"{channel}:state", f"{channel}:log", LEASES[bucket], channel, f"{channel}:watched")
+    state, log, watched = f"{channel}:state", f"{channel}:log", f"{channel}:watched"
+    return GenerationKeys(state, log, LEASES[bucket], channel, watched, UNSTORED[bucket])
 
 
 def channel_of(generation: str) -> bytes:

@@ -42,6 +42,7 @@ class Holding:
     conversation: str
     message: str
     question: str
+    """The id of the user's message; empty where it belongs to no conversation, and nothing is stored."""
     request: Request
     fields: tuple[bytes, ...]
     """The state's constant fields and values, to make it anew where Redis loses everything."""

@@ -25,6 +25,8 @@ class State:
     is_done: bool
     on_disconnect: OnDisconnect
     created_ms: int
+    question: str = ""
+    """The id of the user's message; empty where it belongs to no conversation, and nothing is stored."""
 
 
 _FIELDS = ("owner", "conversation", "message", "status", "attempt", "top", "done", "on_disconnect", "created")
@@ -40,13 +42,15 @@ def read_states(redis: Redis, generations: list[str]) -> list[State | None]:
     with redis_away():
         pipeline = redis.pipeline(transaction=False)
         for generation in generations:
-            pipeline.hmget(keys_of(generation).state, *_FIELDS)
+            pipeline.hmget(keys_of(generation).state, *_FIELDS, "question")
         rows = cast("list[list[bytes | None]]", pipeline.execute())
     return [_state(generation, row) for generation, row in zip(generations, rows, strict=True)]
 
 
 def _state(generation: str, row: list[bytes | None]) -> State | None:
-    owner, conversation, message, status, attempt, top, done, on_disconnect, created = (each or b"" for each in row)
+    owner, conversation, message, status, attempt, top, done, on_disconnect, created, question = (
+        each or b"" for each in row
+    )
     if not status or not owner:
         return None
     return State(
@@ -60,6 +64,7 @@ def _state(generation: str, row: list[bytes | None]) -> State | None:
         done == b"1",
         cast("OnDisconnect", on_disconnect.decode()),
         int(created),
+        question.decode(),
     )
 
 

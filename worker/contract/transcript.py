@@ -73,6 +73,12 @@ class Transcript:
             case _:
                 pass  # a status or a tool's result adds nothing to what stands
 
+    def copy(self) -> "Transcript":
+        """Return another that goes on from here by itself."""
+        texts = list(self._content), list(self._reasoning)
+        rest = self.outcome, self.title, self.suggestions, self.is_done
+        return Transcript(*texts, list(self.citations), list(self.tools), *rest)
+
     def snapshot(self, reason: SnapshotReason) -> Snapshot:
         """Return the event that says: what there is so far is exactly this."""
         return Snapshot(self.content, self.reasoning, list(self.citations), list(self.tools), reason)

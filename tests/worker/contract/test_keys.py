@@ -4,16 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.ids import new_id
-from worker.contract.keys import LEASES, channel_of, conversation_key, idempotency_key, keys_of
+from worker.contract.keys import LEASES, UNSTORED, channel_of, conversation_key, idempotency_key, keys_of
 
 
 def test_all_the_keys_of_a_generation_share_one_hash_tag() -> None:
     generation = new_id()
     keys = keys_of(generation)
     tags = {key[key.index("{") : key.index("}") + 1] for key in keys}
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 6
     assert len(tags) == 1
     assert keys.leases in LEASES
+    assert keys.unstored in UNSTORED
     assert channel_of(generation) == keys.channel.encode()
 
 

@@ -21,7 +21,7 @@ RULES = {
     "append: no gaps": ("if seq ~= top_seq + 1 then", NEVER),
     "append: nothing after the outcome": ("if s[6] or (s[4] and kind", "if s[6] or (false and kind"),
     "append: a claim from after the state is lost": ("if not s[1] or tonumber(s[2]) < epoch then", "if not s[1] then"),
-    "append: done ends the lease": ("if kind == 'done' then close(id, log_ttl_ms) end", ""),
+    "append: done ends the lease": ("if kind == 'done' then close(id, log_ttl_ms, is_settled) end", ""),
     "publish: the bytes of the entry": ("PUBLISH', CHANNEL, id .. ' ' .. data)", ANOTHER_CHUNK),
     "epochs: time goes on": ("top_epoch + 1, now_ms() - 100 * EPOCH_ORIGIN)", "top_epoch + 1)"),
     "epochs: every claim has its own": ("s[3] = number(next_epoch(tonumber(s[3]), s[4]))", ""),

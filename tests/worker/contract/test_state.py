@@ -20,6 +20,7 @@ def test_the_state_follows_a_generation_through_its_life(redis: Redis) -> None:
         is_done=False,
         on_disconnect="continue",
         created_ms=state.created_ms,
+        question=draft.ids.question,
     )
     assert abs(state.created_ms - redis.time()[0] * 1000) < 60_000
     claimed = held(redis, generation).claim

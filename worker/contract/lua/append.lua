@@ -1,7 +1,8 @@
--- Append one event under a claim: XADD and PUBLISH the same bytes. ARGV: id, token, epoch, seq, kind, data, log ttl ms.
+-- Append one event under a claim: XADD and PUBLISH the same bytes. ARGV: id, token, epoch, seq, kind, data, log ttl ms,
+-- for `done`: whether the database needs to hear no more of it.
 -- Returns {verdict, cancel flag or '', top}.
 local id, token, epoch, seq = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local kind, data, log_ttl_ms = ARGV[5], ARGV[6], ARGV[7]
+local kind, data, log_ttl_ms, is_settled = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
 local s = redis.call('HMGET', STATE, 'token', 'epoch', 'top', 'outcome', 'cancel', 'done')
 -- A state older than the writer's claim is one that Redis brought back from before it.
 if not s[1] or tonumber(s[2]) < epoch then return { 'lost', '', '0-0' } end
@@ -14,5 +15,5 @@ if seq ~= top_seq + 1 then return { 'gap', cancel, top } end
 top = write(epoch, seq, data)
 redis.call('HSET', STATE, 'top', top)
 if STATUS_AFTER[kind] then redis.call('HSET', STATE, 'outcome', kind, 'status', STATUS_AFTER[kind]) end
-if kind == 'done' then close(id, log_ttl_ms) end
+if kind == 'done' then close(id, log_ttl_ms, is_settled) end
 return { 'appended', cancel, top }

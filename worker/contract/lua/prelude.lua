@@ -1,6 +1,6 @@
--- Put before every script. KEYS are always those of one generation: state, log, leases, channel, watched.
--- The clock is Redis's own. `top` in the state is the id of the log's last entry.
-local STATE, LOG, LEASES, CHANNEL, WATCHED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- Put before every script. KEYS are always those of one generation: state, log, leases, channel, watched,
+-- unstored. The clock is Redis's own. `top` in the state is the id of the log's last entry.
+local STATE, LOG, LEASES, CHANNEL, WATCHED, UNSTORED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local EPOCH_ORIGIN = 17356896000 -- 2025-01-01 in tenths of a second
 
 local function now_ms()
@@ -30,8 +30,12 @@ end
 
 local STATUS_AFTER = { complete = 'completed', cancelled = 'cancelled', error = 'failed' }
 
-local function close(id, log_ttl_ms)
+-- The answer to a conversation's question is noted for the database, unless that has it already or never will.
+local function close(id, log_ttl_ms, is_settled)
   redis.call('HSET', STATE, 'done', '1', 'ended', number(now_ms()))
+  if not is_settled and (redis.call('HGET', STATE, 'question') or '') ~= '' then
+    redis.call('ZADD', UNSTORED, number(now_ms()), id)
+  end
   redis.call('ZREM', LEASES, id)
   redis.call('PEXPIRE', LOG, log_ttl_ms)
   redis.call('DEL', WATCHED)

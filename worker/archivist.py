@@ -1,0 +1,84 @@
+"""Stores, from their logs, the answers that have ended unstored: by a script, or while the database was away."""
+
+import logging
+import random
+
+import gevent
+from gevent.event import Event as Signal
+
+from worker.contract.arrears import Arrear, settle, take
+from worker.contract.connection import Redis
+from worker.contract.errors import RedisAway, StoreAway
+from worker.contract.log import read_transcript
+from worker.contract.state import read_request, read_state
+from worker.record import record
+from worker.store import answers, conversations
+from worker.store.database import Database
+from worker.store.messages import Question
+
+LOOK_SECONDS = 2.0
+PUT_OFF_MS = 10_000  # what one process has taken, the others leave alone for so long
+STOP_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Archivist:
+    """One greenlet a process; any number of processes may be about it at once."""
+
+    def __init__(self, store: Redis, database: Database) -> None:
+        self._redis = store
+        self._database = database
+        self._stopping = Signal()
+        self._greenlet: gevent.Greenlet[..., None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self._stopping.set()
+        if self._greenlet is not None:
+            self._greenlet.join(STOP_SECONDS)
+            self._greenlet.kill()
+
+    def look(self) -> None:
+        """Store all that is due; raises RedisAway, and StoreAway, after which the rest is due again in a while."""
+        for arrear in take(self._redis, PUT_OFF_MS):
+            try:
+                self._store(arrear)
+            except (RedisAway, StoreAway):
+                raise
+            except Exception:  # noqa: BLE001 - one that can't be stored must not keep back the others
+                _log.exception("store_failed generation=%s", arrear.generation)
+            else:
+                settle(self._redis, arrear)
+
+    def _store(self, arrear: Arrear) -> None:
+        generation = arrear.generation
+        state, request = read_state(self._redis, generation), read_request(self._redis, generation)
+        told, last = read_transcript(self._redis, generation)
+        if state is None or request is None or told.outcome is None or not told.is_done:
+            # Its log has expired, or Redis has lost its end, which is then told, and noted, again.
+            _log.error("answer_not_stored generation=%s", generation)
+            return
+        question = Question(state.question, state.owner, state.conversation, request.messages[-1].content)
+        named = {"message": state.message, "generation": generation}
+        answer = record(told, told.outcome, last, request, **named)
+        is_kept = self._database.run(lambda session: answers.save_answer(session, question, answer))
+        if is_kept and told.title is not None:
+            title = told.title
+            self._database.run(
+                lambda session: conversations.name(session, question.owner, question.conversation, title)
+            )
+        _log.info("stored_late generation=%s kept=%s", generation, is_kept)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS * random.uniform(0.7, 1.3)):
+            try:
+                self.look()
+            except (RedisAway, StoreAway) as error:
+                _log.warning("archivist_put_off error=%s", error)
+            except Exception:  # noqa: BLE001 - the edge of this greenlet
+                _log.exception("archivist_failed")

@@ -1,0 +1,24 @@
+"""Between an answer's last word and its `done`: it is stored, its outcome told, and what follows a whole one."""
+
+from msgspec.structs import replace
+
+from worker.after.following import follow_up
+from worker.contract.events import Complete
+from worker.outbox import Outcome
+from worker.process import Process
+from worker.run import Run
+from worker.storing import store
+
+
+def conclude(process: Process, run: Run, outcome: Outcome) -> None:
+    """Store the answer and tell its outcome; a whole one says whether it is stored, the others are not kept waiting."""
+    if not isinstance(outcome, Complete):
+        run.outbox.conclude(outcome)
+        store(process, run, outcome)
+        return
+    is_stored = store(process, run, outcome)
+    run.outbox.conclude(replace(outcome, stored=is_stored))
+    follow_up(process, run)
+    told = run.outbox.whole()
+    if is_stored and (told.title is not None or told.suggestions is not None):
+        store(process, run, outcome)

@@ -1,0 +1,62 @@
+"""An answer on its way into the database: before its outcome is told, within a bounded time, fenced by its claim."""
+
+import logging
+
+from worker.contract.errors import StoreAway
+from worker.contract.events import Complete, Snapshot
+from worker.contract.lease import Holding
+from worker.outbox import Outcome
+from worker.process import Process
+from worker.record import record
+from worker.run import Run
+from worker.store import answers
+from worker.store.messages import Question
+
+STORE_SECONDS = 2.0  # at most: the reader waits for the outcome, or for `done`
+
+_log = logging.getLogger(__name__)
+
+
+def store(process: Process, run: Run, outcome: Outcome) -> bool:
+    """Keep the answer so far and how it ends, with its question; returns whether they are, in time, whatever fails.
+
+    Where that is not known, it is tried again once `done` is in the log, by any worker, until the log expires.
+    """
+    holding, outbox = run.holding, run.outbox
+    whole, claim, done = outbox.whole(), outbox.claim, outbox.done_cursor
+    if not holding.question or not outbox.is_open:  # what is closed has lost the generation, or tells another end
+        return False
+    question = Question(holding.question, holding.owner, holding.conversation, holding.request.messages[-1].content)
+    named = {"message": holding.message, "generation": claim.generation, "provider": process.provider.name}
+    answer = record(whole, outcome, done, holding.request, **named)
+    try:
+        is_kept = process.database.run(lambda session: answers.save_answer(session, question, answer), STORE_SECONDS)
+    except StoreAway as away:
+        _log.warning("store_away generation=%s error=%s", claim.generation, away)
+        return False
+    except Exception:  # noqa: BLE001 - the edge: an answer that can't be stored is told all the same
+        _log.exception("store_failed generation=%s", claim.generation)
+        return False
+    outbox.settled_by = claim
+    if not is_kept:
+        _log.warning("store_refused generation=%s epoch=%d", claim.generation, claim.epoch)
+    return is_kept
+
+
+def kept_whole(process: Process, holding: Holding) -> tuple[Snapshot, Complete] | None:
+    """Return what to tell of an answer that an attempt before this one has stored whole, but not told to its end.
+
+    None where this is the first, or there is no such answer, or the database does not say in time.
+    """
+    if not holding.question or (holding.attempt == 1 and holding.top.seq <= 1):
+        return None
+    try:
+        kept = process.database.run(lambda session: answers.answer(session, holding.message), STORE_SECONDS)
+    except StoreAway as away:
+        _log.warning("store_away generation=%s error=%s", holding.claim.generation, away)
+        return None
+    if kept is None or not isinstance(kept.answer.outcome, Complete):
+        return None
+    answer = kept.answer
+    told = Snapshot(answer.content, answer.reasoning, list(answer.citations), list(answer.tools), "takeover")
+    return told, kept.answer.outcome
