@@ -5,6 +5,7 @@ from typing import NamedTuple
 from flask import Blueprint, Response, request
 
 from webapp.auth import owner_or_new
+from webapp.limits import limited
 from webapp.openapi.describing import LAST_EVENT_ID, Description, described
 from webapp.ownership import all_owned_patiently, patiently
 from webapp.problems import Problem
@@ -34,6 +35,7 @@ _PARAMETERS = (
 
 @routes.get("")
 @described(Description(answers={204: None}, stream=(AnyEvent, FeedEvent), parameters=_PARAMETERS))
+@limited("follow")
 def follow() -> Response:
     """Return the events of several generations, each with its `generation`, and of the owner's feed."""
     follows, moved = _follows(), _moved()

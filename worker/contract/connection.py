@@ -22,11 +22,7 @@ Redis = redis.Redis
 
 
 def connect(
-    url: str,
-    *,
-    answer_seconds: float = ANSWER_SECONDS,
-    retries: int = 1,
-    connections: int = MOST_CONNECTIONS,
+    url: str, *, answer_seconds: float = ANSWER_SECONDS, retries: int = 1, connections: int = MOST_CONNECTIONS
 ) -> Redis:
     """Return a client with a pool of connections; nothing is connected before the first command.
 
