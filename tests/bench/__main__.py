@@ -56,11 +56,11 @@ def _run(scenario: Scenario, options: argparse.Namespace) -> None:
     rows: list[Row] = []
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as directory:
-        ground = Ground(Path(directory), options.quick, tuple(options.only))
+        ground = Ground(Path(directory), options.quick, only=tuple(options.only))
         for number in range(1, rounds + 1):
             place = Path(directory) / str(number)
             place.mkdir()
-            for row in scenario.run(dataclasses.replace(ground, directory=place)):
+            for row in scenario.run(dataclasses.replace(ground, directory=place, number=number)):
                 rows.append(row)
                 shown = "  ".join(f"{name} {value:.3g}" for name, value in row.figures.items())
                 print(f"  {number}: {' '.join(filter(None, (row.system, row.case)))}: {shown}", flush=True)

@@ -15,11 +15,12 @@ _TTL_MS = 3_600_000
 
 @dataclass(frozen=True)
 class Log:
-    """A generation that is being written: how its owner follows it, and its append command in pieces."""
+    """A generation that is being written: how its owner follows it, and its append command in pieces, its epoch."""
 
     path: str
     cookie: str
     pieces: tuple[str, str, str]
+    epoch: int
 
 
 def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
@@ -38,7 +39,7 @@ def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
             cookie = str(answer.headers["Set-Cookie"]).partition(";")[0]
             holding = claim(redis, asked["id"], settings)
             assert holding is not None
-            logs.append(Log(asked["events_url"], cookie, _pieces(holding.claim)))
+            logs.append(Log(asked["events_url"], cookie, _pieces(holding.claim), holding.claim.epoch))
     connection.close()
     return logs
 

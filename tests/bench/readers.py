@@ -2,14 +2,16 @@
 
 The plan is a JSON file: `port`, `requests` (what a reader of each stream sends), `count` (readers in all, spread over
 the streams), `slow` (how many of them take 1 KB a second), `is_mute` (the server says nothing before the first event,
-not even headers). Then a line of JSON comes in, and one goes out:
+not even headers), `in_flight` (requests being answered at once), `is_stamped` (whether an event's mark is followed by
+the time when it was due; else arrivals are kept). Then a line of JSON comes in, and one goes out:
 
     {"do": "open"}                   connect everybody, and wait for each one's headers
     {"do": "await", "events": n}     read until n events have come, or nothing comes any more
     {"do": "pass", "seconds": s}     read for so long
     {"do": "reset"}                  count from nothing
+    {"do": "arrivals"}               tell when each reader's events came: [[time, events], …] for each, unix seconds
 
-The answer is always what has come since the last reset.
+The answer is, but for the last, what has come since the last reset.
 """
 
 import json
@@ -18,6 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,8 @@ class Readers:
         self._requests = [requests[number % len(requests)] for number in range(plan["count"])]
         self._is_slow = [number < plan.get("slow", 0) for number in range(plan["count"])]
         self._is_mute = bool(plan["is_mute"])
+        self._is_stamped = bool(plan.get("is_stamped", True))
+        self._in_flight = int(plan.get("in_flight", _IN_FLIGHT))
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._receive: dict[int, Callable[[bytearray], int]] = {}
@@ -51,10 +56,13 @@ class Readers:
     def reset(self) -> None:
         """Count from nothing."""
         self.events = 0
-        self.closed = 0
+        self.closed = self.refused = 0
         self.delays: list[int] = []  # microseconds, one for each event
-        self.counts: dict[int, int] = dict.fromkeys(self._sockets, 0)
+        self.counts: dict[int, int] = dict.fromkeys(self._sockets, 0)  # of those that are not slow
+        for sock in self._slow:
+            self.counts.pop(sock.fileno())
         self.first: dict[int, float] = {}
+        self.arrivals: dict[int, list[tuple[float, int]]] = {descriptor: [] for descriptor in self._sockets}
         self.newest = time.monotonic()
         self._wall, self._cpu = time.monotonic(), time.process_time()
 
@@ -67,7 +75,7 @@ class Readers:
                 self._connect(*waiting.pop())
                 self.read(_MUTE_SECONDS)
                 continue
-            while waiting and len(self._opening) < _IN_FLIGHT:
+            while waiting and len(self._opening) < self._in_flight:
                 self._connect(*waiting.pop())
             self.read(1.0)
             assert time.monotonic() - self.newest < 60, f"{len(self._opening)} readers get no answer"
@@ -82,10 +90,8 @@ class Readers:
     def take_slowly(self) -> None:
         """Let each slow reader take what it takes in a second."""
         for sock in self._slow:
-            try:
-                self.events += sock.recv(_SLOW_BYTES).count(MARK)
-            except BlockingIOError:
-                continue
+            with suppress(BlockingIOError):
+                sock.recv(_SLOW_BYTES)
 
     def figures(self) -> dict[str, Any]:
         """Return what has come since the reset."""
@@ -98,6 +104,7 @@ class Readers:
             "fewest": fewest,
             "without": sum(not count for count in self.counts.values()),
             "closed": self.closed,
+            "refused": self.refused,
             "p50_ms": _part(delays, 0.5) / 1000,
             "p99_ms": _part(delays, 0.99) / 1000,
             "first_p50_ms": _part(firsts, 0.5) * 1000,
@@ -120,6 +127,7 @@ class Readers:
         self._receive[descriptor] = sock.recv_into
         self._opening[descriptor] = b""
         self.counts[descriptor] = 0
+        self.arrivals[descriptor] = []
         if is_slow:
             self._slow.append(sock)
         self._epoll.register(descriptor, select.EPOLLIN)
@@ -142,20 +150,27 @@ class Readers:
         self.counts[descriptor] += marks
         self.events += marks
         self.newest = now
-        micros, at = int(now * 1e6), -1
+        if self._is_stamped:
+            self._measure(int(now * 1e6), marks, count)
+        else:
+            self.arrivals[descriptor].append((time.time(), marks))
+
+    def _measure(self, micros: int, marks: int, count: int) -> None:
+        at = -1
         for _ in range(marks):
-            at = buffer.find(MARK, at + 1, count)
-            digits = buffer[at + 1 : at + 1 + STAMP_DIGITS]
-            if at + 1 + STAMP_DIGITS <= count:
-                self.delays.append(micros - int(digits))
+            at = self._buffer.find(MARK, at + 1, count)
+            end = at + 1 + STAMP_DIGITS
+            if end <= count:
+                self.delays.append(micros - int(self._buffer[at + 1 : end]))
 
     def _opened(self, descriptor: int, part: bytes) -> None:
         head = self._opening[descriptor] + part
         self._opening[descriptor] = head
         if _HEADERS_END in head:
-            assert head.split(b" ", 2)[1] == b"200", head
             del self._opening[descriptor]
             self.newest = time.monotonic()
+            if head.split(b" ", 2)[1] != b"200":
+                self.refused += 1
             if self._slow and descriptor == self._slow[-1].fileno():
                 self._epoll.unregister(descriptor)
                 del self.counts[descriptor]
@@ -195,6 +210,9 @@ def main() -> None:
                 _await(readers, said["events"])
             case "pass":
                 _pass(readers, said["seconds"])
+            case "arrivals":
+                print(json.dumps(list(readers.arrivals.values())), flush=True)
+                continue
             case _:
                 readers.reset()
         print(json.dumps(readers.figures()), flush=True)

@@ -20,6 +20,7 @@ class Ground:
 
     directory: Path
     is_quick: bool
+    number: int = 1  # of the round
     only: Sequence[str] = ()
     notes: dict[str, str] = field(default_factory=dict[str, str])  # versions and settings, kept with the results
 

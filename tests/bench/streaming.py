@@ -89,17 +89,17 @@ class Session:
 
 
 @contextmanager
-def session(system: System, load: Load, directory: Path) -> Generator[Session]:
+def session(system: System, load: Load, directory: Path, processes: int = 1) -> Generator[Session]:
     """Start a contestant, connect its readers, and see that every one of them hears."""
     place = directory / system.name.replace(" ", "")
     place.mkdir()
-    with system.start(place, load.streams) as running:
+    with system.start(place, load.streams, processes) as running:
         before = cost(running.pid)
         plan = {"port": running.port, "requests": running.requests, "is_mute": running.is_mute}
         plan |= {"count": load.readers, "slow": load.slow}
         with Driven("readers", plan, place) as readers, Driven("publisher", running.publisher, place) as publisher:
             readers.ask(do="open")
-            _prime(readers, publisher, load.streams)
+            prime(readers, publisher, load.streams)
             yield Session(running, readers, publisher, before)
 
 
@@ -133,7 +133,7 @@ def publish(held: Session, load: Load) -> tuple[dict[str, Any], dict[str, Any]]:
     return held.readers.hear(), said
 
 
-def _prime(readers: Driven, publisher: Driven, streams: int) -> None:
+def prime(readers: Driven, publisher: Driven, streams: int) -> None:
     """Publish until every reader has had an event: some peers subscribe only after their headers."""
     readers.ask(do="reset")
     for _ in range(_PRIMES):

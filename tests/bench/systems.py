@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
@@ -37,65 +37,80 @@ class Running:
     publisher: dict[str, Any]
     redis_pid: int | None = None
     is_mute: bool = False  # says nothing before the first event, not even headers
+    epochs: tuple[int, ...] = ()  # of the events of each stream, where the contestant can resume from their ids
+    redis_port: int = 0
 
 
 @dataclass(frozen=True)
 class System:
-    """A contestant: `start(directory, streams)` runs it for a `with` block."""
+    """A contestant: `start(directory, streams, processes)` runs it for a `with` block."""
 
     name: str
-    start: Callable[[Path, int], Any]
+    start: Callable[[Path, int, int], AbstractContextManager[Running]]
     is_there: Callable[[], bool] = lambda: True
 
 
 @contextmanager
-def millrace(directory: Path, streams: int) -> Generator[Running]:
+def millrace(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
     """Run the real web; the logs are made by its API and claimed as a worker claims them."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--workers", "1", "wsgi:application"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
     settings = {"SECRET_KEY": "bench", "LEASE_SECONDS": "300", "MAX_READERS": str(MANY)}
     with _valkey(directory) as valkey:
         environment = {f"MILLRACE_{name}": value for name, value in settings.items()}
         environment["MILLRACE_REDIS_URL"] = valkey.url
-        bind = ("--bind", f"127.0.0.1:{port}", "--backlog", str(BACKLOG))
-        with _process([*command, *bind], environment, directory, port, ROOT) as pid:
+        bind = ("--bind", f"127.0.0.1:{port}", "--backlog", str(BACKLOG), "--workers", str(processes))
+        with _process([*command, *bind, "wsgi:application"], environment, directory, port, ROOT) as pid:
             logs = make_logs(port, valkey.url, streams)
             requests = [_get(log.path, f"Cookie: {log.cookie}\r\n") for log in logs]
             plan = {"kind": "logs", "port": valkey.port, "pieces": [log.pieces for log in logs]}
-            yield Running(pid, port, requests, plan, valkey.pid)
+            epochs = tuple(log.epoch for log in logs)
+            yield Running(pid, port, requests, plan, valkey.pid, epochs=epochs, redis_port=valkey.port)
 
 
 @contextmanager
-def recipe(directory: Path, streams: int) -> Generator[Running]:
+def recipe(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
     """Run Flask + gevent with one redis-py PubSub for each reader."""
-    with _on_gunicorn("recipe:app", directory, streams, "/{}/events", "1-SEQ JSON") as running:
+    with _on_gunicorn("recipe:app", directory, streams, processes, path="/{}/events", message="1-SEQ JSON") as running:
         yield running
 
 
 @contextmanager
-def flask_sse(directory: Path, streams: int) -> Generator[Running]:
+def flask_sse(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
     """Run flask-sse."""
     message = '{"data": JSON, "id": "1-SEQ"}'
-    with _on_gunicorn("with_flask_sse:app", directory, streams, "/events?channel={}", message) as running:
+    with _on_gunicorn(
+        "with_flask_sse:app", directory, streams, processes, path="/events?channel={}", message=message
+    ) as running:
         yield replace(running, is_mute=True)
 
 
 @contextmanager
-def starlette(directory: Path, streams: int) -> Generator[Running]:
+def starlette(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
     """Run sse-starlette with redis.asyncio on uvicorn and uvloop."""
     command = ["-m", "uvicorn", "with_starlette:app", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     port = free_port()
-    arguments = [*command, "--log-level", "warning", "--port", str(port), "--backlog", str(BACKLOG)]
+    arguments = [
+        *command,
+        "--log-level",
+        "warning",
+        "--port",
+        str(port),
+        "--backlog",
+        str(BACKLOG),
+        "--workers",
+        str(processes),
+    ]
     with _over_channels(arguments, port, directory, streams, path="/{}/events", message="1-SEQ JSON") as running:
         yield running
 
 
 @contextmanager
-def nchan(directory: Path, streams: int) -> Generator[Running]:
-    """Run nginx with Nchan, which keeps the messages itself and takes them by HTTP."""
+def nchan(directory: Path, streams: int, processes: int = 1, kept: int = 10) -> Generator[Running]:
+    """Run nginx with Nchan, which takes messages by HTTP and keeps so many of a stream itself: ten is its default."""
     port = free_port()
     text = Template((PEERS / "nginx.conf").read_text("utf-8"))
-    (directory / "nginx.conf").write_text(text.substitute(module=NCHAN, port=port, buffer=10, first="newest"))
+    (directory / "nginx.conf").write_text(text.substitute(module=NCHAN, port=port, processes=processes, kept=kept))
     directory.chmod(0o755)
     with _process(["nginx", "-p", str(directory), "-c", "nginx.conf"], {}, directory, port, directory) as pid:
         requests = [_get(f"/sub?id=s{number}") for number in range(streams)]
@@ -104,7 +119,7 @@ def nchan(directory: Path, streams: int) -> Generator[Running]:
 
 
 @contextmanager
-def floor(directory: Path, streams: int) -> Generator[Running]:
+def floor(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
     """Run the bare loop of `send`."""
     port = free_port()
     with _process([sys.executable, str(PEERS / "floor.py"), str(port)], {}, directory, port, ROOT) as pid:
@@ -127,9 +142,12 @@ SYSTEMS = (
 
 
 @contextmanager
-def _on_gunicorn(app: str, directory: Path, streams: int, path: str, message: str) -> Generator[Running]:
+def _on_gunicorn(
+    app: str, directory: Path, streams: int, processes: int, *, path: str, message: str
+) -> Generator[Running]:
     port = free_port()
-    arguments = ["-m", "gunicorn", "-k", "gevent", "--worker-connections", str(MANY), "--no-control-socket"]
+    arguments = ["-m", "gunicorn", "-k", "gevent", "--workers", str(processes), "--no-control-socket"]
+    arguments += ["--worker-connections", str(MANY)]
     arguments += ["--bind", f"127.0.0.1:{port}", "--backlog", str(BACKLOG), "--timeout", "300", app]
     with _over_channels(arguments, port, directory, streams, path=path, message=message) as running:
         yield running
@@ -146,7 +164,8 @@ def _over_channels(
         environment = {"REDIS_URL": valkey.url}
         with _process([python, *arguments], environment, directory, port, PEERS) as pid:
             plan = {"kind": "channels", "port": valkey.port, "channels": channels, "message": message}
-            yield Running(pid, port, [_get(path.format(channel)) for channel in channels], plan, valkey.pid)
+            requests = [_get(path.format(channel)) for channel in channels]
+            yield Running(pid, port, requests, plan, valkey.pid, redis_port=valkey.port)
 
 
 @contextmanager
