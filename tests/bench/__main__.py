@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.plot import draw
 from tests.bench.results import RESULTS, machine, save
 from tests.bench.scenario import Ground, Row, Scenario, discover
 from tests.bench.table import fold, render
@@ -24,6 +25,8 @@ def main() -> int:
     begun = time.monotonic()
     for name in options.names or scenarios:
         _run(scenarios[name], options)
+    if drawing := draw(options.out):
+        print(f"drawn: {drawing}")
     print(f"took {time.monotonic() - begun:.0f} s", flush=True)
     return 0
 

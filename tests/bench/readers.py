@@ -9,7 +9,7 @@ the time when it was due; else arrivals are kept). Then a line of JSON comes in,
     {"do": "await", "events": n}     read until n events have come, or nothing comes any more
     {"do": "pass", "seconds": s}     read for so long
     {"do": "reset"}                  count from nothing
-    {"do": "arrivals"}               tell when each reader's events came: [[time, events], …] for each, unix seconds
+    {"do": "arrivals"}               tell when each reader's events came: `arrivals`, [[unix seconds, n], …]
 
 The answer is, but for the last, what has come since the last reset.
 """
@@ -211,7 +211,7 @@ def main() -> None:
             case "pass":
                 _pass(readers, said["seconds"])
             case "arrivals":
-                print(json.dumps(list(readers.arrivals.values())), flush=True)
+                print(json.dumps({"arrivals": list(readers.arrivals.values())}), flush=True)
                 continue
             case _:
                 readers.reset()

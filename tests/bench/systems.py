@@ -14,10 +14,12 @@ from typing import Any
 
 from deploy.environment import ensure
 from deploy.installer import PipInstaller
+from deploy.migrating import migrate
 from tests.bench.logs import make_logs
 from tests.bench.processes import pin
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess, free_port
+from worker.contract.settings import variables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = Path(__file__).parent / "peers"
@@ -55,10 +57,9 @@ def millrace(directory: Path, streams: int, processes: int = 1) -> Generator[Run
     """Run the real web; the logs are made by its API and claimed as a worker claims them."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
-    settings = {"SECRET_KEY": "bench", "LEASE_SECONDS": "300", "MAX_READERS": str(MANY)}
     with _valkey(directory) as valkey:
-        environment = {f"MILLRACE_{name}": value for name, value in settings.items()}
-        environment["MILLRACE_REDIS_URL"] = valkey.url
+        environment = _environment(directory, valkey.url)
+        migrate(ROOT, Path(sys.executable), {**_clean(), **environment})
         bind = ("--bind", f"127.0.0.1:{port}", "--backlog", str(BACKLOG), "--workers", str(processes))
         with _process([*command, *bind, "wsgi:application"], environment, directory, port, ROOT) as pid:
             logs = make_logs(port, valkey.url, streams)
@@ -127,6 +128,26 @@ def floor(directory: Path, streams: int, processes: int = 1) -> Generator[Runnin
         yield Running(pid, port, [_get(f"/s{number}") for number in range(streams)], plan)
 
 
+def _environment(directory: Path, redis_url: str) -> dict[str, str]:
+    """Return the settings of a web that refuses no load; a limit that there is not (yet) is left out."""
+    given = {
+        "REDIS_URL": redis_url,
+        "DATABASE_URL": f"sqlite:///{directory}/bench.db",
+        "SECRET_KEY": "nobody's but the bench's",
+        "LEASE_SECONDS": "300",
+        "MAX_READERS": str(MANY),
+        "RATE_LIMIT": "1000000/minute",
+        "ADDRESS_RATE_LIMIT": "1000000/minute",
+        "FOLLOW_RATE_LIMIT": "1000000/minute",
+    }
+    known = variables()
+    return {f"MILLRACE_{name}": value for name, value in given.items() if f"MILLRACE_{name}" in known}
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+
+
 def _has_nchan() -> bool:
     return NCHAN.exists() and shutil.which("nginx") is not None
 
@@ -179,10 +200,9 @@ def _valkey(directory: Path) -> Generator[ValkeyProcess]:
 @contextmanager
 def _process(command: list[str], added: dict[str, str], directory: Path, port: int, place: Path) -> Generator[int]:
     """Run a program until the block ends; its first process's id, once it listens."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
     log = directory / "server.log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=place, env={**environment, **added}, stdout=sink, stderr=sink)
+        process = subprocess.Popen(command, cwd=place, env={**_clean(), **added}, stdout=sink, stderr=sink)
         pin(process.pid, is_server=True)
 
     def listens() -> bool:
