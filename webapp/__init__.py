@@ -1,6 +1,7 @@
 """The web tier: takes questions, answers with event streams, and does no work of its own.
 
-The law of this room: of `worker` it enters only the contract; whatever may wait, waits in Redis or in a socket.
+The law of this room: of `worker` it enters only the contract and the store; whatever may wait, waits in Redis or in a
+socket.
 """
 
 from flask import Flask

@@ -6,6 +6,7 @@ from sqlalchemy import event as sql_event
 from werkzeug.test import TestResponse
 
 from tests.webapp.site import COMPLETE, WHOLE, Site, check_problem, json_of
+from tests.webapp.talking import API, begin, messages_of, turn
 from worker.contract.ids import Cursor, is_id, new_id
 from worker.contract.keys import keys_of
 from worker.contract.state import read_state
@@ -13,29 +14,6 @@ from worker.store.answers import Answer, save_answer
 from worker.store.messages import Question
 
 Build = Callable[..., Site]
-API = "/api/conversations"
-
-
-def begin(site: Site, message: str = "hello", **fields: Any) -> dict[str, Any]:
-    """Ask, and return the receipt."""
-    answer = site.post({"message": message, **fields})
-    assert answer.status_code == 202, answer.text
-    return json_of(answer)
-
-
-def messages_of(site: Site, conversation: str, query: str = "") -> dict[str, Any]:
-    answer = site.user.get(f"{API}/{conversation}/messages{query}")
-    assert answer.status_code == 200, answer.text
-    return json_of(answer)
-
-
-def turn(site: Site, conversation: str, question: str, answer: str) -> tuple[str, str]:
-    """Store a whole turn of the user's, and return the ids of its question and its answer."""
-    owner = site.owner()
-    asked = Question(new_id(), owner, conversation, question)
-    said = Answer(new_id(), new_id(), 1, Cursor(1, 9), answer, COMPLETE, "model", "bedrock", suggestions=("more?",))
-    assert site.services.database.run(lambda session: save_answer(session, asked, said))
-    return asked.id, said.id
 
 
 def test_a_question_is_stored_before_it_is_rung(site: Site) -> None:

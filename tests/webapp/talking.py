@@ -1,0 +1,32 @@
+"""What a user has said before, for tests that go on from there."""
+
+from typing import Any
+
+from tests.webapp.site import COMPLETE, Site, json_of
+from worker.contract.ids import Cursor, new_id
+from worker.store.answers import Answer, save_answer
+from worker.store.messages import Question
+
+API = "/api/conversations"
+
+
+def begin(site: Site, message: str = "hello", **fields: Any) -> dict[str, Any]:
+    """Ask, and return the receipt."""
+    answer = site.post({"message": message, **fields})
+    assert answer.status_code == 202, answer.text
+    return json_of(answer)
+
+
+def messages_of(site: Site, conversation: str, query: str = "") -> dict[str, Any]:
+    answer = site.user.get(f"{API}/{conversation}/messages{query}")
+    assert answer.status_code == 200, answer.text
+    return json_of(answer)
+
+
+def turn(site: Site, conversation: str, question: str, answer: str) -> tuple[str, str]:
+    """Store a whole turn of the user's, and return the ids of its question and its answer."""
+    owner = site.owner()
+    asked = Question(new_id(), owner, conversation, question)
+    said = Answer(new_id(), new_id(), 1, Cursor(1, 9), answer, COMPLETE, "model", "bedrock", suggestions=("more?",))
+    assert site.services.database.run(lambda session: save_answer(session, asked, said))
+    return asked.id, said.id
