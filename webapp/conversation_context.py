@@ -1,8 +1,9 @@
 """The routes of a conversation's JSON context: what is known of it, and put before the model with each question."""
 
+import json
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from webapp.auth import known_owner
 from webapp.body import read_object
@@ -55,4 +56,4 @@ def _owner(conversation: str) -> str:
 def _reply(context: Context | None) -> Response:
     if context is None:
         raise no_conversation()
-    return jsonify(context)
+    return Response(json.dumps(context), content_type="application/json")
