@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
+from tests.worker.scripted import Worker
 from worker.contract.events import (
     AnyEvent,
     Cancelled,
@@ -25,53 +26,16 @@ from worker.contract.events import (
     Usage,
 )
 from worker.contract.lease import claim, release
-from worker.contract.log import read_transcript
-from worker.contract.state import State, read_state
 from worker.generation import generate
-from worker.process import Process
 from worker.providers.protocol import Stopped, Whole
-from worker.providers.stub import Reply, Step, Stub
+from worker.providers.stub import Reply, Step
 from worker.store import answers, conversations, messages
-from worker.store.answers import Answer, Kept
-from worker.store.database import Database, engine_url, make_engine
+from worker.store.answers import Answer
+from worker.store.database import engine_url, make_engine
 
 END = (Stopped("end_turn"), Usage(3, 4))
 FOR_EVER = Event().wait
-Start = Callable[..., "Worker"]
-
-
-class Worker:
-    """One worker process's insides, in this one, with a scripted model."""
-
-    def __init__(self, desk: Desk, scripts: Sequence[Sequence[Step]], replies: dict[str, Reply] | None = None) -> None:
-        self.desk = desk
-        self.stub = Stub(scripts, replies=replies or {})
-        self.process = Process(desk.settings, self.stub)
-        self.process.start()
-
-    @property
-    def database(self) -> Database:
-        return self.process.database
-
-    def state(self, generation: str) -> State:
-        state = read_state(self.desk.redis, generation)
-        assert state is not None
-        return state
-
-    def kept(self, generation: str) -> Kept | None:
-        return self.database.run(lambda session: answers.answer_of_generation(session, generation), 20)
-
-    def check_kept(self, generation: str) -> Kept:
-        """Assert that the database has just what the log tells, and return it."""
-        told, last = read_transcript(self.desk.redis, generation)
-        kept = self.kept(generation)
-        assert kept
-        assert (kept.answer.content, kept.answer.reasoning) == (told.content, told.reasoning)
-        assert (list(kept.answer.citations), list(kept.answer.tools)) == (told.citations, told.tools)
-        assert (kept.answer.outcome, kept.answer.last_event) == (told.outcome, last)
-        assert kept.question.content == "Why?"
-        assert kept.question.id == self.state(generation).question
-        return kept
+Start = Callable[..., Worker]
 
 
 @pytest.fixture
