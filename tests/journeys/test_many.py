@@ -54,7 +54,7 @@ def test_a_reader_of_five_that_drops_again_and_again_has_each_byte_exact(client:
         with followed(client, address, assembled.last) as reader:
             for count, each in enumerate(reader):
                 assembled.take(each)
-                if drops < 8 and count == 40 * (drops + 1):  # each time a little later, so that it gets on
+                if drops < 8 and count == 15 * (drops + 1):  # each time a little later, so that it gets on
                     drops += 1
                     break
     assert drops > 3
