@@ -99,7 +99,7 @@ BAD: dict[str, tuple[str, int, str, str | None]] = {
         *(422, "invalid_field", "field0"),
     ),
     "a very long number": ('{"max_tokens": ' + "9" * 100_000 + "}", 400, "malformed", None),
-    "a very large number": ('{"temperature": 1e999}', 422, "invalid_field", "temperature"),
+    "a very large number": ('{"temperature": 1e999}', 400, "malformed", None),
     "not a number": ('{"temperature": NaN}', 400, "malformed", None),
     "a wrong type": ('{"message": ["a"]}', 422, "invalid_field", "message"),
     "a wrong type within": ('{"messages": [{"role": "user", "content": 1}]}', 422, "invalid_field", "messages"),

@@ -23,7 +23,7 @@ def test_rows_26_and_27_when_a_web_ends_its_readers_resume_on_the_other(
         client = rig.client()
         asked = []
         for number in range(10):
-            text, deltas = words(20, rate, name=chr(97 + number))
+            text, deltas = words(40, rate, name=chr(97 + number))
             asked.append((client.ask(emulate(text=text, tokens=deltas, rate=rate)), text))
         followers = [Follower(rig.urls, client.http.cookies, *asked[n % len(asked)]) for n in range(count)]
         wait_for(lambda: all(each.text for each in followers), 40, "every reader's first text")
