@@ -14,6 +14,7 @@ from tests.bare import BARE
 from tests.client import Client, Json, wait_for
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess, free_port
+from tests.worker.kept import new_database
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
@@ -78,7 +79,7 @@ class Rig:
         self.emulator = EmulatorProcess()
         self.redis_ports: dict[str, int] = {}
         """By tier, `worker` or `web`: another port by which it reaches Redis, such as a proxy's."""
-        self._settings = BARE | settings
+        self._settings = {"database_url": new_database()} | BARE | settings
         self.workers: list[Child] = []
         self.webs: list[Child] = []
         self.urls: list[str] = []
