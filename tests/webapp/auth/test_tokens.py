@@ -84,11 +84,11 @@ def swapped(value: str, **header: Any) -> str:
     return ".".join([head, *value.split(".")[1:]])
 
 
-NOW = int(time.time())
+NOW = int(time.time())  # of the collection, long before the last of these is tried
 WRONG: dict[str, str] = {
     "expired": token(exp=NOW - 60),
-    "not yet valid": token(nbf=NOW + 60),
-    "issued in the future": token(iat=NOW + 600),
+    "not yet valid": token(nbf=NOW + 36_000),
+    "issued in the future": token(iat=NOW + 36_000),
     "never expires": token(exp=None),
     "another issuer": token(iss="https://evil.example"),
     "no issuer": token(iss=None),
