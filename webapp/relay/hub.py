@@ -53,7 +53,7 @@ class Hub:
         self._subscription = Subscription(redis, self._receive, self._check_all)
         self._repairer = Repairer(redis, self._subscription, expired)
         self.feeds = Feeds(redis, self._subscription)
-        self._is_started = False
+        self._greenlets: list[gevent.Greenlet[..., None]] = []
         self._is_draining = False
 
     @property
@@ -71,12 +71,14 @@ class Hub:
 
     def start(self) -> None:
         """Connect to Redis and begin the rounds; once, however often it is called."""
-        if not self._is_started:
-            self._is_started = True
-            self._subscription.start()
-            gevent.spawn(self._heartbeats.run)
-            gevent.spawn(self._rights.run)
-            gevent.spawn(self._sweep)
+        if not self._greenlets:
+            rounds = (self._subscription.run, self._heartbeats.run, self._rights.run, self._sweep)
+            self._greenlets = [gevent.spawn(each) for each in rounds]
+
+    def stop(self) -> None:
+        """End the rounds and the connection to Redis, at once; who still follows hears no more."""
+        gevent.killall(self._greenlets)
+        self._greenlets = []
 
     def follow(self, reader: Reader, *, cancels_unwatched: bool, right: Right | None = None) -> None:
         """Let a reader follow its generation from its cursor, for as long as its right holds; returns at once."""

@@ -53,10 +53,6 @@ class Subscription:
         self._is_connected = False
         self._is_catching_up = False
 
-    def start(self) -> None:
-        """Connect, and stay connected."""
-        gevent.spawn(self._stay)
-
     def subscribe(self, channel: bytes) -> None:
         """Count one more user of the channel."""
         self._users[channel] += 1
@@ -84,7 +80,8 @@ class Subscription:
             self._commands.append((verb, channel))
             self._spoken.set()
 
-    def _stay(self) -> None:
+    def run(self) -> None:
+        """Connect, and stay connected, until the greenlet is killed."""
         wait, longest = _BACKOFF_SECONDS
         pool: Any = self._redis.connection_pool
         while True:
