@@ -1,6 +1,6 @@
 """Those who follow a feed miss nothing of it, whatever becomes of the words that it has grown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -53,7 +53,9 @@ Make = Callable[[Redis], Feeds]
 
 
 @pytest.fixture
-def make() -> Make:
+def make() -> Iterator[Make]:
+    rounds: list[gevent.Greenlet[..., None]] = []
+
     def run(redis: Redis) -> Feeds:
         made: list[Feeds] = []
 
@@ -63,10 +65,11 @@ def make() -> Make:
 
         subscription = Subscription(redis, hear, lambda: None)
         made.append(Feeds(redis, subscription))
-        subscription.start()
+        rounds.append(gevent.spawn(subscription.run))
         return made[0]
 
-    return run
+    yield run
+    gevent.killall(rounds)
 
 
 @pytest.fixture
@@ -187,6 +190,7 @@ def test_the_hub_sweeps(own_valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPat
         hears(listener, 1)
         redis.xadd(feed_key("ann"), {"d": encode(changed(1))})
         hears(listener, 2)
+        hub.stop()
 
 
 def test_what_was_told_while_there_was_no_connection_is_read_on_the_next(own_valkey: ValkeyProcess) -> None:

@@ -42,12 +42,11 @@ def test_what_nobody_has_read_is_seen_on_the_socket_and_in_the_reader(valkey: Va
     with connect(valkey.url) as client:
         connection: Any = client.connection_pool.get_connection()
         assert not connection.can_read()
-        for word in ("first", "second"):
-            connection.send_command("ECHO", word)
+        connection.send_packed_command(connection.pack_commands([("ECHO", "first"), ("ECHO", "second")]))
         wait_for_bytes(connection)
         connection.send_command("ECHO", "third")
         assert connection.read_response() == b"first"
-        assert connection.can_read()
+        wait_for_bytes(connection)
         assert [connection.read_response(), connection.read_response()] == [b"second", b"third"]
         assert not connection.can_read()
         client.connection_pool.release(connection)
