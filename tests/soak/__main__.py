@@ -77,6 +77,7 @@ def soak(population: Population, mischief: Mischief, seconds: float, rate: float
         while time.monotonic() - begun < seconds and not (stop_at_first and population.violations):
             population.reap()
             population.fill()
+            mischief.check()
             for each in population.violations[told:]:
                 print(f"  {time.monotonic() - begun:.0f} s: VIOLATION {each}", flush=True)
             told = len(population.violations)
@@ -109,7 +110,11 @@ def report(population: Population, mischief: Mischief, seed: int, minutes: float
     )
     for name, count in sorted(population.outcomes.items(), key=lambda each: -each[1]):
         print(f"  {count:5} {name}")
-    for name, values in (("takeover", population.takeovers), ("longest wait of a reader", population.gaps)):
+    for name, values in (
+        ("takeover", population.takeovers),
+        ("recovery after Redis's return", population.recoveries),
+        ("longest wait of a reader", population.gaps),
+    ):
         if values:
             print(f"{name}: p50 {statistics.median(values):.2f} s, max {max(values):.2f} s, of {len(values)}")
     rare = [name for name in mischief.kinds() if mischief.done.get(name, 0) < MINIMUM_EACH]

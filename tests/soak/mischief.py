@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -35,6 +36,7 @@ class Mischief:
     tried: int = 0
     asleep: list[tuple[float, Child]] = field(default_factory=list[tuple[float, Child]])
     _is_resting: bool = False
+    _work: Future[None] = field(default_factory=Future[None])
     _empty_until: float = 0.0
 
     def __post_init__(self) -> None:
@@ -45,13 +47,18 @@ class Mischief:
     def at_work(self, rate: float) -> Generator[None]:
         """Do faults, so many a second as far as each lets the next come, until `rest` is called."""
         over = threading.Event()
-        thread = threading.Thread(target=self._go_on, args=(rate, over))
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            self._work = pool.submit(self._go_on, rate, over)
+            try:
+                yield
+            finally:
+                over.set()
+            self._work.result()
+
+    def check(self) -> None:
+        """Raise what ended the faults before their time, if anything did: a soak without them would find nothing."""
+        if self._work.done():
+            self._work.result()
 
     def rest(self) -> None:
         """Do no more faults; who died is still started again."""
@@ -101,12 +108,15 @@ class Mischief:
 
     def drop_readers(self) -> bool:
         """Cut a reader's connection, from the client's side."""
-        return self.population.any_one(self.rng).follower.drop()
+        flight = self.population.any_one(self.rng)
+        return flight is not None and flight.follower.drop()
 
     def ring_again(self) -> bool:
         """Deliver a task once more."""
-        self.doorbell.ring(self.population.any_one(self.rng).generation)
-        return True
+        flight = self.population.any_one(self.rng)
+        if flight is not None:
+            self.doorbell.ring(flight.generation)
+        return flight is not None
 
     def cut(self) -> bool:
         """Cut every connection to Redis."""
@@ -142,12 +152,13 @@ class Mischief:
         self.rig.valkey.signal(signal.SIGSTOP)
         time.sleep(self.rng.uniform(0.5, 6))
         self.rig.valkey.signal(signal.SIGCONT)
+        self.population.note_return()
         return True
 
     def restart(self, how: signal.Signals) -> bool:
         """Restart Redis with its data."""
         self.rig.valkey.stop(how)
-        self.rig.valkey.start()
+        self._start_redis()
         return True
 
     def lose_tail(self) -> bool:
@@ -155,7 +166,7 @@ class Mischief:
         self.population.note_loss()
         self.rig.valkey.stop()
         took = self.rig.valkey.lose_tail(self.rng.randint(500, 60_000))
-        self.rig.valkey.start()
+        self._start_redis()
         self.population.note_loss()
         return took
 
@@ -167,7 +178,7 @@ class Mischief:
         self.population.note_loss()
         self.rig.valkey.stop()
         self.rig.valkey.wipe()
-        self.rig.valkey.start()
+        self._start_redis()
         self.population.note_loss()
         return True
 
@@ -176,6 +187,7 @@ class Mischief:
         self.store.config_set("maxmemory", 1)
         time.sleep(self.rng.uniform(0.2, 2))
         self.store.config_set("maxmemory", 0)
+        self.population.note_return()
         return True
 
     def read_only(self) -> bool:
@@ -183,7 +195,12 @@ class Mischief:
         self.store.execute_command("REPLICAOF", "127.0.0.1", "1")
         time.sleep(self.rng.uniform(0.2, 2))
         self.store.execute_command("REPLICAOF", "NO", "ONE")
+        self.population.note_return()
         return True
+
+    def _start_redis(self) -> None:
+        self.rig.valkey.start()
+        self.population.note_return()
 
     def tend(self) -> None:
         """Wake who has slept enough, and start again who has died, as a supervisor does."""

@@ -2,6 +2,7 @@
 
 import random
 import time
+from bisect import bisect
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -62,6 +63,9 @@ class Population:
     violations: list[str] = field(default_factory=list[str])
     takeovers: list[float] = field(default_factory=list[float])
     gaps: list[float] = field(default_factory=list[float])
+    returns: list[float] = field(default_factory=list[float])
+    """When Redis came back, in monotonic seconds."""
+    recoveries: list[float] = field(default_factory=list[float])
 
     def fill(self) -> None:
         """Ask until enough are in flight; a refusal (503, or nobody there) is counted and tried again later."""
@@ -153,20 +157,30 @@ class Population:
         for before, after in pairwise(received):
             if after.event["type"] == "snapshot" and after.event["reason"] == "takeover":
                 self.takeovers.append(after.at - before.at)
+            place = bisect(self.returns, after.at)
+            if place and self.returns[place - 1] > before.at:
+                self.recoveries.append(after.at - self.returns[place - 1])
         self.gaps.append(max((b.at - a.at for a, b in pairwise(received)), default=0.0))
 
-    def any_one(self, rng: random.Random) -> Flight:
-        """Return one that is in flight."""
-        return rng.choice(self.flights)
+    def any_one(self, rng: random.Random) -> Flight | None:
+        """Return one that is in flight; None where none is."""
+        flights = [*self.flights]  # the other thread adds and takes
+        return rng.choice(flights) if flights else None
 
     def cancel_one(self, rng: random.Random) -> bool:
         """Cancel one that is in flight; False where nobody could be asked."""
         flight = self.any_one(rng)
+        if flight is None:
+            return False
         flight.cancelled = True
         try:
             return flight.client.cancel(flight.generation).status_code in (200, 202, 404)
         except httpx.HTTPError:
             return False
+
+    def note_return(self) -> None:
+        """Redis serves again."""
+        self.returns.append(time.monotonic())
 
     def note_loss(self) -> None:
         """Redis is about to forget writes: those asked before its return may be gone."""
