@@ -6,9 +6,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from worker.contract.connection import Redis, redis_away
+from worker.contract.connection import Redis, is_away, redis_away
 from worker.contract.endings import ENDINGS
-from worker.contract.errors import LastChance
+from worker.contract.errors import LastChance, RedisAway
 from worker.contract.events import CancelledBy, StatusEvent, encode
 from worker.contract.feed import tell_ended
 from worker.contract.ids import Cursor, cursor_of
@@ -153,18 +153,22 @@ def first_event(generation: str, conversation: str, message: str) -> bytes:
 
 
 def renew_all(redis: Redis, claims: list[Claimed], settings: Settings) -> list[Renewal | Exception]:
-    """Renew all the leases in one round trip, and learn who asked to cancel; raises RedisAway."""
+    """Renew all the leases in one round trip, and learn who asked to cancel; raises RedisAway.
+
+    A renewal that Redis refused has its exception in its place, unless that says that Redis is away for all of them.
+    """
     lease_ms = int(settings.lease_seconds * 1000)
-    return [
-        _renewal(reply)
-        for reply in run_all(
-            redis,
-            [
-                (RENEW, keys_of(each.generation), (each.generation, each.token, each.epoch, lease_ms, WATCHED_MS))
-                for each in claims
-            ],
-        )
-    ]
+    replies = run_all(
+        redis,
+        [
+            (RENEW, keys_of(each.generation), (each.generation, each.token, each.epoch, lease_ms, WATCHED_MS))
+            for each in claims
+        ],
+    )
+    for reply in replies:
+        if isinstance(reply, Exception) and is_away(reply):
+            raise RedisAway(str(reply)) from reply
+    return [_renewal(reply) for reply in replies]
 
 
 def _renewal(reply: Reply) -> Renewal | Exception:
