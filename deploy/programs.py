@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from deploy.pulse import Pulse
+
 Role = Literal["web", "worker", "redis", "emulator"]
 ROLES: tuple[Role, ...] = ("web", "worker", "redis", "emulator")
 # Web and worker end first and at once; Redis last, so that they can hand over what they have.
@@ -12,13 +14,17 @@ STOP_ORDER: tuple[tuple[Role, ...], ...] = (("web", "worker"), ("emulator",), ("
 
 @dataclass(frozen=True)
 class Program:
-    """A program to keep running; `grace_seconds` is what it has between SIGTERM and SIGKILL."""
+    """A program to keep running; `grace_seconds` is what it has between SIGTERM and SIGKILL.
+
+    One with a `pulse` is started anew where it lives but does no work.
+    """
 
     name: str
     role: Role
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)  # it holds secrets
     grace_seconds: float = 10.0
+    pulse: Pulse | None = None
 
 
 @dataclass

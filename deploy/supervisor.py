@@ -1,4 +1,4 @@
-"""Keep programs running: start again what dies, and end all of them in order.
+"""Keep programs running: start again what dies or does no work any more, and end all of them in order.
 
 Each program leads a session and process group of its own: the terminal's Ctrl-C reaches only the supervisor, and what
 a program leaves behind can be ended with it. The reaper knows every group, for the case that the supervisor is killed.
@@ -36,12 +36,16 @@ class StopWanted(Exception):
 
 @dataclass
 class Child:
-    """One program and its present process; `due` is when it is started (again), in monotonic seconds."""
+    """One program and its present process.
+
+    `due` is when it is started (again), `kill_at` when its grace ends after it was told to end, in monotonic seconds.
+    """
 
     program: Program
     process: subprocess.Popen[bytes] | None = None
     born: float = 0.0
     due: float = 0.0
+    kill_at: float | None = None
     log_offset: int = 0
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -77,12 +81,14 @@ class Supervisor:
         """Wait up to the seconds for something to happen and deal with it; raises StopWanted, and Died at the start."""
         now = time.monotonic()
         waits = [child.due - now for child in self._children if not child.process]
+        waits += [child.kill_at - now for child in self._children if child.kill_at is not None]
         self._wakeup.wait(min([seconds, *waits]))
         if self._wakeup.stops:
             raise StopWanted
         self._reaper.keep()
         for child in self._children:
             self._bury(child)
+            self._look_after(child)
         for child in self._children:
             if not child.process and child.due <= time.monotonic():
                 self._spawn(child)
@@ -97,9 +103,7 @@ class Supervisor:
 
     def _end(self, ending: list[Child], patience: int) -> None:
         for child in ending:
-            assert child.process
-            child.process.terminate()
-            child.process.send_signal(signal.SIGCONT)  # a stopped process does not see the first
+            _tell_to_end(child)
         started = time.monotonic()
         while left := [child for child in ending if child.process and child.process.poll() is None]:
             waits = [started + child.program.grace_seconds - time.monotonic() for child in left]
@@ -137,13 +141,31 @@ class Supervisor:
         self._say(f"{child.program.name} {ended}; starting it again in {wait:g} s")
         self.changed()
 
+    def _look_after(self, child: Child) -> None:
+        """End one that lives but does no work: SIGTERM, so that it hands over what it has; after its grace SIGKILL."""
+        if not child.process or not self.restarts or not child.program.pulse:
+            return
+        if child.kill_at is None:
+            if child.program.pulse.is_missed(child.born):
+                self._say(f"{child.program.name} lives but does no work; ending it")
+                _tell_to_end(child)
+                child.kill_at = time.monotonic() + child.program.grace_seconds
+        elif time.monotonic() >= child.kill_at:
+            signal_group(child.process.pid, signal.SIGKILL)
+
     def _clear(self, child: Child) -> None:
         """End what is left of a program's group, which would hold its port or data, and forget it."""
         if child.process:
             signal_group(child.process.pid, signal.SIGKILL)
             child.process.wait()
             self._reaper.forget(child.process.pid)
-            child.process = None
+            child.process, child.kill_at = None, None
+
+
+def _tell_to_end(child: Child) -> None:
+    assert child.process
+    child.process.terminate()
+    child.process.send_signal(signal.SIGCONT)  # a stopped process does not see the first
 
 
 def roles_of(processes: Iterable[tuple[Program, int]]) -> dict[Role, list[int]]:

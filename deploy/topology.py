@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.ports import HOST, claim
 from deploy.programs import Program
+from deploy.pulse import Pulse
 from deploy.refusal import Refusal
 from deploy.state import State
 
@@ -28,6 +29,7 @@ print(json.dumps(answer))
 CREDENTIALS = "import boto3, sys; sys.exit(boto3.Session().get_credentials() is None)"
 # The user's own ways to AWS: with the local endpoint none may be tried, for a profile that is missing is an error.
 PERSONAL = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
+PULSE = "MILLRACE_PULSE_FILE"
 NOBODY = "local"  # the local endpoint takes any credentials, but boto3 signs nothing without
 MODELS = ("MILLRACE_MODEL_ID", "BEDROCK_MODEL_ID")
 
@@ -83,7 +85,7 @@ def plan(options: Options, root: Path, python: Path, state: State) -> Topology:
     return Topology(
         web=Program("web", "web", _web(run, port, options.web), environment),
         workers=tuple(
-            Program(f"worker{number}", "worker", _worker(run, number), environment)
+            _keep_pulse(Program(f"worker{number}", "worker", _worker(run, number), environment), state)
             for number in range(1, options.worker + 1)
         ),
         redis=Program("redis", "redis", _valkey(answer["valkey"], redis_port, state), os.environ)
@@ -149,6 +151,12 @@ def _web(python: str, port: int, processes: int) -> tuple[str, ...]:
 def _worker(python: str, number: int) -> tuple[str, ...]:
     command = "-m celery -A worker.app worker --pool gevent --concurrency 500 --loglevel INFO"
     return (python, *command.split(), "--without-gossip", "--without-mingle", "-n", f"worker{number}@%h")
+
+
+def _keep_pulse(worker: Program, state: State) -> Program:
+    """Have a worker tell that it does its work, in a file of its own."""
+    path = state.directory / f"{worker.name}.pulse"
+    return replace(worker, environment={**worker.environment, PULSE: str(path)}, pulse=Pulse(path))
 
 
 def _emulator(python: str, port: int) -> tuple[str, ...]:

@@ -3,11 +3,13 @@
 A process whose consumer has fallen silent lives, renews its leases and sweeps, and answers nothing
 (https://github.com/celery/celery/issues/8030). So its sign of life is the canary's return, and nothing else is; and
 where none returns for too long though Redis serves, the process hands over what it runs and ends, to be started again.
+Likewise one that was told to end and whose consumer does not let it go.
 """
 
 import logging
 import os
 import time
+from pathlib import Path
 
 import gevent
 from celery.worker import state
@@ -16,12 +18,14 @@ from gevent.event import Event as Signal
 from worker.contract.errors import QueueAway, RedisAway
 from worker.contract.presence import say_alive
 from worker.process import Process
+from worker.pulse import beat
 from worker.watcher import FAREWELL_SECONDS
 
 LOOK_SECONDS = 0.5
 FLIGHT_SECONDS = 2.5  # from one return to the next departure
 LOST_SECONDS = 5.0  # one that is out for so long may be lost with Redis's data: another is sent after it
 STOP_SECONDS = 1.0
+GO_SECONDS = 5.0  # that Celery has for going once all is handed over
 EXIT_CODE = 75  # sysexits.h's "temporary failure": whoever started the process starts it again
 
 _log = logging.getLogger(__name__)
@@ -54,6 +58,7 @@ class Canary:
     def returned(self) -> None:
         """Take note that this process has consumed its canary, and say so; raises RedisAway."""
         self._returned_at, self._out_since = time.monotonic(), None
+        self._beat()
         say_alive(self._process.redis, self._name)
 
     def silence(self, now: float) -> float:
@@ -73,16 +78,28 @@ class Canary:
             self._sent_at = now
         return 0.0 if self._out_since is None else now - self._out_since
 
+    def _beat(self) -> None:
+        """Say to whoever may restart the process that it needs no restart."""
+        if path := self._process.settings.pulse_file:
+            try:
+                beat(Path(path))
+            except OSError as error:
+                _log.warning("pulse_not_written error=%s", error)
+
     @property
     def _is_full(self) -> bool:
         return len(state.active_requests) >= self._concurrency
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS) and not self._process.is_leaving:
+        while not self._stopping.wait(LOOK_SECONDS):
+            if self._process.is_leaving:
+                self._see_off()
+                continue
             try:
                 silence = self.silence(time.monotonic())
             except (QueueAway, RedisAway) as away:
                 _log.warning("canary_not_sent error=%s", away)
+                self._beat()
                 if self._out_since is not None:  # no fault of the consumer's: its time begins anew
                     self._out_since = time.monotonic()
             except Exception:  # noqa: BLE001 - the edge of this greenlet
@@ -91,10 +108,24 @@ class Canary:
                 if silence > self._process.settings.consume_seconds:
                     self._give_up(silence)
 
+    def _see_off(self) -> None:
+        """End a process that has been told to end, has handed over what it ran, and can't go for its consumer.
+
+        Celery's waits for a queue that says nothing, once and again, for ten seconds and more each time.
+        """
+        self._beat()
+        if time.monotonic() > (self._process.watcher.leave_at or 0.0) + FAREWELL_SECONDS + GO_SECONDS:
+            _log.critical("does_not_go seconds=%g: the process ends", GO_SECONDS)
+            _end()
+
     def _give_up(self, silence: float) -> None:
         """Hand over what runs and end the process, without the consumer's help: who has fallen silent may not hear."""
         _log.critical("consumes_nothing seconds=%.0f: the process ends", silence)
         self._process.leave()
         gevent.sleep(self._process.settings.shutdown_grace_seconds + FAREWELL_SECONDS)
-        logging.shutdown()
-        os._exit(EXIT_CODE)
+        _end()
+
+
+def _end() -> None:
+    logging.shutdown()
+    os._exit(EXIT_CODE)

@@ -12,8 +12,7 @@ from kombu.utils import functional
 from worker.app import app, settings
 from worker.canary import Canary
 from worker.contract.errors import RedisAway
-from worker.contract.keys import canary_queue
-from worker.contract.queue import CANARY, TASK
+from worker.contract.queue import CANARY, TASK, own_queue
 from worker.generation import generate
 from worker.process import Process, make_process
 
@@ -64,7 +63,7 @@ def _start(instance: Any, **_: Any) -> None:
     try:
         task.process = make_process(settings, concurrency=instance.concurrency)
         fly_home.canary = Canary(task.process, instance.hostname, instance.concurrency)
-        instance.app.amqp.queues.select_add(canary_queue(instance.hostname))
+        instance.app.amqp.queues.select_add(own_queue(instance.hostname))
     except Exception:  # noqa: BLE001 - Celery would go on without: a process that takes tasks and can do none of them
         _log.exception("start_failed")
         sys.exit(1)

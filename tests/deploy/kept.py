@@ -23,6 +23,14 @@ signal.signal(signal.SIGTERM, end)
 print("listens")
 {SLEEPS}
 """
+BEATS_UNTIL_TOLD = """
+import pathlib, time
+while not pathlib.Path("stuck").exists():
+    pathlib.Path("a.pulse").write_text(str(time.monotonic()))
+    time.sleep(0.05)
+print("stuck")
+while True: time.sleep(60)
+"""
 HAS_A_CHILD = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {DEAF!r}])
@@ -54,9 +62,11 @@ class Kept:
         self._programs: dict[str, dict[str, Any]] = {}
         self._seen: set[int] = set()
 
-    def program(self, name: str, script: str, role: str = "worker", grace: float = 5.0) -> Self:
+    def program(
+        self, name: str, script: str, role: str = "worker", grace: float = 5.0, pulse: float | None = None
+    ) -> Self:
         """Add a program; before `with`."""
-        self._programs[name] = {"role": role, "script": script, "grace": grace}
+        self._programs[name] = {"role": role, "script": script, "grace": grace, "pulse": pulse}
         return self
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.programs import Backoff
-from tests.deploy.kept import DEAF, HAS_A_CHILD, SLEEPS, TELLS_ITS_END, Kept, lives, wait_for
+from tests.deploy.kept import BEATS_UNTIL_TOLD, DEAF, HAS_A_CHILD, SLEEPS, TELLS_ITS_END, Kept, lives, wait_for
 
 
 def test_a_killed_program_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
@@ -85,3 +85,27 @@ def test_a_stopped_program_ends_with_the_others(tmp_path: Path) -> None:
         kept.send(signal.SIGTERM)
         assert kept.process.wait(10) == 0
         assert not lives(pid)
+
+
+def test_a_program_that_lives_but_has_no_pulse_any_more_is_started_anew(tmp_path: Path) -> None:
+    with Kept(tmp_path).program("a", BEATS_UNTIL_TOLD, pulse=1).program("b", SLEEPS) as kept:
+        before = kept.pids()
+        wait_for((tmp_path / "a.pulse").exists)
+        with pytest.raises(AssertionError):
+            wait_for(kept.said, 2)
+        (tmp_path / "stuck").touch()
+        wait_for(lambda: not lives(before["a"]))
+        (tmp_path / "stuck").unlink()
+        after = wait_for(lambda: (now := kept.pids()).get("a") not in (None, before["a"]) and now)
+        assert after["b"] == before["b"]
+        assert kept.said().splitlines() == [
+            "a lives but does no work; ending it",
+            "a ended by signal 15; starting it again in 0.2 s",
+        ]
+
+
+def test_one_that_has_no_pulse_and_is_deaf_to_the_wish_is_killed_after_its_grace(tmp_path: Path) -> None:
+    with Kept(tmp_path).program("a", DEAF, grace=0.5, pulse=1) as kept:
+        pid = kept.pids()["a"]
+        wait_for(lambda: not lives(pid))
+        wait_for(lambda: "a ended by signal 9; starting it again in 0.2 s" in kept.said())

@@ -130,8 +130,7 @@ class Rig:
     def start_worker(self) -> Child:
         """Start one more worker."""
         name = f"worker{len(self.workers)}"
-        command = [str(BIN / "celery"), "-A", "worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
-        command += ["--loglevel", "INFO", "--without-gossip", "--without-mingle", "-n", f"{name}@%h"]
+        command = worker_command(name)
         for module in self._worker_modules:
             command += ["--include", module]
         self.workers.append(
@@ -169,6 +168,12 @@ class Rig:
     def logs(self) -> str:
         """Return the end of each process's log."""
         return "\n".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in sorted(self.directory.glob("*.log")))
+
+
+def worker_command(name: str) -> list[str]:
+    """Return the command that starts a worker of this name."""
+    command = [str(BIN / "celery"), "-A", "worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
+    return [*command, "--loglevel", "INFO", "--without-gossip", "--without-mingle", "-n", f"{name}@%h"]
 
 
 def _status(url: str) -> int:

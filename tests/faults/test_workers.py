@@ -12,6 +12,7 @@ from tests.client import outcomes_of, wait_for
 from tests.faults.conftest import ask
 from tests.faults.follower import check
 from tests.faults.rig import Rig
+from tests.faults.wire import Wire
 from worker.canary import EXIT_CODE
 from worker.contract.queue import Doorbell
 from worker.contract.settings import load
@@ -113,6 +114,24 @@ def test_row_17_a_worker_told_to_end_hands_over_a_hundred_at_once(tmp_path: Path
         for each in running:
             assert check(each.follower, client, 60)["type"] == "complete"
             assert each.follower.text == each.text
+
+
+def test_row_17_a_worker_told_to_end_goes_in_bounded_time_though_its_queue_says_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, shutdown_grace_seconds=1)
+    rig.valkey.start()
+    with Wire(rig.valkey.port) as wire:
+        rig.redis_ports["worker"] = wire.port
+        with rig:
+            asked = ask(rig, 10)
+            wait_for(lambda: asked.follower.text, 20, "some text")
+            wire.swallow()
+            rig.workers[0].signal(signal.SIGTERM)
+            rig.start_worker()
+            assert rig.workers[0].wait(20) == EXIT_CODE  # Celery would take longer
+            assert wire.swallowed > 0
+            assert "does_not_go" in rig.workers[0].log.read_text()
+            assert check(asked.follower, asked.client)["type"] == "complete"
+            assert asked.follower.text == asked.text
 
 
 def test_row_18_a_worker_that_lives_but_does_not_consume_is_told_apart(tmp_path: Path) -> None:

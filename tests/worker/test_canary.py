@@ -1,11 +1,13 @@
 """The canary: sent round the queue, one at a time, and its return is the process's only sign of life."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.valkey import ValkeyProcess, free_port
-from tests.worker.desk import Desk
+from tests.worker.desk import Desk, wait_until
 from worker import canary as subject
 from worker.canary import FLIGHT_SECONDS, LOST_SECONDS, Canary
 from worker.contract.errors import QueueAway
@@ -13,6 +15,7 @@ from worker.contract.keys import canary_queue
 from worker.contract.presence import count_alive
 from worker.process import Process
 from worker.providers.stub import Stub
+from worker.pulse import silent_seconds
 
 NAME = "worker1@here"
 NOON = 43_200.0
@@ -78,4 +81,50 @@ def test_a_queue_that_is_away_is_said(desk: Desk) -> None:
     process = Process(Desk(f"redis://127.0.0.1:{free_port()}/0").settings, Stub([]))
     with pytest.raises(QueueAway):
         Canary(process, NAME, concurrency=500).silence(NOON)
+    process.stop()
+
+
+def test_what_nobody_takes_is_gone_after_a_while_and_leaves_nothing_in_the_broker(desk: Desk, canary: Canary) -> None:
+    canary.silence(NOON)
+    assert 0 < desk.redis.ttl(canary_queue(NAME)) <= 30
+    assert desk.redis.keys("*") == [canary_queue(NAME).encode()]
+
+
+def test_the_pulse_beats_while_it_consumes_or_can_not_be_expected_to(valkey: ValkeyProcess, tmp_path: Path) -> None:
+    pulse = tmp_path / "pulse"
+    desk = Desk(valkey.url, pulse_file=pulse)
+    process = Process(desk.settings, Stub([]))
+    canary = Canary(process, NAME, concurrency=500)
+
+    def beats(within: float = LOST_SECONDS + 5) -> bool:
+        pulse.unlink(missing_ok=True)
+        with suppress(AssertionError):
+            return wait_until(pulse.exists, "a beat", within)
+        return False
+
+    canary.start()
+    try:
+        wait_until(lambda: out(desk), "a canary in the queue, which nobody consumes")
+        assert not beats(within=1.5)
+        canary.returned()
+        assert silent_seconds(pulse) < 1
+        wait_until(lambda: out(desk) > 1, "the next")
+        valkey.stop()
+        assert beats(), "the queue is away"
+        valkey.start()
+        pulse.unlink()
+        process.leave()
+        assert beats(), "the process leaves"
+    finally:
+        canary.stop()
+        process.stop()
+
+
+def test_a_pulse_that_can_not_be_written_is_said_and_ends_nothing(
+    valkey: ValkeyProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process(Desk(valkey.url, pulse_file="/nowhere/at/all").settings, Stub([]))
+    Canary(process, NAME, concurrency=500).returned()
+    assert "pulse_not_written error=[Errno 2]" in caplog.text
+    assert count_alive(process.redis) == 1
     process.stop()

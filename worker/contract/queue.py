@@ -14,6 +14,7 @@ TASK = "millrace.generate"
 CANARY = "millrace.canary"
 
 _CONSUMER_SECONDS = 10.0  # a half-open connection is given up after that; without it a worker hangs for good
+_CANARY_SECONDS = 30  # one that nobody has consumed by then is gone, with its queue: its process may be, too
 _RING_SECONDS = 1.5  # somebody waits for the answer to a POST: connecting and ringing take at most twice this
 
 
@@ -46,6 +47,11 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
+def own_queue(worker: str) -> Queue:
+    """Return the queue of one worker process for what it sends to itself; never declared, it leaves nothing behind."""
+    return Queue(canary_queue(worker), no_declare=True)
+
+
 class Doorbell:
     """Rings for a generation. One a process; it may be used from any number of greenlets."""
 
@@ -68,10 +74,12 @@ class Doorbell:
     def send_canary(self, worker: str) -> None:
         """Send the worker process of this name its canary; raises QueueAway like `ring`."""
         queue = canary_queue(worker)
-        self._put(queue, self._canaries.message(queue, []))
+        self._put(queue, self._canaries.message(queue, []), life_seconds=_CANARY_SECONDS)
 
-    def _put(self, queue: str, message: str) -> None:
+    def _put(self, queue: str, message: str, life_seconds: int | None = None) -> None:
         try:
             self._broker.lpush(queue, message)
+            if life_seconds is not None:
+                self._broker.expire(queue, life_seconds)
         except RedisError as error:
             raise QueueAway(str(error)) from error
