@@ -3,7 +3,6 @@
 A process whose consumer has fallen silent lives, renews its leases and sweeps, and answers nothing
 (https://github.com/celery/celery/issues/8030). So its sign of life is the canary's return, and nothing else is; and
 where none returns for too long though Redis serves, the process hands over what it runs and ends, to be started again.
-Likewise one that was told to end and whose consumer does not let it go.
 """
 
 import logging
@@ -25,7 +24,6 @@ LOOK_SECONDS = 0.5
 FLIGHT_SECONDS = 2.5  # from one return to the next departure
 LOST_SECONDS = 5.0  # one that is out for so long may be lost with Redis's data: another is sent after it
 STOP_SECONDS = 1.0
-GO_SECONDS = 5.0  # that Celery has for going once all is handed over
 EXIT_CODE = 75  # sysexits.h's "temporary failure": whoever started the process starts it again
 
 _log = logging.getLogger(__name__)
@@ -93,7 +91,7 @@ class Canary:
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
             if self._process.is_leaving:
-                self._see_off()
+                self._beat()
                 continue
             try:
                 silence = self.silence(time.monotonic())
@@ -108,24 +106,10 @@ class Canary:
                 if silence > self._process.settings.consume_seconds:
                     self._give_up(silence)
 
-    def _see_off(self) -> None:
-        """End a process that has been told to end, has handed over what it ran, and can't go for its consumer.
-
-        Celery's waits for a queue that says nothing, once and again, for ten seconds and more each time.
-        """
-        self._beat()
-        if time.monotonic() > (self._process.watcher.leave_at or 0.0) + FAREWELL_SECONDS + GO_SECONDS:
-            _log.critical("does_not_go seconds=%g: the process ends", GO_SECONDS)
-            _end()
-
     def _give_up(self, silence: float) -> None:
         """Hand over what runs and end the process, without the consumer's help: who has fallen silent may not hear."""
         _log.critical("consumes_nothing seconds=%.0f: the process ends", silence)
         self._process.leave()
         gevent.sleep(self._process.settings.shutdown_grace_seconds + FAREWELL_SECONDS)
-        _end()
-
-
-def _end() -> None:
-    logging.shutdown()
-    os._exit(EXIT_CODE)
+        logging.shutdown()
+        os._exit(EXIT_CODE)

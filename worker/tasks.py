@@ -1,5 +1,6 @@
 """What Celery calls: the task, and the beginning and the end of a process."""
 
+import faulthandler
 import gc
 import logging
 import sys
@@ -15,6 +16,9 @@ from worker.contract.errors import RedisAway
 from worker.contract.queue import CANARY, TASK, own_queue
 from worker.generation import generate
 from worker.process import Process, make_process
+from worker.watcher import FAREWELL_SECONDS
+
+GO_SECONDS = 5.0  # that Celery has for going once all is handed over
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +80,10 @@ def _start(instance: Any, **_: Any) -> None:
 @signals.worker_shutting_down.connect
 def _leave(**_: Any) -> None:
     task.process.leave()
+    # Who can't go, because a queue that says nothing is waited for, or a thread, is ended once all is handed over, and
+    # says where it stood.
+    most_seconds = settings.shutdown_grace_seconds + FAREWELL_SECONDS + GO_SECONDS
+    faulthandler.dump_traceback_later(most_seconds, exit=True, file=sys.__stderr__)
 
 
 @signals.worker_shutdown.connect
