@@ -23,6 +23,7 @@ def store(process: Process, run: Run, outcome: Outcome) -> bool:
     Where that is not known, it is tried again once `done` is in the log, by any worker, until the log expires.
     """
     holding, outbox = run.holding, run.outbox
+    outbox.settled_by = None
     whole, claim, done = outbox.whole(), outbox.claim, outbox.done_cursor
     if not holding.question or not outbox.is_open:  # what is closed has lost the generation, or tells another end
         return False

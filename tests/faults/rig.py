@@ -79,7 +79,8 @@ class Rig:
         self.emulator = EmulatorProcess()
         self.redis_ports: dict[str, int] = {}
         """By tier, `worker` or `web`: another port by which it reaches Redis, such as a proxy's."""
-        self._settings = {"database_url": new_database()} | BARE | settings
+        self.database_url = str(settings.get("database_url") or new_database())
+        self._settings = BARE | settings | {"database_url": self.database_url}
         self.workers: list[Child] = []
         self.webs: list[Child] = []
         self.urls: list[str] = []

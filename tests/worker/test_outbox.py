@@ -165,3 +165,48 @@ def test_stopping_frees_whoever_waits(outbox: Outbox) -> None:
     outbox.wait_for_room()
     assert outbox.wait(0)
     assert queued(outbox) == []
+
+
+def test_the_whole_is_what_a_reader_will_have_once_all_is_in_the_log(outbox: Outbox) -> None:
+    for text in ("a", "b"):
+        outbox.gather(Chunk(text))
+    acknowledge(outbox, 1)
+    outbox.gather(Chunk("\ud83d"))  # half a character, which waits for the other
+    whole = outbox.whole()
+    assert whole.content == "ab\ud83d"
+    assert outbox.transcript.content == "a"
+    whole.apply(Chunk("not told"))
+    assert outbox.whole().content == "ab\ud83d"
+
+
+def test_the_id_of_done_is_known_before_it_is_written(outbox: Outbox) -> None:
+    outbox.gather(Chunk("a"))
+    foreseen = outbox.done_cursor
+    outbox.conclude(COMPLETE)
+    assert outbox.done_cursor == foreseen
+    outbox.end(COMPLETE)
+    seq, event = queued(outbox)[-1]
+    assert (event, Cursor(outbox.claim.epoch, seq)) == (Done("completed"), foreseen)
+
+
+@pytest.mark.parametrize(("settled_by", "is_settled"), [(HELD, True), (None, False), (AGAIN, False)])
+def test_done_says_whether_the_database_has_the_answer_under_this_very_claim(
+    outbox: Outbox, settled_by: Claimed | None, is_settled: bool
+) -> None:
+    outbox.settled_by = settled_by
+    outbox.end(COMPLETE)
+    assert [append.is_settled for append in outbox.head(9, 1 << 30)] == [False, is_settled]
+
+
+def test_an_end_that_is_told_again_under_a_new_claim_is_to_be_stored_again(outbox: Outbox) -> None:
+    outbox.settled_by = HELD
+    outbox.end(COMPLETE)
+    outbox.reclaimed(Reclaimed(AGAIN, Cursor(7, 3), has_outcome=False))
+    assert not any(append.is_settled for append in outbox.head(9, 1 << 30))
+
+
+def test_an_error_in_the_place_of_what_redis_refused_is_not_what_was_stored(outbox: Outbox) -> None:
+    outbox.write(RUNNING)
+    outbox.settled_by = HELD
+    outbox.refused()
+    assert not any(append.is_settled for append in outbox.head(9, 1 << 30))

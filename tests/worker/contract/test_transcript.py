@@ -79,3 +79,13 @@ def test_an_error_is_an_outcome_and_the_text_stands() -> None:
     error = Error("internal", "Sorry.", retryable=True)
     transcript = fold([Chunk("a"), error])
     assert (transcript.outcome, transcript.content) == (error, "a")
+
+
+def test_a_copy_goes_on_by_itself() -> None:
+    first = fold([Chunk("a"), Reasoning("b"), ToolUse("1", "look", {})])
+    second = first.copy()
+    assert second == first
+    for event in (Chunk("c"), Reasoning("d"), ToolUse("2", "look", {}), Done("completed")):
+        second.apply(event)
+    assert (first.content, first.reasoning, len(first.tools), first.is_done) == ("a", "b", 1, False)
+    assert (second.content, second.reasoning, len(second.tools), second.is_done) == ("ac", "bd", 2, True)

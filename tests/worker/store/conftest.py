@@ -1,13 +1,12 @@
 """A database of each kind: the same tests run on both."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.postgres import ABSENT, PostgresProcess, is_installed
+from tests.postgres import PostgresProcess, absent
 from worker.contract.ids import new_id
 from worker.contract.settings import Settings
 from worker.store.database import Database
@@ -18,10 +17,8 @@ _MIGRATED = "migrated"
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresProcess]:
-    if not is_installed():
-        if os.environ.get("CI"):
-            pytest.fail(ABSENT)
-        pytest.skip(ABSENT)
+    if why := absent():
+        pytest.skip(why)
     with PostgresProcess() as running:
         yield running
 

@@ -1,6 +1,10 @@
 """Memories: kept once, found by their words, and only by their owner."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import event, text
+from sqlalchemy.orm import Session
 
 from worker.store import memories
 from worker.store.database import Database
@@ -79,3 +83,27 @@ def test_memories_are_listed_from_the_newest_on_in_pages(database: Database) -> 
     rest = database.run(lambda session: memories.page(session, "ada", first.more, 3))
     assert [[each.content for each in page.items] for page in (first, rest)] == [["e", "d", "c"], ["b", "a"]]
     assert rest.more is None
+
+
+def test_a_search_reads_the_index_alone_however_many_memories_there_are(database: Database) -> None:
+    def fill(session: Session) -> None:
+        for number in range(3000):
+            memories.add(session, "ada" if number % 2 else "eve", f"Fact {number} is about thing {number % 100}")
+
+    database.run(fill, 120)
+    if not database.is_sqlite:  # what its own housekeeping does in time
+        database.run(lambda session: session.execute(text("ANALYZE memories")))
+    asked: list[tuple[str, Any]] = []
+
+    def plan(session: Session) -> str:
+        connection = session.connection()
+        note: Any = lambda *given: asked.append((given[2], given[3]))  # noqa: E731
+        event.listen(connection, "before_cursor_execute", note)
+        assert memories.search(session, "ada", "thing 7", 5)
+        event.remove(connection, "before_cursor_execute", note)
+        statement, wanted = asked[0]
+        explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
+        return str(connection.exec_driver_sql(explain + statement, wanted).all())
+
+    told = database.run(plan)
+    assert ("VIRTUAL TABLE INDEX" if database.is_sqlite else "Bitmap Index Scan on memories_index") in told

@@ -1,0 +1,169 @@
+"""Rows 9, 38 and 45, and what the database makes of the ends that no worker has written."""
+
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.client import emulate, wait_for
+from tests.faults.conftest import Asked, ask
+from tests.faults.follower import Follower, check
+from tests.faults.rig import Rig
+from tests.postgres import PostgresProcess, absent
+from worker.contract.settings import load
+from worker.store.answers import Kept, answer_of_generation
+from worker.store.database import Database
+from worker.store.migration import migrate
+
+
+@contextmanager
+def kept_by(rig: Rig) -> Iterator[Database]:
+    """Look into the rig's database."""
+    database = Database(load({"MILLRACE_DATABASE_URL": rig.database_url, "MILLRACE_DATABASE_SECONDS": "20"}))
+    yield database
+    database.close()
+
+
+def kept(database: Database, generation: str) -> Kept | None:
+    return database.run(lambda session: answer_of_generation(session, generation))
+
+
+def check_kept(database: Database, asked: Asked) -> None:
+    """Wait until the database has the answer, and assert that it is what the reader has, and the log."""
+    found = wait_for(lambda: kept(database, asked.generation), 30, "the answer in the database")
+    assert found.answer.content == asked.follower.text
+    assert (found.question.content, found.question.id != found.answer.id) == (asked.message, True)
+    last = asked.follower.received[-1]
+    assert str(found.answer.last_event) == last.cursor
+    assert found.answer.epoch == int(last.cursor.split("-")[0])
+
+
+@contextmanager
+def locked(database_url: str) -> Iterator[None]:
+    """Let nobody else write meanwhile."""
+    other = sqlite3.connect(str(make_url(database_url).database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.close()
+
+
+def test_row_38_while_the_database_is_locked_the_answer_streams_and_is_stored_afterwards(tmp_path: Path) -> None:
+    with Rig(tmp_path, database_seconds=1) as rig, kept_by(rig) as database:
+        with locked(rig.database_url):
+            asked = ask(rig, 2)
+            outcome = check(asked.follower, asked.client)
+            assert (outcome["type"], outcome["stored"]) == ("complete", False)
+            assert asked.follower.text == asked.text
+            assert kept(database, asked.generation) is None
+        check_kept(database, asked)
+        again = ask(rig, 1)
+        assert check(again.follower, again.client)["stored"] is True
+        check_kept(database, again)
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresProcess]:
+    if why := absent():
+        pytest.skip(why)
+    with PostgresProcess() as running:
+        migrate(load({"MILLRACE_DATABASE_URL": running.url()}))
+        yield running
+
+
+def test_row_38_while_the_database_server_is_away_the_answer_streams_and_is_stored_afterwards(
+    tmp_path: Path, postgres: PostgresProcess
+) -> None:
+    with Rig(tmp_path, database_url=postgres.url(), database_seconds=1) as rig, kept_by(rig) as database:
+        before = ask(rig, 1)
+        assert check(before.follower, before.client)["stored"] is True
+        check_kept(database, before)
+        postgres.stop(signal.SIGQUIT)
+        asked = ask(rig, 2, client=before.client)
+        assert check(asked.follower, asked.client)["stored"] is False
+        assert asked.follower.text == asked.text
+        postgres.start()
+        check_kept(database, asked)
+
+
+def test_row_45_a_worker_that_stands_still_before_it_stores_does_not_replace_its_successors(tmp_path: Path) -> None:
+    with Rig(tmp_path, workers=2, worker_modules=("tests.faults.stopping",)) as rig, kept_by(rig) as database:
+        stop = Path(f"{make_url(rig.database_url).database}.stop")  # as in stopping.py, which only a worker can import
+        stop.touch()
+        asked = ask(rig, 2)
+        assert check(asked.follower, asked.client)["type"] == "complete"
+        assert not stop.exists()
+        check_kept(database, asked)
+        successors = kept(database, asked.generation)
+        assert successors
+        for worker in rig.workers:
+            worker.signal(signal.SIGCONT)
+        refused = f"store_refused generation={asked.generation}"
+        wait_for(lambda: any(refused in worker.log.read_text() for worker in rig.workers), 20, "the late one's refusal")
+        assert kept(database, asked.generation) == successors
+        assert len(rig.calls(asked.message)) == 2
+
+
+def test_row_09_what_is_finished_while_redis_is_away_and_empty_reaches_the_store(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig, kept_by(rig) as database:
+        asked = ask(rig, 4)
+        wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
+        rig.valkey.stop()
+        rig.valkey.wipe()
+        found = wait_for(lambda: kept(database, asked.generation), 30, "the answer in the database")
+        assert found.answer.content == asked.text
+        rig.valkey.start()
+        assert check(asked.follower, asked.client)["type"] == "complete"
+        wait_for(lambda: str(kept(database, asked.generation).answer.last_event) == _last(asked.follower), 30, "its end")
+        check_kept(database, asked)
+        assert len(rig.calls(asked.message)) == 1
+
+
+def _last(follower: Follower) -> str:
+    return follower.received[-1].cursor
+
+
+def test_row_24_what_a_stopped_answer_has_said_is_stored(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig, kept_by(rig) as database:
+        asked = ask(rig, 30)
+        wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
+        asked.client.cancel(asked.generation)
+        assert check(asked.follower, asked.client)["type"] == "cancelled"
+        check_kept(database, asked)
+
+
+def test_row_14_what_ended_with_no_worker_left_is_stored_once_one_is_there(tmp_path: Path) -> None:
+    with Rig(tmp_path, queue_seconds=2, lease_seconds=2) as rig, kept_by(rig) as database:
+        running = ask(rig, 30)
+        wait_for(lambda: len(running.follower.text) > 20, 10, "some text")
+        rig.workers[0].signal(signal.SIGKILL)
+        waiting = ask(rig, 30)
+        assert check(waiting.follower, waiting.client, 15)["code"] == "queue_timeout"
+        assert check(running.follower, running.client, 25)["code"] == "worker_lost"
+        rig.start_worker()
+        for each in (waiting, running):
+            check_kept(database, each)
+
+
+def test_row_13_a_worker_killed_before_it_told_what_it_has_stored_is_replaced_with_no_second_call(
+    tmp_path: Path,
+) -> None:
+    with Rig(tmp_path) as rig, kept_by(rig) as database:
+        client = rig.client()
+        text = "It is stored and not told. "
+        message = emulate(text=text, tokens=1, first_delay=2)
+        generation = client.ask(message)
+        follower = Follower(rig.urls, client.http.cookies, generation, text)
+        wait_for(lambda: rig.calls(message), 10, "the call")
+        rig.valkey.signal(signal.SIGSTOP)  # what the model says goes nowhere but into the database
+        wait_for(lambda: kept(database, generation), 20, "the answer in the database")
+        rig.workers[0].signal(signal.SIGKILL)
+        rig.valkey.signal(signal.SIGCONT)
+        rig.start_worker()
+        assert check(follower, client)["type"] == "complete"
+        assert follower.text == text
+        assert len(rig.calls(message)) == 1
+        check_kept(database, Asked(message, generation, text, client, follower))
