@@ -1,5 +1,6 @@
 """Does the process live, and can it do its work."""
 
+import logging
 from typing import Literal
 
 import msgspec
@@ -8,12 +9,12 @@ from redis.exceptions import ResponseError
 
 from webapp.openapi.describing import Description, described
 from webapp.problems import Problem
-from webapp.services import services
+from webapp.services import Services, services
 from webapp.shapes import reply
 from worker.contract.connection import Redis, connect, redis_away
-from worker.contract.errors import RedisAway
+from worker.contract.errors import RedisAway, StoreAway
 from worker.contract.presence import count_alive
-from worker.contract.settings import Settings
+from worker.store.database import Database
 
 ANSWER_SECONDS = 1.0
 _POLICY = "noeviction"
@@ -21,6 +22,8 @@ _POLICY = "noeviction"
 Checks = dict[str, str]
 
 routes = Blueprint("health", __name__)
+
+_log = logging.getLogger(__name__)
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -46,28 +49,30 @@ def live() -> Response:
 @routes.get("/readyz")
 @described(Description(answers={200: Ready}))
 def ready() -> Response:
-    """Answer 200 where Redis serves and keeps everything and a worker was seen alive, else 503; both say each check."""
-    checks, failing = look(services().settings)
+    """Answer 200 where Redis keeps everything, and it, the database and a worker serve, else 503; both say each check."""
+    checks, failing = look(services())
     if failing:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
     return reply(Ready("ready", checks))
 
 
-def look(settings: Settings) -> tuple[Checks, list[str]]:
-    """Return what each check found, and the names of those that fail; takes about two seconds at most."""
-    redis = connect(settings.redis_url, answer_seconds=ANSWER_SECONDS, retries=0)
+def look(held: Services) -> tuple[Checks, list[str]]:
+    """Return what each check found, and the names of those that fail; takes about three seconds at most."""
+    redis = connect(held.settings.redis_url, answer_seconds=ANSWER_SECONDS, retries=0)
     try:
         checks = _ask(redis)
     except RedisAway:
         checks = {"redis": "away", "maxmemory_policy": "unknown", "workers": "unknown"}
     finally:
         redis.close()
+    checks["database"] = _database(held.database)
     failing = [
         name
         for name, is_failing in (
             ("redis", checks["redis"] != "ok"),
             ("maxmemory_policy", checks["maxmemory_policy"] not in (_POLICY, "unknown")),
             ("workers", checks["workers"] == "none"),
+            ("database", checks["database"] != "ok"),
         )
         if is_failing
     ]
@@ -83,6 +88,15 @@ def _ask(redis: Redis) -> Checks:
         "maxmemory_policy": _policy(redis),
         "workers": f"{alive} alive" if alive else "none",
     }
+
+
+def _database(database: Database) -> str:
+    try:
+        database.check(ANSWER_SECONDS)
+    except StoreAway as away:
+        _log.warning("database_away error=%s", away)
+        return "away"
+    return "ok"
 
 
 def _policy(redis: Redis) -> str:

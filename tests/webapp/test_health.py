@@ -1,6 +1,7 @@
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
 from worker.contract.presence import say_alive
@@ -16,14 +17,22 @@ def test_the_process_says_that_it_lives_whatever_redis_does(build: Build) -> Non
 def test_it_is_ready_once_a_worker_was_seen(site: Site) -> None:
     problem = check_problem(site.user.get("/readyz"), 503, "not_ready")
     assert problem["failing"] == ["workers"]
-    assert problem["checks"] == {"redis": "ok", "maxmemory_policy": "noeviction", "workers": "none"}
+    assert problem["checks"] == {"redis": "ok", "maxmemory_policy": "noeviction", "workers": "none", "database": "ok"}
     say_alive(site.redis, "one")
     answer = site.user.get("/readyz")
     assert answer.status_code == 200
     assert json_of(answer) == {
         "status": "ready",
-        "checks": {"redis": "ok", "maxmemory_policy": "noeviction", "workers": "1 alive"},
+        "checks": {"redis": "ok", "maxmemory_policy": "noeviction", "workers": "1 alive", "database": "ok"},
     }
+
+
+def test_a_database_that_is_away_or_not_migrated_is_not_ready(build: Build, site: Site, tmp_path: Path) -> None:
+    say_alive(site.redis, "one")
+    for url in (f"sqlite:///{tmp_path}/nowhere/millrace.db", f"sqlite:///{tmp_path}/empty.db"):
+        problem = check_problem(build(database_url=url).user.get("/readyz"), 503, "not_ready")
+        assert problem["failing"] == ["database"]
+        assert problem["checks"]["database"] == "away"
 
 
 def test_a_redis_that_evicts_is_not_ready(site: Site) -> None:

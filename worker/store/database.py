@@ -79,6 +79,10 @@ class Database:
                 raise
             time.sleep(uniform(*_PAUSE_SECONDS))
 
+    def check(self, seconds: float) -> None:
+        """Raise StoreAway where it does not serve in time, or has not been migrated."""
+        self.run(lambda session: session.execute(text("SELECT 1 FROM conversations LIMIT 1")), seconds)
+
     def close(self) -> None:
         """Close the connections; a transaction after that opens new ones."""
         self._engine.dispose()
