@@ -49,7 +49,7 @@ def live() -> Response:
 @routes.get("/readyz")
 @described(Description(answers={200: Ready}))
 def ready() -> Response:
-    """Answer 200 where Redis keeps everything, and it, the database and a worker serve, else 503; both say each check."""
+    """Answer 200 where Redis keeps everything, and it, the database and a worker serve, else 503; each is told."""
     checks, failing = look(services())
     if failing:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
