@@ -29,6 +29,7 @@ from worker.contract.settings import Settings
 SQLITE_BUSY_SECONDS = 0.02  # in the thread; who finds the file locked for longer tries again from its greenlet
 _PAUSE_SECONDS = 0.005, 0.03
 _GIVE_UP_SLACK_SECONDS = 0.5  # the server ends a statement in time by itself; this is for one that says nothing
+_CLOSE_SECONDS = 1.0
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 _NO_TABLE = "42P01"
 
@@ -84,10 +85,11 @@ class Database:
         self.run(lambda session: session.execute(text("SELECT 1 FROM conversations LIMIT 1")), seconds)
 
     def close(self) -> None:
-        """Close the connections; a transaction after that opens new ones."""
-        self._engine.dispose()
+        """Close the connections, within a second; nothing is to be run after that."""
         if self._thread is not None:
-            self._thread.kill()
+            with gevent.Timeout(_CLOSE_SECONDS, exception=False):
+                self._thread.kill()
+        self._engine.dispose()
 
     def _once(self, work: Callable[[Session], T], deadline: float) -> T:
         left = max(0.001, deadline - time.monotonic())
@@ -96,11 +98,18 @@ class Database:
             work = _limited(work, left) if left > self._seconds else work
         if not self._is_patched:
             return self._transact(work)
-        slack = 0.0 if self._thread else _GIVE_UP_SLACK_SECONDS
-        with gevent.Timeout(left + slack, StoreAway(f"the database has not answered in {left:.1f} s")):
-            if self._thread is None:
-                return self._transact(work)
-            answer, error = cast("tuple[T, BaseException | None]", self._thread.apply(self._caught, (work,)))
+        # A Timeout is no Exception: SQLAlchemy closes the connection that it is raised in, and asks it nothing more.
+        limit = gevent.Timeout(left + (0.0 if self._thread else _GIVE_UP_SLACK_SECONDS))
+        try:
+            with limit:
+                return self._transact(work) if self._thread is None else self._transact_there(self._thread, work)
+        except gevent.Timeout as over:
+            if over is not limit:
+                raise
+            raise StoreAway(f"the database has not answered in {left:.1f} s") from over
+
+    def _transact_there(self, thread: ThreadPool, work: Callable[[Session], T]) -> T:
+        answer, error = cast("tuple[T, BaseException | None]", thread.apply(self._caught, (work,)))
         if error is not None:
             raise error
         return answer
