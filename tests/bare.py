@@ -7,4 +7,4 @@ UNLIMITED = {
     "follow_rate_limit": "off",
     "max_active_per_user": 1_000_000,
 }
-BARE: dict[str, object] = {"titles": 0, "suggestions": 0, **UNLIMITED}
+BARE: dict[str, object] = {"titles": 0, "suggestions": 0, "learning": 0, **UNLIMITED}

@@ -11,6 +11,7 @@ from webapp.ownership import all_owned_patiently, patiently
 from webapp.problems import Problem
 from webapp.relay import many_streams
 from webapp.relay.bundle import FEED
+from webapp.resuming import resumed
 from webapp.services import services
 from worker.contract.events import AnyEvent
 from worker.contract.feed import BEGINNING, FeedEvent, Place, end_of_feed, parse_place
@@ -46,7 +47,7 @@ def follow() -> Response:
     if isinstance(moved, Moved) and moved.generation in after:
         after[moved.generation] = moved.cursor
     states = all_owned_patiently(list(after)) if after else []
-    followed = [(state, after[state.generation]) for state in states]
+    followed = [(state, resumed(state, after[state.generation])) for state in states]
     place = None if feed in ("", "0") else _feed_from(feed, moved)
     return many_streams(services().hub, request.environ, followed, place)
 

@@ -12,13 +12,14 @@ from webapp.openapi.describing import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Des
 from webapp.ownership import no_generation, owned, owned_patiently
 from webapp.problems import Problem
 from webapp.relay import event_stream
+from webapp.resuming import resumed
 from webapp.services import services
 from webapp.shapes import Receipt, Standing, Stopped, WholeAnswer, reply
 from webapp.validation import GenerationFields, parse
 from worker.contract.control import cancel
 from worker.contract.events import AnyEvent
 from worker.contract.ids import START, Cursor, parse_cursor
-from worker.contract.log import read, read_transcript
+from worker.contract.log import read_transcript
 from worker.contract.state import read_request
 
 routes = Blueprint("generations", __name__, url_prefix="/api/generations")
@@ -60,9 +61,7 @@ def follow(generation: str) -> Response:
     """Return the event stream after the client's cursor."""
     after = _cursor()
     state = owned_patiently(generation)
-    if state.is_done and after.epoch == state.top.epoch and after > state.top and not _has_log(generation):
-        after = state.top  # it has seen what came between outcome and `done`, which the stored answer does not tell
-    return event_stream(services().hub, request.environ, state, after)
+    return event_stream(services().hub, request.environ, state, resumed(state, after))
 
 
 @routes.post("/<generation>/cancel")
@@ -77,10 +76,6 @@ def stop(generation: str) -> Response:
     if stopped is None:  # Redis has forgotten it long since
         return reply(Stopped(state.status))
     return reply(Stopped(stopped.status), 200 if stopped.was_over else 202)
-
-
-def _has_log(generation: str) -> bool:
-    return bool(read(services().redis, generation, count=1).entries)
 
 
 def _cursor() -> Cursor:

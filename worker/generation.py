@@ -7,13 +7,13 @@ from secrets import token_hex
 
 import gevent
 
+from worker.after.following import after_done
 from worker.answer import Answer
 from worker.asking import ask, build_context
 from worker.concluding import conclude
 from worker.context.prompt import Context
 from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
 from worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
-from worker.contract.feed import tell_ended
 from worker.contract.lease import Holding, claim, release
 from worker.failures import Failure
 from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
@@ -74,8 +74,7 @@ def _answer(process: Process, holding: Holding) -> None:
         process.end(run)
     _log_end(run, answer, outcome)
     if run.outbox.has_ended:
-        with process.gate:
-            tell_ended(process.redis, [generation])
+        after_done(process, run)
 
 
 def _pass_on(process: Process, generation: str) -> None:

@@ -10,10 +10,11 @@ import gevent
 from celery import Task, signals
 from kombu.utils import functional
 
+from worker.after.learning import Learner
 from worker.app import app, settings
 from worker.canary import Canary
 from worker.contract.errors import RedisAway
-from worker.contract.queue import CANARY, TASK, own_queue
+from worker.contract.queue import CANARY, LEARN, TASK, own_queue
 from worker.generation import generate
 from worker.process import Process, make_process
 from worker.watcher import FAREWELL_SECONDS
@@ -34,6 +35,17 @@ class Generate(Task[..., None]):
         generate(self.process, generation)
 
 
+class Learn(Task[..., None]):
+    """The task that learns from an answer; it only says so to the process, whose affair it is from there on."""
+
+    name: Any = LEARN
+    learner: Learner
+
+    def run(self, generation: str) -> None:
+        """Learn from one generation's answer."""
+        self.learner.take(generation)
+
+
 class FlyHome(Task[..., None]):
     """The task by which the process hears that it consumes."""
 
@@ -49,6 +61,7 @@ class FlyHome(Task[..., None]):
 
 
 task = cast("Generate", app.register_task(Generate()))
+learn = cast("Learn", app.register_task(Learn()))
 fly_home = cast("FlyHome", app.register_task(FlyHome()))
 
 
@@ -66,12 +79,14 @@ def _start(instance: Any, **_: Any) -> None:
     functional.sleep = gevent.sleep  # pyright: ignore[reportPrivateImportUsage]
     try:
         task.process = make_process(settings, concurrency=instance.concurrency)
+        learn.learner = Learner(task.process)
         fly_home.canary = Canary(task.process, instance.hostname, instance.concurrency)
         instance.app.amqp.queues.select_add(own_queue(instance.hostname))
     except Exception:  # noqa: BLE001 - Celery would go on without: a process that takes tasks and can do none of them
         _log.exception("start_failed")
         sys.exit(1)
     task.process.start()
+    learn.learner.start()
     fly_home.canary.start()
     gc.collect()
     gc.freeze()  # what is there now stays: looking through boto3's models again and again would hold up every answer
@@ -89,4 +104,5 @@ def _leave(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
     fly_home.canary.stop()
+    learn.learner.stop()
     task.process.stop()

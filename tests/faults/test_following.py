@@ -11,7 +11,7 @@ from tests.faults.conftest import Asked, ask
 from tests.faults.follower import check
 from tests.faults.rig import Rig
 
-NAMING, SUGGESTING = "name_conversation", "suggest_questions"
+NAMING, SUGGESTING, LEARNING = "name_conversation", "suggest_questions", "remember_facts"
 HANGS: dict[str, Any] = {"first_delay": 600}
 FAILS: dict[str, Any] = {"fault": "throttle"}
 BREAKS: dict[str, Any] = {"fault": "corrupt"}
@@ -28,10 +28,10 @@ def followed(asked: Asked) -> list[str]:
 def test_row_39_what_follows_an_answer_may_raise_or_hang_and_done_comes_in_time(
     tmp_path: Path, bad: dict[str, Any]
 ) -> None:
-    with Rig(tmp_path, titles=1, suggestions=1) as rig:
+    with Rig(tmp_path, titles=1, suggestions=1, learning=1) as rig:
         one, both = (
             ask(rig, 0.5, name=name, forced=dict.fromkeys(tools, bad))
-            for name, tools in (("a", [NAMING]), ("b", [NAMING, SUGGESTING]))
+            for name, tools in (("a", [NAMING]), ("b", [NAMING, SUGGESTING, LEARNING]))
         )
         for asked in (one, both):
             assert check(asked.follower, asked.client, 15)["type"] == "complete"

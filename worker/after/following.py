@@ -6,11 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import gevent
+import msgspec
 
 from worker.after.suggestions import suggest
 from worker.after.title import name_conversation
 from worker.after.turn import Turn
-from worker.contract.events import Suggestions, Title
+from worker.contract.errors import QueueAway, StoreAway
+from worker.contract.events import Complete, Suggestions, Title
+from worker.contract.feed import tell_ended
 from worker.failures import Failure
 from worker.interrupt import Interrupted
 from worker.process import Process
@@ -58,12 +61,31 @@ def follow_up(process: Process, run: Run) -> None:
         gevent.killall([*greenlets.values()], block=False)
 
 
+def after_done(process: Process, run: Run) -> None:
+    """See to what comes after `done`: the owner's feed is told, and somebody is to learn from a whole answer.
+
+    What is no turn of a conversation is kept nowhere, and not learned from.
+    """
+    generation, told = run.holding.claim.generation, run.outbox.transcript
+    with process.gate:
+        tell_ended(process.redis, [generation])
+    is_kept = bool(run.holding.question)
+    if process.settings.learning and isinstance(told.outcome, Complete) and told.content.strip() and is_kept:
+        try:
+            process.doorbell.ring_to_learn(generation)
+        except QueueAway as away:
+            _log.warning("learning_not_rung generation=%s error=%s", generation, away)
+
+
 def _tell(process: Process, run: Run, turn: Turn, name: str, hook: Hook) -> None:
     began = time.monotonic()
     try:
         event = hook(process, turn)
     except Failure as failure:
-        _log.warning("hook_failed hook=%s generation=%s code=%s", name, turn.generation, failure.code)
+        _log.warning("hook_failed hook=%s generation=%s error=%s", name, turn.generation, failure.code)
+        return
+    except (msgspec.ValidationError, StoreAway) as error:
+        _log.warning("hook_failed hook=%s generation=%s error=%s", name, turn.generation, error)
         return
     except Exception:  # noqa: BLE001 - the edge of this greenlet: what it asks for is no part of the answer
         _log.exception("hook_failed hook=%s generation=%s", name, turn.generation)

@@ -1,4 +1,4 @@
-"""Names a conversation after its first turn."""
+"""Names a conversation after its first turn, unless its user has."""
 
 from typing import Annotated
 
@@ -6,8 +6,10 @@ import msgspec
 
 from worker.after.turn import Turn, one_line, prompt_about
 from worker.contract.events import Title
+from worker.contract.feed import ConversationChanged, tell
 from worker.process import Process
 from worker.providers.protocol import Tool
+from worker.store import conversations
 
 TITLE_CHARS = 80
 _TOKENS = 200
@@ -33,8 +35,20 @@ class _Named(msgspec.Struct, frozen=True):
 
 
 def name_conversation(process: Process, turn: Turn) -> Title | None:
-    """Ask for a title; None where what comes names nothing. Raises Failure, msgspec.ValidationError."""
+    """Ask for a title and keep it; None where the conversation has one, or is not kept, or what comes names nothing.
+
+    Raises Failure, msgspec.ValidationError, StoreAway.
+    """
+    found = process.database.run(lambda session: conversations.find(session, turn.owner, turn.conversation))
+    if found is None or found.title is not None:
+        return None
     prompt = prompt_about(turn, process.settings, _INSTRUCTION, _TOOL, _TOKENS)
     named = msgspec.convert(process.provider.answer(prompt).tool_input, _Named)
     title = one_line(named.title, TITLE_CHARS).strip(_QUOTES)
-    return Title(title) if title else None
+    if not title or not process.database.run(
+        lambda session: conversations.name(session, turn.owner, turn.conversation, title)
+    ):
+        return None  # the user has named it meanwhile, or deleted it
+    with process.gate:
+        tell(process.redis, turn.owner, ConversationChanged(turn.conversation))
+    return Title(title)

@@ -21,7 +21,9 @@ class Turn:
     answer: str
 
 
-def prompt_about(turn: Turn, settings: Settings, instruction: str, tool: Tool, max_tokens: int) -> Prompt:
+def prompt_about(
+    turn: Turn, settings: Settings, instruction: str, tool: Tool, max_tokens: int, *, system: tuple[str, ...] = ()
+) -> Prompt:
     """Return the prompt that puts an instruction after the turn, and forces the tool.
 
     The turn's texts stand where they were said, as messages of their own, so that neither can pass for the instruction.
@@ -34,6 +36,7 @@ def prompt_about(turn: Turn, settings: Settings, instruction: str, tool: Tool, m
             Message("user", instruction),
         ),
         max_tokens=max_tokens,
+        system=system,
         tool=tool,
     )
 

@@ -13,7 +13,8 @@
 | `mr:owner:HASH:active` | sorted set | an owner's running generations, by when each began; heals itself | 25 h |
 | `mr:limits:…` | strings | flask-limiter's counts, by owner's hash or address and limit | two of the limit's windows |
 | `mr:workers` | sorted set | worker processes by when they last consumed their canary, in Redis's ms | - |
-| `millrace`, `millrace.canary.WORKER` | list | Celery's queues: the rings, and what a worker sends to itself | - |
+| `mr:{bNN}:ID:learning` | string | somebody learns from the answer, or has just done so | 10 min |
+| `millrace`, `millrace.learning`, `millrace.canary.…` | list | Celery's: rings to answer, to learn, one's own | - |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
 | `mr:owner:HASH:feed` | channel | nothing but a word that the feed has grown | - |
 
@@ -26,6 +27,7 @@ from typing import NamedTuple
 from worker.contract.ids import BUCKETS, bucket_of
 
 QUEUE = "millrace"
+LEARNING_QUEUE = "millrace.learning"
 WORKERS = "mr:workers"
 LIMITS = "mr:limits"
 
@@ -65,6 +67,11 @@ def channel_of(generation: str) -> bytes:
 def idempotency_key(owner: str, key: str) -> str:
     """Return the key that remembers what an owner's Idempotency-Key made; neither of the two can be read from it."""
     return "mr:idem:" + hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def learning_key(generation: str) -> str:
+    """Return the key that says that somebody learns from this generation's answer."""
+    return f"{keys_of(generation).channel}:learning"
 
 
 def feed_key(owner: str) -> str:

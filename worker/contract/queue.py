@@ -7,10 +7,11 @@ from redis.exceptions import RedisError
 from worker.contract.connection import connect
 from worker.contract.envelope import Envelope
 from worker.contract.errors import QueueAway
-from worker.contract.keys import QUEUE, canary_queue
+from worker.contract.keys import LEARNING_QUEUE, QUEUE, canary_queue
 from worker.contract.settings import Settings
 
 TASK = "millrace.generate"
+LEARN = "millrace.learn"
 CANARY = "millrace.canary"
 
 _CONSUMER_SECONDS = 10.0  # a half-open connection is given up after that; without it a worker hangs for good
@@ -22,7 +23,7 @@ def make_celery(settings: Settings) -> Celery:
     """Return the worker's Celery app; the web rings without one."""
     app = Celery("millrace", broker=settings.broker, set_as_current=False)
     app.conf.update(
-        task_queues=[Queue(QUEUE)],
+        task_queues=[Queue(QUEUE), Queue(LEARNING_QUEUE)],
         task_default_queue=QUEUE,
         task_serializer="json",
         accept_content=["json"],
@@ -58,6 +59,7 @@ class Doorbell:
     def __init__(self, settings: Settings) -> None:
         self._broker = connect(settings.broker, answer_seconds=_RING_SECONDS, retries=0)
         self._rings = Envelope(TASK)
+        self._lessons = Envelope(LEARN)
         self._canaries = Envelope(CANARY)
 
     def close(self) -> None:
@@ -70,6 +72,10 @@ class Doorbell:
         Ringing twice does no harm: a claim decides who runs.
         """
         self._put(QUEUE, self._rings.message(QUEUE, [generation]))
+
+    def ring_to_learn(self, generation: str) -> None:
+        """Have a worker learn from a generation's answer; raises QueueAway like `ring`."""
+        self._put(LEARNING_QUEUE, self._lessons.message(LEARNING_QUEUE, [generation]))
 
     def send_canary(self, worker: str) -> None:
         """Send the worker process of this name its canary; raises QueueAway like `ring`."""

@@ -87,6 +87,7 @@ class Settings:
     buffer_bytes: int = setting("MILLRACE_BUFFER_BYTES", whole(64 << 10, 1 << 30), 1 << 20, "bytes of an answer that a worker keeps while Redis takes nothing; then it waits, and so does the model")
     titles: bool = setting("MILLRACE_TITLES", flag, True, "whether a conversation is named after its first turn, by one call of the small model")
     suggestions: bool = setting("MILLRACE_SUGGESTIONS", flag, True, "whether three questions to ask next follow each answer, by one call of the small model")
+    learning: bool = setting("MILLRACE_LEARNING", flag, True, "whether facts about the user are learned from each answer, by one call of the small model after its `done`")
     after_seconds: float = setting("MILLRACE_AFTER_SECONDS", seconds(0, 60), 3.0, "how long title and suggestions together may keep `done` waiting")
     max_seconds: float = setting("MILLRACE_MAX_SECONDS", seconds(1, 86_400), 900.0, "the longest that an answer may take")
     max_output_bytes: int = setting("MILLRACE_MAX_OUTPUT_BYTES", whole(1024, 1 << 28), 4 << 20, "the longest that an answer's text and reasoning may be, in bytes of UTF-8")

@@ -8,10 +8,12 @@ import pytest
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk
 from worker.contract.events import AnyEvent, Chunk, Usage
+from worker.contract.state import read_state
 from worker.generation import generate
 from worker.process import Process
 from worker.providers.protocol import Prompt, Stopped, Whole
 from worker.providers.stub import Reply, Step, Stub
+from worker.store.messages import Question, save_question
 
 ANSWER: tuple[Step, ...] = (Chunk("It grinds "), Chunk("grain."), Stopped("end_turn"), Usage(3, 4))
 Hire = Callable[..., "Hired"]
@@ -38,10 +40,24 @@ class Hired:
 
     def answer(self, question: str = "What is a mill?") -> list[AnyEvent]:
         """Answer a new generation and return its log."""
-        generation = self.desk.make(question)
+        generation = self.make(question)
         generate(self.process, generation)
         assert not self.process.runs
         return self.desk.events(generation)
+
+    def make(self, question: str = "What is a mill?") -> str:
+        """Make a generation whose question is kept, as the web does."""
+        generation = self.desk.make(question)
+        self.keep_question(generation, question)
+        return generation
+
+    def keep_question(self, generation: str, question: str) -> Question:
+        """Keep a generation's question, and return it."""
+        state = read_state(self.desk.redis, generation)
+        assert state is not None
+        asked = Question(state.question, state.owner, state.conversation, question)
+        assert self.process.database.run(lambda session: save_question(session, asked))
+        return asked
 
     def asked(self) -> dict[str, Prompt]:
         """Return the small questions by the name of their tool."""

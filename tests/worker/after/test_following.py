@@ -144,7 +144,7 @@ def test_what_is_ready_is_told_before_the_rest(hire: Hire) -> None:
         return SUGGESTIONS
 
     hired = hire({"name_conversation": TITLE, "suggest_questions": later}, after_seconds=30)
-    generation = hired.desk.make("What is a mill?")
+    generation = hired.make("What is a mill?")
     answering = gevent.spawn(generate, hired.process, generation)
     wait_until(lambda: hired.desk.events(generation)[-1] == NAMED, "the title, alone")
     go_on.set()
@@ -168,7 +168,7 @@ def let_time_run_out(hired: Hired, _: str) -> None:
 @pytest.mark.parametrize("why", [leave, watch_no_more, let_time_run_out])
 def test_what_interrupts_it_brings_done_at_once(hire: Hire, why: Callable[[Hired, str], None]) -> None:
     hired = hire(dict.fromkeys(REPLIES, hang), after_seconds=60)
-    generation = hired.desk.make("What is a mill?")
+    generation = hired.make("What is a mill?")
     answering = gevent.spawn(generate, hired.process, generation)
     wait_until(lambda: len(hired.stub.questions) == 2, "both to hang")
     why(hired, generation)
@@ -179,7 +179,7 @@ def test_what_interrupts_it_brings_done_at_once(hire: Hire, why: Callable[[Hired
 
 def test_a_cancel_that_comes_then_is_over_and_stops_nothing(hire: Hire) -> None:
     hired = hire(dict.fromkeys(REPLIES, hang), after_seconds=1)
-    generation = hired.desk.make("What is a mill?")
+    generation = hired.make("What is a mill?")
     answering = gevent.spawn(generate, hired.process, generation)
     wait_until(lambda: len(hired.stub.questions) == 2, "both to hang")
     hired.desk.cancel(generation)
@@ -190,7 +190,7 @@ def test_a_cancel_that_comes_then_is_over_and_stops_nothing(hire: Hire) -> None:
 
 def test_who_has_lost_the_generation_says_nothing_more(hire: Hire) -> None:
     hired = hire(dict.fromkeys(REPLIES, hang), after_seconds=60)
-    generation = hired.desk.make("What is a mill?")
+    generation = hired.make("What is a mill?")
     answering = gevent.spawn(generate, hired.process, generation)
     wait_until(lambda: len(hired.stub.questions) == 2, "both to hang")
     hired.desk.redis.hset(keys_of(generation).state, mapping={"token": "another", "epoch": 1 << 40})
@@ -208,7 +208,7 @@ def test_what_redis_loses_meanwhile_is_told_again_with_no_second_call(hire: Hire
         return reply[prompt.tool.name]
 
     hired = hire(dict.fromkeys(REPLIES, later), after_seconds=30, lease_seconds=1)
-    generation = hired.desk.make("What is a mill?")
+    generation = hired.make("What is a mill?")
     answering = gevent.spawn(generate, hired.process, generation)
     wait_until(lambda: len(hired.stub.questions) == 2, "both to wait")
     hired.desk.redis.flushall()

@@ -1,0 +1,34 @@
+"""What a user says in one conversation is known in another, and to that user alone."""
+
+from typing import Any
+
+from tests.client import Client, emulate, wait_for
+
+FACT = "The user's cat is called Miller."
+
+
+def memories(client: Client) -> list[str]:
+    """Return what is remembered of a user."""
+    answer: dict[str, Any] = client.http.get("/api/memories").json()
+    return [str(each["content"]) for each in answer["memories"]]
+
+
+def remembered(client: Client, question: str) -> int:
+    """Ask, and return how many memories the answer was built on."""
+    received = client.whole(client.ask(question))
+    return sum(int(each.event.get("memory", 0)) for each in received if each.event["type"] == "context")
+
+
+def test_a_fact_told_in_one_conversation_is_known_in_another_and_to_its_user_alone(client: Client) -> None:
+    learned = {"remember_facts": {"tool": {"input": {"facts": [FACT, FACT.upper()]}}}}
+    client.whole(client.ask(emulate(text="A fine name.", forced=learned)))
+    wait_for(lambda: memories(client) == [FACT], 20, "the fact to be learned")
+    assert remembered(client, "What is my cat called?") == 1
+    with Client(str(client.http.base_url)) as stranger:
+        assert remembered(stranger, "What is my cat called?") == 0
+        assert memories(stranger) == []
+
+
+def test_what_the_user_says_of_himself_is_learned_with_no_script(client: Client) -> None:
+    client.whole(client.ask("My name is Ann. What is a mill?"))
+    wait_for(lambda: memories(client) == ["My name is Ann."], 20, "the fact to be learned")
