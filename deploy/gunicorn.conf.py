@@ -8,7 +8,6 @@ from gevent import monkey
 monkey.patch_all()
 
 import gc
-import logging
 import sys
 from math import ceil
 from typing import Any
@@ -18,6 +17,7 @@ from gunicorn.http import message
 
 from webapp import settings as web_settings
 from webapp.services import Services, services_of
+from worker.contract import logs
 from worker.contract.errors import SettingError
 
 try:
@@ -39,7 +39,13 @@ control_socket_disable = (
     True  # it lies at one path for all systems of a user: two of them would take it from each other
 )
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+logs.set_up()
+# Gunicorn sets its own loggers up after this file: it is to leave what it has to say to ours.
+logconfig_dict = {
+    "handlers": {"json": {"()": logs.make_handler}},
+    "root": {"level": "INFO", "handlers": ["json"]},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+}
 
 _LOOK_SECONDS = 0.1
 

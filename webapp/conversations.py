@@ -47,6 +47,7 @@ class TitleFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @routes.post("")
+@limited("create")
 @described(Description(body=NewFields, answers={201: Conversation}))
 def make() -> Response:
     """Make an empty conversation."""

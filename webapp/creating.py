@@ -1,9 +1,8 @@
 """From a question to a generation that is rung: each step idempotent by the id, and taken back where the ring fails."""
 
-import logging
-
 from flask import Request
 
+from webapp.access import request_id
 from webapp.active import place_for
 from webapp.problems import Problem
 from webapp.services import Services
@@ -12,6 +11,7 @@ from webapp.withdrawing import Made, withdraw_whole
 from worker.contract.creation import Draft, Ids, create, forget, new_ids, remember
 from worker.contract.errors import QueueAway, RedisAway, StoreAway
 from worker.contract.feed import GenerationStarted, tell
+from worker.contract.logs import get_logger
 from worker.contract.occupation import occupy, vacate, whose
 from worker.contract.request import OnDisconnect
 from worker.contract.state import read_state
@@ -21,7 +21,7 @@ from worker.store.messages import Question, save_question
 STREAM_GRACE_SECONDS = 10.0  # who reads the answer on the POST itself and is gone for so long does not come back
 _KEY_CHARACTERS = 255
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -50,7 +50,7 @@ def make(services: Services, owner: str, asked: Asked, key: str | None, *, is_st
         with place_for(services, owner, ids.generation):
             if asked.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
                 _enter(services, made, asked)
-            draft = Draft(ids, owner, asked.request, on_disconnect, grace)
+            draft = Draft(ids, owner, asked.request, on_disconnect, grace, request_id())
             if create(services.redis, draft, services.settings) == "queued":
                 _ring(services, made, key)
                 tell(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
@@ -95,7 +95,7 @@ def _enter(services: Services, made: Made, asked: Asked) -> None:
         try:
             is_there = services.database.run(lambda session: save_question(session, question))
         except StoreAway as away:  # it is in the generation's state, from where it is stored with the answer
-            _log.warning("question not stored yet: generation=%s: %s", ids.generation, away)
+            _log.warning("question_not_stored", generation=ids.generation, error=away)
     if not is_there:
         vacate(services.redis, ids.conversation, ids.generation)
         raise no_conversation("conversation_id")
@@ -119,7 +119,7 @@ def _ring(services: Services, made: Made, key: str | None) -> None:
         except StoreAway:  # only the question is left
             services.housekeeping.withdraw_later(made)
             verdict = "withdrawn"
-        _log.warning("not rung: generation=%s verdict=%s: %s", generation, verdict, away)
+        _log.warning("not_rung", generation=generation, verdict=verdict, error=away)
         if verdict == "withdrawn" and key is not None:
             forget(services.redis, made.owner, key)
         if verdict != "claimed":

@@ -1,6 +1,5 @@
 """Does the process live, and can it do its work."""
 
-import logging
 from typing import Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from webapp.services import Services, services
 from webapp.shapes import reply
 from worker.contract.connection import Redis, connect, redis_away
 from worker.contract.errors import RedisAway, StoreAway
+from worker.contract.logs import get_logger
 from worker.contract.presence import count_alive
 from worker.store.database import Database
 
@@ -23,7 +23,7 @@ Checks = dict[str, str]
 
 routes = Blueprint("health", __name__)
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ def _database(database: Database) -> str:
     try:
         database.check(ANSWER_SECONDS)
     except StoreAway as away:
-        _log.warning("database_away error=%s", away)
+        _log.warning("database_away", error=away)
         return "away"
     return "ok"
 

@@ -1,16 +1,18 @@
 """What one web process does beside its requests: sweep, ring, take back what it could not ring, say who watches."""
 
-import logging
 import random
 import time
 from collections.abc import Callable
 
 import gevent
 
+from webapp.figures import Figures
 from webapp.relay import Hub
 from webapp.withdrawing import Made, withdraw_whole
 from worker.contract.connection import Redis
 from worker.contract.errors import QueueAway, RedisAway, StoreAway
+from worker.contract.figures import PUBLISH_SECONDS, process_name, publish
+from worker.contract.logs import get_logger
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
 from worker.contract.state import mark_watched
@@ -21,18 +23,21 @@ SWEEP_SECONDS = 1.0
 WATCH_SECONDS = 5.0  # a mark lives 15 s
 _WITHDRAWALS = 1000
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Housekeeping:
-    """Two greenlets a process, so that a queue that is away does not hold up the marks of those who watch."""
+    """A greenlet for each duty, so that a queue that is away does not hold up the marks of those who watch."""
 
-    def __init__(self, redis: Redis, database: Database, settings: Settings, doorbell: Doorbell, hub: Hub) -> None:
+    def __init__(
+        self, redis: Redis, database: Database, settings: Settings, doorbell: Doorbell, hub: Hub, *, figures: Figures
+    ) -> None:
         self._redis = redis
         self._database = database
         self._settings = settings
         self._doorbell = doorbell
         self._hub = hub
+        self._figures = figures
         self._withdrawals: dict[Made, float] = {}
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
@@ -42,6 +47,7 @@ class Housekeeping:
             self._greenlets = [
                 gevent.spawn(_repeat, SWEEP_SECONDS, self.sweep),
                 gevent.spawn(_repeat, WATCH_SECONDS, self.watch),
+                gevent.spawn(_repeat, PUBLISH_SECONDS, self.publish),
             ]
 
     def stop(self) -> None:
@@ -68,15 +74,19 @@ class Housekeeping:
             try:
                 verdict = withdraw_whole(self._redis, self._database, made)
             except StoreAway as away:
-                _log.warning("withdrawal put off: generation=%s: %s", made.ids.generation, away)
+                _log.warning("withdrawal_put_off", generation=made.ids.generation, error=away)
                 return
-            _log.info("withdrawn late: generation=%s verdict=%s", made.ids.generation, verdict)
+            _log.info("withdrawn_late", generation=made.ids.generation, verdict=verdict)
         self._withdrawals.pop(made, None)
 
     def watch(self) -> None:
         """Mark the generations that somebody watches here and that are cancelled otherwise; raises RedisAway."""
         if watched := self._hub.watched():
             mark_watched(self._redis, watched)
+
+    def publish(self) -> None:
+        """Tell this process's figures to whichever web is asked for them; raises RedisAway."""
+        publish(self._redis, process_name("web"), self._figures.registry)
 
 
 def _repeat(pause: float, duty: Callable[[], None]) -> None:
@@ -85,6 +95,6 @@ def _repeat(pause: float, duty: Callable[[], None]) -> None:
         try:
             duty()
         except (RedisAway, QueueAway) as away:
-            _log.warning("%s put off: %s: %s", duty.__name__, type(away).__name__, away)
+            _log.warning("put_off", duty=duty.__name__, kind=type(away).__name__, error=away)
         except Exception:  # noqa: BLE001 - the edge of this greenlet
-            _log.exception("%s failed", duty.__name__)
+            _log.exception("duty_failed", duty=duty.__name__)

@@ -59,9 +59,9 @@ def install(scaffold: Scaffold) -> None:
     scaffold.after_request(add_headers)
 
 
-def guard(app: Flask, settings: Settings) -> None:
-    """Limit the routes of an app that are marked so; to be called once they are there."""
-    app.extensions[_EXTENSION] = limits = Limits(settings)
+def guard(app: Flask, settings: Settings, on_failure: Callable[[], object]) -> None:
+    """Limit the routes of an app that are marked so, once they are there; `on_failure` hears of a storage away."""
+    app.extensions[_EXTENSION] = limits = Limits(settings, on_failure)
     for endpoint, view in app.view_functions.items():
         kind = kind_of(view)
         if kind is not None:
@@ -85,9 +85,9 @@ def add_headers(response: Response) -> Response:
 
 
 class Limits:
-    """One app's limits. `failures` counts how often the storage did not answer."""
+    """One app's limits."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.rate_limit_redis_url or settings.redis_url
         client = connect(url, answer_seconds=ANSWER_SECONDS, retries=0)
         options: Any = {"connection_pool": client.connection_pool, "wrap_exceptions": True, "key_prefix": LIMITS}
@@ -104,7 +104,7 @@ class Limits:
             "follow": ((settings.follow_rate_limit, _owner_to_follow),),
         }
         self._away_until = 0.0
-        self.failures = 0
+        self._on_failure = on_failure
 
     def guarded(self, view: View, kind: Kind) -> View:
         """Return the view with its limits before it."""
@@ -160,7 +160,7 @@ class Limits:
         raise Problem(429, "rate_limited", detail, retry_after=seconds)
 
     def _note_away(self, error: StorageError) -> None:
-        self.failures += 1
+        self._on_failure()
         self._away_until = time.monotonic() + AWAY_SECONDS
         _log.warning("limiter_away", error=str(error))
 

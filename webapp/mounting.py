@@ -4,6 +4,7 @@ from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
 from webapp import (
+    access,
     auth,
     conversation_context,
     conversations,
@@ -15,6 +16,7 @@ from webapp import (
     health,
     limits,
     memories,
+    metrics,
     page,
     problems,
     profile,
@@ -22,10 +24,11 @@ from webapp import (
 from webapp import settings as web_settings
 from webapp.archive import Archive
 from webapp.facades import chat, conversation
+from webapp.figures import Figures
 from webapp.housekeeping import Housekeeping
 from webapp.openapi import routes as openapi
 from webapp.relay import Hub
-from webapp.services import EXTENSION, Services, services
+from webapp.services import EXTENSION, Services, services, services_of
 from worker.contract.connection import connect
 from worker.contract.errors import SettingError
 from worker.contract.queue import Doorbell
@@ -35,7 +38,7 @@ from worker.store.database import Database
 NAME = "millrace"
 _ROOMS = (
     *(page, generations, conversations, conversation_context, profile, memories),
-    *(events, chat, conversation, openapi, health),
+    *(events, chat, conversation, openapi, health, metrics),
 )
 REDIS_SECONDS = 2.5  # somebody waits: with its one retry a command is given up after 5 s
 
@@ -62,7 +65,7 @@ def _start() -> None:
 
 def install_rooms(scaffold: Scaffold) -> None:
     """Have an app, or the routes alone, answer errors, add headers and check requests as we do."""
-    for room in (problems, headers, cors, csrf, limits):
+    for room in (problems, access, headers, cors, csrf, limits):
         room.install(scaffold)
 
 
@@ -71,7 +74,7 @@ def attach(app: Flask, settings: Settings, routes: Blueprint | None = None) -> N
     app.extensions[EXTENSION] = _make_services(settings)
     auth.install(app, settings)
     app.register_blueprint(routes or _blueprint(""))
-    limits.guard(app, settings)
+    limits.guard(app, settings, services_of(app).figures.limiter_failures.inc)
 
 
 def _blueprint(url_prefix: str) -> Blueprint:
@@ -93,5 +96,6 @@ def _make_services(settings: Settings) -> Services:
     database = Database(settings)
     doorbell = Doorbell(settings)
     hub = Hub(redis, settings, Archive(database).entries)
-    housekeeping = Housekeeping(redis, database, settings, doorbell, hub)
-    return Services(settings, redis, database, doorbell, hub, housekeeping)
+    figures = Figures(hub)
+    housekeeping = Housekeeping(redis, database, settings, doorbell, hub, figures=figures)
+    return Services(settings, redis, database, doorbell, hub, housekeeping, figures)

@@ -1,7 +1,6 @@
 """Every refusal and failure as `application/problem+json` (RFC 9457), with a stable `code`."""
 
 import json
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +10,7 @@ from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from worker.contract.errors import MillraceError, QueueAway, RedisAway, StoreAway
+from worker.contract.logs import get_logger
 
 RETRY_AFTER_SECONDS = 2
 
@@ -22,7 +22,7 @@ _CODES = {
     415: "unsupported_media_type",
 }
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Problem(MillraceError):
@@ -83,18 +83,23 @@ def install(scaffold: Scaffold) -> None:
 
 
 def _redis_away(error: RedisAway) -> Response:
-    _log.warning("redis is away: %s %s: %s", request.method, request.path, error)
+    _log.warning("redis_away", route=_route(), error=error)
     return Problem(503, "redis_away", "The store does not answer just now. Please try again.").response()
 
 
 def _queue_away(error: QueueAway) -> Response:
-    _log.warning("the queue is away: %s %s: %s", request.method, request.path, error)
+    _log.warning("queue_away", route=_route(), error=error)
     return Problem(503, "queue_away", "The queue takes nothing just now. Please try again.").response()
 
 
 def _store_away(error: StoreAway) -> Response:
-    _log.warning("the database is away: %s %s: %s", request.method, request.path, error)
+    _log.warning("store_away", route=_route(), error=error)
     return Problem(503, "store_away", "What is stored can't be reached just now. Please try again.").response()
+
+
+def _route() -> str:
+    """Return the route that was asked for; the address itself may hold anybody's name."""
+    return f"{request.method} {request.url_rule}"
 
 
 def _http(error: HTTPException) -> Response:
@@ -110,5 +115,5 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
-    _log.error("request failed: %s %s", request.method, request.path, exc_info=error)
+    _log.error("request_failed", route=_route(), exc_info=error)
     return Problem(500, "internal", "Something went wrong on our side.").response()

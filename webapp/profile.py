@@ -5,6 +5,7 @@ from flask import Blueprint, Response, request
 
 from webapp.auth import known_owner, owner_or_new
 from webapp.body import read_object
+from webapp.limits import limited
 from webapp.openapi.describing import Description, described
 from webapp.problems import invalid
 from webapp.services import services
@@ -34,6 +35,7 @@ def show() -> Response:
 
 
 @routes.put("")
+@limited("create")
 @described(Description(body=Profile, answers={200: ProfileAnswer}))
 def put() -> Response:
     """Keep a profile in the place of any before; without a name for the assistant, the model makes one up."""

@@ -6,6 +6,7 @@ from typing import cast
 from flask import Flask, current_app
 
 from webapp.archive import Archive
+from webapp.figures import Figures
 from webapp.housekeeping import Housekeeping
 from webapp.relay import Hub
 from worker.contract.connection import Redis
@@ -26,6 +27,7 @@ class Services:
     doorbell: Doorbell
     hub: Hub
     housekeeping: Housekeeping
+    figures: Figures
 
     @property
     def archive(self) -> Archive:

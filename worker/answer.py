@@ -31,6 +31,7 @@ class Answer:
         self._stop_reason: str | None = None
         self._usage: Usage | None = None
         self.chars = 0
+        self.chunks = 0
 
     @property
     def has_begun(self) -> bool:
@@ -61,6 +62,7 @@ class Answer:
             case Chunk(text) | Reasoning(text):
                 self._bytes += size_of(text)
                 self.chars += len(text)
+                self.chunks += 1
                 self._has_substance = self._has_substance or bool(text)
             case ToolUse():
                 self._has_substance = True

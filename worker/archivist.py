@@ -1,6 +1,5 @@
 """Stores, from their logs, the answers that have ended unstored: by a script, or while the database was away."""
 
-import logging
 import random
 
 import gevent
@@ -10,6 +9,7 @@ from worker.contract.arrears import Arrear, settle, take
 from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway, StoreAway
 from worker.contract.log import read_transcript
+from worker.contract.logs import get_logger
 from worker.contract.state import read_request, read_state
 from worker.record import record
 from worker.store import answers, conversations
@@ -20,7 +20,7 @@ LOOK_SECONDS = 2.0
 PUT_OFF_MS = 10_000  # what one process has taken, the others leave alone for so long
 STOP_SECONDS = 1.0
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Archivist:
@@ -51,7 +51,7 @@ class Archivist:
             except (RedisAway, StoreAway):
                 raise
             except Exception:  # noqa: BLE001 - one that can't be stored must not keep back the others
-                _log.exception("store_failed generation=%s", arrear.generation)
+                _log.exception("store_failed", generation=arrear.generation)
             else:
                 settle(self._redis, arrear)
 
@@ -61,7 +61,7 @@ class Archivist:
         told, last = read_transcript(self._redis, generation)
         if state is None or request is None or told.outcome is None or not told.is_done:
             # Its log has expired, or Redis has lost its end, which is then told, and noted, again.
-            _log.error("answer_not_stored generation=%s", generation)
+            _log.error("answer_not_stored", generation=generation)
             return
         question = Question(state.question, state.owner, state.conversation, request.messages[-1].content)
         named = {"message": state.message, "generation": generation}
@@ -72,13 +72,13 @@ class Archivist:
             self._database.run(
                 lambda session: conversations.name(session, question.owner, question.conversation, title)
             )
-        _log.info("stored_late generation=%s kept=%s", generation, is_kept)
+        _log.info("stored_late", generation=generation, kept=is_kept)
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS * random.uniform(0.7, 1.3)):
             try:
                 self.look()
             except (RedisAway, StoreAway) as error:
-                _log.warning("archivist_put_off error=%s", error)
+                _log.warning("archivist_put_off", error=error)
             except Exception:  # noqa: BLE001 - the edge of this greenlet
                 _log.exception("archivist_failed")

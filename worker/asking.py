@@ -1,6 +1,5 @@
 """What the model is asked, built on what the sources give, and its answer on the way to the outbox."""
 
-import logging
 from collections.abc import Iterator
 
 import gevent
@@ -9,13 +8,14 @@ from worker.answer import Answer
 from worker.context.prompt import Context
 from worker.context.source import Question
 from worker.contract.events import StatusEvent
+from worker.contract.logs import get_logger
 from worker.failures import Failure
 from worker.process import Process
 from worker.providers.protocol import Prompt
 from worker.providers.retry import stream_patiently
 from worker.run import Run
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def build_context(process: Process, run: Run, *, is_told: bool) -> Context:
@@ -55,7 +55,7 @@ def ask(process: Process, run: Run, answer: Answer, prompts: Iterator[Prompt]) -
             shorter = next(prompts, None)
             if failure.code != "context_too_long" or answer.has_begun or shorter is None:
                 raise
-            _log.warning("prompt_too_long generation=%s", run.holding.claim.generation)
+            _log.warning("prompt_too_long", generation=run.holding.claim.generation)
             prompt = shorter
         else:
             return

@@ -15,6 +15,7 @@ from celery.worker import state
 from gevent.event import Event as Signal
 
 from worker.contract.errors import QueueAway, RedisAway
+from worker.contract.logs import get_logger
 from worker.contract.presence import say_alive
 from worker.process import Process
 from worker.pulse import beat
@@ -26,7 +27,7 @@ LOST_SECONDS = 5.0  # one that is out for so long may be lost with Redis's data:
 STOP_SECONDS = 1.0
 EXIT_CODE = 75  # sysexits.h's "temporary failure": whoever started the process starts it again
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Canary:
@@ -82,7 +83,7 @@ class Canary:
             try:
                 beat(Path(path))
             except OSError as error:
-                _log.warning("pulse_not_written error=%s", error)
+                _log.warning("pulse_not_written", error=error)
 
     @property
     def _is_full(self) -> bool:
@@ -96,7 +97,7 @@ class Canary:
             try:
                 silence = self.silence(time.monotonic())
             except (QueueAway, RedisAway) as away:
-                _log.warning("canary_not_sent error=%s", away)
+                _log.warning("canary_not_sent", error=away)
                 self._beat()
                 if self._out_since is not None:  # no fault of the consumer's: its time begins anew
                     self._out_since = time.monotonic()
@@ -108,7 +109,7 @@ class Canary:
 
     def _give_up(self, silence: float) -> None:
         """Hand over what runs and end the process, without the consumer's help: who has fallen silent may not hear."""
-        _log.critical("consumes_nothing seconds=%.0f: the process ends", silence)
+        _log.critical("consumes_nothing", seconds=round(silence, 0))
         self._process.leave()
         gevent.sleep(self._process.settings.shutdown_grace_seconds + FAREWELL_SECONDS)
         logging.shutdown()

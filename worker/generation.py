@@ -1,11 +1,11 @@
 """The story of one generation, from its claim to its `done`."""
 
-import logging
 import random
 import time
 from secrets import token_hex
 
 import gevent
+from structlog.contextvars import bind_contextvars
 
 from worker.after.following import after_done
 from worker.answer import Answer
@@ -15,6 +15,8 @@ from worker.context.prompt import Context
 from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
 from worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
 from worker.contract.lease import Holding, claim, release
+from worker.contract.logs import get_logger
+from worker.ending import tell_end
 from worker.failures import Failure
 from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
 from worker.outbox import Outcome
@@ -28,7 +30,7 @@ CLAIM_PAUSE_SECONDS = 0.25
 HAND_OVER_SECONDS = 1.5
 PASS_ON_SECONDS = 0.3
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def generate(process: Process, generation: str) -> None:
@@ -61,8 +63,9 @@ def _answer_last_chances(process: Process) -> None:
 
 def _answer(process: Process, holding: Holding) -> None:
     generation = holding.claim.generation
+    bind_contextvars(request_id=holding.request_id)
     run = process.begin(holding)
-    _log.info("claimed generation=%s attempt=%d epoch=%d", generation, holding.attempt, holding.claim.epoch)
+    _log.info("claimed", generation=generation, attempt=holding.attempt, epoch=holding.claim.epoch)
     answer = Answer(holding, process.provider.name, run.begun_at, process.settings)
     try:
         outcome = _outcome(process, run, answer)
@@ -72,7 +75,7 @@ def _answer(process: Process, holding: Holding) -> None:
             run.outbox.wait()
     finally:
         process.end(run)
-    _log_end(run, answer, outcome)
+    tell_end(process, run, answer, outcome)
     if run.outbox.has_ended:
         after_done(process, run)
 
@@ -83,7 +86,7 @@ def _pass_on(process: Process, generation: str) -> None:
     try:
         process.doorbell.ring(generation)
     except QueueAway as error:
-        _log.warning("pass_on_failed generation=%s error=%s", generation, error)  # a sweep rings again
+        _log.warning("pass_on_failed", generation=generation, error=error)  # a sweep rings again
 
 
 def _claim(process: Process, generation: str, *, has_seat: bool) -> Holding | None:
@@ -94,7 +97,7 @@ def _claim(process: Process, generation: str, *, has_seat: bool) -> Holding | No
                 return claim(process.redis, generation, process.settings, token, has_seat=has_seat)
         except RedisAway as error:
             if time.monotonic() > give_up_at or process.is_leaving:
-                _log.warning("claim_failed generation=%s error=%s", generation, error)
+                _log.warning("claim_failed", generation=generation, error=error)
                 return None  # a sweep rings again
         gevent.sleep(CLAIM_PAUSE_SECONDS)
 
@@ -124,7 +127,7 @@ def _outcome(process: Process, run: Run, answer: Answer) -> Outcome | None:
     except GenerationEnds as ends:
         failure = ends
     except Exception:  # noqa: BLE001 - the edge: whatever went wrong, the reader is told, and the generation ends
-        _log.exception("generation_failed generation=%s", run.holding.claim.generation)
+        _log.exception("generation_failed", generation=run.holding.claim.generation)
         failure = Failure("internal", retryable=True)
     return Error(failure.code, failure.message, retryable=failure.retryable)
 
@@ -151,7 +154,7 @@ def _stream(process: Process, run: Run, answer: Answer, begins_with: Snapshot, c
     except Failure as failure:
         if not begins_with.content or answer.has_begun or not is_refusal(failure):
             raise
-        _log.warning("prefill_refused generation=%s code=%s", run.holding.claim.generation, failure.code)
+        _log.warning("prefill_refused", generation=run.holding.claim.generation, code=failure.code)
         run.outbox.write(NOTHING)
         answer.begin(NOTHING)
         ask(process, run, answer, context.prompts())
@@ -170,16 +173,4 @@ def _hand_over(process: Process, run: Run) -> None:
                 process.doorbell.ring(generation)
     except (RedisAway, QueueAway) as error:
         # Then the lease runs out, or a sweep rings: later, but sure.
-        _log.warning("hand_over_failed generation=%s error=%s", generation, error)
-
-
-def _log_end(run: Run, answer: Answer, outcome: Outcome | None) -> None:
-    name = type(outcome).__name__.lower() if outcome else f"left({type(run.interrupt.noted).__name__})"
-    usage, latency = answer.usage(), answer.latency()
-    _log.info(
-        "ended generation=%s attempt=%d outcome=%s code=%s events=%d chars=%d first_delta_ms=%s total_ms=%d "
-        "input_tokens=%d output_tokens=%d exact=%s",
-        *(run.holding.claim.generation, run.holding.attempt, name, outcome.code if isinstance(outcome, Error) else "-"),
-        *(run.outbox.next_seq - 1, answer.chars, latency.first_delta_ms, latency.total_ms),
-        *(usage.input_tokens, usage.output_tokens, usage.exact),
-    )
+        _log.warning("hand_over_failed", generation=generation, error=error)

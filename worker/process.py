@@ -11,6 +11,7 @@ from worker.contract.connection import connect
 from worker.contract.lease import Holding
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
+from worker.figures import Figures
 from worker.interrupt import Interrupt
 from worker.outbox import Outbox
 from worker.providers.bedrock import Bedrock
@@ -51,6 +52,8 @@ class Process:
         self.watcher = Watcher(watching, settings, self.runs, self.writer.recover)
         self.archivist = Archivist(watching, self.database)
         self.sweeper = Sweeper(watching, settings, self.doorbell)
+        self.figures = Figures(settings)
+        self.figures.running.set_function(lambda: len(self.runs))
 
     def start(self) -> None:
         """Spawn the greenlets."""
@@ -58,6 +61,7 @@ class Process:
         self.watcher.start()
         self.sweeper.start()
         self.archivist.start()
+        self.figures.start()
 
     def leave(self) -> None:
         """Let what runs go on for the grace, then hand it over; only sets values: it is called in a signal handler."""
@@ -71,7 +75,7 @@ class Process:
 
     def stop(self) -> None:
         """End the greenlets, each within a bounded time, and close the connections."""
-        for each in (self.archivist, self.sweeper, self.watcher, self.writer):
+        for each in (self.archivist, self.sweeper, self.watcher, self.writer, self.figures):
             each.stop()
         for client in self._clients:
             client.close()

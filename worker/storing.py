@@ -1,10 +1,9 @@
 """An answer on its way into the database: before its outcome is told, within a bounded time, fenced by its claim."""
 
-import logging
-
 from worker.contract.errors import StoreAway
 from worker.contract.events import Complete, Snapshot
 from worker.contract.lease import Holding
+from worker.contract.logs import get_logger
 from worker.outbox import Outcome
 from worker.process import Process
 from worker.record import record
@@ -14,7 +13,7 @@ from worker.store.messages import Question
 
 STORE_SECONDS = 2.0  # at most: the reader waits for the outcome, or for `done`
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def store(process: Process, run: Run, outcome: Outcome) -> bool:
@@ -33,14 +32,14 @@ def store(process: Process, run: Run, outcome: Outcome) -> bool:
     try:
         is_kept = process.database.run(lambda session: answers.save_answer(session, question, answer), STORE_SECONDS)
     except StoreAway as away:
-        _log.warning("store_away generation=%s error=%s", claim.generation, away)
+        _log.warning("store_away", generation=claim.generation, error=away)
         return False
     except Exception:  # noqa: BLE001 - the edge: an answer that can't be stored is told all the same
-        _log.exception("store_failed generation=%s", claim.generation)
+        _log.exception("store_failed", generation=claim.generation)
         return False
     outbox.settled_by = claim
     if not is_kept:
-        _log.warning("store_refused generation=%s epoch=%d", claim.generation, claim.epoch)
+        _log.warning("store_refused", generation=claim.generation, epoch=claim.epoch)
     return is_kept
 
 
@@ -54,7 +53,7 @@ def kept_whole(process: Process, holding: Holding) -> tuple[Snapshot, Complete] 
     try:
         kept = process.database.run(lambda session: answers.answer(session, holding.message), STORE_SECONDS)
     except StoreAway as away:
-        _log.warning("store_away generation=%s error=%s", holding.claim.generation, away)
+        _log.warning("store_away", generation=holding.claim.generation, error=away)
         return None
     if kept is None or not isinstance(kept.answer.outcome, Complete):
         return None

@@ -1,6 +1,5 @@
 """Sweeps for generations whose holder is gone, and rings for them."""
 
-import logging
 import random
 
 import gevent
@@ -8,6 +7,7 @@ from gevent.event import Event as Signal
 
 from worker.contract.connection import Redis
 from worker.contract.errors import QueueAway, RedisAway
+from worker.contract.logs import get_logger
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
 from worker.contract.sweeping import sweep_and_ring
@@ -15,7 +15,7 @@ from worker.contract.sweeping import sweep_and_ring
 SWEEP_SECONDS = 1.0
 STOP_SECONDS = 1.0
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Sweeper:
@@ -48,6 +48,6 @@ class Sweeper:
             try:
                 self.sweep()
             except (RedisAway, QueueAway) as error:
-                _log.warning("sweep_failed error=%s", error)
+                _log.warning("sweep_failed", error=error)
             except Exception:  # noqa: BLE001 - the edge of this greenlet
                 _log.exception("sweeper_failed")

@@ -1,6 +1,5 @@
 """What an attempt begins with: after another worker's, with nothing again or, where so set, with the text so far."""
 
-import logging
 import time
 
 import gevent
@@ -9,6 +8,7 @@ import msgspec
 from worker.contract.errors import RedisAway
 from worker.contract.events import Snapshot
 from worker.contract.log import read_transcript
+from worker.contract.logs import get_logger
 from worker.contract.transcript import Transcript
 from worker.failures import Failure
 from worker.process import Process
@@ -20,7 +20,7 @@ READ_PAUSE_SECONDS = 0.25
 
 _REFUSALS = ("provider_rejected", "context_too_long")
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def beginning(process: Process, run: Run) -> Snapshot | None:
@@ -51,10 +51,10 @@ def _read(process: Process, run: Run) -> Transcript | None:
                 return read_transcript(process.redis, generation)[0]
         except RedisAway as error:
             if time.monotonic() > give_up_at or run.interrupt.noted is not None:
-                _log.warning("takeover_unread generation=%s error=%s", generation, error)
+                _log.warning("takeover_unread", generation=generation, error=error)
                 return None
         except ValueError as error:  # an event that this version does not know
-            _log.warning("takeover_unread generation=%s error=%s", generation, type(error).__name__)
+            _log.warning("takeover_unread", generation=generation, error=type(error).__name__)
             return None
         gevent.sleep(READ_PAUSE_SECONDS)
 

@@ -2,7 +2,6 @@
 
 import faulthandler
 import gc
-import logging
 import sys
 from typing import Any, cast
 
@@ -13,7 +12,9 @@ from kombu.utils import functional
 from worker.after.learning import Learner
 from worker.app import app, settings
 from worker.canary import Canary
+from worker.contract import logs
 from worker.contract.errors import RedisAway
+from worker.contract.logs import get_logger
 from worker.contract.queue import CANARY, LEARN, TASK, own_queue
 from worker.generation import generate
 from worker.process import Process, make_process
@@ -21,7 +22,7 @@ from worker.watcher import FAREWELL_SECONDS
 
 GO_SECONDS = 5.0  # that Celery has for going once all is handed over
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Generate(Task[..., None]):
@@ -57,7 +58,7 @@ class FlyHome(Task[..., None]):
         try:
             self.canary.returned()
         except RedisAway as away:
-            _log.warning("canary_not_noted error=%s", away)  # the next one says it
+            _log.warning("canary_not_noted", error=away)  # the next one says it
 
 
 task = cast("Generate", app.register_task(Generate()))
@@ -67,9 +68,7 @@ fly_home = cast("FlyHome", app.register_task(FlyHome()))
 
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int, **_: Any) -> None:
-    logging.basicConfig(level=loglevel, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for chatty in ("celery.worker.strategy", "celery.app.trace", "botocore", "boto3", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logs.set_up(loglevel)
 
 
 @signals.celeryd_after_setup.connect
@@ -98,7 +97,7 @@ def _leave(**_: Any) -> None:
     # Who can't go, because a queue that says nothing is waited for, or a thread, is ended once all is handed over, and
     # says where it stood.
     most_seconds = settings.shutdown_grace_seconds + FAREWELL_SECONDS + GO_SECONDS
-    faulthandler.dump_traceback_later(most_seconds, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(most_seconds, exit=True, file=2)
 
 
 @signals.worker_shutdown.connect

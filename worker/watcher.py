@@ -6,7 +6,6 @@ Two greenlets: one talks to Redis, with a bound on each wait; the other only rea
 the end of the process hold while Redis stands still.
 """
 
-import logging
 import time
 from collections.abc import Callable, Collection
 
@@ -16,6 +15,7 @@ from gevent.event import Event as Signal
 from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway
 from worker.contract.lease import Renewal, have_ended, renew_all
+from worker.contract.logs import get_logger
 from worker.contract.settings import Settings
 from worker.interrupt import CancelAsked, HandOver, TimeIsUp
 from worker.outbox import Outbox
@@ -29,7 +29,7 @@ KEPT_SECONDS = 2.5  # Redis writes its file each second: an end that it has ackn
 STOP_SECONDS = 1.0
 FAREWELL_SECONDS = 2.5  # for handing over, after which the process goes, whatever Redis does
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Watcher:
@@ -85,7 +85,7 @@ class Watcher:
 
     def _heed(self, run: Run, renewal: Renewal | Exception) -> None:
         if isinstance(renewal, Exception):
-            _log.error("renewal_refused generation=%s error=%s", run.holding.claim.generation, renewal)
+            _log.error("renewal_refused", generation=run.holding.claim.generation, error=renewal)
         elif renewal.standing == "expired":
             run.outbox.stop("expired")
         elif renewal.standing != "held":
@@ -127,7 +127,7 @@ class Watcher:
                 self.look_back()
             except RedisAway as error:
                 if not self._is_away:
-                    _log.warning("redis_away error=%s", error)
+                    _log.warning("redis_away", error=error)
                 self._is_away = True
             except Exception:  # noqa: BLE001 - the edge of this greenlet: without it every lease would run out
                 _log.exception("watcher_failed")
@@ -139,7 +139,7 @@ class Watcher:
         while not self._stopping.wait(LOOK_SECONDS):
             now = time.monotonic()
             if now - before - LOOK_SECONDS > LAG_SECONDS:
-                _log.warning("hub_blocked seconds=%.1f", now - before - LOOK_SECONDS)
+                _log.warning("hub_blocked", seconds=round(now - before - LOOK_SECONDS, 1))
             self.keep_deadlines(now)
             before = time.monotonic()
 

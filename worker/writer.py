@@ -4,7 +4,6 @@ While a round trip is under way, what is appended meanwhile gathers for the next
 is sent again, the same bytes under the same numbers, which its script takes for one.
 """
 
-import logging
 import random
 import time
 
@@ -16,6 +15,7 @@ from worker.contract.connection import Redis, is_away
 from worker.contract.errors import RedisAway
 from worker.contract.lease import reclaim
 from worker.contract.log import Append, Appended, Verdict, append_all
+from worker.contract.logs import get_logger
 from worker.contract.settings import Settings
 from worker.interrupt import CancelAsked
 from worker.outbox import Outbox
@@ -28,7 +28,7 @@ STOP_SECONDS = 1.0
 _FIRST_PAUSE = 0.05
 _MOST_PAUSE = 1.0
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Writer:
@@ -160,8 +160,11 @@ class Writer:
                 if is_away(answer):
                     return answer
                 _log.error(
-                    "append_refused generation=%s seq=%d kind=%s error=%s",
-                    *(append.claim.generation, append.seq, append.kind, type(answer).__name__),
+                    "append_refused",
+                    generation=append.claim.generation,
+                    seq=append.seq,
+                    kind=append.kind,
+                    error=type(answer).__name__,
                 )
                 outbox.refused()
                 return None
@@ -187,7 +190,7 @@ class Writer:
         try:
             again = reclaim(self._redis, outbox.holding, held, self._settings)
         except redis.RedisError as error:
-            _log.error("reclaim_refused generation=%s error=%s", held.generation, type(error).__name__)
+            _log.error("reclaim_refused", generation=held.generation, error=type(error).__name__)
             outbox.stop("refused")
             return
         except RedisAway:
@@ -196,12 +199,12 @@ class Writer:
         if again is None:
             outbox.stop("fenced")
             return
-        _log.warning("reclaimed generation=%s epoch=%d", held.generation, again.claim.epoch)
+        _log.warning("reclaimed", generation=held.generation, epoch=again.claim.epoch)
         outbox.reclaimed(again)
 
     def _back_off(self, error: Exception) -> None:
         if not self._failures:
-            _log.warning("redis_away error=%s", error)
+            _log.warning("redis_away", error=error)
         self._failures += 1
         now = time.monotonic()
         for outbox in list(self._ready):

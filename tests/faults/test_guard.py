@@ -1,6 +1,7 @@
 """Rows 35, 36 and 41: one too many, a limiter whose storage is away, requests that no server should choke on."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -70,6 +71,8 @@ def test_row_36_while_the_limiters_storage_is_away_following_is_open_and_asking_
         assert outcomes_of([*first, *again])[0]["type"] == "complete"
         assert outcomes_of(list(reader))[0]["type"] == "complete", "who followed already noticed nothing"
         assert client.look(generation)["status"] == "completed"
+        figures = client.http.get("/metrics").text
+        assert re.search(r"^millrace_limiter_failures_total\S* [1-9]", figures, re.MULTILINE)
         assert "limiter_away" in rig.webs[0].log.read_text()
         counting.start()
         wait_for(lambda: client.post({"message": emulate(text="Back.")}).status_code == 202, 10, "asking again")

@@ -106,7 +106,7 @@ def report(population: Population, mischief: Mischief, seed: int, minutes: float
         print(f"  {count:5} {name}")
     print(
         f"generations: {population.asked} asked, {population.refused} refused, {population.checked} checked, "
-        f"{population.gone} gone with Redis's data"
+        f"{population.gone} gone with Redis's data, {population.otherwise} told another end after it"
     )
     for name, count in sorted(population.outcomes.items(), key=lambda each: -each[1]):
         print(f"  {count:5} {name}")

@@ -12,8 +12,8 @@ from tests.client import Client, Json, Received, emulate, outcomes_of
 from tests.faults.follower import Follower
 from tests.faults.rig import Rig
 
-END_SECONDS = 120.0
-"""Every generation must have ended by then: the longest answer, every attempt's lease, and Redis's absences."""
+END_SECONDS = 240.0
+"""Every generation must have ended by then: some of the most attempts that it may take, each an answer's length."""
 
 STUCK_SECONDS = 55.0
 """The longest that a reader may be told nothing: a lease, a suspicion, a late takeover, and Redis's absences."""
@@ -59,6 +59,8 @@ class Population:
     refused: int = 0
     checked: int = 0
     gone: int = 0
+    otherwise: int = 0
+    """How many Redis forgot after their outcome was told, and whose next attempt came to another one."""
     outcomes: dict[str, int] = field(default_factory=dict[str, int])
     violations: list[str] = field(default_factory=list[str])
     takeovers: list[float] = field(default_factory=list[float])
@@ -126,12 +128,15 @@ class Population:
                 f"refusals {flight.follower.refusals[-5:]}"
             )
             return
-        # One that Redis lost after it was told is told again, the same, under a snapshot.
+        # One that Redis lost after it was told is told again under a snapshot; by its writer the same, but where that
+        # one stood still too long, by the next attempt.
         kinds = sorted({str(each) for each in outcomes_of(received)})
-        if len(kinds) != 1 or len(outcomes_of(_since_snapshot(received))) != 1:
+        most = 2 if flight.losses < self.losses else 1
+        if not 1 <= len(kinds) <= most or len(outcomes_of(_since_snapshot(received))) != 1:
             self.violations.append(f"{name}: outcomes {kinds}")
             return
-        outcome = outcomes_of(received)[0]
+        self.otherwise += len(kinds) == 2
+        outcome = outcomes_of(received)[-1]
         label = outcome["type"] + (f" {outcome['code']}" if "code" in outcome else "")
         self.outcomes[label] = self.outcomes.get(label, 0) + 1
         if outcome["type"] == "complete" and flight.follower.text != flight.text:

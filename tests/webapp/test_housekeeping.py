@@ -80,7 +80,7 @@ def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
     finally:
         site.services.housekeeping.stop()
     assert caplog.text.count("Traceback") == 1
-    assert "RedisAway: gone" in caplog.text
+    assert "kind=RedisAway error=gone" in caplog.text
 
 
 def test_a_queue_that_is_away_does_not_end_a_sweep_for_good(build: Build) -> None:

@@ -63,6 +63,11 @@ def renew() -> None:
         session.renew()
 
 
+def owner_if_asked() -> str | None:
+    """Return the owner where it has been asked for in this request already."""
+    return cast("str | None", g.get(_OWNER))
+
+
 def names_itself() -> bool:
     """Tell whether the request may name its owner without its page's doing: by a cookie, or as the proxy knows it."""
     return "Cookie" in request.headers or _auth().is_ambient

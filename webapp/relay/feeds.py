@@ -3,7 +3,6 @@
 So whatever was missed is read with the next word, or by the sweep; a feed is short, and rarely written.
 """
 
-import logging
 import random
 import time
 from typing import Protocol
@@ -15,13 +14,14 @@ from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway
 from worker.contract.feed import FeedEntry, Place, read_feeds
 from worker.contract.keys import feed_key
+from worker.contract.logs import get_logger
 
 _PAGE = 100
 _FEEDS_AT_ONCE = 200
 SWEEP_SECONDS = 15.0  # a feed that nobody told of is read this often, because words can get lost
 _AWAY_SECONDS = 0.2, 2.0
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Follower(Protocol):
@@ -109,7 +109,7 @@ class Feeds:
                     self._read(owners)
                     wait = _AWAY_SECONDS[0]
                 except RedisAway as away:
-                    _log.info("feeds not read: %s", away)
+                    _log.info("feeds_not_read", error=away)
                     self._woken |= dict.fromkeys(owners)
                     gevent.sleep(random.uniform(0.5, 1.0) * wait)
                     wait = min(2 * wait, longest)

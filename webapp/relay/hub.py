@@ -1,7 +1,7 @@
 """All the streams of one web process: who follows what, from the first subscription to the last farewell."""
 
-import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import gevent
@@ -20,6 +20,7 @@ from worker.contract.errors import RedisAway
 from worker.contract.ids import Cursor
 from worker.contract.keys import channel_of
 from worker.contract.log import Entry
+from worker.contract.logs import get_logger
 from worker.contract.settings import Settings
 from worker.contract.state import State, read_state, read_states
 
@@ -28,7 +29,7 @@ _SILENT_SECONDS = 2.0  # a tail that heard nothing for so long is compared with 
 _KEEP_SECONDS = 30.0  # a tail outlives its last reader, who is likely to come back
 _KEPT_TAILS = 500
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def _nothing(_: str) -> list[Entry]:
@@ -50,6 +51,7 @@ class Hub:
         self._readers: set[Reader] = set()
         self._heartbeats = Heartbeats(settings.heartbeat_seconds)
         self._rights = Rights()
+        self.ended: Counter[str] = Counter()
         self._subscription = Subscription(redis, self._receive, self._check_all)
         self._repairer = Repairer(redis, self._subscription, expired)
         self.feeds = Feeds(redis, self._subscription)
@@ -139,9 +141,13 @@ class Hub:
             return
         self._readers.discard(reader)
         self._heartbeats.discard(reader)
+        self.ended[reader.ended_because or "error"] += 1
         _log.info(
-            "stream ended: generation=%s last=%s seconds=%.3f why=%s",
-            *(reader.generation, reader.cursor, time.monotonic() - reader.started, reader.ended_because),
+            "stream_ended",
+            generation=reader.generation,
+            last=str(reader.cursor),
+            seconds=round(time.monotonic() - reader.started, 3),
+            why=reader.ended_because,
         )
 
     def _receive(self, messages: Messages) -> None:
@@ -169,7 +175,7 @@ class Hub:
             try:
                 self._look_after(time.monotonic())
             except Exception:  # noqa: BLE001 - the edge of the process: without its sweep a lost message is lost for good
-                _log.exception("the sweep failed; it goes on")
+                _log.exception("relay_sweep_failed")
 
     def _look_after(self, now: float) -> None:
         cut_stalled(self._readers, now - self.settings.reader_stall_seconds)
@@ -196,7 +202,7 @@ class Hub:
         try:
             states = read_states(self._redis, [tail.generation for tail in tails])
         except RedisAway as away:
-            _log.info("tails not checked: %s", away)
+            _log.info("tails_not_checked", error=away)
             return
         now = time.monotonic()
         for tail, state in zip(tails, states, strict=True):
@@ -208,7 +214,7 @@ class Hub:
         if state is None:
             tail.absent_since = tail.absent_since or now
             if now - tail.absent_since > LOST_SECONDS:
-                _log.error("state of %s is lost", tail.generation)
+                _log.error("state_lost", generation=tail.generation)
                 tail.lose()
         elif tail.last is not None and state.top != tail.last:
             tail.is_stale = True

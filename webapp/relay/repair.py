@@ -1,6 +1,5 @@
 """Reads the log for tails: opens them, mends holes, brings readers up who stand before the ring."""
 
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway, StoreAway
 from worker.contract.ids import START, Cursor
 from worker.contract.log import PAGE, Entry, read
+from worker.contract.logs import get_logger
 from worker.contract.state import read_state
 
 LOST_SECONDS = 9.0  # Redis that restarts empty: by then a living worker has made its generation anew
@@ -23,7 +23,7 @@ _READS_AT_ONCE = 16  # a thousand readers who come back at once are a queue here
 _ABSENT_SECONDS = 0.5
 _AWAY_SECONDS = 0.1, 1.0
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Repairer:
@@ -53,7 +53,7 @@ class Repairer:
                         rest = self._step(tail)
                     wait = _AWAY_SECONDS[0]
                 except (RedisAway, StoreAway) as away:
-                    _log.info("log of %s not read: %s", tail.generation, away)
+                    _log.info("log_not_read", generation=tail.generation, error=away)
                     rest = random.uniform(0.5, 1.0) * wait
                     wait = min(2 * wait, longest)
                 if rest:
@@ -67,7 +67,7 @@ class Repairer:
             try:
                 return self._tell_kept(tail, self._expired(tail.generation))
             except StoreAway as away:
-                _log.warning("whether %s is stored is not known: %s", tail.generation, away)
+                _log.warning("archive_not_read", generation=tail.generation, error=away)
                 return self._tell_kept(tail, [])
         if tail.last is not None and tail.is_behind:
             return self._read_on(tail, tail.last)
@@ -89,7 +89,7 @@ class Repairer:
         entries = fold_log(self._redis, tail.generation, "gap" if reason == "gap" else "lost")
         if not entries:
             return self._without_log(tail)
-        _log.warning("log of %s does not go on from %s: %s", tail.generation, after, reason)
+        _log.warning("log_does_not_go_on", generation=tail.generation, after=str(after), why=reason)
         tail.absent_since = None
         tail.replace(entries)
         tail.place_seekers()
@@ -146,7 +146,7 @@ class Repairer:
         if tail.absent_since is None:
             tail.absent_since = time.monotonic()
         elif time.monotonic() - tail.absent_since > LOST_SECONDS:
-            _log.error("log of %s is lost", tail.generation)
+            _log.error("log_lost", generation=tail.generation)
             tail.lose()
         return _ABSENT_SECONDS
 

@@ -4,7 +4,6 @@ Speaks whichever protocol the client is set to, RESP3 by default: `hiredis` give
 three parts as RESP2's array, so only the PING's answer differs, and that one need not be looked at.
 """
 
-import logging
 import random
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from gevent.event import Event
 from redis.exceptions import RedisError
 
 from worker.contract.connection import Redis
+from worker.contract.logs import get_logger
 
 PING_SECONDS = 5.0
 _SILENT_SECONDS = PING_SECONDS + 3.0  # no answer to a PING by then: the connection is half open
@@ -29,7 +29,7 @@ _PAUSE_SECONDS = 0.002
 _CHANNELS_AT_ONCE = 500
 _CONFIRM_SECONDS = 2.0
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 Messages = list[list[bytes]]  # each [b"message", channel, data]
 
@@ -90,9 +90,9 @@ class Subscription:
                 connection.connect()
                 self._listen(connection, connection._sock)  # noqa: SLF001 - it reads one reply at a time; we read all
             except (RedisError, OSError, hiredis.ProtocolError) as error:
-                _log.warning("the pub/sub connection ended: %s", error)
+                _log.warning("pubsub_ended", error=error)
             except Exception:  # noqa: BLE001 - the edge of the process: a new connection is checked against the log
-                _log.exception("the pub/sub connection was given up")
+                _log.exception("pubsub_given_up")
             finally:
                 was_heard = self._is_connected and not self._is_catching_up
                 self._is_connected = False
@@ -160,7 +160,7 @@ class Subscription:
                 for packed in connection.pack_commands(_merge(commands) or [(b"PING",)]):
                     sock.sendall(packed)
         except OSError as error:
-            _log.info("the pub/sub connection does not take commands: %s", error)  # the listening side ends it
+            _log.info("pubsub_takes_no_commands", error=error)  # the listening side ends it
 
 
 def _merge(commands: list[tuple[bytes, bytes]]) -> list[tuple[bytes, ...]]:

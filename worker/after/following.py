@@ -1,6 +1,5 @@
 """Between a whole answer's outcome and its `done`: all hooks at once, within one time cap, each stopping nothing."""
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from worker.after.turn import Turn
 from worker.contract.errors import QueueAway, StoreAway
 from worker.contract.events import Complete, Suggestions, Title
 from worker.contract.feed import tell_ended
+from worker.contract.logs import get_logger
 from worker.failures import Failure
 from worker.interrupt import Interrupted
 from worker.process import Process
@@ -22,7 +22,7 @@ from worker.run import Run
 Hook = Callable[[Process, Turn], Title | Suggestions | None]
 """Asks what it likes and returns the event to tell, or None; it may raise, and is cut off when the time is over."""
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def hooks_of(process: Process) -> dict[str, Hook]:
@@ -57,7 +57,7 @@ def follow_up(process: Process, run: Run) -> None:
     finally:
         for name, greenlet in greenlets.items():
             if not greenlet.ready():
-                _log.warning("hook_cut_off hook=%s generation=%s", name, run.holding.claim.generation)
+                _log.warning("hook_cut_off", hook=name, generation=run.holding.claim.generation)
         gevent.killall([*greenlets.values()], block=False)
 
 
@@ -74,7 +74,7 @@ def after_done(process: Process, run: Run) -> None:
         try:
             process.doorbell.ring_to_learn(generation)
         except QueueAway as away:
-            _log.warning("learning_not_rung generation=%s error=%s", generation, away)
+            _log.warning("learning_not_rung", generation=generation, error=away)
 
 
 def _tell(process: Process, run: Run, turn: Turn, name: str, hook: Hook) -> None:
@@ -82,17 +82,17 @@ def _tell(process: Process, run: Run, turn: Turn, name: str, hook: Hook) -> None
     try:
         event = hook(process, turn)
     except Failure as failure:
-        _log.warning("hook_failed hook=%s generation=%s error=%s", name, turn.generation, failure.code)
+        _log.warning("hook_failed", hook=name, generation=turn.generation, error=failure.code)
         return
     except (msgspec.ValidationError, StoreAway) as error:
-        _log.warning("hook_failed hook=%s generation=%s error=%s", name, turn.generation, error)
+        _log.warning("hook_failed", hook=name, generation=turn.generation, error=error)
         return
     except Exception:  # noqa: BLE001 - the edge of this greenlet: what it asks for is no part of the answer
-        _log.exception("hook_failed hook=%s generation=%s", name, turn.generation)
+        _log.exception("hook_failed", hook=name, generation=turn.generation)
         return
     if event is not None:
         run.outbox.write(event)
-    _log.info("hook_done hook=%s generation=%s ms=%d", name, turn.generation, (time.monotonic() - began) * 1000)
+    _log.info("hook_done", hook=name, generation=turn.generation, ms=int((time.monotonic() - began) * 1000))
 
 
 def _turn_of(run: Run) -> Turn | None:

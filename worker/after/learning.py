@@ -6,7 +6,6 @@ learned twice is the database's to say, in the transaction that keeps the facts.
 not done; what a process was about that is killed is not learned.
 """
 
-import logging
 import random
 
 import gevent
@@ -20,6 +19,7 @@ from worker.contract.connection import redis_away
 from worker.contract.errors import QueueAway, RedisAway, StoreAway
 from worker.contract.events import Complete
 from worker.contract.keys import learning_key
+from worker.contract.logs import get_logger
 from worker.failures import Failure
 from worker.process import Process
 from worker.store import answers, memories
@@ -33,7 +33,7 @@ CALL_SECONDS = 30.0
 MARK_MS = 600_000  # longer than all tries together
 MOST_KNOWN = 8  # of what is known already, that the model is told
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class NotKept(Exception):
@@ -62,7 +62,7 @@ class Learner:
                 self._unmark(generation)
                 self._process.doorbell.ring_to_learn(generation)
             except (RedisAway, QueueAway) as away:
-                _log.warning("learning_not_passed_on generation=%s error=%s", generation, away)
+                _log.warning("learning_not_passed_on", generation=generation, error=away)
 
     @property
     def is_idle(self) -> bool:
@@ -74,7 +74,7 @@ class Learner:
         try:
             self._queue.put_nowait(generation)
         except Full:
-            _log.warning("learning_refused generation=%s", generation)
+            _log.warning("learning_refused", generation=generation)
 
     def _run(self) -> None:
         while True:
@@ -85,7 +85,7 @@ class Learner:
             try:
                 self._learn_patiently(generation)
             except Exception:  # noqa: BLE001 - the edge of this greenlet: it must outlive everything
-                _log.exception("learning_failed generation=%s", generation)
+                _log.exception("learning_failed", generation=generation)
             self._under_way.discard(generation)  # not in a `finally`: what is cut off is still to be done
 
     def _learn_patiently(self, generation: str) -> None:
@@ -98,11 +98,11 @@ class Learner:
                 return
             except (Failure, msgspec.ValidationError, NotKept, StoreAway, RedisAway, TimeoutError) as error:
                 told = error.code if isinstance(error, Failure) else type(error).__name__
-                _log.warning("learning_put_off generation=%s tried=%d error=%s", generation, tried, told)
+                _log.warning("learning_put_off", generation=generation, tried=tried, error=told)
                 if isinstance(error, Failure) and not error.retryable:
                     break
             gevent.sleep(FIRST_SECONDS * 2 ** (tried - 1) * random.uniform(0.5, 1.0))
-        _log.warning("learning_given_up generation=%s", generation)
+        _log.warning("learning_given_up", generation=generation)
 
     def _learn(self, generation: str) -> None:
         """Ask and keep; raises what `_learn_patiently` bears, after which it may be done again."""
@@ -113,7 +113,7 @@ class Learner:
         with gevent.Timeout(CALL_SECONDS, TimeoutError("the model has not answered")):
             facts = find_facts(self._process.provider, self._process.settings, turn, known)
         new = self._process.database.run(lambda session: _keep(session, turn, facts))
-        _log.info("learned generation=%s facts=%d new=%d", generation, len(facts), new)
+        _log.info("learned", generation=generation, facts=len(facts), new=new)
 
     def _mark(self, generation: str) -> bool:
         """Take the generation; False where somebody else is about it, or has just been."""

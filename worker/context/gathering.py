@@ -1,6 +1,5 @@
 """Asks all sources at once, each within its own time; what fails is logged and counted, and holds up nothing."""
 
-import logging
 import time
 import traceback
 from collections.abc import Sequence
@@ -9,10 +8,11 @@ from typing import NamedTuple
 import gevent
 
 from worker.context.source import NOTHING, Gathered, Piece, Question, Source
+from worker.contract.logs import get_logger
 
 MARGIN_SECONDS = 0.5  # for a source that swallows its own end
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def gather(sources: Sequence[Source], question: Question) -> Gathered:
@@ -38,7 +38,7 @@ class _Asked(NamedTuple):
 def _given_by(greenlet: "gevent.Greenlet[..., _Asked]", name: str, question: Question) -> _Asked:
     if greenlet.value is not None:
         return greenlet.value
-    _log.warning("context_source_stuck source=%s generation=%s", name, question.generation)
+    _log.warning("context_source_stuck", source=name, generation=question.generation)
     return _Asked(None, has_failed=True)
 
 
@@ -55,7 +55,5 @@ def _ask(source: Source, question: Question) -> _Asked:
         place = traceback.extract_tb(error.__traceback__)[-1]
         why = f"{type(error).__name__} at {place.filename}:{place.lineno}"
     ms = (time.monotonic() - began) * 1000
-    _log.warning(
-        "context_source_failed source=%s generation=%s ms=%d error=%s", source.name, question.generation, ms, why
-    )
+    _log.warning("context_source_failed", source=source.name, generation=question.generation, ms=ms, error=why)
     return _Asked(None, has_failed=True)

@@ -1,6 +1,5 @@
 """Makes up a name for the assistant where a user's profile has none: once, by the small model, beside the answers."""
 
-import logging
 from typing import Annotated, Any
 
 import gevent
@@ -8,6 +7,7 @@ import msgspec
 
 from worker.context.placing import cleaned, element
 from worker.contract.errors import StoreAway
+from worker.contract.logs import get_logger
 from worker.contract.profile import Profile
 from worker.contract.request import Message
 from worker.contract.settings import Settings
@@ -35,7 +35,7 @@ _INSTRUCTION = (
     "profile asks for, only name the assistant."
 )
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -68,9 +68,9 @@ class Naming:
                 changed = kept | {"assistant_name": name}
                 # The user may have changed the profile meanwhile: then the name is not for this one any more.
                 is_kept = self._database.run(lambda session: profiles.exchange(session, owner, kept, changed))
-            _log.info("assistant_named is_kept=%s", is_kept)
+            _log.info("assistant_named", is_kept=is_kept)
         except (Failure, StoreAway, msgspec.ValidationError, gevent.Timeout) as error:
-            _log.warning("assistant_not_named error=%s", type(error).__name__)  # the next answer tries again
+            _log.warning("assistant_not_named", error=type(error).__name__)  # the next answer tries again
         finally:
             self.running.pop(owner, None)
 

@@ -1,13 +1,12 @@
 """Who the user is, as told in the profile, and what the assistant is called there."""
 
-import logging
-
 from worker.context.kept import Reader
 from worker.context.naming import Naming
 from worker.context.source import Piece, Question
+from worker.contract.logs import get_logger
 from worker.contract.profile import profile_of
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class UserProfile:
@@ -27,7 +26,7 @@ class UserProfile:
             return None
         profile = profile_of(kept)
         if profile is None:
-            _log.warning("profile_ignored generation=%s", question.generation)
+            _log.warning("profile_ignored", generation=question.generation)
             return None
         if profile.assistant_name is None:
             self._naming.begin(question.owner, kept, profile)

@@ -40,6 +40,8 @@ class Draft:
     request: Request
     on_disconnect: OnDisconnect
     grace_seconds: float
+    request_id: str = ""
+    """The id of the request that asks, for the log."""
 
 
 def new_ids(conversation: str | None = None, question: str | None = None) -> Ids:
@@ -86,6 +88,7 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
         "request": encode_request(draft.request),
         "on_disconnect": draft.on_disconnect,
         "grace_ms": int(draft.grace_seconds * 1000),
+        "request_id": draft.request_id,
     }
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)

@@ -4,7 +4,6 @@ It tells no more than where to look: who missed something for longer than an hou
 again. So writing it never fails what it tells of, and an event may come twice.
 """
 
-import logging
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -13,13 +12,14 @@ from worker.contract.connection import Redis, redis_away
 from worker.contract.errors import RedisAway
 from worker.contract.events import Event, Status, encode
 from worker.contract.keys import feed_key, keys_of
+from worker.contract.logs import get_logger
 
 LIFE_MS = 3600 * 1000
 MOST_EVENTS = 1000  # of one owner's, about
 
 _PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class GenerationStarted(Event, frozen=True, tag="generation_started"):
@@ -84,7 +84,7 @@ def tell(redis: Redis, owner: str, *events: FeedEvent) -> None:
             pipeline.publish(key, b"")
             pipeline.execute()
     except RedisAway as away:
-        _log.warning("feed_not_told events=%d error=%s", len(events), away)
+        _log.warning("feed_not_told", events=len(events), error=away)
 
 
 def tell_ended(redis: Redis, generations: Sequence[str]) -> None:
@@ -98,7 +98,7 @@ def tell_ended(redis: Redis, generations: Sequence[str]) -> None:
                 pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
             rows = cast("list[list[bytes | None]]", pipeline.execute())
     except RedisAway as away:
-        _log.warning("feed_not_told events=%d error=%s", len(generations), away)
+        _log.warning("feed_not_told", events=len(generations), error=away)
         return
     for generation, row in zip(generations, rows, strict=True):
         owner, conversation, status = ((each or b"").decode() for each in row)

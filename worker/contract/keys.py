@@ -12,6 +12,8 @@
 | `mr:conversation:ID:turn` | hash | owner, which generation took it last and when, which opened it, `deleted` | 25 h |
 | `mr:owner:HASH:active` | sorted set | an owner's running generations, by when each began; heals itself | 25 h |
 | `mr:limits:…` | strings | flask-limiter's counts, by owner's hash or address and limit | two of the limit's windows |
+| `mr:figures` | sorted set | processes that tell their figures, by when they last did, in Redis's ms | - |
+| `mr:figures:PROCESS` | string | one process's figures, JSON | 30 s |
 | `mr:workers` | sorted set | worker processes by when they last consumed their canary, in Redis's ms | - |
 | `mr:{bNN}:ID:learning` | string | somebody learns from the answer, or has just done so | 10 min |
 | `millrace`, `millrace.learning`, `millrace.canary.…` | list | Celery's: rings to answer, to learn, one's own | - |
@@ -30,6 +32,7 @@ QUEUE = "millrace"
 LEARNING_QUEUE = "millrace.learning"
 WORKERS = "mr:workers"
 LIMITS = "mr:limits"
+FIGURES = "mr:figures"
 
 LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))
 UNSTORED = tuple(f"mr:{{b{number:02}}}:unstored" for number in range(BUCKETS))
@@ -87,6 +90,11 @@ def hash_of(owner: str) -> str:
 def active_key(owner: str) -> str:
     """Return the key of the set of an owner's running generations."""
     return f"mr:owner:{hash_of(owner)}:active"
+
+
+def figures_key(process: str) -> str:
+    """Return the key of one process's figures."""
+    return f"{FIGURES}:{process}"
 
 
 def conversation_key(conversation: str) -> str:

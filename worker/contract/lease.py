@@ -46,6 +46,8 @@ class Holding:
     request: Request
     fields: tuple[bytes, ...]
     """The state's constant fields and values, to make it anew where Redis loses everything."""
+    request_id: str = ""
+    """The id of the request that asked, for the log."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ class Swept:
     ended: int
 
 
-_CONSTANT = (b"owner", b"conversation", b"message", b"question", b"request", b"on_disconnect", b"grace_ms")
+_CONSTANT = (
+    *(b"owner", b"conversation", b"message", b"question", b"request"),
+    *(b"on_disconnect", b"grace_ms", b"request_id"),
+)
 
 
 def claim(
@@ -124,6 +129,7 @@ def claim(
         state.get(b"question", b"").decode(),
         decode_request(state[b"request"]),
         tuple(part for name in _CONSTANT for part in (name, state.get(name, b""))),
+        state.get(b"request_id", b"").decode(),
     )
 
 
@@ -185,6 +191,15 @@ def have_ended(redis: Redis, generations: list[str]) -> list[bool]:
         for generation in generations:
             pipeline.hexists(keys_of(generation).state, "done")
         return cast("list[bool]", pipeline.execute())
+
+
+def count_unfinished(redis: Redis) -> int:
+    """Return how many generations have not ended; raises RedisAway."""
+    with redis_away():
+        pipeline = redis.pipeline(transaction=False)
+        for leases in LEASES:
+            pipeline.zcard(leases)
+        return sum(cast("list[int]", pipeline.execute()))
 
 
 def release(redis: Redis, claim: Claimed, settings: Settings) -> bool:

@@ -48,8 +48,8 @@ def get_logger(name: str) -> Logger:
     )
 
 
-def set_up(level: int | str = logging.INFO) -> None:
-    """Have this process write every log line to its standard error, as JSON; once, at its start."""
+def make_handler() -> logging.Handler:
+    """Return what writes every log line, ours and other libraries', to the standard error as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         ProcessorFormatter(
@@ -61,10 +61,15 @@ def set_up(level: int | str = logging.INFO) -> None:
                 structlog.processors.format_exc_info,
                 ProcessorFormatter.remove_processors_meta,
                 _in_order,
-                structlog.processors.JSONRenderer(),
+                structlog.processors.JSONRenderer(default=str),
             ],
         )
     )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    return handler
+
+
+def set_up(level: int | str = logging.INFO) -> None:
+    """Have this process write its log so; once, at its start."""
+    logging.basicConfig(level=level, handlers=[make_handler()], force=True)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)

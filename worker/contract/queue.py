@@ -77,6 +77,13 @@ class Doorbell:
         """Have a worker learn from a generation's answer; raises QueueAway like `ring`."""
         self._put(LEARNING_QUEUE, self._lessons.message(LEARNING_QUEUE, [generation]))
 
+    def count_waiting(self) -> int:
+        """Return how many rings wait for a worker; raises QueueAway like `ring`."""
+        try:
+            return self._broker.llen(QUEUE)
+        except RedisError as error:
+            raise QueueAway(str(error)) from error
+
     def send_canary(self, worker: str) -> None:
         """Send the worker process of this name its canary; raises QueueAway like `ring`."""
         queue = canary_queue(worker)

@@ -1,13 +1,12 @@
 """Sweeping and ringing, as every process does, web or worker."""
 
-import logging
-
 from worker.contract.connection import Redis
 from worker.contract.lease import sweep
+from worker.contract.logs import get_logger
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def sweep_and_ring(redis: Redis, settings: Settings, doorbell: Doorbell) -> None:
@@ -17,6 +16,6 @@ def sweep_and_ring(redis: Redis, settings: Settings, doorbell: Doorbell) -> None
     """
     swept = sweep(redis, settings)
     if swept.ring or swept.suspected or swept.ended:
-        _log.info("swept rung=%d suspected=%d ended=%d", len(swept.ring), swept.suspected, swept.ended)
+        _log.info("swept", rung=len(swept.ring), suspected=swept.suspected, ended=swept.ended)
     for generation in swept.ring:
         doorbell.ring(generation)

@@ -1,6 +1,5 @@
 """Amazon Bedrock by ConverseStream and Converse, through boto3."""
 
-import logging
 import socket
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -11,6 +10,7 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from worker.contract.logs import get_logger
 from worker.contract.request import Message
 from worker.contract.settings import Settings
 from worker.providers.arguments import arguments_for
@@ -24,7 +24,7 @@ from worker.providers.wire import read_events
 CONNECT_SECONDS = 5
 _PROBE = (Message("user", "."),)
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Bedrock:
@@ -58,7 +58,7 @@ class Bedrock:
             )
             socket.getaddrinfo(urlsplit(self._client.meta.endpoint_url).hostname, None)
         except (BotoCoreError, OSError) as error:  # said again, per answer, when it matters
-            _log.warning("bedrock_not_ready error=%s", error)
+            _log.warning("bedrock_not_ready", error=error)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -91,5 +91,5 @@ def _failures() -> Generator[None]:
         if failure is None:
             raise
         # The service's own words may quote the prompt: only the kind of mishap goes to the log.
-        _log.warning("bedrock_failed error=%s code=%s", type(error).__name__, failure.code)
+        _log.warning("bedrock_failed", error=type(error).__name__, code=failure.code)
         raise failure from error

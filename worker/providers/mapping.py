@@ -4,18 +4,18 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 """
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
+from worker.contract.logs import get_logger
 from worker.failures import Failure
 from worker.providers.protocol import Delta, Stopped
 
 Event = dict[str, Any]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Mapper:
         for kind, payload in event.items():
             handler = self.events.get(kind)
             if handler is None:
-                _log.warning("unknown_stream_event kind=%s", kind)
+                _log.warning("unknown_stream_event", kind=kind)
             else:
                 found += handler(payload)
         return found
@@ -103,7 +103,7 @@ class Mapper:
         for kind, value in payload["delta"].items():
             handler = self.pieces.get(kind)
             if handler is None:
-                _log.warning("unknown_delta kind=%s", kind)
+                _log.warning("unknown_delta", kind=kind)
             else:
                 found += handler(payload["contentBlockIndex"], value)
         return found
@@ -179,6 +179,6 @@ STOP_REASONS: dict[str, tuple[str, bool] | None] = {
 def failure_of_stop(reason: str) -> Failure | None:
     """Return the failure that a stop reason stands for, None where the answer is whole; an unknown one is whole."""
     if reason not in STOP_REASONS:
-        _log.warning("unknown_stop_reason reason=%s", reason)
+        _log.warning("unknown_stop_reason", reason=reason)
     ends = STOP_REASONS.get(reason)
     return Failure(ends[0], retryable=ends[1]) if ends else None

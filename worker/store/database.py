@@ -87,8 +87,7 @@ class Database:
     def close(self) -> None:
         """Close the connections, within a second; nothing is to be run after that."""
         if self._thread is not None:
-            with gevent.Timeout(_CLOSE_SECONDS, exception=False):
-                self._thread.kill()
+            gevent.with_timeout(_CLOSE_SECONDS, self._thread.kill, timeout_value=None)
         self._engine.dispose()
 
     def _once(self, work: Callable[[Session], T], deadline: float) -> T:

@@ -1,19 +1,19 @@
 """Who an owner is, in the owner's own words."""
 
 import json
-import logging
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, bindparam, select, update
 from sqlalchemy.orm import Session
 
+from worker.contract.logs import get_logger
 from worker.store.columns import clock_ms
 from worker.store.inserting import insert
 from worker.store.tables import ProfileRow
 
 _FIND = select(ProfileRow.content).where(ProfileRow.owner == bindparam("owner"))
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def find(session: Session, owner: str) -> dict[str, Any] | None:
@@ -26,7 +26,7 @@ def find(session: Session, owner: str) -> dict[str, Any] | None:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        _log.warning("profile_damaged chars=%d", len(kept))
+        _log.warning("profile_damaged", chars=len(kept))
         return None
     return cast("dict[str, Any]", found)
 

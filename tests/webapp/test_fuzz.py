@@ -1,0 +1,58 @@
+"""Whatever JSON a body is, it is taken or refused by the field that is wrong, and never a 5xx."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.webapp.site import Site, json_of
+from webapp.validation import GenerationFields
+
+CREATING = ["/api/generations", "/api/chat", "/api/conversation-stream/me"]
+OTHERS = ["history", "session_id", "unknown"]
+
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.characters(categories=["Cs"]))
+JSON = st.recursive(LEAVES, lambda each: st.lists(each) | st.dictionaries(st.text(), each), max_leaves=20)
+TURNS = st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "x"]), "content": st.text()}))
+NAMES = st.sampled_from([*GenerationFields.__struct_fields__, *OTHERS])
+BODIES = st.dictionaries(NAMES, JSON | TURNS, max_size=4)
+ALMOST = st.builds(lambda body, message: {**body, "message": message}, BODIES, st.text(min_size=1, max_size=20))
+
+
+@pytest.mark.parametrize("path", CREATING)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=JSON | BODIES | ALMOST)
+def test_any_json_is_taken_or_its_field_is_named(site: Site, path: str, body: Any) -> None:
+    site.user.get("/")
+    answer = site.user.post(path, data=json.dumps(body), content_type="application/json")
+    assert answer.status_code in (200, 202, 400, 403, 404, 422), answer.text
+    if answer.status_code == 422:
+        assert isinstance(json_of(answer)["field"], str)
+        assert len(json_of(answer)["detail"]) < 1000
+    answer.close()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=300), kind=st.sampled_from(["application/json", "application/json; charset=x", "x", ""]))
+def test_any_bytes_are_refused_or_taken(site: Site, body: bytes, kind: str) -> None:
+    answer = site.user.post("/api/generations", data=body, headers={"Content-Type": kind})
+    assert answer.status_code in (202, 400, 415, 422), answer.text
+
+
+HEADERS = st.sampled_from(["Cookie", "Origin", "Accept", "Idempotency-Key", "Last-Event-ID", "Sec-Fetch-Site", "Range"])
+HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(headers=st.dictionaries(HEADERS, HEADER_VALUES), after=st.text(max_size=20))
+def test_any_headers_and_any_cursor_are_answered(site: Site, headers: dict[str, str], after: str) -> None:
+    bare = site.app.test_client(use_cookies=False)
+    for answer in (
+        bare.post("/api/generations", json={"message": "a"}, headers=headers),
+        bare.get(f"/api/generations/{'0' * 32}/events", query_string={"after": after}, headers=headers),
+        bare.get("/api/events", query_string={"follow": after}, headers=headers),
+    ):
+        assert answer.status_code < 500, answer.text
+        answer.close()

@@ -1,0 +1,35 @@
+"""What is told of a generation when it has ended here: one line of the log, and the figures."""
+
+from worker.answer import Answer
+from worker.contract.events import Cancelled, Complete, Error
+from worker.contract.keys import hash_of
+from worker.contract.logs import get_logger
+from worker.process import Process
+from worker.run import Run
+
+_log = get_logger(__name__)
+
+
+def tell_end(process: Process, run: Run, answer: Answer, outcome: Complete | Cancelled | Error | None) -> None:
+    """Log and count how a run ended; an outcome of None means that another worker goes on with the generation."""
+    holding, usage, latency = run.holding, answer.usage(), answer.latency()
+    process.figures.ended(outcome, usage, latency)
+    _log.info(
+        "ended",
+        generation=holding.claim.generation,
+        owner=hash_of(holding.owner),
+        attempt=holding.attempt,
+        outcome="left" if outcome is None else type(outcome).__name__.lower(),
+        code=outcome.code if isinstance(outcome, Error) else None,
+        why=type(run.interrupt.noted).__name__ if run.interrupt.noted else None,
+        provider=process.provider.name,
+        model=holding.request.model,
+        first_delta_ms=latency.first_delta_ms,
+        total_ms=latency.total_ms,
+        events=run.outbox.next_seq - 1,
+        chunks=answer.chunks,
+        chars=answer.chars,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        is_exact=usage.exact,
+    )
