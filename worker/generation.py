@@ -5,7 +5,7 @@ import time
 from secrets import token_hex
 
 import gevent
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bound_contextvars
 
 from worker.after.following import after_done
 from worker.answer import Answer
@@ -62,8 +62,12 @@ def _answer_last_chances(process: Process) -> None:
 
 
 def _answer(process: Process, holding: Holding) -> None:
+    with bound_contextvars(request_id=holding.request_id):
+        _run(process, holding)
+
+
+def _run(process: Process, holding: Holding) -> None:
     generation = holding.claim.generation
-    bind_contextvars(request_id=holding.request_id)
     run = process.begin(holding)
     _log.info("claimed", generation=generation, attempt=holding.attempt, epoch=holding.claim.epoch)
     answer = Answer(holding, process.provider.name, run.begun_at, process.settings)

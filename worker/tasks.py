@@ -87,6 +87,8 @@ def _start(instance: Any, **_: Any) -> None:
     task.process.start()
     learn.learner.start()
     fly_home.canary.start()
+    # Celery would make a backend for each greenlet, only to store nothing in it.
+    task.backend = learn.backend = fly_home.backend = app.backend
     gc.collect()
     gc.freeze()  # what is there now stays: looking through boto3's models again and again would hold up every answer
 

@@ -83,13 +83,14 @@ def _named(schema: Json, subject: str) -> Iterator[str]:
 
 
 def _list(schema: Json, subject: str) -> list[Any]:
-    """Return what the user has said of himself; where the list must not be empty, what to ask next."""
+    """Return what the user has said, not asked, of himself; where the list must not be empty, what to ask next."""
     item = cast(Json, schema.get("items", {}))
     count = schema.get("minItems", 0)
     if count:
         sayings = [_ASIDE[at % len(_ASIDE)].format(_topic(subject)) for at in range(count)]
     else:
-        sayings = [each for each in re.split(r"(?<=[.!?])\s+", subject) if _FIRST_PERSON.search(each)]
+        sentences = re.split(r"(?<=[.!?])\s+", subject)
+        sayings = [each for each in sentences if _FIRST_PERSON.search(each) and not each.endswith("?")]
         sayings = sayings[: schema.get("maxItems", len(sayings))]
     if item.get("type") != "string":
         return [_value(item, each) for each in sayings]

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ def main() -> int:
     """Run what the arguments name, by default everything."""
     scenarios = discover()
     options = _options(sorted(scenarios))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is to be ended
     _raise_limits()
     print("  ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
     begun = time.monotonic()

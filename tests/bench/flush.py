@@ -11,8 +11,9 @@ from tests.client import Client, Json, emulate
 from tests.faults.rig import Rig
 
 _INTERVALS_MS = (0, 10, 20, 50, 100)
-_RATE = 50  # deltas a second of one answer
-_FIRST_DELAY = 2.0  # seconds; all readers are there by then
+RATE = 50  # deltas a second of one answer
+_FIRST_DELAY = 2.0  # seconds; all readers are there by then,
+_ASKING = 0.03  # where asking takes no longer than that for each
 _APART = 0.0137
 
 
@@ -24,13 +25,14 @@ def flush(ground: Ground) -> Iterator[Row]:
         place = ground.directory / str(interval)
         place.mkdir()
         with Rig(place, flush_ms=interval) as rig:
-            yield Row(f"{interval} ms", _answered(rig, answers, deltas, place))
+            yield Row(f"{interval} ms", answered(rig, answers, deltas, place))
 
 
-def _answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, float]:
+def answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, float]:
+    """Return what so many answers of so many deltas cost, and their delay from the endpoint to their readers."""
     # Each begins at another moment, which also makes its message, and so its call, its own.
-    delays = [_FIRST_DELAY + number * _APART for number in range(answers)]
-    messages = [emulate(text="~ab " * deltas, chars=4, rate=_RATE, first_delay=delay) for delay in delays]
+    delays = [_FIRST_DELAY + answers * _ASKING + number * _APART for number in range(answers)]
+    messages = [emulate(text="~ab " * deltas, chars=4, rate=RATE, first_delay=delay) for delay in delays]
     requests = [_request(rig.client(), message) for message in messages]
     plan = {"port": int(rig.urls[0].rpartition(":")[2]), "requests": requests, "is_mute": False, "is_stamped": False}
     children = [rig.webs[0].process.pid, rig.workers[0].process.pid, rig.valkey.pid]

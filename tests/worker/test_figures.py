@@ -6,6 +6,7 @@ from typing import Any
 import gevent
 import pytest
 
+from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk
 from worker import figures as timing
 from worker.contract.events import Cancelled, Complete, Error, Latency, Usage
@@ -13,6 +14,11 @@ from worker.contract.figures import collect, merge, process_name
 from worker.figures import Figures
 
 COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(150, 900), "m", "bedrock", "i", stored=False)
+
+
+@pytest.fixture
+def desk(valkey: ValkeyProcess) -> Desk:
+    return Desk(valkey.url)
 
 
 @pytest.fixture

@@ -244,6 +244,7 @@ def test_neither_question_nor_answer_reaches_the_log(start: Start, caplog: pytes
     told = [record.getMessage() for record in caplog.records if record.name.startswith("worker")]
     ended = [line for line in told if line.startswith("ended ")]
     assert len(ended) == 1
-    assert f"generation={generation} attempt=1 outcome=complete" in ended[0]
+    assert f"generation={generation} " in ended[0]
+    assert "attempt=1 outcome=complete" in ended[0]
     assert "chars=17" in ended[0]
     assert "secret" not in caplog.text

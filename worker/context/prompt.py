@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from worker.context.budget import MESSAGE_TOKENS, estimate, fit_history, fit_materials
+from worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
 from worker.context.placing import element, place
 from worker.context.source import NOTHING, Gathered, Material
 from worker.contract.events import ContextEvent, Link
@@ -15,6 +15,7 @@ from worker.providers.models import traits_of
 from worker.providers.protocol import Prompt
 
 MATERIAL_SHARE = 0.4  # of what instructions and question leave of the budget; the history has the rest
+PROFILE_SHARE = 0.25  # of what a prompt may have, at most: the longest profile would fill a small window
 NARROWINGS = (1.0, 0.5, 0.2, 0.0)  # shares of the budget, for a model that says that a prompt is too long
 
 _ABOUT_USER = (
@@ -82,7 +83,8 @@ class Context:
     def _system(self) -> tuple[str, ...]:
         pieces = self.gathered.pieces.values()
         told = [("assistant_name", piece.assistant_name) for piece in pieces if piece.assistant_name]
-        told += [("user_profile", piece.about_user) for piece in pieces if piece.about_user]
+        most = int(self._budget * PROFILE_SHARE)
+        told += [("user_profile", _cut_profile(piece.about_user, most)) for piece in pieces if piece.about_user]
         about_user = "\n".join([_ABOUT_USER, *(element(name, text) for name, text in told)]) if told else ""
         texts = (
             self.settings.system_prompt,
@@ -97,12 +99,16 @@ class Context:
         """The answer's tokens: at most half of the model's window, or no question would fit beside it."""
         return min(self.request.max_tokens, traits_of(self.request.model).window // 2)
 
+    @property
+    def _budget(self) -> int:
+        """The tokens that a prompt may have, beside its answer."""
+        return min(self.settings.context_tokens, traits_of(self.request.model).window - self._max_tokens)
+
     def _room(self, prefill: str) -> int:
-        """Return the tokens that history and material may have, beside the rest of the prompt and the answer."""
-        window = traits_of(self.request.model).window
+        """Return the tokens that history and material may have, beside the rest of the prompt."""
         texts = (*self._system, self.request.messages[-1].content, prefill)
         needed = sum(MESSAGE_TOKENS + estimate(text) for text in texts)
-        return max(0, min(self.settings.context_tokens, window - self._max_tokens) - needed)
+        return max(0, self._budget - needed)
 
     def _fitting(self, share: float, room: int) -> tuple[tuple[Message, ...], list[Material]]:
         room = int(room * share)
@@ -111,3 +117,7 @@ class Context:
         materials = fit_materials([*kept, *self.gathered.materials], int(room * MATERIAL_SHARE))
         history = (*self.gathered.history, *self.request.messages[:-1])
         return fit_history(history, room - estimate(place(materials))), materials
+
+
+def _cut_profile(text: str, tokens: int) -> str:
+    return cut(text, tokens, lambda text: estimate(element("user_profile", text)))

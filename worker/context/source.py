@@ -3,11 +3,14 @@
 Copy `search/source.py` for one of your own and name it in `MILLRACE_CONTEXT` as `package.module:name`.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from worker.contract.request import Message, Request
+
+_KIND = re.compile(r"[a-z_]{1,40}")
 
 
 def _say_nothing() -> None:
@@ -31,8 +34,8 @@ class Question:
 
     @property
     def is_alone(self) -> bool:
-        """Whether the request brings its own history, and so belongs to no conversation."""
-        return len(self.request.messages) > 1
+        """Whether the question belongs to no conversation, or brings its own history."""
+        return self.asked is None or len(self.request.messages) > 1
 
     @property
     def text(self) -> str:
@@ -51,6 +54,11 @@ class Material:
     text: str
     title: str = ""
     url: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a kind that could not name an element."""
+        if not _KIND.fullmatch(self.kind):
+            raise ValueError("a kind of material is of lower case letters and underscores")
 
 
 @dataclass(frozen=True)

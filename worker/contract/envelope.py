@@ -21,7 +21,7 @@ class Envelope:
     """Makes the messages of one task."""
 
     def __init__(self, task: str) -> None:
-        with Celery("millrace", broker="memory://", set_as_current=False) as app:
+        with Celery("millrace", broker="memory://localhost", set_as_current=False) as app:
             app.send_task(task, args=[], queue=_ANY_QUEUE, serializer="json", ignore_result=True)
             with app.connection_for_read() as connection:
                 self._message: dict[str, Any] = connection.default_channel._get(_ANY_QUEUE)  # noqa: SLF001 - its bytes

@@ -7,6 +7,7 @@ from worker.context.history import History
 from worker.context.kept import Reader
 from worker.context.source import Piece, Question
 from worker.contract.errors import StoreAway
+from worker.contract.ids import new_id
 from worker.contract.request import Message
 from worker.contract.settings import Settings, load
 from worker.store import conversations
@@ -70,7 +71,7 @@ def test_a_foreign_conversation_tells_nothing(settings: Settings, asking: Asking
     asking.turn("One?", "Two.")
     asking.database.run(lambda session: conversations.put_context(session, "ada", asking.conversation, {"a": 1}))
     asking.owner = "bob"
-    assert History(Reader(settings, asking.database)).gather(asking.question("Why?")) is None
+    assert History(Reader(settings, asking.database)).gather(asking.question("Why?", asked=new_id())) is None
 
 
 def test_a_store_that_is_away_is_said(settings: Settings, asking: Asking, away: Database) -> None:

@@ -63,5 +63,11 @@ def test_attributes_that_are_empty_are_left_out_and_others_stay_on_one_line() ->
     assert element("a", "x", {"title": "", "url": "b\nc"}) == '<a url="b c">\nx\n</a>'
 
 
+@pytest.mark.parametrize("kind", ["", "a b", "a><b", "A", "a\n"])
+def test_a_kind_that_could_break_out_by_its_name_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="a kind of material"):
+        Material(kind, "x")
+
+
 def test_no_materials_are_no_block() -> None:
     assert place([]) == ""

@@ -85,7 +85,7 @@ pieces = st.builds(
     Piece,
     history=st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), texts), max_size=8).map(tuple),
     materials=st.lists(st.builds(Material, st.just("memory"), texts, texts), max_size=3).map(tuple),
-    about_user=texts.map(lambda text: text[:300]),
+    about_user=texts.map(lambda text: text * 5),
 )
 
 
