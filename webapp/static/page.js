@@ -1,10 +1,11 @@
-// The page: asks, shows what comes as text, stops, and finds its answers again after a reload.
+// The page: asks within a conversation, stops, and after a reload finds the conversation and the stream that runs in it.
 
+import { ask, call } from "./calls.js";
+import { listConversations, readTurns } from "./conversations.js";
 import { follow } from "./follow.js";
+import { showTurn } from "./turns.js";
 
-const KEPT = "millrace.turns";
-const MOST_KEPT = 20;
-const TRIES = 3;
+const AGAIN_MS = 3000;
 
 const turns = document.querySelector("#turns");
 const form = document.querySelector("#ask");
@@ -13,90 +14,23 @@ const send = document.querySelector("#send");
 const stopButton = document.querySelector("#stop");
 const notice = document.querySelector("#notice");
 
+let conversation = null; // the id of the one that is shown; the address keeps it over a reload
 let running = null; // the id of the generation that is being answered
+let leave = () => {}; // stops following it
+let visit = 0; // counts up with every conversation that is opened
 
-const WORDS = {
-  queued: "Waiting for a worker",
-  running: "Answering",
-  searching: "Searching",
-  retrying: "Trying again",
-  completed: "Complete",
-  cancelled: "Stopped",
-};
-
-function kept() {
-  try {
-    const found = JSON.parse(localStorage.getItem(KEPT) ?? "[]");
-    return Array.isArray(found) ? found : [];
-  } catch {
-    return [];
-  }
+function say(words) {
+  notice.textContent = words;
 }
 
-function keep(list) {
-  try {
-    localStorage.setItem(KEPT, JSON.stringify(list.slice(-MOST_KEPT)));
-  } catch {
-    // no storage: a reload starts afresh
-  }
-}
+const list = listConversations({ onOpen: open, say });
 
-function forget(id) {
-  keep(kept().filter((turn) => turn.id !== id));
-}
-
-// One question and its answer on the page.
 function show(asked) {
-  const turn = document.querySelector("#turn").content.cloneNode(true).firstElementChild;
-  const text = document.createTextNode(""); // only ever text: nothing in an answer can become markup
-  const status = turn.querySelector(".status");
-  turn.querySelector(".question").textContent = asked;
-  turn.querySelector(".answer").append(text);
-  turns.append(turn);
-
-  function say(state, words = WORDS[state] ?? state) {
-    turn.dataset.state = state;
-    status.textContent = words;
-  }
-
-  function entitle(title) {
-    const heading = turn.querySelector(".title");
-    heading.textContent = title;
-    heading.hidden = false;
-  }
-
-  function suggest(questions) {
-    const buttons = questions.map((words) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = words;
-      button.addEventListener("click", () => {
-        if (send.disabled) return;
-        question.value = words;
-        ask();
-      });
-      return button;
-    });
-    turn.querySelector(".suggestions").replaceChildren(...buttons);
-  }
-
-  function apply(event) {
-    const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
-    if (event.type === "status") say(event.status);
-    else if (event.type === "chunk") text.appendData(event.content);
-    else if (event.type === "snapshot") text.data = event.content;
-    else if (event.type === "complete") say("completed", event.stop_reason === "max_tokens" ? "Complete, at its longest" : WORDS.completed);
-    else if (event.type === "cancelled") say("cancelled");
-    else if (event.type === "error") say("failed", `Failed: ${event.message}`);
-    else if (event.type === "title") entitle(event.title);
-    else if (event.type === "suggestions") suggest(event.suggestions);
-    else if (event.type === "done") turn.querySelector(".answer").setAttribute("aria-busy", "false");
-    if (isAtEnd) scrollTo(0, document.documentElement.scrollHeight);
-  }
-
-  say("queued");
-  scrollTo(0, document.documentElement.scrollHeight);
-  return { say, apply, remove: () => turn.remove() };
+  return showTurn(turns, asked, (words) => {
+    if (send.disabled) return;
+    question.value = words;
+    submit();
+  });
 }
 
 function setRunning(id) {
@@ -105,119 +39,104 @@ function setRunning(id) {
   stopButton.disabled = id === null;
 }
 
-function attend(turn, { id, events_url }) {
+function setConversation(id) {
+  conversation = id;
+  history.replaceState(null, "", id === null ? location.pathname + location.search : `#${id}`);
+  list.mark(id);
+}
+
+function attend(turn, id) {
   setRunning(id);
   const over = () => {
-    if (running === id) setRunning(null);
+    if (running !== id) return;
+    setRunning(null);
+    list.refresh();
   };
-  follow(events_url, {
+  leave = follow(`api/generations/${id}/events`, {
     onEvent: turn.apply,
     onEnd: over,
     onGone: () => {
       turn.say("failed", "This answer is gone.");
-      forget(id);
       over();
     },
   });
 }
 
-async function problemOf(answer) {
-  try {
-    return (await answer.json()).detail;
-  } catch {
-    return `The server answers ${answer.status}.`;
-  }
-}
-
-// The same key each time: whichever try got through, there is one generation.
-async function post(message) {
-  const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  for (let tries = 1; ; tries++) {
-    let why = "The server can't be reached.";
-    try {
-      const answer = await fetch("api/generations", {
-        method: "POST",
-        headers: { "Content-Type": "application/json", "Idempotency-Key": key },
-        body: JSON.stringify({ message }),
-      });
-      if (answer.ok) return await answer.json();
-      why = await problemOf(answer);
-      if (answer.status !== 503) throw new RangeError(why);
-    } catch (error) {
-      if (error instanceof RangeError) throw error;
-    }
-    if (tries === TRIES) throw new RangeError(why);
-    await new Promise((resolve) => setTimeout(resolve, 1000 * tries));
-  }
-}
-
-async function ask() {
+async function submit() {
   const message = question.value;
   if (!message.trim() || send.disabled) return;
+  const here = ++visit; // what is still to be read of the conversation is not waited for any more
   send.disabled = true;
-  notice.textContent = "";
+  say("");
   question.value = "";
   const turn = show(message);
   try {
-    const asked = await post(message);
-    keep([...kept(), { id: asked.id, events_url: asked.events_url, question: message }]);
-    attend(turn, asked);
-  } catch (error) {
+    const asked = await ask(conversation === null ? { message } : { message, conversation_id: conversation });
+    if (here !== visit) return; // another conversation is shown by now; this one is in the list
+    setConversation(asked.conversation_id);
+    attend(turn, asked.id);
+  } catch (refused) {
+    if (here !== visit) return;
     turn.remove();
-    notice.textContent = error.message;
+    say(refused.message);
     question.value ||= message;
     send.disabled = false;
   }
+  list.refresh();
 }
 
 async function stop() {
   if (running === null) return;
   stopButton.disabled = true; // the stream itself says when it has stopped
   try {
-    const answer = await fetch(`api/generations/${running}/cancel`, { method: "POST" });
-    if (answer.ok) return;
-    notice.textContent = await problemOf(answer);
-  } catch {
-    notice.textContent = "The server can't be reached.";
+    await call(`api/generations/${running}/cancel`, { method: "POST" });
+  } catch (refused) {
+    say(refused.message);
+    stopButton.disabled = running === null;
   }
-  stopButton.disabled = running === null;
 }
 
-// An ended answer is shown as it stands; one that runs is followed from the start of its log.
-async function resume({ id, events_url, question: asked }) {
-  const turn = show(asked);
-  let standing = null;
+// Shows a conversation, or an empty page for a new one.
+async function open(id) {
+  const here = ++visit;
+  leave();
+  setRunning(null);
+  setConversation(id);
+  turns.replaceChildren();
+  say("");
+  question.focus();
+  if (id === null) return;
+  send.disabled = true;
   try {
-    const answer = await fetch(`api/generations/${id}`, { cache: "no-store" });
-    if (answer.status === 404) {
-      forget(id);
-      turn.remove();
-      return;
-    }
-    standing = answer.ok ? await answer.json() : null;
-  } catch {
-    // away: following waits for it
-  }
-  if (standing?.outcome && standing.content !== null) {
-    turn.apply({ type: "snapshot", content: standing.content });
-    turn.apply(standing.outcome);
-    if (standing.title) turn.apply({ type: "title", title: standing.title });
-    turn.apply({ type: "suggestions", suggestions: standing.suggestions });
-    turn.apply({ type: "done" });
-  } else {
-    attend(turn, { id, events_url });
+    const found = await readTurns(id);
+    if (here !== visit) return;
+    setRunning(null);
+    found.turns.forEach(({ question: asked, answer }, place) => {
+      const turn = show(asked);
+      if (place === 0 && found.title !== null) turn.entitle(found.title);
+      if (place === found.turns.length - 1 && found.running !== null) attend(turn, found.running);
+      else if (answer !== null) turn.stand(answer);
+      else turn.say("failed", "No answer is stored.");
+    });
+  } catch (refused) {
+    if (here !== visit) return;
+    if (refused.status === 404) return open(null);
+    say(refused.message);
+    setRunning(null);
+    setTimeout(() => here === visit && open(id), AGAIN_MS);
   }
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  ask();
+  submit();
 });
 question.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
-    ask();
+    submit();
   }
 });
 stopButton.addEventListener("click", stop);
-for (const turn of kept()) resume(turn);
+list.refresh();
+open(/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : null);
