@@ -21,13 +21,13 @@ def test_the_page_runs_nothing_but_its_own_files(site: Site) -> None:
 
 def test_the_files_that_the_page_names_are_there(site: Site) -> None:
     found = re.findall(r'(?:src|href)="(/[^"]*)"', site.user.get("/").text)
-    assert len(found) == 3
+    assert len(found) == 4
     for path in found:
         assert site.user.get(path, buffered=True).status_code == 200, path
 
 
 def test_the_pages_scripts_never_turn_text_into_markup(site: Site) -> None:
-    for name in ("page.js", "follow.js"):
+    for name in ("page.js", "follow.js", "calls.js", "turns.js", "conversations.js"):
         script = site.user.get(f"/static/{name}", buffered=True).text
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(", script)
 

@@ -175,7 +175,7 @@ def test_a_redis_that_is_away_is_read_when_it_is_back(
         redis.xadd(feed_key("ann"), {"d": encode(changed(0))})
         own_valkey.stop()
         feeds.follow(listener)
-        wait_for(lambda: "feeds not read" in caplog.text, 10, "a try")
+        wait_for(lambda: "feeds_not_read" in caplog.text, 10, "a try")
         own_valkey.start()
         hears(listener, 1)
 

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, clear_contextvars
 
 from worker.contract.logs import get_logger, make_handler
 
 NAME = "millrace.test_logs"
+
+
+@pytest.fixture(autouse=True)
+def _unbound() -> None:
+    clear_contextvars()  # what another test has left in this greenlet
 
 
 @pytest.fixture
