@@ -1,5 +1,6 @@
 """The whole system as plain processes, each of which a test may kill, stop or start: nobody restarts anything here."""
 
+import json
 import os
 import signal
 import subprocess
@@ -46,6 +47,11 @@ class Child:
         os.killpg(self.process.pid, which)
         if which == signal.SIGKILL:
             self.process.wait()
+
+    def logged(self, event: str, **fields: object) -> bool:
+        """Tell whether it has logged this event, with these fields among others."""
+        lines = (line for line in self.log.read_text().splitlines() if line.startswith("{") and line.endswith("}"))
+        return any({"event": event, **fields}.items() <= json.loads(line).items() for line in lines if event in line)
 
     def wait(self, seconds: float) -> int:
         """Wait for the end; raises TimeoutExpired."""

@@ -1,6 +1,7 @@
 """Included in a worker: it stands still, by SIGSTOP, just before it stores an answer, where a file says so.
 
-The file is named by the database's path with `.stop` behind it; the first worker that finds it takes it away.
+The file is named by the database's path with `.stop` behind it; the first worker that finds it takes it away, and
+writes one with `.late` behind it that says whether its answer was kept in the end.
 """
 
 import os
@@ -18,18 +19,21 @@ from worker.store.messages import Question
 _save_answer = answers.save_answer
 
 
-def stop_file(database_url: str) -> Path:
-    """Return the file that has a worker stop."""
-    return Path(f"{make_url(database_url).database}.stop")
+_path = make_url(settings.database_url).database
 
 
 def _save_later(session: Session, question: Question, answer: Answer) -> bool:
     try:
-        stop_file(settings.database_url).unlink()
+        Path(f"{_path}.stop").unlink()
     except FileNotFoundError:
         return _save_answer(session, question, answer)
     os.kill(os.getpid(), signal.SIGSTOP)
-    return _save_answer(session, question, answer)
+    is_kept = False  # also where another transaction is in its way: who waited for it has left by now
+    try:
+        is_kept = _save_answer(session, question, answer)
+    finally:
+        Path(f"{_path}.late").write_text("kept" if is_kept else "refused")
+    return is_kept
 
 
 answers.save_answer = _save_later

@@ -95,7 +95,8 @@ def test_row_38_while_the_database_server_is_away_the_answer_streams_and_is_stor
 
 def test_row_45_a_worker_that_stands_still_before_it_stores_does_not_replace_its_successors(tmp_path: Path) -> None:
     with Rig(tmp_path, workers=2, worker_modules=("tests.faults.stopping",)) as rig, kept_by(rig) as database:
-        stop = Path(f"{make_url(rig.database_url).database}.stop")  # as in stopping.py, which only a worker can import
+        path = make_url(rig.database_url).database
+        stop, late = Path(f"{path}.stop"), Path(f"{path}.late")  # as in stopping.py, which only a worker can import
         stop.touch()
         asked = ask(rig, 2)
         assert check(asked.follower, asked.client)["type"] == "complete"
@@ -105,8 +106,7 @@ def test_row_45_a_worker_that_stands_still_before_it_stores_does_not_replace_its
         assert successors
         for worker in rig.workers:
             worker.signal(signal.SIGCONT)
-        refused = f"store_refused generation={asked.generation}"
-        wait_for(lambda: any(refused in worker.log.read_text() for worker in rig.workers), 20, "the late one's refusal")
+        assert wait_for(lambda: late.exists() and late.read_text(), 20, "the late one's end") == "refused"
         assert kept(database, asked.generation) == successors
         assert len(rig.calls(asked.message)) == 2
 

@@ -35,7 +35,7 @@ def test_row_13_with_continue_a_model_that_takes_no_prefill_answers_from_the_sta
         ]
         assert asked.follower.text == asked.text
         assert _rest(asked.follower) == asked.text
-        assert f"prefill_refused generation={asked.generation}" in rig.workers[1].log.read_text()
+        assert rig.workers[1].logged("prefill_refused", generation=asked.generation)
         assert [_prefill_of(call) for call in rig.emulator.calls()] == [None, None]  # what it refused is not listed
 
 
