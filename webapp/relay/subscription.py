@@ -15,17 +15,14 @@ import hiredis
 from gevent.event import Event
 from redis.exceptions import RedisError
 
+from webapp.relay.inlet import Inlet
 from worker.contract.connection import Redis
 from worker.contract.logs import get_logger
 
 PING_SECONDS = 5.0
 _SILENT_SECONDS = PING_SECONDS + 3.0  # no answer to a PING by then: the connection is half open
 _BACKOFF_SECONDS = 0.05, 1.0
-_RECEIVE_BYTES = 64 * 1024
-# Reads that follow each other so soon are held apart by a pause: each then brings many messages, which costs half as
-# much as one by one, and everybody else has a turn. A message that comes alone never waits.
-_BUSY_SECONDS = 0.004
-_PAUSE_SECONDS = 0.002
+_LOOK_SECONDS = 1.0  # how often a silence is looked for
 _CHANNELS_AT_ONCE = 500
 _CONFIRM_SECONDS = 2.0
 
@@ -52,6 +49,8 @@ class Subscription:
         self._spoken = Event()
         self._is_connected = False
         self._is_catching_up = False
+        self._parser: Any = None
+        self._ended: Exception | None = None
 
     def subscribe(self, channel: bytes) -> None:
         """Count one more user of the channel."""
@@ -88,7 +87,7 @@ class Subscription:
             connection = pool.connection_class(**{**pool.connection_kwargs, "health_check_interval": 0})
             try:
                 connection.connect()
-                self._listen(connection, connection._sock)  # noqa: SLF001 - it reads one reply at a time; we read all
+                self._talk(connection, connection._sock)  # noqa: SLF001 - it reads one reply at a time; we read all
             except (RedisError, OSError, hiredis.ProtocolError) as error:
                 _log.warning("pubsub_ended", error=error)
             except Exception:  # noqa: BLE001 - the edge of the process: a new connection is checked against the log
@@ -102,31 +101,44 @@ class Subscription:
             wait = _BACKOFF_SECONDS[0] if was_heard else min(2 * wait, longest)
             gevent.sleep(random.uniform(0.5, 1.0) * wait)
 
-    def _listen(self, connection: Any, sock: Any) -> None:
+    def _talk(self, connection: Any, sock: Any) -> None:
+        """Say what is to be said, and hear what comes, until the connection ends; raises why it did."""
         sock.settimeout(_SILENT_SECONDS)
         self._is_connected = self._is_catching_up = True
         self._awaited.clear()
         self._commands.clear()
         for channel in self._users:
             self._say(b"SUBSCRIBE", channel)
-        speaker = gevent.spawn(self._speak, connection, sock)
-        parser: Any = hiredis.Reader(notEnoughData=_MISSING)
-        buffer = bytearray(_RECEIVE_BYTES)
+        self._parser = hiredis.Reader(notEnoughData=_MISSING)
+        self._ended = None
+        inlet = Inlet(sock, self._take, self._end)
         try:
             self._caught_up()
-            read_at = 0.0
-            while count := sock.recv_into(buffer):
-                former, read_at = read_at, time.monotonic()
-                parser.feed(buffer, 0, count)
-                self._handle(parser)
-                if read_at - former < _BUSY_SECONDS:
-                    gevent.sleep(_PAUSE_SECONDS)
-            raise ConnectionError("closed by Redis")
+            pinged_at = time.monotonic()
+            while True:
+                self._spoken.wait(_LOOK_SECONDS)
+                self._spoken.clear()
+                now = time.monotonic()
+                if self._ended is not None:
+                    raise self._ended
+                if now - inlet.read_at > _SILENT_SECONDS:
+                    raise TimeoutError("Redis says nothing")
+                commands, self._commands = _merge(self._commands), []
+                if now - pinged_at > PING_SECONDS:
+                    pinged_at = now
+                    commands.append((b"PING",))
+                for packed in connection.pack_commands(commands):
+                    sock.sendall(packed)
         finally:
-            speaker.kill()
+            inlet.stop()
 
-    def _handle(self, parser: Any) -> None:
-        messages: Messages = []
+    def _end(self, error: Exception) -> None:
+        self._ended = error
+        self._spoken.set()
+
+    def _take(self, buffer: bytearray, count: int) -> None:
+        parser, messages = self._parser, list[list[bytes]]()
+        parser.feed(buffer, 0, count)
         while (reply := parser.gets()) is not _MISSING:
             if isinstance(reply, hiredis.ReplyError):
                 raise ConnectionError(str(reply))
@@ -150,17 +162,6 @@ class Subscription:
         if self._is_catching_up and not self._awaited:
             self._is_catching_up = False
             self._on_confirmed()
-
-    def _speak(self, connection: Any, sock: Any) -> None:
-        try:
-            while True:
-                self._spoken.wait(PING_SECONDS)
-                self._spoken.clear()
-                commands, self._commands = self._commands, []
-                for packed in connection.pack_commands(_merge(commands) or [(b"PING",)]):
-                    sock.sendall(packed)
-        except OSError as error:
-            _log.info("pubsub_takes_no_commands", error=error)  # the listening side ends it
 
 
 def _merge(commands: list[tuple[bytes, bytes]]) -> list[tuple[bytes, ...]]:
