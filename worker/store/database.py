@@ -26,8 +26,8 @@ from sqlalchemy.pool import QueuePool
 from worker.contract.errors import StoreAway
 from worker.contract.settings import Settings
 
-SQLITE_BUSY_SECONDS = 0.02  # in the thread; who finds the file locked for longer tries again from its greenlet
-_PAUSE_SECONDS = 0.005, 0.03
+SQLITE_BUSY_SECONDS = 0.001  # in the thread; who finds the file locked for longer tries again from its greenlet
+_PAUSE_SECONDS = 0.001, 0.03  # the first and the longest: another's transaction is over in a millisecond or two
 _GIVE_UP_SLACK_SECONDS = 0.5  # the server ends a statement in time by itself; this is for one that says nothing
 _CLOSE_SECONDS = 1.0
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
@@ -62,6 +62,7 @@ class Database:
         """
         deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         is_again = False
+        pause, longest = _PAUSE_SECONDS
         while True:
             try:
                 return self._once(work, deadline)
@@ -78,7 +79,8 @@ class Database:
                 if getattr(error.orig, "sqlstate", None) == _NO_TABLE:
                     raise StoreAway(_words(error)) from error
                 raise
-            time.sleep(uniform(*_PAUSE_SECONDS))
+            time.sleep(uniform(0.5, 1.5) * pause)
+            pause = min(1.5 * pause, longest)
 
     def check(self, seconds: float) -> None:
         """Raise StoreAway where it does not serve in time, or has not been migrated."""

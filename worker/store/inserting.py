@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -10,6 +11,7 @@ from worker.store.tables import Base
 
 def insert(session: Session, table: type[Base]) -> sqlite.Insert:
     """Return an insert with `on_conflict_do_nothing` and `on_conflict_do_update`, for the session's database."""
+    rows = cast("Table", table.__table__)  # the class itself would go through the ORM's bulk insert, at twice the cost
     if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return cast("sqlite.Insert", postgresql.insert(table))
+        return sqlite.insert(rows)
+    return cast("sqlite.Insert", postgresql.insert(rows))
