@@ -71,7 +71,7 @@ class Database:
                     raise StoreAway("all connections to the database are in use") from error
             except (OperationalError, InterfaceError, InternalError) as error:
                 # A connection that has died in the pool is found out once; the next is a new one.
-                may_pass = _is_conflict(error) or (error.connection_invalidated and not is_again)
+                may_pass = is_conflict(error) or (error.connection_invalidated and not is_again)
                 if not may_pass or time.monotonic() >= deadline:
                     raise StoreAway(_words(error)) from error
                 is_again = is_again or error.connection_invalidated
@@ -184,7 +184,7 @@ def _limited(work: Callable[[Session], T], seconds: float) -> Callable[[Session]
     return limited
 
 
-def _is_conflict(error: DBAPIError) -> bool:
+def is_conflict(error: DBAPIError) -> bool:
     """Tell whether another transaction was in the way of this one, so that it may succeed when done again."""
     if isinstance(error.orig, sqlite3.OperationalError):
         return error.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,5 +1,6 @@
 """Brings a database up to date, by Alembic's migrations in `migrations/`; any number of processes may do so at once."""
 
+import time
 from pathlib import Path
 
 from alembic import command
@@ -11,9 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.contract.errors import StoreAway
 from worker.contract.settings import Settings
-from worker.store.database import engine_url, make_engine
+from worker.store.database import engine_url, is_conflict, make_engine
 
 SECONDS = 60.0  # another process may be at it, and a migration may take its time
+_PAUSE_SECONDS = 0.05
 _LOCK = 0x6D696C6C  # PostgreSQL's advisory locks have numbers for names
 
 
@@ -26,12 +28,18 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = make_engine(url, 1, SECONDS, lock_seconds=SECONDS)
+    deadline = time.monotonic() + SECONDS
     try:
-        with engine.begin() as connection:
-            _be_alone(connection)
-            return _upgrade(connection)
-    except DBAPIError as error:
-        raise StoreAway(str(error.orig)) from error
+        while True:
+            try:
+                with engine.begin() as connection:
+                    _be_alone(connection)
+                    return _upgrade(connection)
+            except DBAPIError as error:
+                # SQLite waits for no lock where it would have to forget what it has read, or changes to its WAL.
+                if not is_conflict(error) or time.monotonic() > deadline:
+                    raise StoreAway(str(error.orig)) from error
+            time.sleep(_PAUSE_SECONDS)
     finally:
         engine.dispose()
 
