@@ -51,7 +51,7 @@ def is_open(port: int, seconds: float = 1.0) -> bool:
 
 def _find(taken: set[int]) -> int:
     for _ in range(TRIES):
-        port = random.choice(FREE)
+        port = random.SystemRandom().choice(FREE)
         if port not in taken and refused(port) is None:
             return port
     raise Refusal(f"no free port was found between {FREE.start} and {FREE.stop}")

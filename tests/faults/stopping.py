@@ -4,10 +4,10 @@ The file is named by the database's path with `.stop` behind it; the first worke
 writes one with `.late` behind it that says whether its answer was kept in the end.
 """
 
-import os
 import signal
 from pathlib import Path
 
+from gevent.monkey import get_original
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
@@ -17,8 +17,7 @@ from worker.store.answers import Answer
 from worker.store.messages import Question
 
 _save_answer = answers.save_answer
-
-
+_this_thread = get_original("_thread", "get_ident")
 _path = make_url(settings.database_url).database
 
 
@@ -27,7 +26,7 @@ def _save_later(session: Session, question: Question, answer: Answer) -> bool:
         Path(f"{_path}.stop").unlink()
     except FileNotFoundError:
         return _save_answer(session, question, answer)
-    os.kill(os.getpid(), signal.SIGSTOP)
+    signal.pthread_kill(_this_thread(), signal.SIGSTOP)  # the process as a whole, and not a moment later
     is_kept = False  # also where another transaction is in its way: who waited for it has left by now
     try:
         is_kept = _save_answer(session, question, answer)

@@ -1,6 +1,7 @@
 """Rows 26, 27, 35, 43: webs that leave, die, are full, or die between two steps of a create."""
 
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,12 +30,14 @@ def test_rows_26_and_27_when_a_web_ends_its_readers_resume_on_the_other(
         wait_for(lambda: all(each.text for each in followers), 40, "every reader's first text")
         rig.webs[0].signal(how)
         rig.webs[0].wait(20)
+        ended_at = time.monotonic()
         other = rig.client(1)
         other.http.cookies = client.http.cookies
         for each in followers:
             assert check(each, other, 60)["type"] == "complete", row
             assert not each.refusals
-            assert each.connections >= 2
+            assert each.connections >= 2 or each.received[-1].at < ended_at  # it had its `done` from the first one
+        assert sum(each.connections >= 2 for each in followers) > count / 2
 
 
 def test_row_35_one_reader_too_many_is_refused_at_once_and_the_others_go_on(tmp_path: Path) -> None:
