@@ -25,6 +25,7 @@ from worker.contract.settings import Settings
 from worker.contract.state import State, read_state, read_states
 
 _SWEEP_SECONDS = 1.0
+_STOP_SECONDS = 1.0
 _SILENT_SECONDS = 2.0  # a tail that heard nothing for so long is compared with its log
 _KEEP_SECONDS = 30.0  # a tail outlives its last reader, who is likely to come back
 _KEPT_TAILS = 500
@@ -78,7 +79,9 @@ class Hub:
             self._greenlets = [gevent.spawn(each) for each in rounds]
 
     def stop(self) -> None:
-        """End the rounds and the connection to Redis, at once; who still follows hears no more."""
+        """End the rounds and the connection to Redis, within a second; who still follows hears no more."""
+        self._subscription.stop()
+        gevent.joinall(self._greenlets[:1], _STOP_SECONDS)  # killed while it connects, it would leave its socket open
         gevent.killall(self._greenlets)
         self._greenlets = []
 

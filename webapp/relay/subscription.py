@@ -49,6 +49,7 @@ class Subscription:
         self._spoken = Event()
         self._is_connected = False
         self._is_catching_up = False
+        self._is_stopping = False
         self._parser: Any = None
         self._ended: Exception | None = None
 
@@ -79,11 +80,16 @@ class Subscription:
             self._commands.append((verb, channel))
             self._spoken.set()
 
+    def stop(self) -> None:
+        """Have `run` close its connection and return, after at most a pause between two connections."""
+        self._is_stopping = True
+        self._spoken.set()
+
     def run(self) -> None:
-        """Connect, and stay connected, until the greenlet is killed."""
+        """Connect, and stay connected, until `stop`."""
         wait, longest = _BACKOFF_SECONDS
         pool: Any = self._redis.connection_pool
-        while True:
+        while not self._is_stopping:
             connection = pool.connection_class(**{**pool.connection_kwargs, "health_check_interval": 0})
             try:
                 connection.connect()
@@ -115,7 +121,7 @@ class Subscription:
         try:
             self._caught_up()
             pinged_at = time.monotonic()
-            while True:
+            while not self._is_stopping:
                 self._spoken.wait(_LOOK_SECONDS)
                 self._spoken.clear()
                 now = time.monotonic()

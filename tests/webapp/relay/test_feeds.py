@@ -54,7 +54,7 @@ Make = Callable[[Redis], Feeds]
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    rounds: list[gevent.Greenlet[..., None]] = []
+    rounds: list[tuple[Subscription, gevent.Greenlet[..., None]]] = []
 
     def run(redis: Redis) -> Feeds:
         made: list[Feeds] = []
@@ -65,11 +65,13 @@ def make() -> Iterator[Make]:
 
         subscription = Subscription(redis, hear, lambda: None)
         made.append(Feeds(redis, subscription))
-        rounds.append(gevent.spawn(subscription.run))
+        rounds.append((subscription, gevent.spawn(subscription.run)))
         return made[0]
 
     yield run
-    gevent.killall(rounds)
+    for subscription, running in rounds:
+        subscription.stop()
+        running.join()
 
 
 @pytest.fixture
