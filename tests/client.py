@@ -57,12 +57,18 @@ def outcomes_of(received: list[Received]) -> list[Json]:
 
 
 def check_whole(received: list[Received]) -> None:
-    """Assert the grammar's frame: queued first, ids in order without a hole, one outcome, one `done`, last."""
+    """Assert the grammar's frame: queued first, and from there on to the end without a hole."""
     assert received[0].event["type"] == "status"
     assert received[0].event["status"] == "queued"
+    assert received[0].cursor.endswith("-1")
+    check_run(received)
+
+
+def check_run(received: list[Received]) -> None:
+    """Assert that what was received goes on to the end: ids in order without a hole, one outcome, one `done`, last."""
     ids = [tuple(map(int, each.cursor.split("-"))) for each in received]
     assert ids == sorted(set(ids))
-    assert [seq for _, seq in ids] == list(range(1, len(ids) + 1))
+    assert [seq for _, seq in ids] == list(range(ids[0][1], ids[0][1] + len(ids)))
     assert len(outcomes_of(received)) == 1
     assert [each.event["type"] for each in received].count("done") == 1
     assert received[-1].event["type"] == "done"

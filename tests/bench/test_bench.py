@@ -54,3 +54,5 @@ def test_a_scenario_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> No
     assert run.returncode == 0, run.stdout + run.stderr
     kept = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))
     assert {line["system"].partition(",")[0] for line in kept["lines"]} <= {*WANTED, "streamed", "stream: false"}
+    assert all(line["medians"].get("undelivered", 0) == 0 for line in kept["lines"])
+    assert kept["compared"] in run.stdout
