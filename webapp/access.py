@@ -17,7 +17,7 @@ HEADER = "X-Request-Id"
 
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_QUIET = frozenset(("/healthz", "/readyz", "/metrics"))  # asked every few seconds, for ever
+_QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, for ever
 _ID, _BEGAN = "millrace_request_id", "millrace_began"
 
 _log = get_logger(__name__)
@@ -52,7 +52,7 @@ def end(response: Response) -> Response:
     figures = services().figures
     figures.requests.labels(method, route, str(response.status_code)).inc()
     figures.seconds.observe(seconds)
-    if not route.endswith(tuple(_QUIET)):
+    if not route.endswith(_QUIET):
         owner = owner_if_asked()
         _log.info(
             "request",

@@ -17,7 +17,6 @@ from worker.contract.logs import get_logger
 from worker.contract.presence import count_alive
 
 ANSWER_SECONDS = 1.0
-_GAUGES = 3  # that Redis is asked for
 
 _log = get_logger(__name__)
 
@@ -51,9 +50,12 @@ class Everything(Collector):
             gauges["millrace_queue_length"] = "Rings that wait.", self._services.doorbell.count_waiting()
         except (RedisAway, QueueAway) as away:
             _log.info("figures_not_collected", error=str(away))
+            is_up = False
+        else:
+            is_up = True
         finally:
             redis.close()
-        gauges["millrace_redis_up"] = "Whether Redis answered just now.", int(len(gauges) == _GAUGES)
+        gauges["millrace_redis_up"] = "Whether Redis answered just now.", int(is_up)
         yield from merge(told)
         for name, (documentation, value) in gauges.items():
             yield GaugeMetricFamily(name, documentation, value=value)

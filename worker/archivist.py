@@ -2,9 +2,6 @@
 
 import random
 
-import gevent
-from gevent.event import Event as Signal
-
 from worker.contract.arrears import Arrear, settle, take
 from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway, StoreAway
@@ -12,36 +9,24 @@ from worker.contract.log import read_transcript
 from worker.contract.logs import get_logger
 from worker.contract.state import read_request, read_state
 from worker.record import record
+from worker.rounds import Rounds
 from worker.store import answers, conversations
 from worker.store.database import Database
 from worker.store.messages import Question
 
 LOOK_SECONDS = 2.0
 PUT_OFF_MS = 10_000  # what one process has taken, the others leave alone for so long
-STOP_SECONDS = 1.0
 
 _log = get_logger(__name__)
 
 
-class Archivist:
+class Archivist(Rounds):
     """One greenlet a process; any number of processes may be about it at once."""
 
     def __init__(self, store: Redis, database: Database) -> None:
+        super().__init__()
         self._redis = store
         self._database = database
-        self._stopping = Signal()
-        self._greenlet: gevent.Greenlet[..., None] | None = None
-
-    def start(self) -> None:
-        """Begin."""
-        self._greenlet = gevent.spawn(self._run)
-
-    def stop(self) -> None:
-        """End after what is under way."""
-        self._stopping.set()
-        if self._greenlet is not None:
-            self._greenlet.join(STOP_SECONDS)
-            self._greenlet.kill()
 
     def look(self) -> None:
         """Store all that is due; raises RedisAway, and StoreAway, after which the rest is due again in a while."""

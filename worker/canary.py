@@ -12,47 +12,34 @@ from pathlib import Path
 
 import gevent
 from celery.worker import state
-from gevent.event import Event as Signal
 
 from worker.contract.errors import QueueAway, RedisAway
 from worker.contract.logs import get_logger
 from worker.contract.presence import say_alive
 from worker.process import Process
 from worker.pulse import beat
+from worker.rounds import Rounds
 from worker.watcher import FAREWELL_SECONDS
 
 LOOK_SECONDS = 0.5
 FLIGHT_SECONDS = 2.5  # from one return to the next departure
 LOST_SECONDS = 5.0  # one that is out for so long may be lost with Redis's data: another is sent after it
-STOP_SECONDS = 1.0
 EXIT_CODE = 75  # sysexits.h's "temporary failure": whoever started the process starts it again
 
 _log = get_logger(__name__)
 
 
-class Canary:
+class Canary(Rounds):
     """One a process, called `name`, which runs at most `concurrency` tasks at once."""
 
     def __init__(self, process: Process, name: str, concurrency: int) -> None:
+        super().__init__()
         self._process = process
         self._name = name
         self._concurrency = concurrency
         self._returned_at = 0.0
         self._sent_at = 0.0
         self._out_since: float | None = None
-        self._stopping = Signal()
-        self._greenlet: gevent.Greenlet[..., None] | None = None
-
-    def start(self) -> None:
-        """Begin to send."""
-        self._greenlet = gevent.spawn(self._run)
-
-    def stop(self) -> None:
-        """End after the round under way."""
-        self._stopping.set()
-        if self._greenlet is not None:
-            self._greenlet.join(STOP_SECONDS)
-            self._greenlet.kill()
 
     def returned(self) -> None:
         """Take note that this process has consumed its canary, and say so; raises RedisAway."""
@@ -109,7 +96,7 @@ class Canary:
 
     def _give_up(self, silence: float) -> None:
         """Hand over what runs and end the process, without the consumer's help: who has fallen silent may not hear."""
-        _log.critical("consumes_nothing", seconds=round(silence, 0))
+        _log.critical("consumes_nothing", seconds=round(silence))
         self._process.leave()
         gevent.sleep(self._process.settings.shutdown_grace_seconds + FAREWELL_SECONDS)
         logging.shutdown()

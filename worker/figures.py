@@ -1,17 +1,14 @@
 """What a worker process counts and measures, told every few seconds to whichever web is asked for it."""
 
-import gevent
-from gevent.event import Event as Signal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from worker.contract.connection import connect
+from worker.contract.connection import Redis
 from worker.contract.errors import RedisAway
 from worker.contract.events import Cancelled, Complete, Error, Latency, Usage
 from worker.contract.figures import PUBLISH_SECONDS, process_name, publish
 from worker.contract.logs import get_logger
-from worker.contract.settings import Settings
+from worker.rounds import Rounds
 
-ANSWER_SECONDS = 1.0
 STOP_SECONDS = 2.0
 _FIRST_DELTA_BUCKETS = (0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 _WHOLE_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
@@ -19,10 +16,17 @@ _WHOLE_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
 _log = get_logger(__name__)
 
 
-class Figures:
-    """One process's figures; no label of theirs names a user, a generation or anything else without number."""
+class Figures(Rounds):
+    """One process's figures, told once more at the end.
 
-    def __init__(self, settings: Settings) -> None:
+    No label of theirs names a user, a generation or anything else without number.
+    """
+
+    stop_seconds = STOP_SECONDS
+
+    def __init__(self, store: Redis) -> None:
+        super().__init__()
+        self._redis = store
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._generations = Counter(
@@ -39,9 +43,6 @@ class Figures:
         )
         self._tokens = Counter("millrace_tokens", "Tokens, as far as they are known.", ["kind"], registry=registry)
         self.running = Gauge("millrace_running", "Generations that run here.", registry=registry)
-        self._redis = connect(settings.redis_url, answer_seconds=ANSWER_SECONDS, retries=0, connections=1)
-        self._stopping = Signal()
-        self._greenlet: gevent.Greenlet[..., None] | None = None
 
     def ended(self, outcome: Complete | Cancelled | Error | None, usage: Usage, latency: Latency) -> None:
         """Count an attempt that has ended here; None where another worker goes on with it."""
@@ -61,18 +62,6 @@ class Figures:
             self._whole.observe(latency.total_ms / 1000)
             self._tokens.labels("input").inc(usage.input_tokens)
             self._tokens.labels("output").inc(usage.output_tokens)
-
-    def start(self) -> None:
-        """Begin to tell."""
-        self._greenlet = gevent.spawn(self._run)
-
-    def stop(self) -> None:
-        """Tell once more, and end."""
-        self._stopping.set()
-        if self._greenlet is not None:
-            self._greenlet.join(STOP_SECONDS)
-            self._greenlet.kill()
-        self._redis.close()
 
     def _run(self) -> None:
         name = process_name("worker")

@@ -52,7 +52,7 @@ class Process:
         self.watcher = Watcher(watching, settings, self.runs, self.writer.recover)
         self.archivist = Archivist(watching, self.database)
         self.sweeper = Sweeper(watching, settings, self.doorbell)
-        self.figures = Figures(settings)
+        self.figures = Figures(watching)
         self.figures.running.set_function(lambda: len(self.runs))
 
     def start(self) -> None:

@@ -2,42 +2,27 @@
 
 import random
 
-import gevent
-from gevent.event import Event as Signal
-
 from worker.contract.connection import Redis
 from worker.contract.errors import QueueAway, RedisAway
 from worker.contract.logs import get_logger
 from worker.contract.queue import Doorbell
 from worker.contract.settings import Settings
 from worker.contract.sweeping import sweep_and_ring
+from worker.rounds import Rounds
 
 SWEEP_SECONDS = 1.0
-STOP_SECONDS = 1.0
 
 _log = get_logger(__name__)
 
 
-class Sweeper:
+class Sweeper(Rounds):
     """One greenlet a process; any number of processes may sweep at once."""
 
     def __init__(self, store: Redis, settings: Settings, doorbell: Doorbell) -> None:
+        super().__init__()
         self._redis = store
         self._settings = settings
         self._doorbell = doorbell
-        self._stopping = Signal()
-        self._greenlet: gevent.Greenlet[..., None] | None = None
-
-    def start(self) -> None:
-        """Begin to sweep."""
-        self._greenlet = gevent.spawn(self._run)
-
-    def stop(self) -> None:
-        """End after the sweep under way."""
-        self._stopping.set()
-        if self._greenlet is not None:
-            self._greenlet.join(STOP_SECONDS)
-            self._greenlet.kill()
 
     def sweep(self) -> None:
         """Sweep once and ring; raises RedisAway, QueueAway."""

@@ -23,7 +23,7 @@ def desk(valkey: ValkeyProcess) -> Desk:
 
 @pytest.fixture
 def figures(desk: Desk) -> Iterator[Figures]:
-    figures = Figures(desk.settings)
+    figures = Figures(desk.redis)
     yield figures
     figures.stop()
 

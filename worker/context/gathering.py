@@ -54,6 +54,6 @@ def _ask(source: Source, question: Question) -> _Asked:
         # The words of an error may hold a question's: only its kind and place go to the log.
         place = traceback.extract_tb(error.__traceback__)[-1]
         why = f"{type(error).__name__} at {place.filename}:{place.lineno}"
-    ms = (time.monotonic() - began) * 1000
+    ms = int((time.monotonic() - began) * 1000)
     _log.warning("context_source_failed", source=source.name, generation=question.generation, ms=ms, error=why)
     return _Asked(None, has_failed=True)

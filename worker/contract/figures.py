@@ -28,15 +28,7 @@ def process_name(role: str) -> str:
 
 def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
     """Keep a process's figures for whoever is asked; raises RedisAway."""
-    families = [
-        [
-            each.name,
-            each.documentation,
-            each.type,
-            [[s.name, s.labels, s.value] for s in each.samples if _is_told(s.name)],
-        ]
-        for each in registry.collect()
-    ]
+    families = [[each.name, each.documentation, each.type, _samples(each)] for each in registry.collect()]
     with redis_away():
         redis.set(figures_key(process), json.dumps(families), px=_LIFE_MS)
     SEEN(redis, (FIGURES,), process, _LIFE_MS)
@@ -65,7 +57,8 @@ def merge(processes: Mapping[str, Iterable[Metric]]) -> list[Metric]:
 
 
 def _samples(family: Metric) -> list[tuple[str, dict[str, str], float]]:
-    return [(each.name, each.labels, each.value) for each in family.samples if _is_told(each.name)]
+    told = (each for each in family.samples if not each.name.endswith("_created"))
+    return [(each.name, each.labels, each.value) for each in told]
 
 
 def _decode(text: bytes) -> list[Metric]:
@@ -77,7 +70,3 @@ def _decode(text: bytes) -> list[Metric]:
             family.add_sample(*sample)
         decoded.append(family)
     return decoded
-
-
-def _is_told(sample: str) -> bool:
-    return not sample.endswith("_created")
