@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.bench.wire import MARK
+from tests.bench.wire import MARK, quantile
 
 _STILL_SECONDS = 15.0  # an answer that says nothing for so long has failed
 _HEADERS_END = b"\r\n\r\n"
@@ -123,8 +123,8 @@ def figures(exchanges: list[Exchange], cpu_share: float) -> dict[str, float]:
     """Return what the exchanges took; whoever did not get what he asked for was refused."""
     times = sorted(1000 * each.seconds for each in exchanges if each.seconds is not None and each.status[:1] == b"2")
     return {
-        "p50_ms": times[len(times) // 2],
-        "p99_ms": times[int(len(times) * 0.99)],
+        "p50_ms": quantile(times, 0.5),
+        "p99_ms": quantile(times, 0.99),
         "most_ms": times[-1],
         "refused": len(exchanges) - len(times),
         "cpu_share": cpu_share,

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.bench.processes import cost
 from tests.bench.scenario import Ground, Row, scenario
 from tests.bench.streaming import Driven
+from tests.bench.wire import quantile
 from tests.client import Client, Json, emulate
 from tests.faults.rig import Rig
 
@@ -50,8 +51,8 @@ def answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, floa
         "worker µs/delta": worker / total,
         "web µs/delta": web / total,
         "Redis µs/delta": redis / total,
-        "delay p50 ms": waits[len(waits) // 2],
-        "delay p99 ms": waits[int(len(waits) * 0.99)],
+        "delay p50 ms": quantile(waits, 0.5),
+        "delay p99 ms": quantile(waits, 0.99),
         "undelivered": total - heard["events"],
     }
 

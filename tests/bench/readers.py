@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.bench.wire import MARK, STAMP_DIGITS
+from tests.bench.wire import MARK, STAMP_DIGITS, quantile
 
 _IN_FLIGHT = 64  # requests being answered at once, while readers come
 _SLOW_BYTES = 1024
@@ -105,10 +105,10 @@ class Readers:
             "without": sum(not count for count in self.counts.values()),
             "closed": self.closed,
             "refused": self.refused,
-            "p50_ms": _part(delays, 0.5) / 1000,
-            "p99_ms": _part(delays, 0.99) / 1000,
-            "first_p50_ms": _part(firsts, 0.5) * 1000,
-            "first_p99_ms": _part(firsts, 0.99) * 1000,
+            "p50_ms": quantile(delays, 0.5) / 1000,
+            "p99_ms": quantile(delays, 0.99) / 1000,
+            "first_p50_ms": quantile(firsts, 0.5) * 1000,
+            "first_p99_ms": quantile(firsts, 0.99) * 1000,
             "cpu_share": cpu / wall,
             "newest_after": self.newest - self._wall,
         }
@@ -174,10 +174,6 @@ class Readers:
             if self._slow and descriptor == self._slow[-1].fileno():
                 self._epoll.unregister(descriptor)
                 del self.counts[descriptor]
-
-
-def _part(ordered: list[Any], share: float) -> float:
-    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) if ordered else float("nan")
 
 
 def _await(readers: Readers, events: int) -> None:

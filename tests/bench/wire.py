@@ -4,6 +4,8 @@ An event's JSON has one mark, a character that stands nowhere else, and behind i
 a reader counts events by counting marks, however the bytes are cut, and knows each one's delay.
 """
 
+from collections.abc import Sequence
+
 MARK = b"~"
 STAMP_DIGITS = 16  # microseconds of the monotonic clock, which all processes share
 EVENT = '{{"type":"chunk","content":"~{stamp:016d} and twenty letters"}}'
@@ -14,3 +16,8 @@ TICK_SECONDS = 0.001  # events that fall due within the same tick are published 
 def event(stamp: int) -> bytes:
     """Return an event's JSON: 62 bytes, as of two or three words."""
     return EVENT.format(stamp=stamp).encode("ascii")
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value below which this share of the ordered ones lies; not a number where there are none."""
+    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) if ordered else float("nan")

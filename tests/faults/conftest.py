@@ -1,10 +1,11 @@
 """What the fault tests share: a deterministic text and a way to ask for it."""
 
+import signal
 from dataclasses import dataclass
 from typing import Any
 
-from tests.client import Client, emulate
-from tests.faults.follower import Follower
+from tests.client import Client, emulate, wait_for
+from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 
 
@@ -34,3 +35,14 @@ def ask(
     message = emulate(text=text, tokens=count, rate=rate, **script)
     generation = client.ask(message)
     return Asked(message, generation, text, client, Follower(rig.urls, client.http.cookies, generation, text))
+
+
+def end_without_workers(rig: Rig) -> tuple[Asked, Asked]:
+    """Have one answer's only worker die and another wait for none; the web ends both, and they are returned so."""
+    running = ask(rig, 30)
+    wait_for(lambda: len(running.follower.text) > 20, 10, "some text")
+    rig.workers[0].signal(signal.SIGKILL)
+    waiting = ask(rig, 30)
+    assert check(waiting.follower, waiting.client, 15)["code"] == "queue_timeout"
+    assert check(running.follower, running.client, 25)["code"] == "worker_lost"
+    return running, waiting

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.client import emulate, wait_for
-from tests.faults.conftest import Asked, ask
+from tests.faults.conftest import Asked, ask, end_without_workers
 from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 from tests.postgres import PostgresProcess, absent
@@ -136,14 +136,9 @@ def test_row_24_what_a_stopped_answer_has_said_is_stored(tmp_path: Path) -> None
 
 def test_row_14_what_ended_with_no_worker_left_is_stored_once_one_is_there(tmp_path: Path) -> None:
     with Rig(tmp_path, queue_seconds=2, lease_seconds=2) as rig, kept_by(rig) as database:
-        running = ask(rig, 30)
-        wait_for(lambda: len(running.follower.text) > 20, 10, "some text")
-        rig.workers[0].signal(signal.SIGKILL)
-        waiting = ask(rig, 30)
-        assert check(waiting.follower, waiting.client, 15)["code"] == "queue_timeout"
-        assert check(running.follower, running.client, 25)["code"] == "worker_lost"
+        ended = end_without_workers(rig)
         rig.start_worker()
-        for each in (waiting, running):
+        for each in ended:
             check_kept(database, each)
 
 

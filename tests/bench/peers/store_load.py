@@ -20,6 +20,7 @@ from typing import Any  # noqa: E402
 import gevent  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
+from tests.bench.wire import quantile  # noqa: E402
 from tests.worker.store.samples import answer, question  # noqa: E402
 from worker.contract.settings import Settings  # noqa: E402
 from worker.store import answers, memories  # noqa: E402
@@ -58,8 +59,8 @@ def _written(database: Database, rate: float, seconds: float) -> dict[str, float
     watch.kill()
     return {
         "write p50 ms": statistics.median(took),
-        "write p99 ms": _p99(took),
-        "hub blocked p99 ms": _p99(blocks),
+        "write p99 ms": quantile(sorted(took), 0.99),
+        "hub blocked p99 ms": quantile(sorted(blocks), 0.99),
         "most ms": max(blocks),
     }
 
@@ -78,7 +79,7 @@ def _searched(database: Database, plan: dict[str, Any]) -> dict[str, float]:
 
     database.run(fill, _FILL_SECONDS)
     took = [search() for _ in range(plan["searches"])]
-    return {"search p50 ms": statistics.median(took), "search p99 ms": _p99(took)}
+    return {"search p50 ms": statistics.median(took), "search p99 ms": quantile(sorted(took), 0.99)}
 
 
 def _timed(work: Callable[[], object]) -> Callable[[], float]:
@@ -95,10 +96,6 @@ def _watch(blocks: list[float]) -> None:
         begun = time.perf_counter()
         gevent.sleep(_LOOK_SECONDS)
         blocks.append(1000 * (time.perf_counter() - begun - _LOOK_SECONDS))
-
-
-def _p99(values: list[float]) -> float:
-    return sorted(values)[int(0.99 * len(values))]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import datetime
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,23 @@ def encrypted(directory: Path) -> Pair:
 
 
 @pytest.fixture(params=[plain, encrypted])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
     make: Callable[[Path], Pair] = request.param
-    return make(tmp_path)
+    pair = make(tmp_path)
+    yield pair
+    for each in pair:
+        each.close()
 
 
-def test_everything_comes_in_order_and_the_end_once(pair: Pair) -> None:
-    here, there = pair
-    heard = Heard(here)
+@pytest.fixture
+def heard(pair: Pair) -> Iterator[Heard]:
+    heard = Heard(pair[0])
+    yield heard
+    heard.inlet.stop()
+
+
+def test_everything_comes_in_order_and_the_end_once(pair: Pair, heard: Heard) -> None:
+    _, there = pair
     there.sendall(b"first")
     wait_for(lambda: heard.bytes == b"first", 5, "what came alone")
     there.sendall(BYTES)
@@ -87,43 +96,30 @@ def test_everything_comes_in_order_and_the_end_once(pair: Pair) -> None:
     gevent.sleep(0.05)
     assert len(heard.ends) == 1
     assert isinstance(heard.ends[0], OSError)
-    heard.inlet.stop()
-    here.close()
 
 
-def test_what_goes_wrong_with_it_is_its_end(pair: Pair) -> None:
-    here, there = pair
-    heard = Heard(here)
+def test_what_goes_wrong_with_it_is_its_end(pair: Pair, heard: Heard) -> None:
+    _, there = pair
     heard.fails = True
     there.sendall(b"x")
     wait_for(lambda: heard.ends, 5, "the end")
     there.sendall(b"y")
     gevent.sleep(0.05)
     assert [type(end) for end in heard.ends] == [ZeroDivisionError]
-    heard.inlet.stop()
-    for each in pair:
-        each.close()
 
 
-def test_what_comes_thick_and_fast_is_read_together(pair: Pair) -> None:
-    here, there = pair
-    heard = Heard(here)
+def test_what_comes_thick_and_fast_is_read_together(pair: Pair, heard: Heard) -> None:
+    _, there = pair
     for _ in range(200):
         there.sendall(b"x")
         gevent.sleep(0.0005)
     wait_for(lambda: len(heard.bytes) == 200, 5, "all of it")
     assert len(heard.parts) < 150
-    heard.inlet.stop()
-    for each in pair:
-        each.close()
 
 
-def test_who_has_stopped_hears_no_more(pair: Pair) -> None:
-    here, there = pair
-    heard = Heard(here)
+def test_who_has_stopped_hears_no_more(pair: Pair, heard: Heard) -> None:
+    _, there = pair
     heard.inlet.stop()
     there.sendall(b"x")
     gevent.sleep(0.05)
     assert heard.parts == heard.ends == []
-    for each in pair:
-        each.close()
