@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TIERS = ("worker", "webapp", "emulator")
 # These wait most of their time, for leases and deadlines, so a process more costs the others little.
 PATIENT = ("faults", "soak")
+LONGEST = "faults/test_workers.py"  # goes with all other tests, so that the shards end at about the same time
 NICENESS = 10  # the static checks leave the processors to the tests, some of which are about time
 NEWS_SECONDS = 30.0
 LOOK_SECONDS = 0.1
@@ -101,11 +102,16 @@ def jobs(root: Path, python: str) -> list[Job]:
 
 def shards(tests: Path) -> list[list[str]]:
     """Return the paths of each shard, relative to the project; together they are all that holds tests."""
-    holding = sorted(
-        path for path in tests.iterdir() if (path.is_dir() and any(path.rglob("test_*.py"))) or path.match("test_*.py")
-    )
-    named = [[path.name for path in holding if path.name in shard] for shard in (TIERS, PATIENT)]
-    named.append([path.name for path in holding if path.name not in (*TIERS, *PATIENT)])
+    tiers, patient, others = set[str](), set[str](), set[str]()
+    for path in (path.relative_to(tests) for path in tests.rglob("test_*.py")):
+        room, file = path.parts[0], path.as_posix()
+        if room in TIERS:
+            tiers.add(room)
+        elif room not in PATIENT:
+            others.add(room)
+        else:
+            (others if file == LONGEST else patient).add(file)
+    named = [sorted(shard) for shard in (tiers, patient, others)]
     if not all(named):
         raise Refusal("a shard has no tests at all: tests/ is not whole")
     return [[f"tests/{name}" for name in shard] for shard in named]

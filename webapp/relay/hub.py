@@ -56,7 +56,8 @@ class Hub:
         self._subscription = Subscription(redis, self._receive, self._check_all)
         self._repairer = Repairer(redis, self._subscription, expired)
         self.feeds = Feeds(redis, self._subscription)
-        self._greenlets: list[gevent.Greenlet[..., None]] = []
+        self._listener: gevent.Greenlet[..., None] | None = None
+        self._rounds: list[gevent.Greenlet[..., None]] = []
         self._is_draining = False
 
     @property
@@ -74,16 +75,18 @@ class Hub:
 
     def start(self) -> None:
         """Connect to Redis and begin the rounds; once, however often it is called."""
-        if not self._greenlets:
-            rounds = (self._subscription.run, self._heartbeats.run, self._rights.run, self._sweep)
-            self._greenlets = [gevent.spawn(each) for each in rounds]
+        if self._listener is None:
+            self._listener = gevent.spawn(self._subscription.run)
+            self._rounds = [gevent.spawn(each) for each in (self._heartbeats.run, self._rights.run, self._sweep)]
 
     def stop(self) -> None:
         """End the rounds and the connection to Redis, within a second; who still follows hears no more."""
+        gevent.killall(self._rounds)
         self._subscription.stop()
-        gevent.joinall(self._greenlets[:1], _STOP_SECONDS)  # killed while it connects, it would leave its socket open
-        gevent.killall(self._greenlets)
-        self._greenlets = []
+        if self._listener is not None:
+            self._listener.join(_STOP_SECONDS)  # killed while it connects, it would leave its socket open
+            self._listener.kill()
+        self._listener, self._rounds = None, []
 
     def follow(self, reader: Reader, *, cancels_unwatched: bool, right: Right | None = None) -> None:
         """Let a reader follow its generation from its cursor, for as long as its right holds; returns at once."""
