@@ -47,7 +47,7 @@ def test_row_14_with_no_worker_left_the_web_ends_what_ran_and_what_waits(tmp_pat
 
 def test_row_15_a_worker_that_stood_still_is_fenced_and_closes_its_stream(tmp_path: Path) -> None:
     with Rig(tmp_path, workers=2) as rig:
-        asked = ask(rig, 12)
+        asked = ask(rig, 30)
         wait_for(lambda: len(asked.follower.text) > 50, 10, "some text")
         holder = rig.workers[_holder(rig, asked.generation)]
         holder.signal(signal.SIGSTOP)

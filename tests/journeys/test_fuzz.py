@@ -5,6 +5,7 @@ import random
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -130,7 +131,8 @@ def exchange(host: str, port: int, request: bytes) -> int | None:
     with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as sock:
         try:
             sock.sendall(request)
-            sock.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # the web may have refused and gone already
+                sock.shutdown(socket.SHUT_WR)
             while b"\r\n" not in answer and (part := sock.recv(4096)):
                 answer += part
         except ConnectionError:
