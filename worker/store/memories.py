@@ -21,9 +21,8 @@ _FIND = {
         "rowid DESC LIMIT :count"
     ),
     "postgresql": text(
-        "SELECT number FROM memories, to_tsquery('english', :query) query "
-        "WHERE to_tsvector('english', owner_word || ' ' || searchable) @@ query "
-        "ORDER BY ts_rank(to_tsvector('english', searchable), query) DESC, number DESC LIMIT :count"
+        "SELECT number FROM memories WHERE lexemes @@ to_tsquery('english', :query) "
+        "ORDER BY ts_rank(lexemes, to_tsquery('english', :any_word)) DESC, number DESC LIMIT :count"
     ),
 }
 
@@ -88,11 +87,11 @@ def search(session: Session, owner: str, about: str, count: int) -> list[Memory]
     dialect = session.get_bind().dialect.name
     if dialect == "sqlite":
         any_word = " OR ".join(f'"{word}"' for word in wanted)
-        query = f"owner_word: {owner_word(owner)} AND searchable: ({any_word})"
+        given = {"query": f"owner_word: {owner_word(owner)} AND searchable: ({any_word})"}
     else:
         any_word = " | ".join(f"'{word}'" for word in wanted)
-        query = f"{owner_word(owner)} & ({any_word})"
-    numbers = session.scalars(_FIND[dialect], {"query": query, "count": count}).all()
+        given = {"query": f"{owner_word(owner)} & ({any_word})", "any_word": any_word}
+    numbers = session.scalars(_FIND[dialect], {**given, "count": count}).all()
     if not numbers:
         return []
     rows = {row.number: row for row in session.scalars(select(MemoryRow).where(MemoryRow.number.in_(numbers)))}

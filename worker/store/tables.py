@@ -7,7 +7,7 @@
 | `profiles` | who an owner is | |
 | `memories` | facts learned; `searchable` is what is found, of words only | `number` |
 
-A full-text index stands beside `memories`: a table of SQLite's FTS5, or an index over PostgreSQL's tsvector.
+A full-text index stands beside `memories`: a table of SQLite's FTS5, or an index over a column that PostgreSQL fills.
 """
 
 from typing import Any

@@ -23,7 +23,7 @@ def differences(connection: Connection) -> list[str]:
     """What the tables of the code would have the database be, but for the full-text index, which only SQL can say."""
 
     def is_ours(_object: object, name: str | None, *_: object) -> bool:
-        return not (name or "").startswith(("memories_index", "migration_lock"))
+        return not (name or "").startswith(("memories_index", "lexemes", "migration_lock"))
 
     context = MigrationContext.configure(connection, opts={"include_object": is_ours, "compare_type": True})
     return [str(each) for each in compare_metadata(context, Base.metadata)]
