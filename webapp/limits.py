@@ -28,7 +28,7 @@ Kind = Literal["create", "follow"]
 View = Callable[..., Any]
 Marked = TypeVar("Marked", bound=Callable[..., Any])
 
-ANSWER_SECONDS = 0.5  # somebody waits, and the answer is to be quick even where there is none
+ANSWER_SECONDS = 2.0  # somebody waits; but a storage, or a machine, that stands still for a second refuses nobody
 AWAY_SECONDS = 1.0  # a storage that has just failed is not asked again for so long
 LONG_RETRY_SECONDS = 5.0
 

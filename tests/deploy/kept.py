@@ -25,8 +25,10 @@ print("listens")
 """
 BEATS_UNTIL_TOLD = """
 import pathlib, time
+draft = pathlib.Path("a.draft")
 while not pathlib.Path("stuck").exists():
-    pathlib.Path("a.pulse").write_text(str(time.monotonic()))
+    draft.write_text(str(time.monotonic()))
+    draft.replace("a.pulse")
     time.sleep(0.05)
 print("stuck")
 while True: time.sleep(60)

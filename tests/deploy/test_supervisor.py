@@ -88,11 +88,11 @@ def test_a_stopped_program_ends_with_the_others(tmp_path: Path) -> None:
 
 
 def test_a_program_that_lives_but_has_no_pulse_any_more_is_started_anew(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", BEATS_UNTIL_TOLD, pulse=1).program("b", SLEEPS) as kept:
+    with Kept(tmp_path).program("a", BEATS_UNTIL_TOLD, pulse=3).program("b", SLEEPS) as kept:
         before = kept.pids()
         wait_for((tmp_path / "a.pulse").exists)
         with pytest.raises(AssertionError):
-            wait_for(kept.said, 2)
+            wait_for(kept.said, 5)
         (tmp_path / "stuck").touch()
         wait_for(lambda: not lives(before["a"]))
         (tmp_path / "stuck").unlink()

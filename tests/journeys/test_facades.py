@@ -162,6 +162,7 @@ def test_who_leaves_such_a_stream_has_the_model_stopped_after_the_grace(client: 
     messages = {path: emulate(tokens=3000, chars=chars, rate=30) for chars, path in enumerate(PATHS, 3)}
     for path, message in messages.items():
         with client.http.stream("POST", path, json={"message": message}) as response:
+            assert response.status_code == 200, response.read()
             assert any('"content"' in line for line in response.iter_lines())
 
     def endings() -> list[str]:
