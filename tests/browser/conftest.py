@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.system import System
+
+expect.set_options(timeout=30_000)  # ms; the 5 s that are usual are few where other tests have the processors
 
 FLAGS = (
     "--no-sandbox",

@@ -13,6 +13,7 @@ TEXT = "".join(f"{number} wheel\u00e9\U0001f600 " for number in range(150))
 
 
 def ask(page: Page, message: str) -> None:
+    expect(page.locator("#send")).to_be_enabled(timeout=30_000)  # what comes before `done` is not taken, and stays
     page.locator("#question").fill(message)
     page.locator("#question").press("Enter")
 
@@ -23,7 +24,7 @@ def answer(page: Page, number: int = -1) -> str:
 
 def expect_state(page: Page, state: str, number: int = -1) -> None:
     turn = page.locator(".turn").nth(number)
-    expect(turn).to_have_attribute("data-state", state, timeout=30_000)
+    expect(turn).to_have_attribute("data-state", state)
 
 
 def calls(system: System, message: str) -> list[dict[str, Any]]:
