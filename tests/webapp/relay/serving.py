@@ -109,7 +109,8 @@ class Stream:
             raise
         cursor = f"Last-Event-ID: {after}\r\n" if after else ""
         self.socket.sendall(f"{method} {path} {version}\r\nHost: h\r\n{cursor}\r\n".encode() + behind)
-        self._raw = b""
+        self._raw = bytearray()
+        self._needed = 0  # how many bytes of it the next chunk takes, once its size has come
         while b"\r\n\r\n" not in self._raw:
             self._raw += self._receive()
         head, _, self._raw = self._raw.partition(b"\r\n\r\n")
@@ -181,18 +182,20 @@ class Stream:
     def _parse(self) -> None:
         if not self.is_chunked:
             self.body += self._raw
-            self._raw = b""
+            self._raw.clear()
             return
-        while b"\r\n" in self._raw:
-            size, _, after = self._raw.partition(b"\r\n")
-            length = int(size, 16)
-            if len(after) < length + 2:
+        # A large chunk that comes in many parts is not looked at again for each of them.
+        while len(self._raw) >= self._needed and (begin := self._raw.find(b"\r\n") + 2) > 1:
+            length = int(self._raw[: begin - 2], 16)
+            self._needed = begin + length + 2
+            if len(self._raw) < self._needed:
                 return
             assert not self.is_ended, "bytes after the end"
             self.is_ended = length == 0
-            self.body += after[:length]
-            assert after[length : length + 2] == b"\r\n"
-            self._raw = after[length + 2 :]
+            self.body += self._raw[begin : begin + length]
+            assert self._raw[begin + length : self._needed] == b"\r\n"
+            del self._raw[: self._needed]
+            self._needed = 0
 
 
 def wait_until_gone(port: int, seconds: float = 10) -> None:
