@@ -1,4 +1,4 @@
-"""What a process does again and again beside the answers, in a greenlet of its own."""
+"""What a process does again and again, in a greenlet of its own."""
 
 import gevent
 from gevent.event import Event as Signal
@@ -7,7 +7,7 @@ STOP_SECONDS = 1.0
 
 
 class Rounds:
-    """The base of those who make rounds: `_run` waits between two on `_stopping`, and returns once that is set."""
+    """The base of those who make rounds: `_run` looks at `_stopping` between two, and returns once that is set."""
 
     stop_seconds = STOP_SECONDS
 

@@ -7,7 +7,6 @@ is sent again, the same bytes under the same numbers, which its script takes for
 import random
 import time
 
-import gevent
 import redis
 from gevent.event import Event as Signal
 
@@ -19,22 +18,23 @@ from worker.contract.logs import get_logger
 from worker.contract.settings import Settings
 from worker.interrupt import CancelAsked
 from worker.outbox import Outbox
+from worker.rounds import Rounds
 
 GIVE_UP_SECONDS = 120.0  # Redis has taken nothing for so long: the lease is long gone, and the next attempt not ours
 EVENTS_AT_ONCE = 64  # of one generation, so that one that lags does not keep the others waiting
 BYTES_AT_ONCE = 1 << 18  # likewise
 ROUND_BYTES = 1 << 21  # of all generations together
-STOP_SECONDS = 1.0
 _FIRST_PAUSE = 0.05
 _MOST_PAUSE = 1.0
 
 _log = get_logger(__name__)
 
 
-class Writer:
+class Writer(Rounds):
     """The only one that writes running generations' logs; `redis` should not retry by itself, so that it decides."""
 
     def __init__(self, store: Redis, settings: Settings) -> None:
+        super().__init__()
         self._redis = store
         self._settings = settings
         self._log_ttl_ms = int(settings.log_ttl_seconds * 1000)
@@ -43,22 +43,13 @@ class Writer:
         self._gathering: dict[Outbox, None] = {}
         self._lost: dict[Outbox, None] = {}
         self._woken = Signal()
-        self._stopping = Signal()
         self._tick_at = 0.0
         self._failures = 0
-        self._greenlet: gevent.Greenlet[..., None] | None = None
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
         """End after the round under way; what is not in the log by then stays unsaid."""
-        self._stopping.set()
         self._woken.set()
-        if self._greenlet is not None:
-            self._greenlet.join(STOP_SECONDS)
-            self._greenlet.kill()
+        super().stop()
 
     def notice(self, outbox: Outbox) -> None:
         """Hear from an outbox that it holds something."""

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.client import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEPS = "import time\nwhile True: time.sleep(60)"
@@ -39,15 +39,6 @@ child = subprocess.Popen([sys.executable, "-c", {DEAF!r}])
 print(child.pid)
 {SLEEPS}
 """
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Return the condition's first true value; fails when it has none in time."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"did not come true in {seconds} s"
-        time.sleep(0.01)
-    return value
 
 
 def lives(pid: int) -> bool:

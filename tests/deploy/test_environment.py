@@ -12,7 +12,7 @@ import pytest
 from deploy.environment import base_python, ensure, stamp
 from deploy.installer import PipInstaller
 from deploy.refusal import Refusal
-from tests.deploy.kept import wait_for
+from tests.client import wait_for
 
 
 class Pretence:

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 from deploy.genealogy import children_of
-from tests.deploy.kept import DEAF, HAS_A_CHILD, SLEEPS, Kept, lives, wait_for
+from tests.client import wait_for
+from tests.deploy.kept import DEAF, HAS_A_CHILD, SLEEPS, Kept, lives
 
 
 def test_all_are_gone_within_five_seconds_when_the_starter_is_killed(tmp_path: Path) -> None:

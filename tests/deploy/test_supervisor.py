@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from deploy.programs import Backoff
-from tests.deploy.kept import BEATS_UNTIL_TOLD, DEAF, HAS_A_CHILD, SLEEPS, TELLS_ITS_END, Kept, lives, wait_for
+from tests.client import wait_for
+from tests.deploy.kept import BEATS_UNTIL_TOLD, DEAF, HAS_A_CHILD, SLEEPS, TELLS_ITS_END, Kept, lives
 
 
 def test_a_killed_program_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
