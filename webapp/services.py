@@ -39,6 +39,14 @@ class Services:
         self.hub.start()
         self.housekeeping.start()
 
+    def stop(self) -> None:
+        """End what runs beside the requests and close the connections, within some seconds; readers hear no more."""
+        self.hub.stop()
+        self.housekeeping.stop()
+        self.doorbell.close()
+        self.database.close()
+        self.redis.close()
+
 
 def services_of(app: Flask) -> Services:
     """Return the services of an app."""

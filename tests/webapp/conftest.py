@@ -56,9 +56,7 @@ def build(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Ca
 
     yield make
     for site in sites:
-        site.services.hub.stop()
-        site.services.housekeeping.stop()
-        site.services.database.close()
+        site.services.stop()
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_redis_out_of_memory_is_503_and_makes_nothing(site: Site) -> None:
 def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
     tmp_path: Path, database_url: str
 ) -> None:
-    with ValkeyProcess(tmp_path, "--appendfsync", "always") as own, connect(own.url) as redis:
+    with ValkeyProcess(tmp_path) as own, connect(own.url) as redis:
         site = Site(own.url, redis, broker_url=DEAD, database_url=database_url)
         ring = site.services.doorbell.ring
 
@@ -88,6 +88,7 @@ def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
         assert len(site.generations()) == 1
         site.services.housekeeping.sweep()
         assert site.made() == []
+        site.services.stop()
 
 
 def test_the_same_key_is_the_same_generation_in_any_mode(build: Build) -> None:

@@ -18,6 +18,7 @@ from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem
 from webapp import limits, mount
 from webapp.limits import Counts, kind_of, left_in
 from webapp.openapi.describing import description_of
+from webapp.services import services_of
 from worker.contract.connection import Redis
 from worker.contract.settings import Settings
 
@@ -166,6 +167,7 @@ def test_a_hosts_own_settings_of_the_same_library_are_not_ours(store: ValkeyProc
     assert [answer.status_code for answer in answers] == [202, 429]
     assert [user.get("/").status_code for _ in range(3)] == [200] * 3
     assert "RateLimit-Limit" not in user.get("/").headers
+    services_of(host).stop()
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Ours inside somebody else's app: their login names the owner, and nothing of theirs is touched."""
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gevent
 import httpx
 import pytest
 from flask import Flask
@@ -26,8 +28,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def host(store: ValkeyProcess, client: Redis, database_url: str) -> Flask:
-    return make_host(Settings(redis_url=store.url, database_url=database_url, auth=LOGIN))
+def host(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Flask]:
+    host = make_host(Settings(redis_url=store.url, database_url=database_url, auth=LOGIN))
+    yield host
+    services_of(host).stop()
 
 
 def logged_in(host: Flask, user: str) -> FlaskClient:
@@ -87,7 +91,20 @@ def test_it_starts_with_its_first_request_whatever_serves_the_host(host: Flask) 
     assert not housekeeping._greenlets
     host.test_client().get("/chat/healthz")
     assert housekeeping._greenlets
-    housekeeping.stop()
+
+
+def test_nothing_of_it_runs_on_once_it_is_stopped(host: Flask) -> None:
+    before = greenlets()
+    assert logged_in(host, "ada").post(API, json={"message": "a"}).status_code == 202
+    wait_for(lambda: len(greenlets() - before) >= 8, 10, "its rounds")
+    services_of(host).stop()
+    wait_for(lambda: not greenlets() - before, 10, "their end")
+
+
+def greenlets() -> set["gevent.Greenlet[..., object]"]:
+    """Return those of the process that run."""
+    found = [each for each in gc.get_objects() if isinstance(each, gevent.Greenlet)]
+    return {each for each in found if each and not each.dead}
 
 
 def test_an_anonymous_owner_lives_in_the_hosts_own_session(store: ValkeyProcess, client: Redis) -> None:
@@ -101,6 +118,7 @@ def test_an_anonymous_owner_lives_in_the_hosts_own_session(store: ValkeyProcess,
     assert user.get_cookie("session") is not None
     assert user.get(f"/millrace/api/generations/{generation}").status_code == 200
     check_problem(host.test_client().get(f"/millrace/api/generations/{generation}"), 404, "not_found")
+    services_of(host).stop()
 
 
 def test_a_mounted_stream_runs_over_a_real_socket(

@@ -93,7 +93,6 @@ def test_a_lost_reply_leaves_one_entry(desk: Desk, held: Held, monkeypatch: pyte
 
 def test_while_redis_is_away_all_is_kept(desk: Desk, held: Held, valkey: ValkeyProcess) -> None:
     say(held, "before, ")
-    desk.redis.config_set("appendfsync", "always")
     valkey.stop()
     held.outbox.write(Chunk("meanwhile, "))
     assert not held.outbox.wait(0.5)

@@ -43,11 +43,14 @@ class Rights:
             held.confirmed_at = time.monotonic()
 
     def run(self) -> None:
-        """Look after the rights for ever."""
-        gevent.spawn(self._go_round)
-        while True:
-            gevent.sleep(_GLANCE_SECONDS)
-            self.cut_unsure(time.monotonic())
+        """Look after the rights until killed."""
+        rounds = gevent.spawn(self._go_round)
+        try:
+            while True:
+                gevent.sleep(_GLANCE_SECONDS)
+                self.cut_unsure(time.monotonic())
+        finally:
+            rounds.kill(block=False)
 
     def cut_unsure(self, now: float) -> None:
         """Cut those whose right was not confirmed for too long, and forget those who have left."""

@@ -27,7 +27,6 @@ def test_a_restart_of_redis_with_its_data_goes_unnoticed(own_valkey: ValkeyProce
     with own_web.follow(author.generation) as stream:
         author.chunks("a")
         stream.events(2)
-        author.redis.config_set("appendfsync", "always")
         author.chunks("b")
         own_valkey.stop()
         own_valkey.start()
