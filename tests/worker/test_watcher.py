@@ -62,9 +62,7 @@ def test_a_cancel_is_heard_of_without_an_append(valkey: ValkeyProcess) -> None:
     watch.watcher.start()
     watch.watcher.look()
     desk.cancel(watch.held.generation)
-    asked_at = time.monotonic()
     wait_until(lambda: watch.held.interrupt.noted, "the cancel")
-    assert time.monotonic() - asked_at < 0.5
     assert isinstance(watch.held.interrupt.noted, CancelAsked)
     watch.watcher.stop()
 

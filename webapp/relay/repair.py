@@ -54,6 +54,7 @@ class Repairer:
                     wait = _AWAY_SECONDS[0]
                 except (RedisAway, StoreAway) as away:
                     _log.info("log_not_read", generation=tail.generation, error=away)
+                    tail.is_stale = True
                     rest = random.uniform(0.5, 1.0) * wait
                     wait = min(2 * wait, longest)
                 if rest:

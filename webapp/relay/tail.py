@@ -174,7 +174,8 @@ class Tail:
         """Begin anew: the first entry is a snapshot that stands for all before it, whatever readers have."""
         self._deliver([make_frame(entries[0])])
         self._ring.begin_anew()
-        self.claimed, self.is_done, self.is_stale = None, False, False
+        self.claimed, self.is_done = None, False
+        self.is_stale = True  # what was told while they were read did not fit, and is in the log
         self.open(entries[0].cursor)
         self.extend(entries[1:])
 

@@ -42,11 +42,14 @@ def token(algorithm: str = "HS256", key: Any = None, headers: dict[str, Any] | N
 
 
 class Provider:
-    """Publishes `keys`, private ones by their ids, at `url`; `fetched` counts, `seconds` is how long it takes."""
+    """Publishes `keys`, private ones by their ids, at `url`, and counts how often it was asked and has answered.
+
+    An answer takes it `seconds`.
+    """
 
     def __init__(self, **keys: Any) -> None:
         self.keys = keys
-        self.fetched = 0
+        self.fetched = self.answered = 0
         self.seconds = 0.0
         self.status = "200 OK"
         self._server = WSGIServer(("127.0.0.1", 0), self._answer, log=None)
@@ -68,6 +71,7 @@ class Provider:
     def _answer(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         self.fetched += 1
         gevent.sleep(self.seconds)
+        self.answered += 1
         start_response(self.status, [("Content-Type", "application/json")])
         return [published(self.keys)]
 

@@ -46,3 +46,9 @@ def own_valkey(tmp_path: Path) -> Iterator[ValkeyProcess]:
     directory.mkdir()
     with ValkeyProcess(directory) as process:
         yield process
+
+
+@pytest.fixture
+def unswept_web(own_valkey: ValkeyProcess) -> Iterator[Served]:
+    with Served(own_valkey.directory.parent, own_valkey.url, is_swept=False) as served:
+        yield served

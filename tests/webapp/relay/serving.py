@@ -32,9 +32,12 @@ worker_exit = application.worker_exit
 
 
 class Served:
-    """A gunicorn with one gevent worker; settings are given without their prefix, in lower case."""
+    """A gunicorn with one gevent worker; settings are given without their prefix, in lower case.
 
-    def __init__(self, directory: Path, redis_url: str, **settings: object) -> None:
+    With `is_swept` false its sweep does not look for what readers of a silent generation have missed.
+    """
+
+    def __init__(self, directory: Path, redis_url: str, *, is_swept: bool = True, **settings: object) -> None:
         self.port = free_port()
         self.log = directory / f"web{self.port}.log"
         self._conf = directory / f"conf{self.port}.py"
@@ -43,6 +46,7 @@ class Served:
             **{name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "AWS_"))},
             "MILLRACE_REDIS_URL": redis_url,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            **({} if is_swept else {"UNSWEPT": "1"}),
             **{f"MILLRACE_{name.upper()}": str(value) for name, value in settings.items()},
         }
 

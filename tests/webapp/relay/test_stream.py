@@ -1,9 +1,11 @@
 import random
 import time
 
+from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import COMPLETE, DONE, Author
+from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
-from worker.contract.connection import Redis
+from worker.contract.connection import Redis, connect
 from worker.contract.events import Chunk
 from worker.contract.log import read
 
@@ -135,14 +137,13 @@ def test_when_every_publish_is_lost_the_sweep_delivers_everything(web: Served, r
         assert [int(cursor.split("-")[1]) for cursor, _ in stream.frames()] == list(range(1, 704))
 
 
-def test_a_lost_publish_is_mended_by_the_next_message(web: Served, redis: Redis, author: Author) -> None:
-    with web.follow(author.generation) as stream:
+def test_a_lost_publish_is_mended_by_the_next_message(own_valkey: ValkeyProcess, unswept_web: Served) -> None:
+    author = Author(connect(own_valkey.url), SETTINGS)
+    with unswept_web.follow(author.generation) as stream:
         stream.events(1)
         author.write_silently(Chunk("a"))
         author.chunks("b")
-        began = time.monotonic()
         assert [event.get("content") for _, event in stream.events(3)] == [None, "a", "b"]
-        assert time.monotonic() - began < 1
 
 
 def test_a_long_log_is_replayed_whole(web: Served, redis: Redis, author: Author) -> None:
