@@ -14,9 +14,9 @@ from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 
 
-@pytest.mark.parametrize(
-    ("row", "how", "count", "rate"), [(26, signal.SIGTERM, 1000, 4), (27, signal.SIGKILL, 300, 20)]
-)
+# Some 1,000 events a second in all: more would take the whole of the one process in which all the readers live, and
+# those who are still to come would come when the answers have ended.
+@pytest.mark.parametrize(("row", "how", "count", "rate"), [(26, signal.SIGTERM, 1000, 1), (27, signal.SIGKILL, 300, 4)])
 def test_rows_26_and_27_when_a_web_ends_its_readers_resume_on_the_other(
     tmp_path: Path, row: int, how: signal.Signals, count: int, rate: int
 ) -> None:

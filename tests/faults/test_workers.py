@@ -74,7 +74,7 @@ def test_row_17_a_worker_told_to_end_hands_over_a_hundred_at_once(tmp_path: Path
     with Rig(tmp_path, shutdown_grace_seconds=1) as rig:
         client = rig.client()
         running = [
-            ask(rig, 12, rate=10, name=f"{chr(97 + n % 26)}", client=client, first_delay=n / 1000) for n in range(100)
+            ask(rig, 16, rate=5, name=f"{chr(97 + n % 26)}", client=client, first_delay=n / 1000) for n in range(100)
         ]
         wait_for(lambda: all(each.follower.text for each in running), 30, "every first text")
         rig.start_worker()

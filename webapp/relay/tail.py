@@ -174,8 +174,7 @@ class Tail:
         """Begin anew: the first entry is a snapshot that stands for all before it, whatever readers have."""
         self._deliver([make_frame(entries[0])])
         self._ring.begin_anew()
-        self.claimed, self.is_done = None, False
-        self.is_stale = True  # what was told while they were read did not fit, and is in the log
+        self.claimed, self.is_done, self.is_stale = None, False, True  # what came while they were read is in the log
         self.open(entries[0].cursor)
         self.extend(entries[1:])
 
