@@ -35,6 +35,7 @@ def test_an_end_that_redis_has_lost_is_told_again_as_often_as_it_is_lost(desk: D
         wait_until(lambda: desk.events(watch.held.generation), "the log")
         assert desk.transcript(watch.held.generation).content == "all"
         assert len(watch.recovered) == times
+        wait_until(lambda: watch.held.outbox.has_ended, "the reply to its `done`")
 
 
 def test_an_end_that_is_being_told_again_keeps_its_lease(desk: Desk, watch: Watch) -> None:
