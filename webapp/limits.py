@@ -184,7 +184,7 @@ def left_in(amount: int, expiry: float, counts: Counts) -> tuple[int, float]:
     remaining = max(0, amount - weighted - current)
     if current < amount and weighted:  # the previous window's weight fades
         return remaining, max(0.0, previous_left - min(weighted, amount - current) * expiry / previous)
-    return remaining, current_left % expiry  # the current window becomes the previous
+    return remaining, max(0.0, current_left - expiry)  # until the current window becomes the previous
 
 
 def _come_back_later(seconds: int) -> Response:

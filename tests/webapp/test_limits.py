@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import pytest
 from flask import Flask
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.valkey import ValkeyProcess
@@ -225,6 +225,7 @@ AMOUNT, EXPIRY = 10, 60.0
 
 
 @given(st.integers(0, AMOUNT), st.integers(0, AMOUNT), st.floats(0, EXPIRY, exclude_min=True))
+@example(0, AMOUNT, EXPIRY)
 def test_after_the_time_that_is_told_there_is_more_room(previous: int, current: int, left: float) -> None:
     remaining, seconds = left_in(AMOUNT, EXPIRY, Counts(previous, left, current, left + EXPIRY))
     assert 0 <= remaining <= AMOUNT
