@@ -125,9 +125,9 @@ def test_a_cancel_ends_the_gathering(desk: Desk, start: Start) -> None:
     stub = Stub([[Chunk("x"), *END]])
     process, generation = start(stub, Given(hangs, seconds=60)), ask(desk, "Why?")
     running = gevent.spawn(answered, process, desk, generation)
-    assert gathering.wait(5)
+    assert gathering.wait(30)
     desk.cancel(generation)
-    outcome = running.get(timeout=5)[-2]
+    outcome = running.get(timeout=30)[-2]
     assert isinstance(outcome, Cancelled)
     assert outcome.usage == Usage(0, 0, exact=False)
     assert stub.prompts == []

@@ -14,7 +14,7 @@ class Reader:
         self.struck: list[Interrupted] = []
         self.is_ready, self.may_arm, self.may_end = Event(), Event(), Event()
         self.greenlet = gevent.spawn(self._run)
-        assert self.is_ready.wait(5)
+        assert self.is_ready.wait(30)
 
     def _run(self) -> None:
         self.interrupt = Interrupt()
@@ -32,7 +32,7 @@ class Reader:
         self.may_arm.set()
         gevent.sleep(0)
         self.may_end.set()
-        self.greenlet.get(timeout=5)
+        self.greenlet.get(timeout=30)
         return self.struck
 
 
@@ -101,7 +101,7 @@ def test_one_that_leaves_armed_between_strike_and_throw_is_not_hit_later() -> No
     assert interrupt is not None
     may_leave.set()  # its waking stands in the hub's queue before the throw
     interrupt.strike(HandOver())
-    assert greenlet.get(timeout=5) == "untouched"
+    assert greenlet.get(timeout=30) == "untouched"
 
 
 def test_a_greenlet_that_has_ended_is_left_alone(reader: Reader) -> None:

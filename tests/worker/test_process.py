@@ -8,6 +8,7 @@ import pytest
 
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
+from worker import watcher
 from worker.contract.events import Chunk, Complete
 from worker.contract.keys import keys_of
 from worker.generation import generate
@@ -34,7 +35,7 @@ def test_within_the_grace_what_runs_goes_on_to_its_end(desk: Desk, process: Proc
     running = gevent.spawn(generate, process, generation)
     wait_until(lambda: desk.text(generation) == "a", "the first text")
     process.leave()
-    running.get(timeout=5)
+    running.get(timeout=30)
     assert isinstance(desk.transcript(generation).outcome, Complete)
 
 
@@ -54,7 +55,7 @@ def test_a_ring_from_before_redis_lost_the_claim_asks_the_model_no_second_time(d
     for text in ("a", "ab"):  # while it runs, and just after its end
         wait_until(lambda text=text: desk.text(generation) == text, "the text")
         if text == "ab":
-            running.get(timeout=5)
+            running.get(timeout=30)
         for key, value in saved.items():
             desk.redis.restore(key, 0, value, replace=True)
         generate(process, generation)
@@ -62,8 +63,11 @@ def test_a_ring_from_before_redis_lost_the_claim_asks_the_model_no_second_time(d
     assert len(cast("Stub", process.provider).prompts) == 1
 
 
-def test_a_process_that_stops_is_not_held_up_by_what_has_just_ended(desk: Desk, process: Process) -> None:
+def test_a_process_that_stops_is_not_held_up_by_what_has_just_ended(
+    desk: Desk, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "STOP_SECONDS", 60)
     process.start()
     generate(process, desk.make("Why?"))
-    with gevent.Timeout(1):
+    with gevent.Timeout(30):
         process.stop()

@@ -65,12 +65,12 @@ def test_last_chances_go_one_at_a_time_and_the_next_begins_as_soon_as_the_seat_i
     generations = [make_with_last_chance(desk) for _ in ends]
     rung = [gevent.spawn(generate, process, generation) for generation in generations]
     for served, end in enumerate(ends, 1):
-        wait_until(lambda served=served: len(stub.prompts) == served, "the next in the seat", 2)
+        wait_until(lambda served=served: len(stub.prompts) == served, "the next in the seat")
         for generation in generations:
             generate(process, generation)  # rung again, whoever has the seat
         assert (len(process.runs), len(stub.prompts)) == (1, served)
         end.set()
-    gevent.joinall(rung, timeout=5, raise_error=True)
+    gevent.joinall(rung, timeout=30, raise_error=True)
     assert all(isinstance(desk.transcript(generation).outcome, Complete) for generation in generations)
 
 
@@ -100,6 +100,6 @@ def test_who_waits_in_a_process_that_leaves_is_left_to_others(desk: Desk, start:
     rung = [gevent.spawn(generate, process, generation) for generation in (first, second)]
     wait_until(lambda: stub.prompts, "the question")
     process.leave()
-    gevent.joinall(rung, timeout=5, raise_error=True)
+    gevent.joinall(rung, timeout=30, raise_error=True)
     assert len(stub.prompts) == 1
     assert claim(desk.redis, second, desk.settings) is not None

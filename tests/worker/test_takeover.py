@@ -173,7 +173,7 @@ def test_a_cancel_ends_a_blocked_read_and_the_estimate_counts_the_text_as_asked(
     running = gevent.spawn(generate, worker.process, generation)
     wait_until(lambda: worker.desk.text(generation).endswith("8"), "the rest")
     worker.desk.cancel(generation)
-    running.get(timeout=5)
+    running.get(timeout=30)
     outcome = worker.desk.ended(generation)[-2]
     assert outcome == Cancelled("user", Usage(input_tokens=11, output_tokens=2, exact=False))
     assert worker.desk.text(generation) == "a" * 40 + "12345678"

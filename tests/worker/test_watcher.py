@@ -71,7 +71,7 @@ def test_a_generation_that_somebody_else_holds_is_stopped(desk: Desk, watch: Wat
     watch.writer.start()
     release(desk.redis, watch.held.outbox.claim, desk.settings)
     watch.watcher.look()
-    wait_until(lambda: not watch.held.outbox.is_alive, "the end of the outbox", 1)
+    wait_until(lambda: not watch.held.outbox.is_alive, "the end of the outbox")
     assert isinstance(watch.held.interrupt.noted, HoldLost)
 
 

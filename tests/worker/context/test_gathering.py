@@ -66,7 +66,7 @@ def test_they_are_asked_beside_each_other() -> None:
     met = Event()
 
     def waits() -> Piece:
-        assert met.wait(5)
+        assert met.wait(30)
         return PIECE
 
     def comes() -> Piece:

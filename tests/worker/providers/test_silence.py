@@ -8,7 +8,7 @@ from worker.providers.silence import Silence
 
 
 def test_a_read_that_brings_nothing_is_ended() -> None:
-    with Silence(0.05) as silence, gevent.Timeout(5):
+    with Silence(0.05) as silence, gevent.Timeout(30):
         silence.waits()
         with pytest.raises(TimeoutError, match=r"said nothing for 0\.05 s"):
             Signal().wait()
@@ -23,7 +23,7 @@ def test_each_read_may_take_as_long_anew() -> None:
 
 
 def test_what_is_waited_for_between_two_reads_may_take_its_time() -> None:
-    with Silence(0.05) as silence, gevent.Timeout(5):
+    with Silence(0.05) as silence, gevent.Timeout(30):
         silence.waits()
         silence.hears()
         gevent.sleep(0.2)

@@ -143,5 +143,5 @@ def answered_by(ask: Ask, answer: bytes) -> tuple[list[Event], object]:
 
         serving = gevent.spawn(serve)
         found = told(ask(f"http://127.0.0.1:{server.getsockname()[1]}", "?"), read_events)
-        serving.get(timeout=5)
+        serving.get(timeout=30)
         return found
