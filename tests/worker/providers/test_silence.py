@@ -15,10 +15,10 @@ def test_a_read_that_brings_nothing_is_ended() -> None:
 
 
 def test_each_read_may_take_as_long_anew() -> None:
-    with Silence(0.3) as silence:
+    with Silence(1.0) as silence:
         for _ in range(5):
             silence.waits()
-            gevent.sleep(0.1)
+            gevent.sleep(0.3)
             silence.hears()
 
 
