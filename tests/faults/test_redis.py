@@ -86,7 +86,7 @@ def test_row_07_a_stall_of_ten_seconds_with_a_hundred_running_is_late_but_comple
         for each in hundred:
             complete(each, 90)
             assert not each.follower.of_type("snapshot")
-            assert each.follower.longest_silence < 9  # heartbeats went on in the ten seconds of the stall
+            assert each.follower.longest_silence < 6  # heartbeats went on
         assert all(len(rig.calls(each.message)) == 1 for each in hundred[:10])
         assert all(child.is_alive for child in (*rig.workers, *rig.webs))
 

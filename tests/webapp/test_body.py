@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 import pytest
@@ -30,8 +31,10 @@ from tests.webapp.site import Site, check_problem
     ],
     ids=range(19),
 )
-def test_what_is_no_json_object_is_a_400_or_422(site: Site, body: str | bytes) -> None:
+def test_what_is_no_json_object_is_a_400_or_422_in_milliseconds(site: Site, body: str | bytes) -> None:
+    began = time.monotonic()
     answer = site.post(body)
+    assert time.monotonic() - began < 2
     if answer.status_code == 422:
         check_problem(answer, 422, "invalid_field", "message")  # deep, and yet JSON
     else:

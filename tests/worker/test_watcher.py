@@ -62,7 +62,9 @@ def test_a_cancel_is_heard_of_without_an_append(valkey: ValkeyProcess) -> None:
     watch.watcher.start()
     watch.watcher.look()
     desk.cancel(watch.held.generation)
+    asked_at = time.monotonic()
     wait_until(lambda: watch.held.interrupt.noted, "the cancel")
+    assert time.monotonic() - asked_at < 0.5
     assert isinstance(watch.held.interrupt.noted, CancelAsked)
     watch.watcher.stop()
 
@@ -71,7 +73,7 @@ def test_a_generation_that_somebody_else_holds_is_stopped(desk: Desk, watch: Wat
     watch.writer.start()
     release(desk.redis, watch.held.outbox.claim, desk.settings)
     watch.watcher.look()
-    wait_until(lambda: not watch.held.outbox.is_alive, "the end of the outbox")
+    wait_until(lambda: not watch.held.outbox.is_alive, "the end of the outbox", 1)
     assert isinstance(watch.held.interrupt.noted, HoldLost)
 
 

@@ -123,7 +123,7 @@ def test_without_any_keys_it_is_503_and_soon(
     provider.seconds = 30
     site = made_for(build, provider.url if how == "silent" else f"http://127.0.0.1:{DEAD_PORT}/keys")
     headers = {"Authorization": f"Bearer {token('RS256', headers={'kid': 'first'})}"}
-    with gevent.Timeout(30):
+    with gevent.Timeout(5):
         check_problem(site.stranger().post(API, json={"message": "a"}, headers=headers), 503, "identity_away")
         check_problem(site.stranger().get(f"{API}/{'0' * 32}/events", headers=headers), 503, "identity_away")
     check_problem(site.stranger().post(API, json={"message": "a"}), 401, "unauthorized")

@@ -69,7 +69,7 @@ def test_lost_entries_are_answered_by_a_snapshot(own_valkey: ValkeyProcess, own_
         assert [event["type"] for event in rest] == ["snapshot", "chunk", "complete", "done"]
 
 
-def test_a_worker_that_goes_on_after_a_loss_is_followed_before_any_sweep(
+def test_a_worker_that_goes_on_after_a_loss_is_followed_at_once_and_by_no_sweep(
     own_valkey: ValkeyProcess, unswept_web: Served
 ) -> None:
     author = Author(connect(own_valkey.url), SETTINGS)
@@ -78,10 +78,12 @@ def test_a_worker_that_goes_on_after_a_loss_is_followed_before_any_sweep(
         stream.events(5)
         forget_newest(author, 2)
         author.reclaim()
+        began = time.monotonic()
         author.write(Snapshot("abcd", "", [], [], "lost"))
         author.chunks("e")
         author.end()
         rest = [event for _, event in stream.rest()][5:]
+        assert time.monotonic() - began < 3
         assert fold(decode(json.dumps(event)) for event in rest).content == "abcde"
         assert rest[0]["type"] == "snapshot"
         assert [event["type"] for event in rest[-2:]] == ["complete", "done"]

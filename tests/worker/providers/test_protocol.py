@@ -1,6 +1,7 @@
 """What every provider keeps to: one test, run against the scripted one and against Bedrock, by boto3, over sockets."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol
@@ -175,9 +176,11 @@ def test_raising_in_the_greenlet_that_reads_closes_the_connection(rig: Rig, scri
         wait_until(lambda: received, "the first delta")
     else:
         wait_until(lambda: rig.asked() == 1, "the question")
+    struck_at = time.monotonic()
     interrupts[0].strike(CancelAsked("user"))
-    assert reader.get(timeout=10) == "struck"
-    wait_until(lambda: rig.closed() == 1, "the close")
+    assert reader.get(timeout=2) == "struck"
+    wait_until(lambda: rig.closed() == 1, "the close", 2)
+    assert time.monotonic() - struck_at < 0.5
 
 
 def test_many_stream_at_once(rig: Rig) -> None:
