@@ -6,13 +6,14 @@ monkey.patch_all()
 
 import shutil  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
+from contextlib import ExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
 from tests.valkey import ValkeyProcess  # noqa: E402
-from tests.webapp.site import Site  # noqa: E402
+from tests.webapp.site import Site, stopping  # noqa: E402
 from worker.contract.connection import Redis, connect  # noqa: E402
 from worker.contract.settings import Settings  # noqa: E402
 from worker.store.migration import migrate  # noqa: E402
@@ -48,15 +49,14 @@ def database_url(migrated: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def build(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Callable[..., Site]]:
     """Make a site with these settings."""
-    sites: list[Site] = []
+    with ExitStack() as sites:
 
-    def make(**settings: Any) -> Site:
-        sites.append(Site(store.url, client, **{"database_url": database_url, "database_seconds": 20.0, **settings}))
-        return sites[-1]
+        def make(**settings: Any) -> Site:
+            site = Site(store.url, client, **{"database_url": database_url, "database_seconds": 20.0, **settings})
+            sites.enter_context(stopping(site.app))
+            return site
 
-    yield make
-    for site in sites:
-        site.services.stop()
+        yield make
 
 
 @pytest.fixture

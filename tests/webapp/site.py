@@ -1,9 +1,12 @@
 """The app over a real Valkey, with one user at Flask's test client, and a worker where a test wants one."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import gevent
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -112,6 +115,15 @@ class Site:
         return [key.split(":")[2] for key in self.made() if key.endswith(":state")]
 
 
+@contextmanager
+def stopping(app: Flask) -> Generator[Flask]:
+    """End what an app runs beside its requests, whatever becomes of the test: another test might meet it."""
+    try:
+        yield app
+    finally:
+        services_of(app).stop()
+
+
 WHOLE: tuple[AnyEvent, ...] = (Chunk("Hel"), Chunk("lo."), COMPLETE, Done("completed"))
 
 
@@ -134,4 +146,4 @@ def check_problem(answer: TestResponse, status: int, code: str, field: str | Non
     return problem
 
 
-__all__ = ["COMPLETE", "DEAD_PORT", "TASK", "USAGE", "WHOLE", "Json", "Site", "check_problem", "json_of"]
+__all__ = ["COMPLETE", "DEAD_PORT", "TASK", "USAGE", "WHOLE", "Json", "Site", "check_problem", "json_of", "stopping"]

@@ -8,7 +8,7 @@ import pytest
 from gevent.pool import Pool
 
 from tests.valkey import ValkeyProcess
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
+from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of, stopping
 from worker.contract.connection import connect
 from worker.contract.feed import BEGINNING, read_feeds
 from worker.contract.keys import keys_of
@@ -76,19 +76,19 @@ def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
 ) -> None:
     with ValkeyProcess(tmp_path) as own, connect(own.url) as redis:
         site = Site(own.url, redis, broker_url=DEAD, database_url=database_url)
-        ring = site.services.doorbell.ring
+        with stopping(site.app):
+            ring = site.services.doorbell.ring
 
-        def die_and_ring(generation: str) -> None:
-            own.stop()
-            ring(generation)
+            def die_and_ring(generation: str) -> None:
+                own.stop()
+                ring(generation)
 
-        site.services.doorbell.ring = die_and_ring
-        check_problem(site.post({"message": "a"}), 503, "redis_away")
-        own.start()
-        assert len(site.generations()) == 1
-        site.services.housekeeping.sweep()
-        assert site.made() == []
-        site.services.stop()
+            site.services.doorbell.ring = die_and_ring
+            check_problem(site.post({"message": "a"}), 503, "redis_away")
+            own.start()
+            assert len(site.generations()) == 1
+            site.services.housekeeping.sweep()
+            assert site.made() == []
 
 
 def test_the_same_key_is_the_same_generation_in_any_mode(build: Build) -> None:

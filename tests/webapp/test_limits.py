@@ -14,11 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.valkey import ValkeyProcess
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem
+from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, stopping
 from webapp import limits, mount
 from webapp.limits import Counts, kind_of, left_in
 from webapp.openapi.describing import description_of
-from webapp.services import services_of
 from worker.contract.connection import Redis
 from worker.contract.settings import Settings
 
@@ -163,11 +162,11 @@ def test_a_hosts_own_settings_of_the_same_library_are_not_ours(store: ValkeyProc
     host.add_url_rule("/", "home", lambda: "home")
     mount(host, Settings(redis_url=store.url, secret_key="ours", rate_limit="1/hour"))
     user = host.test_client()
-    answers = [user.post(f"/millrace{API}", json={"message": "a"}) for _ in range(2)]
+    with stopping(host):
+        answers = [user.post(f"/millrace{API}", json={"message": "a"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 429]
     assert [user.get("/").status_code for _ in range(3)] == [200] * 3
     assert "RateLimit-Limit" not in user.get("/").headers
-    services_of(host).stop()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from tests.client import Client, wait_for
 from tests.valkey import ValkeyProcess, free_port
 from tests.webapp.host import LOGIN, make_host
-from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from tests.webapp.site import WHOLE, Site, check_problem, json_of, stopping
 from webapp import mount
 from webapp.services import services_of
 from worker.contract.connection import Redis
@@ -29,9 +29,8 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 def host(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Flask]:
-    host = make_host(Settings(redis_url=store.url, database_url=database_url, auth=LOGIN))
-    yield host
-    services_of(host).stop()
+    with stopping(make_host(Settings(redis_url=store.url, database_url=database_url, auth=LOGIN))) as host:
+        yield host
 
 
 def logged_in(host: Flask, user: str) -> FlaskClient:
@@ -114,11 +113,11 @@ def test_an_anonymous_owner_lives_in_the_hosts_own_session(store: ValkeyProcess,
     host.secret_key = "theirs"
     mount(host, Settings(redis_url=store.url, secret_key="ours"))
     user = host.test_client()
-    generation = json_of(user.post("/millrace/api/generations", json={"message": "a"}))["id"]
-    assert user.get_cookie("session") is not None
-    assert user.get(f"/millrace/api/generations/{generation}").status_code == 200
-    check_problem(host.test_client().get(f"/millrace/api/generations/{generation}"), 404, "not_found")
-    services_of(host).stop()
+    with stopping(host):
+        generation = json_of(user.post("/millrace/api/generations", json={"message": "a"}))["id"]
+        assert user.get_cookie("session") is not None
+        assert user.get(f"/millrace/api/generations/{generation}").status_code == 200
+        check_problem(host.test_client().get(f"/millrace/api/generations/{generation}"), 404, "not_found")
 
 
 def test_a_mounted_stream_runs_over_a_real_socket(
