@@ -2,8 +2,8 @@
 
 import sys
 
-from webapp import create_app
-from worker.contract.errors import SettingError
+from millrace.webapp import create_app
+from millrace.worker.contract.errors import SettingError
 
 try:
     application = create_app()

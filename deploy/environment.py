@@ -22,6 +22,7 @@ from typing import Literal, Protocol
 Set = Literal["run", "test", "bench"]
 HOLDS: dict[Set, tuple[Set, ...]] = {"run": ("run",), "test": ("test", "run"), "bench": ("bench",)}  # test includes run
 PLACES: dict[Set, str] = {"run": ".venv", "test": ".venv", "bench": ".venv-bench"}
+CHECKOUT = "millrace-checkout.pth"  # what an editable install would write
 VERSION = "import sys; assert sys.version_info >= (3, 11); print(sys.version.split()[0], sys.implementation.cache_tag)"
 
 
@@ -45,6 +46,7 @@ def ensure(root: Path, wanted: Set, installer: Installer, say: Callable[[str], N
     directory = root / PLACES[wanted]
     python = directory / "bin" / "python"
     if _holds(directory, root, wanted):
+        make_importable(directory, root)
         return python
     with _lock(root, say) as lock:
         if _holds(directory, root, wanted):  # another made it while this one waited
@@ -61,6 +63,7 @@ def ensure(root: Path, wanted: Set, installer: Installer, say: Callable[[str], N
             installer.create(directory, lock)
         marker.touch()
         installer.install(python, _constraints(root, wanted), directory / "install.log", lock)
+        make_importable(directory, root)
         stamp(root, wanted)
         marker.unlink()
     return python
@@ -73,6 +76,14 @@ def stamp(root: Path, held: Set) -> None:
     draft = directory / "stamp.draft"
     draft.write_text(json.dumps(content), "ascii")
     draft.replace(directory / "stamp.json")
+
+
+def make_importable(directory: Path, root: Path) -> None:
+    """Put the checkout's package on the environment's path: `.package/millrace` links to `webapp/` and `worker/`."""
+    for packages in directory.glob("lib/python3.*/site-packages"):
+        link, line = packages / CHECKOUT, f"{root / '.package'}\n"
+        if not link.is_file() or link.read_text("utf-8") != line:
+            link.write_text(line, "utf-8")
 
 
 def base_python() -> str:

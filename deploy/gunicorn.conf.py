@@ -15,10 +15,10 @@ from typing import Any
 import gevent
 from gunicorn.http import message
 
-from webapp import settings as web_settings
-from webapp.services import Services, services_of
-from worker.contract import logs
-from worker.contract.errors import SettingError
+from millrace.webapp import settings as web_settings
+from millrace.webapp.services import Services, services_of
+from millrace.worker.contract import logs
+from millrace.worker.contract.errors import SettingError
 
 try:
     _settings = web_settings.load()

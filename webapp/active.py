@@ -3,11 +3,11 @@
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from webapp.problems import Problem
-from webapp.services import Services
-from worker.contract.active import admit, leave
-from worker.contract.errors import RedisAway
-from worker.contract.state import read_state
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import Services
+from millrace.worker.contract.active import admit, leave
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.state import read_state
 
 RETRY_SECONDS = 5
 

@@ -5,17 +5,17 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import UNSET
 
-from webapp.addresses import generation_url
-from webapp.archive import STATUS_AFTER, retold
-from webapp.shapes import Failure, Outcome, Receipt, Standing, WholeAnswer, timestamp
-from worker.contract.creation import Ids
-from worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
-from worker.contract.request import Request
-from worker.contract.state import State
-from worker.contract.transcript import Transcript, fold
-from worker.store.answers import Kept
+from millrace.webapp.addresses import generation_url
+from millrace.webapp.archive import STATUS_AFTER, retold
+from millrace.webapp.shapes import Failure, Outcome, Receipt, Standing, WholeAnswer, timestamp
+from millrace.worker.contract.creation import Ids
+from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
+from millrace.worker.contract.request import Request
+from millrace.worker.contract.state import State
+from millrace.worker.contract.transcript import Transcript, fold
+from millrace.worker.store.answers import Kept
 
 _OUTCOME: dict[type, Outcome] = {Complete: "complete", Cancelled: "cancelled", Error: "error"}
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.contract.events import Cancelled, Complete, Done, Error, Snapshot, encode
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
-from worker.contract.state import State
-from worker.store.answers import Answer, Kept, answer_of_generation
-from worker.store.database import Database
+from millrace.worker.contract.events import Cancelled, Complete, Done, Error, Snapshot, encode
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
+from millrace.worker.contract.state import State
+from millrace.worker.store.answers import Answer, Kept, answer_of_generation
+from millrace.worker.store.database import Database
 
 STATUS_AFTER: dict[type, Literal["completed", "cancelled", "failed"]] = {
     Complete: "completed",

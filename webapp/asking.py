@@ -2,17 +2,17 @@
 
 from flask import Response, request
 
-from webapp.addresses import generation_url
-from webapp.answering import receipt, whole_answer
-from webapp.creating import make
-from webapp.ownership import no_generation, patient_state
-from webapp.relay import event_stream, refuse_when_full
-from webapp.services import services
-from webapp.shapes import reply
-from webapp.validation import Asked
-from worker.contract.creation import Ids
-from worker.contract.errors import RedisAway
-from worker.contract.ids import START
+from millrace.webapp.addresses import generation_url
+from millrace.webapp.answering import receipt, whole_answer
+from millrace.webapp.creating import make
+from millrace.webapp.ownership import no_generation, patient_state
+from millrace.webapp.relay import event_stream, refuse_when_full
+from millrace.webapp.services import services
+from millrace.webapp.shapes import reply
+from millrace.webapp.validation import Asked
+from millrace.worker.contract.creation import Ids
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.ids import START
 
 _STREAM = "text/event-stream"
 

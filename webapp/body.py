@@ -6,7 +6,7 @@ from typing import Any, NoReturn, cast
 
 from flask import Request
 
-from webapp.problems import Problem
+from millrace.webapp.problems import Problem
 
 Json = dict[str, Any]
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from webapp.auth import known_owner
-from webapp.body import read_object
-from webapp.openapi.describing import Description, described
-from webapp.problems import Problem
-from webapp.services import services
-from webapp.validation import no_conversation
-from worker.contract.ids import is_id
-from worker.store import conversations
+from millrace.webapp.auth import known_owner
+from millrace.webapp.body import read_object
+from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import services
+from millrace.webapp.validation import no_conversation
+from millrace.worker.contract.ids import is_id
+from millrace.worker.store import conversations
 
 Context = dict[str, Any]
 

@@ -7,26 +7,35 @@ from flask import Blueprint, Response, request
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy.orm import Session
 
-from webapp.addresses import conversation_url
-from webapp.asking import ask_and_answer
-from webapp.auth import known_owner, owner_or_new
-from webapp.body import Json, read_object
-from webapp.creating import idempotency_key
-from webapp.limits import limited
-from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
-from webapp.paging import CURSOR, LIMIT, read_page
-from webapp.problems import invalid
-from webapp.services import services
-from webapp.shapes import Conversation, Conversations, Message, Messages, Receipt, WholeAnswer, reply, timestamp
-from webapp.validation import AnswerFields, convert, no_conversation, parse_again
-from worker.contract.control import cancel
-from worker.contract.events import AnyEvent
-from worker.contract.feed import ConversationChanged, tell
-from worker.contract.ids import is_id, new_id
-from worker.contract.occupation import bury, running_in, whose
-from worker.store import conversations, messages
-from worker.store.messages import Question
-from worker.store.pages import Page
+from millrace.webapp.addresses import conversation_url
+from millrace.webapp.asking import ask_and_answer
+from millrace.webapp.auth import known_owner, owner_or_new
+from millrace.webapp.body import Json, read_object
+from millrace.webapp.creating import idempotency_key
+from millrace.webapp.limits import limited
+from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
+from millrace.webapp.paging import CURSOR, LIMIT, read_page
+from millrace.webapp.problems import invalid
+from millrace.webapp.services import services
+from millrace.webapp.shapes import (
+    Conversation,
+    Conversations,
+    Message,
+    Messages,
+    Receipt,
+    WholeAnswer,
+    reply,
+    timestamp,
+)
+from millrace.webapp.validation import AnswerFields, convert, no_conversation, parse_again
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.events import AnyEvent
+from millrace.worker.contract.feed import ConversationChanged, tell
+from millrace.worker.contract.ids import is_id, new_id
+from millrace.worker.contract.occupation import bury, running_in, whose
+from millrace.worker.store import conversations, messages
+from millrace.worker.store.messages import Question
+from millrace.worker.store.pages import Page
 
 CONVERSATIONS, MESSAGES = 20, 50  # in a page, where the request names no number
 TITLE_CHARACTERS = 200

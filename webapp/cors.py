@@ -6,7 +6,7 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 from flask import Response, request
 from flask.sansio.scaffold import Scaffold
 
-from webapp.services import services
+from millrace.webapp.services import services
 
 ALLOWED = "Content-Type, Authorization, Idempotency-Key, Last-Event-ID, X-CSRF-Token"
 EXPOSED = "Millrace-Generation-Id, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"

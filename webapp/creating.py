@@ -2,21 +2,21 @@
 
 from flask import Request
 
-from webapp.access import request_id
-from webapp.active import place_for
-from webapp.problems import Problem
-from webapp.services import Services
-from webapp.validation import Asked, no_conversation
-from webapp.withdrawing import Made, withdraw_whole
-from worker.contract.creation import Draft, Ids, create, forget, new_ids, remember
-from worker.contract.errors import QueueAway, RedisAway, StoreAway
-from worker.contract.feed import GenerationStarted, tell
-from worker.contract.logs import get_logger
-from worker.contract.occupation import occupy, vacate, whose
-from worker.contract.request import OnDisconnect
-from worker.contract.state import read_state
-from worker.store import conversations
-from worker.store.messages import Question, save_question
+from millrace.webapp.access import request_id
+from millrace.webapp.active import place_for
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import Services
+from millrace.webapp.validation import Asked, no_conversation
+from millrace.webapp.withdrawing import Made, withdraw_whole
+from millrace.worker.contract.creation import Draft, Ids, create, forget, new_ids, remember
+from millrace.worker.contract.errors import QueueAway, RedisAway, StoreAway
+from millrace.worker.contract.feed import GenerationStarted, tell
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.occupation import occupy, vacate, whose
+from millrace.worker.contract.request import OnDisconnect
+from millrace.worker.contract.state import read_state
+from millrace.worker.store import conversations
+from millrace.worker.store.messages import Question, save_question
 
 STREAM_GRACE_SECONDS = 10.0  # who reads the answer on the POST itself and is gone for so long does not come back
 _KEY_CHARACTERS = 255

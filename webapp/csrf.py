@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 from flask import request
 from flask.sansio.scaffold import Scaffold
 
-from webapp.auth import names_itself
-from webapp.cors import allowed_origin
-from webapp.problems import Problem
+from millrace.webapp.auth import names_itself
+from millrace.webapp.cors import allowed_origin
+from millrace.webapp.problems import Problem
 
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 

@@ -4,18 +4,18 @@ from typing import NamedTuple
 
 from flask import Blueprint, Response, request
 
-from webapp.auth import owner_or_new
-from webapp.limits import limited
-from webapp.openapi.describing import LAST_EVENT_ID, Description, described
-from webapp.ownership import all_owned_patiently, patiently
-from webapp.problems import Problem
-from webapp.relay import many_streams
-from webapp.relay.bundle import FEED
-from webapp.resuming import resumed
-from webapp.services import services
-from worker.contract.events import AnyEvent
-from worker.contract.feed import BEGINNING, FeedEvent, Place, end_of_feed, parse_place
-from worker.contract.ids import START, Cursor, is_id, parse_cursor
+from millrace.webapp.auth import owner_or_new
+from millrace.webapp.limits import limited
+from millrace.webapp.openapi.describing import LAST_EVENT_ID, Description, described
+from millrace.webapp.ownership import all_owned_patiently, patiently
+from millrace.webapp.problems import Problem
+from millrace.webapp.relay import many_streams
+from millrace.webapp.relay.bundle import FEED
+from millrace.webapp.resuming import resumed
+from millrace.webapp.services import services
+from millrace.worker.contract.events import AnyEvent
+from millrace.worker.contract.feed import BEGINNING, FeedEvent, Place, end_of_feed, parse_place
+from millrace.worker.contract.ids import START, Cursor, is_id, parse_cursor
 
 
 class Moved(NamedTuple):

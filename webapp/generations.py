@@ -2,25 +2,25 @@
 
 from flask import Blueprint, Response, request
 
-from webapp.answering import kept_standing, standing
-from webapp.asking import ask_and_answer
-from webapp.auth import owner_or_new
-from webapp.body import read_object
-from webapp.creating import idempotency_key
-from webapp.limits import limited
-from webapp.openapi.describing import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
-from webapp.ownership import no_generation, owned, owned_patiently
-from webapp.problems import Problem
-from webapp.relay import event_stream
-from webapp.resuming import resumed
-from webapp.services import services
-from webapp.shapes import Receipt, Standing, Stopped, WholeAnswer, reply
-from webapp.validation import GenerationFields, parse
-from worker.contract.control import cancel
-from worker.contract.events import AnyEvent
-from worker.contract.ids import START, Cursor, parse_cursor
-from worker.contract.log import read_transcript
-from worker.contract.state import read_request
+from millrace.webapp.answering import kept_standing, standing
+from millrace.webapp.asking import ask_and_answer
+from millrace.webapp.auth import owner_or_new
+from millrace.webapp.body import read_object
+from millrace.webapp.creating import idempotency_key
+from millrace.webapp.limits import limited
+from millrace.webapp.openapi.describing import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
+from millrace.webapp.ownership import no_generation, owned, owned_patiently
+from millrace.webapp.problems import Problem
+from millrace.webapp.relay import event_stream
+from millrace.webapp.resuming import resumed
+from millrace.webapp.services import services
+from millrace.webapp.shapes import Receipt, Standing, Stopped, WholeAnswer, reply
+from millrace.webapp.validation import GenerationFields, parse
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.events import AnyEvent
+from millrace.worker.contract.ids import START, Cursor, parse_cursor
+from millrace.worker.contract.log import read_transcript
+from millrace.worker.contract.state import read_request
 
 routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 

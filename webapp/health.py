@@ -6,15 +6,15 @@ import msgspec
 from flask import Blueprint, Response
 from redis.exceptions import ResponseError
 
-from webapp.openapi.describing import Description, described
-from webapp.problems import Problem
-from webapp.services import Services, services
-from webapp.shapes import reply
-from worker.contract.connection import Redis, connect, redis_away
-from worker.contract.errors import RedisAway, StoreAway
-from worker.contract.logs import get_logger
-from worker.contract.presence import count_alive
-from worker.store.database import Database
+from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import Services, services
+from millrace.webapp.shapes import reply
+from millrace.worker.contract.connection import Redis, connect, redis_away
+from millrace.worker.contract.errors import RedisAway, StoreAway
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.presence import count_alive
+from millrace.worker.store.database import Database
 
 ANSWER_SECONDS = 1.0
 _POLICY = "noeviction"

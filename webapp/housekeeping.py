@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import gevent
 
-from webapp.figures import Figures
-from webapp.relay import Hub
-from webapp.withdrawing import Made, withdraw_whole
-from worker.contract.connection import Redis
-from worker.contract.errors import QueueAway, RedisAway, StoreAway
-from worker.contract.figures import PUBLISH_SECONDS, process_name, publish
-from worker.contract.logs import get_logger
-from worker.contract.queue import Doorbell
-from worker.contract.settings import Settings
-from worker.contract.state import mark_watched
-from worker.contract.sweeping import sweep_and_ring
-from worker.store.database import Database
+from millrace.webapp.figures import Figures
+from millrace.webapp.relay import Hub
+from millrace.webapp.withdrawing import Made, withdraw_whole
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import QueueAway, RedisAway, StoreAway
+from millrace.worker.contract.figures import PUBLISH_SECONDS, process_name, publish
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.state import mark_watched
+from millrace.worker.contract.sweeping import sweep_and_ring
+from millrace.worker.store.database import Database
 
 SWEEP_SECONDS = 1.0
 WATCH_SECONDS = 5.0  # a mark lives 15 s

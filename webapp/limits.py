@@ -17,12 +17,12 @@ from flask_limiter import Limiter, RateLimitExceeded, RequestLimit
 from limits.errors import StorageError
 from limits.storage import RedisStorage
 
-from webapp.auth import known_owner, owner_or_new
-from webapp.problems import Problem
-from worker.contract.connection import connect
-from worker.contract.keys import LIMITS, hash_of
-from worker.contract.logs import get_logger
-from worker.contract.settings import Settings
+from millrace.webapp.auth import known_owner, owner_or_new
+from millrace.webapp.problems import Problem
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.keys import LIMITS, hash_of
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.settings import Settings
 
 Kind = Literal["create", "follow"]
 View = Callable[..., Any]

@@ -3,15 +3,15 @@
 import msgspec
 from flask import Blueprint, Response
 
-from webapp.auth import known_owner
-from webapp.openapi.describing import Description, described
-from webapp.paging import CURSOR, LIMIT, read_page
-from webapp.problems import Problem
-from webapp.services import services
-from webapp.shapes import reply, timestamp
-from worker.contract.ids import is_id
-from worker.store import memories
-from worker.store.pages import Page
+from millrace.webapp.auth import known_owner
+from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.paging import CURSOR, LIMIT, read_page
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import services
+from millrace.webapp.shapes import reply, timestamp
+from millrace.worker.contract.ids import is_id
+from millrace.worker.store import memories
+from millrace.worker.store.pages import Page
 
 MEMORIES = 50  # in a page, where the request names no number
 

@@ -7,14 +7,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from webapp.openapi.describing import Description, described
-from webapp.services import Services, services
-from worker.contract.connection import connect
-from worker.contract.errors import QueueAway, RedisAway
-from worker.contract.figures import collect, merge, process_name
-from worker.contract.lease import count_unfinished
-from worker.contract.logs import get_logger
-from worker.contract.presence import count_alive
+from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.services import Services, services
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.errors import QueueAway, RedisAway
+from millrace.worker.contract.figures import collect, merge, process_name
+from millrace.worker.contract.lease import count_unfinished
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.presence import count_alive
 
 ANSWER_SECONDS = 1.0
 

@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
-from webapp import (
+from millrace.webapp import (
     access,
     auth,
     conversation_context,
@@ -21,19 +21,19 @@ from webapp import (
     problems,
     profile,
 )
-from webapp import settings as web_settings
-from webapp.archive import Archive
-from webapp.facades import chat, conversation
-from webapp.figures import Figures
-from webapp.housekeeping import Housekeeping
-from webapp.openapi import routes as openapi
-from webapp.relay import Hub
-from webapp.services import EXTENSION, Services, services, services_of
-from worker.contract.connection import connect
-from worker.contract.errors import SettingError
-from worker.contract.queue import Doorbell
-from worker.contract.settings import Settings
-from worker.store.database import Database
+from millrace.webapp import settings as web_settings
+from millrace.webapp.archive import Archive
+from millrace.webapp.facades import chat, conversation
+from millrace.webapp.figures import Figures
+from millrace.webapp.housekeeping import Housekeeping
+from millrace.webapp.openapi import routes as openapi
+from millrace.webapp.relay import Hub
+from millrace.webapp.services import EXTENSION, Services, services, services_of
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store.database import Database
 
 NAME = "millrace"
 _ROOMS = (
@@ -80,7 +80,7 @@ def attach(app: Flask, settings: Settings, routes: Blueprint | None = None) -> N
 def _blueprint(url_prefix: str) -> Blueprint:
     whole = Blueprint(
         NAME,
-        "webapp",
+        "millrace.webapp",
         url_prefix=url_prefix,
         static_folder="static",
         static_url_path="/static",

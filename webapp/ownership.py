@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import gevent
 
-from webapp.archive import state_of
-from webapp.auth import hint, known_owner
-from webapp.problems import Problem
-from webapp.services import services
-from worker.contract.errors import RedisAway
-from worker.contract.ids import is_id
-from worker.contract.state import State, read_state, read_states
+from millrace.webapp.archive import state_of
+from millrace.webapp.auth import hint, known_owner
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import services
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.state import State, read_state, read_states
 
 HOLD_SECONDS = 5.0  # a native EventSource never comes back after a 503
 _PAUSE_SECONDS = 0.1, 0.4

@@ -2,8 +2,8 @@
 
 from flask import Blueprint, Response, make_response, render_template
 
-from webapp.auth import renew
-from webapp.openapi.describing import Description, described
+from millrace.webapp.auth import renew
+from millrace.webapp.openapi.describing import Description, described
 
 routes = Blueprint("page", __name__)
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from flask import request
 
-from webapp.problems import Problem, invalid
+from millrace.webapp.problems import Problem, invalid
 
 MOST = 100
 CURSOR = ("query", "cursor", "The place to go on from: `next` of the page before.")

@@ -9,8 +9,8 @@ from flask import Response, request
 from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from worker.contract.errors import MillraceError, QueueAway, RedisAway, StoreAway
-from worker.contract.logs import get_logger
+from millrace.worker.contract.errors import MillraceError, QueueAway, RedisAway, StoreAway
+from millrace.worker.contract.logs import get_logger
 
 RETRY_AFTER_SECONDS = 2
 

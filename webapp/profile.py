@@ -3,16 +3,16 @@
 import msgspec
 from flask import Blueprint, Response, request
 
-from webapp.auth import known_owner, owner_or_new
-from webapp.body import read_object
-from webapp.limits import limited
-from webapp.openapi.describing import Description, described
-from webapp.problems import invalid
-from webapp.services import services
-from webapp.shapes import reply
-from webapp.validation import convert
-from worker.contract.profile import Fact, Profile, profile_of
-from worker.store import profiles
+from millrace.webapp.auth import known_owner, owner_or_new
+from millrace.webapp.body import read_object
+from millrace.webapp.limits import limited
+from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.problems import invalid
+from millrace.webapp.services import services
+from millrace.webapp.shapes import reply
+from millrace.webapp.validation import convert
+from millrace.worker.contract.profile import Fact, Profile, profile_of
+from millrace.worker.store import profiles
 
 routes = Blueprint("profile", __name__, url_prefix="/api/profile")
 

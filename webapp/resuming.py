@@ -1,9 +1,9 @@
 """From where a client's cursor goes on, once the log may have expired."""
 
-from webapp.services import services
-from worker.contract.ids import Cursor
-from worker.contract.log import read
-from worker.contract.state import State
+from millrace.webapp.services import services
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import read
+from millrace.worker.contract.state import State
 
 
 def resumed(state: State, after: Cursor) -> Cursor:

@@ -5,14 +5,14 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from webapp.archive import Archive
-from webapp.figures import Figures
-from webapp.housekeeping import Housekeeping
-from webapp.relay import Hub
-from worker.contract.connection import Redis
-from worker.contract.queue import Doorbell
-from worker.contract.settings import Settings
-from worker.store.database import Database
+from millrace.webapp.archive import Archive
+from millrace.webapp.figures import Figures
+from millrace.webapp.housekeeping import Housekeeping
+from millrace.webapp.relay import Hub
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store.database import Database
 
 EXTENSION = "millrace"
 

@@ -1,10 +1,10 @@
 """The web's view of the settings: what both tiers read, and what only the web can't do without."""
 
-from webapp.auth.function import import_function
-from webapp.auth.tokens import key_of
-from worker.contract import settings as shared
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings
+from millrace.webapp.auth.function import import_function
+from millrace.webapp.auth.tokens import key_of
+from millrace.worker.contract import settings as shared
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings
 
 
 def load() -> Settings:

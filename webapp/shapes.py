@@ -8,8 +8,8 @@ import msgspec
 from flask import Response
 from msgspec import UNSET, UnsetType
 
-from worker.contract.events import Cancelled, Complete, Error, Status, Usage
-from worker.contract.request import OnDisconnect
+from millrace.worker.contract.events import Cancelled, Complete, Error, Status, Usage
+from millrace.worker.contract.request import OnDisconnect
 
 Outcome = Literal["complete", "cancelled", "error"]
 

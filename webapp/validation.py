@@ -8,14 +8,14 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from webapp.auth import hint
-from webapp.body import Json
-from webapp.problems import Problem, invalid
-from worker.contract.creation import body_hash
-from worker.contract.ids import is_id
-from worker.contract.request import Message, OnDisconnect, Request
-from worker.contract.settings import Settings
-from worker.store.messages import Question
+from millrace.webapp.auth import hint
+from millrace.webapp.body import Json
+from millrace.webapp.problems import Problem, invalid
+from millrace.worker.contract.creation import body_hash
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.request import Message, OnDisconnect, Request
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store.messages import Question
 
 _ECHO = 200  # characters of what was sent that an answer repeats
 

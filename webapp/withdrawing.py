@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.contract.connection import Redis
-from worker.contract.creation import Ids, withdraw
-from worker.store.database import Database
-from worker.store.withdrawal import take_back
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.creation import Ids, withdraw
+from millrace.worker.store.database import Database
+from millrace.worker.store.withdrawal import take_back
 
 
 @dataclass(frozen=True)

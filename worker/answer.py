@@ -3,13 +3,13 @@
 import math
 import time
 
-from worker.batching import Content, size_of
-from worker.contract.events import Chunk, Complete, Latency, Reasoning, Snapshot, ToolUse, Usage
-from worker.contract.lease import Holding
-from worker.contract.settings import Settings
-from worker.failures import Failure
-from worker.providers.mapping import failure_of_stop
-from worker.providers.protocol import Delta, Prompt, Stopped
+from millrace.worker.batching import Content, size_of
+from millrace.worker.contract.events import Chunk, Complete, Latency, Reasoning, Snapshot, ToolUse, Usage
+from millrace.worker.contract.lease import Holding
+from millrace.worker.contract.settings import Settings
+from millrace.worker.failures import Failure
+from millrace.worker.providers.mapping import failure_of_stop
+from millrace.worker.providers.protocol import Delta, Prompt, Stopped
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
 ENDING_EVENTS = 6  # kept free for the text still gathered, the outcome, title, suggestions and `done`

@@ -1,10 +1,10 @@
-"""The Celery app: `celery -A worker.app worker --pool gevent --concurrency 500`."""
+"""The Celery app: `celery -A millrace.worker.app worker --pool gevent --concurrency 500`."""
 
 import sys
 
-from worker.contract.errors import SettingError
-from worker.contract.queue import make_celery
-from worker.contract.settings import load
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.queue import make_celery
+from millrace.worker.contract.settings import load
 
 try:
     settings = load()
@@ -14,7 +14,7 @@ except SettingError as error:
 
 app = make_celery(settings)
 app.conf.update(
-    imports=("worker.tasks",),
+    imports=("millrace.worker.tasks",),
     # What runs when the broker goes away goes on: its log and its lease are not the broker's.
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_enable_prefetch_count_reduction=False,

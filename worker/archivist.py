@@ -2,17 +2,17 @@
 
 import random
 
-from worker.contract.arrears import Arrear, settle, take
-from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway, StoreAway
-from worker.contract.log import read_transcript
-from worker.contract.logs import get_logger
-from worker.contract.state import read_request, read_state
-from worker.record import record
-from worker.rounds import Rounds
-from worker.store import answers, conversations
-from worker.store.database import Database
-from worker.store.messages import Question
+from millrace.worker.contract.arrears import Arrear, settle, take
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import RedisAway, StoreAway
+from millrace.worker.contract.log import read_transcript
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.state import read_request, read_state
+from millrace.worker.record import record
+from millrace.worker.rounds import Rounds
+from millrace.worker.store import answers, conversations
+from millrace.worker.store.database import Database
+from millrace.worker.store.messages import Question
 
 LOOK_SECONDS = 2.0
 PUT_OFF_MS = 10_000  # what one process has taken, the others leave alone for so long

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import gevent
 
-from worker.answer import Answer
-from worker.context.prompt import Context
-from worker.context.source import Question
-from worker.contract.events import StatusEvent
-from worker.contract.logs import get_logger
-from worker.failures import Failure
-from worker.process import Process
-from worker.providers.protocol import Prompt
-from worker.providers.retry import stream_patiently
-from worker.run import Run
+from millrace.worker.answer import Answer
+from millrace.worker.context.prompt import Context
+from millrace.worker.context.source import Question
+from millrace.worker.contract.events import StatusEvent
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.failures import Failure
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Prompt
+from millrace.worker.providers.retry import stream_patiently
+from millrace.worker.run import Run
 
 _log = get_logger(__name__)
 

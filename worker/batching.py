@@ -2,7 +2,7 @@
 
 import re
 
-from worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse
+from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse
 
 Content = Chunk | Reasoning | Citation | ToolUse | ToolResult
 """What a model's answer consists of, as the log's events."""

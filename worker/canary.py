@@ -13,13 +13,13 @@ from pathlib import Path
 import gevent
 from celery.worker import state
 
-from worker.contract.errors import QueueAway, RedisAway
-from worker.contract.logs import get_logger
-from worker.contract.presence import say_alive
-from worker.process import Process
-from worker.pulse import beat
-from worker.rounds import Rounds
-from worker.watcher import FAREWELL_SECONDS
+from millrace.worker.contract.errors import QueueAway, RedisAway
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.presence import say_alive
+from millrace.worker.process import Process
+from millrace.worker.pulse import beat
+from millrace.worker.rounds import Rounds
+from millrace.worker.watcher import FAREWELL_SECONDS
 
 LOOK_SECONDS = 0.5
 FLIGHT_SECONDS = 2.5  # from one return to the next departure

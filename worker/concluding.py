@@ -2,12 +2,12 @@
 
 from msgspec.structs import replace
 
-from worker.after.following import follow_up
-from worker.contract.events import Complete
-from worker.outbox import Outcome
-from worker.process import Process
-from worker.run import Run
-from worker.storing import store
+from millrace.worker.after.following import follow_up
+from millrace.worker.contract.events import Complete
+from millrace.worker.outbox import Outcome
+from millrace.worker.process import Process
+from millrace.worker.run import Run
+from millrace.worker.storing import store
 
 
 def conclude(process: Process, run: Run, outcome: Outcome) -> None:

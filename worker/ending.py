@@ -1,11 +1,11 @@
 """What is told of a generation when it has ended here: one line of the log, and the figures."""
 
-from worker.answer import Answer
-from worker.contract.events import Cancelled, Complete, Error
-from worker.contract.keys import hash_of
-from worker.contract.logs import get_logger
-from worker.process import Process
-from worker.run import Run
+from millrace.worker.answer import Answer
+from millrace.worker.contract.events import Cancelled, Complete, Error
+from millrace.worker.contract.keys import hash_of
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.process import Process
+from millrace.worker.run import Run
 
 _log = get_logger(__name__)
 

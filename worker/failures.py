@@ -1,6 +1,6 @@
 """What ends an answer with an `error` event: the protocol's codes, each with its words, safe to show to anybody."""
 
-from worker.contract.errors import GenerationEnds
+from millrace.worker.contract.errors import GenerationEnds
 
 _WORDS = {
     "provider_unavailable": "The model could not be reached, or stopped in the middle. Please ask again.",

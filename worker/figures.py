@@ -2,12 +2,12 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway
-from worker.contract.events import Cancelled, Complete, Error, Latency, Usage
-from worker.contract.figures import PUBLISH_SECONDS, process_name, publish
-from worker.contract.logs import get_logger
-from worker.rounds import Rounds
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
+from millrace.worker.contract.figures import PUBLISH_SECONDS, process_name, publish
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.rounds import Rounds
 
 STOP_SECONDS = 2.0
 _FIRST_DELTA_BUCKETS = (0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)

@@ -7,23 +7,23 @@ from secrets import token_hex
 import gevent
 from structlog.contextvars import bound_contextvars
 
-from worker.after.following import after_done
-from worker.answer import Answer
-from worker.asking import ask, build_context
-from worker.concluding import conclude
-from worker.context.prompt import Context
-from worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
-from worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
-from worker.contract.lease import Holding, claim, release
-from worker.contract.logs import get_logger
-from worker.ending import tell_end
-from worker.failures import Failure
-from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
-from worker.outbox import Outcome
-from worker.process import Process
-from worker.run import Run
-from worker.storing import kept_whole
-from worker.takeover import NOTHING, beginning, is_refusal
+from millrace.worker.after.following import after_done
+from millrace.worker.answer import Answer
+from millrace.worker.asking import ask, build_context
+from millrace.worker.concluding import conclude
+from millrace.worker.context.prompt import Context
+from millrace.worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
+from millrace.worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
+from millrace.worker.contract.lease import Holding, claim, release
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.ending import tell_end
+from millrace.worker.failures import Failure
+from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
+from millrace.worker.outbox import Outcome
+from millrace.worker.process import Process
+from millrace.worker.run import Run
+from millrace.worker.storing import kept_whole
+from millrace.worker.takeover import NOTHING, beginning, is_refusal
 
 CLAIM_SECONDS = 20.0
 CLAIM_PAUSE_SECONDS = 0.25

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import gevent
 from greenlet import greenlet
 
-from worker.contract.events import CancelledBy
+from millrace.worker.contract.events import CancelledBy
 
 
 class Interrupted(BaseException):

@@ -7,14 +7,24 @@ from dataclasses import dataclass
 
 from gevent.event import Event as Signal
 
-from worker.batching import Batcher, Content
-from worker.contract.events import AnyEvent, Cancelled, Complete, Done, Error, Suggestions, Title, encode, kind_of
-from worker.contract.ids import Cursor
-from worker.contract.lease import Holding, Reclaimed
-from worker.contract.log import Append, Claimed
-from worker.contract.transcript import Transcript
-from worker.failures import Failure
-from worker.interrupt import HoldLost, Interrupt
+from millrace.worker.batching import Batcher, Content
+from millrace.worker.contract.events import (
+    AnyEvent,
+    Cancelled,
+    Complete,
+    Done,
+    Error,
+    Suggestions,
+    Title,
+    encode,
+    kind_of,
+)
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.lease import Holding, Reclaimed
+from millrace.worker.contract.log import Append, Claimed
+from millrace.worker.contract.transcript import Transcript
+from millrace.worker.failures import Failure
+from millrace.worker.interrupt import HoldLost, Interrupt
 
 EVENT_BYTES = 256  # what an event takes here besides its data, about
 

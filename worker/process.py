@@ -4,24 +4,24 @@ import time
 
 from gevent.lock import BoundedSemaphore
 
-from worker.archivist import Archivist
-from worker.batching import Batcher
-from worker.context.sources import make_sources
-from worker.contract.connection import connect
-from worker.contract.lease import Holding
-from worker.contract.queue import Doorbell
-from worker.contract.settings import Settings
-from worker.figures import Figures
-from worker.interrupt import Interrupt
-from worker.outbox import Outbox
-from worker.providers.bedrock import Bedrock
-from worker.providers.protocol import Provider
-from worker.run import Run
-from worker.seat import Seat
-from worker.store.database import Database
-from worker.sweeper import Sweeper
-from worker.watcher import Watcher
-from worker.writer import Writer
+from millrace.worker.archivist import Archivist
+from millrace.worker.batching import Batcher
+from millrace.worker.context.sources import make_sources
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.lease import Holding
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import Settings
+from millrace.worker.figures import Figures
+from millrace.worker.interrupt import Interrupt
+from millrace.worker.outbox import Outbox
+from millrace.worker.providers.bedrock import Bedrock
+from millrace.worker.providers.protocol import Provider
+from millrace.worker.run import Run
+from millrace.worker.seat import Seat
+from millrace.worker.store.database import Database
+from millrace.worker.sweeper import Sweeper
+from millrace.worker.watcher import Watcher
+from millrace.worker.writer import Writer
 
 CALLERS = 32  # connections for claims and releases: hundreds may come at once
 WATCH_ANSWER_SECONDS = 2.0

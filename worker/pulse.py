@@ -1,6 +1,6 @@
 """The pulse: a file that one worker process writes while it does its work, for whoever restarts those that do not.
 
-`python -m worker.pulse` tells whether the pulse in `MILLRACE_PULSE_FILE` beats: exit code 0 where it does, else 1.
+`python -m millrace.worker.pulse` exits with 0 where the pulse in `MILLRACE_PULSE_FILE` beats, else with 1.
 The file holds the monotonic clock's seconds, which are the same for all processes of a machine and never jump.
 """
 
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from worker.contract.settings import load
+from millrace.worker.contract.settings import load
 
 MOST_SECONDS = 75.0  # a half-open connection is found out within 25 s, and Celery waits up to 30 s to connect again
 

@@ -2,12 +2,12 @@
 
 from msgspec.structs import replace
 
-from worker.contract.events import Complete
-from worker.contract.ids import Cursor
-from worker.contract.request import Request
-from worker.contract.transcript import Transcript
-from worker.outbox import Outcome
-from worker.store.answers import Answer
+from millrace.worker.contract.events import Complete
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.request import Request
+from millrace.worker.contract.transcript import Transcript
+from millrace.worker.outbox import Outcome
+from millrace.worker.store.answers import Answer
 
 
 def record(

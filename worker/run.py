@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass, field
 
-from worker.contract.lease import Holding
-from worker.interrupt import Interrupt
-from worker.outbox import Outbox
+from millrace.worker.contract.lease import Holding
+from millrace.worker.interrupt import Interrupt
+from millrace.worker.outbox import Outbox
 
 
 @dataclass(eq=False)

@@ -1,15 +1,15 @@
 """An answer on its way into the database: before its outcome is told, within a bounded time, fenced by its claim."""
 
-from worker.contract.errors import StoreAway
-from worker.contract.events import Complete, Snapshot
-from worker.contract.lease import Holding
-from worker.contract.logs import get_logger
-from worker.outbox import Outcome
-from worker.process import Process
-from worker.record import record
-from worker.run import Run
-from worker.store import answers
-from worker.store.messages import Question
+from millrace.worker.contract.errors import StoreAway
+from millrace.worker.contract.events import Complete, Snapshot
+from millrace.worker.contract.lease import Holding
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.outbox import Outcome
+from millrace.worker.process import Process
+from millrace.worker.record import record
+from millrace.worker.run import Run
+from millrace.worker.store import answers
+from millrace.worker.store.messages import Question
 
 STORE_SECONDS = 2.0  # at most: the reader waits for the outcome, or for `done`
 

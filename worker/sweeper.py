@@ -2,13 +2,13 @@
 
 import random
 
-from worker.contract.connection import Redis
-from worker.contract.errors import QueueAway, RedisAway
-from worker.contract.logs import get_logger
-from worker.contract.queue import Doorbell
-from worker.contract.settings import Settings
-from worker.contract.sweeping import sweep_and_ring
-from worker.rounds import Rounds
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import QueueAway, RedisAway
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.sweeping import sweep_and_ring
+from millrace.worker.rounds import Rounds
 
 SWEEP_SECONDS = 1.0
 

@@ -5,14 +5,14 @@ import time
 import gevent
 import msgspec
 
-from worker.contract.errors import RedisAway
-from worker.contract.events import Snapshot
-from worker.contract.log import read_transcript
-from worker.contract.logs import get_logger
-from worker.contract.transcript import Transcript
-from worker.failures import Failure
-from worker.process import Process
-from worker.run import Run
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.events import Snapshot
+from millrace.worker.contract.log import read_transcript
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.transcript import Transcript
+from millrace.worker.failures import Failure
+from millrace.worker.process import Process
+from millrace.worker.run import Run
 
 NOTHING = Snapshot("", "", [], [], "takeover")
 READ_SECONDS = 20.0

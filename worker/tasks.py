@@ -9,16 +9,16 @@ import gevent
 from celery import Task, signals
 from kombu.utils import functional
 
-from worker.after.learning import Learner
-from worker.app import app, settings
-from worker.canary import Canary
-from worker.contract import logs
-from worker.contract.errors import RedisAway
-from worker.contract.logs import get_logger
-from worker.contract.queue import CANARY, LEARN, TASK, own_queue
-from worker.generation import generate
-from worker.process import Process, make_process
-from worker.watcher import FAREWELL_SECONDS
+from millrace.worker.after.learning import Learner
+from millrace.worker.app import app, settings
+from millrace.worker.canary import Canary
+from millrace.worker.contract import logs
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.queue import CANARY, LEARN, TASK, own_queue
+from millrace.worker.generation import generate
+from millrace.worker.process import Process, make_process
+from millrace.worker.watcher import FAREWELL_SECONDS
 
 GO_SECONDS = 5.0  # that Celery has for going once all is handed over
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection
 import gevent
 from gevent.event import Event as Signal
 
-from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway
-from worker.contract.lease import Renewal, have_ended, renew_all
-from worker.contract.logs import get_logger
-from worker.contract.settings import Settings
-from worker.interrupt import CancelAsked, HandOver, TimeIsUp
-from worker.outbox import Outbox
-from worker.run import Run
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.lease import Renewal, have_ended, renew_all
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.settings import Settings
+from millrace.worker.interrupt import CancelAsked, HandOver, TimeIsUp
+from millrace.worker.outbox import Outbox
+from millrace.worker.run import Run
 
 LOOK_SECONDS = 0.2
 HEARD_SECONDS = 0.1  # an append within so long has told who asked to cancel

@@ -10,15 +10,15 @@ import time
 import redis
 from gevent.event import Event as Signal
 
-from worker.contract.connection import Redis, is_away
-from worker.contract.errors import RedisAway
-from worker.contract.lease import reclaim
-from worker.contract.log import Append, Appended, Verdict, append_all
-from worker.contract.logs import get_logger
-from worker.contract.settings import Settings
-from worker.interrupt import CancelAsked
-from worker.outbox import Outbox
-from worker.rounds import Rounds
+from millrace.worker.contract.connection import Redis, is_away
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.lease import reclaim
+from millrace.worker.contract.log import Append, Appended, Verdict, append_all
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.settings import Settings
+from millrace.worker.interrupt import CancelAsked
+from millrace.worker.outbox import Outbox
+from millrace.worker.rounds import Rounds
 
 GIVE_UP_SECONDS = 120.0  # Redis has taken nothing for so long: the lease is long gone, and the next attempt not ours
 EVENTS_AT_ONCE = 64  # of one generation, so that one that lags does not keep the others waiting

@@ -4,11 +4,11 @@ import http.client
 import json
 from dataclasses import dataclass
 
-from worker.contract.connection import connect
-from worker.contract.lease import claim
-from worker.contract.log import Claimed, packed_around
-from worker.contract.scripts import APPEND
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.lease import claim
+from millrace.worker.contract.log import Claimed, packed_around
+from millrace.worker.contract.scripts import APPEND
+from millrace.worker.contract.settings import Settings
 
 _TTL_MS = 3_600_000
 

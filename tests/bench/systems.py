@@ -15,11 +15,11 @@ from typing import Any
 from deploy.environment import ensure
 from deploy.installer import PipInstaller
 from deploy.migrating import migrate
+from millrace.worker.contract.settings import variables
 from tests.bench.logs import make_logs
 from tests.bench.processes import pin
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess, free_port
-from worker.contract.settings import variables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = Path(__file__).parent / "peers"

@@ -18,6 +18,8 @@ from botocore.parsers import EventStreamJSONParser
 from botocore.session import get_session
 
 from deploy.emulator.frames import event
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.keys import keys_of
 from tests.bench.flush import RATE, answered
 from tests.bench.processes import cost, pin, tree
 from tests.bench.scenario import OURS, Ground, Row, scenario
@@ -25,8 +27,6 @@ from tests.bench.systems import PEERS
 from tests.client import emulate, wait_for
 from tests.faults.rig import Rig
 from tests.worker.kept import new_database
-from worker.contract.connection import connect
-from worker.contract.keys import keys_of
 
 _PLAIN, _PARSING = "plain loop", "botocore's parsing"
 _CHARS = 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.pulse import Pulse
-from worker import pulse as workers
+from millrace.worker import pulse as workers
 
 
 @pytest.mark.parametrize(

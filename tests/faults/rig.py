@@ -126,6 +126,7 @@ class Rig:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "AWS_"))}
         return {
             **clean,
+            "PYTHONPATH": str(self._root / ".package"),  # a sabotaged copy of the system has its own
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "MILLRACE_SECRET_KEY": "a secret of this test",
@@ -179,7 +180,7 @@ class Rig:
 
 def worker_command(name: str) -> list[str]:
     """Return the command that starts a worker of this name."""
-    command = [str(BIN / "celery"), "-A", "worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
+    command = [str(BIN / "celery"), "-A", "millrace.worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
     return [*command, "--loglevel", "INFO", "--without-gossip", "--without-mingle", "-n", f"{name}@%h"]
 
 

@@ -11,10 +11,10 @@ from gevent.monkey import get_original
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
-from worker.app import settings
-from worker.store import answers
-from worker.store.answers import Answer
-from worker.store.messages import Question
+from millrace.worker.app import settings
+from millrace.worker.store import answers
+from millrace.worker.store.answers import Answer
+from millrace.worker.store.messages import Question
 
 _save_answer = answers.save_answer
 _this_thread = get_original("_thread", "get_ident")

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from millrace.worker.contract.keys import FIGURES
 from tests.client import Client, emulate, outcomes_of, text_of, wait_for
 from tests.faults.conftest import ask, words
 from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 from tests.journeys.cutting_proxy import CuttingProxy
-from worker.contract.keys import FIGURES
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from millrace.worker.contract.settings import load
+from millrace.worker.store.answers import Kept, answer_of_generation
+from millrace.worker.store.database import Database
+from millrace.worker.store.migration import migrate
 from tests.client import emulate, wait_for
 from tests.faults.conftest import Asked, ask, end_without_workers
 from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 from tests.postgres import PostgresProcess, absent
-from worker.contract.settings import load
-from worker.store.answers import Kept, answer_of_generation
-from worker.store.database import Database
-from worker.store.migration import migrate
 
 
 @contextmanager

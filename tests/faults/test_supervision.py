@@ -49,7 +49,9 @@ def _pulse(directory: Path) -> dict[str, str]:
 
 def _probe(directory: Path) -> int:
     """Return the exit code of the liveness check that any supervisor may run."""
-    return subprocess.call([sys.executable, "-m", "worker.pulse"], cwd=ROOT, env=os.environ | _pulse(directory))
+    return subprocess.call(
+        [sys.executable, "-m", "millrace.worker.pulse"], cwd=ROOT, env=os.environ | _pulse(directory)
+    )
 
 
 def _workers(client: Client) -> str:

@@ -5,14 +5,14 @@ import signal
 import time
 from pathlib import Path
 
+from millrace.worker.canary import EXIT_CODE
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import load
 from tests.client import outcomes_of, wait_for
 from tests.faults.conftest import ask, end_without_workers
 from tests.faults.follower import check
 from tests.faults.rig import Rig
 from tests.faults.wire import Wire
-from worker.canary import EXIT_CODE
-from worker.contract.queue import Doorbell
-from worker.contract.settings import load
 
 
 def test_row_12_a_worker_killed_before_the_first_delta_is_replaced_once_within_15_seconds(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 
+from millrace.worker.contract.settings import load
+from millrace.worker.store import memories
+from millrace.worker.store.database import Database
 from tests.client import Client, Json
 from tests.system import System
-from worker.contract.settings import load
-from worker.store import memories
-from worker.store.database import Database
 
 FACT = "The user's cat is called Miller."
 QUESTION = "What is my cat called?"

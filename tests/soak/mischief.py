@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import redis
 
+from millrace.worker.contract.errors import QueueAway
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import load
 from tests.faults.rig import Child, Rig
 from tests.faults.wire import Wire
 from tests.soak.population import STUCK_SECONDS, Population
-from worker.contract.errors import QueueAway
-from worker.contract.queue import Doorbell
-from worker.contract.settings import load
 
 LOOK_SECONDS = 0.02
 EMPTY_SECONDS = STUCK_SECONDS + 20

@@ -29,8 +29,8 @@ SABOTAGES: dict[str, list[tuple[str, str, str]]] = {
 def sabotage(name: str, directory: Path) -> Path:
     """Return the root of a copy of the system in which one rule is missing."""
     root = directory / "sabotaged"
-    for part in ("webapp", "worker", "deploy"):
-        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("webapp", "worker", "deploy", ".package"):
+        shutil.copytree(ROOT / part, root / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wsgi.py", root)
     for path, rule, instead in SABOTAGES[name]:
         source = (root / path).read_text("utf-8")

@@ -12,11 +12,11 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
+from millrace.worker.contract.connection import Redis, connect  # noqa: E402
+from millrace.worker.contract.settings import Settings  # noqa: E402
+from millrace.worker.store.migration import migrate  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402
 from tests.webapp.site import Site, stopping  # noqa: E402
-from worker.contract.connection import Redis, connect  # noqa: E402
-from worker.contract.settings import Settings  # noqa: E402
-from worker.store.migration import migrate  # noqa: E402
 
 
 @pytest.fixture(scope="session")

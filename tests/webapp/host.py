@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Flask, Request, Response, request, session
 
-from webapp import mount
-from worker.contract.settings import Settings
+from millrace.webapp import mount
+from millrace.worker.contract.settings import Settings
 
 LOGIN = "tests.webapp.host:who"
 

@@ -10,17 +10,27 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from millrace.webapp import create_app
+from millrace.webapp.auth import known_owner
+from millrace.webapp.services import Services, services_of
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import (
+    AnyEvent,
+    Chunk,
+    Complete,
+    Done,
+    Latency,
+    StatusEvent,
+    Usage,
+    encode,
+    kind_of,
+)
+from millrace.worker.contract.keys import FIGURES, WORKERS
+from millrace.worker.contract.lease import Holding, claim
+from millrace.worker.contract.log import Append, Appended, append_all
+from millrace.worker.contract.queue import TASK
+from millrace.worker.contract.settings import Settings
 from tests.webapp.openapi.checking import Document
-from webapp import create_app
-from webapp.auth import known_owner
-from webapp.services import Services, services_of
-from worker.contract.connection import Redis
-from worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, StatusEvent, Usage, encode, kind_of
-from worker.contract.keys import FIGURES, WORKERS
-from worker.contract.lease import Holding, claim
-from worker.contract.log import Append, Appended, append_all
-from worker.contract.queue import TASK
-from worker.contract.settings import Settings
 
 USAGE = Usage(3, 4)
 COMPLETE = Complete("live", "end_turn", USAGE, Latency(1, 2), "asked-model", "bedrock", "m", stored=False)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.store.answers import Answer, save_answer
+from millrace.worker.store.messages import Question
 from tests.webapp.site import COMPLETE, Site, json_of
-from worker.contract.ids import Cursor, new_id
-from worker.store.answers import Answer, save_answer
-from worker.store.messages import Question
 
 API = "/api/conversations"
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.keys import hash_of, keys_of
 from tests.webapp.auth.issuer import token
 from tests.webapp.auth.test_tokens import signed_with
 from tests.webapp.site import Site, json_of
-from worker.contract.ids import is_id
-from worker.contract.keys import hash_of, keys_of
 
 Build = Callable[..., Site]
 API = "/api/generations"
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [record.msg for record in caplog.records if record.name == "webapp.access"]  # type: ignore[misc]
+    return [record.msg for record in caplog.records if record.name == "millrace.webapp.access"]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("brought", ["r1", "a" * 128, "2026-11-26T00:00:00Z_7f.a:b"])
@@ -82,7 +82,7 @@ def test_what_is_logged_while_a_request_is_served_has_its_id(site: Site, caplog:
     site.services.doorbell.ring = _fail
     with caplog.at_level(logging.ERROR):
         assert site.post({"message": "a"}, X_Request_Id="r3").status_code == 500
-    failed = [record.msg for record in caplog.records if record.name == "webapp.problems"]
+    failed = [record.msg for record in caplog.records if record.name == "millrace.webapp.problems"]
     assert [line["request_id"] for line in failed] == ["r3"]  # type: ignore[index,call-overload]
 
 

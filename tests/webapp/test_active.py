@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.keys import active_key
+from millrace.worker.contract.state import read_state
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
-from worker.contract.connection import Redis
-from worker.contract.keys import active_key
-from worker.contract.state import read_state
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -3,10 +3,20 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.events import (
+    Cancelled,
+    Chunk,
+    Done,
+    Error,
+    Reasoning,
+    Snapshot,
+    StatusEvent,
+    Suggestions,
+    Title,
+)
+from millrace.worker.contract.ids import is_id, parse_cursor
+from millrace.worker.contract.keys import keys_of
 from tests.webapp.site import COMPLETE, USAGE, WHOLE, Site, json_of
-from worker.contract.events import Cancelled, Chunk, Done, Error, Reasoning, Snapshot, StatusEvent, Suggestions, Title
-from worker.contract.ids import is_id, parse_cursor
-from worker.contract.keys import keys_of
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp.archive import retold
+from millrace.worker.contract.events import Cancelled, Done, Error, Title, decode
+from millrace.worker.contract.ids import Cursor, new_id, parse_cursor
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.store.answers import Answer, save_answer
+from millrace.worker.store.messages import Question
 from tests.webapp.site import COMPLETE, USAGE, WHOLE, Site, check_problem, json_of
-from webapp.archive import retold
-from worker.contract.events import Cancelled, Done, Error, Title, decode
-from worker.contract.ids import Cursor, new_id, parse_cursor
-from worker.contract.keys import keys_of
-from worker.store.answers import Answer, save_answer
-from worker.store.messages import Question
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -5,13 +5,13 @@ import pytest
 from sqlalchemy import event as sql_event
 from werkzeug.test import TestResponse
 
+from millrace.worker.contract.ids import Cursor, is_id, new_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_state
+from millrace.worker.store.answers import Answer, save_answer
+from millrace.worker.store.messages import Question
 from tests.webapp.site import COMPLETE, WHOLE, Site, check_problem, json_of
 from tests.webapp.talking import API, begin, messages_of, turn
-from worker.contract.ids import Cursor, is_id, new_id
-from worker.contract.keys import keys_of
-from worker.contract.state import read_state
-from worker.store.answers import Answer, save_answer
-from worker.store.messages import Question
 
 Build = Callable[..., Site]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_request
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
 from tests.webapp.test_conversations import API, begin, messages_of, turn
-from worker.contract.keys import keys_of
-from worker.contract.state import read_request
 
 
 @pytest.mark.parametrize("which", ["question", "answer"])

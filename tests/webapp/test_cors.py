@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from millrace.webapp.problems import Problem
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, json_of
-from webapp.problems import Problem
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -7,12 +7,12 @@ import gevent
 import pytest
 from gevent.pool import Pool
 
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.feed import BEGINNING, read_feeds
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import claim
 from tests.valkey import ValkeyProcess
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of, stopping
-from worker.contract.connection import connect
-from worker.contract.feed import BEGINNING, read_feeds
-from worker.contract.keys import keys_of
-from worker.contract.lease import claim
 
 Build = Callable[..., Site]
 API = "/api/generations"

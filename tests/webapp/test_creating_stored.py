@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from redis.connection import Connection
 
+from millrace.worker.contract.keys import conversation_key, keys_of
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.store.database import Database
 from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
-from worker.contract.keys import conversation_key, keys_of
-from worker.contract.queue import Doorbell
-from worker.store.database import Database
 
 Build = Callable[..., Site]
 API = "/api/conversations"

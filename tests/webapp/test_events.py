@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from millrace.worker.contract.feed import BEGINNING, ConversationChanged, Place, read_feeds, tell
+from millrace.worker.contract.lease import Holding
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem
-from worker.contract.feed import BEGINNING, ConversationChanged, Place, read_feeds, tell
-from worker.contract.lease import Holding
 
 Build = Callable[..., Site]
 API = "/api/events"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from millrace.webapp.validation import GenerationFields
 from tests.webapp.site import Site, json_of
-from webapp.validation import GenerationFields
 
 CREATING = ["/api/generations", "/api/chat", "/api/conversation-stream/me"]
 OTHERS = ["history", "session_id", "unknown"]

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_state
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
-from worker.contract.control import cancel
-from worker.contract.ids import is_id
-from worker.contract.keys import keys_of
-from worker.contract.state import read_state
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -3,8 +3,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from millrace.worker.contract.presence import say_alive
 from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
-from worker.contract.presence import say_alive
 
 Build = Callable[..., Site]
 

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import gevent
 import pytest
 
+from millrace.worker.contract.errors import QueueAway, RedisAway
+from millrace.worker.contract.keys import keys_of
 from tests.webapp.site import DEAD_PORT, Site, json_of
-from worker.contract.errors import QueueAway, RedisAway
-from worker.contract.keys import keys_of
 
 Build = Callable[..., Site]
 
@@ -69,7 +69,7 @@ def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
         if len(calls) <= len(errors):
             raise errors[len(calls) - 1]
 
-    monkeypatch.setattr("webapp.housekeeping.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("millrace.webapp.housekeeping.SWEEP_SECONDS", 0.01)
     monkeypatch.setattr(site.services.housekeeping, "sweep", sweep)
     site.services.housekeeping.start()
     started = list(site.services.housekeeping._greenlets)

@@ -11,9 +11,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from millrace.worker.contract.connection import Redis
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess, free_port
-from worker.contract.connection import Redis
 
 ROOT = Path(__file__).parent.parent.parent
 GRACE_SECONDS = 1

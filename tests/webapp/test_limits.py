@@ -13,13 +13,13 @@ from flask import Flask
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from millrace.webapp import limits, mount
+from millrace.webapp.limits import Counts, kind_of, left_in
+from millrace.webapp.openapi.describing import description_of
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.settings import Settings
 from tests.valkey import ValkeyProcess
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, stopping
-from webapp import limits, mount
-from webapp.limits import Counts, kind_of, left_in
-from webapp.openapi.describing import description_of
-from worker.contract.connection import Redis
-from worker.contract.settings import Settings
 
 Build = Callable[..., Site]
 API = "/api/generations"

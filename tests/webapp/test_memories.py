@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.ids import new_id
+from millrace.worker.store import memories
 from tests.webapp.site import Site, check_problem, json_of
-from worker.contract.ids import new_id
-from worker.store import memories
 
 API = "/api/memories"
 

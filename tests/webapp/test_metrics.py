@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
+from millrace.worker.contract.figures import process_name, publish
+from millrace.worker.contract.presence import say_alive
 from tests.webapp.site import DEAD_PORT, WHOLE, Site
-from worker.contract.figures import process_name, publish
-from worker.contract.presence import say_alive
 
 Build = Callable[..., Site]
 API = "/api/generations"

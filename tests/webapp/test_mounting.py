@@ -13,15 +13,15 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from millrace.webapp import mount
+from millrace.webapp.services import services_of
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings
 from tests.client import Client, wait_for
 from tests.valkey import ValkeyProcess, free_port
 from tests.webapp.host import LOGIN, make_host
 from tests.webapp.site import WHOLE, Site, check_problem, json_of, stopping
-from webapp import mount
-from webapp.services import services_of
-from worker.contract.connection import Redis
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings
 
 API = "/chat/api/generations"
 ROOT = Path(__file__).parent.parent.parent

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp import create_app
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store import memories
 from tests.webapp.auth.test_owners import WAYS
 from tests.webapp.site import Site
 from tests.webapp.talking import begin, messages_of
-from webapp import create_app
-from worker.contract.ids import new_id
-from worker.contract.settings import Settings
-from worker.store import memories
 
 # What a route takes besides its ids, where it takes anything: so that nothing else is wrong with the request.
 BODIES: dict[str, Any] = {"rename": {"title": "mine now"}, "answer": {"message": "a"}, "stream": {"message": "a"}}

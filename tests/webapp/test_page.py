@@ -1,7 +1,7 @@
 import re
 
+from millrace.webapp.page import routes
 from tests.webapp.site import Site
-from webapp.page import routes
 
 
 def test_the_page_runs_nothing_but_its_own_files(site: Site) -> None:

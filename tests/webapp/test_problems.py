@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from flask import abort
 
+from millrace.webapp.problems import Problem
+from millrace.worker.contract.errors import QueueAway, RedisAway
 from tests.webapp.site import Site, check_problem
-from webapp.problems import Problem
-from worker.contract.errors import QueueAway, RedisAway
 
 Build = Callable[..., Site]
 

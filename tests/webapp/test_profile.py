@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from millrace.worker.store.tables import ProfileRow
 from tests.webapp.site import Site, check_problem, json_of
-from worker.store.tables import ProfileRow
 
 API = "/api/profile"
 EMPTY = {"assistant_name": None, "text": "", "facts": {}}

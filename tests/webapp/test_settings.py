@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from webapp import create_app
-from webapp.settings import check
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings
+from millrace.webapp import create_app
+from millrace.webapp.settings import check
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 GUNICORN = ("-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", "127.0.0.1:0", "wsgi:application")

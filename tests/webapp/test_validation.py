@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.lease import claim
+from millrace.worker.contract.request import Message
 from tests.webapp.site import Site, check_problem, json_of
-from worker.contract.lease import claim
-from worker.contract.request import Message
 
 Build = Callable[..., Site]
 MODEL = "asked-model"

@@ -11,18 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import Draft, create, new_ids
+from millrace.worker.contract.events import AnyEvent, Done, decode
+from millrace.worker.contract.ids import START
+from millrace.worker.contract.log import read
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.settings import Settings, load
+from millrace.worker.contract.transcript import Transcript, fold
 from tests.bare import BARE
 from tests.worker.kept import new_database
-from worker.contract.connection import Redis, connect
-from worker.contract.control import cancel
-from worker.contract.creation import Draft, create, new_ids
-from worker.contract.events import AnyEvent, Done, decode
-from worker.contract.ids import START
-from worker.contract.log import read
-from worker.contract.queue import Doorbell
-from worker.contract.request import Message, Request
-from worker.contract.settings import Settings, load
-from worker.contract.transcript import Transcript, fold
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,7 +129,14 @@ class WorkerProcess:
         self._sink = self._log.open("wb")
         self.process = subprocess.Popen(
             [
-                *(str(Path(sys.executable).parent / "celery"), "-A", "worker.app", "worker", "--pool", "gevent"),
+                *(
+                    str(Path(sys.executable).parent / "celery"),
+                    "-A",
+                    "millrace.worker.app",
+                    "worker",
+                    "--pool",
+                    "gevent",
+                ),
                 *("--concurrency", "500", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
                 *("-n", f"{self._name}@%h"),
             ],

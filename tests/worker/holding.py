@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from millrace.worker.batching import Batcher
+from millrace.worker.contract.events import Complete, Latency, Usage
+from millrace.worker.contract.lease import Holding, claim
+from millrace.worker.interrupt import Interrupt
+from millrace.worker.outbox import Outbox
+from millrace.worker.writer import Writer
 from tests.worker.desk import Desk
-from worker.batching import Batcher
-from worker.contract.events import Complete, Latency, Usage
-from worker.contract.lease import Holding, claim
-from worker.interrupt import Interrupt
-from worker.outbox import Outbox
-from worker.writer import Writer
 
 COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 1), "model", "stub", "message", stored=False)
 

@@ -6,8 +6,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from worker.contract.settings import load
-from worker.store.migration import migrate
+from millrace.worker.contract.settings import load
+from millrace.worker.store.migration import migrate
 
 
 def address_of(file: Path) -> str:

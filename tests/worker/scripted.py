@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
+from millrace.worker.contract.log import read_transcript
+from millrace.worker.contract.state import State, read_state
+from millrace.worker.process import Process
+from millrace.worker.providers.stub import Reply, Step, Stub
+from millrace.worker.store import answers
+from millrace.worker.store.answers import Kept
+from millrace.worker.store.database import Database
 from tests.worker.desk import Desk
-from worker.contract.log import read_transcript
-from worker.contract.state import State, read_state
-from worker.process import Process
-from worker.providers.stub import Reply, Step, Stub
-from worker.store import answers
-from worker.store.answers import Kept
-from worker.store.database import Database
 
 
 class Worker:

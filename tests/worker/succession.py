@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
+from millrace.worker.contract.events import AnyEvent, encode, kind_of
+from millrace.worker.contract.lease import Holding, claim, release
+from millrace.worker.contract.log import Append, Appended, Verdict, append_all
+from millrace.worker.contract.request import Message
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers.stub import Stub
 from tests.worker.desk import Desk
-from worker.contract.events import AnyEvent, encode, kind_of
-from worker.contract.lease import Holding, claim, release
-from worker.contract.log import Append, Appended, Verdict, append_all
-from worker.contract.request import Message
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.stub import Stub
 
 QUESTION = Message("user", "Why?")
 

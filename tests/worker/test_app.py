@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_bad_setting_stops_the_start_with_its_name() -> None:
     celery = str(Path(sys.executable).parent / "celery")
     run = subprocess.run(
-        [celery, "-A", "worker.app", "worker", "--pool", "gevent"],
+        [celery, "-A", "millrace.worker.app", "worker", "--pool", "gevent"],
         cwd=ROOT,
         env={**os.environ, "MILLRACE_FLUSH_MS": "soon", "MILLRACE_NO_SUCH": "1"},
         capture_output=True,

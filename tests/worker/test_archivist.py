@@ -7,16 +7,16 @@ import gevent
 import pytest
 from sqlalchemy import text
 
+from millrace.worker.archivist import Archivist
+from millrace.worker.contract.errors import RedisAway, StoreAway
+from millrace.worker.contract.events import Cancelled
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_state
+from millrace.worker.store import answers, conversations
+from millrace.worker.store.answers import Kept
+from millrace.worker.store.database import Database, engine_url, make_engine
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
-from worker.archivist import Archivist
-from worker.contract.errors import RedisAway, StoreAway
-from worker.contract.events import Cancelled
-from worker.contract.keys import keys_of
-from worker.contract.state import read_state
-from worker.store import answers, conversations
-from worker.store.answers import Kept
-from worker.store.database import Database, engine_url, make_engine
 
 
 class Office:

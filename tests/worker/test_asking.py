@@ -7,12 +7,10 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk
-from worker.context.source import Material, Piece, Question, Source
-from worker.context.sources import Sources
-from worker.contract.creation import Draft, create, new_ids
-from worker.contract.events import (
+from millrace.worker.context.source import Material, Piece, Question, Source
+from millrace.worker.context.sources import Sources
+from millrace.worker.contract.creation import Draft, create, new_ids
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,
@@ -24,13 +22,15 @@ from worker.contract.events import (
     StatusEvent,
     Usage,
 )
-from worker.contract.lease import claim, release
-from worker.contract.request import Message, Request
-from worker.failures import Failure
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.protocol import Provider, Stopped
-from worker.providers.stub import Stub
+from millrace.worker.contract.lease import claim, release
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.failures import Failure
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Provider, Stopped
+from millrace.worker.providers.stub import Stub
+from tests.valkey import ValkeyProcess
+from tests.worker.desk import Desk
 
 END = (Stopped("end_turn"), Usage(3, 4))
 TOO_LONG = Failure("context_too_long", retryable=False)

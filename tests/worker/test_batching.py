@@ -5,8 +5,8 @@ from itertools import groupby
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from worker.batching import Batcher, Content, joined, size_of
-from worker.contract.events import Chunk, Citation, Reasoning, ToolUse
+from millrace.worker.batching import Batcher, Content, joined, size_of
+from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolUse
 
 FLUSH = "flush"
 

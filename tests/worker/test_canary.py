@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from millrace.worker import canary as subject
+from millrace.worker.canary import FLIGHT_SECONDS, LOST_SECONDS, Canary
+from millrace.worker.contract.errors import QueueAway
+from millrace.worker.contract.keys import canary_queue
+from millrace.worker.contract.presence import count_alive
+from millrace.worker.process import Process
+from millrace.worker.providers.stub import Stub
+from millrace.worker.pulse import silent_seconds
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.desk import Desk, wait_until
-from worker import canary as subject
-from worker.canary import FLIGHT_SECONDS, LOST_SECONDS, Canary
-from worker.contract.errors import QueueAway
-from worker.contract.keys import canary_queue
-from worker.contract.presence import count_alive
-from worker.process import Process
-from worker.providers.stub import Stub
-from worker.pulse import silent_seconds
 
 NAME = "worker1@here"
 NOON = 43_200.0

@@ -6,12 +6,12 @@ from typing import Any
 import gevent
 import pytest
 
+from millrace.worker import figures as timing
+from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
+from millrace.worker.contract.figures import collect, merge, process_name
+from millrace.worker.figures import Figures
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk
-from worker import figures as timing
-from worker.contract.events import Cancelled, Complete, Error, Latency, Usage
-from worker.contract.figures import collect, merge, process_name
-from worker.figures import Figures
 
 COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(150, 900), "m", "bedrock", "i", stored=False)
 

@@ -6,9 +6,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
-from worker.contract.events import (
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,
@@ -21,13 +19,15 @@ from worker.contract.events import (
     ToolUse,
     Usage,
 )
-from worker.contract.lease import claim, release
-from worker.failures import Failure
-from worker.generation import generate
-from worker.process import Process
-from worker.providers import retry
-from worker.providers.protocol import Stopped
-from worker.providers.stub import Step, Stub
+from millrace.worker.contract.lease import claim, release
+from millrace.worker.failures import Failure
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers import retry
+from millrace.worker.providers.protocol import Stopped
+from millrace.worker.providers.stub import Step, Stub
+from tests.valkey import ValkeyProcess
+from tests.worker.desk import Desk, wait_until
 
 END = (Stopped("end_turn"), Usage(3, 4))
 BUSY = Failure("provider_throttled", retryable=True, may_ask_again=True)
@@ -241,7 +241,7 @@ def test_neither_question_nor_answer_reaches_the_log(start: Start, caplog: pytes
         worker = start([Chunk("the secret answer"), *END])
         generation = worker.desk.make("the secret question")
         worker.answer(generation)
-    told = [record.getMessage() for record in caplog.records if record.name.startswith("worker")]
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("millrace.worker")]
     ended = [line for line in told if line.startswith("ended ")]
     assert len(ended) == 1
     assert f"generation={generation} " in ended[0]

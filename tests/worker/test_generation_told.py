@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.events import Chunk, Usage
+from millrace.worker.contract.feed import BEGINNING, read_feeds
+from millrace.worker.contract.lease import claim
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Stopped
+from millrace.worker.providers.stub import Step, Stub
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk
-from worker.contract.events import Chunk, Usage
-from worker.contract.feed import BEGINNING, read_feeds
-from worker.contract.lease import claim
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.protocol import Stopped
-from worker.providers.stub import Step, Stub
 
 
 def told(desk: Desk) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from worker.interrupt import CancelAsked, HandOver, HoldLost, Interrupt, Interrupted, TimeIsUp
+from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, Interrupt, Interrupted, TimeIsUp
 
 
 class Reader:

@@ -5,9 +5,8 @@ from math import ceil
 
 import pytest
 
-from tests.worker.holding import COMPLETE
-from worker.batching import Batcher
-from worker.contract.events import (
+from millrace.worker.batching import Batcher
+from millrace.worker.contract.events import (
     AnyEvent,
     Chunk,
     Done,
@@ -19,12 +18,13 @@ from worker.contract.events import (
     decode,
     encode,
 )
-from worker.contract.ids import Cursor
-from worker.contract.lease import Holding, Reclaimed
-from worker.contract.log import Claimed
-from worker.contract.request import Message, Request
-from worker.interrupt import HoldLost, Interrupt
-from worker.outbox import EVENT_BYTES, Outbox
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.lease import Holding, Reclaimed
+from millrace.worker.contract.log import Claimed
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.interrupt import HoldLost, Interrupt
+from millrace.worker.outbox import EVENT_BYTES, Outbox
+from tests.worker.holding import COMPLETE
 
 HELD = Claimed("0" * 32, "old", 7)
 AGAIN = Claimed("0" * 32, "new", 9)

@@ -6,15 +6,15 @@ from typing import cast
 import gevent
 import pytest
 
+from millrace.worker import watcher
+from millrace.worker.contract.events import Chunk, Complete
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Stopped
+from millrace.worker.providers.stub import Stub
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
-from worker import watcher
-from worker.contract.events import Chunk, Complete
-from worker.contract.keys import keys_of
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.protocol import Stopped
-from worker.providers.stub import Stub
 
 
 @pytest.fixture

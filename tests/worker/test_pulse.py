@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from worker.pulse import MOST_SECONDS, beat, silent_seconds
+from millrace.worker.pulse import MOST_SECONDS, beat, silent_seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def look(pulse_file: str) -> subprocess.CompletedProcess[str]:
     """Look at a pulse as a probe does."""
     return subprocess.run(
-        [sys.executable, "-m", "worker.pulse"],
+        [sys.executable, "-m", "millrace.worker.pulse"],
         cwd=ROOT,
         env={**os.environ, "MILLRACE_PULSE_FILE": pulse_file},
         capture_output=True,

@@ -1,10 +1,10 @@
 """What is kept of an answer."""
 
-from worker.contract.events import Cancelled, Chunk, Complete, Latency, Reasoning, Suggestions, ToolUse, Usage
-from worker.contract.ids import Cursor
-from worker.contract.request import Message, Request
-from worker.contract.transcript import fold
-from worker.record import record
+from millrace.worker.contract.events import Cancelled, Chunk, Complete, Latency, Reasoning, Suggestions, ToolUse, Usage
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.transcript import fold
+from millrace.worker.record import record
 
 ASKED = Request([Message("user", "Why?")], "asked-model", 100)
 NAMED = {"message": "m", "generation": "g"}

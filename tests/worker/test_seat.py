@@ -6,16 +6,16 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from millrace.worker.contract.events import Chunk, Complete
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import claim
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Stopped
+from millrace.worker.providers.stub import Step, Stub
+from millrace.worker.seat import Seat
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
-from worker.contract.events import Chunk, Complete
-from worker.contract.keys import keys_of
-from worker.contract.lease import claim
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.protocol import Stopped
-from worker.providers.stub import Step, Stub
-from worker.seat import Seat
 
 Start = Callable[..., tuple[Process, Stub]]
 

@@ -8,10 +8,7 @@ from gevent.event import Event
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
-from tests.worker.scripted import Worker
-from worker.contract.events import (
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,
@@ -25,13 +22,16 @@ from worker.contract.events import (
     ToolUse,
     Usage,
 )
-from worker.contract.lease import claim, release
-from worker.generation import generate
-from worker.providers.protocol import Stopped, Whole
-from worker.providers.stub import Reply, Step
-from worker.store import answers, conversations, messages
-from worker.store.answers import Answer
-from worker.store.database import engine_url, make_engine
+from millrace.worker.contract.lease import claim, release
+from millrace.worker.generation import generate
+from millrace.worker.providers.protocol import Stopped, Whole
+from millrace.worker.providers.stub import Reply, Step
+from millrace.worker.store import answers, conversations, messages
+from millrace.worker.store.answers import Answer
+from millrace.worker.store.database import engine_url, make_engine
+from tests.valkey import ValkeyProcess
+from tests.worker.desk import Desk, wait_until
+from tests.worker.scripted import Worker
 
 END = (Stopped("end_turn"), Usage(3, 4))
 FOR_EVER = Event().wait

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from millrace.worker import sweeper as subject
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.sweeper import Sweeper
+from millrace.worker.writer import Writer
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 from tests.worker.holding import hold
-from worker import sweeper as subject
-from worker.contract.queue import Doorbell
-from worker.sweeper import Sweeper
-from worker.writer import Writer
 
 
 @pytest.fixture

@@ -6,10 +6,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
-from tests.worker.succession import Successor
-from worker.contract.events import (
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,
@@ -22,15 +19,18 @@ from worker.contract.events import (
     ToolUse,
     Usage,
 )
-from worker.contract.keys import keys_of
-from worker.failures import Failure
-from worker.generation import generate
-from worker.interrupt import CancelAsked
-from worker.process import Process
-from worker.providers import retry
-from worker.providers.protocol import Stopped
-from worker.providers.stub import Step, Stub
-from worker.takeover import NOTHING, beginning
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.failures import Failure
+from millrace.worker.generation import generate
+from millrace.worker.interrupt import CancelAsked
+from millrace.worker.process import Process
+from millrace.worker.providers import retry
+from millrace.worker.providers.protocol import Stopped
+from millrace.worker.providers.stub import Step, Stub
+from millrace.worker.takeover import NOTHING, beginning
+from tests.valkey import ValkeyProcess
+from tests.worker.desk import Desk, wait_until
+from tests.worker.succession import Successor
 
 END = (Stopped("end_turn"), Usage(3, 4))
 REFUSED = Failure("provider_rejected", retryable=False)

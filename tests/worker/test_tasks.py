@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.events import Cancelled, Complete, Snapshot
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.presence import count_alive
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, WorkerProcess, emulate, wait_until
-from worker.contract.events import Cancelled, Complete, Snapshot
-from worker.contract.keys import keys_of
-from worker.contract.presence import count_alive
 
 Start = Callable[[], WorkerProcess]
 

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from millrace.worker import watcher as subject
+from millrace.worker.contract.events import Snapshot
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import claim, reclaim, release, sweep
+from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
+from millrace.worker.run import Run
+from millrace.worker.watcher import FAREWELL_SECONDS
+from millrace.worker.writer import Writer
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 from tests.worker.holding import COMPLETE, hold
 from tests.worker.watching import Watch
-from worker import watcher as subject
-from worker.contract.events import Snapshot
-from worker.contract.keys import keys_of
-from worker.contract.lease import claim, reclaim, release, sweep
-from worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
-from worker.run import Run
-from worker.watcher import FAREWELL_SECONDS
-from worker.writer import Writer
 
 
 @pytest.fixture

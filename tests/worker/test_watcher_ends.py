@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from millrace.worker import watcher as subject
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import claim, reclaim
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 from tests.worker.watching import Watch
-from worker import watcher as subject
-from worker.contract.errors import RedisAway
-from worker.contract.keys import keys_of
-from worker.contract.lease import claim, reclaim
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ import pytest
 import redis
 from gevent.event import Event as Signal
 
+from millrace.worker import writer as subject
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.events import Chunk, Complete, Error, Snapshot, StatusEvent
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import claim, reclaim, release
+from millrace.worker.contract.log import Append, Appended, append_all
+from millrace.worker.interrupt import CancelAsked, HoldLost
+from millrace.worker.writer import Writer
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 from tests.worker.holding import COMPLETE, Held, hold
-from worker import writer as subject
-from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway
-from worker.contract.events import Chunk, Complete, Error, Snapshot, StatusEvent
-from worker.contract.keys import keys_of
-from worker.contract.lease import claim, reclaim, release
-from worker.contract.log import Append, Appended, append_all
-from worker.interrupt import CancelAsked, HoldLost
-from worker.writer import Writer
 
 
 @pytest.fixture

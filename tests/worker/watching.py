@@ -2,13 +2,13 @@
 
 import time
 
+from millrace.worker.contract.events import Chunk
+from millrace.worker.outbox import Outbox
+from millrace.worker.run import Run
+from millrace.worker.watcher import Watcher
+from millrace.worker.writer import Writer
 from tests.worker.desk import Desk
 from tests.worker.holding import COMPLETE, Held, hold
-from worker.contract.events import Chunk
-from worker.outbox import Outbox
-from worker.run import Run
-from worker.watcher import Watcher
-from worker.writer import Writer
 
 
 class Watch:

@@ -8,9 +8,9 @@ function   a function of the request names the owner
 owners     asked once a request
 """
 
-from webapp.auth.owners import hint, install, known_owner, names_itself, owner_if_asked, owner_or_new, renew
-from webapp.auth.protocol import RIGHT, Right
-from webapp.auth.session import sign_cookies
+from millrace.webapp.auth.owners import hint, install, known_owner, names_itself, owner_if_asked, owner_or_new, renew
+from millrace.webapp.auth.protocol import RIGHT, Right
+from millrace.webapp.auth.session import sign_cookies
 
 __all__ = [
     "RIGHT",

@@ -8,8 +8,8 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, Request, current_app
 from flask import request as current_request
 
-from webapp.auth.protocol import Right, is_owner
-from worker.contract.errors import SettingError
+from millrace.webapp.auth.protocol import Right, is_owner
+from millrace.worker.contract.errors import SettingError
 
 Who = Callable[[Request], Any]
 

@@ -2,7 +2,7 @@
 
 from flask import Request
 
-from webapp.auth.protocol import Right, is_owner
+from millrace.webapp.auth.protocol import Right, is_owner
 
 
 class HeaderAuth:

@@ -7,8 +7,8 @@ from gevent.event import Event
 from jwt import PyJWK, PyJWKClient, PyJWKSet
 from jwt.exceptions import PyJWTError
 
-from worker.contract.errors import MillraceError
-from worker.contract.logs import get_logger
+from millrace.worker.contract.errors import MillraceError
+from millrace.worker.contract.logs import get_logger
 
 FRESH_SECONDS = 20.0  # older ones are fetched again beside the requests: a key taken back is known within a minute
 STALE_SECONDS = 3600.0  # a provider that is away for longer vouches for nobody any more

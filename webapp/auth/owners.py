@@ -4,13 +4,13 @@ from typing import cast
 
 from flask import Flask, current_app, g, request
 
-from webapp.auth import session
-from webapp.auth.function import FunctionAuth, import_function
-from webapp.auth.header import HeaderAuth
-from webapp.auth.protocol import RIGHT, Authenticator
-from webapp.auth.tokens import TokenAuth
-from webapp.problems import Problem
-from worker.contract.settings import Settings
+from millrace.webapp.auth import session
+from millrace.webapp.auth.function import FunctionAuth, import_function
+from millrace.webapp.auth.header import HeaderAuth
+from millrace.webapp.auth.protocol import RIGHT, Authenticator
+from millrace.webapp.auth.tokens import TokenAuth
+from millrace.webapp.problems import Problem
+from millrace.worker.contract.settings import Settings
 
 _EXTENSION = "millrace-auth"
 _OWNER = "millrace_owner"

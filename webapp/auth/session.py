@@ -6,9 +6,9 @@ from typing import Any
 from flask import Flask, Request, request, session
 from flask.sessions import SecureCookieSessionInterface
 
-from webapp.auth.protocol import Right
-from worker.contract.ids import is_id, new_id
-from worker.contract.settings import Settings
+from millrace.webapp.auth.protocol import Right
+from millrace.worker.contract.ids import is_id, new_id
+from millrace.worker.contract.settings import Settings
 
 COOKIE_LIFE = timedelta(days=365)
 _OWNER = "millrace_owner"

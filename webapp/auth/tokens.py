@@ -11,12 +11,12 @@ import jwt
 from flask import Request
 from jwt.algorithms import get_default_algorithms
 
-from webapp.auth.jwks import Jwks, KeysAway
-from webapp.auth.protocol import Right, is_owner
-from webapp.problems import Problem
-from worker.contract.errors import SettingError
-from worker.contract.logs import get_logger
-from worker.contract.settings import Settings
+from millrace.webapp.auth.jwks import Jwks, KeysAway
+from millrace.webapp.auth.protocol import Right, is_owner
+from millrace.webapp.problems import Problem
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.settings import Settings
 
 LEEWAY_SECONDS = 5  # clocks differ
 SECRET_BYTES = 32  # https://www.rfc-editor.org/rfc/rfc7518#section-3.2

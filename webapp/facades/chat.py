@@ -6,18 +6,18 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from webapp.auth import owner_or_new
-from webapp.body import Json, read_object
-from webapp.facades.dialect import Appended, Line
-from webapp.facades.fields import refusing_in, rename
-from webapp.facades.stream import stream_answer
-from webapp.limits import limited
-from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
-from webapp.problems import invalid
-from webapp.services import services
-from webapp.validation import Asked, Turn, parse
-from worker.contract.events import AnyEvent, Done, Error
-from worker.contract.settings import Settings
+from millrace.webapp.auth import owner_or_new
+from millrace.webapp.body import Json, read_object
+from millrace.webapp.facades.dialect import Appended, Line
+from millrace.webapp.facades.fields import refusing_in, rename
+from millrace.webapp.facades.stream import stream_answer
+from millrace.webapp.limits import limited
+from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
+from millrace.webapp.problems import invalid
+from millrace.webapp.services import services
+from millrace.webapp.validation import Asked, Turn, parse
+from millrace.worker.contract.events import AnyEvent, Done, Error
+from millrace.worker.contract.settings import Settings
 
 _FIELDS = {"message": "message", "history": "messages", "model": "model"}
 _DONE = "[DONE]"

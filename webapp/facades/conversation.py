@@ -6,21 +6,21 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from webapp.addresses import generation_url
-from webapp.answering import whole_answer
-from webapp.auth import known_owner, owner_or_new
-from webapp.body import Json, read_object
-from webapp.creating import idempotency_key, make
-from webapp.facades.dialect import Appended, Line
-from webapp.facades.fields import refusing_in, rename
-from webapp.facades.stream import stream_answer
-from webapp.limits import limited
-from webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
-from webapp.problems import Problem
-from webapp.services import services
-from webapp.shapes import Failure, reply
-from webapp.validation import parse
-from worker.contract.events import (
+from millrace.webapp.addresses import generation_url
+from millrace.webapp.answering import whole_answer
+from millrace.webapp.auth import known_owner, owner_or_new
+from millrace.webapp.body import Json, read_object
+from millrace.webapp.creating import idempotency_key, make
+from millrace.webapp.facades.dialect import Appended, Line
+from millrace.webapp.facades.fields import refusing_in, rename
+from millrace.webapp.facades.stream import stream_answer
+from millrace.webapp.limits import limited
+from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import services
+from millrace.webapp.shapes import Failure, reply
+from millrace.webapp.validation import parse
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Complete,
@@ -32,7 +32,7 @@ from worker.contract.events import (
     Suggestions,
     Title,
 )
-from worker.contract.ids import START
+from millrace.worker.contract.ids import START
 
 ME = "me"
 _FIELDS = {"message": "message", "session_id": "conversation_id", "model": "model", "search": "search"}

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from worker.contract.events import AnyEvent, Chunk, Snapshot
+from millrace.worker.contract.events import AnyEvent, Chunk, Snapshot
 
 Line = msgspec.Struct | str
 

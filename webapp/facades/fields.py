@@ -3,8 +3,8 @@
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
-from webapp.body import Json
-from webapp.problems import Problem, invalid
+from millrace.webapp.body import Json
+from millrace.webapp.problems import Problem, invalid
 
 _ECHO = 200
 

@@ -7,21 +7,21 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Response, request
 
-from webapp.auth.protocol import RIGHT
-from webapp.creating import idempotency_key, make
-from webapp.facades.dialect import Dialect, Line, spell
-from webapp.ownership import no_generation, patient_state
-from webapp.relay.frames import HEARTBEAT, Frame, chunked, entry_in
-from webapp.relay.handover import can_take, let_go, take_socket
-from webapp.relay.hub import Hub
-from webapp.relay.peer import SocketReader, write_nothing
-from webapp.relay.reader import PullReader, Why
-from webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full
-from webapp.services import services
-from webapp.validation import Asked
-from worker.contract.events import decode
-from worker.contract.ids import START
-from worker.contract.state import State
+from millrace.webapp.auth.protocol import RIGHT
+from millrace.webapp.creating import idempotency_key, make
+from millrace.webapp.facades.dialect import Dialect, Line, spell
+from millrace.webapp.ownership import no_generation, patient_state
+from millrace.webapp.relay.frames import HEARTBEAT, Frame, chunked, entry_in
+from millrace.webapp.relay.handover import can_take, let_go, take_socket
+from millrace.webapp.relay.hub import Hub
+from millrace.webapp.relay.peer import SocketReader, write_nothing
+from millrace.webapp.relay.reader import PullReader, Why
+from millrace.webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full
+from millrace.webapp.services import services
+from millrace.webapp.validation import Asked
+from millrace.worker.contract.events import decode
+from millrace.worker.contract.ids import START
+from millrace.worker.contract.state import State
 
 _OPENING = b": millrace\n\n"  # wakes proxies that buffer; no `retry:`, because nobody comes back to such a stream
 

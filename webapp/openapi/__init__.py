@@ -2,6 +2,6 @@
 
 describing  what a route says of itself, beside it
 document    the OpenAPI document, from the app's own routes
-typescript  the events' types for front ends; `python -m webapp.openapi` writes them
+typescript  the events' types for front ends; `python -m millrace.webapp.openapi` writes them
 routes      where the document is served
 """

@@ -1,6 +1,6 @@
-"""Writes `webapp/static/events.d.ts` anew: `python -m webapp.openapi`, after an event has changed."""
+"""Writes `webapp/static/events.d.ts` anew: `python -m millrace.webapp.openapi`, after an event has changed."""
 
-from webapp.openapi.typescript import write
+from millrace.webapp.openapi.typescript import write
 
 if __name__ == "__main__":
     write()

@@ -11,9 +11,9 @@ import msgspec
 from flask import Flask
 from werkzeug.routing import Rule
 
-from webapp.openapi.describing import Description, description_of
-from webapp.shapes import ProblemBody
-from worker.contract.events import AnyEvent
+from millrace.webapp.openapi.describing import Description, description_of
+from millrace.webapp.shapes import ProblemBody
+from millrace.worker.contract.events import AnyEvent
 
 Json = dict[str, Any]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from webapp.openapi.describing import Description, described
-from webapp.openapi.document import build
+from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.openapi.document import build
 
 routes = Blueprint("openapi", __name__, url_prefix="/api")
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from msgspec import inspect as types
 
-from worker.contract.events import AnyEvent
-from worker.contract.feed import FeedEvent
+from millrace.worker.contract.events import AnyEvent
+from millrace.worker.contract.feed import FeedEvent
 
 PATH = Path(__file__).parent.parent / "static" / "events.d.ts"
 _HEAD = """\
-// The events of a generation: the JSON of each `data:` line. Made from the structs by `python -m webapp.openapi`.
+// The events of a generation: the JSON of each `data:` line.
+// Generated from the structs by `python -m millrace.webapp.openapi`.
 """
 
 

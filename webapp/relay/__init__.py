@@ -16,8 +16,8 @@ feeds         the owners' feeds
 rounds        heartbeats, cutting, draining
 """
 
-from webapp.relay.hub import Hub
-from webapp.relay.many import many_streams
-from webapp.relay.stream import event_stream, refuse_when_full
+from millrace.webapp.relay.hub import Hub
+from millrace.webapp.relay.many import many_streams
+from millrace.webapp.relay.stream import event_stream, refuse_when_full
 
 __all__ = ["Hub", "event_stream", "many_streams", "refuse_when_full"]

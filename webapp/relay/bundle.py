@@ -7,14 +7,14 @@ trunk is full, so are the branches that had something for it; when it has room a
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from webapp.auth.protocol import Right
-from webapp.relay.feeds import Feeds
-from webapp.relay.frames import Frame, chunked, entry_in, join
-from webapp.relay.hub import Hub
-from webapp.relay.peer import write_nothing
-from webapp.relay.reader import Reader, Why
-from worker.contract.feed import FeedEntry, Place
-from worker.contract.ids import Cursor
+from millrace.webapp.auth.protocol import Right
+from millrace.webapp.relay.feeds import Feeds
+from millrace.webapp.relay.frames import Frame, chunked, entry_in, join
+from millrace.webapp.relay.hub import Hub
+from millrace.webapp.relay.peer import write_nothing
+from millrace.webapp.relay.reader import Reader, Why
+from millrace.worker.contract.feed import FeedEntry, Place
+from millrace.worker.contract.ids import Cursor
 
 FEED = "feed"  # in an event's id, in the place of a generation's
 _NO_HURRY = b"retry: 60000\n\n"  # an EventSource that nobody closes comes back, and is given again what it has

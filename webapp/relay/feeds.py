@@ -9,12 +9,12 @@ from typing import Protocol
 
 import gevent
 
-from webapp.relay.subscription import Subscription
-from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway
-from worker.contract.feed import FeedEntry, Place, read_feeds
-from worker.contract.keys import feed_key
-from worker.contract.logs import get_logger
+from millrace.webapp.relay.subscription import Subscription
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.feed import FeedEntry, Place, read_feeds
+from millrace.worker.contract.keys import feed_key
+from millrace.worker.contract.logs import get_logger
 
 _PAGE = 100
 _FEEDS_AT_ONCE = 200

@@ -9,9 +9,9 @@ A frame is plain bytes, because one is made for every event and sent for every r
 import random
 from collections.abc import Iterable, Sequence
 
-from worker.contract.events import DONE_PREFIX
-from worker.contract.ids import Cursor, cursor_of
-from worker.contract.log import Entry
+from millrace.worker.contract.events import DONE_PREFIX
+from millrace.worker.contract.ids import Cursor, cursor_of
+from millrace.worker.contract.log import Entry
 
 Frame = bytes
 

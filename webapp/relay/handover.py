@@ -13,7 +13,7 @@ from wsgiref.types import WSGIEnvironment
 
 from gevent.socket import socket as gevent_socket
 
-from webapp.relay.peer import prepare
+from millrace.webapp.relay.peer import prepare
 
 
 def can_take(environ: WSGIEnvironment) -> bool:

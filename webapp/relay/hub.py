@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 
 import gevent
 
-from webapp.auth.protocol import Right
-from webapp.relay.feeds import Feeds
-from webapp.relay.frames import entry_in
-from webapp.relay.reader import PullReader, Reader
-from webapp.relay.repair import LOST_SECONDS, Repairer
-from webapp.relay.rights import Rights
-from webapp.relay.rounds import Heartbeats, cut_stalled, drain
-from webapp.relay.subscription import Messages, Subscription
-from webapp.relay.tail import Tail
-from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway
-from worker.contract.ids import Cursor
-from worker.contract.keys import channel_of
-from worker.contract.log import Entry
-from worker.contract.logs import get_logger
-from worker.contract.settings import Settings
-from worker.contract.state import State, read_state, read_states
+from millrace.webapp.auth.protocol import Right
+from millrace.webapp.relay.feeds import Feeds
+from millrace.webapp.relay.frames import entry_in
+from millrace.webapp.relay.reader import PullReader, Reader
+from millrace.webapp.relay.repair import LOST_SECONDS, Repairer
+from millrace.webapp.relay.rights import Rights
+from millrace.webapp.relay.rounds import Heartbeats, cut_stalled, drain
+from millrace.webapp.relay.subscription import Messages, Subscription
+from millrace.webapp.relay.tail import Tail
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.keys import channel_of
+from millrace.worker.contract.log import Entry
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.state import State, read_state, read_states
 
 _SWEEP_SECONDS = 1.0
 _STOP_SECONDS = 1.0

@@ -5,16 +5,16 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Response
 
-from webapp.auth.protocol import RIGHT
-from webapp.relay.bundle import Bundle, Followed
-from webapp.relay.frames import opening
-from webapp.relay.handover import can_take, let_go, take_socket
-from webapp.relay.hub import Hub
-from webapp.relay.peer import SocketReader
-from webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full, yielded
-from worker.contract.feed import Place
-from worker.contract.ids import START, Cursor
-from worker.contract.state import State
+from millrace.webapp.auth.protocol import RIGHT
+from millrace.webapp.relay.bundle import Bundle, Followed
+from millrace.webapp.relay.frames import opening
+from millrace.webapp.relay.handover import can_take, let_go, take_socket
+from millrace.webapp.relay.hub import Hub
+from millrace.webapp.relay.peer import SocketReader
+from millrace.webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full, yielded
+from millrace.worker.contract.feed import Place
+from millrace.worker.contract.ids import START, Cursor
+from millrace.worker.contract.state import State
 
 _MANY = "many"  # in the place of a generation's id, where a connection carries several
 

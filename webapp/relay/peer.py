@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import gevent
 
-from webapp.relay.frames import HEARTBEAT_CHUNK, TERMINATOR, Frame, chunked
-from webapp.relay.reader import Reader, Why
-from worker.contract.ids import Cursor
+from millrace.webapp.relay.frames import HEARTBEAT_CHUNK, TERMINATOR, Frame, chunked
+from millrace.webapp.relay.reader import Reader, Why
+from millrace.worker.contract.ids import Cursor
 
 _READABLE, _WRITABLE = 1, 2
 _FOREIGN_BYTES = 64 * 1024  # what a client may send while it follows; pipelined requests are never answered

@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 from gevent.event import Event
 
-from webapp.relay.frames import Frame, split
-from worker.contract.ids import Cursor
+from millrace.webapp.relay.frames import Frame, split
+from millrace.worker.contract.ids import Cursor
 
 Why = Literal["done", "client_left", "stalled", "drained", "revoked", "error"]
 

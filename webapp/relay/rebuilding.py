@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 
-from worker.contract.connection import Redis
-from worker.contract.events import Done, Error, SnapshotReason, decode, encode
-from worker.contract.ids import START, Cursor
-from worker.contract.log import PAGE, Entry, read
-from worker.contract.transcript import Transcript
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import Done, Error, SnapshotReason, decode, encode
+from millrace.worker.contract.ids import START, Cursor
+from millrace.worker.contract.log import PAGE, Entry, read
+from millrace.worker.contract.transcript import Transcript
 
 _LOST = Error("stream_lost", "The answer's stream was lost on our side. Please ask again.", retryable=True)
 

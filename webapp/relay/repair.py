@@ -7,16 +7,16 @@ from collections.abc import Callable
 import gevent
 from gevent.lock import Semaphore
 
-from webapp.relay.frames import make_frame
-from webapp.relay.rebuilding import fold_log, is_seamless, kept_after
-from webapp.relay.subscription import Subscription
-from webapp.relay.tail import Tail
-from worker.contract.connection import Redis
-from worker.contract.errors import RedisAway, StoreAway
-from worker.contract.ids import START, Cursor
-from worker.contract.log import PAGE, Entry, read
-from worker.contract.logs import get_logger
-from worker.contract.state import read_state
+from millrace.webapp.relay.frames import make_frame
+from millrace.webapp.relay.rebuilding import fold_log, is_seamless, kept_after
+from millrace.webapp.relay.subscription import Subscription
+from millrace.webapp.relay.tail import Tail
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import RedisAway, StoreAway
+from millrace.worker.contract.ids import START, Cursor
+from millrace.worker.contract.log import PAGE, Entry, read
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.state import read_state
 
 LOST_SECONDS = 9.0  # Redis that restarts empty: by then a living worker has made its generation anew
 _READS_AT_ONCE = 16  # a thousand readers who come back at once are a queue here, not a thousand connections

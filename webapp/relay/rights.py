@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import gevent
 from gevent.pool import Pool
 
-from webapp.auth.protocol import Right
-from webapp.relay.frames import farewell
-from webapp.relay.reader import Reader
-from worker.contract.logs import get_logger
+from millrace.webapp.auth.protocol import Right
+from millrace.webapp.relay.frames import farewell
+from millrace.webapp.relay.reader import Reader
+from millrace.worker.contract.logs import get_logger
 
 ROUND_SECONDS = 15.0
 SURE_SECONDS = 55.0  # a right that nobody has confirmed for longer is none: whatever hangs, it is cut within a minute

@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections import deque
 from itertools import islice
 
-from webapp.relay.frames import Frame, cursor_in
-from worker.contract.ids import Cursor
+from millrace.webapp.relay.frames import Frame, cursor_in
+from millrace.worker.contract.ids import Cursor
 
 RING_BYTES = 256 * 1024
 _RING_FRAMES = 2048

@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 
 import gevent
 
-from webapp.relay.frames import farewell
-from webapp.relay.reader import Reader
+from millrace.webapp.relay.frames import farewell
+from millrace.webapp.relay.reader import Reader
 
 _SLOTS = 16  # ten thousand heartbeats at once would hold up everything else
 _EARLY = 0.95  # the promise is a bound, and timers are late

@@ -12,15 +12,15 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Response
 from gevent.socket import socket as gevent_socket
 
-from webapp.auth.protocol import RIGHT
-from webapp.problems import Problem
-from webapp.relay.frames import HEARTBEAT, body_of, opening
-from webapp.relay.handover import can_take, let_go, take_socket
-from webapp.relay.hub import Hub
-from webapp.relay.peer import SocketReader, prepare
-from webapp.relay.reader import PullReader
-from worker.contract.ids import Cursor
-from worker.contract.state import State
+from millrace.webapp.auth.protocol import RIGHT
+from millrace.webapp.problems import Problem
+from millrace.webapp.relay.frames import HEARTBEAT, body_of, opening
+from millrace.webapp.relay.handover import can_take, let_go, take_socket
+from millrace.webapp.relay.hub import Hub
+from millrace.webapp.relay.peer import SocketReader, prepare
+from millrace.webapp.relay.reader import PullReader
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.state import State
 
 HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",

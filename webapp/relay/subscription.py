@@ -15,9 +15,9 @@ import hiredis
 from gevent.event import Event
 from redis.exceptions import RedisError
 
-from webapp.relay.inlet import Inlet
-from worker.contract.connection import Redis
-from worker.contract.logs import get_logger
+from millrace.webapp.relay.inlet import Inlet
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.logs import get_logger
 
 PING_SECONDS = 5.0
 _SILENT_SECONDS = PING_SECONDS + 3.0  # no answer to a PING by then: the connection is half open

@@ -8,12 +8,12 @@ when there is room again), seeking (their cursor is not in the ring; a page of t
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from webapp.relay.frames import Frame, cursor_in, frame_of, is_done, join, make_frame
-from webapp.relay.reader import UNPLACED, Reader, write_to_all
-from webapp.relay.ring import Ring
-from worker.contract.events import DONE_PREFIX
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
+from millrace.webapp.relay.frames import Frame, cursor_in, frame_of, is_done, join, make_frame
+from millrace.webapp.relay.reader import UNPLACED, Reader, write_to_all
+from millrace.webapp.relay.ring import Ring
+from millrace.worker.contract.events import DONE_PREFIX
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
 
 _AT_ONCE = 64  # frames joined for one send to a reader that catches up
 _NO_MESSAGE = b"\n"  # what no message begins with

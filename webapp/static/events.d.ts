@@ -1,4 +1,5 @@
-// The events of a generation: the JSON of each `data:` line. Made from the structs by `python -m webapp.openapi`.
+// The events of a generation: the JSON of each `data:` line.
+// Generated from the structs by `python -m millrace.webapp.openapi`.
 
 export type GenerationEvent =
   | StatusEvent

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from worker.after.turn import Turn, one_line, prompt_about
-from worker.context.placing import element
-from worker.contract.settings import Settings
-from worker.providers.protocol import Provider, Tool
+from millrace.worker.after.turn import Turn, one_line, prompt_about
+from millrace.worker.context.placing import element
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.protocol import Provider, Tool
 
 MOST_FACTS = 10
 FACT_CHARS = 300

@@ -7,17 +7,17 @@ from contextlib import suppress
 import gevent
 import msgspec
 
-from worker.after.suggestions import suggest
-from worker.after.title import name_conversation
-from worker.after.turn import Turn
-from worker.contract.errors import QueueAway, StoreAway
-from worker.contract.events import Complete, Suggestions, Title
-from worker.contract.feed import tell_ended
-from worker.contract.logs import get_logger
-from worker.failures import Failure
-from worker.interrupt import Interrupted
-from worker.process import Process
-from worker.run import Run
+from millrace.worker.after.suggestions import suggest
+from millrace.worker.after.title import name_conversation
+from millrace.worker.after.turn import Turn
+from millrace.worker.contract.errors import QueueAway, StoreAway
+from millrace.worker.contract.events import Complete, Suggestions, Title
+from millrace.worker.contract.feed import tell_ended
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.failures import Failure
+from millrace.worker.interrupt import Interrupted
+from millrace.worker.process import Process
+from millrace.worker.run import Run
 
 Hook = Callable[[Process, Turn], Title | Suggestions | None]
 """Asks what it likes and returns the event to tell, or None; it may raise, and is cut off when the time is over."""

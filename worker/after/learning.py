@@ -13,17 +13,17 @@ import msgspec
 from gevent.queue import Full, Queue
 from sqlalchemy.orm import Session
 
-from worker.after.facts import find_facts
-from worker.after.turn import Turn
-from worker.contract.connection import redis_away
-from worker.contract.errors import QueueAway, RedisAway, StoreAway
-from worker.contract.events import Complete
-from worker.contract.keys import learning_key
-from worker.contract.logs import get_logger
-from worker.failures import Failure
-from worker.process import Process
-from worker.store import answers, memories
-from worker.store.answers import Kept
+from millrace.worker.after.facts import find_facts
+from millrace.worker.after.turn import Turn
+from millrace.worker.contract.connection import redis_away
+from millrace.worker.contract.errors import QueueAway, RedisAway, StoreAway
+from millrace.worker.contract.events import Complete
+from millrace.worker.contract.keys import learning_key
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.failures import Failure
+from millrace.worker.process import Process
+from millrace.worker.store import answers, memories
+from millrace.worker.store.answers import Kept
 
 AT_ONCE = 8  # of one process
 MOST_WAITING = 10_000  # of one process; what comes on top of that is not learned from

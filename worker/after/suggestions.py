@@ -2,10 +2,10 @@
 
 import msgspec
 
-from worker.after.turn import Turn, one_line, prompt_about
-from worker.contract.events import Suggestions
-from worker.process import Process
-from worker.providers.protocol import Tool
+from millrace.worker.after.turn import Turn, one_line, prompt_about
+from millrace.worker.contract.events import Suggestions
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Tool
 
 COUNT = 3
 SUGGESTION_CHARS = 160

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import msgspec
 
-from worker.after.turn import Turn, one_line, prompt_about
-from worker.contract.events import Title
-from worker.contract.feed import ConversationChanged, tell
-from worker.process import Process
-from worker.providers.protocol import Tool
-from worker.store import conversations
+from millrace.worker.after.turn import Turn, one_line, prompt_about
+from millrace.worker.contract.events import Title
+from millrace.worker.contract.feed import ConversationChanged, tell
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Tool
+from millrace.worker.store import conversations
 
 TITLE_CHARS = 80
 _TOKENS = 200

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from worker.contract.request import Message
-from worker.contract.settings import Settings
-from worker.providers.protocol import Prompt, Tool
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.protocol import Prompt, Tool
 
 EXCERPT_CHARS = 6000  # of the question, and of the answer: a small model's input is to stay small
 _LEFT_OUT = "\n[…]\n"

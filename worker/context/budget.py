@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import ceil
 
-from worker.batching import size_of
-from worker.context.placing import placed
-from worker.context.source import Material
-from worker.contract.request import Message
+from millrace.worker.batching import size_of
+from millrace.worker.context.placing import placed
+from millrace.worker.context.source import Material
+from millrace.worker.contract.request import Message
 
 MARGIN = 1.2
 MESSAGE_TOKENS = 10  # of a message beside its text

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import gevent
 
-from worker.context.source import NOTHING, Gathered, Piece, Question, Source
-from worker.contract.logs import get_logger
+from millrace.worker.context.source import NOTHING, Gathered, Piece, Question, Source
+from millrace.worker.contract.logs import get_logger
 
 MARGIN_SECONDS = 0.5  # for a source that swallows its own end
 

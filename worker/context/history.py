@@ -2,9 +2,9 @@
 
 from itertools import chain
 
-from worker.context.kept import Reader
-from worker.context.source import Piece, Question
-from worker.contract.request import Message
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.source import Piece, Question
+from millrace.worker.contract.request import Message
 
 
 class History:

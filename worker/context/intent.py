@@ -9,17 +9,17 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 
-from worker.context.budget import cut
-from worker.context.kept import Reader
-from worker.context.placing import element
-from worker.context.source import Piece, Question
-from worker.contract.errors import SettingError
-from worker.contract.request import Message
-from worker.contract.settings import Settings
-from worker.failures import Failure
-from worker.providers.protocol import Prompt, Provider, Tool
-from worker.store import conversations
-from worker.store.database import Database
+from millrace.worker.context.budget import cut
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.placing import element
+from millrace.worker.context.source import Piece, Question
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import Settings
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Prompt, Provider, Tool
+from millrace.worker.store import conversations
+from millrace.worker.store.database import Database
 
 INTENT = "intent"  # the property of the schema that is the message's; all others are slots
 _TOKENS = 1000

@@ -6,11 +6,11 @@ from typing import Any, cast
 from gevent.event import AsyncResult
 from sqlalchemy.orm import Session
 
-from worker.context.source import Question
-from worker.contract.settings import Settings
-from worker.store import answers, conversations, memories, profiles
-from worker.store.answers import Turn
-from worker.store.database import Database
+from millrace.worker.context.source import Question
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store import answers, conversations, memories, profiles
+from millrace.worker.store.answers import Turn
+from millrace.worker.store.database import Database
 
 CHARS_PER_TOKEN = 6  # at most: more than the budget takes need not be read
 MOST_MEMORIES = 8

@@ -1,7 +1,7 @@
 """Facts learned of the user in any conversation, found again for this question by full-text search."""
 
-from worker.context.kept import Reader
-from worker.context.source import Material, Piece, Question
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.source import Material, Piece, Question
 
 
 class Memory:

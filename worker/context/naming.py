@@ -5,16 +5,16 @@ from typing import Annotated, Any
 import gevent
 import msgspec
 
-from worker.context.placing import cleaned, element
-from worker.contract.errors import StoreAway
-from worker.contract.logs import get_logger
-from worker.contract.profile import Profile
-from worker.contract.request import Message
-from worker.contract.settings import Settings
-from worker.failures import Failure
-from worker.providers.protocol import Prompt, Provider, Tool
-from worker.store import profiles
-from worker.store.database import Database
+from millrace.worker.context.placing import cleaned, element
+from millrace.worker.contract.errors import StoreAway
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.profile import Profile
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import Settings
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Prompt, Provider, Tool
+from millrace.worker.store import profiles
+from millrace.worker.store.database import Database
 
 SECONDS = 30.0
 MOST_AT_ONCE = 8  # of one process

@@ -3,9 +3,9 @@
 from importlib import import_module
 from typing import Any, cast
 
-from worker.context.source import Source
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings
+from millrace.worker.context.source import Source
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings
 
 
 def load_own(settings: Settings) -> list[Source]:

@@ -1,10 +1,10 @@
 """Who the user is, as told in the profile, and what the assistant is called there."""
 
-from worker.context.kept import Reader
-from worker.context.naming import Naming
-from worker.context.source import Piece, Question
-from worker.contract.logs import get_logger
-from worker.contract.profile import profile_of
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.naming import Naming
+from millrace.worker.context.source import Piece, Question
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.profile import profile_of
 
 _log = get_logger(__name__)
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
-from worker.context.placing import element, place
-from worker.context.source import NOTHING, Gathered, Material
-from worker.contract.events import ContextEvent, Link
-from worker.contract.request import Message, Request
-from worker.contract.settings import Settings
-from worker.providers.models import traits_of
-from worker.providers.protocol import Prompt
+from millrace.worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
+from millrace.worker.context.placing import element, place
+from millrace.worker.context.source import NOTHING, Gathered, Material
+from millrace.worker.contract.events import ContextEvent, Link
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.models import traits_of
+from millrace.worker.providers.protocol import Prompt
 
 MATERIAL_SHARE = 0.4  # of what instructions and question leave of the budget; the history has the rest
 PROFILE_SHARE = 0.25  # of what a prompt may have, at most: the longest profile would fill a small window

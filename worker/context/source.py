@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from worker.contract.request import Message, Request
+from millrace.worker.contract.request import Message, Request
 
 _KIND = re.compile(r"[a-z_]{1,40}")
 

@@ -4,23 +4,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from worker.context.gathering import gather
-from worker.context.history import History
-from worker.context.intent import Intent
-from worker.context.kept import Reader
-from worker.context.memory import Memory
-from worker.context.naming import Naming
-from worker.context.own import load_own
-from worker.context.profile import UserProfile
-from worker.context.search.brave import Brave
-from worker.context.search.engine import Engine
-from worker.context.search.searxng import Searxng
-from worker.context.search.source import Search
-from worker.context.source import Gathered, Question, Source
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings
-from worker.providers.protocol import Provider
-from worker.store.database import Database
+from millrace.worker.context.gathering import gather
+from millrace.worker.context.history import History
+from millrace.worker.context.intent import Intent
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.memory import Memory
+from millrace.worker.context.naming import Naming
+from millrace.worker.context.own import load_own
+from millrace.worker.context.profile import UserProfile
+from millrace.worker.context.search.brave import Brave
+from millrace.worker.context.search.engine import Engine
+from millrace.worker.context.search.searxng import Searxng
+from millrace.worker.context.search.source import Search
+from millrace.worker.context.source import Gathered, Question, Source
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.protocol import Provider
+from millrace.worker.store.database import Database
 
 
 class Closable(Protocol):

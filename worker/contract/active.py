@@ -6,11 +6,11 @@ have ended make room.
 
 from typing import cast
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.keys import active_key
-from worker.contract.lease import STATE_LIFE_MS
-from worker.contract.scripts import ADMIT
-from worker.contract.state import State, read_states
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.keys import active_key
+from millrace.worker.contract.lease import STATE_LIFE_MS
+from millrace.worker.contract.scripts import ADMIT
+from millrace.worker.contract.state import State, read_states
 
 MAKING_MS = 15_000  # from being let in to having a state; one that has none after that will never run
 _TRIES = 3  # others come in meanwhile

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import cast
 
-from worker.contract.connection import Redis
-from worker.contract.keys import UNSTORED, keys_of
-from worker.contract.scripts import SETTLE, UNSTORED_DUE, run_all
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.keys import UNSTORED, keys_of
+from millrace.worker.contract.scripts import SETTLE, UNSTORED_DUE, run_all
 
 _AT_ONCE = 50  # of a bucket's
 

@@ -7,8 +7,8 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from worker.contract.errors import RedisAway
-from worker.contract.pooled import connection_class
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.pooled import connection_class
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import cast
 
-from worker.contract.connection import Redis
-from worker.contract.endings import ENDINGS
-from worker.contract.events import CancelledBy, Status
-from worker.contract.feed import tell_ended
-from worker.contract.keys import keys_of
-from worker.contract.scripts import CANCEL
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.endings import ENDINGS
+from millrace.worker.contract.events import CancelledBy, Status
+from millrace.worker.contract.feed import tell_ended
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.scripts import CANCEL
+from millrace.worker.contract.settings import Settings
 
 
 @dataclass(frozen=True)

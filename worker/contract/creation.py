@@ -6,14 +6,14 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.ids import new_id
-from worker.contract.keys import idempotency_key, keys_of
-from worker.contract.lease import STATE_LIFE_MS, first_event
-from worker.contract.occupation import vacate
-from worker.contract.request import OnDisconnect, Request, encode_request
-from worker.contract.scripts import CREATE, WITHDRAW
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import idempotency_key, keys_of
+from millrace.worker.contract.lease import STATE_LIFE_MS, first_event
+from millrace.worker.contract.occupation import vacate
+from millrace.worker.contract.request import OnDisconnect, Request, encode_request
+from millrace.worker.contract.scripts import CREATE, WITHDRAW
+from millrace.worker.contract.settings import Settings
 
 IDEMPOTENCY_LIFE_MS = 24 * 3600 * 1000
 

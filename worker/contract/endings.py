@@ -3,7 +3,7 @@
 import json
 from typing import get_args
 
-from worker.contract.events import Cancelled, CancelledBy, Done, Error, Usage, encode
+from millrace.worker.contract.events import Cancelled, CancelledBy, Done, Error, Usage, encode
 
 _NOTHING = Usage(exact=True)
 _UNKNOWN = Usage(exact=False)  # nobody knows what a lost attempt used

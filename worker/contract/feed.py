@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.errors import RedisAway
-from worker.contract.events import Event, Status, encode
-from worker.contract.keys import feed_key, keys_of
-from worker.contract.logs import get_logger
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.events import Event, Status, encode
+from millrace.worker.contract.keys import feed_key, keys_of
+from millrace.worker.contract.logs import get_logger
 
 LIFE_MS = 3600 * 1000
 MOST_EVENTS = 1000  # of one owner's, about

@@ -13,9 +13,9 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.keys import FIGURES, figures_key
-from worker.contract.scripts import SEEN
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.keys import FIGURES, figures_key
+from millrace.worker.contract.scripts import SEEN
 
 PUBLISH_SECONDS = 5.0
 _LIFE_MS = 30_000

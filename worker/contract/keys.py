@@ -26,7 +26,7 @@ NN is the generation's bucket; it is the hash tag, so that one script's keys liv
 import hashlib
 from typing import NamedTuple
 
-from worker.contract.ids import BUCKETS, bucket_of
+from millrace.worker.contract.ids import BUCKETS, bucket_of
 
 QUEUE = "millrace"
 LEARNING_QUEUE = "millrace.learning"

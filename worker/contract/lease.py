@@ -6,17 +6,17 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from worker.contract.connection import Redis, is_away, redis_away
-from worker.contract.endings import ENDINGS
-from worker.contract.errors import LastChance, RedisAway
-from worker.contract.events import CancelledBy, StatusEvent, encode
-from worker.contract.feed import tell_ended
-from worker.contract.ids import Cursor, cursor_of
-from worker.contract.keys import LEASES, keys_of
-from worker.contract.log import Claimed
-from worker.contract.request import Request, decode_request
-from worker.contract.scripts import CLAIM, DUE, EXPIRED, RECLAIM, RELEASE, RENEW, Argument, Reply, run_all
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import Redis, is_away, redis_away
+from millrace.worker.contract.endings import ENDINGS
+from millrace.worker.contract.errors import LastChance, RedisAway
+from millrace.worker.contract.events import CancelledBy, StatusEvent, encode
+from millrace.worker.contract.feed import tell_ended
+from millrace.worker.contract.ids import Cursor, cursor_of
+from millrace.worker.contract.keys import LEASES, keys_of
+from millrace.worker.contract.log import Claimed
+from millrace.worker.contract.request import Request, decode_request
+from millrace.worker.contract.scripts import CLAIM, DUE, EXPIRED, RECLAIM, RELEASE, RENEW, Argument, Reply, run_all
+from millrace.worker.contract.settings import Settings
 
 STATE_LIFE_MS = 25 * 3600 * 1000
 SUSPICION_MS = 3500  # a stall of Redis itself is over by then, and the living have renewed

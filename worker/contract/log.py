@@ -5,12 +5,12 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import cast
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.events import CancelledBy, decode
-from worker.contract.ids import START, Cursor, cursor_of
-from worker.contract.keys import keys_of
-from worker.contract.scripts import APPEND, Reply, pack, run_packed
-from worker.contract.transcript import Transcript
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.events import CancelledBy, decode
+from millrace.worker.contract.ids import START, Cursor, cursor_of
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.scripts import APPEND, Reply, pack, run_packed
+from millrace.worker.contract.transcript import Transcript
 
 PAGE = 500
 

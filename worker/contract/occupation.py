@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.keys import conversation_key
-from worker.contract.lease import STATE_LIFE_MS
-from worker.contract.scripts import BURY, OCCUPY, VACATE
-from worker.contract.state import State, read_states
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.keys import conversation_key
+from millrace.worker.contract.lease import STATE_LIFE_MS
+from millrace.worker.contract.scripts import BURY, OCCUPY, VACATE
+from millrace.worker.contract.state import State, read_states
 
 MAKING_MS = 15_000  # from taking the conversation to writing the state; one without a state after that is none
 _TRIES = 5

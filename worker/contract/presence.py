@@ -1,8 +1,8 @@
 """Which worker processes live and consume, by Redis's clock."""
 
-from worker.contract.connection import Redis
-from worker.contract.keys import WORKERS
-from worker.contract.scripts import ALIVE, SEEN
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.keys import WORKERS
+from millrace.worker.contract.scripts import ALIVE, SEEN
 
 FORGET_MS = 60_000
 ALIVE_MS = 10_000

@@ -4,11 +4,11 @@ from celery import Celery
 from kombu.entity import Queue
 from redis.exceptions import RedisError
 
-from worker.contract.connection import connect
-from worker.contract.envelope import Envelope
-from worker.contract.errors import QueueAway
-from worker.contract.keys import LEARNING_QUEUE, QUEUE, canary_queue
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.envelope import Envelope
+from millrace.worker.contract.errors import QueueAway
+from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, canary_queue
+from millrace.worker.contract.settings import Settings
 
 TASK = "millrace.generate"
 LEARN = "millrace.learn"

@@ -7,10 +7,10 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.errors import RedisAway
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.errors import RedisAway
 
-_LUA = resources.files("worker.contract") / "lua"
+_LUA = resources.files("millrace.worker.contract") / "lua"
 _PRELUDE = (_LUA / "prelude.lua").read_text("ascii")
 
 _LOADS = 5

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from worker.contract.errors import SettingError
-from worker.contract.parsers import (
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.parsers import (
     choice,
     flag,
     import_paths,
@@ -77,7 +77,7 @@ class Settings:
     disconnect_grace_seconds: float = setting("MILLRACE_DISCONNECT_GRACE_SECONDS", seconds(0, 3600), 60.0, "how long nobody may be watching before `cancel` acts")
     lease_seconds: float = setting("MILLRACE_LEASE_SECONDS", seconds(1, 300), 8.0, "how long a worker holds a generation without renewing")
     consume_seconds: float = setting("MILLRACE_CONSUME_SECONDS", seconds(1, 3600), 60.0, "how long a worker that lives may consume nothing of the queue before it ends itself, to be started again")
-    pulse_file: str = setting("MILLRACE_PULSE_FILE", text, "", "a file of a worker's own, written while it consumes; `python -m worker.pulse` looks at it, and fails after 75 s without")
+    pulse_file: str = setting("MILLRACE_PULSE_FILE", text, "", "a file of a worker's own, written while it consumes; `python -m millrace.worker.pulse` looks at it, and fails after 75 s without")
     queue_seconds: float = setting("MILLRACE_QUEUE_SECONDS", seconds(1, 86_400), 120.0, "how long a generation may wait for a worker")
     max_attempts: int = setting("MILLRACE_MAX_ATTEMPTS", whole(1, 20), 3, "attempts that may be lost before `worker_lost`")
     takeover: Literal["restart", "continue"] = setting("MILLRACE_TAKEOVER", choice("restart", "continue"), "restart", "where the next worker begins: from the start, or from the text so far where the model goes on from it")

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import cast
 
-from worker.contract.connection import Redis, redis_away
-from worker.contract.events import Status
-from worker.contract.ids import Cursor, cursor_of
-from worker.contract.keys import keys_of
-from worker.contract.lease import WATCHED_MS
-from worker.contract.request import OnDisconnect, Request, decode_request
+from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.events import Status
+from millrace.worker.contract.ids import Cursor, cursor_of
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import WATCHED_MS
+from millrace.worker.contract.request import OnDisconnect, Request, decode_request
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Sweeping and ringing, as every process does, web or worker."""
 
-from worker.contract.connection import Redis
-from worker.contract.lease import sweep
-from worker.contract.logs import get_logger
-from worker.contract.queue import Doorbell
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.lease import sweep
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.queue import Doorbell
+from millrace.worker.contract.settings import Settings
 
 _log = get_logger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from worker.contract.events import (
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,

@@ -6,8 +6,8 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 from itertools import groupby
 from typing import Any
 
-from worker.contract.request import Message
-from worker.providers.protocol import Prompt, Tool
+from millrace.worker.contract.request import Message
+from millrace.worker.providers.protocol import Prompt, Tool
 
 Block = dict[str, Any]
 

@@ -10,16 +10,16 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from worker.contract.logs import get_logger
-from worker.contract.request import Message
-from worker.contract.settings import Settings
-from worker.providers.arguments import arguments_for
-from worker.providers.mapping import Mapper
-from worker.providers.mishaps import failure_of
-from worker.providers.models import traits_of
-from worker.providers.protocol import Delta, Prompt, Whole
-from worker.providers.whole import whole_of
-from worker.providers.wire import read_events
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.arguments import arguments_for
+from millrace.worker.providers.mapping import Mapper
+from millrace.worker.providers.mishaps import failure_of
+from millrace.worker.providers.models import traits_of
+from millrace.worker.providers.protocol import Delta, Prompt, Whole
+from millrace.worker.providers.whole import whole_of
+from millrace.worker.providers.wire import read_events
 
 CONNECT_SECONDS = 5
 _PROBE = (Message("user", "."),)

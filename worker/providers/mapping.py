@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
-from worker.contract.logs import get_logger
-from worker.failures import Failure
-from worker.providers.protocol import Delta, Stopped
+from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Delta, Stopped
 
 Event = dict[str, Any]
 

@@ -7,7 +7,7 @@ from botocore import exceptions as sdk
 from botocore.eventstream import ParserError
 from urllib3 import exceptions as wire
 
-from worker.failures import Failure
+from millrace.worker.failures import Failure
 
 
 @dataclass(frozen=True)

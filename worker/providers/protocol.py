@@ -4,8 +4,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
-from worker.contract.request import Message
+from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
+from millrace.worker.contract.request import Message
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable, Generator
 from contextlib import closing
 
-from worker.failures import Failure
-from worker.providers.protocol import Delta, Prompt, Provider
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Delta, Prompt, Provider
 
 FIRST_SECONDS = 0.5
 MOST_SECONDS = 8.0

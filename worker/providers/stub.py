@@ -3,8 +3,8 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from worker.failures import Failure
-from worker.providers.protocol import Delta, Prompt, Whole
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Delta, Prompt, Whole
 
 Step = Delta | Failure | Callable[[], object]
 """A delta to yield, a failure to raise, or anything to call, such as a wait."""

@@ -5,9 +5,9 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from typing import Any
 
-from worker.failures import Failure
-from worker.providers.mapping import failure_of_stop, usage_of
-from worker.providers.protocol import Tool, Whole
+from millrace.worker.failures import Failure
+from millrace.worker.providers.mapping import failure_of_stop, usage_of
+from millrace.worker.providers.protocol import Tool, Whole
 
 
 def whole_of(response: dict[str, Any], tool: Tool | None) -> Whole:

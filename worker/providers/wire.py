@@ -11,9 +11,9 @@ from typing import Any
 from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
 
-from worker.providers.chunks import Chunks
-from worker.providers.frames import Event, Frames
-from worker.providers.silence import Silence
+from millrace.worker.providers.chunks import Chunks
+from millrace.worker.providers.frames import Event, Frames
+from millrace.worker.providers.silence import Silence
 
 READ_BYTES = 16_384
 

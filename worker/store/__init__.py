@@ -15,7 +15,7 @@ is held while anything streams. `Database.run` raises `StoreAway`, which every c
 | `profiles.py` | `find put exchange` |
 | `memories.py` | `add page forget forget_all search`: full text, limited to an owner |
 | `tables.py`, `columns.py` | the tables, and the types of their columns |
-| `migration.py`, `migrations/` | Alembic; `python -m worker.store` brings a database up to date |
+| `migration.py`, `migrations/` | Alembic; `python -m millrace.worker.store` brings a database up to date |
 
 Foreign and absent are the same: every function that takes an owner answers None or False for both.
 """

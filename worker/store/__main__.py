@@ -1,10 +1,10 @@
-"""`python -m worker.store`: brings the database of the environment's settings up to date."""
+"""`python -m millrace.worker.store`: brings the database of the environment's settings up to date."""
 
 import sys
 
-from worker.contract.errors import MillraceError
-from worker.contract.settings import load
-from worker.store.migration import migrate
+from millrace.worker.contract.errors import MillraceError
+from millrace.worker.contract.settings import load
+from millrace.worker.store.migration import migrate
 
 try:
     before, after = migrate(load())

@@ -7,12 +7,12 @@ import msgspec
 from sqlalchemy import Integer, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from worker.contract.events import Complete, Error, decode, encode
-from worker.contract.ids import Cursor, parse_cursor
-from worker.store.columns import clock_ms
-from worker.store.inserting import insert
-from worker.store.messages import Outcome, Question, save_question
-from worker.store.tables import ConversationRow, MessageRow
+from millrace.worker.contract.events import Complete, Error, decode, encode
+from millrace.worker.contract.ids import Cursor, parse_cursor
+from millrace.worker.store.columns import clock_ms
+from millrace.worker.store.inserting import insert
+from millrace.worker.store.messages import Outcome, Question, save_question
+from millrace.worker.store.tables import ConversationRow, MessageRow
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from worker.contract.errors import MillraceError
-from worker.store.columns import clock_ms
-from worker.store.inserting import insert
-from worker.store.pages import Page, mark, unmark
-from worker.store.tables import ConversationRow, MessageRow
+from millrace.worker.contract.errors import MillraceError
+from millrace.worker.store.columns import clock_ms
+from millrace.worker.store.inserting import insert
+from millrace.worker.store.pages import Page, mark, unmark
+from millrace.worker.store.tables import ConversationRow, MessageRow
 
 # Until then a generation that began before may still end, and must not bring the conversation back.
 TOMBSTONE_MS = 26 * 3600 * 1000

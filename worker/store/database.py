@@ -23,8 +23,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
-from worker.contract.errors import StoreAway
-from worker.contract.settings import Settings
+from millrace.worker.contract.errors import StoreAway
+from millrace.worker.contract.settings import Settings
 
 SQLITE_BUSY_SECONDS = 0.001  # in the thread; who finds the file locked for longer tries again from its greenlet
 _PAUSE_SECONDS = 0.001, 0.03  # the first and the longest: another's transaction is over in a millisecond or two

@@ -6,7 +6,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from worker.store.tables import Base
+from millrace.worker.store.tables import Base
 
 
 def insert(session: Session, table: type[Base]) -> sqlite.Insert:

@@ -6,12 +6,12 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, select, text
 from sqlalchemy.orm import Session
 
-from worker.contract.ids import new_id
-from worker.store.columns import clock_ms
-from worker.store.inserting import insert
-from worker.store.pages import Page, mark, unmark
-from worker.store.tables import MemoryRow
-from worker.store.words import digest, owner_word, telling_words, words
+from millrace.worker.contract.ids import new_id
+from millrace.worker.store.columns import clock_ms
+from millrace.worker.store.inserting import insert
+from millrace.worker.store.pages import Page, mark, unmark
+from millrace.worker.store.tables import MemoryRow
+from millrace.worker.store.words import digest, owner_word, telling_words, words
 
 # The index gives each row's words besides its owner's. Rare words weigh more in SQLite (bm25), all the same in
 # PostgreSQL (ts_rank), so that the newest decide there between equals.

@@ -10,9 +10,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from worker.contract.errors import StoreAway
-from worker.contract.settings import Settings
-from worker.store.database import engine_url, is_conflict, make_engine
+from millrace.worker.contract.errors import StoreAway
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store.database import engine_url, is_conflict, make_engine
 
 SECONDS = 60.0  # another process may be at it, and a migration may take its time
 _PAUSE_SECONDS = 0.05

@@ -6,10 +6,10 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from worker.contract.logs import get_logger
-from worker.store.columns import clock_ms
-from worker.store.inserting import insert
-from worker.store.tables import ProfileRow
+from millrace.worker.contract.logs import get_logger
+from millrace.worker.store.columns import clock_ms
+from millrace.worker.store.inserting import insert
+from millrace.worker.store.tables import ProfileRow
 
 _FIND = select(ProfileRow.content).where(ProfileRow.owner == bindparam("owner"))
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column
 
-from worker.store.columns import Escaped, Json
+from millrace.worker.store.columns import Escaped, Json
 
 ID = String(32)
 NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only where this is INTEGER

@@ -3,7 +3,7 @@
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, aliased
 
-from worker.store.tables import ConversationRow, MessageRow
+from millrace.worker.store.tables import ConversationRow, MessageRow
 
 _PLAIN = {"synchronize_session": False}  # no object of the session stands for these rows
 

@@ -20,12 +20,12 @@ from typing import Any  # noqa: E402
 import gevent  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
+from millrace.worker.contract.settings import Settings  # noqa: E402
+from millrace.worker.store import answers, memories  # noqa: E402
+from millrace.worker.store.database import Database  # noqa: E402
+from millrace.worker.store.migration import migrate  # noqa: E402
 from tests.bench.wire import quantile  # noqa: E402
 from tests.worker.store.samples import answer, question  # noqa: E402
-from worker.contract.settings import Settings  # noqa: E402
-from worker.store import answers, memories  # noqa: E402
-from worker.store.database import Database  # noqa: E402
-from worker.store.migration import migrate  # noqa: E402
 
 _LOOK_SECONDS = 0.001
 _FILL_SECONDS = 300.0

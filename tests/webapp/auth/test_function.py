@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from flask import request
 
+from millrace.webapp.auth.protocol import RIGHT, Right
+from millrace.webapp.settings import check
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings, load
 from tests.webapp.auth import logins
 from tests.webapp.site import Site, check_problem
-from webapp.auth.protocol import RIGHT, Right
-from webapp.settings import check
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings, load
 
 Build = Callable[..., Site]
 API = "/api/generations"

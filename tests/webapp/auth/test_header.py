@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp.settings import check
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings
 from tests.webapp.site import Site, check_problem, json_of
-from webapp.settings import check
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
+from millrace.webapp.auth import jwks
+from millrace.webapp.auth.jwks import Jwks, KeysAway
 from tests.client import wait_for
 from tests.webapp.auth.issuer import (
     AUDIENCE,
@@ -18,8 +20,6 @@ from tests.webapp.auth.issuer import (
     token,
 )
 from tests.webapp.site import DEAD_PORT, Site, check_problem
-from webapp.auth import jwks
-from webapp.auth.jwks import Jwks, KeysAway
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace.webapp.auth.protocol import is_owner
 from tests.webapp.auth.issuer import SECRET, token
 from tests.webapp.auth.test_tokens import signed_with
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
-from webapp.auth.protocol import is_owner
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
+from millrace.worker.contract.ids import is_id
 from tests.webapp.site import Site, check_problem, json_of
-from worker.contract.ids import is_id
 
 Build = Callable[..., Site]
 API = "/api/generations"

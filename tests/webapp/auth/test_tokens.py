@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from millrace.webapp.settings import check
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import Settings
 from tests.webapp.auth.issuer import (
     AUDIENCE,
     EC_KEY,
@@ -23,9 +26,6 @@ from tests.webapp.auth.issuer import (
     token,
 )
 from tests.webapp.site import Site, check_problem, json_of
-from webapp.settings import check
-from worker.contract.errors import SettingError
-from worker.contract.settings import Settings
 
 Build = Callable[..., Site]
 API = "/api/generations"

@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.events import Chunk, Done, Error
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_request
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.site import WHOLE, Site, check_problem
-from worker.contract.events import Chunk, Done, Error
-from worker.contract.keys import keys_of
-from worker.contract.state import read_request
 
 API = "/api/chat"
 HISTORY = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]

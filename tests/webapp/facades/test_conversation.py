@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.events import Cancelled, Chunk, Done, Error, Suggestions, Usage
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_request, read_state
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
-from worker.contract.events import Cancelled, Chunk, Done, Error, Suggestions, Usage
-from worker.contract.ids import is_id
-from worker.contract.keys import keys_of
-from worker.contract.state import read_request, read_state
 
 Build = Callable[..., Site]
 STREAM, ONCE = "/api/conversation-stream", "/api/conversation"

@@ -5,10 +5,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.facades.chat import ChatContent, ChatDialect
-from webapp.facades.conversation import ConversationDialect
-from webapp.facades.dialect import Appended, Dialect, Line, spell
-from worker.contract.events import (
+from millrace.webapp.facades.chat import ChatContent, ChatDialect
+from millrace.webapp.facades.conversation import ConversationDialect
+from millrace.webapp.facades.dialect import Appended, Dialect, Line, spell
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,

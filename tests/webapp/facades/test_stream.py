@@ -6,16 +6,16 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from millrace.webapp.facades.chat import ChatDialect
+from millrace.webapp.facades.conversation import ConversationDialect
+from millrace.webapp.facades.dialect import Dialect, spell
+from millrace.webapp.facades.stream import DialectReader
+from millrace.webapp.relay.frames import Frame, farewell, join, make_frame
+from millrace.webapp.relay.reader import Reader
+from millrace.worker.contract.events import AnyEvent, Chunk, encode
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
 from tests.webapp.facades.test_dialect import COMPLETE, DONE, QUEUED, restart
-from webapp.facades.chat import ChatDialect
-from webapp.facades.conversation import ConversationDialect
-from webapp.facades.dialect import Dialect, spell
-from webapp.facades.stream import DialectReader
-from webapp.relay.frames import Frame, farewell, join, make_frame
-from webapp.relay.reader import Reader
-from worker.contract.events import AnyEvent, Chunk, encode
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
 
 Pair = tuple[socket.socket, socket.socket]
 

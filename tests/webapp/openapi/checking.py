@@ -7,7 +7,7 @@ from typing import Any, Self
 from flask import Flask, Response, request
 from jsonschema import Draft202012Validator
 
-from webapp.openapi.document import build
+from millrace.webapp.openapi.document import build
 
 Json = dict[str, Any]
 

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
+from millrace.webapp.facades.chat import CHAT_LINES, ChatDialect
+from millrace.webapp.facades.conversation import SESSION_LINES, ConversationDialect
+from millrace.webapp.health import Alive
+from millrace.webapp.openapi.describing import Description, described
+from millrace.worker.contract.events import AnyEvent, Done, encode
 from tests.webapp.openapi.checking import Document
 from tests.webapp.site import Site, json_of
 from tests.worker.contract.test_events import SAMPLES
-from webapp.facades.chat import CHAT_LINES, ChatDialect
-from webapp.facades.conversation import SESSION_LINES, ConversationDialect
-from webapp.health import Alive
-from webapp.openapi.describing import Description, described
-from worker.contract.events import AnyEvent, Done, encode
 
 Json = dict[str, Any]
 

@@ -4,9 +4,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace.webapp.openapi.typescript import PATH, event_types
+from millrace.worker.contract.events import AnyEvent, encode, kind_of
 from tests.worker.contract.test_events import SAMPLES
-from webapp.openapi.typescript import PATH, event_types
-from worker.contract.events import AnyEvent, encode, kind_of
 
 DECLARED = {
     found[1]: {name: not optional for name, optional in re.findall(r"^  (\w+)(\??): ", found[2], re.MULTILINE)}
@@ -15,7 +15,9 @@ DECLARED = {
 
 
 def test_the_file_is_what_the_structs_say() -> None:
-    assert PATH.read_text("utf-8") == event_types(), "run `python -m webapp.openapi`, and commit what it writes"
+    assert PATH.read_text("utf-8") == event_types(), (
+        "run `python -m millrace.webapp.openapi`, and commit what it writes"
+    )
 
 
 @given(st.one_of(*SAMPLES.values()))

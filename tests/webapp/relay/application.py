@@ -6,13 +6,13 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
-from webapp.problems import Problem
-from webapp.relay import Hub, event_stream, hub, many_streams
-from worker.contract.connection import connect
-from worker.contract.feed import BEGINNING
-from worker.contract.ids import START, parse_cursor
-from worker.contract.settings import load
-from worker.contract.state import read_state, read_states
+from millrace.webapp.problems import Problem
+from millrace.webapp.relay import Hub, event_stream, hub, many_streams
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.feed import BEGINNING
+from millrace.worker.contract.ids import START, parse_cursor
+from millrace.worker.contract.settings import load
+from millrace.worker.contract.state import read_state, read_states
 
 SETTINGS = load()
 REDIS = connect(SETTINGS.redis_url)

@@ -1,23 +1,14 @@
 """Writes logs as a worker does, and as one whose PUBLISH is lost."""
 
-from worker.contract.connection import Redis
-from worker.contract.creation import Draft, Ids, create, new_ids
-from worker.contract.events import (
-    AnyEvent,
-    Chunk,
-    Complete,
-    Done,
-    Latency,
-    Usage,
-    encode,
-    kind_of,
-)
-from worker.contract.ids import Cursor
-from worker.contract.keys import keys_of
-from worker.contract.lease import Holding, claim, reclaim
-from worker.contract.log import Append, Appended, Verdict, append_all
-from worker.contract.request import Message, OnDisconnect, Request
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.creation import Draft, Ids, create, new_ids
+from millrace.worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, Usage, encode, kind_of
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import Holding, claim, reclaim
+from millrace.worker.contract.log import Append, Appended, Verdict, append_all
+from millrace.worker.contract.request import Message, OnDisconnect, Request
+from millrace.worker.contract.settings import Settings
 
 COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 2), "m", "bedrock", "mid", stored=True)
 DONE = Done("completed")

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.settings import Settings
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.serving import Served
-from worker.contract.connection import Redis, connect
-from worker.contract.settings import Settings
 
 SETTINGS = Settings()
 

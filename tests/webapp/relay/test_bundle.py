@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.events import Chunk, ToolUse
+from millrace.worker.contract.feed import ConversationChanged, GenerationStarted, tell
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.keys import feed_key, keys_of
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
-from worker.contract.connection import Redis, connect
-from worker.contract.events import Chunk, ToolUse
-from worker.contract.feed import ConversationChanged, GenerationStarted, tell
-from worker.contract.ids import Cursor, new_id
-from worker.contract.keys import feed_key, keys_of
 
 Write = Callable[[], Author]
 Event = tuple[str, dict[str, Any]]

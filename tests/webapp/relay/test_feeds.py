@@ -6,20 +6,20 @@ from typing import Any
 import gevent
 import pytest
 
+from millrace.webapp.relay import Hub
+from millrace.webapp.relay import feeds as feeds_module
+from millrace.webapp.relay.feeds import SWEEP_SECONDS, Feeds
+from millrace.webapp.relay.subscription import Messages, Subscription
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.events import encode
+from millrace.worker.contract.feed import BEGINNING, ConversationChanged, FeedEntry, Place, tell
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import feed_key
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
-from webapp.relay import Hub
-from webapp.relay import feeds as feeds_module
-from webapp.relay.feeds import SWEEP_SECONDS, Feeds
-from webapp.relay.subscription import Messages, Subscription
-from worker.contract.connection import Redis, connect
-from worker.contract.events import encode
-from worker.contract.feed import BEGINNING, ConversationChanged, FeedEntry, Place, tell
-from worker.contract.ids import new_id
-from worker.contract.keys import feed_key
 
 
 class Listener:

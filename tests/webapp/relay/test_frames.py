@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.relay.frames import (
+from millrace.webapp.relay.frames import (
     HEARTBEAT_CHUNK,
     body_of,
     chunked,
@@ -16,9 +16,9 @@ from webapp.relay.frames import (
     opening,
     split,
 )
-from worker.contract.events import Chunk, Done, Snapshot, decode, encode
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
+from millrace.worker.contract.events import Chunk, Done, Snapshot, decode, encode
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
 
 CURSORS = st.builds(Cursor, st.integers(0, 9_999_999_999), st.integers(0, 9_999_999_999))
 

@@ -6,12 +6,12 @@ import time
 
 import gevent
 
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.events import Chunk, Reasoning, Title
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
-from worker.contract.connection import connect
-from worker.contract.events import Chunk, Reasoning, Title
 
 
 def test_the_socket_outlives_gunicorns_request(web: Served, author: Author) -> None:

@@ -1,12 +1,12 @@
 import time
 from collections.abc import Callable
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.keys import keys_of
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served
-from worker.contract.connection import Redis, connect
-from worker.contract.keys import keys_of
 
 
 def test_the_cap_counts_taken_and_yielding_readers_and_a_slot_is_free_at_once(own_valkey: ValkeyProcess) -> None:

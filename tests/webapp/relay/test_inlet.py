@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 from gevent import socket
 from gevent import ssl as gevent_ssl
 
+from millrace.webapp.relay.inlet import Inlet
 from tests.client import wait_for
-from webapp.relay.inlet import Inlet
 
 Pair = tuple[Any, Any]
 BYTES = bytes(number * 7 % 251 for number in range(300_000))

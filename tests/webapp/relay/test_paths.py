@@ -10,20 +10,20 @@ import gevent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from millrace.webapp.relay.frames import TERMINATOR, body_of, make_frame
+from millrace.webapp.relay.peer import SocketReader
+from millrace.webapp.relay.reader import PullReader
+from millrace.webapp.relay.stream import yielded
+from millrace.webapp.relay.tail import Tail
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import AnyEvent, Chunk, Reasoning, ToolUse, encode
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
 from tests.webapp.relay.author import COMPLETE, DONE, Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
 from tests.webapp.relay.test_frames import unchunked
 from tests.webapp.relay.test_tail import mend, nobody
-from webapp.relay.frames import TERMINATOR, body_of, make_frame
-from webapp.relay.peer import SocketReader
-from webapp.relay.reader import PullReader
-from webapp.relay.stream import yielded
-from webapp.relay.tail import Tail
-from worker.contract.connection import Redis
-from worker.contract.events import AnyEvent, Chunk, Reasoning, ToolUse, encode
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
 
 TEXTS = st.one_of(
     st.text(max_size=40),

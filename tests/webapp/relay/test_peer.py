@@ -1,12 +1,12 @@
 import time
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.events import Chunk
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
-from worker.contract.connection import Redis, connect
-from worker.contract.events import Chunk
 
 
 def test_a_slow_reader_catches_up_to_the_very_byte(web: Served, redis: Redis, author: Author) -> None:

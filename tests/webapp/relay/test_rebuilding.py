@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.relay.rebuilding import kept_after, lost_after
-from worker.contract.events import Cancelled, Done, Snapshot, Usage, decode, encode
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
+from millrace.webapp.relay.rebuilding import kept_after, lost_after
+from millrace.worker.contract.events import Cancelled, Done, Snapshot, Usage, decode, encode
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
 
 EVENTS = (Snapshot("text", "", [], [], "expired"), Cancelled("user", Usage()), Done("cancelled"))
 KEPT = [Entry(Cursor(7, seq), encode(event)) for seq, event in enumerate(EVENTS, 4)]

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp.relay import Hub, repair
+from millrace.webapp.relay import hub as hub_module
+from millrace.webapp.relay.rebuilding import fold_log
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.events import Chunk, Snapshot, decode
+from millrace.worker.contract.ids import START, Cursor
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.log import Entry, Run, read
+from millrace.worker.contract.transcript import fold
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import COMPLETE, DONE, Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served
-from webapp.relay import Hub, repair
-from webapp.relay import hub as hub_module
-from webapp.relay.rebuilding import fold_log
-from worker.contract.connection import Redis, connect
-from worker.contract.errors import RedisAway
-from worker.contract.events import Chunk, Snapshot, decode
-from worker.contract.ids import START, Cursor
-from worker.contract.keys import keys_of
-from worker.contract.log import Entry, Run, read
-from worker.contract.transcript import fold
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
+from millrace.webapp.auth.protocol import Right
+from millrace.webapp.relay import rights as timing
+from millrace.webapp.relay.reader import PullReader
+from millrace.webapp.relay.rights import Rights
+from millrace.worker.contract.ids import START
 from tests.client import wait_for
-from webapp.auth.protocol import Right
-from webapp.relay import rights as timing
-from webapp.relay.reader import PullReader
-from webapp.relay.rights import Rights
-from worker.contract.ids import START
 
 
 class Door:

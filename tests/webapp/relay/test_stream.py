@@ -1,13 +1,13 @@
 import random
 import time
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.log import read
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import COMPLETE, DONE, Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
-from worker.contract.connection import Redis, connect
-from worker.contract.events import Chunk
-from worker.contract.log import read
 
 
 def logged(redis: Redis, author: Author) -> bytes:

@@ -1,13 +1,13 @@
 import time
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.keys import channel_of
 from tests.client import wait_for
 from tests.faults.wire import Wire
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served
-from worker.contract.connection import Redis, connect
-from worker.contract.keys import channel_of
 
 
 def subscribers(redis: Redis, author: Author) -> int:

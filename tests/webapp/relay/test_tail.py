@@ -7,13 +7,13 @@ from itertools import accumulate, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.relay.frames import Frame, cursor_in, make_frame, split
-from webapp.relay.reader import Reader, Why
-from webapp.relay.ring import RING_BYTES
-from webapp.relay.tail import Tail
-from worker.contract.events import Chunk, encode
-from worker.contract.ids import Cursor
-from worker.contract.log import Entry
+from millrace.webapp.relay.frames import Frame, cursor_in, make_frame, split
+from millrace.webapp.relay.reader import Reader, Why
+from millrace.webapp.relay.ring import RING_BYTES
+from millrace.webapp.relay.tail import Tail
+from millrace.worker.contract.events import Chunk, encode
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.log import Entry
 
 
 class Pen(Reader):

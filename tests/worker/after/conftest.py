@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.events import AnyEvent, Chunk, Usage
+from millrace.worker.contract.state import read_state
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers.protocol import Prompt, Stopped, Whole
+from millrace.worker.providers.stub import Reply, Step, Stub
+from millrace.worker.store.messages import Question, save_question
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk
-from worker.contract.events import AnyEvent, Chunk, Usage
-from worker.contract.state import read_state
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.protocol import Prompt, Stopped, Whole
-from worker.providers.stub import Reply, Step, Stub
-from worker.store.messages import Question, save_question
 
 ANSWER: tuple[Step, ...] = (Chunk("It grinds "), Chunk("grain."), Stopped("end_turn"), Usage(3, 4))
 Hire = Callable[..., "Hired"]

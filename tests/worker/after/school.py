@@ -2,15 +2,15 @@
 
 from typing import Any
 
+from millrace.worker.after.learning import Learner
+from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.keys import LEARNING_QUEUE
+from millrace.worker.store import answers, memories
+from millrace.worker.store.answers import Answer
+from millrace.worker.store.messages import Question
 from tests.worker.after.conftest import Hired, told
 from tests.worker.desk import wait_until
-from worker.after.learning import Learner
-from worker.contract.events import Cancelled, Complete, Error, Latency, Usage
-from worker.contract.ids import Cursor, new_id
-from worker.contract.keys import LEARNING_QUEUE
-from worker.store import answers, memories
-from worker.store.answers import Answer
-from worker.store.messages import Question
 
 WHOLE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "stub", "m", stored=True)
 FACTS = told(facts=["The user is called Ann.", "The user lives in Leeds."])

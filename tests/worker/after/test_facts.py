@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from millrace.worker.after.facts import find_facts
+from millrace.worker.after.turn import Turn
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.stub import Stub
 from tests.worker.after.conftest import told
-from worker.after.facts import find_facts
-from worker.after.turn import Turn
-from worker.contract.settings import Settings
-from worker.providers.stub import Stub
 
 TURN = Turn("g", "ann", "c", "My name is Ann.", "Hello Ann.")
 

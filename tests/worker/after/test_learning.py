@@ -7,19 +7,19 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from millrace.worker.after import learning
+from millrace.worker.after.learning import Learner
+from millrace.worker.contract.events import Cancelled, Chunk, Error, Usage
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import LEARNING_QUEUE, learning_key
+from millrace.worker.failures import Failure
+from millrace.worker.generation import generate
+from millrace.worker.providers.protocol import Prompt, Whole
+from millrace.worker.providers.stub import Reply
+from millrace.worker.store import answers, conversations, memories
 from tests.worker.after.conftest import Hire, told
 from tests.worker.after.school import FACTS, ON, WHOLE, School
 from tests.worker.desk import wait_until
-from worker.after import learning
-from worker.after.learning import Learner
-from worker.contract.events import Cancelled, Chunk, Error, Usage
-from worker.contract.ids import new_id
-from worker.contract.keys import LEARNING_QUEUE, learning_key
-from worker.failures import Failure
-from worker.generation import generate
-from worker.providers.protocol import Prompt, Whole
-from worker.providers.stub import Reply
-from worker.store import answers, conversations, memories
 
 BUSY = Failure("provider_throttled", retryable=True)
 

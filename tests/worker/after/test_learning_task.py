@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
+from millrace.worker.contract.events import Complete, Latency, Usage
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.store import answers, memories
+from millrace.worker.store.answers import Answer
+from millrace.worker.store.database import Database
+from millrace.worker.store.messages import Question
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, WorkerProcess, emulate, wait_until
-from worker.contract.events import Complete, Latency, Usage
-from worker.contract.ids import Cursor, new_id
-from worker.store import answers, memories
-from worker.store.answers import Answer
-from worker.store.database import Database
-from worker.store.messages import Question
 
 WHOLE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "stub", "m", stored=True)
 

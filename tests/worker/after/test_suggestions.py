@@ -1,7 +1,7 @@
 import pytest
 
+from millrace.worker.contract.events import AnyEvent, Suggestions
 from tests.worker.after.conftest import Hire, told
-from worker.contract.events import AnyEvent, Suggestions
 
 
 def suggestions(events: list[AnyEvent]) -> list[list[str]]:

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from millrace.worker.contract.events import AnyEvent, Complete, Title
+from millrace.worker.contract.feed import BEGINNING, read_feeds
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.state import read_state
+from millrace.worker.generation import generate
+from millrace.worker.providers.protocol import Prompt, Whole
+from millrace.worker.store import conversations
 from tests.worker.after.conftest import TITLE, Hire, Hired, told
-from worker.contract.events import AnyEvent, Complete, Title
-from worker.contract.feed import BEGINNING, read_feeds
-from worker.contract.request import Message
-from worker.contract.state import read_state
-from worker.generation import generate
-from worker.providers.protocol import Prompt, Whole
-from worker.store import conversations
 
 
 def titles(events: list[AnyEvent]) -> list[str]:

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.after.turn import EXCERPT_CHARS, Turn, excerpt, one_line, prompt_about
-from worker.contract.settings import Settings
-from worker.providers.protocol import Tool
+from millrace.worker.after.turn import EXCERPT_CHARS, Turn, excerpt, one_line, prompt_about
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.protocol import Tool
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=300)
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from worker.context.source import Question
-from worker.contract.events import Cancelled, Complete, Latency, Usage
-from worker.contract.ids import Cursor, new_id
-from worker.contract.request import Message, Request
-from worker.store import answers, messages
-from worker.store.database import Database
+from millrace.worker.context.source import Question
+from millrace.worker.contract.events import Cancelled, Complete, Latency, Usage
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.store import answers, messages
+from millrace.worker.store.database import Database
 
 WHOLE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "stub", "m", stored=True)
 CUT = Cancelled("user", Usage(3, 4, exact=False))

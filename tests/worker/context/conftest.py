@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from millrace.worker.contract.settings import Settings, load
+from millrace.worker.store.database import Database
+from millrace.worker.store.migration import migrate
 from tests.worker.context.asked import Asking
-from worker.contract.settings import Settings, load
-from worker.store.database import Database
-from worker.store.migration import migrate
 
 
 @pytest.fixture(autouse=True)

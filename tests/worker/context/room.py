@@ -2,14 +2,14 @@
 
 from typing import Any
 
+from millrace.worker.contract.creation import Draft, create, new_ids
+from millrace.worker.contract.events import AnyEvent, ContextEvent
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.generation import generate
+from millrace.worker.process import Process
+from millrace.worker.providers.bedrock import Bedrock
 from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import Desk
-from worker.contract.creation import Draft, create, new_ids
-from worker.contract.events import AnyEvent, ContextEvent
-from worker.contract.request import Message, Request
-from worker.generation import generate
-from worker.process import Process
-from worker.providers.bedrock import Bedrock
 
 
 class Room:

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.emulator.tokens import count
-from worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
-from worker.context.placing import placed
-from worker.context.source import Material
-from worker.contract.request import Message
+from millrace.worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
+from millrace.worker.context.placing import placed
+from millrace.worker.context.source import Material
+from millrace.worker.contract.request import Message
 
 texts = st.text() | st.text("ab cd.!?\n0123456789", max_size=400) | st.text("水車 дом é😀", max_size=200)
 messages = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)

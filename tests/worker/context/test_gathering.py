@@ -8,10 +8,10 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from millrace.worker.context.gathering import gather
+from millrace.worker.context.source import NOTHING, Gathered, Piece, Question
+from millrace.worker.contract.request import Message, Request
 from tests.worker.desk import wait_until
-from worker.context.gathering import gather
-from worker.context.source import NOTHING, Gathered, Piece, Question
-from worker.contract.request import Message, Request
 
 QUESTION = Question("g" * 32, "owner", "c" * 32, "m" * 32, Request([Message("user", "the secret question")], "m", 1))
 PIECE = Piece(instructions="Be brief.")

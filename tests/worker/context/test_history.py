@@ -2,16 +2,16 @@
 
 import pytest
 
+from millrace.worker.context.history import History
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.source import Piece, Question
+from millrace.worker.contract.errors import StoreAway
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import Settings, load
+from millrace.worker.store import conversations
+from millrace.worker.store.database import Database
 from tests.worker.context.asked import CUT, Asking
-from worker.context.history import History
-from worker.context.kept import Reader
-from worker.context.source import Piece, Question
-from worker.contract.errors import StoreAway
-from worker.contract.ids import new_id
-from worker.contract.request import Message
-from worker.contract.settings import Settings, load
-from worker.store import conversations
-from worker.store.database import Database
 
 
 def said(settings: Settings, asking: Asking, question: Question) -> list[str]:

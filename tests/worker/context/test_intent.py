@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.context.intent import Intent
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.source import Piece
+from millrace.worker.contract.errors import SettingError, StoreAway
+from millrace.worker.contract.events import Usage
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import Settings, load
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Prompt, Whole
+from millrace.worker.providers.stub import Stub
+from millrace.worker.store import conversations
+from millrace.worker.store.database import Database
 from tests.worker.context.asked import Asking
-from worker.context.intent import Intent
-from worker.context.kept import Reader
-from worker.context.source import Piece
-from worker.contract.errors import SettingError, StoreAway
-from worker.contract.events import Usage
-from worker.contract.request import Message
-from worker.contract.settings import Settings, load
-from worker.failures import Failure
-from worker.providers.protocol import Prompt, Whole
-from worker.providers.stub import Stub
-from worker.store import conversations
-from worker.store.database import Database
 
 SCHEMA = {
     "type": "object",

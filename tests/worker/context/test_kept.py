@@ -4,12 +4,12 @@ import gevent
 import pytest
 from sqlalchemy import event
 
+from millrace.worker.context.kept import Reader
+from millrace.worker.contract.errors import StoreAway
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store.database import Database
 from tests.worker.context.asked import Asking
-from worker.context.kept import Reader
-from worker.contract.errors import StoreAway
-from worker.contract.request import Message
-from worker.contract.settings import Settings
-from worker.store.database import Database
 
 
 def test_sources_that_ask_at_once_share_one_transaction(settings: Settings, asking: Asking) -> None:

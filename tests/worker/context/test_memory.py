@@ -1,12 +1,12 @@
 """What was learned in one conversation is found again in another, of the same owner's alone, and after a restart."""
 
+from millrace.worker.context.kept import MOST_MEMORIES, Reader
+from millrace.worker.context.memory import Memory
+from millrace.worker.context.source import Material
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store import memories
+from millrace.worker.store.database import Database
 from tests.worker.context.asked import Asking
-from worker.context.kept import MOST_MEMORIES, Reader
-from worker.context.memory import Memory
-from worker.context.source import Material
-from worker.contract.settings import Settings
-from worker.store import memories
-from worker.store.database import Database
 
 
 def learn(database: Database, owner: str, *facts: str) -> None:

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from gevent.event import Event
 
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.naming import Naming
+from millrace.worker.context.profile import UserProfile
+from millrace.worker.contract.events import Usage
+from millrace.worker.contract.settings import Settings
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Prompt, Whole
+from millrace.worker.providers.stub import Stub
+from millrace.worker.store import profiles
 from tests.worker.context.asked import Asking
 from tests.worker.desk import wait_until
-from worker.context.kept import Reader
-from worker.context.naming import Naming
-from worker.context.profile import UserProfile
-from worker.contract.events import Usage
-from worker.contract.settings import Settings
-from worker.failures import Failure
-from worker.providers.protocol import Prompt, Whole
-from worker.providers.stub import Stub
-from worker.store import profiles
 
 KEPT = {"text": "I am Ada, a miller."}
 

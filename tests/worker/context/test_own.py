@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker.context.own import load_own
-from worker.context.source import Piece, Question
-from worker.contract.errors import SettingError
-from worker.contract.settings import load
+from millrace.worker.context.own import load_own
+from millrace.worker.context.source import Piece, Question
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import load
 
 HERE = "tests.worker.context.test_own"
 

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from millrace.worker.context.kept import Reader
+from millrace.worker.context.naming import Naming
+from millrace.worker.context.profile import UserProfile
+from millrace.worker.context.source import Piece
+from millrace.worker.contract.settings import Settings
+from millrace.worker.providers.stub import Stub
+from millrace.worker.store import profiles
+from millrace.worker.store.database import Database
 from tests.worker.context.asked import Asking
-from worker.context.kept import Reader
-from worker.context.naming import Naming
-from worker.context.profile import UserProfile
-from worker.context.source import Piece
-from worker.contract.settings import Settings
-from worker.providers.stub import Stub
-from worker.store import profiles
-from worker.store.database import Database
 
 NAMED = {"assistant_name": "Miller", "text": "I am Ada.", "facts": {"town": "Leeds", "age": 36, "vegan": True}}
 

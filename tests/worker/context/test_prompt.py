@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.emulator.tokens import count_all
-from worker.context.prompt import Context
-from worker.context.source import Gathered, Material, Piece
-from worker.contract.events import ContextEvent, Link
-from worker.contract.request import Message, Request
-from worker.contract.settings import Settings, load
-from worker.providers.arguments import arguments_for
-from worker.providers.models import traits_of
-from worker.providers.protocol import Prompt
+from millrace.worker.context.prompt import Context
+from millrace.worker.context.source import Gathered, Material, Piece
+from millrace.worker.contract.events import ContextEvent, Link
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.settings import Settings, load
+from millrace.worker.providers.arguments import arguments_for
+from millrace.worker.providers.models import traits_of
+from millrace.worker.providers.protocol import Prompt
 
 HISTORY = [Message("user", "One?"), Message("assistant", "Two."), Message("user", "Three?")]
 SMALL = "amazon.nova-lite-v1:0:4k"

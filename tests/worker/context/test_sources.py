@@ -2,13 +2,13 @@
 
 import pytest
 
-from worker.context.search.brave import Brave
-from worker.context.search.searxng import Searxng
-from worker.context.sources import make_engine, make_sources
-from worker.contract.errors import SettingError
-from worker.contract.settings import load
-from worker.providers.stub import Stub
-from worker.store.database import Database
+from millrace.worker.context.search.brave import Brave
+from millrace.worker.context.search.searxng import Searxng
+from millrace.worker.context.sources import make_engine, make_sources
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import load
+from millrace.worker.providers.stub import Stub
+from millrace.worker.store.database import Database
 
 OWN = "tests.worker.context.test_own:clock"
 SEARXNG = {"MILLRACE_SEARCH_ENGINE": "searxng", "MILLRACE_SEARCH_URL": "http://127.0.0.1:8888"}

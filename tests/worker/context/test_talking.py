@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from millrace.worker.contract.events import Complete, ContextEvent
+from millrace.worker.contract.transcript import fold
+from millrace.worker.store import conversations, memories, profiles
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.context.asked import Asking
 from tests.worker.context.room import Room, told
 from tests.worker.desk import emulate
-from worker.contract.events import Complete, ContextEvent
-from worker.contract.transcript import fold
-from worker.store import conversations, memories, profiles
 
 SMALL = "amazon.nova-lite-v1:0:8k"
 TRAVEL = {

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from millrace.worker.contract.connection import Redis, connect
 from tests.valkey import ValkeyProcess
-from worker.contract.connection import Redis, connect
 
 
 @pytest.fixture(scope="package")

@@ -1,10 +1,10 @@
 """A model of a reader, and of the relay's rule for what it is sent."""
 
+from millrace.worker.contract.events import Done, Snapshot, Title, decode, kind_of
+from millrace.worker.contract.ids import START, Cursor
+from millrace.worker.contract.log import Entry, read, read_transcript
+from millrace.worker.contract.transcript import Transcript, fold
 from tests.worker.contract.world import World, is_of_one_attempt
-from worker.contract.events import Done, Snapshot, Title, decode, kind_of
-from worker.contract.ids import START, Cursor
-from worker.contract.log import Entry, read, read_transcript
-from worker.contract.transcript import Transcript, fold
 
 OUTCOMES = ("complete", "cancelled", "error")
 

@@ -4,11 +4,11 @@ from collections import deque
 from enum import Enum
 from typing import cast
 
+from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Done, Snapshot, Title, Usage, encode, kind_of
+from millrace.worker.contract.lease import Holding, Reclaimed, Renewal, reclaim, release, renew_all
+from millrace.worker.contract.log import Append, Appended, Claimed, Verdict, append_all
 from tests.worker.contract.samples import DONE, LOG_TTL_MS, RUNNING, SETTINGS, field
 from tests.worker.contract.world import World
-from worker.contract.events import AnyEvent, Cancelled, Chunk, Done, Snapshot, Title, Usage, encode, kind_of
-from worker.contract.lease import Holding, Reclaimed, Renewal, reclaim, release, renew_all
-from worker.contract.log import Append, Appended, Claimed, Verdict, append_all
 
 
 class Fate(Enum):

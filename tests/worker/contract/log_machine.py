@@ -7,16 +7,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
+from millrace.worker.contract import lease
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import create
+from millrace.worker.contract.events import Chunk, Error
 from tests.worker.contract.follower import Follower
 from tests.worker.contract.holder import Fate, Holder, deliver
 from tests.worker.contract.rewriting import FAST_CLOCK, rewritten
 from tests.worker.contract.samples import COMPLETE, SETTINGS
 from tests.worker.contract.scene import Scene
-from worker.contract import lease
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.creation import create
-from worker.contract.events import Chunk, Error
 
 FAILED = Error("internal", "Sorry.", retryable=True)
 AT_ONCE = 2  # generations

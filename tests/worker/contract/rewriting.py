@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from redis.exceptions import ResponseError
 
-from worker.contract import scripts
-from worker.contract.connection import Redis
-from worker.contract.scripts import Script
+from millrace.worker.contract import scripts
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.scripts import Script
 
 SCRIPTS = [each for each in vars(scripts).values() if isinstance(each, Script)]
 

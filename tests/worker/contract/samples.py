@@ -3,15 +3,26 @@
 from dataclasses import replace
 from typing import cast
 
-from worker.contract.connection import Redis
-from worker.contract.creation import Draft, create, new_ids
-from worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, StatusEvent, Usage, decode, encode, kind_of
-from worker.contract.ids import Cursor
-from worker.contract.keys import keys_of
-from worker.contract.lease import Holding, Swept, claim, sweep
-from worker.contract.log import Append, Appended, Claimed, append_all, read
-from worker.contract.request import Message, Request
-from worker.contract.settings import Settings
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.creation import Draft, create, new_ids
+from millrace.worker.contract.events import (
+    AnyEvent,
+    Chunk,
+    Complete,
+    Done,
+    Latency,
+    StatusEvent,
+    Usage,
+    decode,
+    encode,
+    kind_of,
+)
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import Holding, Swept, claim, sweep
+from millrace.worker.contract.log import Append, Appended, Claimed, append_all, read
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.settings import Settings
 
 SETTINGS = Settings()
 LOG_TTL_MS = 60_000

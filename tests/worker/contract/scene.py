@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.creation import Draft, create
+from millrace.worker.contract.lease import claim
 from tests.worker.contract.follower import Follower
 from tests.worker.contract.holder import Fate, Holder
 from tests.worker.contract.samples import COMPLETE, SETTINGS, field, is_leased, let_time_come, new_draft
 from tests.worker.contract.world import World
-from worker.contract.connection import Redis
-from worker.contract.creation import Draft, create
-from worker.contract.lease import claim
 
 LOOKS_UNTIL_THE_END = 20  # a takeover takes two, and there are three; the rest are takeovers by those still awake
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract import active
+from millrace.worker.contract.active import admit, leave
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import create
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import active_key, keys_of
+from millrace.worker.contract.scripts import ADMIT
 from tests.worker.contract.samples import COMPLETE, SETTINGS, held, new_draft, put, queued
-from worker.contract import active
-from worker.contract.active import admit, leave
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.creation import create
-from worker.contract.ids import new_id
-from worker.contract.keys import active_key, keys_of
-from worker.contract.scripts import ADMIT
 
 
 def made(redis: Redis, owner: str, most: int) -> str:

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from millrace.worker.contract.arrears import Arrear, settle, take
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import create, new_ids
+from millrace.worker.contract.events import encode
+from millrace.worker.contract.keys import UNSTORED, keys_of
+from millrace.worker.contract.lease import claim, release, sweep
+from millrace.worker.contract.log import Append, Appended, Verdict, append_all
 from tests.worker.contract.samples import COMPLETE, DONE, SETTINGS, held, let_pass, lose_holder, new_draft, put, queued
-from worker.contract.arrears import Arrear, settle, take
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.creation import create, new_ids
-from worker.contract.events import encode
-from worker.contract.keys import UNSTORED, keys_of
-from worker.contract.lease import claim, release, sweep
-from worker.contract.log import Append, Appended, Verdict, append_all
 
 LONG_MS = 60_000
 

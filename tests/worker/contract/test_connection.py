@@ -9,11 +9,11 @@ import gevent
 import pytest
 from redis.exceptions import ResponseError
 
+from millrace.worker.contract.connection import MOST_CONNECTIONS, Redis, connect, is_away, redis_away
+from millrace.worker.contract.creation import create
+from millrace.worker.contract.errors import RedisAway
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.contract.samples import SETTINGS, new_draft
-from worker.contract.connection import MOST_CONNECTIONS, Redis, connect, is_away, redis_away
-from worker.contract.creation import create
-from worker.contract.errors import RedisAway
 
 
 def test_a_connection_is_made_at_the_first_command_only() -> None:

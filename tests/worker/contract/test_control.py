@@ -2,6 +2,12 @@
 
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import CancelReply, cancel
+from millrace.worker.contract.events import Cancelled, Chunk, Done, Usage
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.lease import claim, renew_all
+from millrace.worker.contract.log import Verdict
 from tests.worker.contract.samples import (
     COMPLETE,
     RUNNING,
@@ -17,12 +23,6 @@ from tests.worker.contract.samples import (
     put,
     queued,
 )
-from worker.contract.connection import Redis
-from worker.contract.control import CancelReply, cancel
-from worker.contract.events import Cancelled, Chunk, Done, Usage
-from worker.contract.ids import new_id
-from worker.contract.lease import claim, renew_all
-from worker.contract.log import Verdict
 
 ENDED_BY_THIS = CancelReply("cancelled", has_ended=True, was_over=False)
 

@@ -5,16 +5,16 @@ from typing import cast
 import gevent
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import Draft, body_hash, create, forget, new_ids, remember, withdraw
+from millrace.worker.contract.events import StatusEvent
+from millrace.worker.contract.ids import is_id, new_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.occupation import occupy
+from millrace.worker.contract.request import encode_request
+from millrace.worker.contract.scripts import CREATE, WITHDRAW
 from tests.worker.contract.samples import COMPLETE, SETTINGS, field, held, is_leased, kinds_of, log_of, new_draft, put
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.creation import Draft, body_hash, create, forget, new_ids, remember, withdraw
-from worker.contract.events import StatusEvent
-from worker.contract.ids import is_id, new_id
-from worker.contract.keys import keys_of
-from worker.contract.occupation import occupy
-from worker.contract.request import encode_request
-from worker.contract.scripts import CREATE, WITHDRAW
 
 
 def names_of(redis: Redis) -> list[str]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.envelope import Envelope
+from millrace.worker.contract.queue import CANARY, TASK, make_celery
+from millrace.worker.contract.settings import Settings
 from tests.valkey import ValkeyProcess
-from worker.contract.connection import Redis
-from worker.contract.envelope import Envelope
-from worker.contract.queue import CANARY, TASK, make_celery
-from worker.contract.settings import Settings
 
 CASES = [(TASK, ["0123"]), (CANARY, list[str]())]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.events import (
+from millrace.worker.contract.events import (
     DONE_PREFIX,
     SNAPSHOT_PREFIX,
     AnyEvent,

@@ -5,11 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from tests.valkey import free_port
-from tests.worker.contract.samples import SETTINGS, completed, field, held, let_pass, lose_holder, queued
-from worker.contract.connection import Redis, connect
-from worker.contract.control import cancel
-from worker.contract.feed import (
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.feed import (
     BEGINNING,
     LIFE_MS,
     MOST_EVENTS,
@@ -22,9 +20,11 @@ from worker.contract.feed import (
     tell,
     tell_ended,
 )
-from worker.contract.ids import new_id
-from worker.contract.keys import feed_key
-from worker.contract.lease import claim, sweep
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import feed_key
+from millrace.worker.contract.lease import claim, sweep
+from tests.valkey import free_port
+from tests.worker.contract.samples import SETTINGS, completed, field, held, let_pass, lose_holder, queued
 
 
 def told(redis: Redis, owner: str = "owner", after: Place = BEGINNING, count: int = 100) -> list[dict[str, Any]]:

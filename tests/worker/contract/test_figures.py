@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from worker.contract.connection import Redis
-from worker.contract.figures import collect, merge, process_name, publish
-from worker.contract.keys import FIGURES, figures_key
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.figures import collect, merge, process_name, publish
+from millrace.worker.contract.keys import FIGURES, figures_key
 
 
 def registry_of(count: int) -> CollectorRegistry:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.ids import BUCKETS, START, Cursor, bucket_of, cursor_of, is_id, new_id, parse_cursor
+from millrace.worker.contract.ids import BUCKETS, START, Cursor, bucket_of, cursor_of, is_id, new_id, parse_cursor
 
 numbers = st.integers(0, 10**10 - 1)
 cursors = st.builds(Cursor, numbers, numbers)

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.ids import new_id
-from worker.contract.keys import LEASES, UNSTORED, channel_of, conversation_key, idempotency_key, keys_of
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import LEASES, UNSTORED, channel_of, conversation_key, idempotency_key, keys_of
 
 
 def test_all_the_keys_of_a_generation_share_one_hash_tag() -> None:

@@ -6,6 +6,18 @@ from typing import cast
 import gevent
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import create
+from millrace.worker.contract.endings import ENDINGS
+from millrace.worker.contract.events import Cancelled, Chunk, Done, Error, Usage
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import Renewal, claim, release, renew_all
+from millrace.worker.contract.log import Claimed, Verdict
+from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.scripts import CLAIM
+from millrace.worker.contract.state import mark_watched
 from tests.worker.contract.samples import (
     COMPLETE,
     SETTINGS,
@@ -24,18 +36,6 @@ from tests.worker.contract.samples import (
     queued,
     watched_by_nobody,
 )
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.creation import create
-from worker.contract.endings import ENDINGS
-from worker.contract.events import Cancelled, Chunk, Done, Error, Usage
-from worker.contract.ids import Cursor, new_id
-from worker.contract.keys import keys_of
-from worker.contract.lease import Renewal, claim, release, renew_all
-from worker.contract.log import Claimed, Verdict
-from worker.contract.request import Message, Request
-from worker.contract.scripts import CLAIM
-from worker.contract.state import mark_watched
 
 HELD = Renewal("held", None)
 

@@ -2,6 +2,13 @@
 
 from typing import cast
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.events import Chunk, Snapshot, StatusEvent
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import Reclaimed, claim, reclaim, release
+from millrace.worker.contract.log import Verdict
 from tests.worker.contract.samples import (
     COMPLETE,
     DONE,
@@ -17,13 +24,6 @@ from tests.worker.contract.samples import (
     put,
     queued,
 )
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.events import Chunk, Snapshot, StatusEvent
-from worker.contract.ids import Cursor
-from worker.contract.keys import keys_of
-from worker.contract.lease import Reclaimed, claim, reclaim, release
-from worker.contract.log import Verdict
 
 LOST = Snapshot("text", "", [], [], "lost")
 

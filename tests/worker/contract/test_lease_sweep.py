@@ -5,6 +5,11 @@ from dataclasses import replace
 import gevent
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.events import Chunk, Done, Error
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import LATE_TAKEOVER_MS, RING_MS, SUSPICION_MS, Swept, claim, sweep
 from tests.worker.contract.samples import (
     COMPLETE,
     SETTINGS,
@@ -21,11 +26,6 @@ from tests.worker.contract.samples import (
     put,
     queued,
 )
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.events import Chunk, Done, Error
-from worker.contract.keys import keys_of
-from worker.contract.lease import LATE_TAKEOVER_MS, RING_MS, SUSPICION_MS, Swept, claim, sweep
 
 NOTHING = Swept([], 0, 0)
 

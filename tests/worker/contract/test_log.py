@@ -4,6 +4,23 @@ from typing import cast
 
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.events import Chunk, StatusEvent, Suggestions, Title, encode
+from millrace.worker.contract.ids import START, Cursor, new_id
+from millrace.worker.contract.keys import channel_of, keys_of
+from millrace.worker.contract.lease import release
+from millrace.worker.contract.log import (
+    PAGE,
+    Append,
+    Appended,
+    Claimed,
+    Run,
+    Verdict,
+    append_all,
+    read,
+    read_transcript,
+)
 from tests.worker.contract.samples import (
     COMPLETE,
     DONE,
@@ -19,13 +36,6 @@ from tests.worker.contract.samples import (
     put,
     queued,
 )
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.events import Chunk, StatusEvent, Suggestions, Title, encode
-from worker.contract.ids import START, Cursor, new_id
-from worker.contract.keys import channel_of, keys_of
-from worker.contract.lease import release
-from worker.contract.log import PAGE, Append, Appended, Claimed, Run, Verdict, append_all, read, read_transcript
 
 
 def test_an_append_adds_one_entry_under_its_epoch_and_seq(redis: Redis) -> None:

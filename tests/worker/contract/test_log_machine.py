@@ -2,8 +2,8 @@
 
 from hypothesis import settings
 
+from millrace.worker.contract.connection import Redis
 from tests.worker.contract.log_machine import SAME_RUNS, run
-from worker.contract.connection import Redis
 
 FRESH_RUNS = settings(SAME_RUNS, max_examples=30, stateful_step_count=50, derandomize=False, print_blob=True)
 

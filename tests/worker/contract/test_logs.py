@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
-from worker.contract.logs import get_logger, make_handler
+from millrace.worker.contract.logs import get_logger, make_handler
 
 NAME = "millrace.test_logs"
 

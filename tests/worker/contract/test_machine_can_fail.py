@@ -4,8 +4,8 @@ import pytest
 from hypothesis.errors import Flaky
 from redis.exceptions import ResponseError
 
+from millrace.worker.contract.connection import Redis
 from tests.worker.contract.log_machine import run
-from worker.contract.connection import Redis
 
 NEVER = "if false then"
 SUSPECT = "\n    redis.call('HSET', STATE, 'suspect'"

@@ -5,14 +5,14 @@ from dataclasses import replace
 import gevent
 import pytest
 
+from millrace.worker.contract import occupation
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import Draft, create, new_ids
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import conversation_key, keys_of
+from millrace.worker.contract.occupation import Occupied, bury, occupy, running_in, vacate
 from tests.worker.contract.samples import COMPLETE, SETTINGS, held, new_draft, put
-from worker.contract import occupation
-from worker.contract.connection import Redis
-from worker.contract.control import cancel
-from worker.contract.creation import Draft, create, new_ids
-from worker.contract.ids import new_id
-from worker.contract.keys import conversation_key, keys_of
-from worker.contract.occupation import Occupied, bury, occupy, running_in, vacate
 
 OWNER = "owner"
 TAKEN = Occupied("taken")

@@ -7,9 +7,9 @@ import pytest
 import redis as redis_py
 from redis._parsers import hiredis as redis_pys_question
 
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.pooled import connection_class
 from tests.valkey import ValkeyProcess
-from worker.contract.connection import Redis, connect
-from worker.contract.pooled import connection_class
 
 
 def wait_for_bytes(connection: Any) -> None:

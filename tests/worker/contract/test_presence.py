@@ -1,8 +1,8 @@
 """Which workers live."""
 
-from worker.contract.connection import Redis
-from worker.contract.keys import WORKERS
-from worker.contract.presence import ALIVE_MS, FORGET_MS, count_alive, say_alive
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.keys import WORKERS
+from millrace.worker.contract.presence import ALIVE_MS, FORGET_MS, count_alive, say_alive
 
 
 def age(redis: Redis, name: str, ms: int) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import gevent
 import pytest
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.errors import QueueAway
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import QUEUE
+from millrace.worker.contract.queue import TASK, Doorbell, make_celery
+from millrace.worker.contract.settings import Settings
 from tests.valkey import ValkeyProcess, free_port
-from worker.contract.connection import Redis
-from worker.contract.errors import QueueAway
-from worker.contract.ids import new_id
-from worker.contract.keys import QUEUE
-from worker.contract.queue import TASK, Doorbell, make_celery
-from worker.contract.settings import Settings
 
 RING_BOUND_SECONDS = 5.0  # the ring promises 3 s; the rest is for a busy machine
 

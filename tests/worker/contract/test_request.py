@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.request import Message, Request, decode_request, encode_request
+from millrace.worker.contract.request import Message, Request, decode_request, encode_request
 
 texts = st.text(alphabet=st.characters(), min_size=1)  # lone surrogates too
 requests = st.builds(

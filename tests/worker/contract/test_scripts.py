@@ -9,6 +9,17 @@ import pytest
 from redis import exceptions as redis_errors
 from redis.exceptions import ResponseError
 
+from millrace.worker.contract import scripts
+from millrace.worker.contract.connection import Redis, connect, is_away
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.creation import create
+from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.events import Chunk, encode
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import claim, release, renew_all, sweep
+from millrace.worker.contract.log import Append, Appended, append_all
+from millrace.worker.contract.presence import count_alive
+from millrace.worker.contract.scripts import Script
 from tests.valkey import ValkeyProcess
 from tests.worker.contract.samples import (
     LOG_TTL_MS,
@@ -21,23 +32,12 @@ from tests.worker.contract.samples import (
     put,
     queued,
 )
-from worker.contract import scripts
-from worker.contract.connection import Redis, connect, is_away
-from worker.contract.control import cancel
-from worker.contract.creation import create
-from worker.contract.errors import RedisAway
-from worker.contract.events import Chunk, encode
-from worker.contract.keys import keys_of
-from worker.contract.lease import claim, release, renew_all, sweep
-from worker.contract.log import Append, Appended, append_all
-from worker.contract.presence import count_alive
-from worker.contract.scripts import Script
 
 LOADED = [each for each in vars(scripts).values() if isinstance(each, Script)]
 
 
 def test_every_lua_file_is_a_script_and_is_taken_by_the_server(redis: Redis) -> None:
-    files = {path.name.removesuffix(".lua") for path in (resources.files("worker.contract") / "lua").iterdir()}
+    files = {path.name.removesuffix(".lua") for path in (resources.files("millrace.worker.contract") / "lua").iterdir()}
     assert {script.name for script in LOADED} | {"prelude"} == files
     for script in LOADED:
         assert redis.script_load(script.source) in (script.digest, script.digest.encode())

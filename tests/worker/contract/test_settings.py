@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from limits import parse_many
 
-from worker.contract.errors import SettingError
-from worker.contract.settings import DEFAULT_MODEL, PREFIX, Settings, load, variables
+from millrace.worker.contract.errors import SettingError
+from millrace.worker.contract.settings import DEFAULT_MODEL, PREFIX, Settings, load, variables
 
 BAD = {
     "url": ["no address", "redis:", "redis://", "http", "redis://[", "redis://host:99999", "redis://host:x", "ftp://h"],

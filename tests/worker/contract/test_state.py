@@ -1,12 +1,12 @@
 """The state as others see it."""
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.creation import create
+from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import State, mark_watched, read_state, read_states
 from tests.worker.contract.samples import COMPLETE, SETTINGS, completed, held, new_draft, put, queued
-from worker.contract.connection import Redis
-from worker.contract.creation import create
-from worker.contract.events import Chunk
-from worker.contract.ids import Cursor, new_id
-from worker.contract.keys import keys_of
-from worker.contract.state import State, mark_watched, read_state, read_states
 
 
 def test_the_state_follows_a_generation_through_its_life(redis: Redis) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.events import (
+from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,
@@ -19,7 +19,7 @@ from worker.contract.events import (
     ToolUse,
     Usage,
 )
-from worker.contract.transcript import Transcript, fold
+from millrace.worker.contract.transcript import Transcript, fold
 
 texts = st.text(max_size=5)
 bodies: st.SearchStrategy[list[AnyEvent]] = st.lists(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import Done, Title, decode, kind_of
+from millrace.worker.contract.ids import START, Cursor, cursor_of
+from millrace.worker.contract.keys import channel_of, keys_of
+from millrace.worker.contract.lease import Swept, sweep
+from millrace.worker.contract.log import Entry
+from millrace.worker.contract.transcript import Transcript
 from tests.worker.contract.samples import SETTINGS, field, let_time_come
-from worker.contract.connection import Redis
-from worker.contract.events import Done, Title, decode, kind_of
-from worker.contract.ids import START, Cursor, cursor_of
-from worker.contract.keys import channel_of, keys_of
-from worker.contract.lease import Swept, sweep
-from worker.contract.log import Entry
-from worker.contract.transcript import Transcript
 
 STATUS_AFTER = {"complete": b"completed", "cancelled": b"cancelled", "error": b"failed"}
 _PIECE = re.compile(r"<(\d+):(\d+)>")

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.request import Message
-from worker.providers.arguments import CACHE_POINT, arguments_for
-from worker.providers.protocol import Prompt, Tool
+from millrace.worker.contract.request import Message
+from millrace.worker.providers.arguments import CACHE_POINT, arguments_for
+from millrace.worker.providers.protocol import Prompt, Tool
 
 ASK = Message("user", "Why?")
 TALK = (Message("user", "One?"), Message("assistant", "Two."))

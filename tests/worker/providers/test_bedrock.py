@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
+from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import load
+from millrace.worker.failures import Failure
+from millrace.worker.interrupt import HandOver, Interrupt
+from millrace.worker.providers.bedrock import Bedrock
+from millrace.worker.providers.protocol import Prompt
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import free_port
 from tests.worker.desk import emulate, wait_until
-from worker.contract.events import Chunk
-from worker.contract.request import Message
-from worker.contract.settings import load
-from worker.failures import Failure
-from worker.interrupt import HandOver, Interrupt
-from worker.providers.bedrock import Bedrock
-from worker.providers.protocol import Prompt
 
 ASKED = emulate(text="Yes.")
 

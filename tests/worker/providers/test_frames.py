@@ -13,7 +13,7 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.providers.frames import MOST_BYTES, Event, Frames
+from millrace.worker.providers.frames import MOST_BYTES, Event, Frames
 
 SHAPE: Any = get_session().get_service_model("bedrock-runtime").shape_for("ConverseStreamOutput")
 KINDS = [*SHAPE.members, "somethingNew", "initial-response"]

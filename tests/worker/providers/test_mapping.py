@@ -8,11 +8,11 @@ import pytest
 from botocore.model import ServiceModel
 from botocore.session import get_session
 
-from worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
-from worker.failures import Failure
-from worker.providers.mapping import REASONING, STOP_REASONS, Mapper, failure_of_stop
-from worker.providers.mishaps import CODES
-from worker.providers.protocol import Delta, Stopped
+from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
+from millrace.worker.failures import Failure
+from millrace.worker.providers.mapping import REASONING, STOP_REASONS, Mapper, failure_of_stop
+from millrace.worker.providers.mishaps import CODES
+from millrace.worker.providers.protocol import Delta, Stopped
 
 MODEL: ServiceModel = get_session().get_service_model("bedrock-runtime")
 CITATION = {"title", "source", "sourceContent", "location"}

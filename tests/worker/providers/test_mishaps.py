@@ -5,7 +5,7 @@ from botocore import exceptions as sdk
 from botocore.eventstream import ChecksumMismatch
 from urllib3 import exceptions as wire
 
-from worker.providers.mishaps import CODES, failure_of
+from millrace.worker.providers.mishaps import CODES, failure_of
 
 
 def told(code: str, message: str = "no", status: int = 400) -> sdk.ClientError:

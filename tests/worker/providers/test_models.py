@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.contract.settings import DEFAULT_MODEL
-from worker.providers.models import UNKNOWN, Traits, traits_of
+from millrace.worker.contract.settings import DEFAULT_MODEL
+from millrace.worker.providers.models import UNKNOWN, Traits, traits_of
 
 PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"
 

@@ -9,17 +9,17 @@ from typing import Any, Protocol
 import gevent
 import pytest
 
+from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import load
+from millrace.worker.failures import Failure
+from millrace.worker.interrupt import CancelAsked, Interrupt
+from millrace.worker.providers.bedrock import Bedrock
+from millrace.worker.providers.mishaps import CODES
+from millrace.worker.providers.protocol import Delta, Prompt, Provider, Stopped
+from millrace.worker.providers.stub import Step, Stub
 from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import emulate, wait_until
-from worker.contract.events import Chunk, Reasoning, ToolUse, Usage
-from worker.contract.request import Message
-from worker.contract.settings import load
-from worker.failures import Failure
-from worker.interrupt import CancelAsked, Interrupt
-from worker.providers.bedrock import Bedrock
-from worker.providers.mishaps import CODES
-from worker.providers.protocol import Delta, Prompt, Provider, Stopped
-from worker.providers.stub import Step, Stub
 
 
 class Rig(Protocol):

@@ -7,16 +7,16 @@ from typing import Any, Protocol
 import gevent
 import pytest
 
+from millrace.worker.contract.events import Usage
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.settings import load
+from millrace.worker.failures import Failure
+from millrace.worker.providers.bedrock import Bedrock
+from millrace.worker.providers.mishaps import CODES
+from millrace.worker.providers.protocol import Prompt, Provider, Tool, Whole
+from millrace.worker.providers.stub import Stub
 from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import emulate, wait_until
-from worker.contract.events import Usage
-from worker.contract.request import Message
-from worker.contract.settings import load
-from worker.failures import Failure
-from worker.providers.bedrock import Bedrock
-from worker.providers.mishaps import CODES
-from worker.providers.protocol import Prompt, Provider, Tool, Whole
-from worker.providers.stub import Stub
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 NAMING = Tool("name_it", "Names a conversation.", SCHEMA)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from worker.contract.events import Chunk
-from worker.contract.request import Message
-from worker.failures import Failure
-from worker.providers.protocol import Delta, Prompt, Stopped
-from worker.providers.retry import MOST_SECONDS, backoff_seconds, stream_patiently
-from worker.providers.stub import Stub
+from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.request import Message
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Delta, Prompt, Stopped
+from millrace.worker.providers.retry import MOST_SECONDS, backoff_seconds, stream_patiently
+from millrace.worker.providers.stub import Stub
 
 PROMPT = Prompt("model", (Message("user", "?"),), 10)
 BUSY = Failure("provider_throttled", retryable=True, may_ask_again=True)

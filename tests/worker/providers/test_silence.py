@@ -4,7 +4,7 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from worker.providers.silence import Silence
+from millrace.worker.providers.silence import Silence
 
 
 def test_a_read_that_brings_nothing_is_ended() -> None:

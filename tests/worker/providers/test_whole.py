@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from worker.failures import Failure
-from worker.providers.protocol import Tool
-from worker.providers.whole import whole_of
+from millrace.worker.failures import Failure
+from millrace.worker.providers.protocol import Tool
+from millrace.worker.providers.whole import whole_of
 
 CLOCK = Tool("clock", "Tells the time.", {"type": "object"})
 

@@ -12,11 +12,11 @@ from botocore.config import Config
 from botocore.eventstream import EventStream
 from urllib3.util import connection as urllib3_connection
 
+from millrace.worker.providers.frames import Event
+from millrace.worker.providers.mishaps import failure_of
+from millrace.worker.providers.wire import read_events
 from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import emulate
-from worker.providers.frames import Event
-from worker.providers.mishaps import failure_of
-from worker.providers.wire import read_events
 
 READ_SECONDS = 5
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store.database import Database
+from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess, absent
-from worker.contract.ids import new_id
-from worker.contract.settings import Settings
-from worker.store.database import Database
-from worker.store.migration import migrate
 
 _MIGRATED = "migrated"
 

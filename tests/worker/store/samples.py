@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from worker.contract.events import Complete, Latency, Usage
-from worker.contract.ids import Cursor, new_id
-from worker.store.answers import Answer
-from worker.store.messages import Question
+from millrace.worker.contract.events import Complete, Latency, Usage
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.store.answers import Answer
+from millrace.worker.store.messages import Question
 
 WHOLE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "bedrock", "m", stored=True)
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from millrace.worker.contract.events import Cancelled, Error, Usage
+from millrace.worker.contract.ids import Cursor
+from millrace.worker.store import answers, conversations, messages
+from millrace.worker.store.answers import Turn
+from millrace.worker.store.database import Database
 from tests.worker.store.samples import answer, question
 from tests.worker.store.test_messages import HOSTILE
-from worker.contract.events import Cancelled, Error, Usage
-from worker.contract.ids import Cursor
-from worker.store import answers, conversations, messages
-from worker.store.answers import Turn
-from worker.store.database import Database
 
 CUT = Cancelled("user", Usage(1, 2, exact=False))
 FAILED = Error("provider_timeout", "The model has said nothing.", retryable=True)

@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from millrace.worker.contract.ids import new_id
+from millrace.worker.store import conversations, messages
+from millrace.worker.store.columns import clock_ms
+from millrace.worker.store.database import Database
 from tests.worker.store.samples import question
-from worker.contract.ids import new_id
-from worker.store import conversations, messages
-from worker.store.columns import clock_ms
-from worker.store.database import Database
 
 ANY = st.text(st.characters())  # lone surrogates and NUL included
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from millrace.worker.contract.ids import new_id
+from millrace.worker.store import answers, conversations, memories, messages
+from millrace.worker.store.database import Database
 from tests.worker.store.samples import answer, question
-from worker.contract.ids import new_id
-from worker.store import answers, conversations, memories, messages
-from worker.store.database import Database
 
 
 def make(database: Database, owner: str = "ada") -> str:

@@ -15,14 +15,14 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from deploy.genealogy import children_of
+from millrace.worker.contract.errors import StoreAway
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store import conversations
+from millrace.worker.store.database import Database, engine_url, make_engine
+from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess
 from tests.worker.desk import ROOT
-from worker.contract.errors import StoreAway
-from worker.contract.ids import new_id
-from worker.contract.settings import Settings
-from worker.store import conversations
-from worker.store.database import Database, engine_url, make_engine
-from worker.store.migration import migrate
 
 ENDLESS = {
     True: "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 4000000) SELECT sum(x) FROM n",
@@ -170,9 +170,9 @@ def test_who_finds_all_connections_in_use_is_told_in_time(settings: Settings) ->
 def test_without_gevents_patches_threads_share_it_as_well(settings: Settings) -> None:
     code = """
 import sys, threading
-from worker.contract.settings import Settings
-from worker.store import memories
-from worker.store.database import Database
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store import memories
+from millrace.worker.store.database import Database
 database = Database(Settings(database_url=sys.argv[1]))
 def keep(number):
     for part in range(10):

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from worker.store import memories
-from worker.store.database import Database
+from millrace.worker.store import memories
+from millrace.worker.store.database import Database
 
 
 def contents(database: Database, about: str, owner: str = "ada", count: int = 9) -> list[str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from millrace.worker.store import answers, messages
+from millrace.worker.store.database import Database
 from tests.worker.store.samples import answer, question
-from worker.store import answers, messages
-from worker.store.database import Database
 
 HOSTILE = "\0 \r\n \u2028 \ud800 \udc00 😀 \\u0000 \\ ' \" שלום"
 

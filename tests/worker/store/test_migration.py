@@ -8,11 +8,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine
 
+from millrace.worker.contract.settings import Settings
+from millrace.worker.store.database import engine_url, make_engine
+from millrace.worker.store.migration import configuration, migrate, revision_of
+from millrace.worker.store.tables import Base
 from tests.worker.desk import ROOT
-from worker.contract.settings import Settings
-from worker.store.database import engine_url, make_engine
-from worker.store.migration import configuration, migrate, revision_of
-from worker.store.tables import Base
 
 
 def engine_of(settings: Settings) -> Engine:
@@ -52,7 +52,7 @@ def test_a_step_back_leaves_nothing_and_the_next_step_forward_all(empty: Setting
 
 
 def test_two_at_once_do_not_get_in_each_others_way(empty: Settings) -> None:
-    command_line = (sys.executable, "-m", "worker.store")
+    command_line = (sys.executable, "-m", "millrace.worker.store")
     environment = {"MILLRACE_DATABASE_URL": empty.database_url}
     both = [
         subprocess.Popen(command_line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
@@ -65,7 +65,12 @@ def test_two_at_once_do_not_get_in_each_others_way(empty: Settings) -> None:
 def test_where_there_is_no_database_the_command_says_so() -> None:
     environment = {"MILLRACE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
     done = subprocess.run(
-        [sys.executable, "-m", "worker.store"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "millrace.worker.store"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert "can't be brought up to date" in done.stderr

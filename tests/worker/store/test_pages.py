@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.store.pages import mark, unmark
+from millrace.worker.store.pages import mark, unmark
 
 
 def test_a_cursor_comes_apart_as_it_was_put_together() -> None:

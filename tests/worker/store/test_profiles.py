@@ -5,9 +5,9 @@ import logging
 import pytest
 from sqlalchemy import update
 
-from worker.store import profiles
-from worker.store.database import Database
-from worker.store.tables import ProfileRow
+from millrace.worker.store import profiles
+from millrace.worker.store.database import Database
+from millrace.worker.store.tables import ProfileRow
 
 
 def test_a_profile_is_kept_by_owner_and_replaced(database: Database) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.store.words import MOST_WORDS, digest, owner_word, telling_words, words
+from millrace.worker.store.words import MOST_WORDS, digest, owner_word, telling_words, words
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from worker.context.search.engine import Found
+from millrace.worker.context.search.engine import Found
 
 ANSWER_BYTES = 2 << 20  # of a service's answer; a page of results has some 50 KB
 

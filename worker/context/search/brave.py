@@ -5,8 +5,8 @@ import json
 import httpx
 import msgspec
 
-from worker.context.search.answers import pages, read_answer
-from worker.context.search.engine import Found
+from millrace.worker.context.search.answers import pages, read_answer
+from millrace.worker.context.search.engine import Found
 
 URL = "https://api.search.brave.com/res/v1/web/search"
 MOST_RESULTS = 20

@@ -8,8 +8,8 @@ import json
 import httpx
 import msgspec
 
-from worker.context.search.answers import pages, read_answer
-from worker.context.search.engine import Found
+from millrace.worker.context.search.answers import pages, read_answer
+from millrace.worker.context.search.engine import Found
 
 
 class _Result(msgspec.Struct, frozen=True):

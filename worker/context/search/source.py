@@ -1,9 +1,9 @@
 """Web search as a source: where it is asked for, or where the question seems to be worth it."""
 
-from worker.context.placing import cleaned
-from worker.context.search.engine import Engine
-from worker.context.search.rule import is_worth_searching
-from worker.context.source import Material, Piece, Question
+from millrace.worker.context.placing import cleaned
+from millrace.worker.context.search.engine import Engine
+from millrace.worker.context.search.rule import is_worth_searching
+from millrace.worker.context.source import Material, Piece, Question
 
 QUERY_CHARS = 400  # more of either no service takes
 QUERY_WORDS = 50

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from worker.store.tables import Base
+from millrace.worker.store.tables import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
 context.run_migrations()

@@ -6,11 +6,11 @@ from contextlib import closing
 import httpx
 import pytest
 
+from millrace.worker.context.search.answers import ANSWER_BYTES
+from millrace.worker.context.search.brave import URL, Brave
+from millrace.worker.context.search.engine import Engine, Found
+from millrace.worker.context.search.searxng import Searxng
 from tests.worker.context.search.service import Service
-from worker.context.search.answers import ANSWER_BYTES
-from worker.context.search.brave import URL, Brave
-from worker.context.search.engine import Engine, Found
-from worker.context.search.searxng import Searxng
 
 MILL = ("A mill", "https://mill.example/wheel", "Water drives the wheel.")
 RACE = ("A race", "https://race.example/?a=1&b=2", "It leads to the mill.")

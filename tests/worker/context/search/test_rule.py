@@ -2,13 +2,13 @@
 
 import pytest
 
+from millrace.worker.context.search.rule import LONG_CHARS, is_worth_searching
 from tests.worker.context.search.questions import (
     HELD_OUT_NOT_SEARCHED,
     HELD_OUT_SEARCHED,
     NOT_SEARCHED,
     SEARCHED,
 )
-from worker.context.search.rule import LONG_CHARS, is_worth_searching
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from threading import Event
 
 import pytest
 
+from millrace.worker.contract.events import Complete, ContextEvent, Link, StatusEvent
+from millrace.worker.contract.request import Message
+from millrace.worker.contract.transcript import fold
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.context.room import Room, told
 from tests.worker.context.search.service import Service
 from tests.worker.desk import emulate
-from worker.contract.events import Complete, ContextEvent, Link, StatusEvent
-from worker.contract.request import Message
-from worker.contract.transcript import fold
 
 HISTORY = (Message("user", "One?"), Message("assistant", "Two."))
 ILL = (

@@ -4,10 +4,10 @@ from typing import Literal
 
 import pytest
 
-from worker.context.search.engine import Found
-from worker.context.search.source import QUERY_CHARS, QUERY_WORDS, Search, query_of
-from worker.context.source import Material, Piece, Question
-from worker.contract.request import Message, Request
+from millrace.worker.context.search.engine import Found
+from millrace.worker.context.search.source import QUERY_CHARS, QUERY_WORDS, Search, query_of
+from millrace.worker.context.source import Material, Piece, Question
+from millrace.worker.contract.request import Message, Request
 
 NEWS = "What is the latest news?"
 TASK = "Write a poem."

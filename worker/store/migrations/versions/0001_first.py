@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.store.columns import Escaped, Json
-from worker.store.tables import ID, NUMBER
+from millrace.worker.store.columns import Escaped, Json
+from millrace.worker.store.tables import ID, NUMBER
 
 revision = "0001"
 down_revision = None
