@@ -3,10 +3,11 @@
 Safe while processes run and when two do it at once: the second waits for the first and finds nothing to do.
 """
 
+import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.environment import ensure
@@ -31,8 +32,14 @@ def migrate(root: Path, python: Path, environment: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Make the environment and migrate; returns the exit code."""
+    argparse.ArgumentParser(
+        prog="deploy/migrate.py",
+        description="Bring the database up to date. Safe while Millrace runs, and any number of times.",
+        epilog="MILLRACE_DATABASE_URL names the database; the default is SQLite in .millrace.",
+        allow_abbrev=False,
+    ).parse_args(arguments)
     try:
         python = ensure(ROOT, "run", PipInstaller(_say), _say)
         _say(migrate(ROOT, python, os.environ))

@@ -47,3 +47,18 @@ def test_the_command_tells_what_it_has_done(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "the database is at" in done.stdout
+
+
+def test_help_and_an_unknown_flag_migrate_nothing(tmp_path: Path) -> None:
+    for flag, code in (("--help", 0), ("-h", 0), ("--now", 2)):
+        done = subprocess.run(
+            [sys.executable, "deploy/migrate.py", flag],
+            cwd=ROOT,
+            env={**os.environ, "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code
+        assert "usage: deploy/migrate.py" in done.stdout + done.stderr
+        assert not (tmp_path / "millrace.db").exists()

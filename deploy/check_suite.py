@@ -1,0 +1,136 @@
+"""The command that checks everything: the flags, the static checks, and which tests run in which process."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from deploy.check_runner import END_SECONDS, Checks, PrintLine, Shard, run_all
+from deploy.environment import ensure
+from deploy.installer import PipInstaller
+from deploy.refusal import Refusal
+from deploy.result_log import OPTION, PLUGIN, read
+
+ROOT = Path(__file__).resolve().parent.parent
+HELP = """\
+usage: python3 deploy/test.py [--quick | --soak MINUTES | --bench [NAME ...] | PYTEST ARGUMENTS]
+
+Without arguments: every check and every test, in processes side by side. A test that fails there is run once more,
+alone; when it passes then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
+
+  --quick            the static checks and the fast tests only, for the inner loop
+  --soak MINUTES     random faults on a running system for so long; more flags: tests/soak/__main__.py
+  --bench [NAME ...] measure beside the peers; without a name, every scenario
+  -h, --help         print this help
+
+Anything else is given to one pytest, such as a path, -k, -x; nothing is run again then. Tests of webapp, worker and
+emulator need -p tests.patched.
+The last line is the tally: N passed, N failed, N skipped.
+"""
+# Tests that import the tiers live in a process of their own: gevent's monkey patches must not reach Playwright.
+TIERS = ("worker", "webapp", "emulator")
+# These wait most of their time, for leases and deadlines, so a process more costs the others little.
+PATIENT = ("faults", "soak")
+LONGEST = "faults/test_workers.py"  # goes with all other tests, so that the shards end at about the same time
+# Tests that start whole systems or a browser are left out of --quick.
+SLOW = (*PATIENT, "browser", "journeys", "bench")
+
+
+def shards(root: Path, python: str, *, is_quick: bool = False) -> list[Shard]:
+    """Return the pytest processes that together run all tests, or all but the slow ones; raises Refusal without any."""
+    pytest = (python, "-m", "pytest", "--color=no")
+    patched = (*pytest, "-p", "tests.patched")
+    tiers, patient, others = set[str](), set[str](), set[str]()
+    for path in (path.relative_to(root / "tests") for path in (root / "tests").rglob("test_*.py")):
+        room, file = path.parts[0], path.as_posix()
+        if is_quick and room in SLOW:
+            continue
+        if room in TIERS:
+            tiers.add(room)
+        elif room not in PATIENT:
+            others.add(room)
+        else:
+            (others if file == LONGEST else patient).add(file)
+    found = [
+        Shard("tests of the tiers", patched, _paths(tiers)),
+        Shard("faults and a short soak", pytest, _paths(patient)),
+        Shard("all other tests", pytest, _paths(others)),
+    ]
+    if is_quick:
+        found = [shard for shard in found if shard.paths]
+    if not found or not all(shard.paths for shard in found):
+        raise Refusal("a shard has no tests at all: the directory tests/ is not complete")
+    return found
+
+
+def _paths(names: set[str]) -> tuple[str, ...]:
+    return tuple(f"tests/{name}" for name in sorted(names))
+
+
+def static_checks(python: str) -> Checks:
+    """Return the commands that check style and types."""
+    module = (python, "-m")
+    commands = ((*module, "ruff", "check"), (*module, "ruff", "format", "--check"), (*module, "pyright"))
+    return Checks("ruff and pyright", commands)
+
+
+def run_some(arguments: Sequence[str], root: Path, python: str, print_line: PrintLine) -> int:
+    """Run one pytest with the arguments, its output as it comes, then the tally; returns pytest's exit code."""
+    with TemporaryDirectory() as directory:
+        results = Path(directory) / "results"
+        code = _call([python, "-m", "pytest", "-p", PLUGIN, OPTION, str(results), *arguments], root)
+        print_line(str(read(results).tally()))
+    return code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the environment and run what the arguments name; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if len(given) > 1 and "--quick" in given:
+        print("--quick takes no other arguments", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(given, str(ensure(ROOT, "test", PipInstaller(_print_line), _print_line)))
+    except Refusal as refusal:
+        print(f"The tests can't run: {refusal}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(given: Sequence[str], python: str) -> int:
+    match given:
+        case [] | ["--quick"]:
+            return run_all(shards(ROOT, python, is_quick=bool(given)), [static_checks(python)], ROOT, _print_line)
+        case ["--soak", *rest]:
+            return _call([python, "-m", "tests.soak", "--minutes", *rest], ROOT)
+        case ["--bench", *rest]:
+            return _call([python, "-m", "tests.bench", *rest], ROOT)
+        case _:
+            return run_some(given, ROOT, python, _print_line)
+
+
+def _call(command: Sequence[str], root: Path) -> int:
+    """Run a command to its end; Ctrl-C reaches it, too, and it has its time to stop what it has started."""
+    with subprocess.Popen(command, cwd=root) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+            raise
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The parts of the suite, and the flags of `deploy/test.py`."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from deploy.check_suite import SLOW, main, run_some, shards
+from deploy.refusal import Refusal
+from tests.deploy.kept import ROOT
+
+SOURCE = "def test_a(): pass\ndef test_b(): assert 0\n"
+
+
+def make_tests(root: Path, *rooms: str) -> Path:
+    for room in rooms:
+        (root / "tests" / room).mkdir(parents=True)
+        (root / "tests" / room / "test_it.py").write_text(SOURCE)
+    return root
+
+
+def test_every_test_of_this_project_is_in_exactly_one_shard() -> None:
+    paths = [path for shard in shards(ROOT, "python") for path in shard.paths]
+    assert len(paths) == len(set(paths))
+    files = {path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
+    reached = [path for path in files for shard in paths if path.is_relative_to(shard)]
+    assert sorted(reached) == sorted(files)
+
+
+def test_only_the_tests_of_the_tiers_run_under_gevents_patches() -> None:
+    tiers, *others = shards(ROOT, "python")
+    assert {Path(path).name for path in tiers.paths} == {"worker", "webapp", "emulator"}
+    assert "tests.patched" in tiers.pytest
+    assert not any("tests.patched" in shard.pytest for shard in others)
+
+
+def test_a_shard_without_tests_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no tests at all"):
+        shards(make_tests(tmp_path, "deploy"), "python")
+
+
+def test_quick_leaves_out_all_that_starts_systems_and_a_browser_and_nothing_else() -> None:
+    every = {path for shard in shards(ROOT, "python") for path in shard.paths}
+    quick = {path for shard in shards(ROOT, "python", is_quick=True) for path in shard.paths}
+    left_out = {Path(path).parts[1] for path in every - quick}
+    assert left_out == set(SLOW)
+    assert quick < every
+
+
+def test_quick_selects_by_folder(tmp_path: Path) -> None:
+    root = make_tests(tmp_path, "worker", "deploy", "faults", "soak", "browser", "journeys", "bench")
+    found = {shard.name: shard.paths for shard in shards(root, "python", is_quick=True)}
+    assert found == {"tests of the tiers": ("tests/worker",), "all other tests": ("tests/deploy",)}
+
+
+def test_given_arguments_run_one_pytest_and_end_with_its_tally(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    root = make_tests(tmp_path, "a")
+    printed: list[str] = []
+    options = ["-p", "no:cacheprovider", "--rootdir", str(root)]
+    assert run_some([*options, "tests/a", "-k", "not test_b"], root, sys.executable, printed.append) == 0
+    assert "1 passed, 1 deselected" in capfd.readouterr().out
+    assert run_some([*options, "tests/a"], root, sys.executable, printed.append) == 1
+    assert printed == ["1 passed, 0 failed, 0 skipped", "1 passed, 1 failed, 0 skipped"]
+
+
+def test_help_names_the_flags_and_runs_nothing() -> None:
+    for flag in ("--help", "-h"):
+        command = [sys.executable, ROOT / "deploy" / "test.py", flag]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        assert answer.returncode == 0
+        assert answer.stdout.startswith("usage: python3 deploy/test.py")
+        assert all(flag in answer.stdout for flag in ("--quick", "--soak MINUTES", "--bench [NAME ...]", "pytest"))
+
+
+def test_quick_with_other_arguments_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--quick", "tests/deploy"], ["-x", "--quick"]):
+        assert main(arguments) == 2
+        assert "--quick takes no other arguments" in capsys.readouterr().err
+
+
+def test_continuous_integration_runs_the_suite_on_every_supported_python() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    versions = re.findall(r'"(3\.\d+)"', re.findall(r"^ +python-version: \[(.*)\]$", workflow, re.MULTILINE)[0])
+    minors = [int(version.partition(".")[2]) for version in versions]
+    assert project["requires-python"] == f">={versions[0]}"
+    assert minors == list(range(minors[0], minors[0] + len(minors)))
+    assert len(minors) >= 3
+    for line in (
+        "        run: bash .ci/run",
+        "      fail-fast: false",
+        "    timeout-minutes: 60",
+        "permissions:\n  contents: read",
+        "concurrency:\n  group: ",
+        "          python-version: ${{ matrix.python-version }}",
+    ):
+        assert f"\n{line}" in workflow, line
+
+
+def test_the_continuous_integration_file_is_indented_by_twos_and_has_no_tab_and_no_duplicate_key() -> None:
+    lines = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8").splitlines()
+    assert not [line for line in lines if "\t" in line or (len(line) - len(line.lstrip())) % 2]
+    top = [line.partition(":")[0] for line in lines if line and line[0].isalpha()]
+    assert top == ["name", "on", "permissions", "concurrency", "jobs"]
+
+
+def test_the_check_script_is_valid_shell_and_gives_its_arguments_on() -> None:
+    script = ROOT / ".ci" / "run"
+    subprocess.run(["bash", "-n", script], check=True)
+    assert script.read_text("utf-8").endswith('exec python3 deploy/test.py "$@"\n')
