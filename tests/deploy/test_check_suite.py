@@ -88,11 +88,11 @@ def test_quick_with_other_arguments_is_a_usage_error(capsys: pytest.CaptureFixtu
 def test_continuous_integration_runs_the_suite_on_every_supported_python() -> None:
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    versions = re.findall(r'"(3\.\d+)"', re.findall(r"^ +python-version: \[(.*)\]$", workflow, re.MULTILINE)[0])
-    minors = [int(version.partition(".")[2]) for version in versions]
+    (matrix,) = re.findall(r"^ +python-version: \[(.*)\]$", workflow, re.MULTILINE)
+    versions = re.findall(r'"(3\.\d+)"', matrix)
+    prefix = "Programming Language :: Python :: "
+    assert versions == [each.removeprefix(prefix) for each in project["classifiers"] if each.startswith(prefix)]
     assert project["requires-python"] == f">={versions[0]}"
-    assert minors == list(range(minors[0], minors[0] + len(minors)))
-    assert len(minors) >= 3
     for line in (
         "        run: bash .ci/run",
         "      fail-fast: false",
