@@ -1,4 +1,4 @@
-"""The two commands, and what they need: an environment, processes, and words for what is missing.
+"""The commands `run.py`, `test.py` and `migrate.py`, and what they need: an environment, processes, clear errors.
 
-The law of this room: standard library only, because it runs before there is anything else.
+The law of this room: standard library only, because it runs before anything is installed.
 """

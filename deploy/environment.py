@@ -1,9 +1,9 @@
-"""The project's own Python environments: made once, made anew when half-made, never by two at once.
+"""The project's own Python environments: made once, made again when incomplete, never by two processes at once.
 
-`.venv` holds what runs and what tests it; `.venv-bench` the peers that it is measured beside.
-A stamp inside says which sets of packages it holds: a set is named by its constraints file's hash. While it is
-being made a marker lies in it instead, so that one killed in the middle is known for what it is. An environment with
-neither is somebody's own: it is completed in place and not deleted.
+`.venv` holds the packages that run and test the project; `.venv-bench` the peers of its benchmarks. A stamp inside
+names the sets of packages that it holds, each by the hash of its constraints file. While an environment is being made
+there is a marker instead of the stamp, so that an interrupted one is recognised. An environment with neither was made
+by the user: it is completed in place and never deleted.
 """
 
 import fcntl
@@ -19,45 +19,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
-Set = Literal["run", "test", "bench"]
-HOLDS: dict[Set, tuple[Set, ...]] = {"run": ("run",), "test": ("test", "run"), "bench": ("bench",)}  # test includes run
-PLACES: dict[Set, str] = {"run": ".venv", "test": ".venv", "bench": ".venv-bench"}
+PackageSet = Literal["run", "test", "bench"]
+# The test set includes the run set.
+HELD_SETS: dict[PackageSet, tuple[PackageSet, ...]] = {"run": ("run",), "test": ("test", "run"), "bench": ("bench",)}
+DIRECTORIES: dict[PackageSet, str] = {"run": ".venv", "test": ".venv", "bench": ".venv-bench"}
 CHECKOUT = "millrace-checkout.pth"  # what an editable install would write
-VERSION = "import sys; assert sys.version_info >= (3, 11); print(sys.version.split()[0], sys.implementation.cache_tag)"
+VERSION_PROGRAM = (
+    "import sys; assert sys.version_info >= (3, 11); print(sys.version.split()[0], sys.implementation.cache_tag)"
+)
+PrintLine = Callable[[str], None]
 
 
 class Installer(Protocol):
-    """Makes the environment and fills it; `lock` is a descriptor that its processes must keep open."""
+    """Makes and fills an environment; `lock` is a descriptor that its processes must keep open."""
 
     def create(self, directory: Path, lock: int) -> None:
-        """Make an empty environment with pip in it; raises Refusal."""
+        """Make an empty environment with pip in it; raises StartError."""
         ...
 
     def install(self, python: Path, constraints: Path, log: Path, lock: int) -> None:
-        """Install a constraints file; raises Refusal."""
+        """Install a constraints file; raises StartError."""
         ...
 
 
-def ensure(root: Path, wanted: Set, installer: Installer, say: Callable[[str], None]) -> Path:
-    """Return the Python of an environment that holds the wanted set; makes it where it is missing.
+def ensure(root: Path, wanted: PackageSet, installer: Installer, print_line: PrintLine) -> Path:
+    """Return the Python of an environment that holds the wanted set; makes the environment where it is missing.
 
-    Raises Refusal with what is missing.
+    Raises StartError that says what is missing.
     """
-    directory = root / PLACES[wanted]
+    directory = root / DIRECTORIES[wanted]
     python = directory / "bin" / "python"
     if _holds(directory, root, wanted):
         make_importable(directory, root)
         return python
-    with _lock(root, say) as lock:
-        if _holds(directory, root, wanted):  # another made it while this one waited
+    with _lock(root, print_line) as lock:
+        if _holds(directory, root, wanted):  # another process made it during the wait
             return python
         (directory / "stamp.json").unlink(missing_ok=True)
         if directory.exists() and not _is_usable(directory):
-            say(f"the environment in {directory.name} is half-made or broken: making it anew")
+            print_line(f"the environment in {directory.name} is incomplete or broken; making it again")
             shutil.rmtree(directory)
         marker = directory / "unfinished"
         if not directory.exists():
-            say(f"making the environment in {directory.name} (only the first time)")
+            print_line(f"making the environment in {directory.name} (only the first time)")
             directory.mkdir()
             marker.touch()
             installer.create(directory, lock)
@@ -69,10 +73,10 @@ def ensure(root: Path, wanted: Set, installer: Installer, say: Callable[[str], N
     return python
 
 
-def stamp(root: Path, held: Set) -> None:
-    """Note in the environment that it holds this set, and those that lie in it."""
-    directory = root / PLACES[held]
-    content = {"python": _version(directory)} | {each: _hash(_constraints(root, each)) for each in HOLDS[held]}
+def stamp(root: Path, held: PackageSet) -> None:
+    """Write into the environment that it holds this set and the sets that it includes."""
+    directory = root / DIRECTORIES[held]
+    content = {"python": _version(directory)} | {each: _hash(_constraints(root, each)) for each in HELD_SETS[held]}
     draft = directory / "stamp.draft"
     draft.write_text(json.dumps(content), "ascii")
     draft.replace(directory / "stamp.json")
@@ -87,19 +91,19 @@ def make_importable(directory: Path, root: Path) -> None:
 
 
 def base_python() -> str:
-    """Return the interpreter outside any environment, because the one that runs may be deleted with its environment."""
+    """Return the interpreter outside any environment: the running one may be deleted together with its environment."""
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
-def _holds(directory: Path, root: Path, wanted: Set) -> bool:
+def _holds(directory: Path, root: Path, wanted: PackageSet) -> bool:
     if (directory / "unfinished").exists():
         return False
     try:
-        noted = json.loads((directory / "stamp.json").read_text("ascii"))
+        stamped = json.loads((directory / "stamp.json").read_text("ascii"))
     except (OSError, ValueError):
         return False
-    # The version is asked of the environment: the Python below it may have been replaced since.
-    return noted.get(wanted) == _hash(_constraints(root, wanted)) and noted.get("python") == _version(directory)
+    # The environment reports its version itself, because the Python below it may have been replaced since.
+    return stamped.get(wanted) == _hash(_constraints(root, wanted)) and stamped.get("python") == _version(directory)
 
 
 def _is_usable(directory: Path) -> bool:
@@ -108,17 +112,20 @@ def _is_usable(directory: Path) -> bool:
 
 
 def _version(directory: Path) -> str:
-    """Return what the environment's Python calls itself, "" where it doesn't start or is too old."""
+    """Return the version of the environment's Python, "" where it does not start or is too old."""
     try:
         answer = subprocess.run(
-            [directory / "bin" / "python", "-I", "-S", "-c", VERSION], capture_output=True, text=True, check=False
+            [directory / "bin" / "python", "-I", "-S", "-c", VERSION_PROGRAM],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def _constraints(root: Path, wanted: Set) -> Path:
+def _constraints(root: Path, wanted: PackageSet) -> Path:
     return root / "deploy" / "constraints" / f"{wanted}.txt"
 
 
@@ -127,17 +134,17 @@ def _hash(path: Path) -> str:
 
 
 @contextmanager
-def _lock(root: Path, say: Callable[[str], None]) -> Generator[int]:
-    """Hold the project's directory itself, so that no lock file is left behind.
+def _lock(root: Path, print_line: PrintLine) -> Generator[int]:
+    """Lock the project's directory itself, so that no lock file is left behind.
 
-    The installer's processes inherit the descriptor: when this one is killed, theirs hold the lock until they end.
+    The installer's processes inherit the descriptor: when this process is killed, they hold the lock until they end.
     """
     descriptor = os.open(root, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another start that is making the environment")
+            print_line("waiting for another command that is making the environment")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:

@@ -1,7 +1,7 @@
-"""Start everything on this machine: `python3 deploy/run.py --help` tells the flags.
+"""Start everything on this machine: `python3 deploy/run.py --help` lists the flags.
 
-This file must parse on every Python 3, old ones too, to be able to say that a newer one is needed.
-What it does stands in start.py.
+This file must parse on every Python 3, so that an old one can report that a newer one is needed.
+The command itself is in run_command.py.
 """
 
 import runpy
@@ -14,4 +14,4 @@ if __name__ == "__main__":
     if sys.version_info < OLDEST:
         sys.exit("Millrace needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    runpy.run_module("deploy.start", run_name="__main__", alter_sys=True)
+    runpy.run_module("deploy.run_command", run_name="__main__", alter_sys=True)

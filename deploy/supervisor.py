@@ -1,72 +1,110 @@
-"""Keep programs running: start again what dies or does no work any more, and end all of them in order.
+"""Keep programs running: restart those that end or do no work any more, and end all of them in order.
 
-Each program leads a session and process group of its own: the terminal's Ctrl-C reaches only the supervisor, and what
-a program leaves behind can be ended with it. The reaper knows every group, for the case that the supervisor is killed.
+Each program leads a session and process group of its own: the terminal's Ctrl-C reaches only the supervisor, and any
+processes that a program leaves behind can be ended with it. The orphan reaper knows every group, for the case that the
+supervisor is killed.
 """
 
+import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
 
+from deploy.errors import ProgramExited, StopRequested
+from deploy.orphan_reaper import OrphanReaper, signal_group
 from deploy.programs import STOP_ORDER, Backoff, Program, Role
-from deploy.reaper import Reaper, signal_group
-from deploy.wakeup import Wakeup
 
-IDLE_SECONDS = 5.0  # a signal ends the wait; this only bounds the harm of one that got lost
+IDLE_SECONDS = 5.0  # a signal ends the wait; this bounds the harm of a lost one
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Died(Exception):
-    """A program ended during the start, when that means that it can't start at all.
+class SignalWakeup:
+    """Makes `wait` return at a signal: a child has ended, or a stop is requested.
 
-    `log_offset` is where in its log, in bytes, this life begins.
+    It replaces the signal handlers from `with` to the end of its block, in the main thread.
     """
 
-    def __init__(self, program: Program, ended: str, log_offset: int) -> None:
-        super().__init__(f"{program.name} {ended}")
-        self.program = program
-        self.log_offset = log_offset
+    def __init__(self) -> None:
+        self.stop_requests = 0
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
 
+    def __enter__(self) -> Self:
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGCHLD)}
+        for number in self._before:
+            if (number, self._before[number]) != (signal.SIGHUP, signal.SIG_IGN):  # under nohup it stays ignored
+                signal.signal(number, self._count)
+        return self
 
-class StopWanted(Exception):
-    """Somebody asked for the end: Ctrl-C, SIGTERM, or a closed terminal."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._read)
+        os.close(self._write)
+
+    def wake(self) -> None:
+        """Make `wait` return; may be called from any thread."""
+        os.write(self._write, b"\0")
+
+    def wait(self, seconds: float) -> None:
+        """Return at the next signal, at `wake`, or after the seconds."""
+        if select.select([self._read], [], [], max(0.0, seconds))[0]:
+            os.read(self._read, 4096)
+
+    def _count(self, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self.stop_requests += 1
 
 
 @dataclass
 class Child:
     """One program and its present process.
 
-    `due` is when it is started (again), `kill_at` when its grace ends after it was told to end, in monotonic seconds.
+    `start_at` is when it is started (again), `kill_at` when its grace after SIGTERM ends, in monotonic seconds.
     """
 
     program: Program
     process: subprocess.Popen[bytes] | None = None
-    born: float = 0.0
-    due: float = 0.0
+    started_at: float = 0.0
+    start_at: float = 0.0
     kill_at: float | None = None
     log_offset: int = 0
     backoff: Backoff = field(default_factory=Backoff)
 
 
 class Supervisor:
-    """Runs programs from one thread: whoever uses it calls `step` again and again.
+    """Runs programs from one thread, which calls `step` again and again.
 
-    `changed` is called after each start and each end of a process, `say` with lines for people.
+    `on_change` is called after each start and each end of a process, `print_line` with lines for people.
     """
 
     def __init__(
-        self, wakeup: Wakeup, reaper: Reaper, directory: Path, log: Callable[[str], Path], say: Callable[[str], None]
+        self,
+        wakeup: SignalWakeup,
+        reaper: OrphanReaper,
+        directory: Path,
+        log_path: Callable[[str], Path],
+        print_line: Callable[[str], None],
     ) -> None:
         self._wakeup = wakeup
         self._reaper = reaper
         self._directory = directory
-        self._log = log
-        self._say = say
+        self._log_path = log_path
+        self._print_line = print_line
         self._children: list[Child] = []
-        self.changed: Callable[[], None] = lambda: None
-        self.restarts = False  # before the system is ready a death is an error, after it a thing to repair
+        self.on_change: Callable[[], None] = lambda: None
+        self.restarts = False  # until the system is ready an exit is an error; after that the program is restarted
 
     def start(self, program: Program) -> None:
         """Start a program now and keep it running."""
@@ -78,43 +116,46 @@ class Supervisor:
         return [(child.program, child.process.pid) for child in self._children if child.process]
 
     def step(self, seconds: float = IDLE_SECONDS) -> None:
-        """Wait up to the seconds for something to happen and deal with it; raises StopWanted, and Died at the start."""
+        """Wait up to the seconds for an event and handle it.
+
+        Raises StopRequested, and ProgramExited during the start.
+        """
         now = time.monotonic()
-        waits = [child.due - now for child in self._children if not child.process]
+        waits = [child.start_at - now for child in self._children if not child.process]
         waits += [child.kill_at - now for child in self._children if child.kill_at is not None]
         self._wakeup.wait(min([seconds, *waits]))
-        if self._wakeup.stops:
-            raise StopWanted
-        self._reaper.keep()
+        if self._wakeup.stop_requests:
+            raise StopRequested
+        self._reaper.ensure_running()
         for child in self._children:
-            self._bury(child)
-            self._look_after(child)
+            self._collect_exit(child)
+            self._check_heartbeat(child)
         for child in self._children:
-            if not child.process and child.due <= time.monotonic():
+            if not child.process and child.start_at <= time.monotonic():
                 self._spawn(child)
 
     def stop(self) -> None:
-        """End all, role by role: SIGTERM, each program's grace, SIGKILL; a further wish to stop kills at once."""
-        patience = self._wakeup.stops
+        """End all, role by role: SIGTERM, each program's grace, SIGKILL; a further stop request kills at once."""
+        requests = self._wakeup.stop_requests
         for roles in STOP_ORDER:
             ending = [child for child in self._children if child.process and child.program.role in roles]
-            self._end(ending, patience)
-        self.changed()
+            self._end(ending, requests)
+        self.on_change()
 
-    def _end(self, ending: list[Child], patience: int) -> None:
+    def _end(self, ending: list[Child], requests: int) -> None:
         for child in ending:
-            _tell_to_end(child)
+            _terminate(child)
         started = time.monotonic()
         while left := [child for child in ending if child.process and child.process.poll() is None]:
             waits = [started + child.program.grace_seconds - time.monotonic() for child in left]
-            if min(waits) <= 0 or self._wakeup.stops > patience:
+            if min(waits) <= 0 or self._wakeup.stop_requests > requests:
                 break
             self._wakeup.wait(min(waits))
         for child in ending:
             self._clear(child)
 
     def _spawn(self, child: Child) -> None:
-        with self._log(child.program.name).open("ab") as log:
+        with self._log_path(child.program.name).open("ab") as log:
             child.log_offset = log.tell()
             child.process = subprocess.Popen(
                 child.program.command,
@@ -125,36 +166,36 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        child.born = time.monotonic()
+        child.started_at = time.monotonic()
         self._reaper.watch(child.process.pid)
-        self.changed()
+        self.on_change()
 
-    def _bury(self, child: Child) -> None:
+    def _collect_exit(self, child: Child) -> None:
         if not child.process or (code := child.process.poll()) is None:
             return
         self._clear(child)
-        ended = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        how = f"ended by signal {-code}" if code < 0 else f"exited with code {code}"
         if not self.restarts:
-            raise Died(child.program, ended, child.log_offset)
-        wait = child.backoff.after(time.monotonic() - child.born)
-        child.due = time.monotonic() + wait
-        self._say(f"{child.program.name} {ended}; starting it again in {wait:g} s")
-        self.changed()
+            raise ProgramExited(child.program, how, child.log_offset)
+        wait = child.backoff.next_wait(time.monotonic() - child.started_at)
+        child.start_at = time.monotonic() + wait
+        self._print_line(f"{child.program.name} {how}; restarting it in {wait:g} s")
+        self.on_change()
 
-    def _look_after(self, child: Child) -> None:
-        """End one that lives but does no work: SIGTERM, so that it hands over what it has; after its grace SIGKILL."""
-        if not child.process or not self.restarts or not child.program.pulse:
+    def _check_heartbeat(self, child: Child) -> None:
+        """End a process that lives but does no work: SIGTERM, so that it hands over its generations; later SIGKILL."""
+        if not child.process or not self.restarts or not child.program.heartbeat_file:
             return
         if child.kill_at is None:
-            if child.program.pulse.is_missed(child.born):
-                self._say(f"{child.program.name} lives but does no work; ending it")
-                _tell_to_end(child)
+            if child.program.heartbeat_file.is_overdue(child.started_at):
+                self._print_line(f"{child.program.name} is running but does no work; ending it")
+                _terminate(child)
                 child.kill_at = time.monotonic() + child.program.grace_seconds
         elif time.monotonic() >= child.kill_at:
             signal_group(child.process.pid, signal.SIGKILL)
 
     def _clear(self, child: Child) -> None:
-        """End what is left of a program's group, which would hold its port or data, and forget it."""
+        """End the rest of a program's group, which would hold its port or data, and forget it."""
         if child.process:
             signal_group(child.process.pid, signal.SIGKILL)
             child.process.wait()
@@ -162,14 +203,14 @@ class Supervisor:
             child.process, child.kill_at = None, None
 
 
-def _tell_to_end(child: Child) -> None:
+def _terminate(child: Child) -> None:
     assert child.process
     child.process.terminate()
-    child.process.send_signal(signal.SIGCONT)  # a stopped process does not see the first
+    child.process.send_signal(signal.SIGCONT)  # a stopped process does not handle SIGTERM
 
 
-def roles_of(processes: Iterable[tuple[Program, int]]) -> dict[Role, list[int]]:
-    """Return the process ids by role."""
+def pids_by_role(processes: Iterable[tuple[Program, int]]) -> dict[Role, list[int]]:
+    """Return the process ids of each role."""
     found: dict[Role, list[int]] = {}
     for program, pid in processes:
         found.setdefault(program.role, []).append(pid)

@@ -1,7 +1,7 @@
 """Run every check and every test, or some: `python3 deploy/test.py --help` lists the flags.
 
-This file must parse on every Python 3, old ones too, to be able to say that a newer one is needed.
-The command itself is in check_suite.py.
+This file must parse on every Python 3, so that an old one can report that a newer one is needed.
+The command itself is in check_command.py.
 """
 
 import runpy
@@ -14,4 +14,4 @@ if __name__ == "__main__":
     if sys.version_info < OLDEST:
         sys.exit("Millrace needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    runpy.run_module("deploy.check_suite", run_name="__main__", alter_sys=True)
+    runpy.run_module("deploy.check_command", run_name="__main__", alter_sys=True)

@@ -7,7 +7,7 @@ import pytest
 
 from deploy import check_runner
 from deploy.check_runner import Checks, Shard, run_all
-from tests.deploy.kept import ROOT
+from tests.deploy.supervised import ROOT
 
 PASSES = "def test_passes(): pass\n"
 FAILS = "def test_fails(): assert 0, 'always'\n"
@@ -44,13 +44,13 @@ def run(root: Path, *sources: str) -> tuple[int, list[str]]:
     return code, "\n".join(printed).split("\n")
 
 
-def test_the_last_line_is_the_tally_of_all_shards(tmp_path: Path) -> None:
+def test_last_line_is_the_tally_of_all_shards(tmp_path: Path) -> None:
     code, lines = run(tmp_path, PASSES, PASSES)
     assert (code, lines[-2:]) == (0, ["flaky: 0", "2 passed, 0 failed, 0 skipped"])
     assert lines.count("=== a") == 1
 
 
-def test_a_test_that_passes_when_it_is_run_again_counts_as_passed_and_is_printed_as_flaky(tmp_path: Path) -> None:
+def test_test_that_passes_when_it_is_run_again_counts_as_passed_and_is_printed_as_flaky(tmp_path: Path) -> None:
     code, lines = run(tmp_path, PASSES, PASSES + PASSES_THE_SECOND_TIME.format(name="slow"))
     assert (code, lines[-2:]) == (0, ["flaky: 1", "3 passed, 0 failed, 0 skipped"])
     outputs = lines[lines.index("FLAKY: b/test_b.py::test_slow") :]
@@ -59,7 +59,7 @@ def test_a_test_that_passes_when_it_is_run_again_counts_as_passed_and_is_printed
     assert first < outputs.index("--- passed alone:") < second
 
 
-def test_a_test_that_fails_twice_fails_the_run(tmp_path: Path) -> None:
+def test_test_that_fails_twice_fails_the_run(tmp_path: Path) -> None:
     code, lines = run(tmp_path, PASSES, PASSES + FAILS)
     assert (code, lines[-1]) == (1, "2 passed, 1 failed, 0 skipped")
     assert "FAILED TWICE: b/test_b.py::test_fails" in lines
@@ -85,7 +85,7 @@ def test_more_failures_than_are_run_again_fail_the_run_at_once(tmp_path: Path, m
     assert not [line for line in lines if line.startswith("running again")]
 
 
-def test_a_shard_without_proper_results_fails_the_run_without_a_second_one(tmp_path: Path) -> None:
+def test_shard_without_proper_results_fails_the_run_without_a_second_one(tmp_path: Path) -> None:
     cases = {
         "crash": ("import os\ndef test_crashes(): os._exit(0)\n", "1 passed, 0 failed, 0 skipped"),
         "crash after a failure": (FAILS + "import os\ndef test_z(): os._exit(1)\n", "1 passed, 1 failed, 0 skipped"),
@@ -104,7 +104,7 @@ def test_a_shard_without_proper_results_fails_the_run_without_a_second_one(tmp_p
         assert not [line for line in lines if line.startswith("running again")], name
 
 
-def test_a_shard_that_takes_too_long_is_stopped_and_fails_the_run(
+def test_shard_that_takes_too_long_is_stopped_and_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check_runner, "LIMIT_SECONDS", 2.0)
@@ -113,13 +113,13 @@ def test_a_shard_that_takes_too_long_is_stopped_and_fails_the_run(
     assert "FAILED: a (stopped after 2 s)" in lines
 
 
-def test_a_test_that_is_skipped_when_it_is_run_again_has_failed(tmp_path: Path) -> None:
+def test_test_that_is_skipped_when_it_is_run_again_has_failed(tmp_path: Path) -> None:
     skips = PASSES_THE_SECOND_TIME.format(name="slow") + "    else:\n        __import__('pytest').skip('not today')\n"
     code, lines = run(tmp_path, skips)
     assert (code, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")
 
 
-def test_the_second_run_has_the_options_of_its_shard(tmp_path: Path) -> None:
+def test_second_run_has_the_options_of_its_shard(tmp_path: Path) -> None:
     (tmp_path / "patches.py").write_text("import builtins\nbuiltins.is_marked = True\n")
     source = "import builtins\nassert builtins.is_marked\n" + PASSES_THE_SECOND_TIME.format(name="slow")
     printed: list[str] = []
@@ -128,7 +128,7 @@ def test_the_second_run_has_the_options_of_its_shard(tmp_path: Path) -> None:
     assert printed[-2:] == ["flaky: 1", "1 passed, 0 failed, 0 skipped"]
 
 
-def test_a_fixture_that_fails_once_after_its_test_leaves_one_pass_in_the_tally(tmp_path: Path) -> None:
+def test_fixture_that_fails_once_after_its_test_leaves_one_pass_in_the_tally(tmp_path: Path) -> None:
     source = PASSES_THE_SECOND_TIME.format(name="slow").replace(
         "def test_slow():", "@pytest.fixture\ndef slow():\n    yield"
     )
@@ -145,7 +145,7 @@ def test_node_ids_with_brackets_colons_and_spaces_are_run_again(tmp_path: Path) 
     assert (code, lines[-2:]) == (0, ["flaky: 3", "3 passed, 0 failed, 0 skipped"])
 
 
-def test_a_failed_static_check_fails_the_run_and_the_next_one_still_runs(tmp_path: Path) -> None:
+def test_failed_static_check_fails_the_run_and_the_next_one_still_runs(tmp_path: Path) -> None:
     printed: list[str] = []
     python = (sys.executable, "-c")
     static = Checks("static", ((*python, "raise SystemExit('bad style')"), (*python, "print('types')")))

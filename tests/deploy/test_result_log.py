@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deploy.result_log import OPTION, PLUGIN, ResultLog, Tally, read
-from tests.deploy.kept import ROOT
+from tests.deploy.supervised import ROOT
 
 EVERY_OUTCOME = """
 import pytest
@@ -53,14 +53,14 @@ def test_every_outcome_is_counted_as_pytest_counts_it(tmp_path: Path) -> None:
     ]
 
 
-def test_the_report_of_a_failed_test_holds_its_traceback_and_its_captured_output(tmp_path: Path) -> None:
+def test_report_of_a_failed_test_holds_its_traceback_and_its_captured_output(tmp_path: Path) -> None:
     report = results_of(tmp_path, EVERY_OUTCOME).failures()["test_it.py::test_fails"]
     assert "assert 1 == 2" in report
     assert "Captured stdout call" in report
     assert "printed before" in report
 
 
-def test_a_collection_error_is_a_failure_and_the_log_is_not_complete(tmp_path: Path) -> None:
+def test_collection_error_is_a_failure_and_the_log_is_not_complete(tmp_path: Path) -> None:
     log = results_of(tmp_path, "nonsense =")
     assert (log.tally(), log.is_complete) == (Tally(failed=1), False)
     log = results_of(tmp_path, "import pytest; pytest.skip('all of it', allow_module_level=True)")
@@ -73,19 +73,19 @@ def test_collection_errors_that_pytest_is_made_to_ignore_leave_the_log_incomplet
     assert (log.exit_code, log.tally(), log.is_complete) == (1, Tally(passed=1, failed=1), False)
 
 
-def test_a_crash_leaves_the_results_before_it_and_no_exit_code(tmp_path: Path) -> None:
+def test_crash_leaves_the_results_before_it_and_no_exit_code(tmp_path: Path) -> None:
     log = results_of(tmp_path, "import os\ndef test_a(): pass\ndef test_b(): os._exit(0)\n")
     assert (log.tally(), log.exit_code, log.is_complete) == (Tally(passed=1), None, False)
 
 
-def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
+def test_half_written_last_line_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "results"
     path.write_text('{"test": "a", "outcome": "passed", "text": ""}\n{"exi')
     assert read(path).tally() == Tally(passed=1)
     assert read(tmp_path / "none") == ResultLog((), None)
 
 
-def test_a_skipped_test_has_not_passed(tmp_path: Path) -> None:
+def test_skipped_test_has_not_passed(tmp_path: Path) -> None:
     log = results_of(tmp_path, "import pytest\ndef test_a(): pass\ndef test_b(): pytest.skip()\n")
     assert log.has_passed("test_it.py::test_a")
     assert not log.has_passed("test_it.py::test_b")

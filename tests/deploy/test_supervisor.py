@@ -1,4 +1,4 @@
-"""Real processes: what dies is started again, and all end in order."""
+"""The supervisor with real processes: restarts, heartbeats, and the order of the end."""
 
 import os
 import signal
@@ -7,106 +7,109 @@ from pathlib import Path
 
 import pytest
 
-from deploy.programs import Backoff
 from tests.client import wait_for
-from tests.deploy.kept import BEATS_UNTIL_TOLD, DEAF, HAS_A_CHILD, SLEEPS, TELLS_ITS_END, Kept, lives
+from tests.deploy.supervised import (
+    BEATS_UNTIL_STUCK,
+    HAS_A_CHILD,
+    IGNORES_SIGTERM,
+    NOTES_ITS_END,
+    SLEEPS,
+    SupervisedPrograms,
+    is_alive,
+)
 
 
-def test_a_killed_program_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", SLEEPS).program("b", SLEEPS) as kept:
-        before = kept.pids()
+def test_killed_program_is_restarted_and_the_others_keep_running(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path).program("a", SLEEPS).program("b", SLEEPS) as programs:
+        before = programs.pids()
         os.kill(before["a"], signal.SIGKILL)
-        after = wait_for(lambda: (now := kept.pids()) and now.get("a") not in (None, before["a"]) and now)
+        after = wait_for(lambda: (now := programs.pids()) and now.get("a") not in (None, before["a"]) and now)
         assert after["b"] == before["b"]
-        assert lives(after["a"])
-        assert "a ended by signal 9; starting it again in 0.2 s" in kept.said()
+        assert is_alive(after["a"])
+        assert "a ended by signal 9; restarting it in 0.2 s" in programs.output()
 
 
-def test_a_program_that_can_not_start_is_tried_again_ever_more_rarely(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", "print('no'); raise SystemExit(3)") as kept:
-        wait_for(lambda: "0.8 s" in kept.said())
-        waits = [line.rsplit(" ", 2)[1] for line in kept.said().splitlines()]
+def test_program_that_can_not_start_is_restarted_with_growing_waits(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path).program("a", "print('no'); raise SystemExit(3)") as programs:
+        wait_for(lambda: "0.8 s" in programs.output())
+        waits = [line.rsplit(" ", 2)[1] for line in programs.output().splitlines()]
         assert waits == ["0.2", "0.4", "0.8"]
-        assert kept.log("a").splitlines() == ["no"] * 3
+        assert programs.log("a").splitlines() == ["no"] * 3
 
 
-def test_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_long_life() -> None:
-    backoff = Backoff()
-    waits = [backoff.after(lifetime_seconds=1) for _ in range(7)]
-    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert backoff.after(lifetime_seconds=31) == 0.2
-    assert backoff.after(lifetime_seconds=1) == 0.4
-
-
-def test_what_a_dead_program_leaves_behind_is_ended_before_its_next_start(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", HAS_A_CHILD) as kept:
-        orphan = int(wait_for(lambda: kept.log("a").split("\n")[0]))
-        os.kill(kept.pids()["a"], signal.SIGKILL)
-        wait_for(lambda: not lives(orphan))
+def test_children_of_a_killed_program_are_ended_before_its_next_start(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path).program("a", HAS_A_CHILD) as programs:
+        orphan = int(wait_for(lambda: programs.log("a").split("\n")[0]))
+        os.kill(programs.pids()["a"], signal.SIGKILL)
+        wait_for(lambda: not is_alive(orphan))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_redis_ends_after_all_others_when_asked_to_stop(tmp_path: Path, number: signal.Signals) -> None:
-    kept = Kept(tmp_path)
+def test_stop_ends_web_and_worker_first_then_the_emulator_then_redis(tmp_path: Path, number: signal.Signals) -> None:
+    programs = SupervisedPrograms(tmp_path)
     for role in ("redis", "emulator", "web", "worker"):
-        kept.program(role, TELLS_ITS_END.replace("{name!r}", repr(role)), role)
-    with kept:
-        pids = wait_for(lambda: all("listens" in kept.log(name) for name in kept.pids()) and kept.pids())
-        kept.send(number)
-        assert kept.process.wait(10) == 0
+        programs.program(role, NOTES_ITS_END.replace("{name!r}", repr(role)), role)
+    with programs:
+        pids = wait_for(lambda: all("started" in programs.log(name) for name in programs.pids()) and programs.pids())
+        programs.send(number)
+        assert programs.process.wait(10) == 0
         *first, third, fourth = (tmp_path / "ends").read_text().split()
         assert (set(first), third, fourth) == ({"web", "worker"}, "emulator", "redis")
-        assert not any(lives(pid) for pid in pids.values())
+        assert not any(is_alive(pid) for pid in pids.values())
 
 
-def test_a_program_deaf_to_the_wish_is_killed_after_its_grace(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", DEAF, grace=0.5) as kept:
-        pid = wait_for(lambda: "deaf" in kept.log("a") and kept.pids()["a"])
+def test_program_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path).program("a", IGNORES_SIGTERM, grace=0.5) as programs:
+        pid = wait_for(lambda: "ignores" in programs.log("a") and programs.pids()["a"])
         started = time.monotonic()
-        kept.send(signal.SIGTERM)
-        assert kept.process.wait(10) == 0
-        assert not lives(pid)
+        programs.send(signal.SIGTERM)
+        assert programs.process.wait(10) == 0
+        assert not is_alive(pid)
         assert time.monotonic() - started >= 0.5
 
 
-def test_a_second_wish_to_stop_kills_at_once(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", DEAF, grace=60).program("b", SLEEPS, "redis", grace=60) as kept:
-        pids = wait_for(lambda: "deaf" in kept.log("a") and kept.pids())
-        kept.send(signal.SIGINT)
+def test_second_stop_request_kills_at_once(tmp_path: Path) -> None:
+    with (
+        SupervisedPrograms(tmp_path)
+        .program("a", IGNORES_SIGTERM, grace=60)
+        .program("b", SLEEPS, "redis", grace=60) as programs
+    ):
+        pids = wait_for(lambda: "ignores" in programs.log("a") and programs.pids())
+        programs.send(signal.SIGINT)
         with pytest.raises(Exception, match="timed out"):
-            kept.process.wait(0.3)
-        kept.send(signal.SIGINT)
-        assert kept.process.wait(10) == 0
-        assert not any(lives(pid) for pid in pids.values())
+            programs.process.wait(0.3)
+        programs.send(signal.SIGINT)
+        assert programs.process.wait(10) == 0
+        assert not any(is_alive(pid) for pid in pids.values())
 
 
-def test_a_stopped_program_ends_with_the_others(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", SLEEPS, grace=60) as kept:
-        os.kill(pid := kept.pids()["a"], signal.SIGSTOP)
-        kept.send(signal.SIGTERM)
-        assert kept.process.wait(10) == 0
-        assert not lives(pid)
+def test_program_stopped_by_sigstop_ends_with_the_others(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path).program("a", SLEEPS, grace=60) as programs:
+        os.kill(pid := programs.pids()["a"], signal.SIGSTOP)
+        programs.send(signal.SIGTERM)
+        assert programs.process.wait(10) == 0
+        assert not is_alive(pid)
 
 
-def test_a_program_that_lives_but_has_no_pulse_any_more_is_started_anew(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", BEATS_UNTIL_TOLD, pulse=3).program("b", SLEEPS) as kept:
-        before = kept.pids()
+def test_program_without_heartbeats_is_restarted(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path).program("a", BEATS_UNTIL_STUCK, heartbeat=3).program("b", SLEEPS) as programs:
+        before = programs.pids()
         wait_for((tmp_path / "a.pulse").exists)
         with pytest.raises(AssertionError):
-            wait_for(kept.said, 5)
+            wait_for(programs.output, 5)
         (tmp_path / "stuck").touch()
-        wait_for(lambda: not lives(before["a"]))
+        wait_for(lambda: not is_alive(before["a"]))
         (tmp_path / "stuck").unlink()
-        after = wait_for(lambda: (now := kept.pids()).get("a") not in (None, before["a"]) and now)
+        after = wait_for(lambda: (now := programs.pids()).get("a") not in (None, before["a"]) and now)
         assert after["b"] == before["b"]
-        assert kept.said().splitlines() == [
-            "a lives but does no work; ending it",
-            "a ended by signal 15; starting it again in 0.2 s",
+        assert programs.output().splitlines() == [
+            "a is running but does no work; ending it",
+            "a ended by signal 15; restarting it in 0.2 s",
         ]
 
 
-def test_one_that_has_no_pulse_and_is_deaf_to_the_wish_is_killed_after_its_grace(tmp_path: Path) -> None:
-    with Kept(tmp_path).program("a", DEAF, grace=0.5, pulse=1) as kept:
-        pid = kept.pids()["a"]
-        wait_for(lambda: not lives(pid))
-        wait_for(lambda: "a ended by signal 9; starting it again in 0.2 s" in kept.said())
+def test_program_without_heartbeats_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path).program("a", IGNORES_SIGTERM, grace=0.5, heartbeat=1) as programs:
+        pid = programs.pids()["a"]
+        wait_for(lambda: not is_alive(pid))
+        wait_for(lambda: "a ended by signal 9; restarting it in 0.2 s" in programs.output())

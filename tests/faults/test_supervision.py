@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.client import Client, wait_for
-from tests.deploy.kept import Kept
+from tests.deploy.supervised import SupervisedPrograms
 from tests.faults.conftest import ask
 from tests.faults.follower import check
 from tests.faults.rig import ROOT, Rig, worker_command
@@ -17,20 +17,25 @@ NAME = "supervised"
 
 
 def test_row_18_a_worker_that_stands_still_for_good_is_replaced_by_its_supervisor(tmp_path: Path) -> None:
-    with Rig(tmp_path) as rig, Kept(tmp_path).program(NAME, _script(rig, tmp_path), pulse=PULSE_SECONDS) as kept:
+    with (
+        Rig(tmp_path) as rig,
+        SupervisedPrograms(tmp_path).program(NAME, _script(rig, tmp_path), heartbeat=PULSE_SECONDS) as programs,
+    ):
         client = rig.client()
         wait_for(lambda: _workers(client) == "2 alive", 30, "the supervised worker")
         rig.workers[0].signal(signal.SIGKILL)
         asked = ask(rig, 8, client=client)
         wait_for(lambda: asked.follower.text, 20, "some text")
-        before = kept.pids()[NAME]
+        before = programs.pids()[NAME]
         assert _probe(tmp_path) == 0
 
         os.kill(before, signal.SIGSTOP)
         wait_for(lambda: _workers(client) == "none", 30, "the refusal")
-        wait_for(lambda: f"{NAME} lives but does no work; ending it" in kept.said(), 30, "the supervisor's word")
+        wait_for(
+            lambda: f"{NAME} is running but does no work; ending it" in programs.output(), 30, "the supervisor's word"
+        )
         wait_for(lambda: _workers(client) == "1 alive", 30, "its replacement")
-        assert kept.pids()[NAME] != before
+        assert programs.pids()[NAME] != before
         assert check(asked.follower, client, 90)["type"] == "complete"
         assert asked.follower.text == asked.text
         assert [each["reason"] for each in asked.follower.of_type("snapshot")] == ["takeover"]

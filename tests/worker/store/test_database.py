@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from deploy.genealogy import children_of
+from deploy.probes import children_of
 from millrace.worker.contract.errors import StoreAway
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.settings import Settings

@@ -1,4 +1,4 @@
-"""The database is brought up to date by a command, in the environment that the processes are given."""
+"""The migration of the database, as a function and as a command."""
 
 import os
 import sqlite3
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.migrating import migrate
-from deploy.refusal import Refusal
+from deploy.errors import StartError
+from deploy.migration import migrate
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_the_database_of_the_environment_is_made_and_then_left_as_it_is(tmp_path: Path) -> None:
+def test_database_is_made_and_a_second_migration_changes_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/new/millrace.db"}
     assert "before: empty" in migrate(ROOT, Path(sys.executable), environment)
     with sqlite3.connect(tmp_path / "new" / "millrace.db") as database:
@@ -27,16 +27,16 @@ def test_the_database_of_the_environment_is_made_and_then_left_as_it_is(tmp_path
     ("name", "value", "why"),
     [
         ("MILLRACE_DATABASE_URL", "mysql://127.0.0.1/millrace", "MILLRACE_DATABASE_URL"),
-        ("MILLRACE_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/millrace", "can't be brought up to date"),
-        ("MILLRACE_UNHEARD_OF", "1", "MILLRACE_UNHEARD_OF"),
+        ("MILLRACE_DATABASE_URL", "postgresql://someone@127.0.0.1:1/millrace", "can't be brought up to date"),
+        ("MILLRACE_UNKNOWN", "1", "MILLRACE_UNKNOWN"),
     ],
 )
-def test_what_stands_in_the_way_is_said(name: str, value: str, why: str) -> None:
-    with pytest.raises(Refusal, match=why):
+def test_bad_setting_or_database_is_reported_by_name(name: str, value: str, why: str) -> None:
+    with pytest.raises(StartError, match=why):
         migrate(ROOT, Path(sys.executable), {**os.environ, name: value})
 
 
-def test_the_command_tells_what_it_has_done(tmp_path: Path) -> None:
+def test_command_prints_the_revision(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "deploy/migrate.py"],
         cwd=ROOT,

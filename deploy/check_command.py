@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 from deploy.check_runner import END_SECONDS, Checks, PrintLine, Shard, run_all
 from deploy.environment import ensure
+from deploy.errors import StartError
 from deploy.installer import PipInstaller
-from deploy.refusal import Refusal
 from deploy.result_log import OPTION, PLUGIN, read
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +40,10 @@ SLOW = (*PATIENT, "browser", "journeys", "bench")
 
 
 def shards(root: Path, python: str, *, is_quick: bool = False) -> list[Shard]:
-    """Return the pytest processes that together run all tests, or all but the slow ones; raises Refusal without any."""
+    """Return the shards that together hold all tests, or all but the slow ones.
+
+    Raises StartError where one of them has no tests.
+    """
     pytest = (python, "-m", "pytest", "--color=no")
     patched = (*pytest, "-p", "tests.patched")
     tiers, patient, others = set[str](), set[str](), set[str]()
@@ -62,7 +65,7 @@ def shards(root: Path, python: str, *, is_quick: bool = False) -> list[Shard]:
     if is_quick:
         found = [shard for shard in found if shard.paths]
     if not found or not all(shard.paths for shard in found):
-        raise Refusal("a shard has no tests at all: the directory tests/ is not complete")
+        raise StartError("a shard has no tests at all: the directory tests/ is not complete")
     return found
 
 
@@ -98,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(given, str(ensure(ROOT, "test", PipInstaller(_print_line), _print_line)))
-    except Refusal as refusal:
-        print(f"The tests can't run: {refusal}", file=sys.stderr)
+    except StartError as error:
+        print(f"The tests can't run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

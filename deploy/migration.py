@@ -1,6 +1,6 @@
-"""Bringing the database up to date: by a command of its own, and before anything else starts.
+"""The command that brings the database up to date, which `run.py` also does before it starts anything.
 
-Safe while processes run and when two do it at once: the second waits for the first and finds nothing to do.
+It is safe while processes run and when two do it at once: the second waits for the first and finds nothing to do.
 """
 
 import argparse
@@ -11,14 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.environment import ensure
+from deploy.errors import StartError
 from deploy.installer import PipInstaller
-from deploy.refusal import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def migrate(root: Path, python: Path, environment: Mapping[str, str]) -> str:
-    """Migrate the database of this environment's settings; returns what became of it, raises Refusal."""
+    """Migrate the database that this environment's settings name; returns a line that says what was done.
+
+    Raises StartError where it can't be migrated.
+    """
     done = subprocess.run(
         [python, "-m", "millrace.worker.store"],
         cwd=root,
@@ -28,7 +31,7 @@ def migrate(root: Path, python: Path, environment: Mapping[str, str]) -> str:
         check=False,
     )
     if done.returncode:
-        raise Refusal(done.stderr.strip() or f"the migration ended with {done.returncode}")
+        raise StartError(done.stderr.strip() or f"the migration ended with {done.returncode}")
     return done.stdout.strip()
 
 
@@ -41,15 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     ).parse_args(arguments)
     try:
-        python = ensure(ROOT, "run", PipInstaller(_say), _say)
-        _say(migrate(ROOT, python, os.environ))
-    except Refusal as refusal:
-        print(f"no migration: {refusal}", file=sys.stderr)
+        python = ensure(ROOT, "run", PipInstaller(_print_line), _print_line)
+        _print_line(migrate(ROOT, python, os.environ))
+    except StartError as error:
+        print(f"The database was not migrated: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)
 
 

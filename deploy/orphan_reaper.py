@@ -1,7 +1,8 @@
-"""A small process that ends the others' process groups when the one that started them is gone, however it went.
+"""A small process that ends the programs' process groups when the supervisor is gone, however it ended.
 
-It holds the read end of a pipe. While its starter lives it is told which groups there are; at the pipe's end, which
-comes even after SIGKILL, it ends what is left. It lives in a session of its own, out of reach of the terminal's Ctrl-C.
+It holds the read end of a pipe. While the supervisor lives it writes into the pipe which groups exist. At the pipe's
+end, which comes even after SIGKILL, the reaper ends the groups that are left. It has a session of its own, out of reach
+of the terminal's Ctrl-C.
 """
 
 import os
@@ -13,57 +14,57 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-TERM_SECONDS = 2.0  # what the groups have to end by themselves
-KILL_SECONDS = 1.5  # how long their end is waited for after SIGKILL, so that the lock is held until they are gone
+TERM_SECONDS = 2.0  # for the groups to end by themselves
+KILL_SECONDS = 1.5  # to wait for their end after SIGKILL, so that the lock is held until they are gone
 
 
-class Reaper:
-    """The starter's side: `watch` a group after its start, `forget` it after its end.
+class OrphanReaper:
+    """The supervisor's side: `watch` a group after its start, `forget` it after its end.
 
-    `hold` are descriptors that the reaper keeps open until all groups are gone, such as a lock.
+    `held_descriptors` stay open in the reaper until all groups are gone, such as a lock's.
     """
 
-    def __init__(self, hold: Sequence[int] = ()) -> None:
-        self._hold = tuple(hold)
+    def __init__(self, held_descriptors: Sequence[int] = ()) -> None:
+        self._held_descriptors = tuple(held_descriptors)
         self._groups: set[int] = set()
         self._process = self._start()
 
     def watch(self, group: int) -> None:
-        """End this process group when the starter is gone."""
+        """End this process group when the supervisor is gone."""
         self._groups.add(group)
-        self._tell(f"+{group}\n")
+        self._send(f"+{group}\n")
 
     def forget(self, group: int) -> None:
         """Leave this process group alone: it has ended."""
         self._groups.discard(group)
-        self._tell(f"-{group}\n")
+        self._send(f"-{group}\n")
 
-    def keep(self) -> None:
-        """Start another reaper where somebody has killed this one."""
+    def ensure_running(self) -> None:
+        """Start another reaper where this one was killed."""
         if self._process.poll() is not None:
             self._process = self._start()
 
     def close(self) -> None:
-        """Let the reaper go; it ends the groups that it still watches."""
+        """End the reaper; it ends the groups that it still watches."""
         _pipe(self._process).close()
         self._process.wait()
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            # Told on its command line, it knows the groups even when this process is killed the next moment.
+            # With the groups on its command line it knows them even when the supervisor is killed the next moment.
             [sys.executable, "-I", Path(__file__).resolve(), *map(str, self._groups)],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            pass_fds=self._hold,
+            pass_fds=self._held_descriptors,
         )
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         try:
             _write(self._process, line)
-        except BrokenPipeError:  # the other one is told all there is to tell
+        except BrokenPipeError:  # its successor gets all groups on its command line
             self._process.wait()
-            self.keep()
+            self.ensure_running()
 
 
 def _pipe(process: subprocess.Popen[str]) -> IO[str]:
@@ -77,7 +78,7 @@ def _write(process: subprocess.Popen[str], line: str) -> None:
 
 
 def signal_group(group: int, number: int) -> bool:
-    """Send a signal to a process group; returns whether there was anybody."""
+    """Send a signal to a process group; returns whether the group exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
@@ -85,11 +86,11 @@ def signal_group(group: int, number: int) -> bool:
     return True
 
 
-def reap(groups: set[int]) -> None:
+def end_groups(groups: set[int]) -> None:
     """End the groups: SIGTERM, a short grace, SIGKILL, and wait until they are gone."""
     for group in groups:
         signal_group(group, signal.SIGTERM)
-        signal_group(group, signal.SIGCONT)  # a stopped process does not see the first
+        signal_group(group, signal.SIGCONT)  # a stopped process does not handle SIGTERM
     left = _wait(groups, TERM_SECONDS)
     for group in left:
         signal_group(group, signal.SIGKILL)
@@ -110,7 +111,7 @@ def main() -> None:
     groups = {int(argument) for argument in sys.argv[1:]}
     for line in sys.stdin:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-    reap(groups)
+    end_groups(groups)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.check_suite import SLOW, main, run_some, shards
-from deploy.refusal import Refusal
-from tests.deploy.kept import ROOT
+from deploy.check_command import SLOW, main, run_some, shards
+from deploy.errors import StartError
+from tests.deploy.supervised import ROOT
 
 SOURCE = "def test_a(): pass\ndef test_b(): assert 0\n"
 
@@ -37,8 +37,8 @@ def test_only_the_tests_of_the_tiers_run_under_gevents_patches() -> None:
     assert not any("tests.patched" in shard.pytest for shard in others)
 
 
-def test_a_shard_without_tests_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no tests at all"):
+def test_shard_without_tests_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="no tests at all"):
         shards(make_tests(tmp_path, "deploy"), "python")
 
 
@@ -104,14 +104,14 @@ def test_continuous_integration_runs_the_suite_on_every_supported_python() -> No
         assert f"\n{line}" in workflow, line
 
 
-def test_the_continuous_integration_file_is_indented_by_twos_and_has_no_tab_and_no_duplicate_key() -> None:
+def test_continuous_integration_file_is_indented_by_twos_and_has_no_tab_and_no_duplicate_key() -> None:
     lines = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8").splitlines()
     assert not [line for line in lines if "\t" in line or (len(line) - len(line.lstrip())) % 2]
     top = [line.partition(":")[0] for line in lines if line and line[0].isalpha()]
     assert top == ["name", "on", "permissions", "concurrency", "jobs"]
 
 
-def test_the_check_script_is_valid_shell_and_gives_its_arguments_on() -> None:
+def test_check_script_is_valid_shell_and_gives_its_arguments_on() -> None:
     script = ROOT / ".ci" / "run"
     subprocess.run(["bash", "-n", script], check=True)
     assert script.read_text("utf-8").endswith('exec python3 deploy/test.py "$@"\n')

@@ -1,4 +1,4 @@
-"""Ask one question and print the answer as it comes; a dropped connection is resumed where it was."""
+"""The reader behind `run.py --ask`: prints one answer as it comes, and resumes after a dropped connection."""
 
 import http.client
 import json
@@ -10,20 +10,18 @@ from http.cookies import SimpleCookie
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
+from deploy.errors import NoAnswer
+
 SILENCE_SECONDS = 45.0  # three heartbeats: the connection is dead
-PATIENCE_SECONDS = 60.0  # without any event or connection, after which it gives up
+PATIENCE_SECONDS = 60.0  # without an event or a connection, after which the reader gives up
 OUTCOMES = ("complete", "cancelled", "error")
 DROPS = (OSError, http.client.HTTPException)
 
 Event = dict[str, Any]
 
 
-class Unanswered(Exception):
-    """The server refused, or was gone for too long; the text says which."""
-
-
-class Conversation:
-    """One question on its way: knows its cookie, its generation and the last event that it has seen."""
+class TerminalReader:
+    """Reads the events of one generation; keeps its cookies, its id and the cursor behind the last event."""
 
     def __init__(self, url: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._address = urlsplit(url)
@@ -34,32 +32,32 @@ class Conversation:
         self._retry_seconds = 1.0
 
     def events(self, question: str) -> Iterator[Event]:
-        """Yield each event once, up to `done`; raises Unanswered."""
+        """Yield each event once, up to `done`; raises NoAnswer."""
         body = json.dumps({"message": question, "stream": True})
         headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
-        lost = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 if self._generation:
-                    answer = self._request("GET", f"/api/generations/{self._generation}/events", None, {})
+                    response = self._request("GET", f"/api/generations/{self._generation}/events", None, {})
                 else:
-                    answer = self._request("POST", "/api/generations", body, headers)
-                if answer is None:
+                    response = self._request("POST", "/api/generations", body, headers)
+                if response is None:
                     return
-                for event in self._read(answer):
-                    lost = time.monotonic() + self._patience
+                for event in self._read(response):
+                    deadline = time.monotonic() + self._patience
                     yield event
                     if event.get("type") == "done":
                         return
             except DROPS as error:
-                if time.monotonic() > lost:
-                    raise Unanswered(f"no connection to the server: {error}") from error
-            if time.monotonic() > lost:
-                raise Unanswered("the server sends nothing")
+                if time.monotonic() > deadline:
+                    raise NoAnswer(f"no connection to the server: {error}") from error
+            if time.monotonic() > deadline:
+                raise NoAnswer("the server sends nothing")
             time.sleep(self._retry_seconds)
 
     def _request(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Any:
-        """Return an open event stream, None when nothing will come any more; raises Unanswered, or a drop."""
+        """Return an open event stream, or None when the stream has ended; raises NoAnswer, or one of DROPS."""
         connection = http.client.HTTPConnection(
             self._address.hostname or "", self._address.port, timeout=SILENCE_SECONDS
         )
@@ -69,23 +67,23 @@ class Conversation:
         if self._cursor:
             headers["Last-Event-ID"] = self._cursor
         connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        for line in answer.headers.get_all("Set-Cookie", []):
+        response = connection.getresponse()
+        for line in response.headers.get_all("Set-Cookie", []):
             self._cookies.update({name: morsel.value for name, morsel in SimpleCookie(line).items()})
-        self._generation = answer.headers.get("Millrace-Generation-Id") or self._generation
-        if answer.status == 204:
+        self._generation = response.headers.get("Millrace-Generation-Id") or self._generation
+        if response.status == 204:
             return None
-        if answer.status == 200:
-            return answer
-        if answer.status == 503 and self._generation:
+        if response.status == 200:
+            return response
+        if response.status == 503 and self._generation:
             raise ConnectionError("the server is busy")
-        raise Unanswered(f"the server answers {answer.status}: {_detail(answer.read(65_536))}")
+        raise NoAnswer(f"the server answers {response.status}: {_detail(response.read(65_536))}")
 
-    def _read(self, answer: http.client.HTTPResponse) -> Iterator[Event]:
-        """Yield the whole frames of a stream; a half one is thrown away and comes again."""
+    def _read(self, response: http.client.HTTPResponse) -> Iterator[Event]:
+        """Yield the events of a stream's whole frames; an incomplete frame is dropped and sent again after a resume."""
         cursor, data = "", ""
-        with answer:
-            while line := answer.readline().decode("utf-8"):
+        with response:
+            while line := response.readline().decode("utf-8"):
                 name, _, value = line.rstrip("\r\n").partition(": ")
                 if name == "id":
                     cursor = value
@@ -101,42 +99,42 @@ class Conversation:
                     data = ""
 
 
-def ask(url: str, question: str, out: TextIO | None = None, aside: TextIO | None = None) -> int:
-    """Print the answer to a question as it comes; returns 0 when it is complete, else 1 with the outcome told aside.
+def ask(url: str, question: str, out: TextIO | None = None, err: TextIO | None = None) -> int:
+    """Print the answer to a question as it comes; returns 0 when it is complete, else 1 with the outcome on `err`.
 
-    They are standard output and standard error where they aren't given.
+    `out` and `err` are standard output and standard error by default.
     """
     printed: str = ""
     outcome: Event | None = None
     try:
-        for event in Conversation(url).events(question):
+        for event in TerminalReader(url).events(question):
             kind = event.get("type")
             if kind == "chunk":
-                printed += _show(out, event["content"])
+                printed += _print_text(out, event["content"])
             elif kind == "snapshot":
-                printed = _replace(out, printed, event["content"])
+                printed = _print_snapshot(out, printed, event["content"])
             elif kind in OUTCOMES:
                 outcome = event
-    except Unanswered as error:
+    except NoAnswer as error:
         outcome = {"type": "error", "message": str(error)}
     print(file=out, flush=True)
     if outcome and outcome["type"] == "complete":
         return 0
-    print(f"not complete: {json.dumps(outcome)}", file=aside or sys.stderr, flush=True)
+    print(f"not complete: {json.dumps(outcome)}", file=err or sys.stderr, flush=True)
     return 1
 
 
-def _replace(out: TextIO | None, printed: str, content: str) -> str:
-    """What is printed can't be taken back: go on where the new text begins with it, else begin again below a line."""
+def _print_snapshot(out: TextIO | None, printed: str, content: str) -> str:
+    """Print the rest of a text that begins as the printed one; any other text again as a whole, below a line."""
     if content.startswith(printed):
-        _show(out, content[len(printed) :])
+        _print_text(out, content[len(printed) :])
     else:
-        _show(out, "\n--- again from the start ---\n" + content)
+        _print_text(out, "\n--- again from the start ---\n" + content)
     return content
 
 
-def _show(out: TextIO | None, text: str) -> str:
-    # A lone surrogate can't be written, nor most else to a terminal without UTF-8.
+def _print_text(out: TextIO | None, text: str) -> str:
+    # A lone surrogate can't be written, nor can most characters to a terminal without UTF-8.
     encoding = getattr(out or sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), end="", file=out, flush=True)
     return text

@@ -1,4 +1,4 @@
-"""Start a keeper with tiny programs, and look at what lives."""
+"""Harness for the supervisor: run it in a process of its own on tiny programs, and inspect them."""
 
 import json
 import os
@@ -13,17 +13,17 @@ from tests.client import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEPS = "import time\nwhile True: time.sleep(60)"
-DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\n{SLEEPS}"
-TELLS_ITS_END = f"""
+IGNORES_SIGTERM = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ignores')\n{SLEEPS}"
+NOTES_ITS_END = f"""
 import signal, sys, time
 def end(*_):
     with open("ends", "a") as file: file.write({{name!r}} + " ")
     sys.exit()
 signal.signal(signal.SIGTERM, end)
-print("listens")
+print("started")
 {SLEEPS}
 """
-BEATS_UNTIL_TOLD = """
+BEATS_UNTIL_STUCK = """
 import pathlib, time
 draft = pathlib.Path("a.draft")
 while not pathlib.Path("stuck").exists():
@@ -35,20 +35,20 @@ while True: time.sleep(60)
 """
 HAS_A_CHILD = f"""
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", {DEAF!r}])
+child = subprocess.Popen([sys.executable, "-c", {IGNORES_SIGTERM!r}])
 print(child.pid)
 {SLEEPS}
 """
 
 
-def lives(pid: int) -> bool:
-    """Return whether the process is there and not merely waiting to be buried."""
+def is_alive(pid: int) -> bool:
+    """Return whether the process exists and is not a zombie."""
     answer = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return answer.stdout.strip()[:1] not in ("", "Z")
 
 
-class Kept:
-    """A keeper at work on programs, from `with` to the end of its block, which leaves nothing behind."""
+class SupervisedPrograms:
+    """A supervisor at work on programs, from `with` to the end of its block, which leaves no process behind."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -56,17 +56,19 @@ class Kept:
         self._seen: set[int] = set()
 
     def program(
-        self, name: str, script: str, role: str = "worker", grace: float = 5.0, pulse: float | None = None
+        self, name: str, script: str, role: str = "worker", grace: float = 5.0, heartbeat: float | None = None
     ) -> Self:
         """Add a program; before `with`."""
-        self._programs[name] = {"role": role, "script": script, "grace": grace, "pulse": pulse}
+        self._programs[name] = {"role": role, "script": script, "grace": grace, "heartbeat": heartbeat}
         return self
 
     def __enter__(self) -> Self:
         (self.directory / "programs.json").write_text(json.dumps(self._programs))
-        with (self.directory / "said").open("w") as said:
+        with (self.directory / "output").open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "tests.deploy.keeper", str(self.directory)], cwd=ROOT, stdout=said
+                [sys.executable, "-u", "-m", "tests.deploy.supervisor_process", str(self.directory)],
+                cwd=ROOT,
+                stdout=output,
             )
         wait_for(lambda: len(self.pids()) == len(self._programs))
         return self
@@ -76,10 +78,10 @@ class Kept:
     ) -> None:
         self.process.kill()
         self.process.wait()
-        wait_for(lambda: not any(lives(pid) for pid in self._seen))
+        wait_for(lambda: not any(is_alive(pid) for pid in self._seen))
 
     def pids(self) -> dict[str, int]:
-        """Return who lives, by the keeper's word."""
+        """Return the process ids that the supervisor has written last."""
         try:
             found: dict[str, int] = json.loads((self.directory / "pids.json").read_text())
         except OSError:
@@ -91,10 +93,10 @@ class Kept:
         """Return a program's output."""
         return (self.directory / f"{name}.log").read_text()
 
-    def said(self) -> str:
-        """Return the keeper's own words."""
-        return (self.directory / "said").read_text()
+    def output(self) -> str:
+        """Return the supervisor's own output."""
+        return (self.directory / "output").read_text()
 
     def send(self, number: signal.Signals) -> None:
-        """Send the keeper a signal."""
+        """Send the supervisor a signal."""
         os.kill(self.process.pid, number)

@@ -1,0 +1,47 @@
+"""The flags of `deploy/run.py`, and the three entry files under an old Python."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.supervised import ROOT
+
+COMMANDS = [ROOT / "deploy" / name for name in ("run.py", "test.py", "migrate.py")]
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "deploy" / "run.py", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.name)
+def test_old_python_can_parse_the_entry_file_and_is_rejected(path: Path) -> None:
+    ast.parse(path.read_text(), feature_version=(3, 4))  # no annotations, no f-strings
+    imported = {
+        name.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import)
+        for name in node.names
+    }
+    assert imported == {"runpy", "sys"}
+    old = path.read_text().replace("OLDEST = (3, 11)", "OLDEST = (99, 0)")
+    answer = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "needs Python 3.11 or newer; this is Python 3." in answer.stderr
+
+
+def test_pids_without_a_running_system_name_the_directory(tmp_path: Path) -> None:
+    answer = command("--pids", "--state", str(tmp_path))
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == f"nothing runs in {tmp_path}\n"
+
+
+@pytest.mark.parametrize("arguments", [("--web", "0"), ("--worker", "many"), ("--port", "http"), ("--por", "1")])
+def test_bad_flag_is_rejected_by_name(arguments: tuple[str, str]) -> None:
+    answer = command(*arguments)
+    assert answer.returncode == 2
+    assert arguments[0] in answer.stderr
