@@ -50,7 +50,7 @@ def test_last_line_is_the_tally_of_all_shards(tmp_path: Path) -> None:
     assert lines.count("=== a") == 1
 
 
-def test_test_that_passes_when_it_is_run_again_counts_as_passed_and_is_printed_as_flaky(tmp_path: Path) -> None:
+def test_pass_in_the_second_run_counts_as_passed_and_is_printed_as_flaky(tmp_path: Path) -> None:
     code, lines = run(tmp_path, PASSES, PASSES + PASSES_THE_SECOND_TIME.format(name="slow"))
     assert (code, lines[-2:]) == (0, ["flaky: 1", "3 passed, 0 failed, 0 skipped"])
     outputs = lines[lines.index("FLAKY: b/test_b.py::test_slow") :]
@@ -59,7 +59,7 @@ def test_test_that_passes_when_it_is_run_again_counts_as_passed_and_is_printed_a
     assert first < outputs.index("--- passed alone:") < second
 
 
-def test_test_that_fails_twice_fails_the_run(tmp_path: Path) -> None:
+def test_second_failure_fails_the_run(tmp_path: Path) -> None:
     code, lines = run(tmp_path, PASSES, PASSES + FAILS)
     assert (code, lines[-1]) == (1, "2 passed, 1 failed, 0 skipped")
     assert "FAILED TWICE: b/test_b.py::test_fails" in lines
@@ -113,7 +113,7 @@ def test_shard_that_takes_too_long_is_stopped_and_fails_the_run(
     assert "FAILED: a (stopped after 2 s)" in lines
 
 
-def test_test_that_is_skipped_when_it_is_run_again_has_failed(tmp_path: Path) -> None:
+def test_skip_in_the_second_run_is_a_failure(tmp_path: Path) -> None:
     skips = PASSES_THE_SECOND_TIME.format(name="slow") + "    else:\n        __import__('pytest').skip('not today')\n"
     code, lines = run(tmp_path, skips)
     assert (code, lines[-1]) == (1, "0 passed, 1 failed, 0 skipped")
