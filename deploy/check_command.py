@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deploy.check_runner import END_SECONDS, Checks, PrintLine, Shard, run_all
-from deploy.environment import ensure
+from deploy.check_runner import END_SECONDS, Checks, Shard, run_all
+from deploy.environment import PrintLine, ensure
 from deploy.errors import StartError
 from deploy.installer import PipInstaller
 from deploy.result_log import OPTION, PLUGIN, read

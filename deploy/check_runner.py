@@ -9,11 +9,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from deploy.environment import PrintLine
 from deploy.result_log import OPTION, PLUGIN, ResultLog, Tally, read
 
 MOST_FLAKY = 3
@@ -23,8 +24,6 @@ PROGRESS_SECONDS = 30.0
 POLL_SECONDS = 0.1
 END_SECONDS = 15.0  # for pytest to stop everything that its tests have started
 LIMIT_SECONDS = 2700.0  # over three times what the slowest shard takes on two processors
-
-PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
+from deploy.environment import PrintLine
 from deploy.errors import ProgramExited, StopRequested
 from deploy.orphan_reaper import OrphanReaper, signal_group
 from deploy.programs import STOP_ORDER, Backoff, Program, Role
@@ -95,7 +96,7 @@ class Supervisor:
         reaper: OrphanReaper,
         directory: Path,
         log_path: Callable[[str], Path],
-        print_line: Callable[[str], None],
+        print_line: PrintLine,
     ) -> None:
         self._wakeup = wakeup
         self._reaper = reaper

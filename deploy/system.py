@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.environment import PrintLine
 from deploy.errors import ProgramExited, StartError, StopRequested
 from deploy.migration import migrate
 from deploy.orphan_reaper import OrphanReaper
@@ -18,8 +19,6 @@ from deploy.topology import Options, Topology, plan
 
 START_SECONDS = 90.0
 POLL_SECONDS = 0.05  # between two probes of a starting program
-
-PrintLine = Callable[[str], None]
 
 
 def run(

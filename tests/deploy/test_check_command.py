@@ -93,8 +93,8 @@ def test_continuous_integration_runs_the_suite_on_every_supported_python() -> No
     prefix = "Programming Language :: Python :: "
     assert versions == [each.removeprefix(prefix) for each in project["classifiers"] if each.startswith(prefix)]
     assert project["requires-python"] == f">={versions[0]}"
+    assert re.search(r"^        run: .*\bbash \.ci/run$", workflow, re.MULTILINE)
     for line in (
-        "        run: bash .ci/run",
         "      fail-fast: false",
         "    timeout-minutes: 60",
         "permissions:\n  contents: read",
