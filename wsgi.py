@@ -3,7 +3,7 @@
 import sys
 
 from millrace.webapp import create_app
-from millrace.worker.contract.errors import SettingError
+from millrace.worker.errors import SettingError
 
 try:
     application = create_app()

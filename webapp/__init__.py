@@ -7,10 +7,10 @@ socket.
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from millrace.webapp import auth
 from millrace.webapp import settings as web_settings
+from millrace.webapp.guard import auth
 from millrace.webapp.mounting import attach, install_rooms, mount
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 
 __all__ = ["create_app", "mount"]
 
@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.sign_cookies(app, settings)
     install_rooms(app)
     attach(app, settings)
-    proxies = settings.trusted_proxies
+    proxies = settings.http.trusted_proxies
     if proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=0, x_port=0, x_prefix=0)
     return app

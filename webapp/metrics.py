@@ -1,61 +1,44 @@
-"""GET /metrics: the figures of all processes, web and worker, and of what waits in Redis, for Prometheus."""
+"""What a web process counts and measures; told every few seconds to whichever web is asked for it."""
 
 from collections.abc import Iterator
 
-from flask import Blueprint, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from millrace.webapp.openapi.describing import Description, described
-from millrace.webapp.services import Services, services
-from millrace.worker.contract.connection import connect
-from millrace.worker.contract.errors import QueueAway, RedisAway
-from millrace.worker.contract.figures import collect, merge, process_name
-from millrace.worker.contract.lease import count_unfinished
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.contract.presence import count_alive
+from millrace.webapp.relay import Hub
 
-ANSWER_SECONDS = 1.0
-
-_log = get_logger(__name__)
-
-routes = Blueprint("metrics", __name__)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
-@routes.get("/metrics")
-@described(Description(answers={200: str}, media="text/plain"))
-def show() -> Response:
-    """Return all figures in Prometheus's text format; while Redis is away, this process's alone."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Everything(services()))
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+class WebMetrics:
+    """One process's figures; no label of theirs names a user, a generation or anything else without number."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(Readers(hub))
+        self.requests = Counter(
+            "millrace_requests", "Requests by their route and status.", ["method", "route", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "millrace_request_seconds", "From a request to its answer's headers.", registry=registry, buckets=_BUCKETS
+        )
+        self.limiter_failures = Counter(
+            "millrace_limiter_failures", "Times that the limiter's storage did not answer.", registry=registry
+        )
 
 
-class Everything(Collector):
-    """What all processes have told, and this one as it stands; each sample says whose it is."""
+class Readers(Collector):
+    """Those who follow, as the hub counts them anyway."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every family once."""
-        told = {process_name("web"): list(self._services.figures.registry.collect())}
-        redis = connect(self._services.settings.redis_url, answer_seconds=ANSWER_SECONDS, retries=0)
-        gauges: dict[str, tuple[str, int]] = {}
-        try:
-            told = collect(redis) | told
-            gauges["millrace_workers_alive"] = "Workers that consume.", count_alive(redis)
-            gauges["millrace_unfinished"] = "Generations that have not ended.", count_unfinished(redis)
-            gauges["millrace_queue_length"] = "Rings that wait.", self._services.doorbell.count_waiting()
-        except (RedisAway, QueueAway) as away:
-            _log.info("figures_not_collected", error=str(away))
-            is_up = False
-        else:
-            is_up = True
-        finally:
-            redis.close()
-        gauges["millrace_redis_up"] = "Whether Redis answered just now.", int(is_up)
-        yield from merge(told)
-        for name, (documentation, value) in gauges.items():
-            yield GaugeMetricFamily(name, documentation, value=value)
+        """Yield how many follow now, and how many streams have ended, by why."""
+        yield GaugeMetricFamily("millrace_readers", "Streams that are followed.", value=self._hub.reader_count)
+        ended = CounterMetricFamily("millrace_streams_ended", "Streams that have ended, by why.", labels=["why"])
+        for why, count in sorted(self._hub.ended.items()):
+            ended.add_metric([why], count)
+        yield ended

@@ -3,36 +3,31 @@
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
-from millrace.webapp import (
-    access,
-    auth,
+from millrace.webapp import problems, request_log
+from millrace.webapp import settings as web_settings
+from millrace.webapp.facades import chat, conversation
+from millrace.webapp.generation.stored_log import StoredLogs
+from millrace.webapp.guard import auth, cors, csrf, headers, limits
+from millrace.webapp.housekeeping import Housekeeping
+from millrace.webapp.metrics import WebMetrics
+from millrace.webapp.relay import Hub
+from millrace.webapp.routes import (
     conversation_context,
     conversations,
-    cors,
-    csrf,
     events,
     generations,
-    headers,
     health,
-    limits,
     memories,
     metrics,
+    openapi,
     page,
-    problems,
     profile,
 )
-from millrace.webapp import settings as web_settings
-from millrace.webapp.archive import Archive
-from millrace.webapp.facades import chat, conversation
-from millrace.webapp.figures import Figures
-from millrace.webapp.housekeeping import Housekeeping
-from millrace.webapp.openapi import routes as openapi
-from millrace.webapp.relay import Hub
 from millrace.webapp.services import EXTENSION, Services, services, services_of
 from millrace.worker.contract.connection import connect
-from millrace.worker.contract.errors import SettingError
-from millrace.worker.contract.queue import Doorbell
-from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 
 NAME = "millrace"
@@ -51,7 +46,7 @@ def mount(app: Flask, settings: Settings | None = None, *, url_prefix: str = "/m
     in the app's own session. The app must be served by gunicorn's gevent workers; does no I/O. Raises SettingError.
     """
     settings = web_settings.load() if settings is None else web_settings.check(settings)
-    if settings.auth == "session" and not app.secret_key:
+    if settings.auth.method == "session" and not app.secret_key:
         raise SettingError("MILLRACE_AUTH: session needs an app that has a secret key")
     routes = _blueprint(url_prefix)
     install_rooms(routes)
@@ -65,7 +60,7 @@ def _start() -> None:
 
 def install_rooms(scaffold: Scaffold) -> None:
     """Have an app, or the routes alone, answer errors, add headers and check requests as we do."""
-    for room in (problems, access, headers, cors, csrf, limits):
+    for room in (problems, request_log, headers, cors, csrf, limits):
         room.install(scaffold)
 
 
@@ -92,10 +87,10 @@ def _blueprint(url_prefix: str) -> Blueprint:
 
 
 def _make_services(settings: Settings) -> Services:
-    redis = connect(settings.redis_url, answer_seconds=REDIS_SECONDS)
+    redis = connect(settings.redis.url, answer_seconds=REDIS_SECONDS)
     database = Database(settings)
-    doorbell = Doorbell(settings)
-    hub = Hub(redis, settings, Archive(database).entries)
-    figures = Figures(hub)
-    housekeeping = Housekeeping(redis, database, settings, doorbell, hub, figures=figures)
-    return Services(settings, redis, database, doorbell, hub, housekeeping, figures)
+    task_queue = TaskQueue(settings)
+    hub = Hub(redis, settings, StoredLogs(database).entries)
+    figures = WebMetrics(hub)
+    housekeeping = Housekeeping(redis, database, settings, task_queue, hub, figures=figures)
+    return Services(settings, redis, database, task_queue, hub, housekeeping, figures)

@@ -9,8 +9,8 @@ from flask import Response, request
 from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from millrace.worker.contract.errors import MillraceError, QueueAway, RedisAway, StoreAway
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.errors import DatabaseUnavailable, MillraceError, QueueUnavailable, RedisUnavailable
+from millrace.worker.observability.logs import get_logger
 
 RETRY_AFTER_SECONDS = 2
 
@@ -73,26 +73,26 @@ def invalid(field: str, detail: str) -> Problem:
 def install(scaffold: Scaffold) -> None:
     """Answer every error of an app or a blueprint, Flask's own too, as a problem."""
     scaffold.register_error_handler(Problem, Problem.response)
-    scaffold.register_error_handler(RedisAway, _redis_away)
-    scaffold.register_error_handler(QueueAway, _queue_away)
-    scaffold.register_error_handler(StoreAway, _store_away)
+    scaffold.register_error_handler(RedisUnavailable, _redis_away)
+    scaffold.register_error_handler(QueueUnavailable, _queue_away)
+    scaffold.register_error_handler(DatabaseUnavailable, _store_away)
     for code in default_exceptions:  # by their codes as well: a host app's own pages are found first otherwise
         scaffold.register_error_handler(code, _http)
     scaffold.register_error_handler(HTTPException, _http)
     scaffold.register_error_handler(Exception, _unforeseen)
 
 
-def _redis_away(error: RedisAway) -> Response:
+def _redis_away(error: RedisUnavailable) -> Response:
     _log.warning("redis_away", route=_route(), error=error)
     return Problem(503, "redis_away", "The store does not answer just now. Please try again.").response()
 
 
-def _queue_away(error: QueueAway) -> Response:
+def _queue_away(error: QueueUnavailable) -> Response:
     _log.warning("queue_away", route=_route(), error=error)
     return Problem(503, "queue_away", "The queue takes nothing just now. Please try again.").response()
 
 
-def _store_away(error: StoreAway) -> Response:
+def _store_away(error: DatabaseUnavailable) -> Response:
     _log.warning("store_away", route=_route(), error=error)
     return Problem(503, "store_away", "What is stored can't be reached just now. Please try again.").response()
 

@@ -5,13 +5,13 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from millrace.webapp.archive import Archive
-from millrace.webapp.figures import Figures
+from millrace.webapp.generation.stored_log import StoredLogs
 from millrace.webapp.housekeeping import Housekeeping
+from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.relay import Hub
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.queue import Doorbell
-from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 
 EXTENSION = "millrace"
@@ -24,15 +24,15 @@ class Services:
     settings: Settings
     redis: Redis
     database: Database
-    doorbell: Doorbell
+    task_queue: TaskQueue
     hub: Hub
     housekeeping: Housekeeping
-    figures: Figures
+    figures: WebMetrics
 
     @property
-    def archive(self) -> Archive:
+    def archive(self) -> StoredLogs:
         """What outlives the logs."""
-        return Archive(self.database)
+        return StoredLogs(self.database)
 
     def start(self) -> None:
         """Start what runs beside the requests; after the fork, once, however often it is called."""
@@ -43,7 +43,7 @@ class Services:
         """End what runs beside the requests and close the connections, within some seconds; readers hear no more."""
         self.hub.stop()
         self.housekeeping.stop()
-        self.doorbell.close()
+        self.task_queue.close()
         self.database.close()
         self.redis.close()
 

@@ -3,27 +3,27 @@
 import math
 import time
 
-from millrace.worker.batching import Content, size_of
 from millrace.worker.contract.events import Chunk, Complete, Latency, Reasoning, Snapshot, ToolUse, Usage
-from millrace.worker.contract.lease import Holding
-from millrace.worker.contract.settings import Settings
-from millrace.worker.failures import Failure
-from millrace.worker.providers.mapping import failure_of_stop
+from millrace.worker.contract.lease import ClaimedGeneration
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.providers.bedrock.mapping import failure_of_stop
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
+from millrace.worker.publishing.batching import Content, size_of
+from millrace.worker.settings.schema import Settings
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
 ENDING_EVENTS = 6  # kept free for the text still gathered, the outcome, title, suggestions and `done`
 
 
-class Answer:
+class AnswerMeter:
     """The measure of one attempt's answer; `begun_at` is of `time.monotonic`."""
 
-    def __init__(self, holding: Holding, provider: str, begun_at: float, settings: Settings) -> None:
+    def __init__(self, holding: ClaimedGeneration, provider: str, begun_at: float, settings: Settings) -> None:
         self._holding = holding
         self._provider = provider
         self._begun_at = begun_at
-        self._most_bytes = settings.max_output_bytes
-        self._most_events = settings.max_events
+        self._most_bytes = settings.generation.max_output_bytes
+        self._most_events = settings.generation.max_events
         self._bytes = 0
         self._asked_chars = 0
         self._has_substance = False
@@ -71,18 +71,18 @@ class Answer:
         if not self.has_begun:
             self._first_delta_ms = self._elapsed_ms()
         if self._bytes > self._most_bytes or events + ENDING_EVENTS > self._most_events:
-            raise Failure("limit_exceeded", retryable=False)
+            raise AnswerFailed("limit_exceeded", retryable=False)
         return delta
 
     def complete(self) -> Complete:
         """Return the outcome of a stream that has come to its end; raises Failure where the answer is none."""
         if self._stop_reason is None:
-            raise Failure("truncated", retryable=True)
+            raise AnswerFailed("truncated", retryable=True)
         failure = failure_of_stop(self._stop_reason)
         if failure is not None:
             raise failure
         if not self._has_substance:
-            raise Failure("empty_answer", retryable=True)
+            raise AnswerFailed("empty_answer", retryable=True)
         return Complete(
             mode="live",
             stop_reason=self._stop_reason,

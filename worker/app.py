@@ -2,9 +2,9 @@
 
 import sys
 
-from millrace.worker.contract.errors import SettingError
 from millrace.worker.contract.queue import make_celery
-from millrace.worker.contract.settings import load
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import load
 
 try:
     settings = load()

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 
 import gevent
 
-from millrace.worker.answer import Answer
+from millrace.worker.answer import AnswerMeter
 from millrace.worker.context.prompt import Context
-from millrace.worker.context.source import Question
+from millrace.worker.context.source import ContextQuestion
 from millrace.worker.contract.events import StatusEvent
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.failures import Failure
-from millrace.worker.process import Process
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.providers.retry import stream_patiently
-from millrace.worker.run import Run
+from millrace.worker.run import RunningGeneration
 
 _log = get_logger(__name__)
 
 
-def build_context(process: Process, run: Run, *, is_told: bool) -> Context:
+def build_context(process: WorkerProcess, run: RunningGeneration, *, is_told: bool) -> Context:
     """Gather what the answer is to be built on, from all sources at once, each within its own time.
 
     It is told to the reader where `is_told`: not within a takeover, where a `snapshot` has begun the content.
@@ -28,7 +28,7 @@ def build_context(process: Process, run: Run, *, is_told: bool) -> Context:
     def say_searching() -> None:
         run.outbox.write(StatusEvent("searching", attempt=holding.attempt))
 
-    question = Question(
+    question = ContextQuestion(
         generation=holding.claim.generation,
         owner=holding.owner,
         conversation=holding.conversation,
@@ -44,14 +44,14 @@ def build_context(process: Process, run: Run, *, is_told: bool) -> Context:
     return context
 
 
-def ask(process: Process, run: Run, answer: Answer, prompts: Iterator[Prompt]) -> None:
+def ask(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, prompts: Iterator[Prompt]) -> None:
     """Ask with the first prompt, and with a shorter one each time that the model says that it is too long."""
     prompt = next(prompts)
     while True:
         answer.asks(prompt)
         try:
             _take(process, run, answer, prompt)
-        except Failure as failure:
+        except AnswerFailed as failure:
             shorter = next(prompts, None)
             if failure.code != "context_too_long" or answer.has_begun or shorter is None:
                 raise
@@ -61,11 +61,11 @@ def ask(process: Process, run: Run, answer: Answer, prompts: Iterator[Prompt]) -
             return
 
 
-def _take(process: Process, run: Run, answer: Answer, prompt: Prompt) -> None:
-    def say_retrying(_failure: Failure) -> None:
+def _take(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, prompt: Prompt) -> None:
+    def say_retrying(_failure: AnswerFailed) -> None:
         run.outbox.write(StatusEvent("retrying", attempt=run.holding.attempt))
 
-    for delta in stream_patiently(process.provider, prompt, process.settings.bedrock_tries, say_retrying, gevent.sleep):
+    for delta in stream_patiently(process.provider, prompt, process.settings.bedrock.tries, say_retrying, gevent.sleep):
         content = answer.take(delta, run.outbox.next_seq)
         if content is not None:
             run.outbox.gather(content)

@@ -1,19 +1,22 @@
 """The console script `millrace-worker`: Celery's worker with the arguments that Millrace needs."""
 
+import os
 import sys
 
-from millrace.worker.app import app
-
 # gevent runs hundreds of streams in one process. Gossip and mingle are chatter between workers that nobody reads.
-_ARGUMENTS = ("worker", "--pool", "gevent", "--without-gossip", "--without-mingle")
+_COMMAND = ("-m", "celery", "-A", "millrace.worker.app", "worker", "--pool", "gevent", "--without-gossip")
 _DEFAULTS = {"--concurrency": "500", "--loglevel": "INFO"}
 
 
 def main() -> None:
-    """Start a worker; further arguments are passed on to `celery worker`."""
-    given = sys.argv[1:]
+    """Replace this process by a worker; further arguments are passed on to `celery worker`."""
+    os.execv(sys.executable, [sys.executable, *arguments_for(sys.argv[1:])])  # noqa: S606
+
+
+def arguments_for(given: list[str]) -> list[str]:
+    """Return the arguments of Python that start Celery, which must patch the standard library before all else."""
     defaults = [part for name, value in _DEFAULTS.items() if not _is_given(name, given) for part in (name, value)]
-    app.start([*_ARGUMENTS, *defaults, *given])
+    return [*_COMMAND, "--without-mingle", *defaults, *given]
 
 
 def _is_given(name: str, arguments: list[str]) -> bool:

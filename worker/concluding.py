@@ -4,13 +4,13 @@ from msgspec.structs import replace
 
 from millrace.worker.after.following import follow_up
 from millrace.worker.contract.events import Complete
-from millrace.worker.outbox import Outcome
-from millrace.worker.process import Process
-from millrace.worker.run import Run
+from millrace.worker.process import WorkerProcess
+from millrace.worker.publishing.outbox import Outcome
+from millrace.worker.run import RunningGeneration
 from millrace.worker.storing import store
 
 
-def conclude(process: Process, run: Run, outcome: Outcome) -> None:
+def conclude(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> None:
     """Store the answer and tell its outcome; a whole one says whether it is stored, the others are not kept waiting."""
     if not isinstance(outcome, Complete):
         run.outbox.conclude(outcome)

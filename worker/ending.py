@@ -1,16 +1,18 @@
 """What is told of a generation when it has ended here: one line of the log, and the figures."""
 
-from millrace.worker.answer import Answer
+from millrace.worker.answer import AnswerMeter
 from millrace.worker.contract.events import Cancelled, Complete, Error
 from millrace.worker.contract.keys import hash_of
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.process import Process
-from millrace.worker.run import Run
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
+from millrace.worker.run import RunningGeneration
 
 _log = get_logger(__name__)
 
 
-def tell_end(process: Process, run: Run, answer: Answer, outcome: Complete | Cancelled | Error | None) -> None:
+def tell_end(
+    process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, outcome: Complete | Cancelled | Error | None
+) -> None:
     """Log and count how a run ended; an outcome of None means that another worker goes on with the generation."""
     holding, usage, latency = run.holding, answer.usage(), answer.latency()
     process.figures.ended(outcome, usage, latency)

@@ -1,6 +1,6 @@
 """What ends an answer with an `error` event: the protocol's codes, each with its words, safe to show to anybody."""
 
-from millrace.worker.contract.errors import GenerationEnds
+from millrace.worker.errors import GenerationFailed
 
 _WORDS = {
     "provider_unavailable": "The model could not be reached, or stopped in the middle. Please ask again.",
@@ -16,7 +16,7 @@ _WORDS = {
 }
 
 
-class Failure(GenerationEnds):
+class AnswerFailed(GenerationFailed):
     """Ends a generation with one of the error codes above.
 
     `may_ask_again` tells whether the same may be tried at once, as long as nothing of the answer has come.

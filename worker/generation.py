@@ -8,20 +8,20 @@ import gevent
 from structlog.contextvars import bound_contextvars
 
 from millrace.worker.after.following import after_done
-from millrace.worker.answer import Answer
+from millrace.worker.answer import AnswerMeter
 from millrace.worker.asking import ask, build_context
 from millrace.worker.concluding import conclude
 from millrace.worker.context.prompt import Context
-from millrace.worker.contract.errors import GenerationEnds, LastChance, QueueAway, RedisAway
 from millrace.worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
-from millrace.worker.contract.lease import Holding, claim, release
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.ending import tell_end
-from millrace.worker.failures import Failure
+from millrace.worker.errors import GenerationFailed, LastAttempt, QueueUnavailable, RedisUnavailable
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
-from millrace.worker.outbox import Outcome
-from millrace.worker.process import Process
-from millrace.worker.run import Run
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
+from millrace.worker.publishing.outbox import Outcome
+from millrace.worker.run import RunningGeneration
 from millrace.worker.storing import kept_whole
 from millrace.worker.takeover import NOTHING, beginning, is_refusal
 
@@ -33,7 +33,7 @@ PASS_ON_SECONDS = 0.3
 _log = get_logger(__name__)
 
 
-def generate(process: Process, generation: str) -> None:
+def generate(process: WorkerProcess, generation: str) -> None:
     """Answer one generation, if it is to be had: it ends with one outcome and `done`, or another worker goes on."""
     if process.is_leaving:
         _pass_on(process, generation)
@@ -42,7 +42,7 @@ def generate(process: Process, generation: str) -> None:
         return
     try:
         holding = _claim(process, generation, has_seat=False)
-    except LastChance:
+    except LastAttempt:
         process.seat.wait(generation)
         _answer_last_chances(process)
         return
@@ -50,7 +50,7 @@ def generate(process: Process, generation: str) -> None:
         _answer(process, holding)
 
 
-def _answer_last_chances(process: Process) -> None:
+def _answer_last_chances(process: WorkerProcess) -> None:
     """Answer those that wait for the seat, one after the other, unless another greenlet is about it."""
     while not process.is_leaving and (generation := process.seat.take()):
         try:
@@ -61,16 +61,16 @@ def _answer_last_chances(process: Process) -> None:
             process.seat.leave()
 
 
-def _answer(process: Process, holding: Holding) -> None:
+def _answer(process: WorkerProcess, holding: ClaimedGeneration) -> None:
     with bound_contextvars(request_id=holding.request_id):
         _run(process, holding)
 
 
-def _run(process: Process, holding: Holding) -> None:
+def _run(process: WorkerProcess, holding: ClaimedGeneration) -> None:
     generation = holding.claim.generation
     run = process.begin(holding)
     _log.info("claimed", generation=generation, attempt=holding.attempt, epoch=holding.claim.epoch)
-    answer = Answer(holding, process.provider.name, run.begun_at, process.settings)
+    answer = AnswerMeter(holding, process.provider.name, run.begun_at, process.settings)
     try:
         outcome = _outcome(process, run, answer)
         if outcome is not None:
@@ -84,29 +84,29 @@ def _run(process: Process, holding: Holding) -> None:
         after_done(process, run)
 
 
-def _pass_on(process: Process, generation: str) -> None:
+def _pass_on(process: WorkerProcess, generation: str) -> None:
     """Leave a ring to another worker: Celery goes on taking tasks for a second or two after it was told to end."""
     gevent.sleep(random.uniform(0.1, PASS_ON_SECONDS))  # or this very process would be the next to hear it
     try:
-        process.doorbell.ring(generation)
-    except QueueAway as error:
+        process.task_queue.ring(generation)
+    except QueueUnavailable as error:
         _log.warning("pass_on_failed", generation=generation, error=error)  # a sweep rings again
 
 
-def _claim(process: Process, generation: str, *, has_seat: bool) -> Holding | None:
+def _claim(process: WorkerProcess, generation: str, *, has_seat: bool) -> ClaimedGeneration | None:
     token, give_up_at = token_hex(8), time.monotonic() + CLAIM_SECONDS
     while True:
         try:
             with process.gate:
                 return claim(process.redis, generation, process.settings, token, has_seat=has_seat)
-        except RedisAway as error:
+        except RedisUnavailable as error:
             if time.monotonic() > give_up_at or process.is_leaving:
                 _log.warning("claim_failed", generation=generation, error=error)
                 return None  # a sweep rings again
         gevent.sleep(CLAIM_PAUSE_SECONDS)
 
 
-def _outcome(process: Process, run: Run, answer: Answer) -> Outcome | None:
+def _outcome(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter) -> Outcome | None:
     """Stream the answer and return how it ended; None where another worker has it, or shall have it, from here."""
     try:
         kept = kept_whole(process, run.holding)
@@ -127,35 +127,37 @@ def _outcome(process: Process, run: Run, answer: Answer) -> Outcome | None:
         _leave(process, run, left)
         return None
     except TimeIsUp:
-        failure = Failure("limit_exceeded", retryable=False)
-    except GenerationEnds as ends:
+        failure = AnswerFailed("limit_exceeded", retryable=False)
+    except GenerationFailed as ends:
         failure = ends
     except Exception:  # noqa: BLE001 - the edge: whatever went wrong, the reader is told, and the generation ends
         _log.exception("generation_failed", generation=run.holding.claim.generation)
-        failure = Failure("internal", retryable=True)
+        failure = AnswerFailed("internal", retryable=True)
     return Error(failure.code, failure.message, retryable=failure.retryable)
 
 
-def _leave(process: Process, run: Run, why: HandOver | HoldLost) -> None:
+def _leave(process: WorkerProcess, run: RunningGeneration, why: HandOver | HoldLost) -> None:
     if isinstance(why, HandOver):
         _hand_over(process, run)
     else:
         run.outbox.wait()  # for the error that may stand in the place of what Redis refused
 
 
-def _say_running(run: Run, provider: str, begins_with: Snapshot | None) -> None:
+def _say_running(run: RunningGeneration, provider: str, begins_with: Snapshot | None) -> None:
     holding = run.holding
     if begins_with is not None:
         run.outbox.write(begins_with)
     run.outbox.write(StatusEvent("running", attempt=holding.attempt, model=holding.request.model, provider=provider))
 
 
-def _stream(process: Process, run: Run, answer: Answer, begins_with: Snapshot, context: Context) -> None:
+def _stream(
+    process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, begins_with: Snapshot, context: Context
+) -> None:
     """Stream what follows the beginning, or all from the start where the model does not go on from it."""
     answer.begin(begins_with)
     try:
         ask(process, run, answer, context.prompts(begins_with.content))
-    except Failure as failure:
+    except AnswerFailed as failure:
         if not begins_with.content or answer.has_begun or not is_refusal(failure):
             raise
         _log.warning("prefill_refused", generation=run.holding.claim.generation, code=failure.code)
@@ -164,7 +166,7 @@ def _stream(process: Process, run: Run, answer: Answer, begins_with: Snapshot, c
         ask(process, run, answer, context.prompts())
 
 
-def _hand_over(process: Process, run: Run) -> None:
+def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
     """Give the generation to another worker at once: all that was gathered, then the lease, then a ring."""
     outbox = run.outbox
     outbox.flush()
@@ -174,7 +176,7 @@ def _hand_over(process: Process, run: Run) -> None:
     try:
         with process.gate:
             if is_written and release(process.redis, outbox.claim, process.settings):
-                process.doorbell.ring(generation)
-    except (RedisAway, QueueAway) as error:
+                process.task_queue.ring(generation)
+    except (RedisUnavailable, QueueUnavailable) as error:
         # Then the lease runs out, or a sweep rings: later, but sure.
         _log.warning("hand_over_failed", generation=generation, error=error)

@@ -4,25 +4,25 @@ from msgspec.structs import replace
 
 from millrace.worker.contract.events import Complete
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.request import Request
+from millrace.worker.contract.request import ModelRequest
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.outbox import Outcome
-from millrace.worker.store.answers import Answer
+from millrace.worker.publishing.outbox import Outcome
+from millrace.worker.store.answers import StoredAnswer
 
 
 def record(
     told: Transcript,
     outcome: Outcome,
     done: Cursor,
-    request: Request,
+    request: ModelRequest,
     *,
     message: str,
     generation: str,
     provider: str | None = None,
-) -> Answer:
+) -> StoredAnswer:
     """Return the answer as it is kept: what has been told of it, how it ended, and the id of its `done`."""
     is_complete = isinstance(outcome, Complete)
-    return Answer(
+    return StoredAnswer(
         id=message,
         generation=generation,
         epoch=done.epoch,

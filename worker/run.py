@@ -3,16 +3,16 @@
 import time
 from dataclasses import dataclass, field
 
-from millrace.worker.contract.lease import Holding
+from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.interrupt import Interrupt
-from millrace.worker.outbox import Outbox
+from millrace.worker.publishing.outbox import Outbox
 
 
 @dataclass(eq=False)
-class Run:
+class RunningGeneration:
     """A claim at work: its way into the log, and how to interrupt it. Times are of `time.monotonic`."""
 
-    holding: Holding
+    holding: ClaimedGeneration
     interrupt: Interrupt
     outbox: Outbox
     ends_by: float

@@ -1,7 +1,7 @@
 """The one place of a process for a generation that has its last chance."""
 
 
-class Seat:
+class LastAttemptSlot:
     """Those that have their last chance wait here and go one at a time: what kills its worker takes only itself.
 
     Who waits is known to this process alone; where it dies, or is slow, the leases have them rung again elsewhere.

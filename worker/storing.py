@@ -1,22 +1,22 @@
 """An answer on its way into the database: before its outcome is told, within a bounded time, fenced by its claim."""
 
-from millrace.worker.contract.errors import StoreAway
 from millrace.worker.contract.events import Complete, Snapshot
-from millrace.worker.contract.lease import Holding
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.outbox import Outcome
-from millrace.worker.process import Process
+from millrace.worker.contract.lease import ClaimedGeneration
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
+from millrace.worker.publishing.outbox import Outcome
 from millrace.worker.record import record
-from millrace.worker.run import Run
+from millrace.worker.run import RunningGeneration
 from millrace.worker.store import answers
-from millrace.worker.store.messages import Question
+from millrace.worker.store.messages import StoredQuestion
 
 STORE_SECONDS = 2.0  # at most: the reader waits for the outcome, or for `done`
 
 _log = get_logger(__name__)
 
 
-def store(process: Process, run: Run, outcome: Outcome) -> bool:
+def store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> bool:
     """Keep the answer so far and how it ends, with its question; returns whether they are, in time, whatever fails.
 
     Where that is not known, it is tried again once `done` is in the log, by any worker, until the log expires.
@@ -26,12 +26,14 @@ def store(process: Process, run: Run, outcome: Outcome) -> bool:
     whole, claim, done = outbox.whole(), outbox.claim, outbox.done_cursor
     if not holding.question or not outbox.is_open:  # what is closed has lost the generation, or tells another end
         return False
-    question = Question(holding.question, holding.owner, holding.conversation, holding.request.messages[-1].content)
+    question = StoredQuestion(
+        holding.question, holding.owner, holding.conversation, holding.request.messages[-1].content
+    )
     named = {"message": holding.message, "generation": claim.generation, "provider": process.provider.name}
     answer = record(whole, outcome, done, holding.request, **named)
     try:
         is_kept = process.database.run(lambda session: answers.save_answer(session, question, answer), STORE_SECONDS)
-    except StoreAway as away:
+    except DatabaseUnavailable as away:
         _log.warning("store_away", generation=claim.generation, error=away)
         return False
     except Exception:  # noqa: BLE001 - the edge: an answer that can't be stored is told all the same
@@ -43,7 +45,7 @@ def store(process: Process, run: Run, outcome: Outcome) -> bool:
     return is_kept
 
 
-def kept_whole(process: Process, holding: Holding) -> tuple[Snapshot, Complete] | None:
+def kept_whole(process: WorkerProcess, holding: ClaimedGeneration) -> tuple[Snapshot, Complete] | None:
     """Return what to tell of an answer that an attempt before this one has stored whole, but not told to its end.
 
     None where this is the first, or there is no such answer, or the database does not say in time.
@@ -52,7 +54,7 @@ def kept_whole(process: Process, holding: Holding) -> tuple[Snapshot, Complete] 
         return None
     try:
         kept = process.database.run(lambda session: answers.answer(session, holding.message), STORE_SECONDS)
-    except StoreAway as away:
+    except DatabaseUnavailable as away:
         _log.warning("store_away", generation=holding.claim.generation, error=away)
         return None
     if kept is None or not isinstance(kept.answer.outcome, Complete):

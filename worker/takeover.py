@@ -5,14 +5,14 @@ import time
 import gevent
 import msgspec
 
-from millrace.worker.contract.errors import RedisAway
 from millrace.worker.contract.events import Snapshot
 from millrace.worker.contract.log import read_transcript
-from millrace.worker.contract.logs import get_logger
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.failures import Failure
-from millrace.worker.process import Process
-from millrace.worker.run import Run
+from millrace.worker.errors import RedisUnavailable
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
+from millrace.worker.run import RunningGeneration
 
 NOTHING = Snapshot("", "", [], [], "takeover")
 READ_SECONDS = 20.0
@@ -23,7 +23,7 @@ _REFUSALS = ("provider_rejected", "context_too_long")
 _log = get_logger(__name__)
 
 
-def beginning(process: Process, run: Run) -> Snapshot | None:
+def beginning(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None:
     """Return what this attempt's answer begins with, None where it is the first; waits for the log, within bounds.
 
     Where the text can't be gone on from, that is nothing, and the answer begins anew.
@@ -31,25 +31,25 @@ def beginning(process: Process, run: Run) -> Snapshot | None:
     holding = run.holding
     if holding.attempt == 1 and holding.top.seq <= 1:
         return None
-    transcript = _read(process, run) if process.settings.takeover == "continue" else None
+    transcript = _read(process, run) if process.settings.generation.takeover == "continue" else None
     if transcript is None or transcript.tools:  # a tool's use without its result is nothing to go on from
         return NOTHING
     content = _trimmed(transcript.content)
     return msgspec.structs.replace(transcript.snapshot("takeover"), content=content) if content else NOTHING
 
 
-def is_refusal(failure: Failure) -> bool:
+def is_refusal(failure: AnswerFailed) -> bool:
     """Tell whether this, before the first delta, may be said of the beginning alone and not of the question."""
     return failure.code in _REFUSALS
 
 
-def _read(process: Process, run: Run) -> Transcript | None:
+def _read(process: WorkerProcess, run: RunningGeneration) -> Transcript | None:
     generation, give_up_at = run.holding.claim.generation, time.monotonic() + READ_SECONDS
     while True:
         try:
             with process.gate:
                 return read_transcript(process.redis, generation)[0]
-        except RedisAway as error:
+        except RedisUnavailable as error:
             if time.monotonic() > give_up_at or run.interrupt.noted is not None:
                 _log.warning("takeover_unread", generation=generation, error=error)
                 return None

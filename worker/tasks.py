@@ -11,14 +11,14 @@ from kombu.utils import functional
 
 from millrace.worker.after.learning import Learner
 from millrace.worker.app import app, settings
-from millrace.worker.canary import Canary
-from millrace.worker.contract import logs
-from millrace.worker.contract.errors import RedisAway
-from millrace.worker.contract.logs import get_logger
 from millrace.worker.contract.queue import CANARY, LEARN, TASK, own_queue
+from millrace.worker.errors import RedisUnavailable
 from millrace.worker.generation import generate
-from millrace.worker.process import Process, make_process
-from millrace.worker.watcher import FAREWELL_SECONDS
+from millrace.worker.observability import logs
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess, make_process
+from millrace.worker.upkeep.canary import Canary
+from millrace.worker.upkeep.watcher import FAREWELL_SECONDS
 
 GO_SECONDS = 5.0  # that Celery has for going once all is handed over
 
@@ -29,7 +29,7 @@ class Generate(Task[..., None]):
     """The task holds what its process shares: made at the start, because what is made lazily is made twice."""
 
     name: Any = TASK
-    process: Process
+    process: WorkerProcess
 
     def run(self, generation: str) -> None:
         """Answer one generation."""
@@ -47,7 +47,7 @@ class Learn(Task[..., None]):
         self.learner.take(generation)
 
 
-class FlyHome(Task[..., None]):
+class CanaryTask(Task[..., None]):
     """The task by which the process hears that it consumes."""
 
     name: Any = CANARY
@@ -57,13 +57,13 @@ class FlyHome(Task[..., None]):
         """Note that it has come home."""
         try:
             self.canary.returned()
-        except RedisAway as away:
+        except RedisUnavailable as away:
             _log.warning("canary_not_noted", error=away)  # the next one says it
 
 
 task = cast("Generate", app.register_task(Generate()))
 learn = cast("Learn", app.register_task(Learn()))
-fly_home = cast("FlyHome", app.register_task(FlyHome()))
+canary_task = cast("CanaryTask", app.register_task(CanaryTask()))
 
 
 @signals.setup_logging.connect
@@ -79,16 +79,16 @@ def _start(instance: Any, **_: Any) -> None:
     try:
         task.process = make_process(settings, concurrency=instance.concurrency)
         learn.learner = Learner(task.process)
-        fly_home.canary = Canary(task.process, instance.hostname, instance.concurrency)
+        canary_task.canary = Canary(task.process, instance.hostname, instance.concurrency)
         instance.app.amqp.queues.select_add(own_queue(instance.hostname))
     except Exception:  # noqa: BLE001 - Celery would go on without: a process that takes tasks and can do none of them
         _log.exception("start_failed")
         sys.exit(1)
     task.process.start()
     learn.learner.start()
-    fly_home.canary.start()
+    canary_task.canary.start()
     # Celery would make a backend for each greenlet, only to store nothing in it.
-    task.backend = learn.backend = fly_home.backend = app.backend
+    task.backend = learn.backend = canary_task.backend = app.backend
     gc.collect()
     gc.freeze()  # what is there now stays: looking through boto3's models again and again would hold up every answer
 
@@ -98,12 +98,12 @@ def _leave(**_: Any) -> None:
     task.process.leave()
     # Who can't go, because a queue that says nothing is waited for, or a thread, is ended once all is handed over, and
     # says where it stood.
-    most_seconds = settings.shutdown_grace_seconds + FAREWELL_SECONDS + GO_SECONDS
+    most_seconds = settings.worker.shutdown_grace_seconds + FAREWELL_SECONDS + GO_SECONDS
     faulthandler.dump_traceback_later(most_seconds, exit=True, file=2)
 
 
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
-    fly_home.canary.stop()
+    canary_task.canary.stop()
     learn.learner.stop()
     task.process.stop()

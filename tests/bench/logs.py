@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import claim
-from millrace.worker.contract.log import Claimed, packed_around
+from millrace.worker.contract.log import Claim, packed_around
 from millrace.worker.contract.scripts import APPEND
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 
 _TTL_MS = 3_600_000
 
@@ -25,7 +25,7 @@ class Log:
 
 def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
     """Ask for so many generations, each for an owner of its own, and claim them."""
-    settings = Settings(lease_seconds=300)
+    settings = Settings.of(lease_seconds=300)
     logs: list[Log] = []
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with connect(redis_url) as redis:
@@ -44,7 +44,7 @@ def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
     return logs
 
 
-def _pieces(claim: Claimed) -> tuple[str, str, str]:
+def _pieces(claim: Claim) -> tuple[str, str, str]:
     """Return an append's command in Redis's protocol around its sequence number and its data."""
     before, between, after = packed_around(claim, "chunk", _TTL_MS)
     return before.decode("latin-1"), between.decode("latin-1"), after.decode("latin-1")

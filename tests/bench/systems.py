@@ -15,7 +15,7 @@ from typing import Any
 from deploy.environment import ensure
 from deploy.installer import PipInstaller
 from deploy.migration import migrate
-from millrace.worker.contract.settings import variables
+from millrace.worker.settings.schema import variables
 from tests.bench.logs import make_logs
 from tests.bench.processes import pin
 from tests.client import wait_for

@@ -13,15 +13,15 @@ from sqlalchemy.orm import Session
 
 from millrace.worker.app import settings
 from millrace.worker.store import answers
-from millrace.worker.store.answers import Answer
-from millrace.worker.store.messages import Question
+from millrace.worker.store.answers import StoredAnswer
+from millrace.worker.store.messages import StoredQuestion
 
 _save_answer = answers.save_answer
 _this_thread = get_original("_thread", "get_ident")
-_path = make_url(settings.database_url).database
+_path = make_url(settings.database.url).database
 
 
-def _save_later(session: Session, question: Question, answer: Answer) -> bool:
+def _save_later(session: Session, question: StoredQuestion, answer: StoredAnswer) -> bool:
     try:
         Path(f"{_path}.stop").unlink()
     except FileNotFoundError:

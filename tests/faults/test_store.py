@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from millrace.worker.contract.settings import load
-from millrace.worker.store.answers import Kept, answer_of_generation
+from millrace.worker.settings.schema import load
+from millrace.worker.store.answers import AnswerRecord, answer_of_generation
 from millrace.worker.store.database import Database
 from millrace.worker.store.migration import migrate
 from tests.client import emulate, wait_for
@@ -28,7 +28,7 @@ def kept_by(rig: Rig) -> Generator[Database]:
     database.close()
 
 
-def kept(database: Database, generation: str) -> Kept | None:
+def kept(database: Database, generation: str) -> AnswerRecord | None:
     return database.run(lambda session: answer_of_generation(session, generation))
 
 
@@ -36,7 +36,7 @@ def check_kept(database: Database, asked: Asked) -> None:
     """Wait until the database has the answer to its very end, and assert that it is what the reader has."""
     last = asked.follower.received[-1].cursor
 
-    def whole() -> Kept | None:
+    def whole() -> AnswerRecord | None:
         found = kept(database, asked.generation)
         return found if found and str(found.answer.last_event) == last else None
 

@@ -55,7 +55,7 @@ def _pulse(directory: Path) -> dict[str, str]:
 def _probe(directory: Path) -> int:
     """Return the exit code of the liveness check that any supervisor may run."""
     return subprocess.call(
-        [sys.executable, "-m", "millrace.worker.pulse"], cwd=ROOT, env=os.environ | _pulse(directory)
+        [sys.executable, "-m", "millrace.worker.upkeep.heartbeat_file"], cwd=ROOT, env=os.environ | _pulse(directory)
     )
 
 

@@ -5,9 +5,9 @@ import signal
 import time
 from pathlib import Path
 
-from millrace.worker.canary import EXIT_CODE
-from millrace.worker.contract.queue import Doorbell
-from millrace.worker.contract.settings import load
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.settings.schema import load
+from millrace.worker.upkeep.canary import EXIT_CODE
 from tests.client import outcomes_of, wait_for
 from tests.faults.conftest import ask, end_without_workers
 from tests.faults.follower import check
@@ -63,9 +63,9 @@ def test_row_15_a_worker_that_stood_still_is_fenced_and_closes_its_stream(tmp_pa
 def test_row_16_the_same_task_delivered_again_and_again_runs_once(tmp_path: Path) -> None:
     with Rig(tmp_path, workers=2) as rig:
         asked = ask(rig, 2)
-        doorbell = Doorbell(load({"MILLRACE_REDIS_URL": rig.valkey.url}))
+        task_queue = TaskQueue(load({"MILLRACE_REDIS_URL": rig.valkey.url}))
         for _ in range(20):
-            doorbell.ring(asked.generation)
+            task_queue.ring(asked.generation)
         assert check(asked.follower, asked.client)["type"] == "complete"
         assert len(rig.calls(asked.message)) == 1
 

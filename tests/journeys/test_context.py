@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from millrace.worker.contract.settings import load
+from millrace.worker.settings.schema import load
 from millrace.worker.store import memories
 from millrace.worker.store.database import Database
 from tests.client import Client, Json

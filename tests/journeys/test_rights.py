@@ -11,7 +11,7 @@ import pytest
 
 from tests.client import Client, Received, emulate, text_of, wait_for
 from tests.faults.rig import Rig
-from tests.webapp.auth.issuer import AUDIENCE, ISSUER, OTHER_RSA_KEY, RSA_KEY, published, token
+from tests.webapp.guard.auth.issuer import AUDIENCE, ISSUER, OTHER_RSA_KEY, RSA_KEY, published, token
 
 CUT_SECONDS = 60
 

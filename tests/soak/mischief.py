@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import redis
 
-from millrace.worker.contract.errors import QueueAway
-from millrace.worker.contract.queue import Doorbell
-from millrace.worker.contract.settings import load
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.errors import QueueUnavailable
+from millrace.worker.settings.schema import load
 from tests.faults.rig import Child, Rig
 from tests.faults.wire import Wire
 from tests.soak.population import STUCK_SECONDS, Population
@@ -41,7 +41,7 @@ class Mischief:
 
     def __post_init__(self) -> None:
         self.store = redis.Redis(port=self.rig.valkey.port, socket_timeout=10)
-        self.doorbell = Doorbell(load({"MILLRACE_REDIS_URL": self.rig.valkey.url}))
+        self.task_queue = TaskQueue(load({"MILLRACE_REDIS_URL": self.rig.valkey.url}))
 
     @contextmanager
     def at_work(self, rate: float) -> Generator[None]:
@@ -78,7 +78,7 @@ class Mischief:
         ((name, (_, act)),) = self.rng.choices(kinds, [weight for _, (weight, _) in kinds])
         self.tried += 1
         took_effect = False
-        with suppress(redis.RedisError, QueueAway, ProcessLookupError):
+        with suppress(redis.RedisError, QueueUnavailable, ProcessLookupError):
             took_effect = act()
         if took_effect:
             self.done[name] = self.done.get(name, 0) + 1
@@ -115,7 +115,7 @@ class Mischief:
         """Deliver a task once more."""
         flight = self.population.any_one(self.rng)
         if flight is not None:
-            self.doorbell.ring(flight.generation)
+            self.task_queue.ring(flight.generation)
         return flight is not None
 
     def cut(self) -> bool:

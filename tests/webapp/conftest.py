@@ -13,7 +13,7 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 
 from millrace.worker.contract.connection import Redis, connect  # noqa: E402
-from millrace.worker.contract.settings import Settings  # noqa: E402
+from millrace.worker.settings.schema import Settings  # noqa: E402
 from millrace.worker.store.migration import migrate  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402
 from tests.webapp.site import Site, stopping  # noqa: E402
@@ -36,7 +36,7 @@ def client(store: ValkeyProcess) -> Iterator[Redis]:
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database, up to date, for copies."""
     path = tmp_path_factory.mktemp("database") / "empty.db"
-    migrate(Settings(database_url=f"sqlite:///{path}"))
+    migrate(Settings.of(database_url=f"sqlite:///{path}"))
     return path
 
 

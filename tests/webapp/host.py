@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask, Request, Response, request, session
 
 from millrace.webapp import mount
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 
 LOGIN = "tests.webapp.host:who"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -11,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from millrace.webapp import create_app
-from millrace.webapp.auth import known_owner
+from millrace.webapp.guard.auth import known_owner
 from millrace.webapp.services import Services, services_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import (
@@ -26,17 +25,17 @@ from millrace.worker.contract.events import (
     kind_of,
 )
 from millrace.worker.contract.keys import FIGURES, WORKERS
-from millrace.worker.contract.lease import Holding, claim
-from millrace.worker.contract.log import Append, Appended, append_all
+from millrace.worker.contract.lease import ClaimedGeneration, claim
+from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.queue import TASK
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 from tests.webapp.openapi.checking import Document
 
 USAGE = Usage(3, 4)
 COMPLETE = Complete("live", "end_turn", USAGE, Latency(1, 2), "asked-model", "bedrock", "m", stored=False)
 DEAD_PORT = 1  # nobody listens there
 
-UNLIMITED = Settings(
+UNLIMITED = Settings.of(
     secret_key="of this test", rate_limit="", address_rate_limit="", follow_rate_limit="", max_active_per_user=1000
 )
 """A test is one user who asks much."""
@@ -49,7 +48,7 @@ class Site:
 
     def __init__(self, url: str, redis: Redis, **settings: Any) -> None:
         self.redis = redis
-        self.app = create_app(replace(replace(UNLIMITED, redis_url=url), **settings))
+        self.app = create_app(UNLIMITED.replace(redis_url=url, **settings))
         self.app.after_request(Document.of(self.app).check_answer)
         self.user = self.app.test_client()
 
@@ -93,20 +92,20 @@ class Site:
         own = (WORKERS, FIGURES)
         return sorted(key for key in found if not key.startswith(own) and not key.endswith(":active"))
 
-    def hold(self, generation: str) -> Holding:
+    def hold(self, generation: str) -> ClaimedGeneration:
         """Claim a generation, as a worker does."""
         holding = claim(self.redis, generation, self.services.settings)
         assert holding is not None
         return holding
 
-    def write(self, holding: Holding, *events: AnyEvent, after: int = 1) -> None:
+    def write(self, holding: ClaimedGeneration, *events: AnyEvent, after: int = 1) -> None:
         """Append events, the first of them with the number after `after`."""
         appends = [
             Append(holding.claim, after + number, kind_of(event), encode(event))
             for number, event in enumerate(events, 1)
         ]
         for appended in append_all(self.redis, appends, 3_600_000):
-            assert isinstance(appended, Appended), appended
+            assert isinstance(appended, AppendResult), appended
 
     def answer_next(self, *events: AnyEvent) -> "gevent.Greenlet[[], None]":
         """Answer the next generation that is rung, in a greenlet beside the test."""

@@ -3,8 +3,8 @@
 from typing import Any
 
 from millrace.worker.contract.ids import Cursor, new_id
-from millrace.worker.store.answers import Answer, save_answer
-from millrace.worker.store.messages import Question
+from millrace.worker.store.answers import StoredAnswer, save_answer
+from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.site import COMPLETE, Site, json_of
 
 API = "/api/conversations"
@@ -26,7 +26,9 @@ def messages_of(site: Site, conversation: str, query: str = "") -> dict[str, Any
 def turn(site: Site, conversation: str, question: str, answer: str) -> tuple[str, str]:
     """Store a whole turn of the user's, and return the ids of its question and its answer."""
     owner = site.owner()
-    asked = Question(new_id(), owner, conversation, question)
-    said = Answer(new_id(), new_id(), 1, Cursor(1, 9), answer, COMPLETE, "model", "bedrock", suggestions=("more?",))
+    asked = StoredQuestion(new_id(), owner, conversation, question)
+    said = StoredAnswer(
+        new_id(), new_id(), 1, Cursor(1, 9), answer, COMPLETE, "model", "bedrock", suggestions=("more?",)
+    )
     assert site.services.database.run(lambda session: save_answer(session, asked, said))
     return asked.id, said.id

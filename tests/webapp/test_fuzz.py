@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace.webapp.validation import GenerationFields
+from millrace.webapp.generation.validation import GenerationFields
 from tests.webapp.site import Site, json_of
 
 CREATING = ["/api/generations", "/api/chat", "/api/conversation-stream/me"]

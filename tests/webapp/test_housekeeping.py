@@ -3,8 +3,8 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from millrace.worker.contract.errors import QueueAway, RedisAway
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from tests.webapp.site import DEAD_PORT, Site, json_of
 
 Build = Callable[..., Site]
@@ -62,7 +62,7 @@ def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
-    errors = [RedisAway("gone"), QueueAway("gone"), RuntimeError("a fault")]
+    errors = [RedisUnavailable("gone"), QueueUnavailable("gone"), RuntimeError("a fault")]
 
     def sweep() -> None:
         calls.append(1)
@@ -80,7 +80,7 @@ def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
     finally:
         site.services.housekeeping.stop()
     assert caplog.text.count("Traceback") == 1
-    assert "kind=RedisAway error=gone" in caplog.text
+    assert "kind=RedisUnavailable error=gone" in caplog.text
 
 
 def test_a_queue_that_is_away_does_not_end_a_sweep_for_good(build: Build) -> None:
@@ -88,6 +88,6 @@ def test_a_queue_that_is_away_does_not_end_a_sweep_for_good(build: Build) -> Non
     good = build()
     generation = good.ask()
     make_due(site, generation)
-    with pytest.raises(QueueAway):
+    with pytest.raises(QueueUnavailable):
         site.services.housekeeping.sweep()
     assert site.generations() == [generation]

@@ -16,8 +16,8 @@ from flask.testing import FlaskClient
 from millrace.webapp import mount
 from millrace.webapp.services import services_of
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.errors import SettingError
-from millrace.worker.contract.settings import Settings
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import Settings
 from tests.client import Client, wait_for
 from tests.valkey import ValkeyProcess, free_port
 from tests.webapp.host import LOGIN, make_host
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 def host(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Flask]:
-    with stopping(make_host(Settings(redis_url=store.url, database_url=database_url, auth=LOGIN))) as host:
+    with stopping(make_host(Settings.of(redis_url=store.url, database_url=database_url, auth=LOGIN))) as host:
         yield host
 
 
@@ -109,9 +109,9 @@ def greenlets() -> set["gevent.Greenlet[..., object]"]:
 def test_an_anonymous_owner_lives_in_the_hosts_own_session(store: ValkeyProcess, client: Redis) -> None:
     host = Flask("host")
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: session needs an app that has a secret key"):
-        mount(host, Settings(redis_url=store.url, secret_key="ours"))
+        mount(host, Settings.of(redis_url=store.url, secret_key="ours"))
     host.secret_key = "theirs"
-    mount(host, Settings(redis_url=store.url, secret_key="ours"))
+    mount(host, Settings.of(redis_url=store.url, secret_key="ours"))
     user = host.test_client()
     with stopping(host):
         generation = json_of(user.post("/millrace/api/generations", json={"message": "a"}))["id"]

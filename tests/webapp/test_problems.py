@@ -5,7 +5,7 @@ import pytest
 from flask import abort
 
 from millrace.webapp.problems import Problem
-from millrace.worker.contract.errors import QueueAway, RedisAway
+from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from tests.webapp.site import Site, check_problem
 
 Build = Callable[..., Site]
@@ -29,7 +29,10 @@ def test_an_unforeseen_error_is_a_500_that_says_nothing_outside_and_all_in_the_l
     assert "the password is 1234" in caplog.text
 
 
-@pytest.mark.parametrize(("error", "code"), [(RedisAway("at 10.0.0.1"), "redis_away"), (QueueAway("x"), "queue_away")])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(RedisUnavailable("at 10.0.0.1"), "redis_away"), (QueueUnavailable("x"), "queue_away")],
+)
 def test_redis_and_the_queue_may_be_away_anywhere(site: Site, error: Exception, code: str) -> None:
     assert "10.0.0.1" not in check_problem(failing(site, error), 503, code)["detail"]
 

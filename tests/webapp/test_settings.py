@@ -7,8 +7,8 @@ import pytest
 
 from millrace.webapp import create_app
 from millrace.webapp.settings import check
-from millrace.worker.contract.errors import SettingError
-from millrace.worker.contract.settings import Settings
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 GUNICORN = ("-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", "127.0.0.1:0", "wsgi:application")
@@ -49,4 +49,4 @@ def test_the_app_is_made_without_any_server_at_hand() -> None:
 def test_settings_without_a_secret_key_make_no_app() -> None:
     with pytest.raises(SettingError, match="MILLRACE_SECRET_KEY"):
         create_app(Settings())
-    assert check(Settings(secret_key="k")).secret_key == "k"
+    assert check(Settings.of(secret_key="k")).auth.secret_key == "k"

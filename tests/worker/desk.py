@@ -17,10 +17,10 @@ from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Done, decode
 from millrace.worker.contract.ids import START
 from millrace.worker.contract.log import read
-from millrace.worker.contract.queue import Doorbell
-from millrace.worker.contract.request import Message, Request
-from millrace.worker.contract.settings import Settings, load
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.transcript import Transcript, fold
+from millrace.worker.settings.schema import Settings, load
 from tests.bare import BARE
 from tests.worker.kept import new_database
 
@@ -59,30 +59,30 @@ class Desk:
         self._clients: list[Redis] = []
         self.redis = self.connect()
         Desk.opened.append(self)
-        self.doorbell = Doorbell(self.settings)
+        self.task_queue = TaskQueue(self.settings)
 
     def connect(self, **how: Any) -> Redis:
         """Return one more client of the same Redis, closed with the desk."""
-        self._clients.append(connect(self.settings.redis_url, **how))
+        self._clients.append(connect(self.settings.redis.url, **how))
         return self._clients[-1]
 
     def close(self) -> None:
         """Close the connections."""
         for client in self._clients:
             client.close()
-        self.doorbell.close()
+        self.task_queue.close()
 
     def make(self, message: str, on_disconnect: str = "continue", *, is_turn: bool = True) -> str:
         """Make a generation and ring for nobody."""
         ids = new_ids(question=None if is_turn else "")
-        request = Request([Message("user", message)], self.settings.model_id, 4096)
+        request = ModelRequest([PromptMessage("user", message)], self.settings.models.model_id, 4096)
         create(self.redis, Draft(ids, "somebody", request, on_disconnect, 1), self.settings)  # pyright: ignore[reportArgumentType]
         return ids.generation
 
     def ask(self, message: str) -> str:
         """Make a generation and ring."""
         generation = self.make(message)
-        self.doorbell.ring(generation)
+        self.task_queue.ring(generation)
         return generation
 
     def cancel(self, generation: str) -> None:

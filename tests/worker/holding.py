@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from millrace.worker.batching import Batcher
 from millrace.worker.contract.events import Complete, Latency, Usage
-from millrace.worker.contract.lease import Holding, claim
+from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.interrupt import Interrupt
-from millrace.worker.outbox import Outbox
-from millrace.worker.writer import Writer
+from millrace.worker.publishing.batching import Batcher
+from millrace.worker.publishing.outbox import Outbox
+from millrace.worker.publishing.writer import Writer
 from tests.worker.desk import Desk
 
 COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 1), "model", "stub", "message", stored=False)
@@ -18,7 +18,7 @@ class Held:
     """What a generation's greenlet has in its hands."""
 
     generation: str
-    holding: Holding
+    holding: ClaimedGeneration
     interrupt: Interrupt
     outbox: Outbox
 
@@ -29,5 +29,5 @@ def hold(desk: Desk, writer: Writer, flush_bytes: int = 1024) -> Held:
     holding = claim(desk.redis, generation, desk.settings)
     assert holding is not None
     interrupt = Interrupt()
-    outbox = Outbox(holding, interrupt, Batcher(flush_bytes), writer.notice, desk.settings.buffer_bytes)
+    outbox = Outbox(holding, interrupt, Batcher(flush_bytes), writer.notice, desk.settings.worker.buffer_bytes)
     return Held(generation, holding, interrupt, outbox)

@@ -6,7 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from millrace.worker.contract.settings import load
+from millrace.worker.settings.schema import load
 from millrace.worker.store.migration import migrate
 
 

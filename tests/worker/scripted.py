@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from millrace.worker.contract.log import read_transcript
-from millrace.worker.contract.state import State, read_state
-from millrace.worker.process import Process
+from millrace.worker.contract.state import GenerationState, read_state
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.stub import Reply, Step, Stub
 from millrace.worker.store import answers
-from millrace.worker.store.answers import Kept
+from millrace.worker.store.answers import AnswerRecord
 from millrace.worker.store.database import Database
 from tests.worker.desk import Desk
 
@@ -18,22 +18,22 @@ class Worker:
     def __init__(self, desk: Desk, scripts: Sequence[Sequence[Step]], replies: dict[str, Reply] | None = None) -> None:
         self.desk = desk
         self.stub = Stub(scripts, replies=replies or {})
-        self.process = Process(desk.settings, self.stub)
+        self.process = WorkerProcess(desk.settings, self.stub)
         self.process.start()
 
     @property
     def database(self) -> Database:
         return self.process.database
 
-    def state(self, generation: str) -> State:
+    def state(self, generation: str) -> GenerationState:
         state = read_state(self.desk.redis, generation)
         assert state is not None
         return state
 
-    def kept(self, generation: str) -> Kept | None:
+    def kept(self, generation: str) -> AnswerRecord | None:
         return self.database.run(lambda session: answers.answer_of_generation(session, generation), 20)
 
-    def check_kept(self, generation: str) -> Kept:
+    def check_kept(self, generation: str) -> AnswerRecord:
         """Assert that the database has just what the log tells, and return it."""
         told, last = read_transcript(self.desk.redis, generation)
         kept = self.kept(generation)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from millrace.worker.contract.events import AnyEvent, encode, kind_of
-from millrace.worker.contract.lease import Holding, claim, release
-from millrace.worker.contract.log import Append, Appended, Verdict, append_all
-from millrace.worker.contract.request import Message
+from millrace.worker.contract.lease import ClaimedGeneration, claim, release
+from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
+from millrace.worker.contract.request import PromptMessage
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.stub import Stub
 from tests.worker.desk import Desk
 
-QUESTION = Message("user", "Why?")
+QUESTION = PromptMessage("user", "Why?")
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Successor:
 
     desk: Desk
     stub: Stub
-    process: Process
+    process: WorkerProcess
 
     def inherit(self, *told: AnyEvent) -> str:
         """Return a generation whose first worker has told this and then given it up."""
@@ -30,12 +30,12 @@ class Successor:
         seq = first.top.seq
         appends = [Append(first.claim, seq + n, kind_of(each), encode(each)) for n, each in enumerate(told, 1)]
         for answer in append_all(self.desk.redis, appends, 1000):
-            assert isinstance(answer, Appended)
+            assert isinstance(answer, AppendResult)
             assert answer.verdict is Verdict.APPENDED
         assert release(self.desk.redis, first.claim, self.desk.settings)
         return generation
 
-    def take_over(self, *told: AnyEvent) -> Holding:
+    def take_over(self, *told: AnyEvent) -> ClaimedGeneration:
         """Inherit and claim, without a word."""
         holding = claim(self.desk.redis, self.inherit(*told), self.desk.settings)
         assert holding is not None

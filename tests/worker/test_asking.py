@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from millrace.worker.context.source import Material, Piece, Question, Source
+from millrace.worker.context.source import ContextPart, ContextQuestion, Material, Source
 from millrace.worker.context.sources import Sources
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import (
@@ -23,30 +23,30 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import claim, release
-from millrace.worker.contract.request import Message, Request
-from millrace.worker.failures import Failure
+from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Provider, Stopped
 from millrace.worker.providers.stub import Stub
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk
 
 END = (Stopped("end_turn"), Usage(3, 4))
-TOO_LONG = Failure("context_too_long", retryable=False)
-HISTORY = [Message("user", "One?"), Message("assistant", "Two.")]
-Start = Callable[..., Process]
+TOO_LONG = AnswerFailed("context_too_long", retryable=False)
+HISTORY = [PromptMessage("user", "One?"), PromptMessage("assistant", "Two.")]
+Start = Callable[..., WorkerProcess]
 
 
 @dataclass
 class Given:
     """A source that gives what it is told to."""
 
-    gives: Callable[[Question], Piece | None]
+    gives: Callable[[ContextQuestion], ContextPart | None]
     name: str = "given"
     seconds: float = 5.0
 
-    def gather(self, question: Question) -> Piece | None:
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
         return self.gives(question)
 
 
@@ -57,10 +57,10 @@ def desk(valkey: ValkeyProcess) -> Desk:
 
 @pytest.fixture
 def start(desk: Desk) -> Iterator[Start]:
-    made: list[Process] = []
+    made: list[WorkerProcess] = []
 
-    def run(provider: Provider, *sources: Source) -> Process:
-        process = Process(desk.settings, provider)
+    def run(provider: Provider, *sources: Source) -> WorkerProcess:
+        process = WorkerProcess(desk.settings, provider)
         process.sources = Sources(sources)
         process.start()
         made.append(process)
@@ -73,20 +73,20 @@ def start(desk: Desk) -> Iterator[Start]:
 
 def ask(desk: Desk, text: str) -> str:
     ids = new_ids()
-    request = Request([*HISTORY, Message("user", text)], desk.settings.model_id, 4096)
+    request = ModelRequest([*HISTORY, PromptMessage("user", text)], desk.settings.models.model_id, 4096)
     create(desk.redis, Draft(ids, "somebody", request, "continue", 1), desk.settings)
     return ids.generation
 
 
-def answered(process: Process, desk: Desk, generation: str) -> list[AnyEvent]:
+def answered(process: WorkerProcess, desk: Desk, generation: str) -> list[AnyEvent]:
     generate(process, generation)
     return desk.ended(generation)
 
 
 def test_the_reader_is_told_between_the_status_and_the_first_word(desk: Desk, start: Start) -> None:
-    def search(question: Question) -> Piece:
+    def search(question: ContextQuestion) -> ContextPart:
         question.say_searching()
-        return Piece(materials=(Material("search_result", "Water.", "Mill", "https://mill.example"),))
+        return ContextPart(materials=(Material("search_result", "Water.", "Mill", "https://mill.example"),))
 
     stub = Stub([[Chunk("Because."), *END]])
     _, running, searching, told, chunk, *_ = answered(start(stub, Given(search)), desk, ask(desk, "Why?"))
@@ -98,7 +98,7 @@ def test_the_reader_is_told_between_the_status_and_the_first_word(desk: Desk, st
 
 
 def test_the_sources_know_whose_question_it_is(desk: Desk, start: Start) -> None:
-    asked: list[Question] = []
+    asked: list[ContextQuestion] = []
     generation = ask(desk, "Why?")
     answered(start(Stub([[Chunk("x"), *END]]), Given(asked.append)), desk, generation)
     (question,) = asked
@@ -106,7 +106,7 @@ def test_the_sources_know_whose_question_it_is(desk: Desk, start: Start) -> None
 
 
 def test_an_answer_goes_on_without_a_source_that_fails(desk: Desk, start: Start) -> None:
-    def fails(_question: Question) -> Piece:
+    def fails(_question: ContextQuestion) -> ContextPart:
         raise OSError("away")
 
     events = answered(start(Stub([[Chunk("x"), *END]]), Given(fails)), desk, ask(desk, "Why?"))
@@ -118,7 +118,7 @@ def test_an_answer_goes_on_without_a_source_that_fails(desk: Desk, start: Start)
 def test_a_cancel_ends_the_gathering(desk: Desk, start: Start) -> None:
     gathering = Event()
 
-    def hangs(_question: Question) -> None:
+    def hangs(_question: ContextQuestion) -> None:
         gathering.set()
         gevent.sleep(60)
 
@@ -139,7 +139,7 @@ def test_a_later_attempt_gathers_anew_and_tells_nothing_behind_its_snapshot(desk
     assert first is not None
     release(desk.redis, first.claim, desk.settings)
     stub = Stub([[Chunk("x"), *END]])
-    events = answered(start(stub, Given(lambda _: Piece(instructions="Be brief."))), desk, generation)
+    events = answered(start(stub, Given(lambda _: ContextPart(instructions="Be brief."))), desk, generation)
     assert isinstance(events[1], Snapshot)
     assert not [event for event in events if isinstance(event, ContextEvent)]
     assert stub.prompts[0].system == ("Be brief.",)

@@ -20,9 +20,9 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import claim, release
-from millrace.worker.failures import Failure
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers import retry
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Step, Stub
@@ -30,7 +30,7 @@ from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 
 END = (Stopped("end_turn"), Usage(3, 4))
-BUSY = Failure("provider_throttled", retryable=True, may_ask_again=True)
+BUSY = AnswerFailed("provider_throttled", retryable=True, may_ask_again=True)
 FOR_EVER = Event().wait
 Start = Callable[..., "Worker"]
 
@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, desk: Desk, scripts: Sequence[Sequence[Step]]) -> None:
         self.desk = desk
         self.stub = Stub(scripts)
-        self.process = Process(desk.settings, self.stub)
+        self.process = WorkerProcess(desk.settings, self.stub)
         self.process.start()
 
     def answer(self, generation: str | None = None) -> list[AnyEvent]:
@@ -84,7 +84,7 @@ def test_a_whole_answer_is_told_in_order(start: Start) -> None:
     worker = start([Reasoning("Hm."), Chunk("Be"), Chunk("cause."), ToolUse("1", "look", {"a": 1}), *END])
     queued, running, *content, outcome, done = worker.answer()
     assert isinstance(queued, StatusEvent)
-    model = worker.desk.settings.model_id
+    model = worker.desk.settings.models.model_id
     assert running == StatusEvent("running", attempt=1, model=model, provider="stub")
     assert content == [Reasoning("Hm."), Chunk("Be"), Chunk("cause."), ToolUse("1", "look", {"a": 1})]
     assert isinstance(outcome, Complete)

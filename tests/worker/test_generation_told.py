@@ -9,7 +9,7 @@ from millrace.worker.contract.events import Chunk, Usage
 from millrace.worker.contract.feed import BEGINNING, read_feeds
 from millrace.worker.contract.lease import claim
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Step, Stub
 from tests.valkey import ValkeyProcess
@@ -27,7 +27,7 @@ def told(desk: Desk) -> list[dict[str, Any]]:
 )
 def test_the_end_of_an_answer_is_told_after_its_done(valkey: ValkeyProcess, script: list[Step], status: str) -> None:
     desk = Desk(valkey.url)
-    process = Process(desk.settings, Stub([script]))
+    process = WorkerProcess(desk.settings, Stub([script]))
     process.start()
     generation = desk.make("Why?")
     generate(process, generation)
@@ -38,7 +38,7 @@ def test_the_end_of_an_answer_is_told_after_its_done(valkey: ValkeyProcess, scri
 
 def test_a_generation_that_another_holds_is_not_told_of(valkey: ValkeyProcess) -> None:
     desk = Desk(valkey.url)
-    process = Process(desk.settings, Stub([]))
+    process = WorkerProcess(desk.settings, Stub([]))
     generation = desk.make("Why?")
     assert claim(desk.redis, generation, desk.settings) is not None
     generate(process, generation)

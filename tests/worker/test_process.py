@@ -6,13 +6,13 @@ from typing import cast
 import gevent
 import pytest
 
-from millrace.worker import watcher
 from millrace.worker.contract.events import Chunk, Complete
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Stub
+from millrace.worker.upkeep import watcher
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 
@@ -23,13 +23,15 @@ def desk(valkey: ValkeyProcess) -> Desk:
 
 
 @pytest.fixture
-def process(desk: Desk) -> Iterator[Process]:
-    made = Process(desk.settings, Stub([[Chunk("a"), lambda: gevent.sleep(0.5), Chunk("b"), Stopped("end_turn")]]))
+def process(desk: Desk) -> Iterator[WorkerProcess]:
+    made = WorkerProcess(
+        desk.settings, Stub([[Chunk("a"), lambda: gevent.sleep(0.5), Chunk("b"), Stopped("end_turn")]])
+    )
     yield made
     made.stop()
 
 
-def test_within_the_grace_what_runs_goes_on_to_its_end(desk: Desk, process: Process) -> None:
+def test_within_the_grace_what_runs_goes_on_to_its_end(desk: Desk, process: WorkerProcess) -> None:
     process.start()
     generation = desk.make("Why?")
     running = gevent.spawn(generate, process, generation)
@@ -39,14 +41,16 @@ def test_within_the_grace_what_runs_goes_on_to_its_end(desk: Desk, process: Proc
     assert isinstance(desk.transcript(generation).outcome, Complete)
 
 
-def test_a_second_word_to_leave_gives_no_more_time(process: Process) -> None:
+def test_a_second_word_to_leave_gives_no_more_time(process: WorkerProcess) -> None:
     process.leave()
     leaves_at = process.watcher.leave_at
     process.leave()
     assert process.watcher.leave_at == leaves_at
 
 
-def test_a_ring_from_before_redis_lost_the_claim_asks_the_model_no_second_time(desk: Desk, process: Process) -> None:
+def test_a_ring_from_before_redis_lost_the_claim_asks_the_model_no_second_time(
+    desk: Desk, process: WorkerProcess
+) -> None:
     process.start()
     generation = desk.make("Why?")
     keys = keys_of(generation)
@@ -64,7 +68,7 @@ def test_a_ring_from_before_redis_lost_the_claim_asks_the_model_no_second_time(d
 
 
 def test_a_process_that_stops_is_not_held_up_by_what_has_just_ended(
-    desk: Desk, process: Process, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watcher, "STOP_SECONDS", 60)
     process.start()

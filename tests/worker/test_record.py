@@ -2,11 +2,11 @@
 
 from millrace.worker.contract.events import Cancelled, Chunk, Complete, Latency, Reasoning, Suggestions, ToolUse, Usage
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.transcript import fold
 from millrace.worker.record import record
 
-ASKED = Request([Message("user", "Why?")], "asked-model", 100)
+ASKED = ModelRequest([PromptMessage("user", "Why?")], "asked-model", 100)
 NAMED = {"message": "m", "generation": "g"}
 TOLD = fold([Reasoning("Hm."), Chunk("Because."), ToolUse("1", "look", {}), Suggestions(["And then?"])])
 

@@ -10,14 +10,14 @@ from millrace.worker.contract.events import Chunk, Complete
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Step, Stub
-from millrace.worker.seat import Seat
+from millrace.worker.seat import LastAttemptSlot
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 
-Start = Callable[..., tuple[Process, Stub]]
+Start = Callable[..., tuple[WorkerProcess, Stub]]
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def desk(valkey: ValkeyProcess) -> Desk:
 
 @pytest.fixture
 def start(desk: Desk) -> Iterator[Start]:
-    made: list[Process] = []
+    made: list[WorkerProcess] = []
 
-    def run(*scripts: Sequence[Step]) -> tuple[Process, Stub]:
+    def run(*scripts: Sequence[Step]) -> tuple[WorkerProcess, Stub]:
         stub = Stub(scripts)
-        made.append(Process(desk.settings, stub))
+        made.append(WorkerProcess(desk.settings, stub))
         made[-1].start()
         return made[-1], stub
 
@@ -42,12 +42,12 @@ def start(desk: Desk) -> Iterator[Start]:
 
 def make_with_last_chance(desk: Desk) -> str:
     generation = desk.make("Why?")
-    desk.redis.hset(keys_of(generation).state, "losses", desk.settings.max_attempts - 1)
+    desk.redis.hset(keys_of(generation).state, "losses", desk.settings.generation.max_attempts - 1)
     return generation
 
 
 def test_who_waits_goes_in_order_and_once() -> None:
-    seat = Seat()
+    seat = LastAttemptSlot()
     for generation in ("a", "b", "a"):
         seat.wait(generation)
     assert [seat.take(), seat.take()] == ["a", None]

@@ -24,10 +24,10 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.lease import claim, release
 from millrace.worker.generation import generate
-from millrace.worker.providers.protocol import Stopped, Whole
+from millrace.worker.providers.protocol import Stopped, WholeAnswer
 from millrace.worker.providers.stub import Reply, Step
 from millrace.worker.store import answers, conversations, messages
-from millrace.worker.store.answers import Answer
+from millrace.worker.store.answers import StoredAnswer
 from millrace.worker.store.database import engine_url, make_engine
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
@@ -63,7 +63,7 @@ def test_a_whole_answer_is_stored_before_its_outcome_says_so(start: Start) -> No
     assert isinstance(outcome, Complete)
     assert outcome.stored
     kept = worker.check_kept(generation)
-    assert (kept.answer.model, kept.answer.provider) == (worker.desk.settings.model_id, "stub")
+    assert (kept.answer.model, kept.answer.provider) == (worker.desk.settings.models.model_id, "stub")
     assert worker.desk.redis.keys("*unstored") == []
 
 
@@ -101,7 +101,7 @@ def test_a_cancelled_and_a_failed_answer_are_stored_as_far_as_they_came(start: S
 
 
 def test_title_and_suggestions_are_stored_before_done(start: Start) -> None:
-    suggest: Reply = Whole("", {"suggestions": ["And then?", "Who says so?", "Since when?"]}, Usage(1, 1))
+    suggest: Reply = WholeAnswer("", {"suggestions": ["And then?", "Who says so?", "Since when?"]}, Usage(1, 1))
     worker = start([Chunk("Because."), *END], replies={"suggest_questions": suggest}, suggestions=1)
     generation = worker.desk.make("Why?")
     generate(worker.process, generation)
@@ -138,7 +138,7 @@ def test_row_38_while_the_database_is_away_the_answer_is_told_and_stored_once_it
     worker = start([Chunk("Because."), *END], database_seconds=0.2)
     generation = worker.desk.make("Why?")
     worker.process.archivist.stop()
-    engine = make_engine(engine_url(worker.desk.settings.database_url), 1, 30)
+    engine = make_engine(engine_url(worker.desk.settings.database.url), 1, 30)
     with engine.begin() as other:
         other.execute(text("DELETE FROM messages"))  # it holds the lock that every write needs
         outcome = answered(worker, generation)[-2]
@@ -163,8 +163,8 @@ def test_a_whole_answer_that_is_stored_is_told_by_the_next_worker_with_no_second
     first = claim(worker.desk.redis, generation, worker.desk.settings)
     assert first
     outcome = Complete("live", "end_turn", Usage(3, 4), Latency(1, 2), "a-model", "bedrock", first.message, stored=True)
-    question = messages.Question(first.question, first.owner, first.conversation, "Why?")
-    answer = Answer(
+    question = messages.StoredQuestion(first.question, first.owner, first.conversation, "Why?")
+    answer = StoredAnswer(
         *(first.message, generation, first.claim.epoch, worker.state(generation).top, "Because.", outcome),
         reasoning="Hm.",
     )
@@ -181,9 +181,9 @@ def test_a_partial_one_that_is_stored_is_answered_anew(start: Start) -> None:
     generation = worker.desk.make("Why?")
     first = claim(worker.desk.redis, generation, worker.desk.settings)
     assert first
-    question = messages.Question(first.question, first.owner, first.conversation, "Why?")
+    question = messages.StoredQuestion(first.question, first.owner, first.conversation, "Why?")
     cut = Cancelled("user", Usage())
-    half = Answer(first.message, generation, first.claim.epoch, worker.state(generation).top, "Bec", cut)
+    half = StoredAnswer(first.message, generation, first.claim.epoch, worker.state(generation).top, "Bec", cut)
     assert worker.database.run(lambda session: answers.save_answer(session, question, half))
     release(worker.desk.redis, first.claim, worker.desk.settings)
     answered(worker, generation)
@@ -197,8 +197,8 @@ def test_row_45_what_a_later_claim_has_stored_stands(start: Start) -> None:
 
     def successor_stores() -> None:
         state = worker.state(generation)
-        question = messages.Question(state.question, state.owner, state.conversation, "Why?")
-        later = Answer(state.message, generation, 4_000_000_000, state.top, "the successor's", outcome)
+        question = messages.StoredQuestion(state.question, state.owner, state.conversation, "Why?")
+        later = StoredAnswer(state.message, generation, 4_000_000_000, state.top, "the successor's", outcome)
         assert worker.database.run(lambda session: answers.save_answer(session, question, later))
 
     worker.stub.scripts = [[Chunk("of the one that stood still"), successor_stores, *END]]

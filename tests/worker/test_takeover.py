@@ -20,10 +20,10 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.failures import Failure
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import CancelAsked
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers import retry
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Step, Stub
@@ -33,9 +33,9 @@ from tests.worker.desk import Desk, wait_until
 from tests.worker.succession import Successor
 
 END = (Stopped("end_turn"), Usage(3, 4))
-REFUSED = Failure("provider_rejected", retryable=False)
-TIMED_OUT = Failure("provider_timeout", retryable=True)
-BUSY = Failure("provider_throttled", retryable=True, may_ask_again=True)
+REFUSED = AnswerFailed("provider_rejected", retryable=False)
+TIMED_OUT = AnswerFailed("provider_timeout", retryable=True)
+BUSY = AnswerFailed("provider_throttled", retryable=True, may_ask_again=True)
 FOR_EVER = Event().wait
 
 
@@ -49,7 +49,7 @@ def start(valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
 
     def run(*scripts: Sequence[Step], takeover: str = "continue", **settings: object) -> Successor:
         desk, stub = Desk(valkey.url, takeover=takeover, **settings), Stub(scripts)
-        made.append(Successor(desk, stub, Process(desk.settings, stub)))
+        made.append(Successor(desk, stub, WorkerProcess(desk.settings, stub)))
         made[-1].process.start()
         return made[-1]
 
@@ -68,7 +68,7 @@ def test_the_text_so_far_stands_and_the_model_goes_on_from_it(start: Start) -> N
     assert isinstance(snapshot, Snapshot)
     assert (snapshot.content, snapshot.reasoning, snapshot.reason) == ("There is", "Hm.", "takeover")
     assert [each["title"] for each in snapshot.citations] == ["T"]
-    assert running == StatusEvent("running", attempt=2, model=worker.desk.settings.model_id, provider="stub")
+    assert running == StatusEvent("running", attempt=2, model=worker.desk.settings.models.model_id, provider="stub")
     assert "".join(chunks_of(rest)) == " no wind."
     assert isinstance(rest[-2], Complete)
     assert worker.prefills == ["There is"]
@@ -110,7 +110,7 @@ def test_a_text_that_was_whole_already_is_no_empty_answer(start: Start) -> None:
 
 @pytest.mark.parametrize("code", ["provider_rejected", "context_too_long"])
 def test_a_model_that_does_not_go_on_is_asked_anew_and_nobody_is_told(start: Start, code: str) -> None:
-    worker = start([Failure(code, retryable=False)], [Chunk("All."), *END])
+    worker = start([AnswerFailed(code, retryable=False)], [Chunk("All."), *END])
     added = worker.answer(Chunk("half"))
     assert isinstance(added[0], Snapshot)
     assert added[0].content == "half"
@@ -125,7 +125,7 @@ def test_a_model_that_does_not_go_on_is_asked_anew_and_nobody_is_told(start: Sta
     ids=["the question is refused", "there was no beginning", "a mishap"],
 )
 def test_what_is_not_said_of_the_beginning_ends_the_answer(
-    start: Start, told: str, failure: Failure, prefills: list[str | None]
+    start: Start, told: str, failure: AnswerFailed, prefills: list[str | None]
 ) -> None:
     worker = start([failure])
     outcome = worker.answer(Chunk(told))[-2]

@@ -96,9 +96,9 @@ def test_the_same_task_delivered_many_times_runs_once(desk: Desk, start: Start, 
     start()
     generation = desk.make(emulate(text="once", tokens=4, rate=20))
     for _ in range(10):
-        desk.doorbell.ring(generation)
+        desk.task_queue.ring(generation)
     assert desk.transcript(generation).content == "once"
-    desk.doorbell.ring(generation)
+    desk.task_queue.ring(generation)
     wait_until(lambda: desk.redis.llen("millrace") == 0, "the last ring to be heard")
     assert len(emulator.calls()) == 1
 
@@ -113,10 +113,10 @@ def test_a_worker_told_to_end_hands_over_at_once_to_another(
     start()
     first.send(signal.SIGTERM)
     asked_at = time.monotonic()
-    assert first.process.wait(desk.settings.shutdown_grace_seconds + 6) == 0
+    assert first.process.wait(desk.settings.worker.shutdown_grace_seconds + 6) == 0
     for generation in texts:
         wait_until(lambda generation=generation: _is_taken_over(desk, generation), "the takeover")
-    assert time.monotonic() - asked_at < 3 + desk.settings.lease_seconds  # by leases, it would be later
+    assert time.monotonic() - asked_at < 3 + desk.settings.generation.lease_seconds  # by leases, it would be later
     for generation, text in texts.items():
         snapshots = [event for event in desk.ended(generation) if isinstance(event, Snapshot)]
         assert [snapshot.reason for snapshot in snapshots] == ["takeover"]

@@ -3,10 +3,10 @@
 import time
 
 from millrace.worker.contract.events import Chunk
-from millrace.worker.outbox import Outbox
-from millrace.worker.run import Run
-from millrace.worker.watcher import Watcher
-from millrace.worker.writer import Writer
+from millrace.worker.publishing.outbox import Outbox
+from millrace.worker.publishing.writer import Writer
+from millrace.worker.run import RunningGeneration
+from millrace.worker.upkeep.watcher import Watcher
 from tests.worker.desk import Desk
 from tests.worker.holding import COMPLETE, Held, hold
 
@@ -17,7 +17,9 @@ class Watch:
     def __init__(self, desk: Desk) -> None:
         self.writer = Writer(desk.connect(retries=0), desk.settings)
         self.held: Held = hold(desk, self.writer)
-        self.run = Run(self.held.holding, self.held.interrupt, self.held.outbox, ends_by=time.monotonic() + 60)
+        self.run = RunningGeneration(
+            self.held.holding, self.held.interrupt, self.held.outbox, ends_by=time.monotonic() + 60
+        )
         self.runs = {self.run}
         self.recovered: list[Outbox] = []
         self.watcher = Watcher(desk.connect(), desk.settings, self.runs, self._recover)

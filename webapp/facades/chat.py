@@ -6,18 +6,18 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from millrace.webapp.auth import owner_or_new
-from millrace.webapp.body import Json, read_object
 from millrace.webapp.facades.dialect import Appended, Line
 from millrace.webapp.facades.fields import refusing_in, rename
 from millrace.webapp.facades.stream import stream_answer
-from millrace.webapp.limits import limited
+from millrace.webapp.generation.validation import HistoryMessage, ParsedRequest, parse
+from millrace.webapp.guard.auth import owner_or_new
+from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import invalid
+from millrace.webapp.request_body import Json, read_object
 from millrace.webapp.services import services
-from millrace.webapp.validation import Asked, Turn, parse
 from millrace.worker.contract.events import AnyEvent, Done, Error
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 
 _FIELDS = {"message": "message", "history": "messages", "model": "model"}
 _DONE = "[DONE]"
@@ -31,7 +31,7 @@ class ChatFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message, and the turns before it: they alternate, the user's first."""
 
     message: str
-    history: list[Turn] | None = None
+    history: list[HistoryMessage] | None = None
     model: str | UnsetType = UNSET
 
 
@@ -57,12 +57,12 @@ def chat() -> Response:
     """Answer with the stream of what comes after the history and the message."""
     owner = owner_or_new()
     settings = services().settings
-    body = rename(read_object(request, settings.max_body_bytes), _FIELDS)
+    body = rename(read_object(request, settings.limits.max_body_bytes), _FIELDS)
     with refusing_in(_FIELDS):
         return stream_answer(owner, _parse(body, settings), ChatDialect())
 
 
-def _parse(body: Json, settings: Settings) -> Asked:
+def _parse(body: Json, settings: Settings) -> ParsedRequest:
     history: Any = body.pop("messages", None)
     parse(body, settings)  # so that from here on only the history can be wrong
     if history is not None and not isinstance(history, list):

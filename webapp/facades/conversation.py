@@ -6,20 +6,20 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from millrace.webapp.addresses import generation_url
-from millrace.webapp.answering import whole_answer
-from millrace.webapp.auth import known_owner, owner_or_new
-from millrace.webapp.body import Json, read_object
-from millrace.webapp.creating import idempotency_key, make
 from millrace.webapp.facades.dialect import Appended, Line
 from millrace.webapp.facades.fields import refusing_in, rename
 from millrace.webapp.facades.stream import stream_answer
-from millrace.webapp.limits import limited
+from millrace.webapp.generation.creation import create_generation, idempotency_key
+from millrace.webapp.generation.validation import parse
+from millrace.webapp.generation.views import whole_answer
+from millrace.webapp.guard.auth import known_owner, owner_or_new
+from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import Problem
+from millrace.webapp.request_body import Json, read_object
+from millrace.webapp.schemas import FailureSchema, reply
 from millrace.webapp.services import services
-from millrace.webapp.shapes import Failure, reply
-from millrace.webapp.validation import parse
+from millrace.webapp.urls import generation_url
 from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
@@ -141,13 +141,13 @@ def answer(user: str) -> Response:
     body = _body()
     with refusing_in(_FIELDS):
         asked = parse(body, services().settings)
-        ids = make(services(), owner, asked, idempotency_key(request), is_streamed=False)
-    whole = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.wait_seconds))
+        ids = create_generation(services(), owner, asked, idempotency_key(request), is_streamed=False)
+    whole = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.relay.wait_seconds))
     if whole is None:
         detail = "The answer takes longer than this call may. It goes on: follow it by its events."
         url = f"{generation_url(ids.generation)}/events"
         raise Problem(504, "still_running", detail, generation_id=ids.generation, events_url=url)
-    if isinstance(whole.error, Failure):
+    if isinstance(whole.error, FailureSchema):
         failure = whole.error
         raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=ids.conversation)
     return reply(SessionAnswer(whole.message, whole.suggestions, ids.conversation))
@@ -167,7 +167,7 @@ def _owner(user: str) -> str:
 
 def _body() -> Json:
     """Return the body in our own fields; `session_id` may be null, as such apps begin."""
-    body = rename(read_object(request, services().settings.max_body_bytes), _FIELDS)
+    body = rename(read_object(request, services().settings.limits.max_body_bytes), _FIELDS)
     return {name: value for name, value in body.items() if (name, value) != ("conversation_id", None)}
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
-from millrace.webapp.body import Json
 from millrace.webapp.problems import Problem, invalid
+from millrace.webapp.request_body import Json
 
 _ECHO = 200
 

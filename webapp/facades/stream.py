@@ -7,33 +7,33 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Response, request
 
-from millrace.webapp.auth.protocol import RIGHT
-from millrace.webapp.creating import idempotency_key, make
 from millrace.webapp.facades.dialect import Dialect, Line, spell
-from millrace.webapp.ownership import no_generation, patient_state
+from millrace.webapp.generation.creation import create_generation, idempotency_key
+from millrace.webapp.generation.validation import ParsedRequest
+from millrace.webapp.guard.auth.protocol import RIGHT
+from millrace.webapp.guard.ownership import no_generation, patient_state
 from millrace.webapp.relay.frames import HEARTBEAT, Frame, chunked, entry_in
 from millrace.webapp.relay.handover import can_take, let_go, take_socket
 from millrace.webapp.relay.hub import Hub
-from millrace.webapp.relay.peer import SocketReader, write_nothing
 from millrace.webapp.relay.reader import PullReader, Why
+from millrace.webapp.relay.socket_reader import SocketReader, write_nothing
 from millrace.webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full
 from millrace.webapp.services import services
-from millrace.webapp.validation import Asked
 from millrace.worker.contract.events import decode
 from millrace.worker.contract.ids import START
-from millrace.worker.contract.state import State
+from millrace.worker.contract.state import GenerationState
 
 _OPENING = b": millrace\n\n"  # wakes proxies that buffer; no `retry:`, because nobody comes back to such a stream
 
 
-def stream_answer(owner: str, asked: Asked, dialect: Dialect) -> Response:
+def stream_answer(owner: str, asked: ParsedRequest, dialect: Dialect) -> Response:
     """Make the generation and return its whole stream in a dialect; who leaves it has it cancelled after the grace.
 
     Raises what `make` raises, and Problem 503 `too_many_readers` before anything is made.
     """
     hub = services().hub
     refuse_when_full(hub)
-    ids = make(services(), owner, asked, idempotency_key(request), is_streamed=True)
+    ids = create_generation(services(), owner, asked, idempotency_key(request), is_streamed=True)
     state = patient_state(ids.generation)
     if state is None:
         raise no_generation()
@@ -41,7 +41,7 @@ def stream_answer(owner: str, asked: Asked, dialect: Dialect) -> Response:
     return EventStream(_stream(hub, request.environ, state, dialect), headers=headers, content_type="text/event-stream")
 
 
-def _stream(hub: Hub, environ: WSGIEnvironment, state: State, dialect: Dialect) -> Iterator[bytes]:
+def _stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, dialect: Dialect) -> Iterator[bytes]:
     yield _OPENING
     cancels = state.on_disconnect == "cancel"
     if can_take(environ):
@@ -50,7 +50,7 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: State, dialect: Dialect) 
         raise let_go()
     reader = pulled(environ, state.generation, START)
     hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
-    yield from _yielded(reader, dialect, hub.settings.heartbeat_seconds)
+    yield from _yielded(reader, dialect, hub.settings.relay.heartbeat_seconds)
 
 
 def _yielded(reader: PullReader, dialect: Dialect, heartbeat_seconds: float) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from millrace.webapp.openapi.describing import Description, description_of
-from millrace.webapp.shapes import ProblemBody
+from millrace.webapp.schemas import ProblemBody
 from millrace.worker.contract.events import AnyEvent
 
 Json = dict[str, Any]

@@ -11,10 +11,10 @@ import gevent
 
 from millrace.webapp.relay.subscription import Subscription
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.errors import RedisAway
 from millrace.worker.contract.feed import FeedEntry, Place, read_feeds
 from millrace.worker.contract.keys import feed_key
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.errors import RedisUnavailable
+from millrace.worker.observability.logs import get_logger
 
 _PAGE = 100
 _FEEDS_AT_ONCE = 200
@@ -108,7 +108,7 @@ class Feeds:
                 try:
                     self._read(owners)
                     wait = _AWAY_SECONDS[0]
-                except RedisAway as away:
+                except RedisUnavailable as away:
                     _log.info("feeds_not_read", error=away)
                     self._woken |= dict.fromkeys(owners)
                     gevent.sleep(random.uniform(0.5, 1.0) * wait)
@@ -125,7 +125,7 @@ class Feeds:
                 continue
             # What is written before we are heard to listen, nobody tells us of.
             if not self._subscription.confirm(feed_key(owner).encode()) and owner in self._followers:
-                raise RedisAway("the subscription is not confirmed")
+                raise RedisUnavailable("the subscription is not confirmed")
             self._read_at[owner] = now
             reading += [each for each in followers if not each.is_full]
         if not reading:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from millrace.worker.contract.events import DONE_PREFIX
 from millrace.worker.contract.ids import Cursor, cursor_of
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.log import LogEntry
 
 Frame = bytes
 
@@ -26,7 +26,7 @@ def frame_of(message: bytes) -> Frame:
     return b"%X\r\nid: %b\n\n\r\n" % (len(message) + 12, message.replace(b" ", b"\ndata: ", 1))
 
 
-def make_frame(entry: Entry) -> Frame:
+def make_frame(entry: LogEntry) -> Frame:
     """Return the frame of an event in the log."""
     return frame_of(b"%d-%d %b" % (*entry.cursor, entry.data))
 
@@ -42,10 +42,10 @@ def body_of(frame: Frame) -> bytes:
     return frame[frame.index(b"\n") + 1 : -2]
 
 
-def entry_in(frame: Frame) -> Entry:
+def entry_in(frame: Frame) -> LogEntry:
     """Return the event as it stands in the log."""
     begin = frame.index(b"\ndata: ") + 7
-    return Entry(cursor_in(frame), frame[begin:-4])
+    return LogEntry(cursor_in(frame), frame[begin:-4])
 
 
 def is_done(frame: Frame) -> bool:

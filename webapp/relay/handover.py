@@ -13,7 +13,7 @@ from wsgiref.types import WSGIEnvironment
 
 from gevent.socket import socket as gevent_socket
 
-from millrace.webapp.relay.peer import prepare
+from millrace.webapp.relay.socket_reader import prepare
 
 
 def can_take(environ: WSGIEnvironment) -> bool:

@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 
 import gevent
 
-from millrace.webapp.auth.protocol import Right
+from millrace.webapp.guard.auth.protocol import Right
+from millrace.webapp.relay.authorization import AuthorizationChecks
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.frames import entry_in
 from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.webapp.relay.repair import LOST_SECONDS, Repairer
-from millrace.webapp.relay.rights import Rights
 from millrace.webapp.relay.rounds import Heartbeats, cut_stalled, drain
 from millrace.webapp.relay.subscription import Messages, Subscription
 from millrace.webapp.relay.tail import Tail
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.errors import RedisAway
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import channel_of
-from millrace.worker.contract.log import Entry
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.contract.settings import Settings
-from millrace.worker.contract.state import State, read_state, read_states
+from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.state import GenerationState, read_state, read_states
+from millrace.worker.errors import RedisUnavailable
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.schema import Settings
 
 _SWEEP_SECONDS = 1.0
 _STOP_SECONDS = 1.0
@@ -33,7 +33,7 @@ _KEPT_TAILS = 500
 _log = get_logger(__name__)
 
 
-def _nothing(_: str) -> list[Entry]:
+def _nothing(_: str) -> list[LogEntry]:
     return []
 
 
@@ -41,17 +41,17 @@ class Hub:
     """Follows logs for the readers of this process. Made without I/O; one a process, made after the fork.
 
     `expired` is asked for the entries of a generation without a log, which has ended or which Redis has lost; its
-    readers get those after their cursor, or, where there are none, `error stream_lost`. It may raise StoreAway.
+    readers get those after their cursor, or, where there are none, `error stream_lost`. It may raise DatabaseUnavailable.
     """
 
-    def __init__(self, redis: Redis, settings: Settings, expired: Callable[[str], list[Entry]] = _nothing) -> None:
+    def __init__(self, redis: Redis, settings: Settings, expired: Callable[[str], list[LogEntry]] = _nothing) -> None:
         self.settings = settings
         self._redis = redis
         self._tails: dict[str, Tail] = {}
         self._channels: dict[bytes, Tail] = {}
         self._readers: set[Reader] = set()
-        self._heartbeats = Heartbeats(settings.heartbeat_seconds)
-        self._rights = Rights()
+        self._heartbeats = Heartbeats(settings.relay.heartbeat_seconds)
+        self._rights = AuthorizationChecks()
         self.ended: Counter[str] = Counter()
         self._subscription = Subscription(redis, self._receive, self._check_all)
         self._repairer = Repairer(redis, self._subscription, expired)
@@ -67,7 +67,7 @@ class Hub:
 
     def has_room(self, places: int = 1) -> bool:
         """Tell whether there is room for so many more readers."""
-        return len(self._readers) + places <= self.settings.max_readers
+        return len(self._readers) + places <= self.settings.relay.max_readers
 
     def watched(self) -> list[str]:
         """Return the generations that are cancelled when nobody watches, and that somebody watches just now."""
@@ -113,10 +113,10 @@ class Hub:
         """Forget a connection that was carried."""
         self._left(trunk)
 
-    def entries(self, generation: str, after: Cursor, seconds: float) -> Iterator[Entry]:
+    def entries(self, generation: str, after: Cursor, seconds: float) -> Iterator[LogEntry]:
         """Yield the entries after the cursor, in order and without a hole, until `done` or until the time is over.
 
-        A snapshot that the relay makes may come first or between. Raises RedisAway at the call only.
+        A snapshot that the relay makes may come first or between. Raises RedisUnavailable at the call only.
         """
         state = read_state(self._redis, generation)
         reader = PullReader(generation, after)
@@ -184,7 +184,7 @@ class Hub:
                 _log.exception("relay_sweep_failed")
 
     def _look_after(self, now: float) -> None:
-        cut_stalled(self._readers, now - self.settings.reader_stall_seconds)
+        cut_stalled(self._readers, now - self.settings.relay.reader_stall_seconds)
         self._retire(now)
         self.feeds.sweep(now)
         silent_since = now - _SILENT_SECONDS
@@ -207,7 +207,7 @@ class Hub:
             return
         try:
             states = read_states(self._redis, [tail.generation for tail in tails])
-        except RedisAway as away:
+        except RedisUnavailable as away:
             _log.info("tails_not_checked", error=away)
             return
         now = time.monotonic()
@@ -216,7 +216,7 @@ class Hub:
             self._compare(tail, state, now)
             self._repairer.wake(tail)
 
-    def _compare(self, tail: Tail, state: State | None, now: float) -> None:
+    def _compare(self, tail: Tail, state: GenerationState | None, now: float) -> None:
         if state is None:
             tail.absent_since = tail.absent_since or now
             if now - tail.absent_since > LOST_SECONDS:
@@ -232,7 +232,7 @@ class Hub:
             self._forget(tail)  # readers who come later are none of its
 
 
-def _pull(reader: PullReader, deadline: float) -> Iterator[Entry]:
+def _pull(reader: PullReader, deadline: float) -> Iterator[LogEntry]:
     try:
         while not reader.is_over and (left := deadline - time.monotonic()) > 0:
             yield from map(entry_in, reader.pull(left))

@@ -5,22 +5,25 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Response
 
-from millrace.webapp.auth.protocol import RIGHT
-from millrace.webapp.relay.bundle import Bundle, Followed
+from millrace.webapp.guard.auth.protocol import RIGHT
 from millrace.webapp.relay.frames import opening
 from millrace.webapp.relay.handover import can_take, let_go, take_socket
 from millrace.webapp.relay.hub import Hub
-from millrace.webapp.relay.peer import SocketReader
+from millrace.webapp.relay.multiplexer import Followed, Multiplexer
+from millrace.webapp.relay.socket_reader import SocketReader
 from millrace.webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full, yielded
 from millrace.worker.contract.feed import Place
 from millrace.worker.contract.ids import START, Cursor
-from millrace.worker.contract.state import State
+from millrace.worker.contract.state import GenerationState
 
 _MANY = "many"  # in the place of a generation's id, where a connection carries several
 
 
 def many_streams(
-    hub: Hub, environ: WSGIEnvironment, followed: Sequence[tuple[State, Cursor]], feed: tuple[str, Place] | None
+    hub: Hub,
+    environ: WSGIEnvironment,
+    followed: Sequence[tuple[GenerationState, Cursor]],
+    feed: tuple[str, Place] | None,
 ) -> Response:
     """Return one stream of the generations after their cursors, and of an owner's feed after its place.
 
@@ -34,13 +37,16 @@ def many_streams(
 
 
 def _stream(
-    hub: Hub, environ: WSGIEnvironment, followed: Sequence[tuple[State, Cursor]], feed: tuple[str, Place] | None
+    hub: Hub,
+    environ: WSGIEnvironment,
+    followed: Sequence[tuple[GenerationState, Cursor]],
+    feed: tuple[str, Place] | None,
 ) -> Iterator[bytes]:
     yield opening()
     parts = [Followed(state.generation, after, state.on_disconnect == "cancel") for state, after in followed]
     if can_take(environ):
-        Bundle(hub, SocketReader(_MANY, START, take_socket(environ)), parts, feed).begin(environ.get(RIGHT))
+        Multiplexer(hub, SocketReader(_MANY, START, take_socket(environ)), parts, feed).begin(environ.get(RIGHT))
         raise let_go()
     trunk = pulled(environ, _MANY, START)
-    Bundle(hub, trunk, parts, feed).begin(environ.get(RIGHT))
-    yield from yielded(trunk, hub.settings.heartbeat_seconds)
+    Multiplexer(hub, trunk, parts, feed).begin(environ.get(RIGHT))
+    yield from yielded(trunk, hub.settings.relay.heartbeat_seconds)

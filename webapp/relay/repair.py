@@ -12,11 +12,11 @@ from millrace.webapp.relay.rebuilding import fold_log, is_seamless, kept_after
 from millrace.webapp.relay.subscription import Subscription
 from millrace.webapp.relay.tail import Tail
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.errors import RedisAway, StoreAway
 from millrace.worker.contract.ids import START, Cursor
-from millrace.worker.contract.log import PAGE, Entry, read
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.contract.log import PAGE, LogEntry, read
 from millrace.worker.contract.state import read_state
+from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
+from millrace.worker.observability.logs import get_logger
 
 LOST_SECONDS = 9.0  # Redis that restarts empty: by then a living worker has made its generation anew
 _READS_AT_ONCE = 16  # a thousand readers who come back at once are a queue here, not a thousand connections
@@ -29,7 +29,7 @@ _log = get_logger(__name__)
 class Repairer:
     """Works for one tail in one greenlet at a time; a page read serves all the seekers of a tail."""
 
-    def __init__(self, redis: Redis, subscription: Subscription, expired: Callable[[str], list[Entry]]) -> None:
+    def __init__(self, redis: Redis, subscription: Subscription, expired: Callable[[str], list[LogEntry]]) -> None:
         self._redis = redis
         self._subscription = subscription
         self._expired = expired
@@ -52,7 +52,7 @@ class Repairer:
                     with self._reads:
                         rest = self._step(tail)
                     wait = _AWAY_SECONDS[0]
-                except (RedisAway, StoreAway) as away:
+                except (RedisUnavailable, DatabaseUnavailable) as away:
                     _log.info("log_not_read", generation=tail.generation, error=away)
                     tail.is_stale = True
                     rest = random.uniform(0.5, 1.0) * wait
@@ -63,11 +63,11 @@ class Repairer:
             self._busy.discard(tail)
 
     def _step(self, tail: Tail) -> float:
-        """Read once for the tail, and return how long to wait before the next time; raises RedisAway, StoreAway."""
+        """Read once for the tail, and return how long to wait before the next time; raises RedisUnavailable, DatabaseUnavailable."""
         if tail.is_lost:
             try:
                 return self._tell_kept(tail, self._expired(tail.generation))
-            except StoreAway as away:
+            except DatabaseUnavailable as away:
                 _log.warning("archive_not_read", generation=tail.generation, error=away)
                 return self._tell_kept(tail, [])
         if tail.last is not None and tail.is_behind:
@@ -114,7 +114,7 @@ class Repairer:
                 tail.give(reader, frames)
         return 0.0
 
-    def _hand_out(self, tail: Tail, start: Cursor, entries: list[Entry]) -> float:
+    def _hand_out(self, tail: Tail, start: Cursor, entries: list[LogEntry]) -> float:
         tail.absent_since = None
         if tail.last is None and len(entries) < PAGE:  # the page reaches the log's end: the tail goes on from here
             tail.open(start)
@@ -151,7 +151,7 @@ class Repairer:
             tail.lose()
         return _ABSENT_SECONDS
 
-    def _tell_kept(self, tail: Tail, kept: list[Entry]) -> float:
+    def _tell_kept(self, tail: Tail, kept: list[LogEntry]) -> float:
         for reader in tuple(tail.seekers):
             tail.give(reader, list(map(make_frame, kept_after(reader.cursor, kept))))
         return _ABSENT_SECONDS if tail.seekers else 0.0

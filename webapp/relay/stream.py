@@ -12,15 +12,15 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Response
 from gevent.socket import socket as gevent_socket
 
-from millrace.webapp.auth.protocol import RIGHT
+from millrace.webapp.guard.auth.protocol import RIGHT
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay.frames import HEARTBEAT, body_of, opening
 from millrace.webapp.relay.handover import can_take, let_go, take_socket
 from millrace.webapp.relay.hub import Hub
-from millrace.webapp.relay.peer import SocketReader, prepare
 from millrace.webapp.relay.reader import PullReader
+from millrace.webapp.relay.socket_reader import SocketReader, prepare
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.state import State
+from millrace.worker.contract.state import GenerationState
 
 HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",
@@ -40,7 +40,7 @@ class EventStream(Response):
         return super().__call__(environ, start_response)
 
 
-def event_stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> Response:
+def event_stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, after: Cursor) -> Response:
     """Return the event stream of a generation after the cursor; 204 where it has ended and nothing comes after.
 
     Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
@@ -58,7 +58,7 @@ def refuse_when_full(hub: Hub, places: int = 1) -> None:
         raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))
 
 
-def _stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> Iterator[bytes]:
+def _stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, after: Cursor) -> Iterator[bytes]:
     """Yield the first bytes, then hand the socket over; where that can't be, yield the frames themselves."""
     yield opening()
     cancels = state.on_disconnect == "cancel"
@@ -68,7 +68,7 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: State, after: Cursor) -> 
         raise let_go()
     reader = pulled(environ, state.generation, after)
     hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
-    yield from yielded(reader, hub.settings.heartbeat_seconds)
+    yield from yielded(reader, hub.settings.relay.heartbeat_seconds)
 
 
 def pulled(environ: WSGIEnvironment, generation: str, after: Cursor) -> PullReader:

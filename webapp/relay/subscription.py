@@ -15,9 +15,9 @@ import hiredis
 from gevent.event import Event
 from redis.exceptions import RedisError
 
-from millrace.webapp.relay.inlet import Inlet
+from millrace.webapp.relay.bulk_reader import BulkReader
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.observability.logs import get_logger
 
 PING_SECONDS = 5.0
 _SILENT_SECONDS = PING_SECONDS + 3.0  # no answer to a PING by then: the connection is half open
@@ -117,7 +117,7 @@ class Subscription:
             self._say(b"SUBSCRIBE", channel)
         self._parser = hiredis.Reader(notEnoughData=_MISSING)
         self._ended = None
-        inlet = Inlet(sock, self._take, self._end)
+        inlet = BulkReader(sock, self._take, self._end)
         try:
             self._caught_up()
             pinged_at = time.monotonic()

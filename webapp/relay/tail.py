@@ -8,12 +8,12 @@ when there is room again), seeking (their cursor is not in the ring; a page of t
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from millrace.webapp.relay.frame_buffer import FrameBuffer
 from millrace.webapp.relay.frames import Frame, cursor_in, frame_of, is_done, join, make_frame
 from millrace.webapp.relay.reader import UNPLACED, Reader, write_to_all
-from millrace.webapp.relay.ring import Ring
 from millrace.worker.contract.events import DONE_PREFIX
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.log import LogEntry
 
 _AT_ONCE = 64  # frames joined for one send to a reader that catches up
 _NO_MESSAGE = b"\n"  # what no message begins with
@@ -43,7 +43,7 @@ class Tail:
         self.readers: set[Reader] = set()
         self.seekers: set[Reader] = set()
         self._live: set[Reader] = set()
-        self._ring = Ring()
+        self._ring = FrameBuffer()
         self._fresh: list[Frame] = []
         self._is_open = False
         self._epoch = self._seq = 0  # of the last event
@@ -153,7 +153,7 @@ class Tail:
         self._push(frame_of(message))
         return True
 
-    def extend(self, entries: Iterable[Entry]) -> None:
+    def extend(self, entries: Iterable[LogEntry]) -> None:
         """Append what the log has after the last event, and deliver it; what is older is dropped."""
         for entry in entries:
             if self._is_open and entry.cursor > (self._epoch, self._seq):
@@ -162,7 +162,7 @@ class Tail:
                 self._push(make_frame(entry))
         self.flush()
 
-    def prepend(self, before: Cursor, entries: list[Entry]) -> None:
+    def prepend(self, before: Cursor, entries: list[LogEntry]) -> None:
         """Put the entries between `before` and the ring's begin into the ring, as far as there is room."""
         for entry in reversed(entries):
             if not self._ring.prepend(make_frame(entry)):
@@ -170,7 +170,7 @@ class Tail:
                 return
         self._ring.before = before
 
-    def replace(self, entries: list[Entry]) -> None:
+    def replace(self, entries: list[LogEntry]) -> None:
         """Begin anew: the first entry is a snapshot that stands for all before it, whatever readers have."""
         self._deliver([make_frame(entries[0])])
         self._ring.begin_anew()

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from millrace.worker.after.turn import Turn, one_line, prompt_about
-from millrace.worker.context.placing import element
-from millrace.worker.contract.settings import Settings
+from millrace.worker.after.turn import CompletedTurn, one_line, prompt_about
+from millrace.worker.context.escaping import element
 from millrace.worker.providers.protocol import Provider, Tool
+from millrace.worker.settings.schema import Settings
 
 MOST_FACTS = 10
 FACT_CHARS = 300
@@ -41,7 +41,7 @@ class _Told(msgspec.Struct, frozen=True):
     facts: list[str]
 
 
-def find_facts(provider: Provider, settings: Settings, turn: Turn, known: Iterable[str]) -> list[str]:
+def find_facts(provider: Provider, settings: Settings, turn: CompletedTurn, known: Iterable[str]) -> list[str]:
     """Return the facts, none of them blank, often none; `known` are those that need not be told again.
 
     Raises Failure, msgspec.ValidationError.

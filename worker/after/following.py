@@ -9,34 +9,34 @@ import msgspec
 
 from millrace.worker.after.suggestions import suggest
 from millrace.worker.after.title import name_conversation
-from millrace.worker.after.turn import Turn
-from millrace.worker.contract.errors import QueueAway, StoreAway
+from millrace.worker.after.turn import CompletedTurn
 from millrace.worker.contract.events import Complete, Suggestions, Title
-from millrace.worker.contract.feed import tell_ended
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.failures import Failure
+from millrace.worker.contract.feed import publish_ended
+from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.interrupt import Interrupted
-from millrace.worker.process import Process
-from millrace.worker.run import Run
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
+from millrace.worker.run import RunningGeneration
 
-Hook = Callable[[Process, Turn], Title | Suggestions | None]
+Hook = Callable[[WorkerProcess, CompletedTurn], Title | Suggestions | None]
 """Asks what it likes and returns the event to tell, or None; it may raise, and is cut off when the time is over."""
 
 _log = get_logger(__name__)
 
 
-def hooks_of(process: Process) -> dict[str, Hook]:
+def hooks_of(process: WorkerProcess) -> dict[str, Hook]:
     """Return the hooks that are switched on, by the name that the log gives them; a new hook is named here."""
     settings = process.settings
     hooks: dict[str, Hook] = {}
-    if settings.titles:
+    if settings.hooks.titles:
         hooks["title"] = name_conversation
-    if settings.suggestions:
+    if settings.hooks.suggestions:
         hooks["suggestions"] = suggest
     return hooks
 
 
-def follow_up(process: Process, run: Run) -> None:
+def follow_up(process: WorkerProcess, run: RunningGeneration) -> None:
     """Tell what follows a whole answer whose outcome has been written; returns within the cap, whatever happens.
 
     A cancel, the end of this process or of the answer's time end it at once: the outcome stands, and `done` is due.
@@ -44,11 +44,11 @@ def follow_up(process: Process, run: Run) -> None:
     hooks = hooks_of(process)
     if not hooks:
         return
-    ends_at = time.monotonic() + process.settings.after_seconds
+    ends_at = time.monotonic() + process.settings.hooks.after_seconds
     greenlets: dict[str, gevent.Greenlet[..., None]] = {}
     try:
         with suppress(Interrupted), run.interrupt.armed():
-            if not run.outbox.wait(process.settings.after_seconds):
+            if not run.outbox.wait(process.settings.hooks.after_seconds):
                 return
             turn = _turn_of(run)
             if turn is not None:
@@ -61,30 +61,30 @@ def follow_up(process: Process, run: Run) -> None:
         gevent.killall([*greenlets.values()], block=False)
 
 
-def after_done(process: Process, run: Run) -> None:
+def after_done(process: WorkerProcess, run: RunningGeneration) -> None:
     """See to what comes after `done`: the owner's feed is told, and somebody is to learn from a whole answer.
 
     What is no turn of a conversation is kept nowhere, and not learned from.
     """
     generation, told = run.holding.claim.generation, run.outbox.transcript
     with process.gate:
-        tell_ended(process.redis, [generation])
+        publish_ended(process.redis, [generation])
     is_kept = bool(run.holding.question)
-    if process.settings.learning and isinstance(told.outcome, Complete) and told.content.strip() and is_kept:
+    if process.settings.hooks.learning and isinstance(told.outcome, Complete) and told.content.strip() and is_kept:
         try:
-            process.doorbell.ring_to_learn(generation)
-        except QueueAway as away:
+            process.task_queue.enqueue_learning(generation)
+        except QueueUnavailable as away:
             _log.warning("learning_not_rung", generation=generation, error=away)
 
 
-def _tell(process: Process, run: Run, turn: Turn, name: str, hook: Hook) -> None:
+def _tell(process: WorkerProcess, run: RunningGeneration, turn: CompletedTurn, name: str, hook: Hook) -> None:
     began = time.monotonic()
     try:
         event = hook(process, turn)
-    except Failure as failure:
+    except AnswerFailed as failure:
         _log.warning("hook_failed", hook=name, generation=turn.generation, error=failure.code)
         return
-    except (msgspec.ValidationError, StoreAway) as error:
+    except (msgspec.ValidationError, DatabaseUnavailable) as error:
         _log.warning("hook_failed", hook=name, generation=turn.generation, error=error)
         return
     except Exception:  # noqa: BLE001 - the edge of this greenlet: what it asks for is no part of the answer
@@ -95,10 +95,10 @@ def _tell(process: Process, run: Run, turn: Turn, name: str, hook: Hook) -> None
     _log.info("hook_done", hook=name, generation=turn.generation, ms=int((time.monotonic() - began) * 1000))
 
 
-def _turn_of(run: Run) -> Turn | None:
+def _turn_of(run: RunningGeneration) -> CompletedTurn | None:
     """Return the turn as the log has it; None where there are no words to go by."""
     holding, answer = run.holding, run.outbox.transcript.content
     question = holding.request.messages[-1].content
     if not question.strip() or not answer.strip():
         return None
-    return Turn(holding.claim.generation, holding.owner, holding.conversation, question, answer)
+    return CompletedTurn(holding.claim.generation, holding.owner, holding.conversation, question, answer)

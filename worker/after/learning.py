@@ -14,16 +14,16 @@ from gevent.queue import Full, Queue
 from sqlalchemy.orm import Session
 
 from millrace.worker.after.facts import find_facts
-from millrace.worker.after.turn import Turn
-from millrace.worker.contract.connection import redis_away
-from millrace.worker.contract.errors import QueueAway, RedisAway, StoreAway
+from millrace.worker.after.turn import CompletedTurn
+from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.events import Complete
 from millrace.worker.contract.keys import learning_key
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.failures import Failure
-from millrace.worker.process import Process
+from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
 from millrace.worker.store import answers, memories
-from millrace.worker.store.answers import Kept
+from millrace.worker.store.answers import AnswerRecord
 
 AT_ONCE = 8  # of one process
 MOST_WAITING = 10_000  # of one process; what comes on top of that is not learned from
@@ -43,7 +43,7 @@ class NotKept(Exception):
 class Learner:
     """The learning of one process."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: WorkerProcess) -> None:
         self._process = process
         self._queue: Queue[str] = Queue(MOST_WAITING)
         self._under_way: set[str] = set()
@@ -60,8 +60,8 @@ class Learner:
         for generation in (*self._under_way, *waiting):
             try:
                 self._unmark(generation)
-                self._process.doorbell.ring_to_learn(generation)
-            except (RedisAway, QueueAway) as away:
+                self._process.task_queue.enqueue_learning(generation)
+            except (RedisUnavailable, QueueUnavailable) as away:
                 _log.warning("learning_not_passed_on", generation=generation, error=away)
 
     @property
@@ -96,10 +96,17 @@ class Learner:
                 if is_marked:
                     self._learn(generation)
                 return
-            except (Failure, msgspec.ValidationError, NotKept, StoreAway, RedisAway, TimeoutError) as error:
-                told = error.code if isinstance(error, Failure) else type(error).__name__
+            except (
+                AnswerFailed,
+                msgspec.ValidationError,
+                NotKept,
+                DatabaseUnavailable,
+                RedisUnavailable,
+                TimeoutError,
+            ) as error:
+                told = error.code if isinstance(error, AnswerFailed) else type(error).__name__
                 _log.warning("learning_put_off", generation=generation, tried=tried, error=told)
-                if isinstance(error, Failure) and not error.retryable:
+                if isinstance(error, AnswerFailed) and not error.retryable:
                     break
             gevent.sleep(FIRST_SECONDS * 2 ** (tried - 1) * random.uniform(0.5, 1.0))
         _log.warning("learning_given_up", generation=generation)
@@ -117,15 +124,15 @@ class Learner:
 
     def _mark(self, generation: str) -> bool:
         """Take the generation; False where somebody else is about it, or has just been."""
-        with redis_away(), self._process.gate:
+        with translate_redis_errors(), self._process.gate:
             return bool(self._process.redis.set(learning_key(generation), b"1", nx=True, px=MARK_MS))
 
     def _unmark(self, generation: str) -> None:
-        with redis_away(), self._process.gate:
+        with translate_redis_errors(), self._process.gate:
             self._process.redis.delete(learning_key(generation))
 
 
-def _look_up(session: Session, generation: str) -> tuple[Kept, list[str]]:
+def _look_up(session: Session, generation: str) -> tuple[AnswerRecord, list[str]]:
     """Return the answer with its question, and what is known that has to do with them; raises NotKept."""
     kept = answers.answer_of_generation(session, generation)
     if kept is None:
@@ -134,15 +141,15 @@ def _look_up(session: Session, generation: str) -> tuple[Kept, list[str]]:
     return kept, [memory.content for memory in about]
 
 
-def _turn_of(kept: Kept) -> Turn | None:
+def _turn_of(kept: AnswerRecord) -> CompletedTurn | None:
     """Return what there is to learn from; None where the answer is not whole, or one of the two texts is blank."""
     question, answer = kept.question, kept.answer
     if not isinstance(answer.outcome, Complete) or not question.content.strip() or not answer.content.strip():
         return None
-    return Turn(answer.generation, question.owner, question.conversation, question.content, answer.content)
+    return CompletedTurn(answer.generation, question.owner, question.conversation, question.content, answer.content)
 
 
-def _keep(session: Session, turn: Turn, facts: list[str]) -> int:
+def _keep(session: Session, turn: CompletedTurn, facts: list[str]) -> int:
     """Keep the facts, unless the generation has been learned from, and return how many of them are new."""
     if answers.claim_learning(session, turn.generation) is None:
         return 0

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from millrace.worker.after.turn import Turn, one_line, prompt_about
+from millrace.worker.after.turn import CompletedTurn, one_line, prompt_about
 from millrace.worker.contract.events import Suggestions
-from millrace.worker.process import Process
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Tool
 
 COUNT = 3
@@ -37,7 +37,7 @@ class _Suggested(msgspec.Struct, frozen=True):
     suggestions: list[str]
 
 
-def suggest(process: Process, turn: Turn) -> Suggestions | None:
+def suggest(process: WorkerProcess, turn: CompletedTurn) -> Suggestions | None:
     """Ask for suggestions; None where none is of use. Raises Failure, msgspec.ValidationError."""
     prompt = prompt_about(turn, process.settings, _INSTRUCTION, _TOOL, _TOKENS)
     suggested = msgspec.convert(process.provider.answer(prompt).tool_input, _Suggested)

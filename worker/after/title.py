@@ -4,10 +4,10 @@ from typing import Annotated
 
 import msgspec
 
-from millrace.worker.after.turn import Turn, one_line, prompt_about
+from millrace.worker.after.turn import CompletedTurn, one_line, prompt_about
 from millrace.worker.contract.events import Title
-from millrace.worker.contract.feed import ConversationChanged, tell
-from millrace.worker.process import Process
+from millrace.worker.contract.feed import ConversationChanged, publish
+from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Tool
 from millrace.worker.store import conversations
 
@@ -34,10 +34,10 @@ class _Named(msgspec.Struct, frozen=True):
     title: Annotated[str, msgspec.Meta(min_length=1)]
 
 
-def name_conversation(process: Process, turn: Turn) -> Title | None:
+def name_conversation(process: WorkerProcess, turn: CompletedTurn) -> Title | None:
     """Ask for a title and keep it; None where the conversation has one, or is not kept, or what comes names nothing.
 
-    Raises Failure, msgspec.ValidationError, StoreAway.
+    Raises Failure, msgspec.ValidationError, DatabaseUnavailable.
     """
     found = process.database.run(lambda session: conversations.find(session, turn.owner, turn.conversation))
     if found is None or found.title is not None:
@@ -50,5 +50,5 @@ def name_conversation(process: Process, turn: Turn) -> Title | None:
     ):
         return None  # the user has named it meanwhile, or deleted it
     with process.gate:
-        tell(process.redis, turn.owner, ConversationChanged(turn.conversation))
+        publish(process.redis, turn.owner, ConversationChanged(turn.conversation))
     return Title(title)

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from millrace.worker.contract.request import Message
-from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.protocol import Prompt, Tool
+from millrace.worker.settings.schema import Settings
 
 EXCERPT_CHARS = 6000  # of the question, and of the answer: a small model's input is to stay small
 _LEFT_OUT = "\n[…]\n"
 
 
 @dataclass(frozen=True)
-class Turn:
+class CompletedTurn:
     """One turn of a conversation; neither text is blank."""
 
     generation: str
@@ -22,18 +22,24 @@ class Turn:
 
 
 def prompt_about(
-    turn: Turn, settings: Settings, instruction: str, tool: Tool, max_tokens: int, *, system: tuple[str, ...] = ()
+    turn: CompletedTurn,
+    settings: Settings,
+    instruction: str,
+    tool: Tool,
+    max_tokens: int,
+    *,
+    system: tuple[str, ...] = (),
 ) -> Prompt:
     """Return the prompt that puts an instruction after the turn, and forces the tool.
 
     The turn's texts stand where they were said, as messages of their own, so that neither can pass for the instruction.
     """
     return Prompt(
-        model=settings.small_model,
+        model=settings.models.small,
         messages=(
-            Message("user", excerpt(turn.question)),
-            Message("assistant", excerpt(turn.answer)),
-            Message("user", instruction),
+            PromptMessage("user", excerpt(turn.question)),
+            PromptMessage("assistant", excerpt(turn.answer)),
+            PromptMessage("user", instruction),
         ),
         max_tokens=max_tokens,
         system=system,

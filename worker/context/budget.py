@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import ceil
 
-from millrace.worker.batching import size_of
-from millrace.worker.context.placing import placed
+from millrace.worker.context.escaping import placed
 from millrace.worker.context.source import Material
-from millrace.worker.contract.request import Message
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.publishing.batching import size_of
 
 MARGIN = 1.2
 MESSAGE_TOKENS = 10  # of a message beside its text
@@ -26,7 +26,7 @@ def estimate(text: str) -> int:
     return min(size_of(text), ceil(MARGIN * (len(_PIECE.findall(text)) + 2 * len(_ASTRAL.findall(text)))))
 
 
-def fit_history(history: Sequence[Message], tokens: int) -> tuple[Message, ...]:
+def fit_history(history: Sequence[PromptMessage], tokens: int) -> tuple[PromptMessage, ...]:
     """Return the newest messages that together have at most so many tokens, oldest first.
 
     It begins with a user's, as Bedrock demands; what is blank is left out, which Bedrock refuses.
@@ -39,7 +39,7 @@ def fit_history(history: Sequence[Message], tokens: int) -> tuple[Message, ...]:
     return tuple(kept[first:])
 
 
-def _newest(said: list[Message], tokens: int) -> list[Message]:
+def _newest(said: list[PromptMessage], tokens: int) -> list[PromptMessage]:
     for at in reversed(range(len(said))):
         tokens -= MESSAGE_TOKENS + estimate(said[at].content)
         if tokens < 0:

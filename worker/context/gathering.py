@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import gevent
 
-from millrace.worker.context.source import NOTHING, Gathered, Piece, Question, Source
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.context.source import NOTHING, ContextPart, ContextQuestion, Gathered, Source
+from millrace.worker.observability.logs import get_logger
 
 MARGIN_SECONDS = 0.5  # for a source that swallows its own end
 
 _log = get_logger(__name__)
 
 
-def gather(sources: Sequence[Source], question: Question) -> Gathered:
+def gather(sources: Sequence[Source], question: ContextQuestion) -> Gathered:
     """Return what the sources give; raises only what interrupts the calling greenlet."""
     if not sources:
         return NOTHING
@@ -31,18 +31,18 @@ def gather(sources: Sequence[Source], question: Question) -> Gathered:
 
 
 class _Asked(NamedTuple):
-    piece: Piece | None
+    piece: ContextPart | None
     has_failed: bool
 
 
-def _given_by(greenlet: "gevent.Greenlet[..., _Asked]", name: str, question: Question) -> _Asked:
+def _given_by(greenlet: "gevent.Greenlet[..., _Asked]", name: str, question: ContextQuestion) -> _Asked:
     if greenlet.value is not None:
         return greenlet.value
     _log.warning("context_source_stuck", source=name, generation=question.generation)
     return _Asked(None, has_failed=True)
 
 
-def _ask(source: Source, question: Question) -> _Asked:
+def _ask(source: Source, question: ContextQuestion) -> _Asked:
     began = time.monotonic()
     timeout = gevent.Timeout(source.seconds)
     try:

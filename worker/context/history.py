@@ -2,9 +2,9 @@
 
 from itertools import chain
 
-from millrace.worker.context.kept import Reader
-from millrace.worker.context.source import Piece, Question
-from millrace.worker.contract.request import Message
+from millrace.worker.context.loader import ContextLoader
+from millrace.worker.context.source import ContextPart, ContextQuestion
+from millrace.worker.contract.request import PromptMessage
 
 
 class History:
@@ -12,16 +12,16 @@ class History:
 
     name = "history"
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ContextLoader) -> None:
         self.seconds = reader.seconds
         self._reader = reader
 
-    def gather(self, question: Question) -> Piece | None:
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
         """Return the turns before the question and the conversation's context, None where there is neither.
 
-        Raises StoreAway.
+        Raises DatabaseUnavailable.
         """
         kept = self._reader.kept(question)
-        said = ((Message("user", turn.question), Message("assistant", turn.answer)) for turn in kept.turns)
+        said = ((PromptMessage("user", turn.question), PromptMessage("assistant", turn.answer)) for turn in kept.turns)
         history = tuple(chain.from_iterable(said))
-        return Piece(history=history, slots=kept.slots or None) if history or kept.slots else None
+        return ContextPart(history=history, slots=kept.slots or None) if history or kept.slots else None

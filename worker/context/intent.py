@@ -7,17 +7,16 @@ import json
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 
 from millrace.worker.context.budget import cut
-from millrace.worker.context.kept import Reader
-from millrace.worker.context.placing import element
-from millrace.worker.context.source import Piece, Question
-from millrace.worker.contract.errors import SettingError
-from millrace.worker.contract.request import Message
-from millrace.worker.contract.settings import Settings
-from millrace.worker.failures import Failure
+from millrace.worker.context.escaping import element
+from millrace.worker.context.loader import ContextLoader
+from millrace.worker.context.source import ContextPart, ContextQuestion
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.providers.protocol import Prompt, Provider, Tool
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
 
@@ -37,22 +36,18 @@ class Intent:
 
     name = "intent"
 
-    def __init__(self, settings: Settings, provider: Provider, reader: Reader, database: Database) -> None:
-        self.seconds = settings.intent_seconds
-        self._model = settings.small_model
+    def __init__(self, settings: Settings, provider: Provider, reader: ContextLoader, database: Database) -> None:
+        self.seconds = settings.context.intent_seconds
+        self._model = settings.models.small
         self._provider = provider
         self._reader = reader
         self._database = database
-        schema = json.loads(settings.intent_schema)
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            raise SettingError(f"MILLRACE_INTENT_SCHEMA: is no JSON schema: {error.message}") from error
+        schema = json.loads(settings.context.intent_schema)
         self._validator = Draft202012Validator(schema)
         self._tool = Tool("note_intent", "Notes what the message is after.", schema)
 
-    def gather(self, question: Question) -> Piece | None:
-        """Return the merged context, the intent, and what has changed; raises Failure, StoreAway, ContextFull.
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
+        """Return the merged context, the intent, and what has changed; raises Failure, DatabaseUnavailable, ContextFull.
 
         None where the request brings its own history: there is no conversation to keep anything with.
         """
@@ -68,7 +63,7 @@ class Intent:
         )
         slots = _merged(before, understood) if merged is None else merged
         updated = {key: slots.get(key) for key in understood if slots.get(key) != before.get(key)}
-        return Piece(slots=slots, intent=intent if isinstance(intent, str) else None, updated=updated)
+        return ContextPart(slots=slots, intent=intent if isinstance(intent, str) else None, updated=updated)
 
     def _ask(self, text: str, known: dict[str, Any], last_answer: str) -> dict[str, Any]:
         told = [element("conversation_context", json.dumps(known, ensure_ascii=False))]
@@ -76,7 +71,7 @@ class Intent:
             told.append(element("last_answer", cut(last_answer, _LAST_ANSWER_TOKENS)))
         prompt = Prompt(
             model=self._model,
-            messages=(Message("user", text),),
+            messages=(PromptMessage("user", text),),
             max_tokens=_TOKENS,
             system=(_INSTRUCTION, "\n".join(told)),
             tool=self._tool,
@@ -85,7 +80,7 @@ class Intent:
         try:
             self._validator.validate(given)
         except ValidationError:  # whose words quote the user's
-            raise Failure("provider_rejected", retryable=True) from None
+            raise AnswerFailed("provider_rejected", retryable=True) from None
         assert given is not None
         return dict(given)
 

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 import gevent
 import msgspec
 
-from millrace.worker.context.placing import cleaned, element
-from millrace.worker.contract.errors import StoreAway
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.context.escaping import cleaned, element
 from millrace.worker.contract.profile import Profile
-from millrace.worker.contract.request import Message
-from millrace.worker.contract.settings import Settings
-from millrace.worker.failures import Failure
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Prompt, Provider, Tool
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from millrace.worker.store.database import Database
 
@@ -46,7 +46,7 @@ class Naming:
     """The names that are being made in this process; none of them holds up an answer."""
 
     def __init__(self, settings: Settings, provider: Provider, database: Database) -> None:
-        self._model = settings.small_model
+        self._model = settings.models.small
         self._provider = provider
         self._database = database
         self.running: dict[str, gevent.Greenlet[..., None]] = {}
@@ -69,7 +69,7 @@ class Naming:
                 # The user may have changed the profile meanwhile: then the name is not for this one any more.
                 is_kept = self._database.run(lambda session: profiles.exchange(session, owner, kept, changed))
             _log.info("assistant_named", is_kept=is_kept)
-        except (Failure, StoreAway, msgspec.ValidationError, gevent.Timeout) as error:
+        except (AnswerFailed, DatabaseUnavailable, msgspec.ValidationError, gevent.Timeout) as error:
             _log.warning("assistant_not_named", error=type(error).__name__)  # the next answer tries again
         finally:
             self.running.pop(owner, None)
@@ -77,7 +77,7 @@ class Naming:
     def _ask(self, profile: Profile) -> str:
         prompt = Prompt(
             model=self._model,
-            messages=(Message("user", element("user_profile", profile.told())),),
+            messages=(PromptMessage("user", element("user_profile", profile.told())),),
             max_tokens=_TOKENS,
             system=(_INSTRUCTION,),
             tool=_TOOL,

@@ -1,10 +1,10 @@
 """Who the user is, as told in the profile, and what the assistant is called there."""
 
-from millrace.worker.context.kept import Reader
+from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.naming import Naming
-from millrace.worker.context.source import Piece, Question
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.context.source import ContextPart, ContextQuestion
 from millrace.worker.contract.profile import profile_of
+from millrace.worker.observability.logs import get_logger
 
 _log = get_logger(__name__)
 
@@ -14,13 +14,13 @@ class UserProfile:
 
     name = "profile"
 
-    def __init__(self, reader: Reader, naming: Naming) -> None:
+    def __init__(self, reader: ContextLoader, naming: Naming) -> None:
         self.seconds = reader.seconds
         self._reader = reader
         self._naming = naming
 
-    def gather(self, question: Question) -> Piece | None:
-        """Return the profile, None where there is none or a damaged one; raises StoreAway."""
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
+        """Return the profile, None where there is none or a damaged one; raises DatabaseUnavailable."""
         kept = self._reader.kept(question).profile
         if kept is None:
             return None
@@ -30,4 +30,4 @@ class UserProfile:
             return None
         if profile.assistant_name is None:
             self._naming.begin(question.owner, kept, profile)
-        return Piece(assistant_name=profile.assistant_name or "", about_user=profile.told())
+        return ContextPart(assistant_name=profile.assistant_name or "", about_user=profile.told())

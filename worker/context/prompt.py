@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from millrace.worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
-from millrace.worker.context.placing import element, place
+from millrace.worker.context.escaping import element, place
 from millrace.worker.context.source import NOTHING, Gathered, Material
 from millrace.worker.contract.events import ContextEvent, Link
-from millrace.worker.contract.request import Message, Request
-from millrace.worker.contract.settings import Settings
-from millrace.worker.providers.models import traits_of
+from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.providers.bedrock.models import traits_of
 from millrace.worker.providers.protocol import Prompt
+from millrace.worker.settings.schema import Settings
 
 MATERIAL_SHARE = 0.4  # of what instructions and question leave of the budget; the history has the rest
 PROFILE_SHARE = 0.25  # of what a prompt may have, at most: the longest profile would fill a small window
@@ -28,7 +28,7 @@ _ABOUT_USER = (
 class Context:
     """What an answer is built on: what is asked, and what the sources have given."""
 
-    request: Request
+    request: ModelRequest
     settings: Settings
     gathered: Gathered = NOTHING
 
@@ -68,9 +68,9 @@ class Context:
             model=self.request.model,
             messages=(
                 *history,
-                *([Message("user", found)] if found else []),
+                *([PromptMessage("user", found)] if found else []),
                 self.request.messages[-1],
-                *([Message("assistant", prefill)] if prefill else []),
+                *([PromptMessage("assistant", prefill)] if prefill else []),
             ),
             max_tokens=self._max_tokens,
             system=self._system,
@@ -87,7 +87,7 @@ class Context:
         told += [("user_profile", _cut_profile(piece.about_user, most)) for piece in pieces if piece.about_user]
         about_user = "\n".join([_ABOUT_USER, *(element(name, text) for name, text in told)]) if told else ""
         texts = (
-            self.settings.system_prompt,
+            self.settings.models.system_prompt,
             *(piece.instructions for piece in pieces),
             about_user,
             self.request.system or "",
@@ -102,7 +102,7 @@ class Context:
     @property
     def _budget(self) -> int:
         """The tokens that a prompt may have, beside its answer."""
-        return min(self.settings.context_tokens, traits_of(self.request.model).window - self._max_tokens)
+        return min(self.settings.context.tokens, traits_of(self.request.model).window - self._max_tokens)
 
     def _room(self, prefill: str) -> int:
         """Return the tokens that history and material may have, beside the rest of the prompt."""
@@ -110,7 +110,7 @@ class Context:
         needed = sum(MESSAGE_TOKENS + estimate(text) for text in texts)
         return max(0, self._budget - needed)
 
-    def _fitting(self, share: float, room: int) -> tuple[tuple[Message, ...], list[Material]]:
+    def _fitting(self, share: float, room: int) -> tuple[tuple[PromptMessage, ...], list[Material]]:
         room = int(room * share)
         slots = self.gathered.slots
         kept = [Material("conversation_context", json.dumps(slots, ensure_ascii=False))] if slots else []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 
 _KIND = re.compile(r"[a-z_]{1,40}")
 
@@ -18,7 +18,7 @@ def _say_nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Question:
+class ContextQuestion:
     """What a source may go by. `text` is the message to be answered, the last one of the request's.
 
     `message` is the answer's id, `asked` the question's, None where the question belongs to no conversation.
@@ -28,7 +28,7 @@ class Question:
     owner: str
     conversation: str
     message: str
-    request: Request
+    request: ModelRequest
     asked: str | None = None
     say_searching: Callable[[], None] = _say_nothing
 
@@ -62,7 +62,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ContextPart:
     """What a source adds. All of it is cut to the prompt's budget, the instructions excepted.
 
     `instructions` are believed by the model as much as the configured ones: nothing that others wrote belongs there.
@@ -70,7 +70,7 @@ class Piece:
     """
 
     instructions: str = ""
-    history: tuple[Message, ...] = ()
+    history: tuple[PromptMessage, ...] = ()
     materials: tuple[Material, ...] = ()
     about_user: str = ""
     assistant_name: str = ""
@@ -92,7 +92,7 @@ class Source(Protocol):
         """How long an answer waits for it; it is cut off wherever it waits by then, by a `gevent.Timeout`."""
         ...
 
-    def gather(self, question: Question) -> Piece | None:
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
         """Return what there is for this question, None where there is nothing.
 
         Whatever it raises is logged by its kind and counted, and the answer goes on without.
@@ -104,11 +104,11 @@ class Source(Protocol):
 class Gathered:
     """What the sources gave, by their names and in their order, and how many of them failed."""
 
-    pieces: Mapping[str, Piece] = field(default_factory=dict[str, Piece])
+    pieces: Mapping[str, ContextPart] = field(default_factory=dict[str, ContextPart])
     failed: int = 0
 
     @property
-    def history(self) -> tuple[Message, ...]:
+    def history(self) -> tuple[PromptMessage, ...]:
         """The messages before the question, oldest first."""
         return tuple(message for piece in self.pieces.values() for message in piece.history)
 

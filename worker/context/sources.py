@@ -7,19 +7,19 @@ from typing import Protocol
 from millrace.worker.context.gathering import gather
 from millrace.worker.context.history import History
 from millrace.worker.context.intent import Intent
-from millrace.worker.context.kept import Reader
+from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.memory import Memory
 from millrace.worker.context.naming import Naming
-from millrace.worker.context.own import load_own
+from millrace.worker.context.plugins import load_own
 from millrace.worker.context.profile import UserProfile
 from millrace.worker.context.search.brave import Brave
 from millrace.worker.context.search.engine import Engine
 from millrace.worker.context.search.searxng import Searxng
 from millrace.worker.context.search.source import Search
-from millrace.worker.context.source import Gathered, Question, Source
-from millrace.worker.contract.errors import SettingError
-from millrace.worker.contract.settings import Settings
+from millrace.worker.context.source import ContextQuestion, Gathered, Source
+from millrace.worker.errors import SettingError
 from millrace.worker.providers.protocol import Provider
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 
 
@@ -38,7 +38,7 @@ class Sources:
         self.sources = tuple(sources)
         self._opened = opened
 
-    def gather(self, question: Question) -> Gathered:
+    def gather(self, question: ContextQuestion) -> Gathered:
         """Return what they give for a question."""
         return gather(self.sources, question)
 
@@ -50,7 +50,7 @@ class Sources:
 
 def make_sources(settings: Settings, provider: Provider, database: Database) -> Sources:
     """Return the sources that the settings switch on; raises SettingError. A new one is named here."""
-    reader = Reader(settings, database)
+    reader = ContextLoader(settings, database)
     naming = Naming(settings, provider, database)
     opened: list[Closable] = [naming]
     sources: list[Source] = [
@@ -58,12 +58,12 @@ def make_sources(settings: Settings, provider: Provider, database: Database) -> 
         History(reader),
         Memory(reader),
     ]
-    if settings.intent_schema:
+    if settings.context.intent_schema:
         sources.append(Intent(settings, provider, reader, database))
     engine = make_engine(settings)
     if engine is not None:
         opened.append(engine)
-        sources.append(Search(engine, settings.search_seconds, settings.search_results))
+        sources.append(Search(engine, settings.search.seconds, settings.search.results))
     sources += load_own(settings)
     doubled = [name for name, times in Counter(source.name for source in sources).items() if times > 1]
     if doubled:
@@ -72,16 +72,12 @@ def make_sources(settings: Settings, provider: Provider, database: Database) -> 
 
 
 def make_engine(settings: Settings) -> Engine | None:
-    """Return the search engine that is configured, None where none is; raises SettingError."""
-    url, key, seconds = settings.search_url, settings.search_key, settings.search_seconds
-    match settings.search_engine:
+    """Return the configured search engine, or None."""
+    url, key, seconds = settings.search.url, settings.search.key, settings.search.seconds
+    match settings.search.engine:
         case "searxng":
-            if not url:
-                raise SettingError("MILLRACE_SEARCH_URL: is not set; takes the address of the SearXNG instance")
             return Searxng(url, key, seconds)
         case "brave":
-            if not key:
-                raise SettingError("MILLRACE_SEARCH_KEY: is not set; takes the key of a subscription with Brave")
             return Brave(url, key, seconds)
         case _:
             return None

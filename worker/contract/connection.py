@@ -7,8 +7,8 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from millrace.worker.contract.errors import RedisAway
 from millrace.worker.contract.pooled import connection_class
+from millrace.worker.errors import RedisUnavailable
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
@@ -43,7 +43,7 @@ def connect(
     return redis.Redis.from_pool(pool)
 
 
-def is_away(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Tell whether this error of redis-py's means that Redis can't serve just now."""
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return True
@@ -54,11 +54,11 @@ def is_away(error: Exception) -> bool:
 
 
 @contextmanager
-def redis_away() -> Generator[None]:
-    """Turn every way in which Redis is away into `RedisAway`; anything else passes as it is."""
+def translate_redis_errors() -> Generator[None]:
+    """Turn every way in which Redis is away into `RedisUnavailable`; anything else passes as it is."""
     try:
         yield
     except redis.RedisError as error:
-        if is_away(error):
-            raise RedisAway(str(error)) from error
+        if is_unavailable(error):
+            raise RedisUnavailable(str(error)) from error
         raise

@@ -6,10 +6,10 @@ from typing import cast
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.endings import ENDINGS
 from millrace.worker.contract.events import CancelledBy, Status
-from millrace.worker.contract.feed import tell_ended
+from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.scripts import CANCEL
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class CancelReply:
 def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -> CancelReply | None:
     """Ask for the end of a generation, or end it where nobody holds it; None where there is none.
 
-    Asking again changes nothing. Raises RedisAway.
+    Asking again changes nothing. Raises RedisUnavailable.
     """
-    log_ttl_ms = int(settings.log_ttl_seconds * 1000)
+    log_ttl_ms = int(settings.generation.log_ttl_seconds * 1000)
     verdict, status = cast("list[bytes]", CANCEL(redis, keys_of(generation), generation, by, log_ttl_ms, ENDINGS))
     if verdict == b"lost":
         return None
     if verdict == b"ended":
-        tell_ended(redis, [generation])
+        publish_ended(redis, [generation])
     return CancelReply(cast("Status", status.decode()), verdict in (b"over", b"ended"), verdict == b"over")

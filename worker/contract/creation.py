@@ -6,14 +6,14 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.conversation_lock import release
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import idempotency_key, keys_of
 from millrace.worker.contract.lease import STATE_LIFE_MS, first_event
-from millrace.worker.contract.occupation import vacate
-from millrace.worker.contract.request import OnDisconnect, Request, encode_request
+from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 
 IDEMPOTENCY_LIFE_MS = 24 * 3600 * 1000
 
@@ -37,7 +37,7 @@ class Draft:
 
     ids: Ids
     owner: str
-    request: Request
+    request: ModelRequest
     on_disconnect: OnDisconnect
     grace_seconds: float
     request_id: str = ""
@@ -55,13 +55,13 @@ def body_hash(body: Any) -> str:
 
 
 def remember(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[Ids, bool]:
-    """Bind an owner's Idempotency-Key to the ids, or learn to which it is bound already; raises RedisAway.
+    """Bind an owner's Idempotency-Key to the ids, or learn to which it is bound already; raises RedisUnavailable.
 
     Returns the ids that hold, and whether they were asked for with the same body hash.
     """
     given = json.dumps([ids.generation, ids.conversation, ids.message, ids.question, body])
     name = idempotency_key(owner, key)
-    with redis_away():
+    with translate_redis_errors():
         redis.set(name, given, nx=True, px=IDEMPOTENCY_LIFE_MS)
         bound = cast("bytes | None", redis.get(name)) or given.encode()
     *names, bound_body = cast("list[str]", json.loads(bound))
@@ -69,15 +69,15 @@ def remember(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[I
 
 
 def forget(redis: Redis, owner: str, key: str) -> None:
-    """Unbind an Idempotency-Key whose generation was withdrawn; raises RedisAway."""
-    with redis_away():
+    """Unbind an Idempotency-Key whose generation was withdrawn; raises RedisUnavailable."""
+    with translate_redis_errors():
         redis.delete(idempotency_key(owner, key))
 
 
 def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", "running", "ended"]:
     """Write the generation's state and its first event, once; a second call with the same id changes nothing.
 
-    Returns where it stands: only a queued one needs a ring. Raises RedisAway.
+    Returns where it stands: only a queued one needs a ring. Raises RedisUnavailable.
     """
     ids = draft.ids
     fields: dict[str, str | bytes | int] = {
@@ -92,7 +92,7 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
     }
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)
-    queue_ms = int(settings.queue_seconds * 1000)
+    queue_ms = int(settings.generation.queue_seconds * 1000)
     ask = secrets.token_hex(4)
     reply = CREATE(redis, keys_of(ids.generation), ids.generation, ask, first, queue_ms, STATE_LIFE_MS, *flat)
     status = cast("list[bytes]", reply)[1]
@@ -100,14 +100,14 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
 
 
 def withdraw(redis: Redis, generation: str) -> Literal["withdrawn", "kept", "claimed"]:
-    """Take back a generation that could not be rung, and leave its conversation; raises RedisAway.
+    """Take back a generation that could not be rung, and leave its conversation; raises RedisUnavailable.
 
     `claimed`: the ring was heard after all. `kept`: another request has asked for the same one meanwhile.
     """
     keys = keys_of(generation)
-    with redis_away():
+    with translate_redis_errors():
         conversation = cast("bytes | None", redis.hget(keys.state, "conversation"))
     verdict = cast("bytes", WITHDRAW(redis, keys, generation, secrets.token_hex(4)))
     if verdict == b"withdrawn" and conversation:
-        vacate(redis, conversation.decode(), generation)
+        release(redis, conversation.decode(), generation)
     return cast("Literal['withdrawn', 'kept', 'claimed']", verdict.decode())

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from millrace.worker.contract.connection import Redis, redis_away
-from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.events import Event, Status, encode
 from millrace.worker.contract.keys import feed_key, keys_of
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.errors import RedisUnavailable
+from millrace.worker.observability.logs import get_logger
 
 LIFE_MS = 3600 * 1000
 MOST_EVENTS = 1000  # of one owner's, about
@@ -72,50 +72,50 @@ def parse_place(text: str) -> Place | None:
     return Place(int(found[1]), int(found[2])) if found else None
 
 
-def tell(redis: Redis, owner: str, *events: FeedEvent) -> None:
+def publish(redis: Redis, owner: str, *events: FeedEvent) -> None:
     """Append to the owner's feed and wake those who follow it; where Redis is away, the log says so."""
     key = feed_key(owner)
     try:
-        with redis_away():
+        with translate_redis_errors():
             pipeline = redis.pipeline()
             for event in events:
                 pipeline.xadd(key, {"d": encode(event)}, maxlen=MOST_EVENTS, approximate=True)
             pipeline.pexpire(key, LIFE_MS)
             pipeline.publish(key, b"")
             pipeline.execute()
-    except RedisAway as away:
+    except RedisUnavailable as away:
         _log.warning("feed_not_told", events=len(events), error=away)
 
 
-def tell_ended(redis: Redis, generations: Sequence[str]) -> None:
+def publish_ended(redis: Redis, generations: Sequence[str]) -> None:
     """Tell their owners of generations that have ended; one that is gone is left out."""
     if not generations:
         return
     try:
-        with redis_away():
+        with translate_redis_errors():
             pipeline = redis.pipeline(transaction=False)
             for generation in generations:
                 pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
             rows = cast("list[list[bytes | None]]", pipeline.execute())
-    except RedisAway as away:
+    except RedisUnavailable as away:
         _log.warning("feed_not_told", events=len(generations), error=away)
         return
     for generation, row in zip(generations, rows, strict=True):
         owner, conversation, status = ((each or b"").decode() for each in row)
         if owner:
-            tell(redis, owner, GenerationEnded(generation, conversation, cast("Status", status)))
+            publish(redis, owner, GenerationEnded(generation, conversation, cast("Status", status)))
 
 
 def end_of_feed(redis: Redis, owner: str) -> Place:
-    """Return the place of the newest event, `BEGINNING` where there is none; raises RedisAway."""
-    with redis_away():
+    """Return the place of the newest event, `BEGINNING` where there is none; raises RedisUnavailable."""
+    with translate_redis_errors():
         rows = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrevrange(feed_key(owner), count=1))
     return _place(rows[0][0]) if rows else BEGINNING
 
 
 def read_feeds(redis: Redis, places: Sequence[tuple[str, Place]], count: int) -> list[list[FeedEntry]]:
-    """Read at most `count` events of each owner's feed after the place, in one round trip; raises RedisAway."""
-    with redis_away():
+    """Read at most `count` events of each owner's feed after the place, in one round trip; raises RedisUnavailable."""
+    with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
         for owner, after in places:
             pipeline.xrange(feed_key(owner), f"({after}", "+", count)

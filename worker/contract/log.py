@@ -5,7 +5,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.events import CancelledBy, decode
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Claimed:
+class Claim:
     """The right to write one generation's log: who holds it, and with which fence."""
 
     generation: str
@@ -39,7 +39,7 @@ class Claimed:
 class Append:
     """One event on its way into the log."""
 
-    claim: Claimed
+    claim: Claim
     seq: int
     kind: str
     data: bytes
@@ -48,7 +48,7 @@ class Append:
 
 
 @dataclass(frozen=True)
-class Appended:
+class AppendResult:
     """Redis's answer to an append: the verdict, who has asked to cancel (if anybody), the log's last id."""
 
     verdict: Verdict
@@ -57,7 +57,7 @@ class Appended:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """One event in a log, still encoded."""
 
     cursor: Cursor
@@ -65,25 +65,23 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Run:
+class LogSlice:
     """A run of entries after a cursor. `is_joined` is false where the log can't continue from that cursor."""
 
-    entries: list[Entry]
+    entries: list[LogEntry]
     is_joined: bool
 
 
-def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[Appended | Exception]:
+def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[AppendResult | Exception]:
     """Append the events in one round trip, each in its own script, and return the answers in order.
 
-    An append that Redis refused has its exception in its place; raises RedisAway where nothing is known.
+    An append that Redis refused has its exception in its place; raises RedisUnavailable where nothing is known.
     """
     return [_answer(reply) for reply in run_packed(redis, [_packed(each, log_ttl_ms) for each in appends], [APPEND])]
 
 
 @lru_cache(maxsize=4096)
-def packed_around(
-    claim: Claimed, kind: str, log_ttl_ms: int, *, is_settled: bool = False
-) -> tuple[bytes, bytes, bytes]:
+def packed_around(claim: Claim, kind: str, log_ttl_ms: int, *, is_settled: bool = False) -> tuple[bytes, bytes, bytes]:
     """Return what stands in an append before its number, between that and its data, and behind: nearly always alike."""
     before = APPEND.packed(keys_of(claim.generation), claim.generation, claim.token, claim.epoch, more=5)
     return before, pack(kind), pack(log_ttl_ms) + pack(int(is_settled))
@@ -94,35 +92,37 @@ def _packed(append: Append, log_ttl_ms: int) -> bytes:
     return b"".join((before, pack(append.seq), between, pack(append.data), behind))
 
 
-def _answer(reply: Reply) -> Appended | Exception:
+def _answer(reply: Reply) -> AppendResult | Exception:
     if isinstance(reply, Exception):
         return reply
     verdict, cancelled_by, top = cast("list[bytes]", reply)
     by = cast("CancelledBy", cancelled_by.decode()) if cancelled_by else None
-    return Appended(Verdict(verdict.decode()), by, cursor_of(top))
+    return AppendResult(Verdict(verdict.decode()), by, cursor_of(top))
 
 
-def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE) -> Run:
-    """Read at most `count` entries that come after the cursor; raises RedisAway.
+def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE) -> LogSlice:
+    """Read at most `count` entries that come after the cursor; raises RedisUnavailable.
 
     The cursor's own entry is read along: where it is not in the log, the log can't continue from it.
     """
     if after == START:
-        return Run(_entries(redis, generation, "-", count), is_joined=True)
+        return LogSlice(_entries(redis, generation, "-", count), is_joined=True)
     entries = _entries(redis, generation, str(after), count + 1)
     if entries and entries[0].cursor == after:
-        return Run(entries[1:], is_joined=True)
-    return Run(entries[:count], is_joined=False)
+        return LogSlice(entries[1:], is_joined=True)
+    return LogSlice(entries[:count], is_joined=False)
 
 
-def _entries(redis: Redis, generation: str, start: str, count: int) -> list[Entry]:
-    with redis_away():
+def _entries(redis: Redis, generation: str, start: str, count: int) -> list[LogEntry]:
+    with translate_redis_errors():
         rows = redis.xrange(keys_of(generation).log, start, "+", count)
-    return [Entry(cursor_of(key), fields[b"d"]) for key, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", rows)]
+    return [
+        LogEntry(cursor_of(key), fields[b"d"]) for key, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", rows)
+    ]
 
 
 def read_transcript(redis: Redis, generation: str, upto: Cursor | None = None) -> tuple[Transcript, Cursor]:
-    """Fold the log, up to and including the entry at `upto` (by default all of it); raises RedisAway.
+    """Fold the log, up to and including the entry at `upto` (by default all of it); raises RedisUnavailable.
 
     Returns the transcript and the id of the last entry folded in, `START` where there is none.
     """

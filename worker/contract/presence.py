@@ -9,10 +9,10 @@ ALIVE_MS = 10_000
 
 
 def say_alive(redis: Redis, name: str) -> None:
-    """Note that the worker process called `name` has consumed its canary; raises RedisAway."""
+    """Note that the worker process called `name` has consumed its canary; raises RedisUnavailable."""
     SEEN(redis, (WORKERS,), name, FORGET_MS)
 
 
 def count_alive(redis: Redis) -> int:
-    """Return how many worker processes have consumed in the last ten seconds; raises RedisAway."""
+    """Return how many worker processes have consumed in the last ten seconds; raises RedisUnavailable."""
     return int(ALIVE(redis, (WORKERS,), ALIVE_MS))

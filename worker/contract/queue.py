@@ -1,4 +1,4 @@
-"""The doorbell: Celery carries a generation's id to some worker; the lease, not the broker, is the truth."""
+"""The task_queue: Celery carries a generation's id to some worker; the lease, not the broker, is the truth."""
 
 from celery import Celery
 from kombu.entity import Queue
@@ -6,9 +6,9 @@ from redis.exceptions import RedisError
 
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.envelope import Envelope
-from millrace.worker.contract.errors import QueueAway
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, canary_queue
-from millrace.worker.contract.settings import Settings
+from millrace.worker.errors import QueueUnavailable
+from millrace.worker.settings.schema import Settings
 
 TASK = "millrace.generate"
 LEARN = "millrace.learn"
@@ -21,7 +21,7 @@ _RING_SECONDS = 1.5  # somebody waits for the answer to a POST: connecting and r
 
 def make_celery(settings: Settings) -> Celery:
     """Return the worker's Celery app; the web rings without one."""
-    app = Celery("millrace", broker=settings.broker, set_as_current=False)
+    app = Celery("millrace", broker=settings.redis.broker, set_as_current=False)
     app.conf.update(
         task_queues=[Queue(QUEUE), Queue(LEARNING_QUEUE)],
         task_default_queue=QUEUE,
@@ -53,11 +53,11 @@ def own_queue(worker: str) -> Queue:
     return Queue(canary_queue(worker), no_declare=True)
 
 
-class Doorbell:
+class TaskQueue:
     """Rings for a generation. One a process; it may be used from any number of greenlets."""
 
     def __init__(self, settings: Settings) -> None:
-        self._broker = connect(settings.broker, answer_seconds=_RING_SECONDS, retries=0)
+        self._broker = connect(settings.redis.broker, answer_seconds=_RING_SECONDS, retries=0)
         self._rings = Envelope(TASK)
         self._lessons = Envelope(LEARN)
         self._canaries = Envelope(CANARY)
@@ -67,25 +67,25 @@ class Doorbell:
         self._broker.close()
 
     def ring(self, generation: str) -> None:
-        """Tell the workers of a generation; raises QueueAway, within 3 s, where the broker does not take it.
+        """Tell the workers of a generation; raises QueueUnavailable, within 3 s, where the broker does not take it.
 
         Ringing twice does no harm: a claim decides who runs.
         """
         self._put(QUEUE, self._rings.message(QUEUE, [generation]))
 
-    def ring_to_learn(self, generation: str) -> None:
-        """Have a worker learn from a generation's answer; raises QueueAway like `ring`."""
+    def enqueue_learning(self, generation: str) -> None:
+        """Have a worker learn from a generation's answer; raises QueueUnavailable like `ring`."""
         self._put(LEARNING_QUEUE, self._lessons.message(LEARNING_QUEUE, [generation]))
 
     def count_waiting(self) -> int:
-        """Return how many rings wait for a worker; raises QueueAway like `ring`."""
+        """Return how many rings wait for a worker; raises QueueUnavailable like `ring`."""
         try:
             return self._broker.llen(QUEUE)
         except RedisError as error:
-            raise QueueAway(str(error)) from error
+            raise QueueUnavailable(str(error)) from error
 
     def send_canary(self, worker: str) -> None:
-        """Send the worker process of this name its canary; raises QueueAway like `ring`."""
+        """Send the worker process of this name its canary; raises QueueUnavailable like `ring`."""
         queue = canary_queue(worker)
         self._put(queue, self._canaries.message(queue, []), life_seconds=_CANARY_SECONDS)
 
@@ -95,4 +95,4 @@ class Doorbell:
             if life_seconds is not None:
                 self._broker.expire(queue, life_seconds)
         except RedisError as error:
-            raise QueueAway(str(error)) from error
+            raise QueueUnavailable(str(error)) from error

@@ -8,17 +8,17 @@ import msgspec
 OnDisconnect = Literal["continue", "cancel"]
 
 
-class Message(msgspec.Struct, frozen=True):
+class PromptMessage(msgspec.Struct, frozen=True):
     """One message of a history: who said it and what."""
 
     role: Literal["user", "assistant"]
     content: str
 
 
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The model's part of a generation's request; `messages` alternate and end with the user's."""
 
-    messages: list[Message]
+    messages: list[PromptMessage]
     model: str
     max_tokens: int
     system: str | None = None
@@ -29,12 +29,12 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] | None = None
 
 
-def encode_request(request: Request) -> bytes:
+def encode_request(request: ModelRequest) -> bytes:
     """Return the request as ASCII JSON; it bears lone surrogates."""
     return json.dumps(msgspec.to_builtins(request), separators=(",", ":")).encode("ascii")
 
 
-def decode_request(data: bytes | str) -> Request:
+def decode_request(data: bytes | str) -> ModelRequest:
     """Return the request that `encode_request` made; raises ValueError."""
     built: Any = json.loads(data)
-    return msgspec.convert(built, Request)
+    return msgspec.convert(built, ModelRequest)

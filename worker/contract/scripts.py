@@ -7,8 +7,8 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from millrace.worker.contract.connection import Redis, redis_away
-from millrace.worker.contract.errors import RedisAway
+from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.errors import RedisUnavailable
 
 _LUA = resources.files("millrace.worker.contract") / "lua"
 _PRELUDE = (_LUA / "prelude.lua").read_text("ascii")
@@ -40,10 +40,10 @@ class Script:
         return b"*%d\r\n" % (len(words) + more) + b"".join(map(pack, words))
 
     def __call__(self, redis: Redis, keys: Sequence[str], *arguments: Argument) -> Reply:
-        """Run the script and return its reply; raises RedisAway."""
+        """Run the script and return its reply; raises RedisUnavailable."""
         reply = run_all(redis, [(self, keys, arguments)])[0]
         if isinstance(reply, Exception):
-            with redis_away():
+            with translate_redis_errors():
                 raise reply
         return reply
 
@@ -52,7 +52,7 @@ Call = tuple[Script, Sequence[str], Sequence[Argument]]
 
 
 def run_all(redis: Redis, calls: Sequence[Call]) -> list[Reply]:
-    """Run the calls in one round trip and return their replies, in order; raises RedisAway.
+    """Run the calls in one round trip and return their replies, in order; raises RedisUnavailable.
 
     A call that Redis refused has its exception in its place.
     """
@@ -66,14 +66,14 @@ def run_packed(redis: Redis, commands: Sequence[bytes], scripts: Collection[Scri
     After a restart Redis has forgotten the scripts: they are loaded and all is sent again, which every script bears.
     One that forgets them again and again is away.
     """
-    with redis_away():
+    with translate_redis_errors():
         for _ in range(_LOADS):
             replies = _send(redis, commands)
             if not any(isinstance(reply, NoScriptError) for reply in replies):
                 return replies
             for script in scripts:
                 redis.script_load(script.source)
-    raise RedisAway("the scripts are forgotten again and again")
+    raise RedisUnavailable("the scripts are forgotten again and again")
 
 
 def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, redis_away
+from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.events import Status
 from millrace.worker.contract.ids import Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import WATCHED_MS
-from millrace.worker.contract.request import OnDisconnect, Request, decode_request
+from millrace.worker.contract.request import ModelRequest, OnDisconnect, decode_request
 
 
 @dataclass(frozen=True)
-class State:
+class GenerationState:
     """Whose a generation is and where it stands; `created_ms` is of Redis's clock."""
 
     generation: str
@@ -32,14 +32,14 @@ class State:
 _FIELDS = ("owner", "conversation", "message", "status", "attempt", "top", "done", "on_disconnect", "created")
 
 
-def read_state(redis: Redis, generation: str) -> State | None:
-    """Return the state, or None where there is no such generation; raises RedisAway."""
+def read_state(redis: Redis, generation: str) -> GenerationState | None:
+    """Return the state, or None where there is no such generation; raises RedisUnavailable."""
     return read_states(redis, [generation])[0]
 
 
-def read_states(redis: Redis, generations: list[str]) -> list[State | None]:
-    """Return the states in one round trip, in order; raises RedisAway."""
-    with redis_away():
+def read_states(redis: Redis, generations: list[str]) -> list[GenerationState | None]:
+    """Return the states in one round trip, in order; raises RedisUnavailable."""
+    with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
         for generation in generations:
             pipeline.hmget(keys_of(generation).state, *_FIELDS, "question")
@@ -47,13 +47,13 @@ def read_states(redis: Redis, generations: list[str]) -> list[State | None]:
     return [_state(generation, row) for generation, row in zip(generations, rows, strict=True)]
 
 
-def _state(generation: str, row: list[bytes | None]) -> State | None:
+def _state(generation: str, row: list[bytes | None]) -> GenerationState | None:
     owner, conversation, message, status, attempt, top, done, on_disconnect, created, question = (
         each or b"" for each in row
     )
     if not status or not owner:
         return None
-    return State(
+    return GenerationState(
         generation,
         owner.decode(),
         conversation.decode(),
@@ -68,16 +68,16 @@ def _state(generation: str, row: list[bytes | None]) -> State | None:
     )
 
 
-def read_request(redis: Redis, generation: str) -> Request | None:
-    """Return what was asked, or None where there is no such generation; raises RedisAway."""
-    with redis_away():
+def read_request(redis: Redis, generation: str) -> ModelRequest | None:
+    """Return what was asked, or None where there is no such generation; raises RedisUnavailable."""
+    with translate_redis_errors():
         request = cast("bytes | None", redis.hget(keys_of(generation).state, "request"))
     return None if request is None else decode_request(request)
 
 
 def mark_watched(redis: Redis, generations: list[str]) -> None:
-    """Say that somebody watches these generations just now, in one round trip; raises RedisAway."""
-    with redis_away():
+    """Say that somebody watches these generations just now, in one round trip; raises RedisUnavailable."""
+    with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
         for generation in generations:
             pipeline.set(keys_of(generation).watched, b"1", px=WATCHED_MS)

@@ -2,15 +2,15 @@
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.lease import sweep
-from millrace.worker.contract.logs import get_logger
-from millrace.worker.contract.queue import Doorbell
-from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.schema import Settings
 
 _log = get_logger(__name__)
 
 
-def sweep_and_ring(redis: Redis, settings: Settings, doorbell: Doorbell) -> None:
-    """Sweep once, and ring for what has no holder; raises RedisAway, QueueAway.
+def sweep_and_ring(redis: Redis, settings: Settings, task_queue: TaskQueue) -> None:
+    """Sweep once, and ring for what has no holder; raises RedisUnavailable, QueueUnavailable.
 
     What could not be rung is swept again in a few seconds.
     """
@@ -18,4 +18,4 @@ def sweep_and_ring(redis: Redis, settings: Settings, doorbell: Doorbell) -> None
     if swept.ring or swept.suspected or swept.ended:
         _log.info("swept", rung=len(swept.ring), suspected=swept.suspected, ended=swept.ended)
     for generation in swept.ring:
-        doorbell.ring(generation)
+        task_queue.ring(generation)

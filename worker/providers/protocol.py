@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
-from millrace.worker.contract.request import Message
+from millrace.worker.contract.request import PromptMessage
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Prompt:
     """
 
     model: str
-    messages: tuple[Message, ...]
+    messages: tuple[PromptMessage, ...]
     max_tokens: int
     system: tuple[str, ...] = ()
     temperature: float | None = None
@@ -46,7 +46,7 @@ Delta = Chunk | Reasoning | Citation | ToolUse | ToolResult | Stopped | Usage
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeAnswer:
     """A short answer in one piece. `tool_input` is there where a tool was forced; nobody has held it to its schema."""
 
     text: str
@@ -70,7 +70,7 @@ class Provider(Protocol):
         """
         ...
 
-    def answer(self, prompt: Prompt) -> Whole:
+    def answer(self, prompt: Prompt) -> WholeAnswer:
         """Ask the model, once, and return its whole answer: for small questions that nobody watches being answered.
 
         Raises `Failure`, also where the model does not use the tool that it is forced to. Raising in the greenlet

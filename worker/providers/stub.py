@@ -3,13 +3,13 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from millrace.worker.failures import Failure
-from millrace.worker.providers.protocol import Delta, Prompt, Whole
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
 
-Step = Delta | Failure | Callable[[], object]
+Step = Delta | AnswerFailed | Callable[[], object]
 """A delta to yield, a failure to raise, or anything to call, such as a wait."""
 
-Reply = Whole | Failure | Callable[[Prompt], Whole]
+Reply = WholeAnswer | AnswerFailed | Callable[[Prompt], WholeAnswer]
 """A whole answer to give, a failure to raise, or what makes the answer, in its own time."""
 
 
@@ -34,7 +34,7 @@ class Stub:
         self.prompts.append(prompt)
         try:
             for step in script:
-                if isinstance(step, Failure):
+                if isinstance(step, AnswerFailed):
                     raise step
                 if isinstance(step, Delta):
                     yield step
@@ -43,15 +43,15 @@ class Stub:
         finally:
             self.closed += 1
 
-    def answer(self, prompt: Prompt) -> Whole:
+    def answer(self, prompt: Prompt) -> WholeAnswer:
         """Give the reply for the prompt's tool."""
         self.questions.append(prompt)
         reply = self.replies.get(prompt.tool.name if prompt.tool else "")
         if reply is None:
-            raise Failure("provider_rejected", retryable=False)
-        if isinstance(reply, Failure):
+            raise AnswerFailed("provider_rejected", retryable=False)
+        if isinstance(reply, AnswerFailed):
             raise reply
-        return reply if isinstance(reply, Whole) else reply(prompt)
+        return reply if isinstance(reply, WholeAnswer) else reply(prompt)
 
     def close(self) -> None:
         """There is nothing to close."""

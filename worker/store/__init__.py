@@ -2,7 +2,7 @@
 
 Its law: one file a noun, of plain functions that take a `Session` and return frozen dataclasses; whoever calls them
 does so inside `Database.run(work)`, which is one short transaction, bounded in time, that may be run again. No session
-is held while anything streams. `Database.run` raises `StoreAway`, which every caller bears.
+is held while anything streams. `Database.run` raises `DatabaseUnavailable`, which every caller bears.
 
     database.run(lambda session: conversations.find(session, owner, conversation))
 

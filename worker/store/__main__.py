@@ -2,8 +2,8 @@
 
 import sys
 
-from millrace.worker.contract.errors import MillraceError
-from millrace.worker.contract.settings import load
+from millrace.worker.errors import MillraceError
+from millrace.worker.settings.schema import load
 from millrace.worker.store.migration import migrate
 
 try:

@@ -11,12 +11,12 @@ from millrace.worker.contract.events import Complete, Error, decode, encode
 from millrace.worker.contract.ids import Cursor, parse_cursor
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.inserting import insert
-from millrace.worker.store.messages import Outcome, Question, save_question
+from millrace.worker.store.messages import Outcome, StoredQuestion, save_question
 from millrace.worker.store.tables import ConversationRow, MessageRow
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredAnswer:
     """How a generation ended: the text so far or whole, and the outcome, by the claim of this epoch.
 
     `last_event` is the id of its log's `done`, known before that is written. `model` and `provider` are None where
@@ -38,27 +38,27 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Kept:
+class AnswerRecord:
     """An answer as it is kept: with the question that it belongs to, and its conversation's title.
 
     `created_ms` is the database's clock when it was first kept, in milliseconds since 1970.
     """
 
-    question: Question
-    answer: Answer
+    question: StoredQuestion
+    answer: StoredAnswer
     title: str | None
     created_ms: int
 
 
 @dataclass(frozen=True)
-class Turn:
+class HistoryTurn:
     """One question and the text of its answer, neither of them blank."""
 
     question: str
     answer: str
 
 
-def save_answer(session: Session, question: Question, answer: Answer) -> bool:
+def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer) -> bool:
     """Keep the answer to a question, and the question where it is not kept yet.
 
     The same again changes nothing. Where a later claim's answer is kept, that stands: returns False. So does a
@@ -93,12 +93,12 @@ def save_answer(session: Session, question: Question, answer: Answer) -> bool:
     return True
 
 
-def answer(session: Session, message: str) -> Kept | None:
+def answer(session: Session, message: str) -> AnswerRecord | None:
     """Return the answer that is this message; whose it is, `question.owner` tells."""
     return _kept(session, MessageRow.id == message)
 
 
-def answer_of_generation(session: Session, generation: str) -> Kept | None:
+def answer_of_generation(session: Session, generation: str) -> AnswerRecord | None:
     """Return the answer that this generation gave; whose it is, `question.owner` tells."""
     return _kept(session, MessageRow.generation == generation)
 
@@ -128,25 +128,25 @@ _HISTORY = _history_query()  # once: to build it takes longer than to run it
 
 def history(
     session: Session, conversation: str, before: str | None, most: int, most_chars: int | None = None
-) -> list[Turn]:
+) -> list[HistoryTurn]:
     """Return the newest turns of a conversation, at most so many, oldest first: what a prompt is told of it.
 
     `before` is a question's id: only what comes before it is returned; all, where it is None or not kept. Of a turn's
     answers the last with any text counts, whatever its outcome; a turn without one is left out, so that roles
     alternate. With the turn that passes `most_chars` it ends.
     """
-    turns: list[Turn] = []
+    turns: list[HistoryTurn] = []
     chars = 0
     for question, text in session.execute(_HISTORY, {"conversation": conversation, "before": before, "most": most}):
         if question.strip() and text.strip():
-            turns.append(Turn(question, text))
+            turns.append(HistoryTurn(question, text))
             chars += len(question) + len(text)
         if most_chars is not None and chars > most_chars:
             break
     return turns[::-1]
 
 
-def claim_learning(session: Session, generation: str) -> Kept | None:
+def claim_learning(session: Session, generation: str) -> AnswerRecord | None:
     """Return the answer to learn from, once: None for a second call, and for one that is not kept and complete.
 
     What is learned belongs into the same transaction, so that a failure between the two leaves it to be done again.
@@ -163,7 +163,7 @@ def claim_learning(session: Session, generation: str) -> Kept | None:
     return kept if kept and isinstance(kept.answer.outcome, Complete) else None
 
 
-def _values(answer: Answer) -> dict[str, Any]:
+def _values(answer: StoredAnswer) -> dict[str, Any]:
     outcome = answer.outcome
     return {
         "content": answer.content,
@@ -181,7 +181,7 @@ def _values(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _kept(session: Session, which: Any) -> Kept | None:
+def _kept(session: Session, which: Any) -> AnswerRecord | None:
     asked = aliased(MessageRow)
     query = (
         select(MessageRow, asked, ConversationRow)
@@ -193,9 +193,9 @@ def _kept(session: Session, which: Any) -> Kept | None:
     if found is None:
         return None
     row, question, conversation = found
-    return Kept(
-        Question(question.id, conversation.owner, conversation.id, question.content),
-        Answer(
+    return AnswerRecord(
+        StoredQuestion(question.id, conversation.owner, conversation.id, question.content),
+        StoredAnswer(
             row.id,
             row.generation or "",
             row.epoch or 0,

@@ -7,7 +7,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from millrace.worker.contract.errors import MillraceError
+from millrace.worker.errors import MillraceError
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.inserting import insert
 from millrace.worker.store.pages import Page, mark, unmark
@@ -33,7 +33,7 @@ class ContextFull(MillraceError):
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ConversationRecord:
     """A conversation; times are the database's, in milliseconds since 1970."""
 
     id: str
@@ -61,13 +61,13 @@ def ensure(session: Session, owner: str, conversation: str) -> bool:
     return session.scalar(row.returning(ConversationRow.id)) is not None
 
 
-def find(session: Session, owner: str, conversation: str) -> Conversation | None:
+def find(session: Session, owner: str, conversation: str) -> ConversationRecord | None:
     """Return the conversation; None where it is absent or somebody else's."""
     row = session.scalar(_FIND, {"conversation": conversation, "owner": owner})
     return None if row is None else _conversation(row)
 
 
-def page(session: Session, owner: str, before: str | None, count: int) -> Page[Conversation]:
+def page(session: Session, owner: str, before: str | None, count: int) -> Page[ConversationRecord]:
     """Return an owner's conversations, that which changed last first, from the cursor `before` on.
 
     Raises ValueError where that is no cursor.
@@ -139,6 +139,6 @@ def _count(session: Session, change: Any) -> int:
     return cast("CursorResult[Any]", result).rowcount
 
 
-def _conversation(row: ConversationRow) -> Conversation:
+def _conversation(row: ConversationRow) -> ConversationRecord:
     context = cast("dict[str, Any]", row.context) if isinstance(row.context, dict) else {}
-    return Conversation(row.id, row.owner, row.title, context, row.created_ms, row.updated_ms)
+    return ConversationRecord(row.id, row.owner, row.title, context, row.created_ms, row.updated_ms)

@@ -23,8 +23,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
-from millrace.worker.contract.errors import StoreAway
-from millrace.worker.contract.settings import Settings
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.settings.schema import Settings
 
 SQLITE_BUSY_SECONDS = 0.001  # in the thread; who finds the file locked for longer tries again from its greenlet
 _PAUSE_SECONDS = 0.001, 0.03  # the first and the longest: another's transaction is over in a millisecond or two
@@ -40,13 +40,13 @@ class Database:
     """Runs transactions; one a process, made without I/O, used by any number of greenlets at once."""
 
     def __init__(self, settings: Settings) -> None:
-        self._seconds = settings.database_seconds
-        url = engine_url(settings.database_url)
+        self._seconds = settings.database.seconds
+        url = engine_url(settings.database.url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._is_patched = is_module_patched("threading")
         self._thread = ThreadPool(1) if self._is_sqlite and self._is_patched else None
-        connections = 1 if self._thread else settings.database_connections
-        self._engine = make_engine(url, connections, settings.database_seconds)
+        connections = 1 if self._thread else settings.database.connections
+        self._engine = make_engine(url, connections, settings.database.seconds)
 
     @property
     def is_sqlite(self) -> bool:
@@ -54,7 +54,7 @@ class Database:
         return self._is_sqlite
 
     def run(self, work: Callable[[Session], T], seconds: float | None = None) -> T:
-        """Do `work` in one transaction and return what it returned; raises StoreAway when the time is over.
+        """Do `work` in one transaction and return what it returned; raises DatabaseUnavailable when the time is over.
 
         `seconds` bounds everything that is waited for, by default `MILLRACE_DATABASE_SECONDS`. The work is done again
         where another transaction was in its way, so that it must bear that; what it raises itself ends the
@@ -68,22 +68,22 @@ class Database:
                 return self._once(work, deadline)
             except PoolTimeout as error:
                 if time.monotonic() >= deadline:
-                    raise StoreAway("all connections to the database are in use") from error
+                    raise DatabaseUnavailable("all connections to the database are in use") from error
             except (OperationalError, InterfaceError, InternalError) as error:
                 # A connection that has died in the pool is found out once; the next is a new one.
                 may_pass = is_conflict(error) or (error.connection_invalidated and not is_again)
                 if not may_pass or time.monotonic() >= deadline:
-                    raise StoreAway(_words(error)) from error
+                    raise DatabaseUnavailable(_words(error)) from error
                 is_again = is_again or error.connection_invalidated
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) == _NO_TABLE:
-                    raise StoreAway(_words(error)) from error
+                    raise DatabaseUnavailable(_words(error)) from error
                 raise
             time.sleep(uniform(0.5, 1.5) * pause)
             pause = min(1.5 * pause, longest)
 
     def check(self, seconds: float) -> None:
-        """Raise StoreAway where it does not serve in time, or has not been migrated."""
+        """Raise DatabaseUnavailable where it does not serve in time, or has not been migrated."""
         self.run(lambda session: session.execute(text("SELECT 1 FROM conversations LIMIT 1")), seconds)
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Database:
         except gevent.Timeout as over:
             if over is not limit:
                 raise
-            raise StoreAway(f"the database has not answered in {left:.1f} s") from over
+            raise DatabaseUnavailable(f"the database has not answered in {left:.1f} s") from over
 
     def _transact_there(self, thread: ThreadPool, work: Callable[[Session], T]) -> T:
         answer, error = cast("tuple[T, BaseException | None]", thread.apply(self._caught, (work,)))

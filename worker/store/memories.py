@@ -28,7 +28,7 @@ _FIND = {
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryRecord:
     """A fact, and the conversation and generation that it was learned in; the database's clock, in ms since 1970."""
 
     id: str
@@ -57,7 +57,7 @@ def add(
     return session.scalar(row.returning(MemoryRow.number)) is not None
 
 
-def page(session: Session, owner: str, before: str | None, count: int) -> Page[Memory]:
+def page(session: Session, owner: str, before: str | None, count: int) -> Page[MemoryRecord]:
     """Return an owner's memories, the newest first, from the cursor `before` on; raises ValueError where it is none."""
     query = select(MemoryRow).where(MemoryRow.owner == owner)
     if before is not None:
@@ -79,7 +79,7 @@ def forget_all(session: Session, owner: str) -> int:
     return cast("CursorResult[Any]", gone).rowcount
 
 
-def search(session: Session, owner: str, about: str, count: int) -> list[Memory]:
+def search(session: Session, owner: str, about: str, count: int) -> list[MemoryRecord]:
     """Return those of an owner's memories that share a telling word with a text, the best first."""
     wanted = telling_words(about)
     if not wanted:
@@ -98,5 +98,5 @@ def search(session: Session, owner: str, about: str, count: int) -> list[Memory]
     return [_memory(rows[number]) for number in numbers if number in rows]
 
 
-def _memory(row: MemoryRow) -> Memory:
-    return Memory(row.id, row.content, row.conversation, row.generation, row.created_ms)
+def _memory(row: MemoryRow) -> MemoryRecord:
+    return MemoryRecord(row.id, row.content, row.conversation, row.generation, row.created_ms)

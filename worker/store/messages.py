@@ -19,7 +19,7 @@ _MOST = 2**31 - 1  # PostgreSQL takes no larger number to compare with a turn or
 
 
 @dataclass(frozen=True)
-class Question:
+class StoredQuestion:
     """What somebody has asked, and where; ids are the protocol's."""
 
     id: str
@@ -29,7 +29,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Message:
+class MessageRecord:
     """A question, or an answer; what stands below `created_ms` is an answer's alone, `parent` being its question.
 
     `suggestions` are the questions to ask next; `created_ms` is the database's clock, in milliseconds since 1970.
@@ -51,7 +51,7 @@ class Message:
     suggestions: tuple[str, ...] = ()
 
 
-def save_question(session: Session, question: Question) -> bool:
+def save_question(session: Session, question: StoredQuestion) -> bool:
     """Keep a question as its conversation's last, once, and make the conversation where there is none.
 
     Returns False where the conversation is somebody else's or has been deleted; nothing is kept then.
@@ -76,7 +76,7 @@ def save_question(session: Session, question: Question) -> bool:
     return True
 
 
-def page(session: Session, owner: str, conversation: str, before: str | None, count: int) -> Page[Message]:
+def page(session: Session, owner: str, conversation: str, before: str | None, count: int) -> Page[MessageRecord]:
     """Return the newest messages of a conversation that stand before the cursor, the oldest of them first.
 
     `more` of the page is the cursor of the page of older ones. An absent or foreign conversation holds nothing. Raises
@@ -91,7 +91,7 @@ def page(session: Session, owner: str, conversation: str, before: str | None, co
     return Page([message_of(row) for row in reversed(rows[:count])], more)
 
 
-def find(session: Session, owner: str, conversation: str, message: str) -> Message | None:
+def find(session: Session, owner: str, conversation: str, message: str) -> MessageRecord | None:
     """Return a message; None where it, or the conversation, is absent or somebody else's."""
     query = select(MessageRow).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
     query = query.where(ConversationRow.id == conversation, ConversationRow.owner == owner)
@@ -99,7 +99,7 @@ def find(session: Session, owner: str, conversation: str, message: str) -> Messa
     return None if row is None else message_of(row)
 
 
-def question_of(session: Session, owner: str, conversation: str, answer: str) -> Question | None:
+def question_of(session: Session, owner: str, conversation: str, answer: str) -> StoredQuestion | None:
     """Return the question that a message of this id answers, to ask it once more.
 
     None where there is no such answer, or the conversation is absent or somebody else's. What came before the question
@@ -107,7 +107,7 @@ def question_of(session: Session, owner: str, conversation: str, answer: str) ->
     """
     found = find(session, owner, conversation, answer)
     asked = found and found.parent and find(session, owner, conversation, found.parent)
-    return Question(asked.id, owner, conversation, asked.content) if asked else None
+    return StoredQuestion(asked.id, owner, conversation, asked.content) if asked else None
 
 
 def _place(cursor: str) -> tuple[int, int]:
@@ -117,9 +117,9 @@ def _place(cursor: str) -> tuple[int, int]:
     return turn, int(rank)
 
 
-def message_of(row: MessageRow) -> Message:
+def message_of(row: MessageRow) -> MessageRecord:
     """Return the message that a row holds."""
-    return Message(
+    return MessageRecord(
         row.id,
         row.conversation,
         cast("Literal['user', 'assistant']", row.role),

@@ -10,8 +10,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from millrace.worker.contract.errors import StoreAway
-from millrace.worker.contract.settings import Settings
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import engine_url, is_conflict, make_engine
 
 SECONDS = 60.0  # another process may be at it, and a migration may take its time
@@ -20,11 +20,11 @@ _LOCK = 0x6D696C6C  # PostgreSQL's advisory locks have numbers for names
 
 
 def migrate(settings: Settings) -> tuple[str | None, str]:
-    """Bring the database up to date; returns its revision before and after. Raises StoreAway.
+    """Bring the database up to date; returns its revision before and after. Raises DatabaseUnavailable.
 
     All or nothing: it is one transaction, for whose end a second process waits.
     """
-    url = engine_url(settings.database_url)
+    url = engine_url(settings.database.url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = make_engine(url, 1, SECONDS, lock_seconds=SECONDS)
@@ -38,7 +38,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
             except DBAPIError as error:
                 # SQLite waits for no lock where it would have to forget what it has read, or changes to its WAL.
                 if not is_conflict(error) or time.monotonic() > deadline:
-                    raise StoreAway(str(error.orig)) from error
+                    raise DatabaseUnavailable(str(error.orig)) from error
             time.sleep(_PAUSE_SECONDS)
     finally:
         engine.dispose()

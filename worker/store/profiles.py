@@ -6,7 +6,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from millrace.worker.contract.logs import get_logger
+from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.inserting import insert
 from millrace.worker.store.tables import ProfileRow

@@ -20,7 +20,7 @@ from typing import Any  # noqa: E402
 import gevent  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
-from millrace.worker.contract.settings import Settings  # noqa: E402
+from millrace.worker.settings.schema import Settings  # noqa: E402
 from millrace.worker.store import answers, memories  # noqa: E402
 from millrace.worker.store.database import Database  # noqa: E402
 from millrace.worker.store.migration import migrate  # noqa: E402
@@ -35,7 +35,7 @@ _WORDS = [f"w{number}" for number in range(3000)]
 def main() -> None:
     """Do what each line says."""
     plan = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    settings = Settings(database_url=plan["database_url"])
+    settings = Settings.of(database_url=plan["database_url"])
     migrate(settings)
     database = Database(settings)
     for line in sys.stdin:

@@ -14,7 +14,7 @@ from millrace.webapp.relay.frames import Frame, farewell, join, make_frame
 from millrace.webapp.relay.reader import Reader
 from millrace.worker.contract.events import AnyEvent, Chunk, encode
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.log import LogEntry
 from tests.webapp.facades.test_dialect import COMPLETE, DONE, QUEUED, restart
 
 Pair = tuple[socket.socket, socket.socket]
@@ -30,7 +30,7 @@ def pair() -> Iterator[Pair]:
 
 
 def frames_of(*events: AnyEvent) -> list[Frame]:
-    return [make_frame(Entry(Cursor(1, number), encode(event))) for number, event in enumerate(events, 1)]
+    return [make_frame(LogEntry(Cursor(1, number), encode(event))) for number, event in enumerate(events, 1)]
 
 
 def unchunked(raw: bytes) -> bytes:

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from millrace.webapp.facades.chat import CHAT_LINES, ChatDialect
 from millrace.webapp.facades.conversation import SESSION_LINES, ConversationDialect
-from millrace.webapp.health import Alive
 from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.routes.health import Alive
 from millrace.worker.contract.events import AnyEvent, Done, encode
 from tests.webapp.openapi.checking import Document
 from tests.webapp.site import Site, json_of

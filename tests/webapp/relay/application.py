@@ -11,11 +11,11 @@ from millrace.webapp.relay import Hub, event_stream, hub, many_streams
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import BEGINNING
 from millrace.worker.contract.ids import START, parse_cursor
-from millrace.worker.contract.settings import load
 from millrace.worker.contract.state import read_state, read_states
+from millrace.worker.settings.schema import load
 
 SETTINGS = load()
-REDIS = connect(SETTINGS.redis_url)
+REDIS = connect(SETTINGS.redis.url)
 HUB = Hub(REDIS, SETTINGS)
 if "UNSWEPT" in os.environ:  # then what is missed is found at once, by what is there for it, or never
     hub._SILENT_SECONDS = 3600.0
@@ -74,4 +74,4 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    HUB.drain(SETTINGS.shutdown_grace_seconds, worker.notify)
+    HUB.drain(SETTINGS.worker.shutdown_grace_seconds, worker.notify)

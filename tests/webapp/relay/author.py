@@ -5,10 +5,10 @@ from millrace.worker.contract.creation import Draft, Ids, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, Usage, encode, kind_of
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import Holding, claim, reclaim
-from millrace.worker.contract.log import Append, Appended, Verdict, append_all
-from millrace.worker.contract.request import Message, OnDisconnect, Request
-from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.lease import ClaimedGeneration, claim, reclaim
+from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
+from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptMessage
+from millrace.worker.settings.schema import Settings
 
 COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 2), "m", "bedrock", "mid", stored=True)
 DONE = Done("completed")
@@ -22,11 +22,11 @@ class Author:
         self.settings = settings
         self.ids: Ids = new_ids()
         self.generation = self.ids.generation
-        request = Request([Message("user", "hello")], "m", 100)
+        request = ModelRequest([PromptMessage("user", "hello")], "m", 100)
         create(redis, Draft(self.ids, "owner", request, on_disconnect, 60.0), settings)
         holding = claim(redis, self.generation, settings)
         assert holding is not None
-        self.holding: Holding = holding
+        self.holding: ClaimedGeneration = holding
         self.claim = holding.claim
         self.last = Cursor(0, 1)
 
@@ -37,7 +37,7 @@ class Author:
             self.last = Cursor(self.claim.epoch, self.last.seq + 1)
             appends.append(Append(self.claim, self.last.seq, kind_of(event), encode(event)))
         for answer in append_all(self.redis, appends, 3_600_000):
-            assert isinstance(answer, Appended), answer
+            assert isinstance(answer, AppendResult), answer
             assert answer.verdict is Verdict.APPENDED, answer
 
     def write_silently(self, *events: AnyEvent) -> None:

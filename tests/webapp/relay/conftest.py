@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from millrace.worker.contract.connection import Redis, connect
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.serving import Served

@@ -12,7 +12,7 @@ from millrace.webapp.relay.feeds import SWEEP_SECONDS, Feeds
 from millrace.webapp.relay.subscription import Messages, Subscription
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import encode
-from millrace.worker.contract.feed import BEGINNING, ConversationChanged, FeedEntry, Place, tell
+from millrace.worker.contract.feed import BEGINNING, ConversationChanged, FeedEntry, Place, publish
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
 from tests.client import wait_for
@@ -89,10 +89,10 @@ def test_what_is_there_and_what_comes_is_given_in_order_and_once(feeds: Feeds, r
     early, late = Listener(owner), Listener(owner)
     feeds.follow(early)
     for number in range(250):
-        tell(redis, owner, changed(number))
+        publish(redis, owner, changed(number))
     feeds.follow(late)
     for number in range(250, 300):
-        tell(redis, owner, changed(number))
+        publish(redis, owner, changed(number))
     hears(early, 300)
     hears(late, 300)
 
@@ -101,7 +101,7 @@ def test_another_owners_feed_is_not_given(feeds: Feeds, redis: Redis) -> None:
     ann, bob = Listener(new_id()), Listener(new_id())
     feeds.follow(ann)
     feeds.follow(bob)
-    tell(redis, ann.owner, changed(0))
+    publish(redis, ann.owner, changed(0))
     hears(ann, 1)
     assert bob.heard == []
 
@@ -109,7 +109,7 @@ def test_another_owners_feed_is_not_given(feeds: Feeds, redis: Redis) -> None:
 def test_a_lost_word_is_made_up_for_by_the_sweep(feeds: Feeds, redis: Redis) -> None:
     listener = Listener(new_id())
     feeds.follow(listener)
-    tell(redis, listener.owner, changed(0))
+    publish(redis, listener.owner, changed(0))
     hears(listener, 1)
     redis.xadd(feed_key(listener.owner), {"d": encode(changed(1))})  # and nobody is told
     feeds.sweep(0.0)
@@ -123,7 +123,7 @@ def test_who_is_full_is_given_the_rest_once_there_is_room(feeds: Feeds, redis: R
     listener = Listener(new_id(), room=3)
     feeds.follow(listener)
     for number in range(10):
-        tell(redis, listener.owner, changed(number))
+        publish(redis, listener.owner, changed(number))
     hears(listener, 3)
     listener.room = 20
     feeds.wake(listener.owner)
@@ -134,12 +134,12 @@ def test_who_has_left_is_given_nothing_more_and_the_channel_is_left(feeds: Feeds
     one, two = Listener(new_id()), Listener(new_id())
     for each in (one, two):
         feeds.follow(each)
-        tell(redis, each.owner, changed(0))
+        publish(redis, each.owner, changed(0))
         hears(each, 1)
     feeds.leave(one)
     feeds.leave(one)
-    tell(redis, one.owner, changed(1))
-    tell(redis, two.owner, changed(1))
+    publish(redis, one.owner, changed(1))
+    publish(redis, two.owner, changed(1))
     hears(two, 2)
     assert len(one.heard) == 1
     wait_for(lambda: redis.pubsub_numsub(feed_key(one.owner))[0][1] == 0, 5, "the unsubscription")
@@ -147,14 +147,14 @@ def test_who_has_left_is_given_nothing_more_and_the_channel_is_left(feeds: Feeds
 
 def test_a_long_feed_is_given_to_its_end_with_no_further_word(feeds: Feeds, redis: Redis) -> None:
     listener = Listener(new_id())
-    tell(redis, listener.owner, *(changed(number) for number in range(250)))
+    publish(redis, listener.owner, *(changed(number) for number in range(250)))
     feeds.follow(listener)
     hears(listener, 250)
 
 
 def test_for_who_is_full_nothing_is_read(feeds: Feeds, redis: Redis) -> None:
     listener = Listener(new_id(), room=3)
-    tell(redis, listener.owner, *(changed(number) for number in range(250)))
+    publish(redis, listener.owner, *(changed(number) for number in range(250)))
     feeds.follow(listener)
     hears(listener, 3)
     gevent.sleep(0.1)
@@ -188,7 +188,7 @@ def test_the_hub_sweeps(own_valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPat
         hub, listener = Hub(redis, SETTINGS), Listener("ann")
         hub.start()
         hub.feeds.follow(listener)
-        tell(redis, "ann", changed(0))
+        publish(redis, "ann", changed(0))
         hears(listener, 1)
         redis.xadd(feed_key("ann"), {"d": encode(changed(1))})
         hears(listener, 2)
@@ -212,6 +212,6 @@ def test_what_was_told_while_there_was_no_connection_is_read_on_the_next(own_val
                     pipeline.execute()
                 stream.events(1 + number + 1)
             else:
-                tell(redis, "ann", changed(number))
+                publish(redis, "ann", changed(number))
         fed = [event for name, event in stream.events(21) if name.startswith("feed@")]
         assert [event["conversation_id"] for event in fed] == [str(number) for number in range(20)]

@@ -18,7 +18,7 @@ from millrace.webapp.relay.frames import (
 )
 from millrace.worker.contract.events import Chunk, Done, Snapshot, decode, encode
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.log import LogEntry
 
 CURSORS = st.builds(Cursor, st.integers(0, 9_999_999_999), st.integers(0, 9_999_999_999))
 
@@ -36,7 +36,7 @@ def unchunked(raw: bytes) -> bytes:
 
 @given(st.lists(st.tuples(CURSORS, st.text(max_size=300)), min_size=1, max_size=20))
 def test_joined_frames_are_the_same_events_in_chunks(given_events: list[tuple[Cursor, str]]) -> None:
-    frames = [make_frame(Entry(cursor, encode(Chunk(text)))) for cursor, text in given_events]
+    frames = [make_frame(LogEntry(cursor, encode(Chunk(text)))) for cursor, text in given_events]
     body = unchunked(join(frames))
     assert body == b"".join(map(body_of, frames))
     lines = body.split(b"\n")
@@ -52,12 +52,12 @@ def test_joined_frames_are_the_same_events_in_chunks(given_events: list[tuple[Cu
 @given(CURSORS, st.text(max_size=300))
 def test_a_published_message_makes_the_same_frame_as_the_entry_in_the_log(cursor: Cursor, text: str) -> None:
     data = encode(Chunk(text))
-    assert frame_of(f"{cursor} ".encode() + data) == make_frame(Entry(cursor, data))
+    assert frame_of(f"{cursor} ".encode() + data) == make_frame(LogEntry(cursor, data))
 
 
 @given(CURSORS, st.text(st.characters(codec=None), max_size=300))
 def test_a_frame_is_three_lines_whatever_the_text_holds(cursor: Cursor, text: str) -> None:
-    frame = make_frame(Entry(cursor, encode(Chunk("\r\n\0\u2028\x85data: x\n\n" + text))))
+    frame = make_frame(LogEntry(cursor, encode(Chunk("\r\n\0\u2028\x85data: x\n\n" + text))))
     assert len(re.split(rb"\r\n|\r|\n", body_of(frame))) == 4
     assert entry_in(frame).cursor == cursor
     assert decode(entry_in(frame).data) == Chunk("\r\n\0\u2028\x85data: x\n\n" + text)
@@ -65,9 +65,9 @@ def test_a_frame_is_three_lines_whatever_the_text_holds(cursor: Cursor, text: st
 
 def test_only_done_is_the_end() -> None:
     for cursor in (Cursor(0, 1), Cursor(9_999_999_999, 9_999_999_999)):
-        assert is_done(make_frame(Entry(cursor, encode(Done("completed")))))
+        assert is_done(make_frame(LogEntry(cursor, encode(Done("completed")))))
         for event in (Chunk('{"type":"done"'), Chunk('\ndata: {"type":"done"'), Snapshot("", "", [], [], "gap")):
-            assert not is_done(make_frame(Entry(cursor, encode(event))))
+            assert not is_done(make_frame(LogEntry(cursor, encode(event))))
 
 
 def test_a_stream_opens_with_a_comment_and_a_retry_of_one_to_two_seconds() -> None:

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.webapp.relay.frames import TERMINATOR, body_of, make_frame
-from millrace.webapp.relay.peer import SocketReader
 from millrace.webapp.relay.reader import PullReader
+from millrace.webapp.relay.socket_reader import SocketReader
 from millrace.webapp.relay.stream import yielded
 from millrace.webapp.relay.tail import Tail
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import AnyEvent, Chunk, Reasoning, ToolUse, encode
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.log import LogEntry
 from tests.webapp.relay.author import COMPLETE, DONE, Author
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.serving import Served, Stream
@@ -76,8 +76,8 @@ def collect(reader: PullReader, into: bytearray) -> None:
 @settings(max_examples=200, deadline=None)
 @given(EVENTS, CHANCES)
 def test_short_writes_and_pulls_make_the_same_body(events: list[AnyEvent], chance: random.Random) -> None:
-    to_come = [Entry(Cursor(1, number), encode(event)) for number, event in enumerate([*events, COMPLETE, DONE], 1)]
-    log: list[Entry] = []
+    to_come = [LogEntry(Cursor(1, number), encode(event)) for number, event in enumerate([*events, COMPLETE, DONE], 1)]
+    log: list[LogEntry] = []
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     written, pulled = bytearray(), bytearray()

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from millrace.webapp.relay.rebuilding import kept_after, lost_after
 from millrace.worker.contract.events import Cancelled, Done, Snapshot, Usage, decode, encode
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.log import LogEntry
 
 EVENTS = (Snapshot("text", "", [], [], "expired"), Cancelled("user", Usage()), Done("cancelled"))
-KEPT = [Entry(Cursor(7, seq), encode(event)) for seq, event in enumerate(EVENTS, 4)]
+KEPT = [LogEntry(Cursor(7, seq), encode(event)) for seq, event in enumerate(EVENTS, 4)]
 CURSORS = st.builds(Cursor, st.integers(0, 9), st.integers(0, 9))
 
 

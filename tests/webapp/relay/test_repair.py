@@ -10,12 +10,12 @@ from millrace.webapp.relay import Hub, repair
 from millrace.webapp.relay import hub as hub_module
 from millrace.webapp.relay.rebuilding import fold_log
 from millrace.worker.contract.connection import Redis, connect
-from millrace.worker.contract.errors import RedisAway
 from millrace.worker.contract.events import Chunk, Snapshot, decode
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.log import Entry, Run, read
+from millrace.worker.contract.log import LogEntry, LogSlice, read
 from millrace.worker.contract.transcript import fold
+from millrace.worker.errors import RedisUnavailable
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import COMPLETE, DONE, Author
@@ -101,7 +101,7 @@ def unswept_hub(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def test_what_is_told_while_a_log_is_folded_is_read_after_it(
     unswept_hub: Hub, author: Author, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fold_and_go_on(*given: Any) -> list[Entry]:
+    def fold_and_go_on(*given: Any) -> list[LogEntry]:
         entries = fold_log(*given)
         author.chunks("e")
         author.end()
@@ -123,11 +123,11 @@ def test_what_is_told_while_a_log_is_folded_is_read_after_it(
 def test_a_reading_that_fails_is_tried_again(unswept_hub: Hub, author: Author, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = 1
 
-    def read_or_fail(*given: Any) -> Run:
+    def read_or_fail(*given: Any) -> LogSlice:
         nonlocal failures
         if failures:
             failures -= 1
-            raise RedisAway("it stalls")
+            raise RedisUnavailable("it stalls")
         return read(*given)
 
     received = unswept_hub.entries(author.generation, START, 10)

@@ -7,13 +7,13 @@ from itertools import accumulate, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.webapp.relay.frame_buffer import RING_BYTES
 from millrace.webapp.relay.frames import Frame, cursor_in, make_frame, split
 from millrace.webapp.relay.reader import Reader, Why
-from millrace.webapp.relay.ring import RING_BYTES
 from millrace.webapp.relay.tail import Tail
 from millrace.worker.contract.events import Chunk, encode
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.log import LogEntry
 
 
 class Pen(Reader):
@@ -51,11 +51,11 @@ class Pen(Reader):
         return written + (self._is_cut and written < len(payload) and not self.is_full)
 
 
-def entry(cursor: Cursor) -> Entry:
-    return Entry(cursor, encode(Chunk("x" * 100)))
+def entry(cursor: Cursor) -> LogEntry:
+    return LogEntry(cursor, encode(Chunk("x" * 100)))
 
 
-def mend(tail: Tail, log: list[Entry]) -> None:
+def mend(tail: Tail, log: list[LogEntry]) -> None:
     """What the repairer does, on a log that never loses anything."""
     while tail.needs_log:
         if tail.last is not None and tail.is_behind:
@@ -103,7 +103,7 @@ def test_every_reader_gets_the_log_in_order_without_hole_or_double(steps: list[s
         pens.append((cursor, pen))
         tail.add(pen)
 
-    def receive(message: Entry) -> None:
+    def receive(message: LogEntry) -> None:
         tail.receive(f"{message.cursor} ".encode() + message.data)
 
     def write(step: str) -> None:
@@ -145,7 +145,7 @@ def make_room(tail: Tail, pens: list[Pen], room: int = 5) -> None:
             tail.resume(pen)
 
 
-def finish(tail: Tail, log: list[Entry], pens: list[Pen]) -> None:
+def finish(tail: Tail, log: list[LogEntry], pens: list[Pen]) -> None:
     tail.is_stale = True
     mend(tail, log)
     while any(pen.is_full and not pen.ended_because for pen in pens):

@@ -8,10 +8,10 @@ import pytest
 from millrace.worker.contract.events import AnyEvent, Chunk, Usage
 from millrace.worker.contract.state import read_state
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
-from millrace.worker.providers.protocol import Prompt, Stopped, Whole
+from millrace.worker.process import WorkerProcess
+from millrace.worker.providers.protocol import Prompt, Stopped, WholeAnswer
 from millrace.worker.providers.stub import Reply, Step, Stub
-from millrace.worker.store.messages import Question, save_question
+from millrace.worker.store.messages import StoredQuestion, save_question
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk
 
@@ -19,9 +19,9 @@ ANSWER: tuple[Step, ...] = (Chunk("It grinds "), Chunk("grain."), Stopped("end_t
 Hire = Callable[..., "Hired"]
 
 
-def told(**given: Any) -> Whole:
+def told(**given: Any) -> WholeAnswer:
     """Return a small answer by the tool that was forced."""
-    return Whole("", given, Usage(1, 1))
+    return WholeAnswer("", given, Usage(1, 1))
 
 
 TITLE = told(title="Mills")
@@ -35,7 +35,7 @@ class Hired:
     def __init__(self, desk: Desk, script: tuple[Step, ...], replies: Mapping[str, Reply]) -> None:
         self.desk = desk
         self.stub = Stub([script], replies=replies)
-        self.process = Process(desk.settings, self.stub)
+        self.process = WorkerProcess(desk.settings, self.stub)
         self.process.start()
 
     def answer(self, question: str = "What is a mill?") -> list[AnyEvent]:
@@ -51,11 +51,11 @@ class Hired:
         self.keep_question(generation, question)
         return generation
 
-    def keep_question(self, generation: str, question: str) -> Question:
+    def keep_question(self, generation: str, question: str) -> StoredQuestion:
         """Keep a generation's question, and return it."""
         state = read_state(self.desk.redis, generation)
         assert state is not None
-        asked = Question(state.question, state.owner, state.conversation, question)
+        asked = StoredQuestion(state.question, state.owner, state.conversation, question)
         assert self.process.database.run(lambda session: save_question(session, asked))
         return asked
 

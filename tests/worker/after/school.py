@@ -7,8 +7,8 @@ from millrace.worker.contract.events import Cancelled, Complete, Error, Latency,
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import LEARNING_QUEUE
 from millrace.worker.store import answers, memories
-from millrace.worker.store.answers import Answer
-from millrace.worker.store.messages import Question
+from millrace.worker.store.answers import StoredAnswer
+from millrace.worker.store.messages import StoredQuestion
 from tests.worker.after.conftest import Hired, told
 from tests.worker.desk import wait_until
 
@@ -35,9 +35,9 @@ class School:
         self.keep(generation, asked, outcome, content)
         return generation
 
-    def keep(self, generation: str, asked: Question, outcome: Any = WHOLE, content: str = "Hello Ann.") -> None:
+    def keep(self, generation: str, asked: StoredQuestion, outcome: Any = WHOLE, content: str = "Hello Ann.") -> None:
         """Keep an answer."""
-        answer = Answer(new_id(), generation, 1, Cursor(1, 9), content, outcome)
+        answer = StoredAnswer(new_id(), generation, 1, Cursor(1, 9), content, outcome)
         assert self.database.run(lambda session: answers.save_answer(session, asked, answer))
 
     def learn(self, generation: str) -> None:

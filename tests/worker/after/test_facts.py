@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from millrace.worker.after.facts import find_facts
-from millrace.worker.after.turn import Turn
-from millrace.worker.contract.settings import Settings
+from millrace.worker.after.turn import CompletedTurn
 from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.schema import Settings
 from tests.worker.after.conftest import told
 
-TURN = Turn("g", "ann", "c", "My name is Ann.", "Hello Ann.")
+TURN = CompletedTurn("g", "ann", "c", "My name is Ann.", "Hello Ann.")
 
 
 def found(*known: str, **given: Any) -> list[str]:

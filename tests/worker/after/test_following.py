@@ -10,9 +10,9 @@ from gevent.event import Event
 
 from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Complete, Done, Error, Suggestions, Title, Usage
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.failures import Failure
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.generation import generate
-from millrace.worker.providers.protocol import Prompt, Stopped, Whole
+from millrace.worker.providers.protocol import Prompt, Stopped, WholeAnswer
 from millrace.worker.providers.stub import Reply, Step
 from tests.worker.after.conftest import ANSWER, REPLIES, SUGGESTIONS, TITLE, Hire, Hired, told
 from tests.worker.desk import wait_until
@@ -21,7 +21,7 @@ NAMED = Title("Mills")
 SUGGESTED = Suggestions(["Who built it?", "When?", "Why there?"])
 
 
-def hang(_: Prompt) -> Whole:
+def hang(_: Prompt) -> WholeAnswer:
     Event().wait()
     raise AssertionError("nobody sets this event")
 
@@ -40,12 +40,12 @@ def test_title_and_suggestions_come_between_the_outcome_and_done(hire: Hire) -> 
 def test_both_are_asked_at_the_same_time(hire: Hire) -> None:
     met: list[str] = []
 
-    def meet(prompt: Prompt) -> Whole:
+    def meet(prompt: Prompt) -> WholeAnswer:
         assert prompt.tool is not None
         met.append(prompt.tool.name)
         wait_until(lambda: len(met) == 2, "the other one", 2)
         reply = REPLIES[prompt.tool.name]
-        assert isinstance(reply, Whole)
+        assert isinstance(reply, WholeAnswer)
         return reply
 
     followed = after_the_outcome(hire(dict.fromkeys(REPLIES, meet)).answer())
@@ -81,11 +81,11 @@ def test_nothing_follows_what_is_no_whole_answer_in_words(hire: Hire, script: tu
     assert hired.stub.questions == []
 
 
-def refuse(_: Prompt) -> Whole:
+def refuse(_: Prompt) -> WholeAnswer:
     raise RuntimeError("by accident")
 
 
-@pytest.mark.parametrize("bad", [hang, refuse, Failure("provider_throttled", retryable=True), told(other=1)])
+@pytest.mark.parametrize("bad", [hang, refuse, AnswerFailed("provider_throttled", retryable=True), told(other=1)])
 @pytest.mark.parametrize(
     ("name", "other", "event"),
     [("name_conversation", "suggest_questions", SUGGESTED), ("suggest_questions", "name_conversation", NAMED)],
@@ -102,7 +102,7 @@ def test_who_hangs_is_cut_off_at_the_cap_and_says_nothing_later(hire: Hire) -> N
     released = Event()
     cut = Event()
 
-    def late(_: Prompt) -> Whole:
+    def late(_: Prompt) -> WholeAnswer:
         try:
             released.wait()
         finally:
@@ -124,7 +124,11 @@ def last(hired: Hired) -> str:
 
 @pytest.mark.parametrize(
     ("bad", "word"),
-    [(hang, "hook_cut_off"), (refuse, "hook_failed"), (Failure("provider_throttled", retryable=True), "hook_failed")],
+    [
+        (hang, "hook_cut_off"),
+        (refuse, "hook_failed"),
+        (AnswerFailed("provider_throttled", retryable=True), "hook_failed"),
+    ],
 )
 def test_what_went_wrong_is_in_the_log_and_no_word_of_the_turn(
     hire: Hire, caplog: pytest.LogCaptureFixture, bad: Reply, word: str
@@ -140,7 +144,7 @@ def test_what_went_wrong_is_in_the_log_and_no_word_of_the_turn(
 def test_what_is_ready_is_told_before_the_rest(hire: Hire) -> None:
     go_on = Event()
 
-    def later(_: Prompt) -> Whole:
+    def later(_: Prompt) -> WholeAnswer:
         go_on.wait()
         return SUGGESTIONS
 
@@ -202,9 +206,9 @@ def test_who_has_lost_the_generation_says_nothing_more(hire: Hire) -> None:
 def test_what_redis_loses_meanwhile_is_told_again_with_no_second_call(hire: Hire) -> None:
     go_on = Event()
 
-    def later(prompt: Prompt) -> Whole:
+    def later(prompt: Prompt) -> WholeAnswer:
         go_on.wait()
-        reply: Mapping[str, Whole] = {"name_conversation": TITLE, "suggest_questions": SUGGESTIONS}
+        reply: Mapping[str, WholeAnswer] = {"name_conversation": TITLE, "suggest_questions": SUGGESTIONS}
         assert prompt.tool is not None
         return reply[prompt.tool.name]
 
@@ -227,7 +231,7 @@ def test_what_redis_loses_meanwhile_is_told_again_with_no_second_call(hire: Hire
 def test_the_outcome_is_in_the_log_before_anything_is_asked(hire: Hire) -> None:
     seen: list[AnyEvent] = []
 
-    def look(_: Prompt) -> Whole:
+    def look(_: Prompt) -> WholeAnswer:
         seen.append(hired.desk.events(last(hired))[-1])
         return TITLE
 
@@ -240,4 +244,4 @@ def test_what_is_asked_is_the_small_models(hire: Hire) -> None:
     hired = hire(small_model_id="a-small-model", script=ANSWER)
     hired.answer()
     assert {prompt.model for prompt in hired.asked().values()} == {"a-small-model"}
-    assert {prompt.model for prompt in hired.stub.prompts} == {hired.desk.settings.model_id}
+    assert {prompt.model for prompt in hired.stub.prompts} == {hired.desk.settings.models.model_id}

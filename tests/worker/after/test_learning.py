@@ -12,16 +12,16 @@ from millrace.worker.after.learning import Learner
 from millrace.worker.contract.events import Cancelled, Chunk, Error, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import LEARNING_QUEUE, learning_key
-from millrace.worker.failures import Failure
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.generation import generate
-from millrace.worker.providers.protocol import Prompt, Whole
+from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Reply
 from millrace.worker.store import answers, conversations, memories
 from tests.worker.after.conftest import Hire, told
 from tests.worker.after.school import FACTS, ON, WHOLE, School
 from tests.worker.desk import wait_until
 
-BUSY = Failure("provider_throttled", retryable=True)
+BUSY = AnswerFailed("provider_throttled", retryable=True)
 
 
 @pytest.fixture(autouse=True)
@@ -112,11 +112,11 @@ def test_only_a_whole_answer_in_words_is_learned_from(school: Open, outcome: Any
 def test_a_model_that_is_busy_is_asked_again_and_nothing_comes_twice(school: Open) -> None:
     replies: list[Reply] = [BUSY, told(facts="nonsense"), BUSY, FACTS]
 
-    def reply(_: Prompt) -> Whole:
+    def reply(_: Prompt) -> WholeAnswer:
         one = replies.pop(0)
-        if isinstance(one, Failure):
+        if isinstance(one, AnswerFailed):
             raise one
-        assert isinstance(one, Whole)
+        assert isinstance(one, WholeAnswer)
         return one
 
     at = school(reply)
@@ -126,7 +126,7 @@ def test_a_model_that_is_busy_is_asked_again_and_nothing_comes_twice(school: Ope
 
 
 def test_a_model_that_refuses_is_not_asked_again(school: Open) -> None:
-    at = school(Failure("provider_rejected", retryable=False))
+    at = school(AnswerFailed("provider_rejected", retryable=False))
     at.learn(at.answered())
     assert at.calls() == 1
 
@@ -144,7 +144,7 @@ def test_a_model_that_hangs_is_given_up(school: Open, monkeypatch: pytest.Monkey
     monkeypatch.setattr(learning, "CALL_SECONDS", 0.05)
     hung: list[Prompt] = []
 
-    def hang(prompt: Prompt) -> Whole:
+    def hang(prompt: Prompt) -> WholeAnswer:
         hung.append(prompt)
         if len(hung) == 1:
             Event().wait()
@@ -168,7 +168,7 @@ def test_an_answer_that_is_kept_late_is_learned_from_late(school: Open, caplog: 
 
 
 def test_a_conversation_that_is_deleted_meanwhile_teaches_nothing(school: Open) -> None:
-    def reply(_: Prompt) -> Whole:
+    def reply(_: Prompt) -> WholeAnswer:
         kept = at.database.run(lambda session: answers.answer_of_generation(session, generation))
         assert kept is not None
         conversation = kept.question.conversation
@@ -184,7 +184,7 @@ def test_a_conversation_that_is_deleted_meanwhile_teaches_nothing(school: Open) 
 def test_who_leaves_rings_again_for_what_it_has_not_done(school: Open) -> None:
     begun: list[Prompt] = []
 
-    def hang(prompt: Prompt) -> Whole:
+    def hang(prompt: Prompt) -> WholeAnswer:
         begun.append(prompt)
         Event().wait()
         return FACTS

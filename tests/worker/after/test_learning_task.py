@@ -5,9 +5,9 @@ from pathlib import Path
 from millrace.worker.contract.events import Complete, Latency, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.store import answers, memories
-from millrace.worker.store.answers import Answer
+from millrace.worker.store.answers import StoredAnswer
 from millrace.worker.store.database import Database
-from millrace.worker.store.messages import Question
+from millrace.worker.store.messages import StoredQuestion
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, WorkerProcess, emulate, wait_until
@@ -30,13 +30,13 @@ def test_a_ring_is_heard_and_what_the_user_said_of_himself_is_known(
         forced={"remember_facts": {"fault": "throttle", "times": 1, "tool": {"input": {"facts": ["x"]}}}}
     )
     for generation, question in zip(generations, ["My name is Ann. What is a mill?", scripted], strict=True):
-        asked = Question(new_id(), "ann", new_id(), question)
-        answer = Answer(new_id(), generation, 1, Cursor(1, 9), "It grinds grain.", WHOLE)
+        asked = StoredQuestion(new_id(), "ann", new_id(), question)
+        answer = StoredAnswer(new_id(), generation, 1, Cursor(1, 9), "It grinds grain.", WHOLE)
         assert database.run(lambda session, a=asked, b=answer: answers.save_answer(session, a, b))
     with WorkerProcess(desk, tmp_path, "worker") as worker:
         worker.wait_until_ready()
         for generation in generations * 3:
-            desk.doorbell.ring_to_learn(generation)
+            desk.task_queue.enqueue_learning(generation)
         wait_until(lambda: sorted(known(database)) == ["My name is Ann.", "x"], "what there is to learn", 20)
         assert [call["tool"] for call in emulator.calls()] == ["remember_facts"] * 3  # one of them was refused
     database.close()

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.after.turn import EXCERPT_CHARS, Turn, excerpt, one_line, prompt_about
-from millrace.worker.contract.settings import Settings
+from millrace.worker.after.turn import EXCERPT_CHARS, CompletedTurn, excerpt, one_line, prompt_about
 from millrace.worker.providers.protocol import Tool
+from millrace.worker.settings.schema import Settings
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=300)
 
@@ -26,7 +26,7 @@ def test_a_line_is_one_short_line_without_what_does_not_print(text: str, most: i
 
 
 def test_however_long_the_turn_the_prompt_is_bounded() -> None:
-    turn = Turn("g", "o", "c", "q" * 1_000_000, "a" * 1_000_000)
+    turn = CompletedTurn("g", "o", "c", "q" * 1_000_000, "a" * 1_000_000)
     prompt = prompt_about(turn, Settings(), "Name it.", Tool("t", "", {}), 100)
     assert sum(len(message.content) for message in prompt.messages) < 2 * EXCERPT_CHARS + 100
     assert [message.role for message in prompt.messages] == ["user", "assistant", "user"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.worker.contract.settings import Settings, load
+from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store.database import Database
 from millrace.worker.store.migration import migrate
 from tests.worker.context.asked import Asking

@@ -4,10 +4,10 @@ from typing import Any
 
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, ContextEvent
-from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.generation import generate
-from millrace.worker.process import Process
-from millrace.worker.providers.bedrock import Bedrock
+from millrace.worker.process import WorkerProcess
+from millrace.worker.providers.bedrock.client import Bedrock
 from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import Desk
 
@@ -19,16 +19,16 @@ class Room:
         rest = {"titles": "off", "suggestions": "off", "bedrock_endpoint_url": emulator.url}
         self.desk = Desk(redis_url, **(rest | given))
         self.emulator = emulator
-        self.process = Process(self.desk.settings, Bedrock(self.desk.settings, 10))
+        self.process = WorkerProcess(self.desk.settings, Bedrock(self.desk.settings, 10))
         self.process.start()
 
     def answer(
-        self, text: str, *before: Message, owner: str = "ada", conversation: str | None = None, **fields: Any
+        self, text: str, *before: PromptMessage, owner: str = "ada", conversation: str | None = None, **fields: Any
     ) -> list[AnyEvent]:
         """Ask, and return the log once it has ended."""
         ids = new_ids(conversation)
-        given: dict[str, Any] = {"model": self.desk.settings.model_id, "max_tokens": 1000} | fields
-        request = Request([*before, Message("user", text)], **given)
+        given: dict[str, Any] = {"model": self.desk.settings.models.model_id, "max_tokens": 1000} | fields
+        request = ModelRequest([*before, PromptMessage("user", text)], **given)
         create(self.desk.redis, Draft(ids, owner, request, "continue", 1), self.desk.settings)
         generate(self.process, ids.generation)
         return self.desk.ended(ids.generation)

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from deploy.emulator.tokens import count
 from millrace.worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
-from millrace.worker.context.placing import placed
+from millrace.worker.context.escaping import placed
 from millrace.worker.context.source import Material
-from millrace.worker.contract.request import Message
+from millrace.worker.contract.request import PromptMessage
 
 texts = st.text() | st.text("ab cd.!?\n0123456789", max_size=400) | st.text("水車 дом é😀", max_size=200)
-messages = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)
+messages = st.builds(PromptMessage, st.sampled_from(["user", "assistant"]), texts)
 budgets = st.integers(0, 400)
 ENGLISH = "Water from the stream turns the wheel, and the wheel drives the stones that grind the grain. " * 20
 
@@ -27,7 +27,7 @@ def test_english_is_estimated_at_about_a_token_for_three_or_four_characters() ->
 
 @given(st.lists(messages, max_size=12), budgets)
 def test_a_history_keeps_an_unbroken_run_of_the_newest_within_the_budget_that_begins_with_a_users(
-    history: list[Message], tokens: int
+    history: list[PromptMessage], tokens: int
 ) -> None:
     kept = fit_history(history, tokens)
     said = [message for message in history if message.content.strip()]
@@ -37,7 +37,7 @@ def test_a_history_keeps_an_unbroken_run_of_the_newest_within_the_budget_that_be
 
 
 @given(st.lists(messages, max_size=12))
-def test_a_history_that_fits_is_kept_from_its_first_user_on(history: list[Message]) -> None:
+def test_a_history_that_fits_is_kept_from_its_first_user_on(history: list[PromptMessage]) -> None:
     said = [message for message in history if message.content.strip()]
     while said and said[0].role != "user":
         said.pop(0)
@@ -45,14 +45,19 @@ def test_a_history_that_fits_is_kept_from_its_first_user_on(history: list[Messag
 
 
 def test_the_oldest_go_first() -> None:
-    history = [Message("assistant" if number % 2 else "user", f"{number}") for number in range(10)]
+    history = [PromptMessage("assistant" if number % 2 else "user", f"{number}") for number in range(10)]
     each = MESSAGE_TOKENS + estimate("1")
     assert [message.content for message in fit_history(history, 4 * each)] == ["6", "7", "8", "9"]
     assert [message.content for message in fit_history(history, 5 * each)] == ["6", "7", "8", "9"]
 
 
 def test_a_message_that_is_too_long_ends_the_history_there() -> None:
-    history = [Message("user", "a"), Message("assistant", "b " * 1000), Message("user", "c"), Message("assistant", "d")]
+    history = [
+        PromptMessage("user", "a"),
+        PromptMessage("assistant", "b " * 1000),
+        PromptMessage("user", "c"),
+        PromptMessage("assistant", "d"),
+    ]
     assert [message.content for message in fit_history(history, 100)] == ["c", "d"]
 
 

@@ -9,12 +9,14 @@ import pytest
 from gevent.event import Event
 
 from millrace.worker.context.gathering import gather
-from millrace.worker.context.source import NOTHING, Gathered, Piece, Question
-from millrace.worker.contract.request import Message, Request
+from millrace.worker.context.source import NOTHING, ContextPart, ContextQuestion, Gathered
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 from tests.worker.desk import wait_until
 
-QUESTION = Question("g" * 32, "owner", "c" * 32, "m" * 32, Request([Message("user", "the secret question")], "m", 1))
-PIECE = Piece(instructions="Be brief.")
+QUESTION = ContextQuestion(
+    "g" * 32, "owner", "c" * 32, "m" * 32, ModelRequest([PromptMessage("user", "the secret question")], "m", 1)
+)
+PIECE = ContextPart(instructions="Be brief.")
 
 
 @dataclass
@@ -22,24 +24,24 @@ class Scripted:
     """Does what it is told to."""
 
     name: str
-    does: Callable[[], Piece | None]
+    does: Callable[[], ContextPart | None]
     seconds: float = 5.0
 
-    def gather(self, question: Question) -> Piece | None:
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
         assert question is QUESTION
         return self.does()
 
 
-def raises() -> Piece:
+def raises() -> ContextPart:
     raise ValueError(QUESTION.text)
 
 
-def never() -> Piece:
+def never() -> ContextPart:
     gevent.sleep(60)
     return PIECE
 
 
-def swallows() -> Piece:
+def swallows() -> ContextPart:
     """Swallow whatever ends it, once."""
     try:
         gevent.sleep(60)
@@ -53,7 +55,7 @@ def test_no_sources_give_nothing() -> None:
 
 
 def test_what_they_give_stands_under_their_names_in_their_order() -> None:
-    def late() -> Piece:
+    def late() -> ContextPart:
         gevent.sleep(0.01)
         return PIECE
 
@@ -65,11 +67,11 @@ def test_what_they_give_stands_under_their_names_in_their_order() -> None:
 def test_they_are_asked_beside_each_other() -> None:
     met = Event()
 
-    def waits() -> Piece:
+    def waits() -> ContextPart:
         assert met.wait(30)
         return PIECE
 
-    def comes() -> Piece:
+    def comes() -> ContextPart:
         met.set()
         return PIECE
 
@@ -101,7 +103,7 @@ def test_what_fails_is_counted_and_told_to_the_log_without_the_questions_words(
 def test_what_interrupts_the_asker_ends_all_sources() -> None:
     ended: list[bool] = []
 
-    def runs() -> Piece:
+    def runs() -> ContextPart:
         try:
             return never()
         finally:

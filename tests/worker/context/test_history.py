@@ -3,19 +3,19 @@
 import pytest
 
 from millrace.worker.context.history import History
-from millrace.worker.context.kept import Reader
-from millrace.worker.context.source import Piece, Question
-from millrace.worker.contract.errors import StoreAway
+from millrace.worker.context.loader import ContextLoader
+from millrace.worker.context.source import ContextPart, ContextQuestion
 from millrace.worker.contract.ids import new_id
-from millrace.worker.contract.request import Message
-from millrace.worker.contract.settings import Settings, load
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
 from tests.worker.context.asked import CUT, Asking
 
 
-def said(settings: Settings, asking: Asking, question: Question) -> list[str]:
-    piece = History(Reader(settings, asking.database)).gather(question)
+def said(settings: Settings, asking: Asking, question: ContextQuestion) -> list[str]:
+    piece = History(ContextLoader(settings, asking.database)).gather(question)
     return [f"{message.role}: {message.content}" for message in piece.history] if piece else []
 
 
@@ -41,7 +41,7 @@ def test_another_conversation_is_not_looked_into(settings: Settings, asking: Ask
 
 def test_a_request_that_brings_its_history_has_none_besides(settings: Settings, asking: Asking) -> None:
     asking.turn("One?", "Two.")
-    own = (Message("user", "A?"), Message("assistant", "B."))
+    own = (PromptMessage("user", "A?"), PromptMessage("assistant", "B."))
     assert said(settings, asking, asking.ask("Three?", *own)) == []
 
 
@@ -59,11 +59,11 @@ def test_no_more_is_read_than_any_prompt_could_hold(settings: Settings, asking: 
 
 
 def test_the_conversations_own_context_comes_with_it(settings: Settings, asking: Asking) -> None:
-    question, source = asking.ask("Why?"), History(Reader(settings, asking.database))
+    question, source = asking.ask("Why?"), History(ContextLoader(settings, asking.database))
     assert source.gather(question) is None
     kept = {"to": "Oslo", "people": 4}
     asking.database.run(lambda session: conversations.put_context(session, "ada", asking.conversation, kept))
-    assert source.gather(question) == Piece(slots=kept)
+    assert source.gather(question) == ContextPart(slots=kept)
     assert source.gather(Asking(asking.database).ask("Why?")) is None
 
 
@@ -71,9 +71,9 @@ def test_a_foreign_conversation_tells_nothing(settings: Settings, asking: Asking
     asking.turn("One?", "Two.")
     asking.database.run(lambda session: conversations.put_context(session, "ada", asking.conversation, {"a": 1}))
     asking.owner = "bob"
-    assert History(Reader(settings, asking.database)).gather(asking.question("Why?", asked=new_id())) is None
+    assert History(ContextLoader(settings, asking.database)).gather(asking.question("Why?", asked=new_id())) is None
 
 
 def test_a_store_that_is_away_is_said(settings: Settings, asking: Asking, away: Database) -> None:
-    with pytest.raises(StoreAway):
-        History(Reader(settings, away)).gather(asking.ask("Why?"))
+    with pytest.raises(DatabaseUnavailable):
+        History(ContextLoader(settings, away)).gather(asking.ask("Why?"))

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from millrace.worker.context.intent import Intent
-from millrace.worker.context.kept import Reader
-from millrace.worker.context.source import Piece
-from millrace.worker.contract.errors import SettingError, StoreAway
+from millrace.worker.context.loader import ContextLoader
+from millrace.worker.context.source import ContextPart
 from millrace.worker.contract.events import Usage
-from millrace.worker.contract.request import Message
-from millrace.worker.contract.settings import Settings, load
-from millrace.worker.failures import Failure
-from millrace.worker.providers.protocol import Prompt, Whole
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.errors import DatabaseUnavailable, SettingError
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
 from tests.worker.context.asked import Asking
@@ -40,9 +40,9 @@ class Small:
         self.notes: Any = {}
         self.stub = Stub([], replies={"note_intent": self._reply})
         configured = load({"MILLRACE_INTENT_SCHEMA": json.dumps(schema), "MILLRACE_SMALL_MODEL_ID": "small"})
-        self.source = Intent(configured, self.stub, Reader(configured, asking.database), asking.database)
+        self.source = Intent(configured, self.stub, ContextLoader(configured, asking.database), asking.database)
 
-    def note(self, **notes: Any) -> Piece | None:
+    def note(self, **notes: Any) -> ContextPart | None:
         """Let the next message be understood so."""
         self.notes = notes
         return self.source.gather(self.asking.ask("the message"))
@@ -55,8 +55,8 @@ class Small:
         assert found is not None
         return found.context
 
-    def _reply(self, _prompt: Prompt) -> Whole:
-        return Whole("", self.notes, Usage(1, 1))
+    def _reply(self, _prompt: Prompt) -> WholeAnswer:
+        return WholeAnswer("", self.notes, Usage(1, 1))
 
 
 @pytest.fixture
@@ -65,18 +65,20 @@ def small(settings: Settings, asking: Asking) -> Small:
 
 
 def test_slots_are_merged_and_what_has_changed_is_told(small: Small) -> None:
-    assert small.note(intent="travel", to="Tokyo", when="next week") == Piece(
+    assert small.note(intent="travel", to="Tokyo", when="next week") == ContextPart(
         slots={"to": "Tokyo", "when": "next week"}, intent="travel", updated={"to": "Tokyo", "when": "next week"}
     )
     changed = small.note(intent="travel", to="Tokyo", when="Friday")
-    assert changed == Piece(slots={"to": "Tokyo", "when": "Friday"}, intent="travel", updated={"when": "Friday"})
-    assert small.note(people=4) == Piece(slots={"to": "Tokyo", "when": "Friday", "people": 4}, updated={"people": 4})
+    assert changed == ContextPart(slots={"to": "Tokyo", "when": "Friday"}, intent="travel", updated={"when": "Friday"})
+    assert small.note(people=4) == ContextPart(
+        slots={"to": "Tokyo", "when": "Friday", "people": 4}, updated={"people": 4}
+    )
     assert small.kept() == {"to": "Tokyo", "when": "Friday", "people": 4}
 
 
 def test_null_takes_a_slot_out(small: Small) -> None:
     small.note(to="Tokyo", people=2)
-    assert small.note(to=None) == Piece(slots={"people": 2}, updated={"to": None})
+    assert small.note(to=None) == ContextPart(slots={"people": 2}, updated={"to": None})
     assert small.kept() == {"people": 2}
 
 
@@ -97,7 +99,7 @@ def test_what_does_not_fit_the_schema_is_refused_and_changes_nothing(
     small: Small, notes: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     small.note(to="Tokyo")
-    with caplog.at_level(logging.DEBUG), pytest.raises(Failure, match="accept") as raised:
+    with caplog.at_level(logging.DEBUG), pytest.raises(AnswerFailed, match="accept") as raised:
         small.note(**notes)
     assert raised.value.__suppress_context__  # the validator's own words quote the message
     assert small.kept() == {"to": "Tokyo"}
@@ -112,14 +114,14 @@ def test_a_context_does_not_grow_without_end(settings: Settings, asking: Asking)
 
 
 def test_a_request_with_a_history_of_its_own_has_no_conversation_to_note_anything_in(small: Small) -> None:
-    own = (Message("user", "A?"), Message("assistant", "B."))
+    own = (PromptMessage("user", "A?"), PromptMessage("assistant", "B."))
     assert small.source.gather(small.asking.question("C?", *own)) is None
     assert small.stub.questions == []
 
 
 def test_a_store_that_is_away_is_said_and_no_model_is_asked(small: Small, away: Database) -> None:
-    small.source._reader = Reader(load({}), away)
-    with pytest.raises(StoreAway):
+    small.source._reader = ContextLoader(load({}), away)
+    with pytest.raises(DatabaseUnavailable):
         small.note(to="Tokyo")
     assert small.stub.questions == []
 
@@ -130,6 +132,6 @@ def test_a_setting_that_is_no_object_stops_the_start(schema: str) -> None:
         load({"MILLRACE_INTENT_SCHEMA": schema})
 
 
-def test_a_schema_that_is_none_stops_the_start(settings: Settings, asking: Asking) -> None:
+def test_an_invalid_json_schema_stops_the_start() -> None:
     with pytest.raises(SettingError, match="MILLRACE_INTENT_SCHEMA: is no JSON schema"):
-        Small(settings, asking, {"type": "objekt"})
+        load({"MILLRACE_INTENT_SCHEMA": '{"type": "objekt"}'})

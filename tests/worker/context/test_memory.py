@@ -1,9 +1,9 @@
 """What was learned in one conversation is found again in another, of the same owner's alone, and after a restart."""
 
-from millrace.worker.context.kept import MOST_MEMORIES, Reader
+from millrace.worker.context.loader import MOST_MEMORIES, ContextLoader
 from millrace.worker.context.memory import Memory
 from millrace.worker.context.source import Material
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import memories
 from millrace.worker.store.database import Database
 from tests.worker.context.asked import Asking
@@ -15,7 +15,7 @@ def learn(database: Database, owner: str, *facts: str) -> None:
 
 
 def recalled(settings: Settings, asking: Asking, text: str, database: Database | None = None) -> list[str]:
-    piece = Memory(Reader(settings, database or asking.database)).gather(asking.ask(text))
+    piece = Memory(ContextLoader(settings, database or asking.database)).gather(asking.ask(text))
     assert piece is None or all(isinstance(each, Material) and each.kind == "memory" for each in piece.materials)
     return [each.text for each in piece.materials] if piece else []
 

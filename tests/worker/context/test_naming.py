@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from gevent.event import Event
 
-from millrace.worker.context.kept import Reader
+from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.naming import Naming
 from millrace.worker.context.profile import UserProfile
 from millrace.worker.contract.events import Usage
-from millrace.worker.contract.settings import Settings
-from millrace.worker.failures import Failure
-from millrace.worker.providers.protocol import Prompt, Whole
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from tests.worker.context.asked import Asking
 from tests.worker.desk import wait_until
@@ -28,7 +28,7 @@ class Small:
         self.given = given
         self.stub = Stub([], replies={"name_assistant": self._reply})
         self.naming = Naming(settings, self.stub, asking.database)
-        self._source = UserProfile(Reader(settings, asking.database), self.naming)
+        self._source = UserProfile(ContextLoader(settings, asking.database), self.naming)
         self._asking = asking
 
     def answer(self) -> str:
@@ -44,11 +44,11 @@ class Small:
         """Keep a profile."""
         self._asking.database.run(lambda session: profiles.put(session, "ada", profile))
 
-    def _reply(self, _prompt: Prompt) -> Whole:
+    def _reply(self, _prompt: Prompt) -> WholeAnswer:
         self.let.wait()
         if isinstance(self.given, Exception):
             raise self.given
-        return Whole("", {"name": self.given}, Usage(1, 1))
+        return WholeAnswer("", {"name": self.given}, Usage(1, 1))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_profile_that_was_changed_meanwhile_stays_as_the_user_put_it(small: Sm
 
 
 @pytest.mark.parametrize(
-    "failing", [Failure("provider_unavailable", retryable=True), "", 5], ids=["fails", "empty", "no text"]
+    "failing", [AnswerFailed("provider_unavailable", retryable=True), "", 5], ids=["fails", "empty", "no text"]
 )
 def test_a_name_that_can_not_be_had_is_asked_for_again_with_the_next_answer(small: Small, failing: Any) -> None:
     small.let.set()

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from millrace.worker.context.kept import Reader
+from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.naming import Naming
 from millrace.worker.context.profile import UserProfile
-from millrace.worker.context.source import Piece
-from millrace.worker.contract.settings import Settings
+from millrace.worker.context.source import ContextPart
 from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from millrace.worker.store.database import Database
 from tests.worker.context.asked import Asking
@@ -20,7 +20,7 @@ NAMED = {"assistant_name": "Miller", "text": "I am Ada.", "facts": {"town": "Lee
 
 
 def source(settings: Settings, database: Database) -> UserProfile:
-    return UserProfile(Reader(settings, database), Naming(settings, Stub([]), database))
+    return UserProfile(ContextLoader(settings, database), Naming(settings, Stub([]), database))
 
 
 def keep(database: Database, profile: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def keep(database: Database, profile: dict[str, Any]) -> None:
 def test_the_text_and_the_facts_are_told_and_what_the_assistant_is_called(settings: Settings, asking: Asking) -> None:
     keep(asking.database, NAMED)
     piece = source(settings, asking.database).gather(asking.ask("Who am I?"))
-    assert piece == Piece(about_user="I am Ada.\ntown: Leeds\nage: 36\nvegan: True", assistant_name="Miller")
+    assert piece == ContextPart(about_user="I am Ada.\ntown: Leeds\nage: 36\nvegan: True", assistant_name="Miller")
 
 
 def test_who_has_no_profile_is_told_nothing_of(settings: Settings, asking: Asking) -> None:

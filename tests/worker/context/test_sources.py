@@ -5,12 +5,12 @@ import pytest
 from millrace.worker.context.search.brave import Brave
 from millrace.worker.context.search.searxng import Searxng
 from millrace.worker.context.sources import make_engine, make_sources
-from millrace.worker.contract.errors import SettingError
-from millrace.worker.contract.settings import load
+from millrace.worker.errors import SettingError
 from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.schema import load
 from millrace.worker.store.database import Database
 
-OWN = "tests.worker.context.test_own:clock"
+OWN = "tests.worker.context.test_plugins:clock"
 SEARXNG = {"MILLRACE_SEARCH_ENGINE": "searxng", "MILLRACE_SEARCH_URL": "http://127.0.0.1:8888"}
 
 

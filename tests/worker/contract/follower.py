@@ -2,7 +2,7 @@
 
 from millrace.worker.contract.events import Done, Snapshot, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor
-from millrace.worker.contract.log import Entry, read, read_transcript
+from millrace.worker.contract.log import LogEntry, read, read_transcript
 from millrace.worker.contract.transcript import Transcript, fold
 from tests.worker.contract.world import World, is_of_one_attempt
 
@@ -32,7 +32,7 @@ class Follower:
         if self.deaf_for:
             self.deaf_for -= 1
         elif self.last.precedes(cursor):
-            self._take(Entry(cursor, data))
+            self._take(LogEntry(cursor, data))
         elif not (self.drops_older and cursor <= self.last):
             self.repair()
 
@@ -59,7 +59,7 @@ class Follower:
             if entry.cursor > cursor:
                 self._take(entry)
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: LogEntry) -> None:
         event = decode(entry.data)
         assert entry.cursor > self.last, "out of order"
         assert isinstance(event, Snapshot) or entry.cursor.seq == self.last.seq + 1, "a hole"

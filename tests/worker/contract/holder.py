@@ -5,8 +5,8 @@ from enum import Enum
 from typing import cast
 
 from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Done, Snapshot, Title, Usage, encode, kind_of
-from millrace.worker.contract.lease import Holding, Reclaimed, Renewal, reclaim, release, renew_all
-from millrace.worker.contract.log import Append, Appended, Claimed, Verdict, append_all
+from millrace.worker.contract.lease import ClaimedGeneration, Reclaimed, Renewal, reclaim, release, renew_all
+from millrace.worker.contract.log import Append, AppendResult, Claim, Verdict, append_all
 from tests.worker.contract.samples import DONE, LOG_TTL_MS, RUNNING, SETTINGS, field
 from tests.worker.contract.world import World
 
@@ -22,7 +22,7 @@ class Fate(Enum):
 class Holder:
     """One claim and what follows from it. `serial` marks its text, so that text of two attempts is told apart."""
 
-    def __init__(self, world: World, holding: Holding, serial: int) -> None:
+    def __init__(self, world: World, holding: ClaimedGeneration, serial: int) -> None:
         self.world = world
         self.holding = holding
         self.claim = holding.claim
@@ -78,7 +78,7 @@ class Holder:
                 if not self._hear(append, answer):
                     break
 
-    def _hear(self, append: Append, answer: Appended) -> bool:
+    def _hear(self, append: Append, answer: AppendResult) -> bool:
         """React to one answer; False where the answers after it say nothing new."""
         if answer.cancelled_by is not None and self.outcome is None:
             self.end(Cancelled(answer.cancelled_by, Usage(exact=False)))
@@ -149,7 +149,7 @@ class Holder:
         for event in rest:
             self.write(event)
 
-    def reclaim_arrives(self, held: Claimed) -> Reclaimed | None:
+    def reclaim_arrives(self, held: Claim) -> Reclaimed | None:
         """Let a reclaim arrive at Redis, which may be so late that this holder holds another claim by now."""
         changed_at = self.world.changed_at.get(self.generation, 0)
         again = reclaim(self.world.redis, self.holding, held, SETTINGS)
@@ -170,12 +170,12 @@ class Holder:
             self.world.mark(self.generation)
 
 
-def deliver(world: World, appends: list[Append]) -> list[Appended]:
+def deliver(world: World, appends: list[Append]) -> list[AppendResult]:
     """Let appends arrive at Redis, and hold the answers against who holds the generation."""
     generation, token = appends[0].claim.generation, appends[0].claim.token
     is_holder = world.holder(generation) == token
     answers = append_all(world.redis, appends, LOG_TTL_MS)
-    assert all(isinstance(answer, Appended) for answer in answers), answers
-    given = cast("list[Appended]", answers)
+    assert all(isinstance(answer, AppendResult) for answer in answers), answers
+    given = cast("list[AppendResult]", answers)
     assert is_holder or not [each for each in given if each.verdict is Verdict.APPENDED], "written without the claim"
     return given

@@ -19,10 +19,10 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import Holding, Swept, claim, sweep
-from millrace.worker.contract.log import Append, Appended, Claimed, append_all, read
-from millrace.worker.contract.request import Message, Request
-from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.lease import ClaimedGeneration, SweepResult, claim, sweep
+from millrace.worker.contract.log import Append, AppendResult, Claim, append_all, read
+from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.settings.schema import Settings
 
 SETTINGS = Settings()
 LOG_TTL_MS = 60_000
@@ -34,7 +34,7 @@ DONE = Done("completed")
 
 def new_draft(text: str = "hello") -> Draft:
     """Return the draft of a generation with fresh ids."""
-    return Draft(new_ids(), "owner", Request([Message("user", text)], "model", 100), "continue", 60.0)
+    return Draft(new_ids(), "owner", ModelRequest([PromptMessage("user", text)], "model", 100), "continue", 60.0)
 
 
 def queued(redis: Redis, settings: Settings = SETTINGS) -> str:
@@ -51,21 +51,21 @@ def watched_by_nobody(redis: Redis) -> str:
     return draft.ids.generation
 
 
-def held(redis: Redis, generation: str | None = None, settings: Settings = SETTINGS) -> Holding:
+def held(redis: Redis, generation: str | None = None, settings: Settings = SETTINGS) -> ClaimedGeneration:
     """Claim a generation, a new one by default."""
     holding = claim(redis, generation or queued(redis, settings), settings)
     assert holding is not None
     return holding
 
 
-def put(redis: Redis, claimed: Claimed, seq: int, event: AnyEvent) -> Appended:
+def put(redis: Redis, claimed: Claim, seq: int, event: AnyEvent) -> AppendResult:
     """Append one event."""
     answer = append_all(redis, [Append(claimed, seq, kind_of(event), encode(event))], LOG_TTL_MS)[0]
-    assert isinstance(answer, Appended), answer
+    assert isinstance(answer, AppendResult), answer
     return answer
 
 
-def completed(redis: Redis) -> Holding:
+def completed(redis: Redis) -> ClaimedGeneration:
     """Make a generation whose log is: queued, running, `hi`, complete, done (seq 1 to 5)."""
     holding = held(redis)
     for seq, event in enumerate((RUNNING, Chunk("hi"), COMPLETE, DONE), 2):
@@ -106,15 +106,15 @@ def let_pass(redis: Redis, generation: str, *deadlines: str) -> None:
     let_time_come(redis, generation)
 
 
-def look(redis: Redis, generation: str, settings: Settings = SETTINGS) -> Swept:
+def look(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
     """Sweep once the generation's time has come."""
     let_time_come(redis, generation)
     return sweep(redis, settings)
 
 
-def lose_holder(redis: Redis, generation: str, settings: Settings = SETTINGS) -> Swept:
+def lose_holder(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
     """Sweep twice, as happens to a generation whose holder is gone; returns the second look."""
-    assert look(redis, generation, settings) == Swept([], 1, 0)
+    assert look(redis, generation, settings) == SweepResult([], 1, 0)
     return look(redis, generation, settings)
 
 

@@ -9,22 +9,26 @@ import gevent
 import pytest
 from redis.exceptions import ResponseError
 
-from millrace.worker.contract.connection import MOST_CONNECTIONS, Redis, connect, is_away, redis_away
+from millrace.worker.contract.connection import MOST_CONNECTIONS, Redis, connect, is_unavailable, translate_redis_errors
 from millrace.worker.contract.creation import create
-from millrace.worker.contract.errors import RedisAway
+from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.contract.samples import SETTINGS, new_draft
 
 
 def test_a_connection_is_made_at_the_first_command_only() -> None:
-    with connect(f"redis://127.0.0.1:{free_port()}/0") as nobody, pytest.raises(RedisAway), redis_away():
+    with (
+        connect(f"redis://127.0.0.1:{free_port()}/0") as nobody,
+        pytest.raises(RedisUnavailable),
+        translate_redis_errors(),
+    ):
         nobody.ping()
 
 
 def test_a_redis_that_says_nothing_is_away_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        with connect(url, answer_seconds=0.2) as client, pytest.raises(RedisAway), redis_away():
+        with connect(url, answer_seconds=0.2) as client, pytest.raises(RedisUnavailable), translate_redis_errors():
             client.ping()
 
 
@@ -33,7 +37,7 @@ def test_a_stall_is_away_and_over_when_it_is_over(tmp_path: Path) -> None:
         client.ping()
         os.kill(server.pid, signal.SIGSTOP)
         try:
-            with pytest.raises(RedisAway), redis_away():
+            with pytest.raises(RedisUnavailable), translate_redis_errors():
                 client.get("x")
         finally:
             os.kill(server.pid, signal.SIGCONT)
@@ -52,7 +56,7 @@ def test_a_restart_is_borne_by_the_next_command(tmp_path: Path) -> None:
 def test_a_read_only_redis_is_away_and_nothing_is_half_made(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server, connect(server.url) as client:
         client.replicaof("127.0.0.1", free_port())
-        with pytest.raises(RedisAway):
+        with pytest.raises(RedisUnavailable):
             create(client, new_draft(), SETTINGS)
         client.replicaof("NO", "ONE")
         assert client.keys("*") == []
@@ -60,7 +64,7 @@ def test_a_read_only_redis_is_away_and_nothing_is_half_made(tmp_path: Path) -> N
 
 def test_an_error_of_our_own_making_passes_as_it_is(redis: Redis) -> None:
     redis.set("x", "text")
-    with pytest.raises(ResponseError, match="WRONGTYPE"), redis_away():
+    with pytest.raises(ResponseError, match="WRONGTYPE"), translate_redis_errors():
         redis.lpush("x", "y")
 
 
@@ -70,12 +74,12 @@ def test_every_answer_that_passes_is_away_whether_or_not_the_client_takes_the_co
     code: str, is_stripped: bool
 ) -> None:
     error = ResponseError("text", status_code=code) if is_stripped else None
-    assert is_away(error or ResponseError(f"{code} text"))
+    assert is_unavailable(error or ResponseError(f"{code} text"))
 
 
 @pytest.mark.parametrize("text", ["ERR text", "WRONGTYPE text", "BUSYGROUP text", "NOSCRIPT text", ""])
 def test_other_answers_are_not(text: str) -> None:
-    assert not is_away(ResponseError(text))
+    assert not is_unavailable(ResponseError(text))
 
 
 def test_five_hundred_commands_at_once_are_served_by_few_connections(redis: Redis) -> None:
@@ -90,7 +94,7 @@ def test_five_hundred_commands_at_once_are_served_by_few_connections(redis: Redi
 def test_who_finds_every_connection_in_use_takes_redis_for_away(valkey: ValkeyProcess) -> None:
     narrow = connect(valkey.url, connections=1, answer_seconds=0.1)
     held = narrow.connection_pool.get_connection()
-    with pytest.raises(RedisAway), redis_away():
+    with pytest.raises(RedisUnavailable), translate_redis_errors():
         narrow.ping()
     narrow.connection_pool.release(held)
     narrow.close()

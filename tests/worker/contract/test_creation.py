@@ -7,11 +7,11 @@ import pytest
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.control import cancel
+from millrace.worker.contract.conversation_lock import acquire
 from millrace.worker.contract.creation import Draft, body_hash, create, forget, new_ids, remember, withdraw
 from millrace.worker.contract.events import StatusEvent
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.occupation import occupy
 from millrace.worker.contract.request import encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
 from tests.worker.contract.samples import COMPLETE, SETTINGS, field, held, is_leased, kinds_of, log_of, new_draft, put
@@ -97,17 +97,17 @@ def test_a_generation_withdrawn_leaves_nothing(redis: Redis) -> None:
 
 def test_withdrawing_leaves_the_conversation_to_the_next(redis: Redis) -> None:
     first = new_draft()
-    occupy(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
+    acquire(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
     create(redis, first, SETTINGS)
     assert withdraw(redis, first.ids.generation) == "withdrawn"
     assert redis.keys("*") == [], "the conversation was opened by it, and nobody has been told"
     second = type(first)(new_ids(first.ids.conversation), first.owner, first.request, "continue", 60.0)
-    occupy(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
+    acquire(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
     put(redis, held(redis, queued_as(redis, first)).claim, 2, COMPLETE)
-    occupy(redis, first.owner, first.ids.conversation, second.ids.generation, is_known=False)
+    acquire(redis, first.owner, first.ids.conversation, second.ids.generation, is_known=False)
     create(redis, second, SETTINGS)
     assert withdraw(redis, second.ids.generation) == "withdrawn"
-    third = occupy(redis, first.owner, first.ids.conversation, new_id(), is_known=False)
+    third = acquire(redis, first.owner, first.ids.conversation, new_id(), is_known=False)
     assert third.verdict == "taken"
 
 

@@ -9,7 +9,7 @@ import pytest
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.envelope import Envelope
 from millrace.worker.contract.queue import CANARY, TASK, make_celery
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
 
 CASES = [(TASK, ["0123"]), (CANARY, list[str]())]
@@ -19,7 +19,7 @@ CASES = [(TASK, ["0123"]), (CANARY, list[str]())]
 def test_it_is_the_message_that_celery_sends(
     valkey: ValkeyProcess, redis: Redis, task: str, arguments: list[str]
 ) -> None:
-    with make_celery(Settings(redis_url=valkey.url)) as celery:
+    with make_celery(Settings.of(redis_url=valkey.url)) as celery:
         celery.send_task(task, args=arguments, queue="some.queue", ignore_result=True)
     (sent,) = redis.lrange("some.queue", 0, -1)
     theirs, ours = json.loads(sent), json.loads(Envelope(task).message("some.queue", arguments))

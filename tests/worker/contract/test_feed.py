@@ -16,9 +16,9 @@ from millrace.worker.contract.feed import (
     Place,
     end_of_feed,
     parse_place,
+    publish,
+    publish_ended,
     read_feeds,
-    tell,
-    tell_ended,
 )
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
@@ -43,10 +43,10 @@ def ended(redis: Redis, generation: str, status: str) -> dict[str, Any]:
 
 
 def test_events_are_read_in_order_from_a_place_on_and_by_their_owner_alone(redis: Redis) -> None:
-    tell(redis, "ann", GenerationStarted("g", "c"), ConversationChanged("c"))
+    publish(redis, "ann", GenerationStarted("g", "c"), ConversationChanged("c"))
     after = end_of_feed(redis, "ann")
-    tell(redis, "bob", ConversationChanged("d"))
-    tell(redis, "ann", ConversationChanged("e"))
+    publish(redis, "bob", ConversationChanged("d"))
+    publish(redis, "ann", ConversationChanged("e"))
     one, two, three = told(redis, "ann")
     assert one == {"type": "generation_started", "generation": "g", "conversation_id": "c"}
     assert two == {"type": "conversation_changed", "conversation_id": "c"}
@@ -58,7 +58,7 @@ def test_events_are_read_in_order_from_a_place_on_and_by_their_owner_alone(redis
 
 def test_a_feed_is_capped_and_goes_after_an_hour(redis: Redis) -> None:
     for _ in range(4):
-        tell(redis, "ann", *[ConversationChanged("c")] * 500)
+        publish(redis, "ann", *[ConversationChanged("c")] * 500)
     assert MOST_EVENTS <= redis.xlen(feed_key("ann")) < 2000
     assert 0 < redis.pttl(feed_key("ann")) <= LIFE_MS
 
@@ -72,7 +72,7 @@ def test_those_who_follow_are_woken(redis: Redis) -> None:
     listening = redis.pubsub()
     listening.subscribe(feed_key("ann"))
     assert cast("dict[str, Any]", listening.get_message(timeout=5))["type"] == "subscribe"
-    tell(redis, "ann", ConversationChanged("c"))
+    publish(redis, "ann", ConversationChanged("c"))
     message = cast("dict[str, Any]", listening.get_message(timeout=5))
     listening.close()
     assert message["type"] == "message"
@@ -98,7 +98,7 @@ def test_a_cancel_that_leaves_it_to_the_holder_tells_nothing(redis: Redis) -> No
 
 def test_a_sweep_that_ends_generations_tells_so(redis: Redis) -> None:
     late, lost = queued(redis), held(redis).claim.generation
-    for _ in range(SETTINGS.max_attempts - 1):
+    for _ in range(SETTINGS.generation.max_attempts - 1):
         lose_holder(redis, lost)
         held(redis, lost)
     lose_holder(redis, lost)
@@ -124,15 +124,15 @@ def _flag(redis: Redis, generation: str) -> None:
 
 def test_what_is_gone_is_left_out(redis: Redis) -> None:
     there = completed(redis).claim.generation
-    tell_ended(redis, [new_id(), there])
+    publish_ended(redis, [new_id(), there])
     assert told(redis) == [ended(redis, there, "completed")]
     assert redis.keys("*:feed") == [feed_key("owner").encode()]
 
 
 def test_where_redis_is_away_nothing_is_raised_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with connect(f"redis://127.0.0.1:{free_port()}/0", retries=0) as away:
-        tell(away, "ann", ConversationChanged("c"))
-        tell_ended(away, [new_id()])
+        publish(away, "ann", ConversationChanged("c"))
+        publish_ended(away, [new_id()])
     assert [record.getMessage().split(" error")[0] for record in caplog.records] == ["feed_not_told events=1"] * 2
 
 

@@ -14,8 +14,8 @@ from millrace.worker.contract.events import Cancelled, Chunk, Done, Error, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import Renewal, claim, release, renew_all
-from millrace.worker.contract.log import Claimed, Verdict
-from millrace.worker.contract.request import Message, Request
+from millrace.worker.contract.log import Claim, Verdict
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.scripts import CLAIM
 from millrace.worker.contract.state import mark_watched
 from tests.worker.contract.samples import (
@@ -40,7 +40,7 @@ from tests.worker.contract.samples import (
 HELD = Renewal("held", None)
 
 
-def renewed(redis: Redis, claimed: Claimed) -> Renewal:
+def renewed(redis: Redis, claimed: Claim) -> Renewal:
     renewal = renew_all(redis, [claimed], SETTINGS)[0]
     assert isinstance(renewal, Renewal)
     return renewal
@@ -50,7 +50,7 @@ def test_a_claim_brings_what_is_to_be_answered(redis: Redis) -> None:
     draft = new_draft("what?")
     create(redis, draft, SETTINGS)
     holding = held(redis, draft.ids.generation)
-    assert holding.request == Request([Message("user", "what?")], "model", 100)
+    assert holding.request == ModelRequest([PromptMessage("user", "what?")], "model", 100)
     ids = draft.ids
     assert (holding.owner, holding.conversation, holding.message) == ("owner", ids.conversation, ids.message)
     assert holding.question == ids.question
@@ -89,7 +89,7 @@ def test_every_claim_has_a_higher_epoch_than_all_before_it(redis: Redis) -> None
     epochs: list[int] = []
     for _ in range(20):
         epochs.append(held(redis, generation).claim.epoch)
-        assert release(redis, Claimed(generation, field(redis, generation, "token") or "", epochs[-1]), SETTINGS)
+        assert release(redis, Claim(generation, field(redis, generation, "token") or "", epochs[-1]), SETTINGS)
     assert sorted(set(epochs)) == epochs
 
 
@@ -115,7 +115,7 @@ def test_a_cancel_wins_over_spent_attempts(redis: Redis) -> None:
 
 def test_spent_attempts_end_in_worker_lost(redis: Redis) -> None:
     generation = queued(redis)
-    redis.hset(keys_of(generation).state, "losses", SETTINGS.max_attempts)
+    redis.hset(keys_of(generation).state, "losses", SETTINGS.generation.max_attempts)
     assert claim(redis, generation, SETTINGS) is None
     _, error, done = log_of(redis, generation)
     assert isinstance(error, Error)
@@ -134,7 +134,7 @@ def test_a_renewal_moves_the_lease_on_and_clears_a_suspicion(redis: Redis) -> No
 def test_a_renewal_is_refused_to_anybody_but_the_holder(redis: Redis) -> None:
     claimed = held(redis).claim
     refused = Renewal("fenced", None)
-    assert renewed(redis, Claimed(claimed.generation, "0" * 16, claimed.epoch)) == refused
+    assert renewed(redis, Claim(claimed.generation, "0" * 16, claimed.epoch)) == refused
     lose_holder(redis, claimed.generation)
     assert renewed(redis, claimed) == refused
     held(redis, claimed.generation)

@@ -1,7 +1,5 @@
 """Sweeps: what becomes of generations whose time has come."""
 
-from dataclasses import replace
-
 import gevent
 import pytest
 
@@ -9,7 +7,7 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.control import cancel
 from millrace.worker.contract.events import Chunk, Done, Error
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import LATE_TAKEOVER_MS, RING_MS, SUSPICION_MS, Swept, claim, sweep
+from millrace.worker.contract.lease import LATE_TAKEOVER_MS, RING_MS, SUSPICION_MS, SweepResult, claim, sweep
 from tests.worker.contract.samples import (
     COMPLETE,
     SETTINGS,
@@ -27,7 +25,7 @@ from tests.worker.contract.samples import (
     queued,
 )
 
-NOTHING = Swept([], 0, 0)
+NOTHING = SweepResult([], 0, 0)
 
 
 def now_ms(redis: Redis) -> int:
@@ -82,7 +80,7 @@ def test_a_queued_generation_is_rung_again_at_half_its_time_and_then_at_half_of_
 def test_one_never_claimed_in_its_time_ends_in_queue_timeout(redis: Redis) -> None:
     generation = queued(redis)
     let_pass(redis, generation, "queue_until")
-    assert sweep(redis, SETTINGS) == Swept([], 0, 1)
+    assert sweep(redis, SETTINGS) == SweepResult([], 0, 1)
     assert code_of(redis, generation) == "queue_timeout"
     assert log_of(redis, generation)[-1] == Done("failed")
     assert claim(redis, generation, SETTINGS) is None
@@ -91,7 +89,7 @@ def test_one_never_claimed_in_its_time_ends_in_queue_timeout(redis: Redis) -> No
 
 def test_the_first_look_at_an_expired_lease_only_suspects(redis: Redis) -> None:
     claimed = held(redis).claim
-    assert look(redis, claimed.generation) == Swept([], 1, 0)
+    assert look(redis, claimed.generation) == SweepResult([], 1, 0)
     assert SUSPICION_MS - 2000 < due_in(redis, claimed.generation) <= SUSPICION_MS
     assert sweep(redis, SETTINGS) == NOTHING, "the suspicion has its own time"
     assert put(redis, claimed, 2, Chunk("still here")).verdict == "appended"
@@ -100,7 +98,7 @@ def test_the_first_look_at_an_expired_lease_only_suspects(redis: Redis) -> None:
 def test_the_second_look_takes_it_and_has_it_rung(redis: Redis) -> None:
     holding = held(redis)
     generation = holding.claim.generation
-    assert lose_holder(redis, generation) == Swept([generation], 0, 0)
+    assert lose_holder(redis, generation) == SweepResult([generation], 0, 0)
     assert put(redis, holding.claim, 2, Chunk("late")).verdict == "fenced"
     assert 0 < due_in(redis, generation) <= RING_MS
     following = held(redis, generation)
@@ -112,9 +110,9 @@ def test_a_lost_ring_is_made_up_by_the_next_sweep_until_the_time_is_over(redis: 
     generation = held(redis).claim.generation
     lose_holder(redis, generation)
     for _ in range(3):
-        assert look(redis, generation) == Swept([generation], 0, 0)
+        assert look(redis, generation) == SweepResult([generation], 0, 0)
     let_pass(redis, generation, "ring_until")
-    assert sweep(redis, SETTINGS) == Swept([], 0, 1)
+    assert sweep(redis, SETTINGS) == SweepResult([], 0, 1)
     assert code_of(redis, generation) == "worker_lost"
 
 
@@ -124,12 +122,12 @@ def test_the_second_takeover_is_delayed_and_then_rung(redis: Redis) -> None:
     held(redis, generation)
     assert lose_holder(redis, generation) == NOTHING
     assert RING_MS // 2 - 1000 < due_in(redis, generation) <= LATE_TAKEOVER_MS
-    assert look(redis, generation) == Swept([generation], 0, 0)
+    assert look(redis, generation) == SweepResult([generation], 0, 0)
 
 
 def test_one_that_loses_every_worker_ends_in_worker_lost_after_the_last_attempt(redis: Redis) -> None:
     generation = queued(redis)
-    for attempt in range(1, SETTINGS.max_attempts + 1):
+    for attempt in range(1, SETTINGS.generation.max_attempts + 1):
         assert held(redis, generation).attempt == attempt
         swept = lose_holder(redis, generation)
     assert swept.ended == 1  # pyright: ignore[reportPossiblyUnboundVariable]
@@ -138,7 +136,7 @@ def test_one_that_loses_every_worker_ends_in_worker_lost_after_the_last_attempt(
 
 
 def test_the_number_of_attempts_is_a_setting(redis: Redis) -> None:
-    once = replace(SETTINGS, max_attempts=1)
+    once = SETTINGS.replace(max_attempts=1)
     generation = held(redis).claim.generation
     assert lose_holder(redis, generation, once).ended == 1
 

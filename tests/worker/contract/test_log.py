@@ -13,9 +13,9 @@ from millrace.worker.contract.lease import release
 from millrace.worker.contract.log import (
     PAGE,
     Append,
-    Appended,
-    Claimed,
-    Run,
+    AppendResult,
+    Claim,
+    LogSlice,
     Verdict,
     append_all,
     read,
@@ -41,7 +41,7 @@ from tests.worker.contract.samples import (
 def test_an_append_adds_one_entry_under_its_epoch_and_seq(redis: Redis) -> None:
     claimed = held(redis).claim
     answer = put(redis, claimed, 2, RUNNING)
-    assert answer == Appended(Verdict.APPENDED, None, Cursor(claimed.epoch, 2))
+    assert answer == AppendResult(Verdict.APPENDED, None, Cursor(claimed.epoch, 2))
     assert cursors_of(redis, claimed.generation) == [Cursor(0, 1), Cursor(claimed.epoch, 2)]
 
 
@@ -77,10 +77,10 @@ def test_an_append_sent_again_is_a_dup_and_leaves_one_entry(redis: Redis) -> Non
     assert [cursor.seq for cursor in cursors_of(redis, claimed.generation)] == [1, 2, 3, 4]
 
 
-def _answers(redis: Redis, appends: list[Append]) -> list[Appended]:
+def _answers(redis: Redis, appends: list[Append]) -> list[AppendResult]:
     answers = append_all(redis, appends, LOG_TTL_MS)
-    assert all(isinstance(answer, Appended) for answer in answers)
-    return cast("list[Appended]", answers)
+    assert all(isinstance(answer, AppendResult) for answer in answers)
+    return cast("list[AppendResult]", answers)
 
 
 def test_an_append_after_a_missing_one_is_a_gap_that_tells_where(redis: Redis) -> None:
@@ -101,7 +101,7 @@ def test_a_seq_below_the_claims_first_is_no_dup(redis: Redis) -> None:
 def test_an_append_under_another_token_is_fenced(redis: Redis) -> None:
     old = held(redis).claim
     put(redis, old, 2, RUNNING)
-    assert put(redis, Claimed(old.generation, "0" * 16, old.epoch), 3, Chunk("x")).verdict == Verdict.FENCED
+    assert put(redis, Claim(old.generation, "0" * 16, old.epoch), 3, Chunk("x")).verdict == Verdict.FENCED
     assert release(redis, old, SETTINGS)
     assert put(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
     new = held(redis, old.generation).claim
@@ -114,7 +114,7 @@ def test_an_append_under_another_token_is_fenced(redis: Redis) -> None:
 def test_an_append_to_a_generation_that_redis_has_lost_is_lost(redis: Redis) -> None:
     claimed = held(redis).claim
     redis.flushall()
-    assert put(redis, claimed, 2, RUNNING) == Appended(Verdict.LOST, None, START)
+    assert put(redis, claimed, 2, RUNNING) == AppendResult(Verdict.LOST, None, START)
     assert redis.keys("*") == []
 
 
@@ -170,7 +170,9 @@ def test_appends_of_many_generations_share_a_round_trip_and_one_refused_harms_no
     redis.set(keys_of(claims[1].generation).log, "no stream")
     answers = append_all(redis, [Append(each, 2, "chunk", encode(Chunk("a"))) for each in claims], LOG_TTL_MS)
     assert isinstance(answers[1], Exception)
-    assert [isinstance(each, Appended) and each.verdict for each in (answers[0], answers[2])] == [Verdict.APPENDED] * 2
+    assert [isinstance(each, AppendResult) and each.verdict for each in (answers[0], answers[2])] == [
+        Verdict.APPENDED
+    ] * 2
 
 
 def test_a_read_from_any_cursor_of_the_log_is_joined_and_holds_what_comes_after(redis: Redis) -> None:
@@ -192,8 +194,8 @@ def test_a_read_from_a_cursor_that_is_not_in_the_log_is_not_joined(redis: Redis,
 
 def test_a_read_of_no_log_is_empty(redis: Redis) -> None:
     generation = new_id()
-    assert read(redis, generation) == Run([], is_joined=True)
-    assert read(redis, generation, Cursor(0, 1)) == Run([], is_joined=False)
+    assert read(redis, generation) == LogSlice([], is_joined=True)
+    assert read(redis, generation, Cursor(0, 1)) == LogSlice([], is_joined=False)
 
 
 @pytest.mark.parametrize("is_in_the_log", [True, False])

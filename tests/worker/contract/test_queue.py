@@ -1,4 +1,4 @@
-"""The doorbell."""
+"""The task_queue."""
 
 import json
 import os
@@ -11,43 +11,43 @@ import gevent
 import pytest
 
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.errors import QueueAway
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import QUEUE
-from millrace.worker.contract.queue import TASK, Doorbell, make_celery
-from millrace.worker.contract.settings import Settings
+from millrace.worker.contract.queue import TASK, TaskQueue, make_celery
+from millrace.worker.errors import QueueUnavailable
+from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess, free_port
 
 RING_BOUND_SECONDS = 5.0  # the ring promises 3 s; the rest is for a busy machine
 
 
-def ring_fails_in_time(doorbell: Doorbell) -> None:
+def ring_fails_in_time(task_queue: TaskQueue) -> None:
     begun = time.monotonic()
-    with pytest.raises(QueueAway):
-        doorbell.ring(new_id())
+    with pytest.raises(QueueUnavailable):
+        task_queue.ring(new_id())
     assert time.monotonic() - begun < RING_BOUND_SECONDS
 
 
 def test_a_ring_lies_in_the_queue_and_carries_the_id_alone(valkey: ValkeyProcess, redis: Redis) -> None:
     generation = new_id()
-    Doorbell(Settings(redis_url=valkey.url)).ring(generation)
+    TaskQueue(Settings.of(redis_url=valkey.url)).ring(generation)
     (message,) = redis.lrange(QUEUE, 0, -1)
     headers = json.loads(message)["headers"]
     assert (headers["task"], headers["argsrepr"]) == (TASK, f"[{generation!r}]")
 
 
 def test_the_broker_may_be_another_redis(valkey: ValkeyProcess, redis: Redis) -> None:
-    Doorbell(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0", broker_url=valkey.url)).ring(new_id())
+    TaskQueue(Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0", broker_url=valkey.url)).ring(new_id())
     assert redis.llen(QUEUE) == 1
 
 
 def test_a_ring_at_a_dead_broker_fails_in_bounded_time() -> None:
-    ring_fails_in_time(Doorbell(Settings(broker_url=f"redis://127.0.0.1:{free_port()}/0")))
+    ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{free_port()}/0")))
 
 
 def test_a_ring_at_a_broker_that_takes_the_connection_and_says_nothing_fails_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        ring_fails_in_time(Doorbell(Settings(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
+        ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
 
 
 def test_a_ring_at_a_host_that_does_not_answer_fails_in_bounded_time() -> None:
@@ -55,34 +55,34 @@ def test_a_ring_at_a_host_that_does_not_answer_fails_in_bounded_time() -> None:
         for filler in (first, second):  # a queue of connections that is full drops who comes next
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
-        ring_fails_in_time(Doorbell(Settings(broker_url=f"redis://127.0.0.1:{full.getsockname()[1]}/0")))
+        ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{full.getsockname()[1]}/0")))
 
 
 def test_a_ring_at_a_broker_that_has_stalled_fails_and_the_next_one_after_that_is_heard(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server:
-        doorbell = Doorbell(Settings(broker_url=server.url))
-        doorbell.ring(new_id())
+        task_queue = TaskQueue(Settings.of(broker_url=server.url))
+        task_queue.ring(new_id())
         os.kill(server.pid, signal.SIGSTOP)
         try:
             begun = time.monotonic()
-            rings = [gevent.spawn(ring_fails_in_time, doorbell) for _ in range(30)]
+            rings = [gevent.spawn(ring_fails_in_time, task_queue) for _ in range(30)]
             gevent.joinall(rings, timeout=30, raise_error=True)
             assert all(ring.successful() for ring in rings)
             assert time.monotonic() - begun < RING_BOUND_SECONDS, "one waits for the other"
         finally:
             os.kill(server.pid, signal.SIGCONT)
-        doorbell.ring(new_id())
+        task_queue.ring(new_id())
         server.stop()
-        ring_fails_in_time(doorbell)
+        ring_fails_in_time(task_queue)
         server.start()
-        doorbell.ring(new_id())
+        task_queue.ring(new_id())
 
 
 def test_a_ring_at_a_broker_out_of_memory_is_refused(valkey: ValkeyProcess, redis: Redis) -> None:
     redis.config_set("maxmemory", 1)
     try:
-        with pytest.raises(QueueAway):
-            Doorbell(Settings(broker_url=valkey.url)).ring(new_id())
+        with pytest.raises(QueueUnavailable):
+            TaskQueue(Settings.of(broker_url=valkey.url)).ring(new_id())
     finally:
         redis.config_set("maxmemory", 0)
     assert redis.llen(QUEUE) == 0

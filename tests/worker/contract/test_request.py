@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.contract.request import Message, Request, decode_request, encode_request
+from millrace.worker.contract.request import ModelRequest, PromptMessage, decode_request, encode_request
 
 texts = st.text(alphabet=st.characters(), min_size=1)  # lone surrogates too
 requests = st.builds(
-    Request,
-    st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), texts), min_size=1),
+    ModelRequest,
+    st.lists(st.builds(PromptMessage, st.sampled_from(["user", "assistant"]), texts), min_size=1),
     texts,
     st.integers(1, 4096),
     system=st.none() | texts,
@@ -22,7 +22,7 @@ requests = st.builds(
 
 
 @given(requests)
-def test_a_request_comes_back_as_it_was(request: Request) -> None:
+def test_a_request_comes_back_as_it_was(request: ModelRequest) -> None:
     encoded = encode_request(request)
     assert encoded.isascii()
     assert decode_request(encoded) == request

@@ -10,16 +10,16 @@ from redis import exceptions as redis_errors
 from redis.exceptions import ResponseError
 
 from millrace.worker.contract import scripts
-from millrace.worker.contract.connection import Redis, connect, is_away
+from millrace.worker.contract.connection import Redis, connect, is_unavailable
 from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import create
-from millrace.worker.contract.errors import RedisAway
 from millrace.worker.contract.events import Chunk, encode
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, release, renew_all, sweep
-from millrace.worker.contract.log import Append, Appended, append_all
+from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.presence import count_alive
 from millrace.worker.contract.scripts import Script
+from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess
 from tests.worker.contract.samples import (
     LOG_TTL_MS,
@@ -57,7 +57,7 @@ def test_a_pipeline_half_of_whose_scripts_are_forgotten_leaves_one_entry_each(re
     claims = [held(redis).claim for _ in range(3)]
     redis.script_flush()
     answers = append_all(redis, [Append(each, 2, "chunk", encode(Chunk("a"))) for each in claims], LOG_TTL_MS)
-    assert [isinstance(each, Appended) and each.verdict for each in answers] == ["appended"] * 3
+    assert [isinstance(each, AppendResult) and each.verdict for each in answers] == ["appended"] * 3
     redis.script_flush()
     redis.script_load(scripts.RENEW.source)
     replies = scripts.run_all(
@@ -85,7 +85,7 @@ def test_a_redis_that_forgets_what_it_was_just_given_is_asked_again_and_then_tak
         forgotten += 1
 
     monkeypatch.setattr(redis, "script_load", forget)
-    with nullcontext() if is_served else pytest.raises(RedisAway):
+    with nullcontext() if is_served else pytest.raises(RedisUnavailable):
         assert put(redis, claimed, 2, RUNNING).verdict == "appended"
     assert kinds_of(redis, claimed.generation) == ["status"] * (1 + is_served)
 
@@ -101,11 +101,11 @@ def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: 
             lambda: cancel(redis, running.generation, "user", SETTINGS),
             lambda: release(redis, running, SETTINGS),
         ):
-            with pytest.raises(RedisAway):
+            with pytest.raises(RedisUnavailable):
                 call()
         answers = append_all(redis, [Append(running, seq, "chunk", encode(Chunk("a"))) for seq in (2, 3)], LOG_TTL_MS)
-        assert all(isinstance(answer, ResponseError) and is_away(answer) for answer in answers)
-        with pytest.raises(RedisAway):
+        assert all(isinstance(answer, ResponseError) and is_unavailable(answer) for answer in answers)
+        with pytest.raises(RedisUnavailable):
             renew_all(redis, [running, ended], SETTINGS)
         assert count_alive(redis) == 0, "what only reads goes on"
         assert sweep(redis, SETTINGS).ring == []
@@ -144,7 +144,7 @@ def test_a_reply_lost_under_way_is_asked_for_again_as_often_as_the_client_says(
         if retries:
             assert put(client, claimed, 2, RUNNING).verdict == "dup"
         else:
-            with pytest.raises(RedisAway):
+            with pytest.raises(RedisUnavailable):
                 put(client, claimed, 2, RUNNING)
     assert kinds_of(redis, claimed.generation) == ["status", "status"]
 

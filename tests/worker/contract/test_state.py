@@ -5,7 +5,7 @@ from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.state import State, mark_watched, read_state, read_states
+from millrace.worker.contract.state import GenerationState, mark_watched, read_state, read_states
 from tests.worker.contract.samples import COMPLETE, SETTINGS, completed, held, new_draft, put, queued
 
 
@@ -15,7 +15,7 @@ def test_the_state_follows_a_generation_through_its_life(redis: Redis) -> None:
     create(redis, draft, SETTINGS)
     state = read_state(redis, generation)
     assert state is not None
-    assert state == State(
+    assert state == GenerationState(
         *(generation, "owner", draft.ids.conversation, draft.ids.message, "queued", 0, Cursor(0, 1)),
         is_done=False,
         on_disconnect="continue",

@@ -11,8 +11,8 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Done, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import channel_of, keys_of
-from millrace.worker.contract.lease import Swept, sweep
-from millrace.worker.contract.log import Entry
+from millrace.worker.contract.lease import SweepResult, sweep
+from millrace.worker.contract.log import LogEntry
 from millrace.worker.contract.transcript import Transcript
 from tests.worker.contract.samples import SETTINGS, field, let_time_come
 
@@ -115,7 +115,7 @@ class World:
         seconds, micros = self.redis.time()
         return seconds * 1000 + micros // 1000 - 1_735_689_600_000
 
-    def look(self) -> Swept:
+    def look(self) -> SweepResult:
         """Sweep, and note what was taken from its holder."""
         before = self.holders()
         swept = sweep(self.redis, SETTINGS)
@@ -124,7 +124,7 @@ class World:
             if token and after[each] != token:
                 self.mark(each)
                 self.takes[each] = self.takes.get(each, 0) + 1
-                is_spent = self.takes[each] >= SETTINGS.max_attempts
+                is_spent = self.takes[each] >= SETTINGS.generation.max_attempts
                 assert not is_spent or field(self.redis, each, "done"), "it may be attempted for ever"
         return swept
 
@@ -152,10 +152,10 @@ class World:
         self.live = []
         for generation, rows, state, score in zip(self.generations, *(answers[n::3] for n in range(3)), strict=True):
             if rows:
-                entries = [Entry(cursor_of(key), values[b"d"]) for key, values in rows]
+                entries = [LogEntry(cursor_of(key), values[b"d"]) for key, values in rows]
                 self._check_state(generation, self._check_log(generation, entries), state, is_leased=score is not None)
 
-    def _check_log(self, generation: str, entries: list[Entry]) -> Transcript:
+    def _check_log(self, generation: str, entries: list[LogEntry]) -> Transcript:
         transcript = Transcript()
         assert [entry.cursor.seq for entry in entries] == list(range(1, len(entries) + 1)), "a hole in the log"
         assert all(left.cursor < right.cursor for left, right in pairwise(entries))

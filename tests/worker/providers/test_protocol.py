@@ -10,14 +10,14 @@ import gevent
 import pytest
 
 from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
-from millrace.worker.contract.request import Message
-from millrace.worker.contract.settings import load
-from millrace.worker.failures import Failure
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.failures import AnswerFailed
 from millrace.worker.interrupt import CancelAsked, Interrupt
-from millrace.worker.providers.bedrock import Bedrock
-from millrace.worker.providers.mishaps import CODES
+from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.bedrock.errors import CODES
 from millrace.worker.providers.protocol import Delta, Prompt, Provider, Stopped
 from millrace.worker.providers.stub import Step, Stub
+from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import emulate, wait_until
 
@@ -59,7 +59,7 @@ class StubRig:
 
     def _play(self, steps: list[Step]) -> tuple[Provider, Prompt]:
         self._stub = Stub([steps])
-        return self._stub, Prompt("model", (Message("user", "?"),), 10)
+        return self._stub, Prompt("model", (PromptMessage("user", "?"),), 10)
 
     def asked(self) -> int:
         return len(self._stub.prompts)
@@ -80,7 +80,7 @@ class BedrockRig:
         self._bedrock = Bedrock(load(environment), concurrency=20)
 
     def provider(self, **script: Any) -> tuple[Provider, Prompt]:
-        return self._bedrock, Prompt("model", (Message("user", emulate(**script)),), 1000)
+        return self._bedrock, Prompt("model", (PromptMessage("user", emulate(**script)),), 1000)
 
     def asked(self) -> int:
         return len(self._emulator.calls())
@@ -120,7 +120,7 @@ def test_a_whole_answer_ends_with_its_reason_and_usage(rig: Rig) -> None:
 
 def test_a_refusal_is_a_failure_before_any_delta(rig: Rig) -> None:
     provider, prompt = rig.provider(text="a", fault="throttle", at=0)
-    with pytest.raises(Failure) as raised:
+    with pytest.raises(AnswerFailed) as raised:
         next(provider.stream(prompt))
     assert (raised.value.code, raised.value.may_ask_again) == ("provider_throttled", True)
 
@@ -129,7 +129,7 @@ def test_a_refusal_is_a_failure_before_any_delta(rig: Rig) -> None:
 def test_a_failure_in_the_middle_comes_after_what_was_said(rig: Rig, fault: str) -> None:
     provider, prompt = rig.provider(text="0123456789", tokens=10, rate=200, fault=fault, at=5)
     deltas: list[Delta] = []
-    with pytest.raises(Failure) as raised:
+    with pytest.raises(AnswerFailed) as raised:
         read_into(deltas, provider.stream(prompt))
     assert text_of(deltas) == "01234"
     assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", True)

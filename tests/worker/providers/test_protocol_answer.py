@@ -8,13 +8,13 @@ import gevent
 import pytest
 
 from millrace.worker.contract.events import Usage
-from millrace.worker.contract.request import Message
-from millrace.worker.contract.settings import load
-from millrace.worker.failures import Failure
-from millrace.worker.providers.bedrock import Bedrock
-from millrace.worker.providers.mishaps import CODES
-from millrace.worker.providers.protocol import Prompt, Provider, Tool, Whole
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.bedrock.errors import CODES
+from millrace.worker.providers.protocol import Prompt, Provider, Tool, WholeAnswer
 from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import emulate, wait_until
 
@@ -22,7 +22,7 @@ SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "requir
 NAMING = Tool("name_it", "Names a conversation.", SCHEMA)
 
 
-FAULTS = {"throttle": CODES["ThrottlingException"].failure(), "corrupt": Failure("truncated", retryable=True)}
+FAULTS = {"throttle": CODES["ThrottlingException"].failure(), "corrupt": AnswerFailed("truncated", retryable=True)}
 
 
 class Rig(Protocol):
@@ -44,7 +44,7 @@ class StubRig:
         self._running = 0
 
     def provider(self, **script: Any) -> Provider:
-        def reply(prompt: Prompt) -> Whole:
+        def reply(prompt: Prompt) -> WholeAnswer:
             self._running += 1
             try:
                 gevent.sleep(script.get("first_delay", 0))
@@ -52,13 +52,13 @@ class StubRig:
                 self._running -= 1
             if script.get("fault"):
                 raise FAULTS[script["fault"]]
-            return Whole(script.get("text", ""), script["input"] if prompt.tool else None, Usage(1, 1))
+            return WholeAnswer(script.get("text", ""), script["input"] if prompt.tool else None, Usage(1, 1))
 
         known = "" if "text" in script else NAMING.name
         return Stub([], replies={known: reply})
 
     def prompt(self, tool: Tool | None, **_script: Any) -> Prompt:
-        return Prompt("model", (Message("user", "?"),), 100, tool=tool)
+        return Prompt("model", (PromptMessage("user", "?"),), 100, tool=tool)
 
     def running(self) -> int:
         return self._running
@@ -81,7 +81,7 @@ class BedrockRig:
         if tool and "input" in script:
             script["tool"] = {"input": script.pop("input")}
         asked = emulate(forced={tool.name: script}) if tool else emulate(**script)
-        return Prompt("model", (Message("user", asked),), 100, tool=tool)
+        return Prompt("model", (PromptMessage("user", asked),), 100, tool=tool)
 
     def running(self) -> int:
         return sum(call["ended"] is None for call in self._emulator.calls())
@@ -99,7 +99,7 @@ def rig(request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: 
     made.close()
 
 
-def ask(rig: Rig, tool: Tool | None, **script: Any) -> Whole:
+def ask(rig: Rig, tool: Tool | None, **script: Any) -> WholeAnswer:
     return rig.provider(**script).answer(rig.prompt(tool, **script))
 
 
@@ -118,19 +118,19 @@ def test_a_forced_tool_is_answered_with_its_input(rig: Rig) -> None:
 
 
 def test_a_refusal_is_a_failure(rig: Rig) -> None:
-    with pytest.raises(Failure) as raised:
+    with pytest.raises(AnswerFailed) as raised:
         ask(rig, NAMING, fault="throttle")
     assert (raised.value.code, raised.value.may_ask_again) == ("provider_throttled", True)
 
 
 def test_an_answer_that_breaks_off_is_a_failure(rig: Rig) -> None:
-    with pytest.raises(Failure) as raised:
+    with pytest.raises(AnswerFailed) as raised:
         ask(rig, NAMING, fault="corrupt")
     assert raised.value.code == "truncated"
 
 
 def test_a_time_limit_ends_the_wait_and_closes_the_call(rig: Rig) -> None:
-    def wait_in_vain() -> Whole | None:
+    def wait_in_vain() -> WholeAnswer | None:
         with suppress(gevent.Timeout), gevent.Timeout(0.3):
             return ask(rig, NAMING, input={"title": "Mills"}, first_delay=30)
         return None

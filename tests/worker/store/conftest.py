@@ -1,13 +1,12 @@
 """A database of each kind: the same tests run on both."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from millrace.worker.contract.ids import new_id
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess, absent
@@ -26,7 +25,7 @@ def postgres() -> Iterator[PostgresProcess]:
 @pytest.fixture(scope="session")
 def _migrated(postgres: PostgresProcess) -> PostgresProcess:
     postgres.query(f"CREATE DATABASE {_MIGRATED}")
-    migrate(Settings(database_url=postgres.url(_MIGRATED)))
+    migrate(Settings.of(database_url=postgres.url(_MIGRATED)))
     return postgres
 
 
@@ -34,12 +33,12 @@ def _migrated(postgres: PostgresProcess) -> PostgresProcess:
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """The settings of a database that has not been migrated."""
     if request.param == "sqlite":
-        yield Settings(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
+        yield Settings.of(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
         return
     server: PostgresProcess = request.getfixturevalue("postgres")
     name = f"empty_{new_id()}"
     server.query(f"CREATE DATABASE {name}")
-    yield Settings(database_url=server.url(name))
+    yield Settings.of(database_url=server.url(name))
     server.query(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -47,14 +46,14 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """The settings of a database that is up to date."""
     if request.param == "sqlite":
-        made = Settings(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
+        made = Settings.of(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
         migrate(made)
         yield made
         return
     server: PostgresProcess = request.getfixturevalue("_migrated")
     name = f"test_{new_id()}"
     server.query(f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
-    yield replace(Settings(), database_url=server.url(name))
+    yield Settings.of(database_url=server.url(name))
     server.query(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -7,7 +7,7 @@ import pytest
 from millrace.worker.contract.events import Cancelled, Error, Usage
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.store import answers, conversations, messages
-from millrace.worker.store.answers import Turn
+from millrace.worker.store.answers import HistoryTurn
 from millrace.worker.store.database import Database
 from tests.worker.store.samples import answer, question
 from tests.worker.store.test_messages import HOSTILE
@@ -83,13 +83,13 @@ def test_a_prompt_is_told_of_turns_with_text_oldest_first_and_of_each_the_last_a
     unanswered = replace(asked, content="q5", id=f"{5:032}")
     database.run(lambda session: messages.save_question(session, unanswered))
 
-    def told(before: str | None, most: int = 9) -> list[Turn]:
+    def told(before: str | None, most: int = 9) -> list[HistoryTurn]:
         return database.run(lambda session: answers.history(session, asked.conversation, before, most))
 
-    whole = [Turn("q0", "a0"), Turn("q2", "a2 again"), Turn("q3", "a3 in pa")]
+    whole = [HistoryTurn("q0", "a0"), HistoryTurn("q2", "a2 again"), HistoryTurn("q3", "a3 in pa")]
     assert told(None) == told(unanswered.id) == told("f" * 32) == whole
     assert told(f"{3:032}") == whole[:2]
-    assert told(f"{3:032}", 1) == [Turn("q2", "a2 again")]
+    assert told(f"{3:032}", 1) == [HistoryTurn("q2", "a2 again")]
     assert told(f"{0:032}") == []
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -15,9 +14,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from deploy.probes import children_of
-from millrace.worker.contract.errors import StoreAway
 from millrace.worker.contract.ids import new_id
-from millrace.worker.contract.settings import Settings
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database, engine_url, make_engine
 from millrace.worker.store.migration import migrate
@@ -33,7 +32,7 @@ ENDLESS = {
 @contextmanager
 def other(settings: Settings) -> Generator[Engine]:
     """Connections that are not the database's own, as another process has them."""
-    engine = make_engine(engine_url(settings.database_url), 1, 30, lock_seconds=30)
+    engine = make_engine(engine_url(settings.database.url), 1, 30, lock_seconds=30)
     yield engine
     engine.dispose()
 
@@ -89,7 +88,7 @@ def test_what_is_done_before_an_error_is_undone_and_the_error_comes_out(database
 
 def test_row_38_a_locked_database_is_away_in_time_and_holds_nobody_up(database: Database, settings: Settings) -> None:
     with locked(settings):
-        with ticking() as ticks, pytest.raises(StoreAway):
+        with ticking() as ticks, pytest.raises(DatabaseUnavailable):
             database.run(make, 0.5)
         assert ticks[0] > 20
     assert is_there(database, database.run(make))
@@ -107,10 +106,10 @@ def test_a_lock_that_is_let_go_in_time_is_waited_for(database: Database, setting
 
 
 def test_a_database_that_was_never_migrated_says_what_to_do(empty: Settings) -> None:
-    if empty.database_url.startswith("sqlite"):
-        Path(str(engine_url(empty.database_url).database)).parent.mkdir()
+    if empty.database.url.startswith("sqlite"):
+        Path(str(engine_url(empty.database.url).database)).parent.mkdir()
     database = Database(empty)
-    with pytest.raises(StoreAway, match=r"deploy/migrate\.py"):
+    with pytest.raises(DatabaseUnavailable, match=r"deploy/migrate\.py"):
         database.run(make)
     migrate(empty)
     assert is_there(database, database.run(make))
@@ -118,8 +117,8 @@ def test_a_database_that_was_never_migrated_says_what_to_do(empty: Settings) -> 
 
 
 def test_a_file_that_can_not_be_opened_is_away(tmp_path: Path) -> None:
-    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/nowhere/millrace.db"))
-    with pytest.raises(StoreAway, match="unable to open"):
+    database = Database(Settings.of(database_url=f"sqlite:///{tmp_path}/nowhere/millrace.db"))
+    with pytest.raises(DatabaseUnavailable, match="unable to open"):
         database.run(make)
     database.close()
 
@@ -153,7 +152,7 @@ def test_who_is_interrupted_in_the_middle_leaves_a_database_that_serves(database
 
 
 def test_who_finds_all_connections_in_use_is_told_in_time(settings: Settings) -> None:
-    database = Database(replace(settings, database_connections=1, database_seconds=0.3))
+    database = Database(settings.replace(database_connections=1, database_seconds=0.3))
 
     def hold(session: Session) -> None:
         session.execute(text(ENDLESS[True]) if database.is_sqlite else text("SELECT 1"))
@@ -161,7 +160,7 @@ def test_who_finds_all_connections_in_use_is_told_in_time(settings: Settings) ->
 
     holding = gevent.spawn(database.run, hold, 60)
     gevent.sleep(0.05)
-    with pytest.raises(StoreAway):
+    with pytest.raises(DatabaseUnavailable):
         database.run(make)
     holding.kill()
     database.close()
@@ -170,10 +169,10 @@ def test_who_finds_all_connections_in_use_is_told_in_time(settings: Settings) ->
 def test_without_gevents_patches_threads_share_it_as_well(settings: Settings) -> None:
     code = """
 import sys, threading
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import memories
 from millrace.worker.store.database import Database
-database = Database(Settings(database_url=sys.argv[1]))
+database = Database(Settings.of(database_url=sys.argv[1]))
 def keep(number):
     for part in range(10):
         database.run(lambda session: memories.add(session, "ada", f"fact {number} {part}"), 60)
@@ -182,7 +181,7 @@ threads = [threading.Thread(target=keep, args=(number,)) for number in range(10)
 print(len(database.run(lambda session: memories.page(session, "ada", None, 200)).items))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, settings.database_url], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, settings.database.url], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("100\n", "")
 
@@ -198,7 +197,7 @@ class TestServer:
 
     @pytest.fixture
     def database(self, server: PostgresProcess) -> Generator[Database]:
-        settings = Settings(database_url=server.url(), database_seconds=1)
+        settings = Settings.of(database_url=server.url(), database_seconds=1)
         migrate(settings)
         opened = Database(settings)
         yield opened
@@ -209,7 +208,7 @@ class TestServer:
     ) -> None:
         made = database.run(make)
         server.stop()
-        with pytest.raises(StoreAway):
+        with pytest.raises(DatabaseUnavailable):
             database.run(make)
         server.start()
         assert is_there(database, made)
@@ -231,7 +230,7 @@ class TestServer:
         for pid in processes:
             os.kill(pid, signal.SIGSTOP)
         try:
-            with ticking() as ticks, pytest.raises(StoreAway):
+            with ticking() as ticks, pytest.raises(DatabaseUnavailable):
                 database.run(make)
             assert ticks[0] > 20
         finally:

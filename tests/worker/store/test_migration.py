@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine
 
-from millrace.worker.contract.settings import Settings
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import engine_url, make_engine
 from millrace.worker.store.migration import configuration, migrate, revision_of
 from millrace.worker.store.tables import Base
@@ -16,7 +16,7 @@ from tests.worker.desk import ROOT
 
 
 def engine_of(settings: Settings) -> Engine:
-    return make_engine(engine_url(settings.database_url), 1, 30, lock_seconds=30)
+    return make_engine(engine_url(settings.database.url), 1, 30, lock_seconds=30)
 
 
 def differences(connection: Connection) -> list[str]:
@@ -53,7 +53,7 @@ def test_a_step_back_leaves_nothing_and_the_next_step_forward_all(empty: Setting
 
 def test_two_at_once_do_not_get_in_each_others_way(empty: Settings) -> None:
     command_line = (sys.executable, "-m", "millrace.worker.store")
-    environment = {"MILLRACE_DATABASE_URL": empty.database_url}
+    environment = {"MILLRACE_DATABASE_URL": empty.database.url}
     both = [
         subprocess.Popen(command_line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]

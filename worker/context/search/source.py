@@ -1,9 +1,9 @@
 """Web search as a source: where it is asked for, or where the question seems to be worth it."""
 
-from millrace.worker.context.placing import cleaned
+from millrace.worker.context.escaping import cleaned
 from millrace.worker.context.search.engine import Engine
 from millrace.worker.context.search.rule import is_worth_searching
-from millrace.worker.context.source import Material, Piece, Question
+from millrace.worker.context.source import ContextPart, ContextQuestion, Material
 
 QUERY_CHARS = 400  # more of either no service takes
 QUERY_WORDS = 50
@@ -19,14 +19,16 @@ class Search:
         self._engine = engine
         self._results = results
 
-    def gather(self, question: Question) -> Piece | None:
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
         """Return the pages, None where none were searched for; raises what the engine raises."""
         asked = question.request.search
         if asked is False or (asked == "auto" and not is_worth_searching(question.text)):
             return None
         question.say_searching()
         found = self._engine.search(query_of(question.text), self._results)
-        return Piece(materials=tuple(Material("search_result", each.text, each.title, each.url) for each in found))
+        return ContextPart(
+            materials=tuple(Material("search_result", each.text, each.title, each.url) for each in found)
+        )
 
 
 def query_of(text: str) -> str:

@@ -6,8 +6,8 @@ import pytest
 
 from millrace.worker.context.search.engine import Found
 from millrace.worker.context.search.source import QUERY_CHARS, QUERY_WORDS, Search, query_of
-from millrace.worker.context.source import Material, Piece, Question
-from millrace.worker.contract.request import Message, Request
+from millrace.worker.context.source import ContextPart, ContextQuestion, Material
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 
 NEWS = "What is the latest news?"
 TASK = "Write a poem."
@@ -27,10 +27,10 @@ class Listed:
         pass
 
 
-def ask(text: str, search: bool | Literal["auto"]) -> tuple[Piece | None, list[tuple[str, int]], list[str]]:
+def ask(text: str, search: bool | Literal["auto"]) -> tuple[ContextPart | None, list[tuple[str, int]], list[str]]:
     engine, said = Listed(), list[str]()
-    request = Request([Message("user", text)], "model", 100, search=search)
-    question = Question("g", "o", "c", "m", request, None, lambda: said.append("searching"))
+    request = ModelRequest([PromptMessage("user", text)], "model", 100, search=search)
+    question = ContextQuestion("g", "o", "c", "m", request, None, lambda: said.append("searching"))
     return Search(engine, 1.0, 3).gather(question), engine.queries, said
 
 
@@ -45,7 +45,7 @@ def test_it_searches_where_asked_to_or_where_auto_finds_it_worth_it(
     assert queries == ([(text, 3)] if is_searched else [])
     assert said == (["searching"] if is_searched else [])
     pages = (Material("search_result", "Water.", "Mill", "https://mill.example"),)
-    assert piece == (Piece(materials=pages) if is_searched else None)
+    assert piece == (ContextPart(materials=pages) if is_searched else None)
 
 
 def test_a_query_is_one_line_that_services_take() -> None:

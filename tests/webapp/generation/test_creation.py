@@ -1,0 +1,191 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent.pool import Pool
+
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.feed import BEGINNING, read_feeds
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lease import claim
+from tests.valkey import ValkeyProcess
+from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of, stopping
+
+Build = Callable[..., Site]
+API = "/api/generations"
+DEAD = f"redis://127.0.0.1:{DEAD_PORT}/0"
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream": False}])
+def test_without_a_queue_it_is_503_and_nothing_half_made_stays(build: Build, fields: dict[str, bool]) -> None:
+    site = build(broker_url=DEAD)
+    check_problem(site.post({"message": "a", **fields}, Idempotency_Key="k"), 503, "queue_away")
+    assert site.made() == []
+    assert site.post({"message": "another"}, Idempotency_Key="k").status_code == 503  # not 409: the key is free again
+
+
+def test_without_a_queue_a_conversation_that_was_there_stays(build: Build) -> None:
+    site, cut_off = build(), build(broker_url=DEAD)
+    first = json_of(site.post({"message": "a"}))
+    site.user.post(first["cancel_url"])
+    before = site.made()
+    cut_off.user = site.user  # the same person, whom the next request brings to another process
+    cut_off.user.application = cut_off.app
+    answer = cut_off.post({"message": "b", "conversation_id": first["conversation_id"]})
+    check_problem(answer, 503, "queue_away")
+    assert site.made() == before
+
+
+def test_a_ring_that_was_heard_although_it_failed_is_a_success(build: Build) -> None:
+    site = build(broker_url=DEAD)
+    ring = site.services.task_queue.ring
+
+    def heard(generation: str) -> None:
+        claim(site.redis, generation, site.services.settings)
+        ring(generation)
+
+    site.services.task_queue.ring = heard
+    answer = site.post({"message": "a"}, Idempotency_Key="k")
+    assert answer.status_code == 202
+    site.services.task_queue.ring = ring
+    assert json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"] == json_of(answer)["id"]
+
+
+def test_without_redis_it_is_503(build: Build) -> None:
+    site = build(redis_url=DEAD)
+    check_problem(site.post({"message": "a"}), 503, "translate_redis_errors")
+    check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "translate_redis_errors")
+
+
+def test_redis_out_of_memory_is_503_and_makes_nothing(site: Site) -> None:
+    site.user.get("/")
+    site.redis.config_set("maxmemory", 1)
+    try:
+        check_problem(site.post({"message": "a"}), 503, "translate_redis_errors")
+        check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "translate_redis_errors")
+    finally:
+        site.redis.config_set("maxmemory", 0)
+    assert site.made() == []
+
+
+def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
+    tmp_path: Path, database_url: str
+) -> None:
+    with ValkeyProcess(tmp_path) as own, connect(own.url) as redis:
+        site = Site(own.url, redis, broker_url=DEAD, database_url=database_url)
+        with stopping(site.app):
+            ring = site.services.task_queue.ring
+
+            def die_and_ring(generation: str) -> None:
+                own.stop()
+                ring(generation)
+
+            site.services.task_queue.ring = die_and_ring
+            check_problem(site.post({"message": "a"}), 503, "translate_redis_errors")
+            own.start()
+            assert len(site.generations()) == 1
+            site.services.housekeeping.sweep()
+            assert site.made() == []
+
+
+def test_the_same_key_is_the_same_generation_in_any_mode(build: Build) -> None:
+    site = build(wait_seconds=0.1)
+    first = json_of(site.post({"message": "a", "temperature": 0.5}, Idempotency_Key="k"))
+    again = site.post('{"temperature":  0.5, "message": "a"}', Idempotency_Key="k")
+    assert (again.status_code, json_of(again)) == (202, first)
+    waited = site.post({"message": "a", "temperature": 0.5, "stream": False}, Idempotency_Key="k")
+    assert (waited.status_code, json_of(waited)) == (202, first)
+    site.write(site.hold(first["id"]), *WHOLE)
+    streamed = site.post({"message": "a", "temperature": 0.5, "stream": True}, Idempotency_Key="k")
+    assert streamed.headers["Millrace-Generation-Id"] == first["id"]
+    assert streamed.get_data(as_text=True).count('"type":"done"') == 1
+    whole = site.post({"message": "a", "temperature": 0.5, "stream": False}, Idempotency_Key="k")
+    assert (whole.status_code, json_of(whole)["message"]) == (200, "Hello.")
+    assert site.generations() == [first["id"]]
+
+
+def test_only_what_is_queued_is_rung_again(site: Site) -> None:
+    first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
+    site.redis.delete("millrace")  # the web died before it rang, or the queue has lost it
+    site.post({"message": "a"}, Idempotency_Key="k")
+    assert site.rings() == 1
+    site.hold(first)
+    site.post({"message": "a"}, Idempotency_Key="k")
+    assert site.rings() == 1
+
+
+def test_a_create_that_died_before_the_state_was_written_is_completed(site: Site) -> None:
+    first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
+    keys = keys_of(first)
+    site.redis.delete(keys.state, keys.log, "millrace")
+    site.redis.zrem(keys.leases, first)
+    assert json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"] == first
+    assert (site.rings(), site.generations()) == (1, [first])
+
+
+def test_the_same_key_with_another_body_is_409(site: Site) -> None:
+    first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
+    problem = check_problem(site.post({"message": "b"}, Idempotency_Key="k"), 409, "idempotency_conflict")
+    assert problem["generation_id"] == first
+    check_problem(site.post({"message": "a", "max_tokens": 5}, Idempotency_Key="k"), 409, "idempotency_conflict")
+    assert site.generations() == [first]
+
+
+def test_a_key_is_its_owners(site: Site) -> None:
+    mine = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
+    theirs = site.stranger().post(API, json={"message": "b"}, headers={"Idempotency-Key": "k"})
+    assert theirs.status_code == 202
+    assert json_of(theirs)["id"] != mine
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "\xe9", "\x7f"], ids=range(5))
+def test_a_key_that_is_none_is_400(site: Site, key: str) -> None:
+    check_problem(site.post({"message": "a"}, Idempotency_Key=key), 400, "bad_idempotency_key")
+    assert site.made() == []
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 255, 'a b~!"#'])
+def test_any_printable_key_is_taken(site: Site, key: str) -> None:
+    assert site.post({"message": "a"}, Idempotency_Key=key).status_code == 202
+
+
+def test_twenty_at_once_with_one_key_are_one_generation(site: Site) -> None:
+    site.user.get("/")
+    cookie = site.user.get_cookie("millrace")
+    assert cookie is not None
+
+    def ask(_: int) -> tuple[int, str]:
+        client = site.stranger()
+        client.set_cookie("millrace", cookie.value)
+        answer = client.post(API, json={"message": "a"}, headers={"Idempotency-Key": "k"})
+        return answer.status_code, json_of(answer)["id"]
+
+    with gevent.Timeout(20):
+        answers = Pool(20).map(ask, range(20))
+    assert len(set(answers)) == 1
+    assert answers[0][0] == 202
+    assert len(site.generations()) == 1
+
+
+def content(site: Site) -> dict[Any, Any]:
+    return {key: site.redis.dump(key) for key in site.redis.scan_iter()}
+
+
+def test_every_refusal_leaves_the_store_as_it_was(site: Site) -> None:
+    site.ask()
+    before = content(site)
+    for body in ({}, {"message": ""}, {"message": "a", "conversation_id": "0" * 32}, {"message": "a", "system": "b"}):
+        assert site.post(body, Idempotency_Key="refused").status_code >= 400
+    assert site.post({"message": "a"}, Idempotency_Key="").status_code == 400
+    assert content(site) == before
+
+
+def test_a_question_is_told_to_its_owners_feed_once_it_is_rung(site: Site) -> None:
+    generation = site.ask()
+    owner = site.hold(generation).owner
+    (entries,) = read_feeds(site.redis, [(owner, BEGINNING)], 10)
+    (event,) = [json.loads(entry.data) for entry in entries]
+    assert (event["type"], event["generation"]) == ("generation_started", generation)

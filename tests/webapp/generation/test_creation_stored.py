@@ -1,0 +1,149 @@
+"""A question is stored on its way, and a create that dies between any two of its steps is completed by a retry."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis.connection import Connection
+
+from millrace.worker.contract.keys import conversation_key, keys_of
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.store.database import Database
+from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
+
+Build = Callable[..., Site]
+API = "/api/conversations"
+DEAD = f"redis://127.0.0.1:{DEAD_PORT}/0"
+NOWHERE = {"database_url": "sqlite:////nowhere/at/all.db", "database_seconds": 0.2}
+
+
+def same_user(site: Site, other: Site) -> None:
+    """Let the user's next requests come to another process."""
+    other.user = site.user
+    other.user.application = other.app
+
+
+def listed(site: Site) -> list[str]:
+    return [each["id"] for each in json_of(site.user.get(API))["conversations"]]
+
+
+def questions(site: Site, conversation: str) -> list[str]:
+    answer = site.user.get(f"{API}/{conversation}/messages")
+    return [each["content"] for each in json_of(answer)["messages"]]
+
+
+def test_without_the_database_a_new_conversation_is_asked_in_and_goes_on(build: Build) -> None:
+    apart = build(**NOWHERE)
+    first = json_of(apart.post({"message": "hello"}))
+    assert apart.rings() == 1
+    apart.user.post(first["cancel_url"])
+    assert apart.post({"message": "more", "conversation_id": first["conversation_id"]}).status_code == 202
+
+
+def test_without_the_database_one_that_only_it_could_know_is_503_and_nothing_is_made(build: Build) -> None:
+    site = build()
+    conversation = json_of(site.user.post(API))["id"]
+    apart = build(**NOWHERE)
+    same_user(site, apart)
+    before = apart.made()
+    check_problem(apart.post({"message": "a", "conversation_id": conversation}), 503, "store_away")
+    assert apart.made() == before
+
+
+def test_one_that_redis_has_forgotten_is_found_in_the_database(site: Site) -> None:
+    first = json_of(site.post({"message": "hello"}))
+    site.user.post(first["cancel_url"])
+    site.redis.flushall()
+    more = {"message": "more", "conversation_id": first["conversation_id"]}
+    check_problem(site.stranger().post("/api/generations", json=more), 404, "not_found", "conversation_id")
+    assert site.post(more).status_code == 202
+    assert questions(site, first["conversation_id"]) == ["hello", "more"]
+
+
+def test_without_a_queue_the_question_is_taken_back_and_with_it_what_it_opened(build: Build) -> None:
+    site, cut_off = build(), build(broker_url=DEAD)
+    kept = json_of(site.user.post(API))["id"]
+    same_user(site, cut_off)
+    check_problem(cut_off.post({"message": "a"}), 503, "queue_away")
+    check_problem(cut_off.post({"message": "a", "conversation_id": kept}), 503, "queue_away")
+    assert listed(cut_off) == [kept]
+    assert questions(cut_off, kept) == []
+
+
+def test_a_question_that_could_not_be_taken_back_is_when_the_database_answers_again(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = build(broker_url=DEAD)
+    ring = site.services.task_queue.ring
+    good = site.services.database
+
+    def lose_the_database(generation: str) -> None:
+        monkeypatch.setattr(Database, "run", build(**NOWHERE).services.database.run)
+        ring(generation)
+
+    site.services.task_queue.ring = lose_the_database
+    check_problem(site.post({"message": "a"}), 503, "queue_away")
+    site.services.housekeeping.sweep()
+    monkeypatch.undo()
+    assert site.services.database is good
+    assert len(listed(site)) == 1
+    site.services.housekeeping.sweep()
+    assert listed(site) == []
+
+
+class Died(BaseException):
+    """The process was killed here."""
+
+
+class Steps:
+    """Counts what a create does to Redis, the database and the queue, and dies before the step of this number."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+        self.count = 0
+        self._last = last
+        for owner, name in ((Connection, "send_packed_command"), (Database, "run"), (TaskQueue, "ring")):
+            monkeypatch.setattr(owner, name, self._counted(name, getattr(owner, name)))
+
+    def _counted(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*given: Any, **named: Any) -> Any:
+            if self.count == self._last:
+                raise Died(name)
+            self.count += 1
+            return step(*given, **named)
+
+        return count
+
+
+@pytest.mark.parametrize("where", ["a new conversation", "one that was there"])
+def test_row_43_a_create_that_dies_before_any_of_its_steps_is_completed_once_by_a_retry(
+    build: Build, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    site = build()
+    site.owner()
+    body: dict[str, Any] = {"message": "hello"}
+    died_before, count = set[str](), 0
+    for number in range(1000):
+        site.redis.flushall()
+        for conversation in listed(site):
+            site.user.delete(f"{API}/{conversation}")
+        if where != "a new conversation":
+            body["conversation_id"] = json_of(site.user.post(API))["id"]
+        with monkeypatch.context() as patch:
+            steps = Steps(patch, number)
+            try:
+                site.post(body, Idempotency_Key="k")
+            except Died as died:
+                died_before.add(str(died))
+            else:
+                count = steps.count
+                break
+        first, again = (json_of(site.post(body, Idempotency_Key="k")) for _ in range(2))
+        assert first == again
+        assert site.generations() == [first["id"]]
+        assert listed(site) == [first["conversation_id"]]
+        assert questions(site, first["conversation_id"]) == ["hello"]
+        assert site.redis.hget(conversation_key(first["conversation_id"]), "active") == first["id"].encode()
+        assert 1 <= site.rings() <= 3
+        assert site.redis.hget(keys_of(first["id"]).state, "status") == b"queued"
+    assert died_before == {"send_packed_command", "run", "ring"}
+    assert count >= 5

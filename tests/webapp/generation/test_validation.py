@@ -1,0 +1,175 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from millrace.worker.contract.lease import claim
+from millrace.worker.contract.request import PromptMessage
+from tests.webapp.site import Site, check_problem, json_of
+
+Build = Callable[..., Site]
+MODEL = "asked-model"
+
+
+def turns(*roles: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": "text"} for role in roles]
+
+
+REFUSED: list[tuple[str, Any]] = [
+    ("message", ""),
+    ("message", " \n\t\u3000"),
+    ("message", 5),
+    ("message", None),
+    ("message", ["a"]),
+    ("message", "x" * 32_001),
+    ("message", "x" * 1_000_000),
+    ("conversation_id", 5),
+    ("model", "another"),
+    ("model", None),
+    ("max_tokens", 0),
+    ("max_tokens", -1),
+    ("max_tokens", 4097),
+    ("max_tokens", 10**40),
+    ("max_tokens", 1.0),
+    ("max_tokens", True),
+    ("max_tokens", "5"),
+    ("temperature", -0.1),
+    ("temperature", 1.1),
+    ("temperature", True),
+    ("temperature", "0"),
+    ("top_p", 2),
+    ("top_p", -1),
+    ("top_p", []),
+    ("stop_sequences", "stop"),
+    ("stop_sequences", [""]),
+    ("stop_sequences", ["a", 1]),
+    ("stop_sequences", ["a"] * 5),
+    ("stop_sequences", ["a" * 256]),
+    ("search", "yes"),
+    ("search", 1),
+    ("search", True),
+    ("on_disconnect", "stop"),
+    ("on_disconnect", True),
+    ("stream", "true"),
+    ("stream", 1),
+    ("stream", None),
+    ("metadata", []),
+    ("metadata", {"a": 1}),
+    ("metadata", {"a": None}),
+    ("metadata", {"": "a"}),
+    ("metadata", {"k" * 65: "a"}),
+    ("metadata", {"k": "a" * 513}),
+    ("metadata", {str(number): "a" for number in range(17)}),
+    ("surprise", 1),
+    ("PromptMessage", "hello"),
+    ("\ud83d", 1),
+    ("", 1),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), REFUSED, ids=[f"{n}-{f!a}" for n, (f, _) in enumerate(REFUSED)])
+def test_a_wrong_value_is_a_422_that_names_its_field_and_makes_nothing(site: Site, field: str, value: Any) -> None:
+    check_problem(site.post({"message": "hello", field: value}), 422, "invalid_field", field)
+    assert site.made() == []
+    assert site.rings() == 0
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        {},
+        "text",
+        [1],
+        [None],
+        turns("assistant"),
+        turns("user", "assistant"),
+        turns("user", "user"),
+        turns("user", "user", "user"),
+        turns("assistant", "user", "assistant"),
+        turns("system"),
+        [{"role": "user"}],
+        [{"content": "text"}],
+        [{"role": "user", "content": " "}],
+        [{"role": "user", "content": "x" * 32_001}],
+        [{"role": "user", "content": ["text"]}],
+        [{"role": "user", "content": "text", "name": "me"}],
+        [{"role": "user", "content": "text", "\udc00": 1}],
+        turns(*["user", "assistant"] * 250, "user"),
+        turns(*["user", "assistant"] * 5000, "user"),
+    ],
+    ids=range(20),
+)
+def test_a_wrong_history_is_a_422(site: Site, messages: Any) -> None:
+    check_problem(site.post({"messages": messages}), 422, "invalid_field", "messages")
+    assert site.made() == []
+
+
+def test_message_or_messages_and_not_both(site: Site) -> None:
+    check_problem(site.post({}), 422, "invalid_field", "message")
+    both = {"message": "hello", "messages": turns("user")}
+    check_problem(site.post(both), 422, "invalid_field", "messages")
+    stored = {"messages": turns("user"), "conversation_id": "0" * 32}
+    check_problem(site.post(stored), 422, "invalid_field", "conversation_id")
+
+
+def test_everything_that_the_table_names_reaches_the_worker(build: Build) -> None:
+    site = build(allow_system=True, model_id="m", allowed_models=(MODEL,), max_tokens=5000)
+    history = turns("user", "assistant", "user")
+    fields: dict[str, Any] = {
+        "messages": history,
+        "system": "Be brief.",
+        "model": MODEL,
+        "max_tokens": 5000,
+        "temperature": 1,
+        "top_p": 0.0,
+        "stop_sequences": ["\n", "a" * 255, "c", "d"],
+        "search": "auto",
+        "on_disconnect": "cancel",
+        "metadata": {"k" * 64: "v" * 512, "lone": "\ud83d", **{str(number): "" for number in range(14)}},
+    }
+    answer = site.post(fields)
+    assert answer.status_code == 202, answer.text
+    holding = claim(site.redis, json_of(answer)["id"], site.services.settings)
+    assert holding is not None
+    asked = holding.request
+    assert asked.messages == [PromptMessage(each["role"], each["content"]) for each in history]  # type: ignore[arg-type]
+    assert (asked.system, asked.model, asked.max_tokens) == ("Be brief.", MODEL, 5000)
+    assert (asked.temperature, asked.top_p, asked.search) == (1.0, 0.0, False)
+    assert asked.stop_sequences == fields["stop_sequences"]
+    assert asked.metadata == fields["metadata"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "x" * 32_000, "\ud83d lone \udc00", "a\x00b\u2028c\r\n", "\U0001f600" * 10, "\u202eשלום"],
+    ids=range(6),
+)
+def test_any_text_reaches_the_worker_as_it_was_written(site: Site, text: str) -> None:
+    assert site.hold(site.ask(text)).request.messages == [PromptMessage("user", text)]
+
+
+def test_what_is_left_open_is_as_configured(build: Build) -> None:
+    site = build(model_id="configured", max_tokens=77)
+    asked = site.hold(site.ask(search=False)).request
+    assert (asked.model, asked.max_tokens, asked.temperature, asked.system) == ("configured", 77, None, None)
+
+
+@pytest.mark.parametrize(("given", "reaches"), [({}, "auto"), ({"search": True}, True), ({"search": False}, False)])
+def test_where_a_search_is_configured_it_is_decided_by_itself_unless_the_request_says(
+    build: Build, given: dict[str, Any], reaches: object
+) -> None:
+    site = build(search_engine="searxng", search_url="http://127.0.0.1:8888")
+    assert site.hold(site.ask(**given)).request.search == reaches
+
+
+def test_instructions_are_403_unless_they_are_allowed(build: Build) -> None:
+    check_problem(build().post({"message": "a", "system": "b"}), 403, "system_not_allowed", "system")
+    allowed = build(allow_system=True)
+    check_problem(allowed.post({"message": "a", "system": " "}), 422, "invalid_field", "system")
+    assert allowed.hold(allowed.ask(system="b")).request.system == "b"
+
+
+def test_a_long_wrong_value_is_not_repeated_at_length(site: Site) -> None:
+    assert len(site.post({"message": "a", "on_disconnect": "x" * 500_000}).data) < 1000
+    assert len(site.post({"message": "a", "x" * 500_000: 1}).data) < 1000

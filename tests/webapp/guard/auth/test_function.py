@@ -1,0 +1,83 @@
+"""An app's own function names the owner."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import request
+
+from millrace.webapp.guard.auth.protocol import RIGHT, Right
+from millrace.webapp.settings import check
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import Settings, load
+from tests.webapp.guard.auth import logins
+from tests.webapp.site import Site, check_problem
+
+Build = Callable[..., Site]
+API = "/api/generations"
+BY_KEY = "tests.webapp.guard.auth.logins:by_key"
+
+
+@pytest.fixture
+def site(build: Build) -> Site:
+    return build(auth=BY_KEY, secret_key="")
+
+
+def post(site: Site, key: str) -> Any:
+    return site.stranger().post(API, json={"message": "a"}, headers={"X-Api-Key": key})
+
+
+@pytest.mark.parametrize(("key", "owner"), [("key of ada", b"ada"), ("key of bob", b"42"), ("key of zero", b"0")])
+def test_what_the_function_returns_is_the_owner(site: Site, key: str, owner: bytes) -> None:
+    assert post(site, key).status_code == 202
+    (state,) = [key for key in site.made() if key.endswith(":state")]
+    assert site.redis.hget(state, "owner") == owner
+
+
+def test_none_is_nobody_and_a_refusal_of_the_functions_own_passes(site: Site) -> None:
+    answer = post(site, "unknown")
+    check_problem(answer, 401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
+    check_problem(post(site, "key of nobody to be let in"), 403, "forbidden")
+
+
+@pytest.mark.parametrize("key", ["key of a list", "key of blanks", "key of true"])
+def test_what_can_be_no_owner_is_an_error_of_the_functions(
+    site: Site, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_problem(post(site, key), 500, "internal")
+    assert "the function of MILLRACE_AUTH returned" in caplog.text
+    assert site.made() == []
+
+
+def test_the_right_is_asked_again_with_the_same_headers_and_without_the_request(site: Site) -> None:
+    def right_of(**headers: str) -> Right:
+        sent = {"X-Api-Key": "key of ada", **headers}
+        with site.app.test_client() as client:
+            client.get(f"{API}/{'0' * 32}", headers=sent)
+            return request.environ[RIGHT]
+
+    right = right_of()
+    assert right.key == right_of(**{"Last-Event-ID": "1-5"}).key
+    assert right.key != right_of(Authorization="another").key
+    assert right.holds()
+    logins.revoked.add("key of ada")
+    try:
+        assert not right.holds()
+    finally:
+        logins.revoked.clear()
+    assert right.holds()
+
+
+@pytest.mark.parametrize(
+    "path", ["nowhere:by_key", "tests.webapp.guard.auth.logins:absent", "tests.webapp.guard.auth.logins:NOT_A_FUNCTION"]
+)
+def test_a_function_that_is_not_there_stops_the_start(path: str) -> None:
+    with pytest.raises(SettingError, match=f"^MILLRACE_AUTH: {path} "):
+        check(Settings.of(auth=path))
+
+
+@pytest.mark.parametrize("value", ["none", "Session", "package.module", ":function", "a:b:c", "a.:b", "os.path:x y"])
+def test_what_is_no_way_of_knowing_stops_the_start(value: str) -> None:
+    with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: takes session, header, jwt, or package\.module:function$"):
+        load({"MILLRACE_AUTH": value})

@@ -1,0 +1,69 @@
+"""A proxy names the owner, and nobody else can."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from millrace.webapp.settings import check
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import Settings
+from tests.webapp.site import Site, check_problem, json_of
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+@pytest.fixture
+def site(build: Build) -> Site:
+    return build(auth="header", auth_header="X-Forwarded-User", secret_key="")
+
+
+def asked_by(site: Site, name: str) -> str:
+    sent = {"X-Forwarded-User": name.encode().decode("latin-1")}
+    answer = site.stranger().post(API, json={"message": "a"}, headers=sent)
+    assert answer.status_code == 202, answer.text
+    assert "Set-Cookie" not in answer.headers
+    return str(json_of(answer)["id"])
+
+
+@pytest.mark.parametrize("name", ["ada", "ada@example.com", "a" * 255, "J\u00fcrgen \u65e5\u672c", "{b01}:x/../y"])
+def test_the_header_names_the_owner(site: Site, name: str) -> None:
+    generation = asked_by(site, name)
+    (state,) = [key for key in site.made() if key.endswith(":state")]
+    owner: Any = site.redis.hget(state, "owner")
+    assert owner.decode() == name
+    mine = {"X-Forwarded-User": name.encode().decode("latin-1")}
+    assert site.stranger().get(f"{API}/{generation}", headers=mine).status_code == 200
+    theirs = {"X-Forwarded-User": "somebody else"}
+    check_problem(site.stranger().get(f"{API}/{generation}", headers=theirs), 404, "not_found")
+    check_problem(site.stranger().delete(f"{API}/{generation}", headers=theirs), 404, "not_found")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a" * 256, "ada,eve", "ada, ada", "a\x01b", "\xff\xfe"])
+def test_what_is_no_name_names_nobody(site: Site, name: str) -> None:
+    answer = site.stranger().post(API, json={"message": "a"}, headers={"X-Forwarded-User": name})
+    check_problem(answer, 401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
+
+
+def test_two_such_headers_name_nobody(site: Site) -> None:
+    both = [("X-Forwarded-User", "eve"), ("X-Forwarded-User", "ada")]
+    check_problem(site.stranger().post(API, json={"message": "a"}, headers=both), 401, "unauthorized")
+
+
+def test_who_is_not_named_learns_nothing_of_what_is_there(site: Site) -> None:
+    there, absent = asked_by(site, "ada"), "0" * 32
+    for path in (f"{API}/{there}", f"{API}/{absent}", f"{API}/{there}/events", f"{API}/x/events"):
+        check_problem(site.stranger().get(path), 401, "unauthorized")
+
+
+def test_without_the_headers_name_there_is_no_start() -> None:
+    with pytest.raises(SettingError, match=r"^MILLRACE_AUTH_HEADER: "):
+        check(Settings.of(auth="header"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("auth_header", "X-User"), ("jwt_secret", "s"), ("jwt_cookie", "c")])
+def test_what_would_protect_nobody_stops_the_start(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"^MILLRACE_{name.upper()}: has no effect with MILLRACE_AUTH=session"):
+        check(Settings.of(secret_key="k", **{name: value}))  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""A provider's keys: fetched once for many, again when they are old, and never so that somebody waits for long."""
+
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+
+from millrace.webapp.guard.auth import jwks
+from millrace.webapp.guard.auth.jwks import Jwks, KeysAway
+from tests.client import wait_for
+from tests.webapp.guard.auth.issuer import (
+    AUDIENCE,
+    EC_KEY,
+    ISSUER,
+    OTHER_RSA_KEY,
+    RSA_KEY,
+    SECRET,
+    Provider,
+    public_pem,
+    token,
+)
+from tests.webapp.site import DEAD_PORT, Site, check_problem
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider(first=RSA_KEY) as provider:
+        yield provider
+
+
+def ask(site: Site, value: str) -> int:
+    headers = {"Authorization": f"Bearer {value}"}
+    return site.stranger().post(API, json={"message": "a"}, headers=headers).status_code
+
+
+def made_for(build: Build, url: str) -> Site:
+    pinned = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_algorithm": "RS256"}
+    return build(auth="jwt", jwt_jwks_url=url, **pinned)
+
+
+def test_a_token_is_verified_by_the_key_that_it_names(build: Build, provider: Provider) -> None:
+    site = made_for(build, provider.url)
+    assert ask(site, token("RS256", headers={"kid": "first"})) == 202
+    assert ask(site, token("RS256", OTHER_RSA_KEY, headers={"kid": "first"})) == 401
+    assert ask(site, token("RS256", headers={"kid": "another"})) == 401
+    assert ask(site, token("RS256", headers={"kid": ""})) == 401
+    assert ask(site, token("RS256")) == 202, "the only key needs no name"
+    assert provider.fetched == 1
+
+
+def test_a_provider_with_keys_of_other_kinds_verifies_by_the_pinned_algorithm_alone(
+    build: Build, provider: Provider
+) -> None:
+    provider.keys["curve"] = EC_KEY
+    site = made_for(build, provider.url)
+    assert ask(site, token("RS256", headers={"kid": "first"})) == 202
+    assert ask(site, token("ES256", headers={"kid": "curve"})) == 401
+    assert ask(site, token("RS256", headers={"kid": "curve"})) == 401
+    assert ask(site, token("RS256")) == 401, "which of two keys is not for us to guess"
+    # The classic: the public key is public, and must be nobody's HMAC secret.
+    assert ask(site, token("HS256", SECRET, headers={"kid": "first"})) == 401
+    assert public_pem(RSA_KEY)
+
+
+def test_a_hundred_requests_at_once_fetch_once(provider: Provider) -> None:
+    provider.seconds = 0.3
+    keys = Jwks(provider.url)
+    found = gevent.joinall([gevent.spawn(keys.key, "first") for _ in range(100)], timeout=30)
+    assert all(each.value is not None for each in found)
+    assert provider.fetched == 1
+
+
+def test_unknown_keys_are_asked_for_only_now_and_then(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Jwks(provider.url)
+    assert keys.key("first")
+    for number in range(50):
+        assert keys.key(f"made up {number}") is None
+    assert provider.fetched == 1
+    monkeypatch.setattr(jwks, "AGAIN_SECONDS", 0.0)
+    provider.keys["second"] = OTHER_RSA_KEY
+    assert keys.key("second"), "a key that is new is found as soon as somebody uses it"
+
+
+def test_a_key_taken_back_is_known_beside_the_requests(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(jwks, "AGAIN_SECONDS", 0.0)
+    keys = Jwks(provider.url)
+    assert keys.key("first")
+    provider.keys = {"second": OTHER_RSA_KEY}
+    provider.seconds = 0.5
+    assert keys.key("first"), "nobody waits while the old ones are fetched again"
+    assert provider.answered == 1
+    wait_for(lambda: keys._find("first") is None, 5, "the new keys")
+    assert keys.key("first") is None
+
+
+def test_a_provider_that_goes_away_is_not_missed_for_a_while(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FRESH_SECONDS", "AGAIN_SECONDS"):
+        monkeypatch.setattr(jwks, name, 0.0)
+    keys = Jwks(provider.url)
+    assert keys.key("first")
+    for wrong in ("500 Internal Server Error", "404 Not Found"):
+        provider.status = wrong
+        fetched = provider.fetched
+        assert keys.key("first")
+        wait_for(lambda fetched=fetched: provider.fetched > fetched, 5, "a fetch")
+        assert keys.key("first")
+    monkeypatch.setattr(jwks, "STALE_SECONDS", 0.0)
+    with pytest.raises(KeysAway):
+        keys.key("first")
+
+
+@pytest.mark.parametrize("how", ["nobody there", "silent"])
+def test_without_any_keys_it_is_503_and_soon(
+    build: Build, provider: Provider, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.5)
+    provider.seconds = 30
+    site = made_for(build, provider.url if how == "silent" else f"http://127.0.0.1:{DEAD_PORT}/keys")
+    headers = {"Authorization": f"Bearer {token('RS256', headers={'kid': 'first'})}"}
+    with gevent.Timeout(5):
+        check_problem(site.stranger().post(API, json={"message": "a"}, headers=headers), 503, "identity_away")
+        check_problem(site.stranger().get(f"{API}/{'0' * 32}/events", headers=headers), 503, "identity_away")
+    check_problem(site.stranger().post(API, json={"message": "a"}), 401, "unauthorized")

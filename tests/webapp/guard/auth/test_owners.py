@@ -1,0 +1,80 @@
+"""Each way of knowing who asks keeps the seam's promises; and who asks is asked once a request."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace.webapp.guard.auth.protocol import is_owner
+from tests.webapp.guard.auth.issuer import SECRET, token
+from tests.webapp.guard.auth.test_tokens import signed_with
+from tests.webapp.site import WHOLE, Site, check_problem, json_of
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+WAYS: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {
+    "header": ({"auth": "header", "auth_header": "X-User"}, {"X-User": "ada"}, {"X-User": "eve"}),
+    "jwt": (
+        signed_with("HS256"),
+        {"Authorization": f"Bearer {token(sub='ada')}"},
+        {"Authorization": f"Bearer {token(sub='eve')}"},
+    ),
+    "function": (
+        {"auth": "tests.webapp.guard.auth.logins:by_key"},
+        {"X-Api-Key": "key of ada"},
+        {"X-Api-Key": "key of bob"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "ada", "eve"), WAYS.values(), ids=WAYS)
+def test_an_owner_has_what_is_theirs_and_nothing_else(
+    build: Build, settings: dict[str, Any], ada: dict[str, str], eve: dict[str, str]
+) -> None:
+    site = build(**settings)
+    worker = site.answer_next(*WHOLE)
+    whole = site.stranger().post(API, json={"message": "a", "stream": False}, headers=ada)
+    worker.join()
+    assert json_of(whole)["message"] == "Hello."
+    one = f"{API}/{json_of(whole)['id']}"
+    calls = [("GET", one), ("GET", f"{one}/events"), ("POST", f"{one}/cancel"), ("DELETE", one)]
+    for method, path in calls:
+        assert site.stranger().open(path, method=method, headers=ada).status_code == 200
+        check_problem(site.stranger().open(path, method=method, headers=eve), 404, "not_found")
+        check_problem(site.stranger().open(path, method=method), 401, "unauthorized")
+    conversation = {"message": "a", "conversation_id": json_of(whole)["conversation_id"]}
+    theirs = site.stranger().post(API, json=conversation, headers=eve)
+    check_problem(theirs, 404, "not_found", "conversation_id")
+    assert site.stranger().post("/api/conversation-stream/ada", json={}, headers=ada).status_code == 422
+    check_problem(site.stranger().post("/api/conversation-stream/ada", json={}, headers=eve), 404, "not_found")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_asks_is_asked_once_a_request(build: Build, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, ada, _ = WAYS[way]
+    site = build(**settings)
+    authenticator: Any = site.app.extensions["millrace-auth"]
+    asked: list[Any] = []
+    who = authenticator.who
+    monkeypatch.setattr(authenticator, "who", lambda request: asked.append(request) or who(request))
+    assert site.stranger().post(API, json={"message": "a"}, headers=ada).status_code == 202
+    assert len(asked) == 1
+
+
+@given(st.text(max_size=300))
+def test_an_owner_is_a_text_that_fits_one_line_of_a_log(name: str) -> None:
+    if is_owner(name):
+        assert name.strip() == name
+        assert 1 <= len(name) <= 255
+        assert len(name.splitlines()) == 1
+        name.encode()
+
+
+def test_the_secret_of_the_tokens_is_no_owner(build: Build) -> None:
+    site = build(**signed_with("HS256"))
+    answer = site.stranger().post(API, json={"message": "a"}, headers={"Authorization": f"Bearer {SECRET}"})
+    check_problem(answer, 401, "unauthorized")
+    assert SECRET not in answer.text

@@ -1,0 +1,213 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import event as sql_event
+from werkzeug.test import TestResponse
+
+from millrace.worker.contract.ids import Cursor, is_id, new_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_state
+from millrace.worker.store.answers import StoredAnswer, save_answer
+from millrace.worker.store.messages import StoredQuestion
+from tests.webapp.site import COMPLETE, WHOLE, Site, check_problem, json_of
+from tests.webapp.talking import API, begin, messages_of, turn
+
+Build = Callable[..., Site]
+
+
+def test_a_question_is_stored_before_it_is_rung(site: Site) -> None:
+    stored: list[Any] = []
+    site.owner()
+    ring = site.services.task_queue.ring
+
+    def look(generation: str) -> None:
+        state = read_state(site.redis, generation)
+        assert state is not None
+        stored.extend(messages_of(site, state.conversation)["messages"])
+        ring(generation)
+
+    site.services.task_queue.ring = look
+    begin(site, "what is \ud83d a\x00 weir?")
+    assert [(each["role"], each["content"]) for each in stored] == [("user", "what is \ud83d a\x00 weir?")]
+
+
+def test_a_conversation_is_listed_with_what_runs_in_it_until_that_has_its_outcome(site: Site) -> None:
+    receipt = begin(site)
+    conversation, generation = receipt["conversation_id"], receipt["id"]
+
+    def told() -> list[Any]:
+        listed = json_of(site.user.get(API))["conversations"]
+        assert [each["id"] for each in listed] == [conversation]
+        one = json_of(site.user.get(f"{API}/{conversation}"))
+        assert listed == [one]
+        return [one["active_generation"], messages_of(site, conversation)["active_generation"]]
+
+    assert told() == [generation] * 2
+    site.write(site.hold(generation), *WHOLE)
+    assert told() == [None] * 2
+
+
+def test_a_conversation_can_be_made_empty_named_and_renamed(site: Site) -> None:
+    answer = site.user.post(API, json={"title": "Wheels \ud83d"})
+    made = json_of(answer)
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"{API}/{made['id']}"
+    assert (is_id(made["id"]), made["title"], made["active_generation"]) == (True, "Wheels \ud83d", None)
+    assert json_of(site.user.post(API))["title"] is None
+    renamed = site.user.patch(f"{API}/{made['id']}", json={"title": "Weirs"})
+    assert (renamed.status_code, json_of(renamed)["title"]) == (200, "Weirs")
+    assert json_of(site.user.get(f"{API}/{made['id']}"))["title"] == "Weirs"
+    assert begin(site, conversation_id=made["id"])["conversation_id"] == made["id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("post", {"title": ""}),
+        ("post", {"title": " "}),
+        ("post", {"title": "x" * 201}),
+        ("post", {"title": 5}),
+        ("patch", {}),
+        ("patch", {"title": None}),
+        ("patch", {"title": " \n"}),
+    ],
+)
+def test_a_bad_title_is_422(site: Site, method: str, body: Any) -> None:
+    url = API if method == "post" else f"{API}/{begin(site)['conversation_id']}"
+    check_problem(getattr(site.user, method)(url, json=body), 422, "invalid_field", "title")
+    check_problem(getattr(site.user, method)(url, json={"name": "a"}), 422, "invalid_field", "name")
+
+
+def test_the_list_goes_page_by_page_the_last_changed_first(site: Site) -> None:
+    made = [json_of(site.user.post(API))["id"] for _ in range(7)]
+    site.user.patch(f"{API}/{made[2]}", json={"title": "changed"})
+    found: list[str] = []
+    cursor, pages = "", 0
+    while cursor is not None:
+        page = json_of(site.user.get(f"{API}?limit=3&cursor={cursor}"))
+        found += [each["id"] for each in page["conversations"]]
+        cursor, pages = page["next"], pages + 1
+    assert (found[0], sorted(found), pages) == (made[2], sorted(made), 3)
+    assert found[1:] == [each for each in reversed(made) if each != made[2]]
+
+
+def test_messages_come_newest_page_first_and_oldest_message_first(site: Site) -> None:
+    conversation = json_of(site.user.post(API))["id"]
+    for number in range(5):
+        turn(site, conversation, f"q{number}", f"a{number}")
+    newest = messages_of(site, conversation, "?limit=4")
+    assert [each["content"] for each in newest["messages"]] == ["q3", "a3", "q4", "a4"]
+    older = messages_of(site, conversation, f"?limit=4&cursor={newest['next']}")
+    oldest = messages_of(site, conversation, f"?limit=4&cursor={older['next']}")
+    assert [each["content"] for each in older["messages"]] == ["q1", "a1", "q2", "a2"]
+    assert [each["content"] for each in oldest["messages"]] == ["q0", "a0"]
+    assert oldest["next"] is None
+    question, answer = oldest["messages"]
+    assert answer["parent_id"] == question["id"]
+    assert (answer["outcome"]["type"], answer["model"], answer["suggestions"]) == ("complete", "model", ["more?"])
+    assert (question["outcome"], question["generation"]) == (None, None)
+
+
+@pytest.mark.parametrize("path", ["", "/CONVERSATION/messages"])
+def test_a_page_that_can_not_be_is_refused(site: Site, path: str) -> None:
+    url = API + path.replace("CONVERSATION", begin(site)["conversation_id"])
+    for cursor in ("x", "1", "1-", "-1", "1-2-3", "9" * 16 + "-1", "\u0661-1", "1" * 10_000):
+        check_problem(site.user.get(url, query_string={"cursor": cursor}), 400, "bad_cursor")
+    for limit in ("0", "101", "-1", "x", "1.5", "\u0661", "1" * 10_000):
+        check_problem(site.user.get(url, query_string={"limit": limit}), 422, "invalid_field", "limit")
+
+
+def test_a_list_is_a_fixed_number_of_questions_to_database_and_redis(site: Site) -> None:
+    statements: list[str] = []
+    sql_event.listen(
+        site.services.database._engine, "before_cursor_execute", lambda *given: statements.append(given[2])
+    )
+
+    def cost() -> int:
+        statements.clear()
+        site.redis.config_resetstat()
+        assert site.user.get(f"{API}?limit=100").status_code == 200
+        return len(statements)
+
+    begin(site)
+    few = cost()
+    for _ in range(30):
+        begin(site)
+    assert cost() == few
+    calls = {name: each["calls"] for name, each in site.redis.info("commandstats").items()}  # type: ignore[union-attr]
+    assert calls["cmdstat_hget"] == calls["cmdstat_hmget"] == 31
+    assert site.redis.info("stats")["total_connections_received"] == 0  # type: ignore[index]
+
+
+def test_deleting_removes_all_and_stops_what_runs(site: Site) -> None:
+    receipt = begin(site)
+    conversation, generation = receipt["conversation_id"], receipt["id"]
+    holding = site.hold(generation)
+    assert site.user.delete(f"{API}/{conversation}").status_code == 204
+    assert site.redis.hget(keys_of(generation).state, "cancel") == b"deleted"
+    for _ in range(2):
+        check_problem(site.user.get(f"{API}/{conversation}"), 404, "not_found")
+        check_problem(site.user.get(f"{API}/{conversation}/messages"), 404, "not_found")
+        check_problem(site.user.delete(f"{API}/{conversation}"), 404, "not_found")
+        more = site.post({"message": "more", "conversation_id": conversation})
+        check_problem(more, 404, "not_found", "conversation_id")
+    # What was running when it was deleted ends now, and is stored: it must not bring anything back.
+    question = StoredQuestion(new_id(), site.owner(), conversation, "hello")
+    answer = StoredAnswer(new_id(), generation, holding.claim.epoch, Cursor(1, 9), "late", COMPLETE)
+    assert not site.services.database.run(lambda session: save_answer(session, question, answer))
+    check_problem(site.user.get(f"{API}/{conversation}"), 404, "not_found")
+    assert json_of(site.user.get(API))["conversations"] == []
+
+
+def test_one_that_only_redis_knows_yet_can_be_deleted_and_does_not_come_up_later(build: Build, site: Site) -> None:
+    apart = build(database_url="sqlite:////nowhere/at/all.db", database_seconds=0.2)
+    apart.user = site.user
+    apart.user.application = apart.app
+    receipt = begin(apart)
+    site.user.application = site.app
+    conversation = receipt["conversation_id"]
+    assert site.user.delete(f"{API}/{conversation}").status_code == 204
+    state = read_state(site.redis, receipt["id"])
+    assert state is not None
+    assert state.status == "cancelled"
+    question = StoredQuestion(new_id(), site.owner(), conversation, "hello")
+    answer = StoredAnswer(new_id(), receipt["id"], 1, Cursor(1, 9), "late", COMPLETE)
+    assert not site.services.database.run(lambda session: save_answer(session, question, answer))
+    assert json_of(site.user.get(API))["conversations"] == []
+
+
+def responses_to(site: Site, client: Any, conversation: str, message: str) -> list[TestResponse]:
+    url = f"{API}/{conversation}"
+    return [
+        client.get(url),
+        client.patch(url, json={"title": "mine"}),
+        client.delete(url),
+        client.get(f"{url}/messages"),
+        client.post(f"{url}/messages/{message}/retry"),
+    ]
+
+
+@pytest.mark.parametrize("conversation", ["0" * 32, "x", "0" * 31 + "G", "%00", "x" * 5000])
+def test_foreign_absent_and_malformed_are_the_same_404(site: Site, conversation: str) -> None:
+    receipt = begin(site)
+    (question,) = messages_of(site, receipt["conversation_id"])["messages"]
+    stranger = site.stranger()
+    stranger.get("/")
+    told = {
+        check_problem(answer, 404, "not_found")["detail"]
+        for client in (stranger, site.stranger())
+        for theirs in (receipt["conversation_id"], conversation)
+        for answer in responses_to(site, client, theirs, question["id"])
+    }
+    assert len(told) == 1
+    assert json_of(stranger.get(API))["conversations"] == json_of(site.stranger().get(API))["conversations"] == []
+    assert json_of(site.user.get(f"{API}/{receipt['conversation_id']}"))["title"] is None
+    assert [key for key in site.made() if conversation in key] == []
+
+
+def test_a_database_that_is_away_is_503_in_a_bounded_time(build: Build) -> None:
+    site = build(database_url="sqlite:////nowhere/at/all.db", database_seconds=0.2)
+    site.user.get("/")
+    for answer in (site.user.get(API), site.user.post(API), *responses_to(site, site.user, "0" * 32, "0" * 32)):
+        check_problem(answer, 503, "store_away")

@@ -1,0 +1,200 @@
+"""Many streams on one connection, as its requests see it; tests/webapp/relay has what goes over the wire."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from millrace.worker.contract.feed import BEGINNING, ConversationChanged, Place, publish, read_feeds
+from millrace.worker.contract.lease import ClaimedGeneration
+from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem
+
+Build = Callable[..., Site]
+API = "/api/events"
+PAGE = {"Sec-Fetch-Site": "same-origin"}
+
+
+def ended(site: Site) -> ClaimedGeneration:
+    """Return a generation of the user's that has ended."""
+    holding = site.hold(site.ask())
+    site.write(holding, *WHOLE)
+    return holding
+
+
+def follow(site: Site, *follows: str, last: str = "", feed: str = "") -> TestResponse:
+    query: dict[str, Any] = {"follow": follows} | ({"feed": feed} if feed else {})
+    return site.user.get(API, query_string=query, headers={"Last-Event-ID": last} if last else {})
+
+
+def ids(answer: TestResponse) -> list[str]:
+    """Return the ids of all the events, once the stream has ended."""
+    assert (answer.status_code, answer.mimetype) == (200, "text/event-stream"), answer.text
+    return [line[4:] for line in answer.get_data(as_text=True).split("\n") if line.startswith("id: ")]
+
+
+def numbers(answer: TestResponse, holding: ClaimedGeneration) -> list[int]:
+    name = f"{holding.claim.generation}@"
+    return [int(each.rpartition("-")[2]) for each in ids(answer) if each.startswith(name)]
+
+
+def test_each_event_names_its_generation_in_its_id_and_its_data(site: Site) -> None:
+    one, two = ended(site), ended(site)
+    answer = follow(site, one.claim.generation, two.claim.generation)
+    told: dict[str, list[str]] = {}
+    for frame in answer.get_data(as_text=True).split("\n\n"):
+        if "data: " in frame:
+            name, data = frame.split("\n")
+            event = json.loads(data.removeprefix("data: "))
+            assert name.startswith(f"id: {event['generation']}@")
+            told.setdefault(event["generation"], []).append(event["type"])
+    kinds = ["status", "chunk", "chunk", "complete", "done"]
+    assert told == {one.claim.generation: kinds, two.claim.generation: kinds}
+    assert answer.headers["Cache-Control"] == "no-cache, no-store, no-transform"
+
+
+def test_each_goes_on_from_its_own_cursor_and_the_last_id_moves_its_own(site: Site) -> None:
+    one, two = ended(site), ended(site)
+    first, second = one.claim.generation, two.claim.generation
+    at_three = f"{first}@{one.claim.epoch}-3"
+    answer = follow(site, at_three, second)
+    assert (numbers(answer, one), numbers(answer, two)) == ([4, 5], [1, 2, 3, 4, 5])
+    again = follow(site, at_three, second, last=f"{second}@{two.claim.epoch}-4")
+    assert (numbers(again, one), numbers(again, two)) == ([4, 5], [5])
+    moved = follow(site, at_three, second, last=f"{first}@{one.claim.epoch}-5")
+    assert (numbers(moved, one), numbers(moved, two)) == ([], [1, 2, 3, 4, 5])
+    unrelated = follow(site, at_three, last=f"{second}@{two.claim.epoch}-3")
+    assert [each.partition("@")[0] for each in ids(unrelated)] == [first, first]
+
+
+def test_it_is_204_only_where_nothing_comes_after_any_cursor(site: Site) -> None:
+    one, two = (f"{each.claim.generation}@{each.claim.epoch}" for each in (ended(site), ended(site)))
+    assert follow(site, f"{one}-5", f"{two}-5").status_code == 204
+    assert follow(site, f"{one}-5", f"{two}-4", last=f"{two}-5").status_code == 204
+    assert len(ids(follow(site, f"{one}-5", f"{two}-4"))) == 1
+
+
+@pytest.mark.parametrize("foreign", ["theirs", "0" * 32, "x", "", "A" * 32])
+def test_one_that_is_foreign_absent_or_malformed_makes_all_of_it_the_same_404(site: Site, foreign: str) -> None:
+    theirs = site.stranger().post("/api/generations", json={"message": "a"}).get_json()["id"]
+    own = ended(site).claim.generation
+    answer = follow(site, own, theirs if foreign == "theirs" else foreign)
+    problem = check_problem(answer, 404, "not_found")
+    assert "-c jar -b jar" in problem["detail"]
+    assert check_problem(site.stranger().get(API, query_string={"follow": own}), 404, "not_found") == problem
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("", "bad_follow"),
+        ("feed=0", "bad_follow"),
+        ("follow=ID&follow=ID", "bad_follow"),
+        ("follow=ID&follow=ID@1-1", "bad_follow"),
+        ("&".join(f"follow={number:032x}" for number in range(51)), "bad_follow"),
+        ("follow=ID@", "bad_cursor"),
+        ("follow=ID@1", "bad_cursor"),
+        ("follow=ID@1-2-3", "bad_cursor"),
+        ("follow=ID@12345678901-1", "bad_cursor"),
+        ("feed=yes", "bad_cursor"),
+        ("feed=1-", "bad_cursor"),
+    ],
+)
+def test_what_is_no_list_of_generations_is_400(site: Site, query: str, code: str) -> None:
+    generation = ended(site).claim.generation
+    check_problem(site.user.get(f"{API}?{query.replace('ID', generation)}"), 400, code)
+
+
+@pytest.mark.parametrize("last", ["1-5", "@1-5", "feed@", "feed@1", "ID@", "ID@x", "ID@1-", "nobody@1-5", "ID", "@"])
+def test_a_last_id_that_is_none_of_this_streams_kind_is_400(site: Site, last: str) -> None:
+    generation = ended(site).claim.generation
+    check_problem(follow(site, generation, feed="1", last=last.replace("ID", generation)), 400, "bad_cursor")
+
+
+def test_no_room_for_all_is_503_with_when_to_come_again(build: Build) -> None:
+    site = build(max_readers=2)
+    one, two = ended(site).claim.generation, ended(site).claim.generation
+    check_problem(follow(site, one, two), 503, "too_many_readers")
+    assert len(ids(follow(site, one))) == 5
+
+
+def test_the_most_that_one_connection_follows_is_a_setting(build: Build) -> None:
+    site = build(max_follows=1)
+    one, two = ended(site).claim.generation, ended(site).claim.generation
+    problem = check_problem(follow(site, one, two), 400, "bad_follow")
+    assert "at most 1 " in problem["detail"]
+
+
+def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> None:
+    site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
+    site.user.get("/")
+    check_problem(follow(site, "0" * 32), 503, "translate_redis_errors")
+    check_problem(follow(site, feed="1"), 503, "translate_redis_errors")
+
+
+def fed(site: Site, count: int, *follows: str, **how: str) -> list[dict[str, Any]]:
+    """Return the next events of the feed; fails where it ends before."""
+    answer = follow(site, *follows, **how)
+    assert answer.status_code == 200
+    found: list[dict[str, Any]] = []
+    for part in answer.iter_encoded():
+        frames = [frame for frame in part.decode().split("\n\n") if frame.startswith("id: feed@")]
+        found += [json.loads(frame.partition("\ndata: ")[2]) for frame in frames]
+        if len(found) >= count:
+            break
+    answer.close()
+    return found
+
+
+def owner_of(site: Site) -> str:
+    """Return who the user is, by whose feed is there."""
+    return site.hold(site.ask()).owner
+
+
+def places(site: Site, owner: str) -> list[Place]:
+    (entries,) = read_feeds(site.redis, [(owner, BEGINNING)], 1000)
+    return [entry.place for entry in entries]
+
+
+def test_the_feed_tells_of_what_starts_from_a_place_on(site: Site) -> None:
+    owner = owner_of(site)
+    publish(site.redis, owner, ConversationChanged("a"), ConversationChanged("b"))
+    _, started, *_ = (*[None], *places(site, owner))
+    assert [event["conversation_id"] for event in fed(site, 2, feed=str(started))] == ["a", "b"]
+    last = f"feed@{places(site, owner)[1]}"
+    assert [event["conversation_id"] for event in fed(site, 1, feed="1", last=last)] == ["b"]
+
+
+def test_feed_1_is_from_now_on(site: Site) -> None:
+    owner = owner_of(site)
+    publish(site.redis, owner, ConversationChanged("before"))
+    answer = follow(site, feed="1")
+    parts = answer.iter_encoded()
+    assert next(parts).startswith(b": millrace")
+    publish(site.redis, owner, ConversationChanged("after"))
+    assert b'"conversation_id":"after"' in next(parts)
+    answer.close()
+
+
+def test_who_comes_back_by_another_streams_cursor_gets_all_that_is_kept_of_the_feed(site: Site) -> None:
+    holding = ended(site)
+    publish(site.redis, holding.owner, ConversationChanged("meanwhile"))
+    generation, last = holding.claim.generation, f"{holding.claim.generation}@{holding.claim.epoch}-5"
+    kinds = [event["type"] for event in fed(site, 2, generation, feed="1", last=last)]
+    assert kinds == ["generation_started", "conversation_changed"]
+
+
+def test_a_feed_is_its_owners_alone_and_a_new_owner_gets_a_cookie(site: Site) -> None:
+    owner = owner_of(site)
+    stranger = site.stranger()
+    answer = stranger.get(API, query_string={"feed": "1"})
+    assert "millrace=" in answer.headers["Set-Cookie"]
+    parts = answer.iter_encoded()
+    next(parts)
+    publish(site.redis, owner, ConversationChanged("not theirs"))
+    theirs = stranger.post("/api/generations", json={"message": "a"}).get_json()["id"]
+    told = next(parts)
+    answer.close()
+    assert theirs.encode() in told
+    assert b"not theirs" not in told

@@ -1,0 +1,232 @@
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.state import read_state
+from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+def kept(site: Site, generation: str, field: str) -> bytes | None:
+    return site.redis.hget(keys_of(generation).state, field)  # type: ignore[return-value]
+
+
+def test_a_question_is_answered_202_with_where_to_follow_and_stop_it(site: Site) -> None:
+    answer = site.post({"message": "hello"})
+    body = json_of(answer)
+    assert answer.status_code == 202
+    assert set(body) == {"id", "status", "conversation_id", "message_id", "events_url", "cancel_url"}
+    assert body["status"] == "queued"
+    assert all(is_id(body[name]) for name in ("id", "conversation_id", "message_id"))
+    assert answer.headers["Location"] == f"{API}/{body['id']}"
+    assert (body["events_url"], body["cancel_url"]) == (f"{API}/{body['id']}/events", f"{API}/{body['id']}/cancel")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert site.rings() == 1
+    assert site.generations() == [body["id"]]
+
+
+def test_a_conversation_of_ones_own_can_be_continued_once_its_answer_is_there(site: Site) -> None:
+    first = json_of(site.post({"message": "hello"}))
+    more = {"message": "more", "conversation_id": first["conversation_id"]}
+    assert check_problem(site.post(more), 409, "conversation_busy")["generation_id"] == first["id"]
+    holding = site.hold(first["id"])
+    assert check_problem(site.post(more), 409, "conversation_busy")["generation_id"] == first["id"]
+    site.write(holding, *WHOLE)
+    again = json_of(site.post(more))
+    assert again["conversation_id"] == first["conversation_id"]
+    assert again["id"] != first["id"]
+    check_problem(site.post(more), 409, "conversation_busy")
+
+
+def test_a_conversation_whose_answer_was_stopped_goes_on(site: Site) -> None:
+    first = json_of(site.post({"message": "hello"}))
+    site.user.post(first["cancel_url"])
+    assert site.post({"message": "more", "conversation_id": first["conversation_id"]}).status_code == 202
+
+
+def test_the_same_key_finds_its_generation_whatever_runs_in_the_conversation_by_now(site: Site) -> None:
+    first = json_of(site.post({"message": "hello"}, Idempotency_Key="k"))
+    site.user.post(first["cancel_url"])
+    second = site.post({"message": "more", "conversation_id": first["conversation_id"]})
+    assert second.status_code == 202
+    assert json_of(site.post({"message": "hello"}, Idempotency_Key="k")) == first
+
+
+def test_a_whole_history_is_no_conversation_that_could_be_continued(site: Site) -> None:
+    first = json_of(site.post({"messages": [{"role": "user", "content": "a"}]}))
+    more = site.post({"message": "more", "conversation_id": first["conversation_id"]})
+    check_problem(more, 404, "not_found", "conversation_id")
+
+
+@pytest.mark.parametrize("conversation", ["0" * 32, "", "x", "0" * 31 + "G", "0" * 5000, "\ud83d", "../" * 10])
+def test_a_conversation_that_is_absent_or_malformed_is_404_and_makes_nothing(site: Site, conversation: str) -> None:
+    problem = check_problem(
+        site.post({"message": "a", "conversation_id": conversation}), 404, "not_found", "conversation_id"
+    )
+    assert "-c jar -b jar" in problem["detail"]
+    assert site.made() == []
+
+
+def test_a_conversation_of_somebody_elses_is_the_same_404(site: Site) -> None:
+    theirs = json_of(site.post({"message": "a"}))["conversation_id"]
+    answer = site.stranger().post(API, json={"message": "a", "conversation_id": theirs})
+    absent = site.stranger().post(API, json={"message": "a", "conversation_id": "0" * 32})
+    assert check_problem(answer, 404, "not_found", "conversation_id") == json_of(absent)
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "settings", "expected"),
+    [
+        ({}, {}, {}, (b"continue", b"60000")),
+        ({}, {}, {"on_disconnect": "cancel", "disconnect_grace_seconds": 7.0}, (b"cancel", b"7000")),
+        ({"on_disconnect": "cancel"}, {}, {}, (b"cancel", b"60000")),
+        ({"on_disconnect": "continue"}, {}, {"on_disconnect": "cancel"}, (b"continue", b"60000")),
+        ({"stream": True}, {}, {}, (b"cancel", b"10000")),
+        ({"stream": True, "on_disconnect": "continue"}, {}, {}, (b"continue", b"60000")),
+        ({"stream": True, "on_disconnect": "cancel"}, {}, {}, (b"cancel", b"60000")),
+        ({}, {"Accept": "text/event-stream"}, {}, (b"cancel", b"10000")),
+        ({"stream": False}, {"Accept": "text/event-stream"}, {"wait_seconds": 0.0}, (b"continue", b"60000")),
+    ],
+)
+def test_what_happens_when_the_reader_leaves(
+    build: Build, fields: Any, headers: dict[str, str], settings: Any, expected: tuple[bytes, bytes]
+) -> None:
+    site = build(**settings)
+    answer = site.post({"message": "a", **fields}, **headers)
+    answer.close()
+    (generation,) = site.generations()
+    assert (kept(site, generation, "on_disconnect"), kept(site, generation, "grace_ms")) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "accept", "is_stream"),
+    [
+        ({"stream": True}, "application/json", True),
+        ({}, "text/event-stream", True),
+        ({}, "Text/Event-Stream;q=0.5, application/json", True),
+        ({"stream": False}, "text/event-stream", False),
+        ({}, "text/event-stream;q=0", False),
+        ({}, "*/*", False),
+        ({}, "text/*", False),
+        ({}, "application/json", False),
+    ],
+)
+def test_the_field_beats_accept(build: Build, fields: Any, accept: str, is_stream: bool) -> None:
+    site = build(wait_seconds=0.0)
+    answer = site.post({"message": "a", **fields}, Accept=accept)
+    (generation,) = site.generations()
+    if is_stream:
+        assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
+        assert answer.headers["Millrace-Generation-Id"] == generation
+        assert answer.headers["Cache-Control"] == "no-cache, no-store, no-transform"
+        assert "millrace=" in answer.headers["Set-Cookie"]
+    else:
+        assert answer.status_code == 202
+    answer.close()
+
+
+def test_the_stream_of_a_post_is_that_of_its_events(site: Site) -> None:
+    worker = site.answer_next(*WHOLE)
+    posted = site.post({"message": "a", "stream": True})
+    text = posted.get_data(as_text=True)
+    worker.get()
+    followed = site.user.get(f"{API}/{posted.headers['Millrace-Generation-Id']}/events").get_data(as_text=True)
+    assert text.split("\n\n")[1:] == followed.split("\n\n")[1:]  # the jittered `retry:` comes first
+    assert text.count("data: ") == 6
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_stopping_is_202_and_200_once_it_has_ended(site: Site, how: str) -> None:
+    def stop(generation: str) -> Any:
+        url = f"{API}/{generation}"
+        return site.user.delete(url) if how == "delete" else site.user.post(f"{url}/cancel")
+
+    queued = site.ask()
+    assert [(each.status_code, json_of(each)) for each in (stop(queued), stop(queued))] == [
+        (202, {"status": "cancelled"}),
+        (200, {"status": "cancelled"}),
+    ]
+    running = site.ask()
+    holding = site.hold(running)
+    assert [(each.status_code, json_of(each)) for each in (stop(running), stop(running))] == [
+        (202, {"status": "running"}),
+        (202, {"status": "running"}),
+    ]
+    site.write(holding, *WHOLE)
+    assert (stop(running).status_code, json_of(stop(running))) == (200, {"status": "completed"})
+
+
+@pytest.mark.parametrize("generation", ["0" * 32, "x", "0" * 31, "0" * 33, "A" * 32, "%00", "x" * 5000, "\u0660" * 32])
+@pytest.mark.parametrize("method_and_path", ["GET ", "GET /events", "POST /cancel", "DELETE "])
+def test_foreign_absent_and_malformed_are_the_same_404(site: Site, method_and_path: str, generation: str) -> None:
+    method, path = method_and_path.split(" ")
+    theirs = site.ask()
+    stranger = site.stranger()
+    stranger.post(API, json={"message": "a"})
+    foreign = check_problem(stranger.open(f"{API}/{theirs}{path}", method=method), 404, "not_found")
+    assert "-c jar -b jar" in foreign["detail"]
+    without_cookie = site.stranger().open(f"{API}/{theirs}{path}", method=method)
+    assert check_problem(without_cookie, 404, "not_found") == foreign
+    before = site.made()
+    assert check_problem(stranger.open(f"{API}/{generation}{path}", method=method), 404, "not_found") == foreign
+    assert site.made() == before
+    state = read_state(site.redis, theirs)
+    assert state is not None
+    assert state.status == "queued"
+
+
+GARBAGE = ["x", "1", "1-", "-1", "1-2-3", "1-2 ", " 1-2", "+1-2", "12345678901-1", "1-12345678901", "٠-١", "1-1\t"]
+
+
+@pytest.mark.parametrize("cursor", [*GARBAGE, "1" * 10_240, "1-" + "1" * 10_240], ids=range(14))
+def test_a_cursor_that_is_none_is_400_wherever_it_stands(site: Site, cursor: str) -> None:
+    url = f"{API}/{site.ask()}/events"
+    check_problem(site.user.get(url, query_string={"after": cursor}), 400, "bad_cursor")
+    if cursor.isascii() and cursor == cursor.strip():
+        check_problem(site.user.get(url, headers={"Last-Event-ID": cursor}), 400, "bad_cursor")
+
+
+def test_the_header_beats_the_address_and_nothing_means_the_start(site: Site) -> None:
+    generation = site.ask()
+    holding = site.hold(generation)
+    site.write(holding, *WHOLE)
+    url, epoch = f"{API}/{generation}/events", holding.claim.epoch
+
+    def ids(query: str, **headers: str) -> list[int]:
+        answer = site.user.get(f"{url}?{query}", headers={k.replace("_", "-"): v for k, v in headers.items()})
+        lines = answer.get_data(as_text=True).split("\n")
+        return [int(line.split("-")[1]) for line in lines if line.startswith("id: ")]
+
+    assert ids("") == ids("after=") == ids("after=0-0&unknown=1") == [1, 2, 3, 4, 5]
+    assert ids(f"after={epoch}-3") == [4, 5]
+    assert ids("after=0-1", Last_Event_ID=f"{epoch}-4") == [5]
+    assert ids(f"after={epoch}-3", Last_Event_ID="") == [4, 5]
+    assert site.user.get(f"{url}?after={epoch}-5").status_code == 204
+
+
+def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> None:
+    site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
+    site.user.get("/")
+    began = time.monotonic()
+    check_problem(site.user.get(f"{API}/{'0' * 32}/events"), 503, "translate_redis_errors")
+    assert 4 < time.monotonic() - began < 12
+
+
+def test_no_room_for_a_stream_is_503_and_makes_nothing(build: Build) -> None:
+    site = build(max_readers=1)
+    first = site.post({"message": "a", "stream": True})
+    next(first.iter_encoded())
+    next(first.iter_encoded())
+    assert site.services.hub.reader_count == 1
+    before = site.made()
+    check_problem(site.post({"message": "b", "stream": True}), 503, "too_many_readers")
+    assert site.made() == before
+    cancel(site.redis, site.generations()[0], "user", site.services.settings)
+    first.close()

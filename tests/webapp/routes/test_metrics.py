@@ -1,0 +1,97 @@
+"""GET /metrics tells of every process, and of what waits; and goes on telling while Redis is away."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.parser import text_string_to_metric_families
+
+from millrace.worker.contract.presence import say_alive
+from millrace.worker.observability.shared_metrics import process_name, publish
+from tests.webapp.site import DEAD_PORT, WHOLE, Site
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+def figures_of(site: Site) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    answer = site.stranger().get("/metrics")
+    assert answer.status_code == 200
+    assert answer.mimetype == "text/plain"
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            labels = tuple(sorted((name, value) for name, value in sample.labels.items() if name != "process"))
+            found.setdefault(sample.name, {})[labels] = sample.value
+    return found
+
+
+def value(figures: dict[str, Any], name: str, **labels: str) -> float:
+    return figures.get(name, {}).get(tuple(sorted(labels.items())), 0.0)
+
+
+def test_requests_are_counted_by_route_and_status(site: Site) -> None:
+    generation = site.ask()
+    site.user.get(f"{API}/{generation}")
+    site.user.get(f"{API}/{'0' * 32}")
+    site.user.get("/no/such/page")
+    site.user.open("/healthz", method="BREW")
+    figures = figures_of(site)
+    assert value(figures, "millrace_requests_total", method="POST", route=API, status="202") == 1
+    one = f"{API}/<generation>"
+    assert value(figures, "millrace_requests_total", method="GET", route=one, status="200") == 1
+    assert value(figures, "millrace_requests_total", method="GET", route=one, status="404") == 1
+    assert value(figures, "millrace_requests_total", method="GET", route="none", status="404") == 1
+    assert value(figures, "millrace_requests_total", method="other", route="none", status="405") == 1
+    assert value(figures, "millrace_request_seconds_count") == 5
+
+
+def test_readers_and_what_waits_are_told(site: Site) -> None:
+    generation = site.ask()
+    site.ask()
+    site.write(site.hold(generation), *WHOLE)
+    site.user.get(f"{API}/{generation}/events", buffered=True)
+    say_alive(site.redis, "worker one")
+    figures = figures_of(site)
+    assert value(figures, "millrace_readers") == 0
+    assert value(figures, "millrace_streams_ended_total", why="done") == 1
+    assert value(figures, "millrace_queue_length") == 2
+    assert value(figures, "millrace_unfinished") == 1
+    assert value(figures, "millrace_workers_alive") == 1
+    assert value(figures, "millrace_redis_up") == 1
+
+
+def test_other_processes_are_told_of_beside_this_one(site: Site) -> None:
+    registry = CollectorRegistry()
+    Counter("millrace_generations", "Attempts.", ["outcome"], registry=registry).labels("complete").inc(3)
+    publish(site.redis, "worker:elsewhere:7", registry)
+    site.services.housekeeping.publish()
+    text = site.stranger().get("/metrics").text
+    assert 'millrace_generations_total{outcome="complete",process="worker:elsewhere:7"} 3.0' in text
+    own = [line for line in text.splitlines() if line.startswith("millrace_readers{")]
+    assert len(own) == 1, "what it has told before is not told twice"
+    assert process_name("web") in own[0]
+    helps = re.findall(r"^# HELP (\S+)", text, re.MULTILINE)
+    assert len(helps) == len(set(helps))
+
+
+def test_while_redis_is_away_this_process_tells_its_own(build: Build) -> None:
+    site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
+    figures = figures_of(site)
+    assert value(figures, "millrace_redis_up") == 0
+    assert "millrace_readers" in figures
+    assert "millrace_queue_length" not in figures
+
+
+@pytest.mark.parametrize("auth", [{"auth": "header", "auth_header": "X-User"}, {}])
+def test_no_label_names_a_user_or_a_generation(build: Build, auth: dict[str, Any]) -> None:
+    site = build(**auth, max_active_per_user=1)
+    headers = {"X-User": "ada@example.com"}
+    generation = site.stranger().post(API, json={"message": "a"}, headers=headers).get_json()["id"]
+    site.stranger().get(f"{API}/{generation}", headers=headers)
+    site.stranger().post("/api/conversation/ada@example.com", json={"message": "a"}, headers=headers)
+    text = site.stranger().get("/metrics").text
+    assert "ada" not in text
+    assert generation not in text

@@ -1,0 +1,77 @@
+import time
+from typing import Any
+
+import pytest
+
+from tests.webapp.site import Site, check_problem
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "nonsense",
+        '{"message": "a",}',
+        '{"message": NaN}',
+        '{"temperature": Infinity, "message": "a"}',
+        '{"max_tokens": -Infinity}',
+        "[]",
+        '"message"',
+        "5",
+        "null",
+        '\ufeff{"message": "a"}',
+        b'{"message": "\xff"}',
+        b'{"message": "\xed\xa0\xbd"}',
+        '{"message": "a"}'.encode("utf-16"),
+        '{"max_tokens": ' + "1" * 5000 + "}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"message": ' + "[" * 900 + "]" * 900 + "}",
+    ],
+    ids=range(19),
+)
+def test_what_is_no_json_object_is_a_400_or_422_in_milliseconds(site: Site, body: str | bytes) -> None:
+    began = time.monotonic()
+    answer = site.post(body)
+    assert time.monotonic() - began < 2
+    if answer.status_code == 422:
+        check_problem(answer, 422, "invalid_field", "message")  # deep, and yet JSON
+    else:
+        check_problem(answer, 400, "malformed")
+    assert site.made() == []
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "[1e400]", "NaN", "Infinity"])
+def test_a_number_that_no_answer_could_repeat_is_a_400(site: Site, number: str) -> None:
+    check_problem(site.post(f'{{"message": "a", "temperature": {number}}}'), 400, "malformed")
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"])
+def test_another_content_type_is_415(site: Site, kind: str) -> None:
+    check_problem(site.post('{"message": "a"}', Content_Type=kind), 415, "unsupported_media_type")
+    assert site.made() == []
+
+
+def test_a_charset_may_be_named_and_a_field_repeated(site: Site) -> None:
+    answer = site.post('{"message": "a", "message": "b"}', Content_Type="application/json; charset=utf-8")
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"CONTENT_LENGTH": str(10**12)}, {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}], ids=range(3)
+)
+def test_a_body_over_the_limit_is_413_whether_or_not_it_tells_its_length(site: Site, told: dict[str, Any]) -> None:
+    body = b'{"message": "a", "metadata": {"a": "' + b"x" * site.services.settings.limits.max_body_bytes + b'"}}'
+    answer = site.user.post("/api/generations", data=body, content_type="application/json", environ_overrides=told)
+    check_problem(answer, 413, "too_large")
+    assert site.made() == []
+
+
+@pytest.mark.parametrize("length", ["-5", "x", "", "3"])
+def test_a_wrong_length_is_no_500(site: Site, length: str) -> None:
+    told = {"CONTENT_LENGTH": length}
+    answer = site.user.post(
+        "/api/generations", data='{"message": "a"}', content_type="application/json", environ_overrides=told
+    )
+    check_problem(answer, 400, "malformed")

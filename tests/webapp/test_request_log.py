@@ -1,0 +1,90 @@
+"""Each request has an id that goes on to the worker, and one line in the log that names no text and no token."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.keys import hash_of, keys_of
+from tests.webapp.guard.auth.issuer import token
+from tests.webapp.guard.auth.test_tokens import signed_with
+from tests.webapp.site import Site, json_of
+
+Build = Callable[..., Site]
+API = "/api/generations"
+
+
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [record.msg for record in caplog.records if record.name == "millrace.webapp.request_log"]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("brought", ["r1", "a" * 128, "2026-11-26T00:00:00Z_7f.a:b"])
+def test_a_sane_id_is_kept_and_sent_back(site: Site, brought: str) -> None:
+    answer = site.post({"message": "a"}, X_Request_Id=brought)
+    assert answer.headers["X-Request-Id"] == brought
+    state = keys_of(json_of(answer)["id"]).state
+    assert site.redis.hget(state, "request_id") == brought.encode()
+    assert site.hold(json_of(answer)["id"]).request_id == brought
+
+
+@pytest.mark.parametrize("brought", ["", " ", "a" * 129, "-a", "a b", "a;b", "a\u00e9", '{"a":1}', "a,b", "$(x)"])
+def test_another_is_replaced(site: Site, brought: str) -> None:
+    answers = [site.user.get("/healthz", headers={"X-Request-Id": brought.encode().decode("latin-1")}) for _ in "ab"]
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    assert all(map(is_id, ids))
+    assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.js", f"{API}/x", "/nowhere", "/api/openapi.json"])
+def test_every_answer_has_one(site: Site, path: str) -> None:
+    assert site.user.get(path, headers={"X-Request-Id": "r1"}, buffered=True).headers["X-Request-Id"] == "r1"
+
+
+def test_a_line_says_who_asked_for_what_and_what_came_of_it(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        generation = site.ask()
+        site.user.get(f"{API}/{generation}?after=x", headers={"X-Request-Id": "r2"})
+    asked, looked = lines_of(caplog)
+    owner: Any = site.redis.hget(keys_of(generation).state, "owner")
+    assert (asked["event"], asked["method"], asked["route"], asked["status"]) == ("request", "POST", API, 202)
+    assert asked["owner"] == hash_of(owner.decode())
+    assert asked["ms"] > 0
+    assert (looked["request_id"], looked["generation"], looked["status"]) == ("r2", generation, 200)
+    assert looked["route"] == f"{API}/<generation>"
+
+
+def test_no_line_has_a_query_a_token_a_name_or_a_text(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+    site = build(**signed_with("HS256"), jwt_cookie="app_token", wait_seconds=0)
+    heron = token(sub="heron@example.com")
+    headers = {"Authorization": f"Bearer {heron}"}
+    with caplog.at_level(logging.DEBUG):
+        site.stranger().post(API, json={"message": "heron"}, headers=headers)
+        site.stranger().post("/api/conversation/heron@example.com", json={"message": "heron"}, headers=headers)
+        site.stranger().get(f"{API}/heron/events?after=heron&token={heron}", headers=headers)
+        site.stranger().get(f"{API}/{'0' * 32}", headers={"Authorization": "Bearer heron", "X-Request-Id": "heron "})
+        site.stranger().get("/heron/heron?heron=heron", headers={"Cookie": f"app_token={heron}"})
+    assert len(lines_of(caplog)) == 5
+    assert "heron" not in caplog.text
+    assert heron not in caplog.text
+
+
+def test_what_is_asked_every_few_seconds_makes_no_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        for path in ("/healthz", "/readyz", "/metrics"):
+            site.user.get(path)
+    assert lines_of(caplog) == []
+
+
+def test_what_is_logged_while_a_request_is_served_has_its_id(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.user.get("/healthz", headers={"X-Request-Id": "before"})
+    site.services.task_queue.ring = _fail
+    with caplog.at_level(logging.ERROR):
+        assert site.post({"message": "a"}, X_Request_Id="r3").status_code == 500
+    failed = [record.msg for record in caplog.records if record.name == "millrace.webapp.problems"]
+    assert [line["request_id"] for line in failed] == ["r3"]  # type: ignore[index,call-overload]
+
+
+def _fail(generation: str) -> None:
+    raise ZeroDivisionError

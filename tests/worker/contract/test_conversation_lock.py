@@ -1,0 +1,122 @@
+"""At most one generation runs in a conversation."""
+
+from dataclasses import replace
+
+import gevent
+import pytest
+
+from millrace.worker.contract import conversation_lock
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.control import cancel
+from millrace.worker.contract.conversation_lock import LockResult, acquire, mark_deleted, release, running_generations
+from millrace.worker.contract.creation import Draft, create, new_ids
+from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import conversation_key, keys_of
+from tests.worker.contract.samples import COMPLETE, SETTINGS, held, new_draft, put
+
+OWNER = "owner"
+TAKEN = LockResult("taken")
+
+
+def draft_in(conversation: str) -> Draft:
+    return replace(new_draft(), ids=new_ids(conversation))
+
+
+def begin(redis: Redis, conversation: str) -> str:
+    """Make a generation in the conversation."""
+    draft = draft_in(conversation)
+    assert acquire(redis, OWNER, conversation, draft.ids.generation, is_known=True) == TAKEN
+    create(redis, draft, SETTINGS)
+    return draft.ids.generation
+
+
+def test_a_conversation_is_taken_by_one_and_by_the_same_once_more(redis: Redis) -> None:
+    conversation, first, second = new_id(), new_id(), new_id()
+    assert acquire(redis, OWNER, conversation, first, is_known=True) == TAKEN
+    assert acquire(redis, OWNER, conversation, first, is_known=True) == TAKEN
+    assert acquire(redis, OWNER, conversation, second, is_known=True) == LockResult("busy", first)
+    assert acquire(redis, "somebody", conversation, second, is_known=True) == LockResult("foreign")
+    assert redis.ttl(conversation_key(conversation)) > 24 * 3600
+
+
+def test_one_that_redis_does_not_know_is_taken_only_where_the_caller_does(redis: Redis) -> None:
+    assert acquire(redis, OWNER, new_id(), new_id(), is_known=False) == LockResult("unknown")
+    assert redis.keys("*") == []
+
+
+def test_of_many_at_once_one_takes_it(redis: Redis) -> None:
+    conversation = new_id()
+    previous = begin(redis, conversation)
+    cancel(redis, previous, "user", SETTINGS)
+    tasks = [gevent.spawn(acquire, redis, OWNER, conversation, new_id(), is_known=False) for _ in range(50)]
+    gevent.joinall(tasks, timeout=30, raise_error=True)
+    assert sorted(task.get().verdict for task in tasks) == ["busy"] * 49 + ["taken"]
+    assert len({task.get().by for task in tasks}) == 2
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_it_is_busy_until_the_outcome_and_free_from_then_on(redis: Redis, is_held: bool) -> None:
+    conversation = new_id()
+    first = begin(redis, conversation)
+    claimed = held(redis, first).claim if is_held else None
+    assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == LockResult("busy", first)
+    assert running_generations(redis, [conversation]) == {conversation: first}
+    if claimed:
+        put(redis, claimed, 2, COMPLETE)
+    else:
+        cancel(redis, first, "user", SETTINGS)
+    assert running_generations(redis, [conversation]) == {}
+    assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == TAKEN
+
+
+def test_one_whose_generation_is_gone_is_free_but_not_while_it_may_be_in_the_making(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation, first = new_id(), new_id()
+    acquire(redis, OWNER, conversation, first, is_known=True)
+    assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == LockResult("busy", first)
+    monkeypatch.setattr(conversation_lock, "MAKING_MS", 0)
+    assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == TAKEN
+    second = begin(redis, new_id())
+    redis.delete(keys_of(second).state)
+
+
+def test_taking_it_again_does_not_make_it_younger(redis: Redis) -> None:
+    conversation, first = new_id(), new_id()
+    acquire(redis, OWNER, conversation, first, is_known=True)
+    since = redis.hget(conversation_key(conversation), "since")
+    acquire(redis, OWNER, conversation, first, is_known=True)
+    assert redis.hget(conversation_key(conversation), "since") == since
+
+
+def test_who_leaves_it_leaves_it_to_the_next_and_only_its_own(redis: Redis) -> None:
+    conversation, first, second = new_id(), new_id(), new_id()
+    acquire(redis, OWNER, conversation, first, is_known=True)
+    release(redis, conversation, second)
+    assert acquire(redis, OWNER, conversation, second, is_known=False) == LockResult("busy", first)
+    release(redis, conversation, first)
+    assert redis.keys("*") == [], "it was opened by the one that left"
+    ended = begin(redis, conversation)
+    cancel(redis, ended, "user", SETTINGS)
+    acquire(redis, OWNER, conversation, second, is_known=False)
+    release(redis, conversation, second)
+    assert acquire(redis, OWNER, conversation, first, is_known=False) == TAKEN
+
+
+def test_nothing_begins_in_one_that_is_deleted(redis: Redis) -> None:
+    conversation = new_id()
+    running = begin(redis, conversation)
+    assert mark_deleted(redis, OWNER, conversation) == running
+    assert mark_deleted(redis, OWNER, conversation) == running
+    assert acquire(redis, OWNER, conversation, new_id(), is_known=True) == LockResult("foreign")
+    never_seen = new_id()
+    assert mark_deleted(redis, OWNER, never_seen) is None
+    assert acquire(redis, OWNER, never_seen, new_id(), is_known=True) == LockResult("foreign")
+    assert 24 * 3600 < redis.ttl(conversation_key(never_seen)) <= 25 * 3600
+
+
+def test_what_runs_is_told_for_many_at_once(redis: Redis) -> None:
+    conversations = [new_id() for _ in range(20)]
+    running = {each: begin(redis, each) for each in conversations[::2]}
+    assert running_generations(redis, conversations) == running
+    assert running_generations(redis, []) == {}

@@ -1,0 +1,5 @@
+"""The fixtures of the contract's tests: a real Valkey, emptied before each test."""
+
+from tests.worker.contract.conftest import redis, valkey
+
+__all__ = ["redis", "valkey"]

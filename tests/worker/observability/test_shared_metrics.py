@@ -1,0 +1,59 @@
+"""Figures of many processes: kept by each, told together, each sample by whose it is."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.keys import FIGURES, figures_key
+from millrace.worker.observability.shared_metrics import collect, merge, process_name, publish
+
+
+def registry_of(count: int) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    Counter("answers", "Answers.", ["outcome"], registry=registry).labels("complete").inc(count)
+    Gauge("running", "Running.", registry=registry).set(count + 0.5)
+    Histogram("seconds", "How long.", registry=registry, buckets=(1, 2)).observe(count)
+    return registry
+
+
+def samples_of(redis: Redis) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = merge(collect(redis))
+    assert len({family.name for family in families}) == len(families)
+    return {
+        (each.name, tuple(sorted(each.labels.items()))): each.value for family in families for each in family.samples
+    }
+
+
+def test_what_each_process_told_last_is_told_by_whose_it_is(redis: Redis) -> None:
+    publish(redis, "web:a:1", registry_of(1))
+    publish(redis, "worker:b:2", registry_of(1))
+    publish(redis, "worker:b:2", registry_of(2))
+    found = samples_of(redis)
+    assert found["answers_total", (("outcome", "complete"), ("process", "web:a:1"))] == 1
+    assert found["answers_total", (("outcome", "complete"), ("process", "worker:b:2"))] == 2
+    assert found["running", (("process", "worker:b:2"),)] == 2.5
+    assert found["seconds_bucket", (("le", "1.0"), ("process", "worker:b:2"))] == 0
+    assert found["seconds_bucket", (("le", "+Inf"), ("process", "worker:b:2"))] == 1
+    assert found["seconds_sum", (("process", "worker:b:2"),)] == 2
+    assert not [name for name, _ in found if name.endswith("_created")]
+
+
+def test_the_figures_of_a_process_that_is_gone_go_too(redis: Redis) -> None:
+    publish(redis, "worker:b:2", registry_of(1))
+    assert 0 < redis.pttl(figures_key("worker:b:2")) <= 30_000  # type: ignore[operator]
+    redis.delete(figures_key("worker:b:2"))
+    assert collect(redis) == {}
+    redis.zadd(FIGURES, {"worker:b:2": 1})
+    publish(redis, "web:a:1", registry_of(1))
+    assert redis.zrange(FIGURES, 0, -1) == [b"web:a:1"]
+
+
+def test_nobody_has_told_anything_yet(redis: Redis) -> None:
+    assert collect(redis) == {}
+    assert merge({}) == []
+
+
+def test_a_process_is_named_for_its_role_and_place() -> None:
+    role, host, pid = process_name("worker").split(":")
+    assert role == "worker"
+    assert host
+    assert int(pid) > 0

@@ -1,0 +1,127 @@
+"""What is asked of Bedrock, on the wire."""
+
+import socket
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+
+from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.failures import AnswerFailed
+from millrace.worker.interrupt import HandOver, Interrupt
+from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.protocol import Prompt
+from millrace.worker.settings.schema import load
+from tests.emulator_process import EmulatorProcess
+from tests.valkey import free_port
+from tests.worker.desk import emulate, wait_until
+
+ASKED = emulate(text="Yes.")
+
+
+Make = Callable[..., Bedrock]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[Bedrock] = []
+
+    def build(url: str, read_seconds: float = 2) -> Bedrock:
+        environment = {"MILLRACE_BEDROCK_ENDPOINT_URL": url, "MILLRACE_BEDROCK_READ_SECONDS": str(read_seconds)}
+        made.append(Bedrock(load(environment), concurrency=10))
+        return made[-1]
+
+    yield build
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+
+
+def test_the_whole_prompt_is_asked(make: Make, emulator: EmulatorProcess) -> None:
+    history = (PromptMessage("user", "One?"), PromptMessage("assistant", "Two."), PromptMessage("user", ASKED))
+    prompt = Prompt("some-model", history, 100, ("Be kind.", "Be brief."), 0.5, 0.9, ("STOP",))
+    deltas = list(make(emulator.url).stream(prompt))
+    assert "".join(each.content for each in deltas if isinstance(each, Chunk)) == "Yes."
+    (call,) = emulator.calls()
+    assert call["operation"] == "ConverseStream"
+    assert call["model"] == "some-model"
+    assert [message["role"] for message in call["messages"]] == ["user", "assistant", "user"]
+    assert call["messages"][0]["content"] == [{"text": "One?"}]
+    assert call["system"] == [{"text": "Be kind."}, {"text": "Be brief."}]
+    assert call["inference"] == {"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["STOP"]}
+
+
+def test_silence_is_a_timeout_and_closes_the_connection(make: Make, emulator: EmulatorProcess) -> None:
+    asked = emulate(text="0123456789", tokens=10, fault="stall", at=5)
+    with pytest.raises(AnswerFailed) as raised:
+        list(make(emulator.url, 1).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
+    assert raised.value.code == "provider_timeout"
+    emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client")
+
+
+def test_a_number_that_json_does_not_know_in_a_tools_input_is_the_models_fault(
+    make: Make, emulator: EmulatorProcess
+) -> None:
+    asked = '/emulate {"text": "No.", "tool": {"input": {"a": 1e999}}}'  # it comes as Infinity
+    with pytest.raises(AnswerFailed) as raised:
+        list(make(emulator.url).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
+    assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
+
+
+def test_nobody_listening_may_be_asked_again(make: Make) -> None:
+    with pytest.raises(AnswerFailed) as raised:
+        list(make(f"http://127.0.0.1:{free_port()}").stream(Prompt("m", (PromptMessage("user", "?"),), 9)))
+    assert (raised.value.code, raised.value.may_ask_again) == ("provider_unavailable", True)
+
+
+def test_a_request_is_never_repeated_unseen(make: Make, emulator: EmulatorProcess) -> None:
+    asked = emulate(text="No.", fault="unavailable", at=0)
+    with pytest.raises(AnswerFailed):
+        list(make(emulator.url).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
+    assert len(emulator.calls()) == 1
+
+
+def test_an_interrupt_gets_through_while_the_service_says_nothing_at_all(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bedrock = make(f"http://127.0.0.1:{silent.getsockname()[1]}", 60)
+        interrupts: list[Interrupt] = []
+
+        def read() -> str:
+            interrupts.append(Interrupt())
+            try:
+                with interrupts[0].armed():
+                    list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
+            except HandOver:
+                return "struck"
+            return "whole"
+
+        reader = gevent.spawn(read)
+        wait_until(lambda: interrupts, "the reader")
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(10)
+            interrupts[0].strike(HandOver())
+            assert reader.get(timeout=30) == "struck"
+            connection.settimeout(30)
+            while connection.recv(65536):  # the rest of the request, then the end
+                pass
+
+
+def test_without_credentials_it_starts_and_says_so_per_answer(
+    make: Make, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    bedrock = make(emulator.url)
+    with pytest.raises(AnswerFailed) as raised:
+        list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
+    assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", False)

@@ -1,0 +1,206 @@
+"""The fields of a request for an answer: from parsed JSON to what is asked, or the 422 that names the field."""
+
+import re
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from millrace.webapp.guard.auth import hint
+from millrace.webapp.problems import Problem, invalid
+from millrace.webapp.request_body import Json
+from millrace.worker.contract.creation import body_hash
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptMessage
+from millrace.worker.settings.schema import Settings
+from millrace.worker.store.messages import StoredQuestion
+
+_ECHO = 200  # characters of what was sent that an answer repeats
+
+_Value = TypeVar("_Value")
+_Fields = TypeVar("_Fields", bound=msgspec.Struct)
+_StopSequence = Annotated[str, Meta(min_length=1, max_length=255)]
+_Metadata = dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]]
+
+
+class HistoryMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One message of `messages`."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields that say how a question is to be answered, and what each takes, apart from what the settings say."""
+
+    system: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    max_tokens: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    temperature: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    top_p: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    stop_sequences: Annotated[list[_StopSequence], Meta(max_length=4)] | UnsetType = UNSET
+    search: bool | Literal["auto"] | UnsetType = UNSET
+    on_disconnect: OnDisconnect | UnsetType = UNSET
+    stream: bool | UnsetType = UNSET
+    metadata: Annotated[_Metadata, Meta(max_length=16)] | UnsetType = UNSET
+
+
+class GenerationFields(AnswerFields, frozen=True, forbid_unknown_fields=True):
+    """The same, and what is asked: a message, within a conversation or in a new one; or a whole history."""
+
+    message: str | UnsetType = UNSET
+    messages: list[HistoryMessage] | UnsetType = UNSET
+    conversation_id: str | UnsetType = UNSET
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """What is asked for: None where the request leaves it open. `digest` is the same for the same question.
+
+    `is_turn`: the question and its answer become a turn of a conversation; with a whole history nothing is stored.
+    `question` names the stored one that is asked once more.
+    """
+
+    request: ModelRequest
+    is_turn: bool
+    conversation: str | None
+    question: str | None
+    on_disconnect: OnDisconnect | None
+    stream: bool | None
+    digest: str
+
+
+def parse(body: Json, settings: Settings) -> ParsedRequest:
+    """Return what the body asks for; raises Problem 403, 404 or 422."""
+    fields = convert(body, GenerationFields)
+    request = ModelRequest(
+        messages=_messages(fields, settings),
+        model=_model(fields, settings),
+        max_tokens=_max_tokens(fields, settings),
+        system=_system(fields, settings),
+        temperature=_given(fields.temperature),
+        top_p=_given(fields.top_p),
+        stop_sequences=_given(fields.stop_sequences) or None,
+        search=_search(fields, settings),
+        metadata=_given(fields.metadata) or None,
+    )
+    # How the answer is brought is no part of the question: a retry may ask for it in another way.
+    digest = body_hash({name: value for name, value in body.items() if name != "stream"})
+    is_turn = isinstance(fields.messages, UnsetType)
+    return ParsedRequest(
+        request,
+        is_turn,
+        _conversation(fields),
+        None,
+        _given(fields.on_disconnect),
+        _given(fields.stream),
+        digest,
+    )
+
+
+def parse_again(body: Json, question: StoredQuestion, settings: Settings) -> ParsedRequest:
+    """Return what asks a stored question once more, answered as the body says; raises Problem 403 or 422."""
+    convert(body, AnswerFields)
+    asked = parse({**body, "message": question.content, "conversation_id": question.conversation}, settings)
+    return replace(asked, question=question.id, digest=body_hash([question.id, asked.digest]))
+
+
+def no_conversation(field: str | None = None) -> Problem:
+    """Return the 404 of a conversation that is absent or somebody else's; `field` is the one that names it, if any."""
+    problem = Problem(404, "not_found", f"There is no such conversation of yours.{hint()}")
+    if field is not None:
+        problem.members["field"] = field
+    return problem
+
+
+def convert(body: Json, fields: type[_Fields]) -> _Fields:
+    """Return the body as the struct of its fields; raises Problem 422 that names the one that is wrong."""
+    for name in body:  # by hand, because msgspec can't read a name with a lone surrogate
+        if name not in fields.__struct_fields__:
+            raise invalid(name[:_ECHO], "There is no such field.")
+    try:
+        return msgspec.convert(body, fields, strict=True)
+    except msgspec.ValidationError as error:
+        why, _, where = str(error).partition(" - at ")
+        # At the top a missing field is named in the words alone.
+        name = re.search(r"\$\.(\w+)", where, re.ASCII) or re.search(r"field `(\w+)`", why, re.ASCII)
+        raise invalid(name[1] if name else "", f"{why[:_ECHO]} at {where[:_ECHO] or '$'}.") from error
+    except UnicodeEncodeError as error:  # the same inside one of the messages
+        raise invalid("messages", "There is an unknown field in a message.") from error
+
+
+def _given(value: _Value | UnsetType) -> _Value | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+def _messages(fields: GenerationFields, settings: Settings) -> list[PromptMessage]:
+    messages = fields.messages
+    if isinstance(messages, UnsetType):
+        if isinstance(fields.message, UnsetType):
+            raise invalid("message", "A message, or messages, must be given.")
+        _check_text("message", fields.message, settings)
+        return [PromptMessage("user", fields.message)]
+    if fields.message is not UNSET:
+        raise invalid("messages", "Either message or messages can be given, not both.")
+    if fields.conversation_id is not UNSET:
+        raise invalid("conversation_id", "With messages the whole history is given, and no conversation is continued.")
+    if len(messages) > settings.limits.max_messages:
+        raise invalid("messages", f"There are more than {settings.limits.max_messages} messages.")
+    is_in_turn = all(each.role == role for each, role in zip(messages, cycle(("user", "assistant")), strict=False))
+    if len(messages) % 2 == 0 or not is_in_turn:
+        raise invalid("messages", "Messages alternate between user and assistant, and begin and end with user.")
+    for number, each in enumerate(messages):
+        _check_text("messages", each.content, settings, f"messages[{number}].content: ")
+    return [PromptMessage(each.role, each.content) for each in messages]
+
+
+def _check_text(field: str, text: str, settings: Settings, place: str = "") -> None:
+    if not text.strip():
+        raise invalid(field, f"{place}A text must not be empty.")
+    if len(text) > settings.limits.max_message_chars:
+        raise invalid(field, f"{place}A text has at most {settings.limits.max_message_chars} characters.")
+
+
+def _model(fields: GenerationFields, settings: Settings) -> str:
+    model = _given(fields.model)
+    if model is None:
+        return settings.models.model_id
+    if model not in settings.models.names:
+        raise invalid("model", f"The model must be one of: {', '.join(settings.models.names)}.")
+    return model
+
+
+def _max_tokens(fields: GenerationFields, settings: Settings) -> int:
+    tokens = _given(fields.max_tokens)
+    if tokens is None:
+        return settings.models.max_tokens
+    if tokens > settings.models.max_tokens:
+        raise invalid("max_tokens", f"An answer has at most {settings.models.max_tokens} tokens.")
+    return tokens
+
+
+def _system(fields: GenerationFields, settings: Settings) -> str | None:
+    system = _given(fields.system)
+    if system is not None:
+        if not settings.models.allow_system:
+            raise Problem(403, "system_not_allowed", "Instructions can't be given on this server.", field="system")
+        _check_text("system", system, settings)
+    return system
+
+
+def _search(fields: GenerationFields, settings: Settings) -> bool | Literal["auto"]:
+    search: bool | Literal["auto"] | None = _given(fields.search)
+    if settings.search.engine:
+        return "auto" if search is None else search
+    if search is True:
+        raise invalid("search", "No search is configured on this server.")
+    return False
+
+
+def _conversation(fields: GenerationFields) -> str | None:
+    conversation = _given(fields.conversation_id)
+    if conversation is not None and not is_id(conversation):
+        raise no_conversation("conversation_id")
+    return conversation

@@ -1,0 +1,34 @@
+"""Who is asking: an owner's id, named in the one way that `MILLRACE_AUTH` says.
+
+protocol   the seam: one way of knowing who asks
+session    an anonymous owner in a signed cookie
+header     a trusted proxy names the owner
+tokens     a JWT names the owner; jwks: an identity provider's keys
+function   a function of the request names the owner
+owners     asked once a request
+"""
+
+from millrace.webapp.guard.auth.owners import (
+    hint,
+    install,
+    known_owner,
+    names_itself,
+    owner_if_asked,
+    owner_or_new,
+    renew,
+)
+from millrace.webapp.guard.auth.protocol import RIGHT, Right
+from millrace.webapp.guard.auth.session import sign_cookies
+
+__all__ = [
+    "RIGHT",
+    "Right",
+    "hint",
+    "install",
+    "known_owner",
+    "names_itself",
+    "owner_if_asked",
+    "owner_or_new",
+    "renew",
+    "sign_cookies",
+]

@@ -1,0 +1,129 @@
+"""`MILLRACE_AUTH=jwt`: a signed token names the owner in `sub`; algorithm, issuer and audience are pinned.
+
+https://www.rfc-editor.org/rfc/rfc8725 (JSON Web Token Best Current Practices)
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jwt
+from flask import Request
+from jwt.algorithms import get_default_algorithms
+
+from millrace.webapp.guard.auth.jwks import Jwks, KeysAway
+from millrace.webapp.guard.auth.protocol import Right, is_owner
+from millrace.webapp.problems import Problem
+from millrace.worker.errors import SettingError
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.schema import Settings
+
+LEEWAY_SECONDS = 5  # clocks differ
+SECRET_BYTES = 32  # https://www.rfc-editor.org/rfc/rfc7518#section-3.2
+_MOST_CHARACTERS = 8192
+_REQUIRED = ["exp", "sub", "iss", "aud"]
+
+_log = get_logger(__name__)
+
+
+class TokenAuth:
+    """Reads a token from `Authorization: Bearer`, else from the cookie where one is named; never from a URL."""
+
+    makes_owners = False
+    is_ambient = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._key = key_of(settings)
+
+    def who(self, request: Request) -> str | None:
+        """Return the token's `sub`; raises Problem 503 where the provider's keys can't be had."""
+        token = self._token(request)
+        if token is None:
+            return None
+        try:
+            return self._subject(token)
+        except KeysAway as away:
+            detail = "Who you are can't be checked just now. Please try again."
+            raise Problem(503, "identity_away", detail) from away
+
+    def challenge(self, request: Request) -> str:
+        """Return the challenge of https://www.rfc-editor.org/rfc/rfc6750#section-3."""
+        wrong = "" if self._token(request) is None else ', error="invalid_token"'
+        return f'Bearer realm="millrace"{wrong}'
+
+    def right(self, request: Request, owner: str) -> Right | None:
+        """Return a check that verifies the token again: its time runs out, and its key may be taken back."""
+        token = self._token(request)
+        if token is None:
+            return None
+        key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        return Right(key, lambda: self._subject(token) == owner)
+
+    def _token(self, request: Request) -> str | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip()
+        cookie = self._settings.auth.jwt_cookie
+        return request.cookies.get(cookie) if cookie else None
+
+    def _subject(self, token: str) -> str | None:
+        if len(token) > _MOST_CHARACTERS:
+            return None
+        settings = self._settings
+        try:
+            key = self._key_for(token)
+            if key is None:
+                return None
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[settings.auth.jwt_algorithm],
+                issuer=settings.auth.jwt_issuer,
+                audience=settings.auth.jwt_audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": _REQUIRED},
+            )
+        except jwt.PyJWTError as error:
+            _log.info("token_refused", why=type(error).__name__)
+            return None
+        except (ValueError, TypeError, RecursionError) as error:  # what is no token at all
+            _log.info("token_refused", why=type(error).__name__)
+            return None
+        subject: Any = claims["sub"]
+        return subject if is_owner(subject) else None
+
+    def _key_for(self, token: str) -> Any:
+        if not isinstance(self._key, Jwks):
+            return self._key
+        kid: Any = jwt.get_unverified_header(token).get("kid")
+        return self._key.key(kid) if kid is None or isinstance(kid, str) else None
+
+
+def key_of(settings: Settings) -> Any:
+    """Return what tokens are verified with: the secret, the public key, or the provider's keys; no I/O but a file's.
+
+    Raises SettingError that names what is missing, does not go together, or is no such key.
+    """
+    if settings.auth.jwt_jwks_url:
+        return Jwks(settings.auth.jwt_jwks_url)
+    return _public_key(settings) if settings.auth.jwt_public_key else _secret(settings)
+
+
+def _secret(settings: Settings) -> str:
+    if len(settings.auth.jwt_secret.encode()) < SECRET_BYTES:
+        raise SettingError(f"MILLRACE_JWT_SECRET: takes at least {SECRET_BYTES} bytes, the same as who signs")
+    return settings.auth.jwt_secret
+
+
+def _public_key(settings: Settings) -> Any:
+    given = settings.auth.jwt_public_key
+    try:
+        pem = given.replace("\\n", "\n") if "-----BEGIN" in given else Path(given).read_text("ascii")
+        key: Any = get_default_algorithms()[settings.auth.jwt_algorithm].prepare_key(pem)
+    except (jwt.PyJWTError, OSError, ValueError, TypeError) as error:
+        kind = f"a public key for {settings.auth.jwt_algorithm}"
+        raise SettingError(f"MILLRACE_JWT_PUBLIC_KEY: takes {kind} in PEM, or the path of its file: {error}") from error
+    if not hasattr(key, "verify"):
+        raise SettingError("MILLRACE_JWT_PUBLIC_KEY: takes the public key; what was given is the private one")
+    return key

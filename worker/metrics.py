@@ -1,0 +1,77 @@
+"""What a worker process counts and measures, told every few seconds to whichever web is asked for it."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from millrace.worker.background_task import BackgroundTask
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
+from millrace.worker.errors import RedisUnavailable
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
+
+STOP_SECONDS = 2.0
+_FIRST_DELTA_BUCKETS = (0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+_WHOLE_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
+
+_log = get_logger(__name__)
+
+
+class WorkerMetrics(BackgroundTask):
+    """One process's figures, told once more at the end.
+
+    No label of theirs names a user, a generation or anything else without number.
+    """
+
+    stop_seconds = STOP_SECONDS
+
+    def __init__(self, store: Redis) -> None:
+        super().__init__()
+        self._redis = store
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._generations = Counter(
+            "millrace_generations", "Attempts by how they ended here.", ["outcome", "code"], registry=registry
+        )
+        self._first_delta = Histogram(
+            "millrace_first_delta_seconds",
+            "From the claim to the model's first delta.",
+            registry=registry,
+            buckets=_FIRST_DELTA_BUCKETS,
+        )
+        self._whole = Histogram(
+            "millrace_generation_seconds", "From the claim to the end.", registry=registry, buckets=_WHOLE_BUCKETS
+        )
+        self._tokens = Counter("millrace_tokens", "Tokens, as far as they are known.", ["kind"], registry=registry)
+        self.running = Gauge("millrace_running", "Generations that run here.", registry=registry)
+
+    def ended(self, outcome: Complete | Cancelled | Error | None, usage: Usage, latency: Latency) -> None:
+        """Count an attempt that has ended here; None where another worker goes on with it."""
+        match outcome:
+            case Complete():
+                name, code = "complete", ""
+            case Cancelled(by):
+                name, code = "cancelled", by
+            case Error(code):
+                name = "error"
+            case None:
+                name, code = "left", ""
+        self._generations.labels(name, code).inc()
+        if latency.first_delta_ms is not None:
+            self._first_delta.observe(latency.first_delta_ms / 1000)
+        if outcome is not None:
+            self._whole.observe(latency.total_ms / 1000)
+            self._tokens.labels("input").inc(usage.input_tokens)
+            self._tokens.labels("output").inc(usage.output_tokens)
+
+    def _run(self) -> None:
+        name = process_name("worker")
+        while True:
+            is_over = self._stopping.wait(PUBLISH_SECONDS)
+            try:
+                publish(self._redis, name, self.registry)
+            except RedisUnavailable as away:
+                _log.info("figures_not_told", error=str(away))
+            except Exception:  # noqa: BLE001 - the edge of this greenlet
+                _log.exception("figures_failed")
+            if is_over:
+                return

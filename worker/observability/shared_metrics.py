@@ -1,0 +1,72 @@
+"""Every process's figures: kept in Redis by each, and told by whichever web is asked, for all of them.
+
+So there is one address to scrape, whatever number of processes and machines there are, and no port or directory to
+give to any of them. A process's figures are up to five seconds old, and gone half a minute after it.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+
+from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.keys import FIGURES, figures_key
+from millrace.worker.contract.scripts import SEEN
+
+PUBLISH_SECONDS = 5.0
+_LIFE_MS = 30_000
+
+
+def process_name(role: str) -> str:
+    """Return the name under which this process tells its figures: its role, its host and its id."""
+    return f"{role}:{socket.gethostname()}:{os.getpid()}"
+
+
+def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
+    """Keep a process's figures for whoever is asked; raises RedisUnavailable."""
+    families = [[each.name, each.documentation, each.type, _samples(each)] for each in registry.collect()]
+    with translate_redis_errors():
+        redis.set(figures_key(process), json.dumps(families), px=_LIFE_MS)
+    SEEN(redis, (FIGURES,), process, _LIFE_MS)
+
+
+def collect(redis: Redis) -> dict[str, list[Metric]]:
+    """Return the figures of every process that has told them lately, by its name; raises RedisUnavailable."""
+    with translate_redis_errors():
+        names = [name.decode() for name in cast("list[bytes]", redis.zrange(FIGURES, 0, -1))]
+        pipeline = redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.get(figures_key(name))
+        told = cast("list[bytes | None]", pipeline.execute())
+    return {name: _decode(text) for name, text in zip(names, told, strict=True) if text is not None}
+
+
+def merge(processes: Mapping[str, Iterable[Metric]]) -> list[Metric]:
+    """Return the families of all processes, each of one name once, its samples labelled with their process."""
+    merged: dict[str, Metric] = {}
+    for process, families in processes.items():
+        for family in families:
+            whole = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for name, labels, value in _samples(family):
+                whole.add_sample(name, {**labels, "process": process}, value)
+    return list(merged.values())
+
+
+def _samples(family: Metric) -> list[tuple[str, dict[str, str], float]]:
+    told = (each for each in family.samples if not each.name.endswith("_created"))
+    return [(each.name, each.labels, each.value) for each in told]
+
+
+def _decode(text: bytes) -> list[Metric]:
+    families: list[Any] = json.loads(text)
+    decoded: list[Metric] = []
+    for name, documentation, kind, samples in families:
+        family = Metric(name, documentation, kind)
+        for sample in samples:
+            family.add_sample(*sample)
+        decoded.append(family)
+    return decoded

@@ -1,0 +1,66 @@
+"""Contradictions between settings, checked in both tiers before anything starts."""
+
+import json
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.groups import AuthSettings, SearchSettings
+
+_PINNED = ("jwt_algorithm", "jwt_issuer", "jwt_audience")
+_KEYS = {
+    "jwt_secret": "MILLRACE_JWT_SECRET",
+    "jwt_public_key": "MILLRACE_JWT_PUBLIC_KEY",
+    "jwt_jwks_url": "MILLRACE_JWT_JWKS_URL",
+}
+
+
+def check_auth(auth: AuthSettings) -> None:
+    """Raise SettingError where the chosen method lacks a setting, or another method's setting is set.
+
+    A setting without effect is refused because its owner believes that it protects them.
+    """
+    if auth.method == "header" and not auth.header:
+        raise SettingError(
+            "MILLRACE_AUTH_HEADER: is not set; with MILLRACE_AUTH=header it names the header in which a proxy passes "
+            "the owner"
+        )
+    if auth.method == "jwt":
+        _check_jwt(auth)
+    used = {"header": ("header",), "jwt": ("jwt_",)}.get(auth.method, ())
+    for name in ("header", *(each for each in AuthSettings.__dataclass_fields__ if each.startswith("jwt_"))):
+        if getattr(auth, name) and not name.startswith(used):
+            variable = "MILLRACE_AUTH_HEADER" if name == "header" else f"MILLRACE_{name.upper()}"
+            raise SettingError(f"{variable}: has no effect with MILLRACE_AUTH={auth.method}")
+
+
+def _check_jwt(auth: AuthSettings) -> None:
+    missing = [f"MILLRACE_{name.upper()}" for name in _PINNED if not getattr(auth, name)]
+    if missing:
+        raise SettingError(f"{', '.join(missing)}: is not set; MILLRACE_AUTH=jwt requires it")
+    wanted = ["jwt_secret"] if auth.jwt_algorithm == "HS256" else ["jwt_public_key", "jwt_jwks_url"]
+    given = [name for name in _KEYS if getattr(auth, name)]
+    if given not in ([name] for name in wanted):
+        raise SettingError(
+            f"{' or '.join(_KEYS[name] for name in wanted)}: takes the key for {auth.jwt_algorithm}; set exactly one "
+            f"of {', '.join(_KEYS.values())}, and for this algorithm no other one"
+        )
+
+
+def check_search(search: SearchSettings) -> None:
+    """Raise SettingError where the chosen search engine lacks its address or its key."""
+    if search.engine == "searxng" and not search.url:
+        raise SettingError("MILLRACE_SEARCH_URL: is not set; takes the address of the SearXNG instance")
+    if search.engine == "brave" and not search.key:
+        raise SettingError("MILLRACE_SEARCH_KEY: is not set; takes the key of a Brave subscription")
+
+
+def check_intent_schema(schema: str) -> None:
+    """Raise SettingError where the text is set and is not a JSON schema."""
+    if not schema:
+        return
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        raise SettingError(f"MILLRACE_INTENT_SCHEMA: is no JSON schema: {error.message}") from error

@@ -1,0 +1,101 @@
+"""All settings of both tiers, read once from the environment."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Self
+
+from millrace.worker.errors import SettingError
+from millrace.worker.settings import groups
+from millrace.worker.settings.checks import check_auth, check_intent_schema, check_search
+
+PREFIX = "MILLRACE_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of both tiers, in groups.
+
+    `Settings.of(redis_url=…)` and `settings.replace(lease_seconds=…)` take the variables' names in lower case without
+    `MILLRACE_`, and values that are parsed already.
+    """
+
+    redis: groups.RedisSettings = field(default_factory=groups.RedisSettings)
+    database: groups.DatabaseSettings = field(default_factory=groups.DatabaseSettings)
+    models: groups.ModelSettings = field(default_factory=groups.ModelSettings)
+    bedrock: groups.BedrockSettings = field(default_factory=groups.BedrockSettings)
+    context: groups.ContextSettings = field(default_factory=groups.ContextSettings)
+    search: groups.SearchSettings = field(default_factory=groups.SearchSettings)
+    generation: groups.GenerationSettings = field(default_factory=groups.GenerationSettings)
+    hooks: groups.HookSettings = field(default_factory=groups.HookSettings)
+    worker: groups.WorkerSettings = field(default_factory=groups.WorkerSettings)
+    relay: groups.RelaySettings = field(default_factory=groups.RelaySettings)
+    auth: groups.AuthSettings = field(default_factory=groups.AuthSettings)
+    limits: groups.LimitSettings = field(default_factory=groups.LimitSettings)
+    http: groups.HttpSettings = field(default_factory=groups.HttpSettings)
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Return the defaults with these values; raises TypeError for an unknown name."""
+        return cls().replace(**values)
+
+    def replace(self, **values: Any) -> Self:
+        """Return a copy with these values; raises TypeError for an unknown name."""
+        places = {name_of(each): (group, each.name) for group, each in declared()}
+        if unknown := values.keys() - places.keys():
+            raise TypeError(f"unknown settings: {', '.join(sorted(unknown))}")
+        changes: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            group, attribute = places[name]
+            changes.setdefault(group, {})[attribute] = value
+        return replace(self, **{group: replace(getattr(self, group), **new) for group, new in changes.items()})
+
+
+def name_of(declared: Field[Any]) -> str:
+    """Return the name that `Settings.of` takes: the variable's in lower case, without `MILLRACE_`."""
+    return declared.metadata["names"][0].removeprefix(PREFIX).lower()
+
+
+def variables() -> dict[str, str]:
+    """Return every variable that is read, with its line of documentation."""
+    return {name: each.metadata["doc"] for _, each in declared() for name in each.metadata["names"]}
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings, by default from the process's environment.
+
+    An empty variable counts as not set. Raises SettingError that names every bad and every unknown variable and what
+    it accepts, or the settings that contradict each other.
+    """
+    environment = os.environ if environment is None else environment
+    known = variables()
+    wrong = [
+        f"{name}: there is no such setting" for name in environment if name.startswith(PREFIX) and name not in known
+    ]
+    values: dict[str, Any] = {}
+    for _, each in declared():
+        name = next((name for name in each.metadata["names"] if environment.get(name)), None)
+        if name is None:
+            continue
+        try:
+            values[name_of(each)] = each.metadata["parse"](environment[name])
+        except ValueError as error:
+            wrong.append(f"{name}: {error}")
+    if wrong:
+        raise SettingError("; ".join(sorted(wrong)))
+    return check(Settings.of(**values))
+
+
+def check(settings: Settings) -> Settings:
+    """Return the settings; raises SettingError where they contradict each other."""
+    check_auth(settings.auth)
+    check_search(settings.search)
+    check_intent_schema(settings.context.intent_schema)
+    return settings
+
+
+def declared() -> Iterator[tuple[str, Field[Any]]]:
+    """Yield each setting with the name of its group."""
+    for group in fields(Settings):
+        for each in fields(group.default_factory):  # type: ignore[arg-type]
+            yield group.name, each
