@@ -20,7 +20,7 @@ class HeartbeatFile:
     """
 
     path: Path
-    max_silence_seconds: float = 75.0  # as in worker/pulse.py
+    max_silence_seconds: float = 75.0  # as in worker/upkeep/heartbeat_file.py
 
     def is_overdue(self, started_at: float) -> bool:
         """Return whether the last heartbeat is too old; `started_at` is the program's start, in monotonic seconds."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.programs import Backoff, HeartbeatFile
-from millrace.worker import pulse as workers
+from millrace.worker.upkeep import heartbeat_file as workers
 
 
 def test_backoff_doubles_up_to_its_bound_and_begins_again_after_a_long_life() -> None:

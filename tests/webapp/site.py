@@ -48,7 +48,7 @@ class Site:
 
     def __init__(self, url: str, redis: Redis, **settings: Any) -> None:
         self.redis = redis
-        self.app = create_app(UNLIMITED.replace(redis_url=url, **settings))
+        self.app = create_app(UNLIMITED.replace(**({"redis_url": url} | settings)))
         self.app.after_request(Document.of(self.app).check_answer)
         self.user = self.app.test_client()
 
