@@ -1,4 +1,4 @@
-"""Start the local Bedrock endpoint for a test."""
+"""The local Bedrock endpoint as a process, for tests."""
 
 import json
 import re
@@ -18,12 +18,12 @@ STOP_SECONDS = 5.0
 
 
 class EmulatorProcess:
-    """An endpoint in a process of its own on a free port, from `with` to the end of its block."""
+    """An endpoint in its own process, on a free port; runs while its `with` block does."""
 
     url: str
 
     def __enter__(self) -> Self:
-        """Start it, and wait until it listens; raises RuntimeError where it does not."""
+        """Start the process and wait until it listens; raises RuntimeError if it does not."""
         command = [sys.executable, "-m", "deploy.emulator", "--host", "127.0.0.1", "--port", "0"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         try:
@@ -36,21 +36,21 @@ class EmulatorProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop it."""
+        """Stop the process."""
         self._stop()
 
     def calls(self) -> list[dict[str, Any]]:
-        """Return what it served, oldest first, as PROTOCOL's `GET /_calls` tells."""
+        """Return the calls that it served, oldest first: the reply of `GET /_calls`."""
         with urllib.request.urlopen(f"{self.url}/_calls", timeout=STOP_SECONDS) as response:
             return json.load(response)
 
     def forget(self) -> None:
-        """Let it forget its calls, and how often the scripted faults have struck."""
+        """Clear its history of calls, and the counts behind the directive's `times`."""
         request = urllib.request.Request(f"{self.url}/_calls", method="DELETE")
         urllib.request.urlopen(request, timeout=STOP_SECONDS).close()
 
     def wait_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 5.0) -> list[dict[str, Any]]:
-        """Return the calls as soon as they fulfil a condition; raises TimeoutError with the calls as they are."""
+        """Return the calls as soon as they meet a condition; raises TimeoutError with the latest calls."""
         deadline = time.monotonic() + seconds
         while not condition(calls := self.calls()):
             if time.monotonic() > deadline:

@@ -1,5 +1,5 @@
-"""A local Bedrock endpoint that speaks the real wire format and answers as its caller scripts it.
+"""A local Bedrock endpoint for development and tests: the real wire format, with answers that the caller scripts.
 
-The law of this room: it imports nothing of the project's other rooms, and nothing imports it; it is a process of its
-own. No I/O outside `server`, `player`, `whole` and `__main__`: what is answered is decided by pure functions.
+Law: the package imports nothing else of the project, and the product imports nothing of it; it runs as its own process.
+Only `http_connection`, `responders`, `endpoint` and `__main__` do I/O; all other modules are pure or only keep state.
 """

@@ -1,41 +1,43 @@
-"""Run the endpoint: `python -m deploy.emulator --host 127.0.0.1 --port 0`."""
+"""Run the local Bedrock endpoint: `python -m deploy.emulator --host 127.0.0.1 --port 0`."""
 
 import argparse
 import asyncio
 import resource
 import signal
 
-from deploy.emulator.connection import Connection
-from deploy.emulator.service import Service
+from deploy.emulator.endpoint import BedrockEndpoint
+from deploy.emulator.http_connection import HttpConnection
 
-BACKLOG = 4096  # a thousand callers may arrive at once
+BACKLOG = 4096  # a thousand clients may connect at once
 
 
 async def serve(host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, then cut every connection; prints the address once it can be reached."""
+    """Print the address, serve until SIGTERM or SIGINT, then close every connection at once."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    service = Service()
-    living: set[Connection] = set()
-    server = await loop.create_server(lambda: Connection(service.serve, living), host, port, backlog=BACKLOG)
+    endpoint = BedrockEndpoint()
+    open_connections: set[HttpConnection] = set()
+    server = await loop.create_server(
+        lambda: HttpConnection(endpoint.handle, open_connections), host, port, backlog=BACKLOG
+    )
     address = server.sockets[0].getsockname()
     print(f"emulator listening on http://{host}:{address[1]}", flush=True)
     await stop.wait()
     server.close()
-    for connection in list(living):
+    for connection in list(open_connections):
         connection.abort()
 
 
 def main() -> None:
-    """Parse the arguments and serve."""
+    """Parse the command line, raise the limit of open files and serve."""
     parser = argparse.ArgumentParser(prog="python -m deploy.emulator", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 picks a free one (default)")
     arguments = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream is a descriptor
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # each stream holds a file descriptor
     asyncio.run(serve(arguments.host, arguments.port))
 
 

@@ -1,16 +1,17 @@
-"""Parse the `/emulate {…}` by which a caller scripts an answer."""
+"""The `/emulate {…}` directive, by which a caller scripts an answer."""
 
 import json
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
-from deploy.emulator.errors import ServiceError, invalid
+from deploy.emulator.errors import Fault, ServiceError, validation_error
 
 PREFIX = "/emulate "
-MAX_GENERATED = 64 * 1024 * 1024  # characters; more is a slip of the pen, and would take the machine down
+MAX_GENERATED = (
+    64 * 1024 * 1024
+)  # characters; a larger number is a typing error that would exhaust the machine's memory
 
-Fault = Literal["throttle", "validation", "unavailable", "stream_error", "stall", "disconnect", "no_stop", "corrupt"]
 StopReason = Literal[
     "end_turn",
     "tool_use",
@@ -29,8 +30,8 @@ Rate = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 Tokens = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the metadata is to say, in Bedrock's names; what is left out is counted."""
+class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Token counts for the answer's metadata, under Bedrock's names; omitted ones are counted."""
 
     inputTokens: Tokens | None = None  # noqa: N815 - the wire's name
     outputTokens: Tokens | None = None  # noqa: N815
@@ -39,8 +40,8 @@ class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cacheWriteInputTokens: Tokens = 0  # noqa: N815
 
 
-class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A toolUse block; it does not change the stop reason unless it says so itself."""
+class ScriptedTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A toolUse block; it changes the stop reason only when it has a `stop_reason` of its own."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")] = "look_up"
     input: dict[str, Any] | None = None
@@ -49,7 +50,7 @@ class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to answer, how fast, and what shall go wrong; null means absent. README.md tells each key's meaning."""
+    """The text, the speed and the fault of an answer; null means absent. README.md documents each key."""
 
     text: str | None = None
     deltas: list[str] | None = None
@@ -62,40 +63,40 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     times: Count | None = None
     split_surrogates: bool = False
     reasoning: bool | str = False
-    tool: bool | Tool = False
+    tool: bool | ScriptedTool = False
     stop_reason: StopReason | None = None
-    usage: Usage | None = None
+    usage: ScriptedUsage | None = None
     forced: "dict[str, Directive]" = {}
 
 
 def is_directive(text: str) -> bool:
-    """Tell whether a user's message scripts its answer."""
+    """Return whether a user's message scripts its answer."""
     return text.startswith(PREFIX)
 
 
 def parse_directive(text: str) -> Directive:
-    """Parse a message for which `is_directive` holds; what follows the JSON object is left alone.
+    """Parse a message for which `is_directive` is true; text after the JSON object is ignored.
 
-    Raises ServiceError (ValidationException) that names the key which is unknown or wrong.
+    Raises ServiceError (ValidationException) that names the unknown or invalid key.
     """
     try:
         value, _ = _DECODER.raw_decode(text[len(PREFIX) :].lstrip())
         directive = msgspec.convert(value, Directive)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:  # ValueError: bad JSON, bad Unicode
-        raise refused(str(error)) from error
+        raise invalid_directive(str(error)) from error
     generated = (directive.tokens or 0) * (directive.chars or 1)
     if generated > MAX_GENERATED:
-        raise refused(f"`tokens` times `chars` is {generated}, more than {MAX_GENERATED}")
+        raise invalid_directive(f"`tokens` times `chars` is {generated}; the maximum is {MAX_GENERATED}")
     return directive
 
 
-def refused(reason: str) -> ServiceError:
-    """Return the error that tells the caller what is wrong with the directive."""
-    return invalid(f"The /emulate directive was refused: {reason}")
+def invalid_directive(reason: str) -> ServiceError:
+    """Return the error that explains to the caller why the directive is rejected."""
+    return validation_error(f"Invalid /emulate directive: {reason}")
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not valid JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)

@@ -17,7 +17,7 @@ from botocore.eventstream import EventStream
 from botocore.parsers import EventStreamJSONParser
 from botocore.session import get_session
 
-from deploy.emulator.frames import event
+from deploy.emulator.event_stream import encode_event
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import keys_of
 from tests.bench.flush import RATE, answered
@@ -156,7 +156,7 @@ class _Held:
 def _parsing() -> float:
     """Return what botocore takes to make an event of a message, without any socket; in µs."""
     shape: Any = get_session().get_service_model("bedrock-runtime").shape_for("ConverseStreamOutput")
-    held: Any = _Held(event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "x" * _CHARS}}))
+    held: Any = _Held(encode_event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "x" * _CHARS}}))
     begun = time.process_time()
     for _ in EventStream(held, shape, EventStreamJSONParser(), "ConverseStream"):
         continue

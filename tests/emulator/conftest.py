@@ -1,4 +1,4 @@
-"""One endpoint for all of these tests, which forgets between them, and boto3 as anyone would use it."""
+"""Fixtures: one endpoint for all tests, reset before each of them, and a boto3 client for it."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def shared_emulator() -> Iterator[EmulatorProcess]:
-    """Run the endpoint once."""
+    """Run one endpoint for the whole session."""
     with EmulatorProcess() as emulator:
         yield emulator
 
 
 @pytest.fixture
 def emulator(shared_emulator: EmulatorProcess) -> EmulatorProcess:
-    """Give each test an endpoint that has served nothing."""
+    """Return the endpoint with an empty history of calls."""
     shared_emulator.forget()
     return shared_emulator
 
 
 @pytest.fixture
 def bedrock(emulator: EmulatorProcess) -> Iterator["BedrockRuntimeClient"]:
-    """Give boto3's client, changed in nothing but the endpoint's address."""
+    """Return a boto3 client that differs from a real one in its endpoint only, without retries."""
     client = boto3.client(
         "bedrock-runtime",
         endpoint_url=emulator.url,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.emulator.tokens import count
+from deploy.emulator.token_counter import count_tokens
 from millrace.worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
 from millrace.worker.context.escaping import placed
 from millrace.worker.context.source import Material
@@ -18,7 +18,7 @@ ENGLISH = "Water from the stream turns the wheel, and the wheel drives the stone
 
 @given(texts)
 def test_no_text_is_estimated_lower_than_the_local_endpoint_counts_it(text: str) -> None:
-    assert estimate(text) >= count(text)
+    assert estimate(text) >= count_tokens(text)
 
 
 def test_english_is_estimated_at_about_a_token_for_three_or_four_characters() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.emulator.tokens import count_all
+from deploy.emulator.token_counter import count_prompt_tokens
 from millrace.worker.context.prompt import Context
 from millrace.worker.context.source import ContextPart, Gathered, Material
 from millrace.worker.contract.events import ContextEvent, Link
@@ -81,7 +81,7 @@ def test_the_oldest_messages_are_left_out_where_the_prompt_may_have_no_more() ->
         prompt = first(request, load({"MILLRACE_CONTEXT_TOKENS": str(tokens)}))
         assert prompt.messages[-1] == PromptMessage("user", "Why?")
         assert prompt.messages[-2].content.startswith("499 ")
-        assert tokens / 3 < count_all([each.content for each in prompt.messages]) <= tokens
+        assert tokens / 3 < count_prompt_tokens([each.content for each in prompt.messages]) <= tokens
 
 
 texts = st.text(max_size=3000) | st.sampled_from(
@@ -103,7 +103,7 @@ def test_no_prompt_is_longer_than_the_models_window_as_the_local_endpoint_counts
     context = Context(ModelRequest([PromptMessage("user", "Why?")], SMALL, max_tokens), load({}), gathered)
     for prompt in context.prompts():
         asked = arguments_for(prompt, caches=caches)
-        tokens = count_all(asked["messages"], asked.get("system"))
+        tokens = count_prompt_tokens(asked["messages"], asked.get("system"))
         assert tokens + prompt.max_tokens <= traits_of(SMALL).window
         roles = [message["role"] for message in asked["messages"]]
         assert roles == [role for role, _ in zip(cycle(("user", "assistant")), roles, strict=False)]

@@ -1,29 +1,31 @@
-"""InvokeModel and InvokeModelWithResponseStream: Anthropic's messages, each event in base64 within a `chunk`."""
+"""Wire format of InvokeModel and InvokeModelWithResponseStream, for Anthropic's models.
+
+Each event of Anthropic's stream is JSON, in base64, within an event named `chunk`.
+"""
 
 from base64 import b64encode
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from deploy.emulator.answer import Answer, Block, Usage
-from deploy.emulator.converse import tool_input
-from deploy.emulator.frames import event, json_bytes
-from deploy.emulator.request import Request
-from deploy.emulator.shape import Timing
+from deploy.emulator.event_stream import encode_event, json_bytes
+from deploy.emulator.model_answer import ContentBlock, ModelAnswer, TokenUsage
+from deploy.emulator.model_request import ModelRequest
+from deploy.emulator.stream_plan import Timing
 
 
-class InvokeShape:
-    """The events of Anthropic's stream, in its order; the last carries Bedrock's own figures."""
+class InvokeFormat:
+    """Encodes events in the order of Anthropic's stream; the last one carries Bedrock's metrics."""
 
-    def opening(self, request: Request, answer: Answer) -> list[bytes]:
+    def opening(self, request: ModelRequest, answer: ModelAnswer) -> list[bytes]:
         """Return message_start."""
         message = _message(request, answer.usage, output_tokens=1)
         return [_chunk({"type": "message_start", "message": message})]
 
-    def block_start(self, index: int, block: Block) -> list[bytes]:
+    def block_start(self, index: int, block: ContentBlock) -> list[bytes]:
         """Return content_block_start."""
-        return [_chunk({"type": "content_block_start", "index": index, "content_block": _empty(block)})]
+        return [_chunk({"type": "content_block_start", "index": index, "content_block": _empty_content(block)})]
 
-    def delta(self, index: int, block: Block, text: str) -> bytes:
+    def delta(self, index: int, block: ContentBlock, text: str) -> bytes:
         """Return content_block_delta."""
         match block.kind:
             case "text":
@@ -43,7 +45,7 @@ class InvokeShape:
         """Return content_block_stop."""
         return _chunk({"type": "content_block_stop", "index": index})
 
-    def closing(self, answer: Answer, timing: Timing) -> list[bytes]:
+    def closing(self, answer: ModelAnswer, timing: Timing) -> list[bytes]:
         """Return message_delta and message_stop."""
         delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
         metrics = {
@@ -60,7 +62,7 @@ class InvokeShape:
             _chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics}),
         ]
 
-    def whole(self, request: Request, answer: Answer, timing: Timing) -> dict[str, Any]:
+    def json_response(self, request: ModelRequest, answer: ModelAnswer, timing: Timing) -> dict[str, Any]:
         """Return Anthropic's message."""
         del timing
         message = _message(request, answer.usage, output_tokens=answer.usage.output_tokens)
@@ -69,10 +71,10 @@ class InvokeShape:
 
 
 def _chunk(value: dict[str, Any]) -> bytes:
-    return event("chunk", {"bytes": b64encode(json_bytes(value)).decode("ascii")})
+    return encode_event("chunk", {"bytes": b64encode(json_bytes(value)).decode("ascii")})
 
 
-def _message(request: Request, usage: Usage, *, output_tokens: int) -> dict[str, Any]:
+def _message(request: ModelRequest, usage: TokenUsage, *, output_tokens: int) -> dict[str, Any]:
     return {
         "id": f"msg_bdrk_{uuid5(NAMESPACE_OID, ascii(request.question)).hex[:24]}",
         "type": "message",
@@ -90,7 +92,7 @@ def _message(request: Request, usage: Usage, *, output_tokens: int) -> dict[str,
     }
 
 
-def _empty(block: Block) -> dict[str, Any]:
+def _empty_content(block: ContentBlock) -> dict[str, Any]:
     match block.kind:
         case "text":
             return {"type": "text", "text": ""}
@@ -100,11 +102,11 @@ def _empty(block: Block) -> dict[str, Any]:
             return {"type": "thinking", "thinking": "", "signature": ""}
 
 
-def _content(block: Block) -> dict[str, Any]:
+def _content(block: ContentBlock) -> dict[str, Any]:
     match block.kind:
         case "text":
             return {"type": "text", "text": block.content}
         case "tool":
-            return _empty(block) | {"input": tool_input(block)}
+            return _empty_content(block) | {"input": block.tool_input}
         case "reasoning":
             return {"type": "thinking", "thinking": block.content, "signature": block.signature}

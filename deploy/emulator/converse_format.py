@@ -1,30 +1,29 @@
-"""Converse and ConverseStream: Bedrock's own message format."""
+"""Wire format of Converse and ConverseStream: Bedrock's own message format."""
 
-import json
 from typing import Any
 
-from deploy.emulator.answer import Answer, Block, Usage
-from deploy.emulator.frames import event
-from deploy.emulator.request import Request
-from deploy.emulator.shape import Timing
+from deploy.emulator.event_stream import encode_event
+from deploy.emulator.model_answer import ContentBlock, ModelAnswer, TokenUsage
+from deploy.emulator.model_request import ModelRequest
+from deploy.emulator.stream_plan import Timing
 
 
-class ConverseShape:
-    """The events in the order in which Bedrock sends them; a text block has no contentBlockStart there."""
+class ConverseFormat:
+    """Encodes events in Bedrock's order; Bedrock sends no contentBlockStart for a text block."""
 
-    def opening(self, request: Request, answer: Answer) -> list[bytes]:
+    def opening(self, request: ModelRequest, answer: ModelAnswer) -> list[bytes]:
         """Return messageStart."""
         del request, answer
-        return [event("messageStart", {"role": "assistant"})]
+        return [encode_event("messageStart", {"role": "assistant"})]
 
-    def block_start(self, index: int, block: Block) -> list[bytes]:
-        """Return contentBlockStart for a tool, nothing for other blocks."""
+    def block_start(self, index: int, block: ContentBlock) -> list[bytes]:
+        """Return contentBlockStart for a tool, and nothing for other blocks."""
         if block.kind != "tool":
             return []
         start = {"toolUse": {"name": block.tool_name, "toolUseId": block.tool_id}}
-        return [event("contentBlockStart", {"contentBlockIndex": index, "start": start})]
+        return [encode_event("contentBlockStart", {"contentBlockIndex": index, "start": start})]
 
-    def delta(self, index: int, block: Block, text: str) -> bytes:
+    def delta(self, index: int, block: ContentBlock, text: str) -> bytes:
         """Return contentBlockDelta."""
         match block.kind:
             case "text":
@@ -33,23 +32,23 @@ class ConverseShape:
                 delta = {"toolUse": {"input": text}}
             case "reasoning":
                 delta = {"reasoningContent": {"text": text}}
-        return event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
+        return encode_event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
 
     def signature(self, index: int, signature: str) -> bytes:
         """Return contentBlockDelta with the signature."""
         delta = {"reasoningContent": {"signature": signature}}
-        return event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
+        return encode_event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
 
     def block_stop(self, index: int) -> bytes:
         """Return contentBlockStop."""
-        return event("contentBlockStop", {"contentBlockIndex": index})
+        return encode_event("contentBlockStop", {"contentBlockIndex": index})
 
-    def closing(self, answer: Answer, timing: Timing) -> list[bytes]:
+    def closing(self, answer: ModelAnswer, timing: Timing) -> list[bytes]:
         """Return messageStop and metadata."""
         metadata = {"usage": _usage(answer.usage), "metrics": {"latencyMs": timing.total_ms}}
-        return [event("messageStop", {"stopReason": answer.stop_reason}), event("metadata", metadata)]
+        return [encode_event("messageStop", {"stopReason": answer.stop_reason}), encode_event("metadata", metadata)]
 
-    def whole(self, request: Request, answer: Answer, timing: Timing) -> dict[str, Any]:
+    def json_response(self, request: ModelRequest, answer: ModelAnswer, timing: Timing) -> dict[str, Any]:
         """Return Converse's response."""
         del request
         return {
@@ -60,25 +59,17 @@ class ConverseShape:
         }
 
 
-def tool_input(block: Block) -> Any:
-    """Return a tool's input, or an empty one where `max_tokens` cut it in two."""
-    try:
-        return json.loads(block.content)
-    except ValueError:
-        return {}
-
-
-def _content(block: Block) -> dict[str, Any]:
+def _content(block: ContentBlock) -> dict[str, Any]:
     match block.kind:
         case "text":
             return {"text": block.content}
         case "tool":
-            return {"toolUse": {"toolUseId": block.tool_id, "name": block.tool_name, "input": tool_input(block)}}
+            return {"toolUse": {"toolUseId": block.tool_id, "name": block.tool_name, "input": block.tool_input}}
         case "reasoning":
             return {"reasoningContent": {"reasoningText": {"text": block.content, "signature": block.signature}}}
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _usage(usage: TokenUsage) -> dict[str, int]:
     return {
         "inputTokens": usage.input_tokens,
         "outputTokens": usage.output_tokens,

@@ -1,0 +1,73 @@
+"""Encoder for AWS's event-stream messages (application/vnd.amazon.eventstream).
+
+A message is: total length and headers length (4 bytes each, big-endian), the CRC-32 of those eight bytes, the headers,
+the payload, and the CRC-32 of everything before it. A header is: length of the name (1 byte), name, type 7 (string),
+length of the value (2 bytes), value. https://smithy.io/2.0/aws/amazon-eventstream.html
+"""
+
+import json
+import struct
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
+
+_LENGTHS = struct.Struct(">II")
+_CRC = struct.Struct(">I")
+_OVERHEAD = 16  # lengths, their CRC, the message's CRC
+_STRING_TYPE = 7
+_PADDING_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+_utf8 = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return compact JSON in UTF-8, or in escaped ASCII if it holds a lone surrogate, which UTF-8 cannot encode."""
+    try:
+        return _utf8(value).encode("utf-8")
+    except UnicodeEncodeError:
+        return _ascii(value).encode("ascii")
+
+
+def pad_payload(value: dict[str, Any]) -> bytes:
+    """Return the JSON of a non-empty object with Bedrock's padding field `p` at its end.
+
+    Bedrock pads each payload with letters, so that the length of a message does not reveal the length of its token.
+    There the padding is random; here it depends on the payload alone, so that equal calls give equal bytes.
+    """
+    body = json_bytes(value)[:-1]
+    return b'%b,"p":"%b"}' % (body, _PADDINGS[crc32(body) % len(_PADDINGS)])
+
+
+@lru_cache(maxsize=64)
+def _headers(kind: str, name: str) -> bytes:
+    fields = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    return b"".join(
+        struct.pack(f">B{len(key)}sBH{len(value)}s", len(key), key.encode(), _STRING_TYPE, len(value), value.encode())
+        for key, value in fields.items()
+    )
+
+
+def encode_message(headers: bytes, payload: bytes) -> bytes:
+    """Return one message with these encoded headers and this payload."""
+    lengths = _LENGTHS.pack(_OVERHEAD + len(headers) + len(payload), len(headers))
+    body = b"%b%b%b%b" % (lengths, _CRC.pack(crc32(lengths)), headers, payload)
+    return body + _CRC.pack(crc32(body))
+
+
+def encode_event(name: str, payload: dict[str, Any]) -> bytes:
+    """Return an event of this `:event-type`, with a padded payload."""
+    return encode_message(_headers("event", name), pad_payload(payload))
+
+
+def encode_exception(name: str, payload: dict[str, Any]) -> bytes:
+    """Return an exception of this `:exception-type`; Bedrock does not pad them."""
+    return encode_message(_headers("exception", name), json_bytes(payload))
+
+
+def corrupt(message: bytes) -> bytes:
+    """Return the message with one bit of its final CRC flipped."""
+    return message[:-1] + bytes([message[-1] ^ 1])
+
+
+_PADDINGS = tuple(_PADDING_LETTERS[:length].encode("ascii") for length in range(1, len(_PADDING_LETTERS) + 1))

@@ -1,0 +1,215 @@
+"""The answer to a request: its content blocks with their deltas, its stop reason and its token usage. Pure."""
+
+import json
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
+from uuid import NAMESPACE_OID, uuid5
+
+from deploy.emulator.directive import Directive, ScriptedTool, ScriptedUsage, invalid_directive
+from deploy.emulator.model_request import ForcedTool, ModelRequest
+from deploy.emulator.text_generator import default_answer, generate_text
+from deploy.emulator.tool_input import generate_input
+
+_TOKENS = 120  # deltas of a generated text
+_CHARS = 4  # characters of a delta
+_FIRST_ASTRAL = "\U00010000"  # JSON escapes this and all later characters as surrogate pairs
+_EMOJI = "\U0001f600"
+
+BlockKind = Literal["reasoning", "tool", "text"]
+
+
+@dataclass(frozen=True)
+class ContentBlock:
+    """One content block and its deltas; a `signature` is sent as one more delta, the last."""
+
+    kind: BlockKind
+    deltas: tuple[str, ...]
+    signature: str = ""
+    tool_id: str = ""
+    tool_name: str = ""
+
+    @property
+    def delta_count(self) -> int:
+        """Return the number of deltas, including the signature."""
+        return len(self.deltas) + bool(self.signature)
+
+    @property
+    def content(self) -> str:
+        """Return all deltas joined."""
+        return "".join(self.deltas)
+
+    @property
+    def tool_input(self) -> Any:
+        """Return the parsed input of a tool block, or an empty object if `max_tokens` has cut its JSON short."""
+        try:
+            return json.loads(self.content)
+        except ValueError:
+            return {}
+
+
+@dataclass(frozen=True)
+class TokenUsage:
+    """Token counts; a delta counts as one output token."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """A complete answer of the emulated model; each block has at least one delta."""
+
+    blocks: tuple[ContentBlock, ...]
+    stop_reason: str
+    usage: TokenUsage
+
+    @property
+    def delta_count(self) -> int:
+        """Return the number of deltas in all blocks."""
+        return sum(block.delta_count for block in self.blocks)
+
+
+def make_answer(request: ModelRequest, directive: Directive | None) -> ModelAnswer:
+    """Return the answer to a request, as scripted by its directive if it has one.
+
+    If the text begins with the request's prefill, the answer is only the rest of the text. `max_tokens` limits the
+    number of deltas, because a delta counts as a token. Raises ServiceError for a directive that contradicts itself.
+    """
+    script = directive or Directive()
+    if request.forced_tool:
+        return _forced_tool_answer(request, script, request.forced_tool)
+    deltas = _text_deltas(request, script) if directive else default_answer(request.question, request.model)
+    is_prefilled = bool(request.prefill) and "".join(deltas).startswith(request.prefill)
+    if is_prefilled:
+        deltas = _skip_chars(deltas, len(request.prefill))
+    text = ContentBlock("text", _split_surrogates(deltas) if script.split_surrogates else deltas)
+    candidates = [text] if is_prefilled else [_reasoning_block(request, script), _tool_block(request, script), text]
+    blocks, is_cut = _limit([block for block in candidates if block and block.delta_count], request.max_tokens)
+    stop_reason = "max_tokens" if is_cut else _stop_reason(script)
+    return ModelAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
+
+
+def _forced_tool_answer(request: ModelRequest, script: Directive, forced_tool: ForcedTool) -> ModelAnswer:
+    """Return a call of the forced tool, with the scripted input or one generated from its schema."""
+    scripted = script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool()
+    value = generate_input(forced_tool.schema, request.messages) if scripted.input is None else scripted.input
+    tool = _tool_block(request, Directive(tool=ScriptedTool(forced_tool.name, value, scripted.id)))
+    blocks, is_cut = _limit([tool] if tool else [], request.max_tokens)
+    stop_reason = "max_tokens" if is_cut else script.stop_reason or scripted.stop_reason or "tool_use"
+    return ModelAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
+
+
+def _text_deltas(request: ModelRequest, script: Directive) -> tuple[str, ...]:
+    if script.deltas is not None:
+        if script.text is not None or script.tokens is not None or script.chars is not None:
+            raise invalid_directive("`deltas` cannot be combined with `text`, `tokens` or `chars`")
+        return tuple(script.deltas)
+    if script.text is None:
+        return _generated_deltas(request, script)
+    if script.tokens is None:
+        return _split_every(script.text, script.chars or _CHARS)
+    return _split_into(script.text, script.tokens)
+
+
+def _generated_deltas(request: ModelRequest, script: Directive) -> tuple[str, ...]:
+    tokens = _TOKENS if script.tokens is None else script.tokens
+    chars = script.chars or _CHARS
+    text = generate_text(request.question, tokens * chars)
+    if script.split_surrogates and text:
+        middle = len(text) // 2
+        text = text[:middle] + _EMOJI + text[middle + 1 :]
+    return _split_every(text, chars)
+
+
+def _split_every(text: str, chars: int) -> tuple[str, ...]:
+    return tuple(text[start : start + chars] for start in range(0, len(text), chars))
+
+
+def _split_into(text: str, count: int) -> tuple[str, ...]:
+    """Split a text into `count` deltas of nearly equal length, or fewer if it has fewer characters."""
+    count = min(max(count, 1), len(text))
+    bounds = [len(text) * index // count for index in range(count + 1)] if count else [0]
+    return tuple(text[start:end] for start, end in pairwise(bounds))
+
+
+def _split_surrogates(deltas: tuple[str, ...]) -> tuple[str, ...]:
+    """Cut each delta in the middle of its last emoji; the low surrogate begins the next delta."""
+    split: list[str] = []
+    carried = ""
+    for delta in deltas:
+        joined = carried + delta
+        place = max((index for index, char in enumerate(joined) if char >= _FIRST_ASTRAL), default=None)
+        if place is None:
+            split.append(joined)
+            carried = ""
+        else:
+            high, low = divmod(ord(joined[place]) - 0x10000, 0x400)
+            split.append(joined[:place] + chr(0xD800 + high))
+            carried = chr(0xDC00 + low) + joined[place + 1 :]
+    return (*split, carried) if carried else tuple(split)
+
+
+def _skip_chars(deltas: tuple[str, ...], skip: int) -> tuple[str, ...]:
+    """Drop the first `skip` characters and keep the other boundaries between deltas."""
+    rest: list[str] = []
+    for delta in deltas:
+        if skip < len(delta) or not (skip or delta):
+            rest.append(delta[skip:])
+        skip = max(0, skip - len(delta))
+    return tuple(rest)
+
+
+def _reasoning_block(request: ModelRequest, script: Directive) -> ContentBlock | None:
+    if not script.reasoning:
+        return None
+    seed = f"reasoning {request.question}"
+    text = script.reasoning if isinstance(script.reasoning, str) else generate_text(seed, 12 * _CHARS)
+    return ContentBlock(
+        "reasoning", _split_every(text, script.chars or _CHARS), signature=uuid5(NAMESPACE_OID, ascii(text)).hex
+    )
+
+
+def _tool_block(request: ModelRequest, script: Directive) -> ContentBlock | None:
+    if not script.tool:
+        return None
+    tool = script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool()
+    value = {"query": "the height of the weir", "limit": 3} if tool.input is None else tool.input
+    text = json.dumps(value)
+    tool_id = tool.id or f"tooluse_{uuid5(NAMESPACE_OID, ascii(request.question)).hex[:22]}"
+    return ContentBlock("tool", _split_into(text, max(3, len(text) // 12)), tool_id=tool_id, tool_name=tool.name)
+
+
+def _limit(blocks: list[ContentBlock], limit: int | None) -> tuple[tuple[ContentBlock, ...], bool]:
+    """Return the first `limit` deltas of the blocks, and whether any deltas were dropped."""
+    if limit is None or sum(block.delta_count for block in blocks) <= limit:
+        return tuple(blocks), False
+    kept: list[ContentBlock] = []
+    for block in blocks:
+        if limit >= block.delta_count:
+            kept.append(block)
+        elif limit:
+            kept.append(replace(block, deltas=block.deltas[:limit], signature=""))
+        limit = max(0, limit - block.delta_count)
+    return tuple(kept), True
+
+
+def _stop_reason(script: Directive) -> str:
+    if script.stop_reason:
+        return script.stop_reason
+    if isinstance(script.tool, ScriptedTool) and script.tool.stop_reason:
+        return script.tool.stop_reason
+    return "end_turn"
+
+
+def _usage(request: ModelRequest, blocks: tuple[ContentBlock, ...], scripted: ScriptedUsage | None) -> TokenUsage:
+    script = scripted or ScriptedUsage()
+    read, write = script.cacheReadInputTokens, script.cacheWriteInputTokens
+    counted_out = sum(block.delta_count for block in blocks)
+    tokens_in = request.input_tokens if script.inputTokens is None else script.inputTokens
+    tokens_out = counted_out if script.outputTokens is None else script.outputTokens
+    total = tokens_in + tokens_out + read + write if script.totalTokens is None else script.totalTokens
+    return TokenUsage(tokens_in, tokens_out, total, read, write)

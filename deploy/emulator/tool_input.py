@@ -1,0 +1,135 @@
+"""Generate the input of a forced tool: its JSON schema gives the shape, the user's message the values. Pure."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from deploy.emulator.directive import Directive, is_directive, parse_directive
+from deploy.emulator.model_request import ForcedTool
+
+Json = dict[str, Any]
+
+_TOPIC_WORDS = 8  # of the user's message, for a string
+_TOPIC_CHARS = 60
+_DIRECTIVE_TOPIC = "a scripted answer"  # stands for a message that is a directive
+_EMPTY_TOPIC = "a message without text"
+_FOLLOW_UPS = ("More about {}?", "Why is that so: {}?", "An example of {}?", "What comes after {}?")
+_NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_FIRST_PERSON = re.compile(r"\b(I|I'm|my|we|our)\b", re.IGNORECASE)
+
+
+def find_tool_directive(forced_tool: ForcedTool, messages: list[Json]) -> Directive | None:
+    """Return the script for the forced tool from the latest directive in the user's messages, None if it has none.
+
+    Raises ServiceError for an invalid directive.
+    """
+    for text in reversed(_texts(messages, "user")):
+        if is_directive(text):
+            return parse_directive(text).forced.get(forced_tool.name)
+    return None
+
+
+def generate_input(schema: Json, messages: list[Json]) -> Any:
+    """Return an input that satisfies the schema's types, enums, bounds and lengths.
+
+    The values come from the user's message before the last answer, or from the last message if there is no answer:
+    when a small model reviews a turn, the message after the answer holds only the caller's instructions.
+    """
+    return _value(schema, _subject(messages))
+
+
+def _subject(messages: list[Json]) -> str:
+    last = max((at for at, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
+    text = (_texts(messages[:last], "user") or [""])[-1]
+    return _DIRECTIVE_TOPIC if is_directive(text) else text
+
+
+def _texts(messages: list[Json], role: str) -> list[str]:
+    blocks = [block for message in messages if message["role"] == role for block in message["content"]]
+    return [block["text"] for block in blocks if "text" in block]
+
+
+def _value(schema: Json, subject: str) -> Any:
+    if "enum" in schema:
+        return next(_enum_matches(schema, subject), schema["enum"][0])
+    if "pattern" in schema and (found := re.search(schema["pattern"], subject)):
+        return found[0]
+    kind = schema.get("type")
+    generate = _GENERATORS.get(kind[0] if isinstance(kind, list) else kind)
+    return generate(schema, subject) if generate else schema.get("const")
+
+
+def _object(schema: Json, subject: str) -> Json:
+    """Return the object's properties, without optional ones for which the message holds no value."""
+    properties = cast(Json, schema.get("properties", {}))
+    required = schema.get("required", [])
+    return {
+        name: _value(each, subject)
+        for name, each in properties.items()
+        if name in required or not _is_absent(each, subject)
+    }
+
+
+def _is_absent(schema: Json, subject: str) -> bool:
+    """Return whether the message holds no value for this enum, pattern or number."""
+    if "enum" in schema:
+        return next(_enum_matches(schema, subject), None) is None
+    if "pattern" in schema:
+        return re.search(schema["pattern"], subject) is None
+    return schema.get("type") in ("integer", "number") and _number_in(subject) is None
+
+
+def _enum_matches(schema: Json, subject: str) -> Iterator[str]:
+    return (each for each in schema["enum"] if isinstance(each, str) and each.lower() in subject.lower())
+
+
+def _list(schema: Json, subject: str) -> list[Any]:
+    """Return the user's statements about themselves, or follow-up questions if the list must not be empty."""
+    item = cast(Json, schema.get("items", {}))
+    count = schema.get("minItems", 0)
+    if count:
+        items = [_FOLLOW_UPS[at % len(_FOLLOW_UPS)].format(_topic(subject)) for at in range(count)]
+    else:
+        sentences = re.split(r"(?<=[.!?])\s+", subject)
+        items = [each for each in sentences if _FIRST_PERSON.search(each) and not each.endswith("?")]
+        items = items[: schema.get("maxItems", len(items))]
+    if item.get("type") != "string":
+        return [_value(item, each) for each in items]
+    return [each[: item.get("maxLength", len(each))] for each in items]
+
+
+def _string(schema: Json, subject: str) -> str:
+    return _topic(subject)[: schema.get("maxLength", _TOPIC_CHARS)]
+
+
+def _topic(subject: str) -> str:
+    words = re.sub(r"[^\w\s'-]", "", subject).split()
+    return " ".join(words[:_TOPIC_WORDS])[:_TOPIC_CHARS].strip() or _EMPTY_TOPIC
+
+
+def _false(_schema: Json, _subject: str) -> bool:
+    return False
+
+
+def _number(schema: Json, subject: str) -> int:
+    minimum = schema.get("minimum", 0)
+    number = _number_in(subject)
+    number = minimum if number is None else number
+    return max(minimum, min(number, schema.get("maximum", number)))
+
+
+def _number_in(subject: str) -> int | None:
+    found = re.search(rf"\d{{1,9}}|\b({'|'.join(_NUMERALS)})\b", subject, re.IGNORECASE)
+    if not found:
+        return None
+    return _NUMERALS.index(found[0].lower()) if found[1] else int(found[0])
+
+
+_GENERATORS: dict[Any, Callable[[Json, str], Any]] = {
+    "object": _object,
+    "array": _list,
+    "string": _string,
+    "integer": _number,
+    "number": _number,
+    "boolean": _false,
+}

@@ -1,0 +1,57 @@
+"""Tests of the `/emulate` directive's parser."""
+
+from typing import Any
+
+import pytest
+
+from deploy.emulator.directive import Directive, is_directive, parse_directive
+from deploy.emulator.errors import ServiceError
+from tests.emulator.harness import emulate
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"tokenz": 1}, "tokenz"),
+        ({"tokens": "5"}, "tokens"),
+        ({"tokens": True}, "tokens"),
+        ({"chars": 0}, "chars"),
+        ({"rate": -1}, "rate"),
+        ({"first_delay": "soon"}, "first_delay"),
+        ({"fault": "flood"}, "fault"),
+        ({"at": -1}, "at"),
+        ({"times": 1.5}, "times"),
+        ({"text": 5}, "text"),
+        ({"split_surrogates": 1}, "split_surrogates"),
+        ({"reasoning": 3}, "reasoning"),
+        ({"tool": {"name": "x", "inputs": {}}}, "inputs"),
+        ({"stop_reason": "bored"}, "stop_reason"),
+        ({"usage": {"tokens": 1}}, "tokens"),
+        ({"deltas": "ab"}, "deltas"),
+        ({"tokens": 1_000_000, "chars": 1_000_000}, "tokens"),
+    ],
+)
+def test_error_names_the_invalid_key(keys: dict[str, Any], named: str) -> None:
+    with pytest.raises(ServiceError, match=rf"Invalid /emulate directive: .*\b{named}\b") as caught:
+        parse_directive(emulate(**keys))
+    assert (caught.value.status, caught.value.code) == (400, "ValidationException")
+
+
+@pytest.mark.parametrize("rest", ["", "{", "[1]", "nonsense", '{"rate": NaN}', "[" * 100_000, '{"\\ud800": 1}'])
+def test_directive_without_a_valid_json_object_is_rejected(rest: str) -> None:
+    with pytest.raises(ServiceError, match="Invalid /emulate directive"):
+        parse_directive("/emulate " + rest)
+
+
+def test_text_after_the_json_object_is_ignored() -> None:
+    assert parse_directive(emulate(text="x") + " and thank you") == Directive(text="x")
+
+
+def test_null_means_absent() -> None:
+    assert parse_directive(emulate(text=None, tokens=None, fault=None)) == Directive()
+
+
+def test_only_a_message_that_begins_with_the_prefix_is_a_directive() -> None:
+    assert is_directive("/emulate {}")
+    assert not is_directive(" /emulate {}")
+    assert not is_directive("/emulated")

@@ -1,0 +1,37 @@
+"""Tests of InvokeModel and InvokeModelWithResponseStream through boto3."""
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.emulator.harness import MODEL, anthropic_body, emulate, invoke_events
+from tests.emulator.test_converse_format import UNUSUAL_TEXT
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+
+def test_stream_has_anthropics_events_in_order(bedrock: "BedrockRuntimeClient") -> None:
+    script = emulate(reasoning="Hm.", tool={"name": "clock", "input": {"a": 1}}, text=UNUSUAL_TEXT)
+    events = invoke_events(bedrock, anthropic_body(script))
+    names = [event["type"] for event in events if event["type"] != "content_block_delta"]
+    block = ["content_block_start", "content_block_stop"]
+    assert names == ["message_start", *block, *block, *block, "message_delta", "message_stop"]
+    kinds = [event["content_block"]["type"] for event in events if event["type"] == "content_block_start"]
+    assert kinds == ["thinking", "tool_use", "text"]
+    deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    assert "".join(delta.get("text", "") for delta in deltas) == UNUSUAL_TEXT
+    assert "".join(delta.get("partial_json", "") for delta in deltas) == '{"a": 1}'
+    assert events[-2]["delta"]["stop_reason"] == "end_turn"
+    assert events[-1]["amazon-bedrock-invocationMetrics"]["outputTokenCount"] == len(deltas)
+
+
+def test_invoke_model_returns_anthropics_message(bedrock: "BedrockRuntimeClient") -> None:
+    body = anthropic_body(emulate(text="Noon."), system="Be brief.")
+    message = json.loads(bedrock.invoke_model(modelId=MODEL, body=body)["body"].read())
+    assert message["content"] == [{"type": "text", "text": "Noon."}]
+    assert (message["stop_reason"], message["model"]) == ("end_turn", MODEL)
+
+
+def test_answer_ends_at_max_tokens(bedrock: "BedrockRuntimeClient") -> None:
+    events = invoke_events(bedrock, anthropic_body(emulate(tokens=50), max_tokens=7))
+    assert events[-2]["delta"]["stop_reason"] == "max_tokens"
