@@ -44,7 +44,7 @@ class EmulatorProcess:
         with urllib.request.urlopen(f"{self.url}/_calls", timeout=STOP_SECONDS) as response:
             return json.load(response)
 
-    def forget(self) -> None:
+    def clear_calls(self) -> None:
         """Clear its history of calls, and the counts behind the directive's `times`."""
         request = urllib.request.Request(f"{self.url}/_calls", method="DELETE")
         urllib.request.urlopen(request, timeout=STOP_SECONDS).close()

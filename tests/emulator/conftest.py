@@ -23,7 +23,7 @@ def shared_emulator() -> Iterator[EmulatorProcess]:
 @pytest.fixture
 def emulator(shared_emulator: EmulatorProcess) -> EmulatorProcess:
     """Return the endpoint with an empty history of calls."""
-    shared_emulator.forget()
+    shared_emulator.clear_calls()
     return shared_emulator
 
 

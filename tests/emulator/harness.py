@@ -4,7 +4,7 @@ boto3        `converse_events`, `converse_until_error`, `invoke_events`: an oper
 raw HTTP     `connect`, `request_bytes`, `read_until_reset`, `stream_all`: sockets, to see the bytes and their timing
 messages     `emulate`, `user_message`, `converse_body`, `anthropic_body`: the messages that a test sends
 
-`stream_all` reads all its sockets through one epoll: a thousand clients cost so little CPU that the endpoint is measured.
+`stream_all` reads its sockets through one epoll, so that a thousand clients cost little CPU beside the endpoint.
 """
 
 import json

@@ -50,7 +50,7 @@ def test_calls_are_listed_oldest_first_and_cleared_on_request(
     invoke_events(bedrock, anthropic_body(emulate(text="y")))
     assert [call["operation"] for call in emulator.calls()] == ["ConverseStream", "InvokeModelWithResponseStream"]
     assert len({call["id"] for call in emulator.calls()}) == 2
-    emulator.forget()
+    emulator.clear_calls()
     assert emulator.calls() == []
 
 
@@ -64,7 +64,7 @@ def test_fault_applies_only_to_the_first_calls_of_each_text(
     assert text_of(converse_events(bedrock, script)) == "there"
     with pytest.raises(ClientError):  # another text has its own count
         converse_events(bedrock, script + " ")
-    emulator.forget()
+    emulator.clear_calls()
     with pytest.raises(ClientError):
         converse_events(bedrock, script)
 

@@ -42,5 +42,5 @@ def _emulator() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def emulator(_emulator: EmulatorProcess) -> EmulatorProcess:
-    _emulator.forget()
+    _emulator.clear_calls()
     return _emulator
