@@ -30,41 +30,94 @@ Anything else is given to one pytest, such as a path, -k, -x; nothing is run aga
 emulator need -p tests.patched.
 The last line is the tally: N passed, N failed, N skipped.
 """
-# Tests that import the tiers live in a process of their own: gevent's monkey patches must not reach Playwright.
+# Tests that import the tiers have processes of their own: gevent's monkey patches must not reach Playwright.
 TIERS = ("worker", "webapp", "emulator")
-# These wait most of their time, for leases and deadlines, so a process more costs the others little.
+PATCHED = ("-p", "tests.patched")
+# These wait most of their time, for leases and deadlines, so one more process slows the others down little.
 PATIENT = ("faults", "soak")
 LONGEST = "faults/test_workers.py"  # goes with all other tests, so that the shards end at about the same time
-# Tests that start whole systems or a browser are left out of --quick.
-SLOW = (*PATIENT, "browser", "journeys", "bench")
+# Left out of --quick: tests that start whole systems, and the files that take longest, which is over half of the time.
+SLOW = (
+    "bench",
+    "browser",
+    "faults",
+    "journeys",
+    "soak",
+    "deploy/test_check_runner.py",
+    "deploy/test_environment.py",
+    "deploy/test_migration.py",
+    "deploy/test_supervisor.py",
+    "emulator/test_crowd.py",
+    "webapp/facades/test_conversation.py",
+    "webapp/generation/test_creation.py",
+    "webapp/generation/test_stored_log.py",
+    "webapp/guard/test_csrf.py",
+    "webapp/guard/test_ownership.py",
+    "webapp/openapi/test_document.py",
+    "webapp/relay",
+    "webapp/routes/test_conversations.py",
+    "webapp/routes/test_events.py",
+    "webapp/routes/test_generations.py",
+    "webapp/test_fuzz.py",
+    "webapp/test_leaving.py",
+    "webapp/test_mounting.py",
+    "webapp/test_request_body.py",
+    "webapp/test_settings.py",
+    "worker/after/test_following.py",
+    "worker/context/search/test_searching.py",
+    "worker/context/test_talking.py",
+    "worker/contract/test_log_machine.py",
+    "worker/contract/test_machine_can_fail.py",
+    "worker/providers/bedrock/test_wire.py",
+    "worker/publishing/test_writer.py",
+    "worker/store",
+    "worker/test_tasks.py",
+    "worker/upkeep/test_canary.py",
+    "worker/upkeep/test_sweeper.py",
+    "worker/upkeep/test_watcher.py",
+)
 
 
-def shards(root: Path, python: str, *, is_quick: bool = False) -> list[Shard]:
-    """Return the shards that together hold all tests, or all but the slow ones.
-
-    Raises StartError where one of them has no tests.
-    """
+def shards(root: Path, python: str) -> list[Shard]:
+    """Return the shards that together hold all tests; raises StartError where one of them has no tests."""
     pytest = (python, "-m", "pytest", "--color=no")
-    patched = (*pytest, "-p", "tests.patched")
     tiers, patient, others = set[str](), set[str](), set[str]()
-    for path in (path.relative_to(root / "tests") for path in (root / "tests").rglob("test_*.py")):
+    for path in _test_files(root):
         room, file = path.parts[0], path.as_posix()
-        if is_quick and room in SLOW:
-            continue
         if room in TIERS:
             tiers.add(room)
         elif room not in PATIENT:
             others.add(room)
         else:
             (others if file == LONGEST else patient).add(file)
-    found = [
-        Shard("tests of the tiers", patched, _paths(tiers)),
-        Shard("faults and a short soak", pytest, _paths(patient)),
-        Shard("all other tests", pytest, _paths(others)),
-    ]
-    if is_quick:
-        found = [shard for shard in found if shard.paths]
-    if not found or not all(shard.paths for shard in found):
+    return _with_tests(
+        [
+            Shard("tests of the tiers", (*pytest, *PATCHED), _paths(tiers)),
+            Shard("faults and a short soak", pytest, _paths(patient)),
+            Shard("all other tests", pytest, _paths(others)),
+        ]
+    )
+
+
+def quick_shards(root: Path, python: str) -> list[Shard]:
+    """Return the shards of the fast tests; raises StartError where one of them has no tests."""
+    pytest = (python, "-m", "pytest", "--color=no", *(f"--ignore=tests/{path}" for path in SLOW))
+    rooms = {path.parts[0] for path in _test_files(root)} - set(SLOW)
+    return _with_tests(
+        [
+            Shard("tests of the worker", (*pytest, *PATCHED), _paths(rooms & {"worker"})),
+            Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(rooms & {"webapp", "emulator"})),
+            Shard("all other tests", pytest, _paths(rooms - set(TIERS))),
+        ]
+    )
+
+
+def _test_files(root: Path) -> list[Path]:
+    return [path.relative_to(root / "tests") for path in (root / "tests").rglob("test_*.py")]
+
+
+def _with_tests(found: list[Shard]) -> list[Shard]:
+    if not all(shard.paths for shard in found):
         raise StartError("a shard has no tests at all: the directory tests/ is not complete")
     return found
 
@@ -111,7 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: Sequence[str], python: str) -> int:
     match given:
         case [] | ["--quick"]:
-            return run_all(shards(ROOT, python, is_quick=bool(given)), [static_checks(python)], ROOT, _print_line)
+            chosen = quick_shards(ROOT, python) if given else shards(ROOT, python)
+            return run_all(chosen, [static_checks(python)], ROOT, _print_line)
         case ["--soak", *rest]:
             return _call([python, "-m", "tests.soak", "--minutes", *rest], ROOT)
         case ["--bench", *rest]:

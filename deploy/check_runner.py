@@ -1,8 +1,8 @@
 """Run shards of tests and static checks side by side, and give each failed test a second run of its own.
 
 A test that waits for real processes may fail when the machine stands still for a while. Such a test is run once more,
-alone, after everything else has ended. A pass then counts, but it is printed as FLAKY with both outputs, and more than
-`MOST_FLAKY` of them fail the run: it is no way to live with a test that fails now and then.
+alone, after everything else has ended. If it passes then, it counts as passed and is printed as FLAKY with both
+outputs. More than `MAX_FLAKY` of them fail the run, because an unreliable test has to be repaired, not tolerated.
 """
 
 import os
@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from deploy.environment import PrintLine
 from deploy.result_log import OPTION, PLUGIN, ResultLog, Tally, read
 
-MOST_FLAKY = 3
-MOST_RERUNS = 10  # more failures than these have one cause; to run each of them again would only take time
+MAX_FLAKY = 3
+MAX_RERUNS = 10  # more failures than these probably have one cause, and running each test again would only take time
 NICENESS = 10  # the static checks leave the processors to the tests, some of which are about time
 PROGRESS_SECONDS = 30.0
 POLL_SECONDS = 0.1
@@ -147,8 +147,8 @@ def run_all(shards: Sequence[Shard], checks: Sequence[Checks], root: Path, print
         ended = [each for each in running.values() if isinstance(each, RunningShard)]
         reruns = Reruns(ended, directory, root, print_line)
     reasons += [f"{node_id} (failed twice)" for node_id in reruns.failed_twice]
-    if len(reruns.flaky) > MOST_FLAKY:
-        reasons.append(f"{len(reruns.flaky)} flaky tests, more than {MOST_FLAKY}")
+    if len(reruns.flaky) > MAX_FLAKY:
+        reasons.append(f"{len(reruns.flaky)} flaky tests, more than {MAX_FLAKY}")
     print_line(f"flaky: {len(reruns.flaky)}")
     if reasons:
         print_line("FAILED: " + ", ".join(reasons))
@@ -175,8 +175,8 @@ class Reruns:
             if each.has_proper_results
             for node_id in each.results().failures()
         ]
-        if len(failures) > MOST_RERUNS:
-            print_line(f"{len(failures)} tests failed; none is run again, because they are more than {MOST_RERUNS}")
+        if len(failures) > MAX_RERUNS:
+            print_line(f"{len(failures)} tests failed; none is run again, because they are more than {MAX_RERUNS}")
             return
         for shard, log, node_id in failures:
             self._rerun(shard, log, node_id)

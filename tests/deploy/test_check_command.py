@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.check_command import SLOW, main, run_some, shards
+from deploy.check_command import PATCHED, SLOW, main, quick_shards, run_some, shards
 from deploy.errors import StartError
 from tests.deploy.supervised import ROOT
 
@@ -42,18 +42,32 @@ def test_shard_without_tests_is_an_error(tmp_path: Path) -> None:
         shards(make_tests(tmp_path, "deploy"), "python")
 
 
-def test_quick_leaves_out_all_that_starts_systems_and_a_browser_and_nothing_else() -> None:
+def test_quick_leaves_out_systems_and_the_slowest_files_and_nothing_else() -> None:
+    for path in SLOW:
+        assert (ROOT / "tests" / path).exists(), f"tests/{path} was moved: name its new place in SLOW"
+    found = quick_shards(ROOT, "python")
+    ignored = {f"tests/{path}" for path in SLOW}
+    for shard in found:
+        assert {each.removeprefix("--ignore=") for each in shard.pytest if each.startswith("--ignore=")} == ignored
+        assert ("tests.patched" in shard.pytest) == (shard.name != "all other tests")
+    paths = {path for shard in found for path in shard.paths}
     every = {path for shard in shards(ROOT, "python") for path in shard.paths}
-    quick = {path for shard in shards(ROOT, "python", is_quick=True) for path in shard.paths}
-    left_out = {Path(path).parts[1] for path in every - quick}
-    assert left_out == set(SLOW)
-    assert quick < every
+    assert {path for path in every - paths if not path.startswith("tests/faults/")} == {
+        f"tests/{room}" for room in ("bench", "browser", "journeys", "soak/test_soak.py")
+    }
 
 
-def test_quick_selects_by_folder(tmp_path: Path) -> None:
-    root = make_tests(tmp_path, "worker", "deploy", "faults", "soak", "browser", "journeys", "bench")
-    found = {shard.name: shard.paths for shard in shards(root, "python", is_quick=True)}
-    assert found == {"tests of the tiers": ("tests/worker",), "all other tests": ("tests/deploy",)}
+def test_quick_runs_no_file_that_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    root = make_tests(tmp_path, "worker", "worker/store", "webapp", "deploy", "faults", "browser", "journeys")
+    ran: list[str] = []
+    for shard in quick_shards(root, sys.executable):
+        unpatched = [part for part in shard.pytest if part not in PATCHED]
+        options = ["-p", "no:cacheprovider", "--rootdir", str(root), "--collect-only", "-q"]
+        command = [*unpatched, *options, *shard.paths]
+        ran += subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.split("\n")
+    files = {line.partition("::")[0] for line in ran if "::" in line}
+    assert files == {"tests/worker/test_it.py", "tests/webapp/test_it.py", "tests/deploy/test_it.py"}
 
 
 def test_given_arguments_run_one_pytest_and_end_with_its_tally(

@@ -79,7 +79,7 @@ def test_three_flaky_tests_pass_the_run_and_four_fail_it(tmp_path: Path) -> None
 
 
 def test_more_failures_than_are_run_again_fail_the_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_runner, "MOST_RERUNS", 1)
+    monkeypatch.setattr(check_runner, "MAX_RERUNS", 1)
     code, lines = run(tmp_path, PASSES_THE_SECOND_TIME.format(name="slow"), FAILS)
     assert (code, lines[-1]) == (1, "0 passed, 2 failed, 0 skipped")
     assert not [line for line in lines if line.startswith("running again")]

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.ports import claim
 from deploy.probes import _process_tree_from, children_of, http_get, valkey_answers
+from tests.client import wait_for
 
 
 def test_closed_port_is_no_answer() -> None:
@@ -43,5 +44,6 @@ def test_children_are_found_without_ps_as_well(monkeypatch: pytest.MonkeyPatch) 
             assert _process_tree_from(Path("/proc"))[child.pid][0] == os.getpid()
             monkeypatch.setenv("PATH", "/nonexistent")
             assert child.pid in children_of([os.getpid()])
-        child.communicate()
-    assert child.pid not in children_of([os.getpid()])
+        assert child.stdin
+        child.stdin.close()
+        wait_for(lambda: child.pid not in children_of([os.getpid()]))  # a zombie until the end of the block
