@@ -16,18 +16,18 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_database_is_made_and_a_second_migration_changes_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/new/millrace.db"}
-    assert "before: empty" in migrate(ROOT, Path(sys.executable), environment)
+    assert "was empty" in migrate(ROOT, Path(sys.executable), environment)
     with sqlite3.connect(tmp_path / "new" / "millrace.db") as database:
         assert database.execute("SELECT count(*) FROM conversations").fetchone() == (0,)
     database.close()
-    assert "as before" in migrate(ROOT, Path(sys.executable), environment)
+    assert "unchanged" in migrate(ROOT, Path(sys.executable), environment)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
         ("MILLRACE_DATABASE_URL", "mysql://127.0.0.1/millrace", "MILLRACE_DATABASE_URL"),
-        ("MILLRACE_DATABASE_URL", "postgresql://someone@127.0.0.1:1/millrace", "can't be brought up to date"),
+        ("MILLRACE_DATABASE_URL", "postgresql://someone@127.0.0.1:1/millrace", "could not be migrated"),
         ("MILLRACE_UNKNOWN", "1", "MILLRACE_UNKNOWN"),
     ],
 )

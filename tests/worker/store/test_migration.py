@@ -59,7 +59,7 @@ def test_two_at_once_do_not_get_in_each_others_way(empty: Settings) -> None:
     ]
     said = sorted(each.communicate(timeout=120)[0] for each in both)
     assert [each.returncode for each in both] == [0, 0]
-    assert [each.partition("(")[2] for each in said] == ["as before)\n", "before: empty)\n"]
+    assert [each.partition("(")[2] for each in said] == ["unchanged)\n", "was empty)\n"]
 
 
 def test_where_there_is_no_database_the_command_says_so() -> None:
@@ -73,4 +73,4 @@ def test_where_there_is_no_database_the_command_says_so() -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "can't be brought up to date" in done.stderr
+    assert "could not be migrated" in done.stderr
