@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
 
+from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.directive import Directive
-from deploy.emulator.model_request import ModelRequest
 
 MAX_ENTRIES = 10_000  # calls, and likewise scripted texts whose calls are counted
 
@@ -58,7 +58,7 @@ class CallHistory:
         self._calls: deque[CallRecord] = deque(maxlen=MAX_ENTRIES)
         self._call_counts: OrderedDict[str, int] = OrderedDict()
 
-    def start(self, operation: Operation, request: ModelRequest) -> CallRecord:
+    def start(self, operation: Operation, request: BedrockRequest) -> CallRecord:
         """Add a call that is about to be answered."""
         tool = request.forced_tool.name if request.forced_tool else None
         call = CallRecord(operation, request.model, request.messages, request.system, request.inference, tool)

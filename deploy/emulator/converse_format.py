@@ -2,16 +2,16 @@
 
 from typing import Any
 
+from deploy.emulator.bedrock_answer import BedrockAnswer, ContentBlock, TokenUsage
+from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.event_stream import encode_event
-from deploy.emulator.model_answer import ContentBlock, ModelAnswer, TokenUsage
-from deploy.emulator.model_request import ModelRequest
 from deploy.emulator.stream_plan import Timing
 
 
 class ConverseFormat:
     """Encodes events in Bedrock's order; Bedrock sends no contentBlockStart for a text block."""
 
-    def opening(self, request: ModelRequest, answer: ModelAnswer) -> list[bytes]:
+    def opening(self, request: BedrockRequest, answer: BedrockAnswer) -> list[bytes]:
         """Return messageStart."""
         del request, answer
         return [encode_event("messageStart", {"role": "assistant"})]
@@ -43,12 +43,12 @@ class ConverseFormat:
         """Return contentBlockStop."""
         return encode_event("contentBlockStop", {"contentBlockIndex": index})
 
-    def closing(self, answer: ModelAnswer, timing: Timing) -> list[bytes]:
+    def closing(self, answer: BedrockAnswer, timing: Timing) -> list[bytes]:
         """Return messageStop and metadata."""
         metadata = {"usage": _usage(answer.usage), "metrics": {"latencyMs": timing.total_ms}}
         return [encode_event("messageStop", {"stopReason": answer.stop_reason}), encode_event("metadata", metadata)]
 
-    def json_response(self, request: ModelRequest, answer: ModelAnswer, timing: Timing) -> dict[str, Any]:
+    def json_response(self, request: BedrockRequest, answer: BedrockAnswer, timing: Timing) -> dict[str, Any]:
         """Return Converse's response."""
         del request
         return {

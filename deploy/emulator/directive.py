@@ -8,9 +8,7 @@ import msgspec
 from deploy.emulator.errors import Fault, ServiceError, validation_error
 
 PREFIX = "/emulate "
-MAX_GENERATED = (
-    64 * 1024 * 1024
-)  # characters; a larger number is a typing error that would exhaust the machine's memory
+MAX_GENERATED = 64 * 1024 * 1024  # characters; more is a typing error, and would exhaust the memory
 
 StopReason = Literal[
     "end_turn",

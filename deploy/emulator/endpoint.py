@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from deploy.emulator.bedrock_answer import BedrockAnswer, make_answer
+from deploy.emulator.bedrock_request import BedrockRequest, Family, parse_request
 from deploy.emulator.call_history import CallHistory, CallRecord, Operation
 from deploy.emulator.converse_format import ConverseFormat
 from deploy.emulator.directive import Directive, is_directive, parse_directive
@@ -20,8 +22,6 @@ from deploy.emulator.errors import (
 from deploy.emulator.event_stream import json_bytes
 from deploy.emulator.http_connection import HttpConnection, HttpRequest
 from deploy.emulator.invoke_format import InvokeFormat
-from deploy.emulator.model_answer import ModelAnswer, make_answer
-from deploy.emulator.model_request import Family, ModelRequest, parse_request
 from deploy.emulator.responders import JsonResponder, Pace, StreamResponder
 from deploy.emulator.stream_plan import PlannedFault, Timing, WireFormat, plan_stream
 from deploy.emulator.timer_wheel import TimerWheel
@@ -45,8 +45,8 @@ _OPERATIONS: dict[str, tuple[Operation, Family, bool]] = {  # the flag: whether 
 class AcceptedCall:
     """A valid call with everything that is needed to answer it."""
 
-    request: ModelRequest
-    answer: ModelAnswer
+    request: BedrockRequest
+    answer: BedrockAnswer
     record: CallRecord
     wire_format: WireFormat
     fault: PlannedFault | None
@@ -116,7 +116,7 @@ class BedrockEndpoint:
             self._respond_with_json(connection, call)
 
     def _plan_fault(
-        self, request: ModelRequest, directive: Directive | None, answer: ModelAnswer
+        self, request: BedrockRequest, directive: Directive | None, answer: BedrockAnswer
     ) -> PlannedFault | None:
         if directive is None or directive.fault is None:
             return None
@@ -144,7 +144,7 @@ class BedrockEndpoint:
         self._timers.call_at(call.pace.due_at(max(0, delta_count - 1)), responder.respond)
 
 
-def _find_directive(request: ModelRequest) -> Directive | None:
+def _find_directive(request: BedrockRequest) -> Directive | None:
     """Return the directive that scripts the answer; a forced tool has its own, within `forced`."""
     if request.forced_tool:
         return find_tool_directive(request.forced_tool, request.messages)

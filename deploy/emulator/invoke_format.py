@@ -7,16 +7,16 @@ from base64 import b64encode
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
+from deploy.emulator.bedrock_answer import BedrockAnswer, ContentBlock, TokenUsage
+from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.event_stream import encode_event, json_bytes
-from deploy.emulator.model_answer import ContentBlock, ModelAnswer, TokenUsage
-from deploy.emulator.model_request import ModelRequest
 from deploy.emulator.stream_plan import Timing
 
 
 class InvokeFormat:
     """Encodes events in the order of Anthropic's stream; the last one carries Bedrock's metrics."""
 
-    def opening(self, request: ModelRequest, answer: ModelAnswer) -> list[bytes]:
+    def opening(self, request: BedrockRequest, answer: BedrockAnswer) -> list[bytes]:
         """Return message_start."""
         message = _message(request, answer.usage, output_tokens=1)
         return [_chunk({"type": "message_start", "message": message})]
@@ -45,7 +45,7 @@ class InvokeFormat:
         """Return content_block_stop."""
         return _chunk({"type": "content_block_stop", "index": index})
 
-    def closing(self, answer: ModelAnswer, timing: Timing) -> list[bytes]:
+    def closing(self, answer: BedrockAnswer, timing: Timing) -> list[bytes]:
         """Return message_delta and message_stop."""
         delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
         metrics = {
@@ -62,7 +62,7 @@ class InvokeFormat:
             _chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics}),
         ]
 
-    def json_response(self, request: ModelRequest, answer: ModelAnswer, timing: Timing) -> dict[str, Any]:
+    def json_response(self, request: BedrockRequest, answer: BedrockAnswer, timing: Timing) -> dict[str, Any]:
         """Return Anthropic's message."""
         del timing
         message = _message(request, answer.usage, output_tokens=answer.usage.output_tokens)
@@ -74,7 +74,7 @@ def _chunk(value: dict[str, Any]) -> bytes:
     return encode_event("chunk", {"bytes": b64encode(json_bytes(value)).decode("ascii")})
 
 
-def _message(request: ModelRequest, usage: TokenUsage, *, output_tokens: int) -> dict[str, Any]:
+def _message(request: BedrockRequest, usage: TokenUsage, *, output_tokens: int) -> dict[str, Any]:
     return {
         "id": f"msg_bdrk_{uuid5(NAMESPACE_OID, ascii(request.question)).hex[:24]}",
         "type": "message",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from deploy.emulator.bedrock_answer import BedrockAnswer, ContentBlock
+from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.errors import SCRIPTED_ERRORS, Fault
 from deploy.emulator.event_stream import corrupt, encode_exception
-from deploy.emulator.model_answer import ContentBlock, ModelAnswer
-from deploy.emulator.model_request import ModelRequest
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Timing:
 class WireFormat(Protocol):
     """Encoding of an answer for one family of operations, as event-stream messages or as one JSON object."""
 
-    def opening(self, request: ModelRequest, answer: ModelAnswer) -> list[bytes]:
+    def opening(self, request: BedrockRequest, answer: BedrockAnswer) -> list[bytes]:
         """Return the messages before the first block."""
         ...
 
@@ -45,11 +45,11 @@ class WireFormat(Protocol):
         """Return the message after a block's deltas."""
         ...
 
-    def closing(self, answer: ModelAnswer, timing: Timing) -> list[bytes]:
+    def closing(self, answer: BedrockAnswer, timing: Timing) -> list[bytes]:
         """Return the messages after the last block."""
         ...
 
-    def json_response(self, request: ModelRequest, answer: ModelAnswer, timing: Timing) -> dict[str, Any]:
+    def json_response(self, request: BedrockRequest, answer: BedrockAnswer, timing: Timing) -> dict[str, Any]:
         """Return the response of the operation that does not stream."""
         ...
 
@@ -84,8 +84,8 @@ class StreamPlan:
 
 def plan_stream(
     wire_format: WireFormat,
-    request: ModelRequest,
-    answer: ModelAnswer,
+    request: BedrockRequest,
+    answer: BedrockAnswer,
     fault: PlannedFault | None,
     clock: Callable[[], Timing],
 ) -> StreamPlan:
@@ -113,7 +113,7 @@ def plan_stream(
     return StreamPlan(opening, steps, fault.after_deltas, faulty_closing, ending)
 
 
-def _steps(wire_format: WireFormat, answer: ModelAnswer) -> Iterator[list[bytes]]:
+def _steps(wire_format: WireFormat, answer: BedrockAnswer) -> Iterator[list[bytes]]:
     before: list[bytes] = []
     for index, block in enumerate(answer.blocks):
         before += wire_format.block_start(index, block)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+from deploy.emulator.bedrock_request import ForcedTool
 from deploy.emulator.directive import Directive, is_directive, parse_directive
-from deploy.emulator.model_request import ForcedTool
 
 Json = dict[str, Any]
 
@@ -35,7 +35,7 @@ def generate_input(schema: Json, messages: list[Json]) -> Any:
     The values come from the user's message before the last answer, or from the last message if there is no answer:
     when a small model reviews a turn, the message after the answer holds only the caller's instructions.
     """
-    return _value(schema, _subject(messages))
+    return _generate_value(schema, _subject(messages))
 
 
 def _subject(messages: list[Json]) -> str:
@@ -49,7 +49,7 @@ def _texts(messages: list[Json], role: str) -> list[str]:
     return [block["text"] for block in blocks if "text" in block]
 
 
-def _value(schema: Json, subject: str) -> Any:
+def _generate_value(schema: Json, subject: str) -> Any:
     if "enum" in schema:
         return next(_enum_matches(schema, subject), schema["enum"][0])
     if "pattern" in schema and (found := re.search(schema["pattern"], subject)):
@@ -59,12 +59,12 @@ def _value(schema: Json, subject: str) -> Any:
     return generate(schema, subject) if generate else schema.get("const")
 
 
-def _object(schema: Json, subject: str) -> Json:
+def _generate_object(schema: Json, subject: str) -> Json:
     """Return the object's properties, without optional ones for which the message holds no value."""
     properties = cast(Json, schema.get("properties", {}))
     required = schema.get("required", [])
     return {
-        name: _value(each, subject)
+        name: _generate_value(each, subject)
         for name, each in properties.items()
         if name in required or not _is_absent(each, subject)
     }
@@ -83,7 +83,7 @@ def _enum_matches(schema: Json, subject: str) -> Iterator[str]:
     return (each for each in schema["enum"] if isinstance(each, str) and each.lower() in subject.lower())
 
 
-def _list(schema: Json, subject: str) -> list[Any]:
+def _generate_list(schema: Json, subject: str) -> list[Any]:
     """Return the user's statements about themselves, or follow-up questions if the list must not be empty."""
     item = cast(Json, schema.get("items", {}))
     count = schema.get("minItems", 0)
@@ -94,11 +94,11 @@ def _list(schema: Json, subject: str) -> list[Any]:
         items = [each for each in sentences if _FIRST_PERSON.search(each) and not each.endswith("?")]
         items = items[: schema.get("maxItems", len(items))]
     if item.get("type") != "string":
-        return [_value(item, each) for each in items]
+        return [_generate_value(item, each) for each in items]
     return [each[: item.get("maxLength", len(each))] for each in items]
 
 
-def _string(schema: Json, subject: str) -> str:
+def _generate_string(schema: Json, subject: str) -> str:
     return _topic(subject)[: schema.get("maxLength", _TOPIC_CHARS)]
 
 
@@ -107,11 +107,11 @@ def _topic(subject: str) -> str:
     return " ".join(words[:_TOPIC_WORDS])[:_TOPIC_CHARS].strip() or _EMPTY_TOPIC
 
 
-def _false(_schema: Json, _subject: str) -> bool:
+def _generate_false(_schema: Json, _subject: str) -> bool:
     return False
 
 
-def _number(schema: Json, subject: str) -> int:
+def _generate_number(schema: Json, subject: str) -> int:
     minimum = schema.get("minimum", 0)
     number = _number_in(subject)
     number = minimum if number is None else number
@@ -126,10 +126,10 @@ def _number_in(subject: str) -> int | None:
 
 
 _GENERATORS: dict[Any, Callable[[Json, str], Any]] = {
-    "object": _object,
-    "array": _list,
-    "string": _string,
-    "integer": _number,
-    "number": _number,
-    "boolean": _false,
+    "object": _generate_object,
+    "array": _generate_list,
+    "string": _generate_string,
+    "integer": _generate_number,
+    "number": _generate_number,
+    "boolean": _generate_false,
 }

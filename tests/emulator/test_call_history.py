@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
+from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.call_history import MAX_ENTRIES, CallHistory
 from deploy.emulator.directive import Directive
-from deploy.emulator.model_request import ModelRequest
 from tests.emulator.harness import (
     MODEL,
     anthropic_body,
@@ -23,7 +23,7 @@ from tests.emulator_process import EmulatorProcess
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
-REQUEST = ModelRequest("m", [], "", "", None, {}, None, 1)
+REQUEST = BedrockRequest("m", [], "", "", None, {}, None, 1)
 
 
 def test_finished_call_is_listed_with_its_whole_request(

@@ -6,13 +6,13 @@ from itertools import pairwise
 from typing import Any, Literal
 from uuid import NAMESPACE_OID, uuid5
 
+from deploy.emulator.bedrock_request import BedrockRequest, ForcedTool
 from deploy.emulator.directive import Directive, ScriptedTool, ScriptedUsage, invalid_directive
-from deploy.emulator.model_request import ForcedTool, ModelRequest
 from deploy.emulator.text_generator import default_answer, generate_text
 from deploy.emulator.tool_input import generate_input
 
-_TOKENS = 120  # deltas of a generated text
-_CHARS = 4  # characters of a delta
+_DEFAULT_TOKENS = 120  # deltas of a generated text
+_DEFAULT_CHARS = 4  # characters of a delta
 _FIRST_ASTRAL = "\U00010000"  # JSON escapes this and all later characters as surrogate pairs
 _EMOJI = "\U0001f600"
 
@@ -60,7 +60,7 @@ class TokenUsage:
 
 
 @dataclass(frozen=True)
-class ModelAnswer:
+class BedrockAnswer:
     """A complete answer of the emulated model; each block has at least one delta."""
 
     blocks: tuple[ContentBlock, ...]
@@ -73,7 +73,7 @@ class ModelAnswer:
         return sum(block.delta_count for block in self.blocks)
 
 
-def make_answer(request: ModelRequest, directive: Directive | None) -> ModelAnswer:
+def make_answer(request: BedrockRequest, directive: Directive | None) -> BedrockAnswer:
     """Return the answer to a request, as scripted by its directive if it has one.
 
     If the text begins with the request's prefill, the answer is only the rest of the text. `max_tokens` limits the
@@ -90,20 +90,20 @@ def make_answer(request: ModelRequest, directive: Directive | None) -> ModelAnsw
     candidates = [text] if is_prefilled else [_reasoning_block(request, script), _tool_block(request, script), text]
     blocks, is_cut = _limit([block for block in candidates if block and block.delta_count], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
-    return ModelAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
+    return BedrockAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
 
 
-def _forced_tool_answer(request: ModelRequest, script: Directive, forced_tool: ForcedTool) -> ModelAnswer:
+def _forced_tool_answer(request: BedrockRequest, script: Directive, forced_tool: ForcedTool) -> BedrockAnswer:
     """Return a call of the forced tool, with the scripted input or one generated from its schema."""
     scripted = script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool()
     value = generate_input(forced_tool.schema, request.messages) if scripted.input is None else scripted.input
     tool = _tool_block(request, Directive(tool=ScriptedTool(forced_tool.name, value, scripted.id)))
     blocks, is_cut = _limit([tool] if tool else [], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else script.stop_reason or scripted.stop_reason or "tool_use"
-    return ModelAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
+    return BedrockAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
 
 
-def _text_deltas(request: ModelRequest, script: Directive) -> tuple[str, ...]:
+def _text_deltas(request: BedrockRequest, script: Directive) -> tuple[str, ...]:
     if script.deltas is not None:
         if script.text is not None or script.tokens is not None or script.chars is not None:
             raise invalid_directive("`deltas` cannot be combined with `text`, `tokens` or `chars`")
@@ -111,13 +111,13 @@ def _text_deltas(request: ModelRequest, script: Directive) -> tuple[str, ...]:
     if script.text is None:
         return _generated_deltas(request, script)
     if script.tokens is None:
-        return _split_every(script.text, script.chars or _CHARS)
+        return _split_every(script.text, script.chars or _DEFAULT_CHARS)
     return _split_into(script.text, script.tokens)
 
 
-def _generated_deltas(request: ModelRequest, script: Directive) -> tuple[str, ...]:
-    tokens = _TOKENS if script.tokens is None else script.tokens
-    chars = script.chars or _CHARS
+def _generated_deltas(request: BedrockRequest, script: Directive) -> tuple[str, ...]:
+    tokens = _DEFAULT_TOKENS if script.tokens is None else script.tokens
+    chars = script.chars or _DEFAULT_CHARS
     text = generate_text(request.question, tokens * chars)
     if script.split_surrogates and text:
         middle = len(text) // 2
@@ -163,17 +163,17 @@ def _skip_chars(deltas: tuple[str, ...], skip: int) -> tuple[str, ...]:
     return tuple(rest)
 
 
-def _reasoning_block(request: ModelRequest, script: Directive) -> ContentBlock | None:
+def _reasoning_block(request: BedrockRequest, script: Directive) -> ContentBlock | None:
     if not script.reasoning:
         return None
     seed = f"reasoning {request.question}"
-    text = script.reasoning if isinstance(script.reasoning, str) else generate_text(seed, 12 * _CHARS)
+    text = script.reasoning if isinstance(script.reasoning, str) else generate_text(seed, 12 * _DEFAULT_CHARS)
     return ContentBlock(
-        "reasoning", _split_every(text, script.chars or _CHARS), signature=uuid5(NAMESPACE_OID, ascii(text)).hex
+        "reasoning", _split_every(text, script.chars or _DEFAULT_CHARS), signature=uuid5(NAMESPACE_OID, ascii(text)).hex
     )
 
 
-def _tool_block(request: ModelRequest, script: Directive) -> ContentBlock | None:
+def _tool_block(request: BedrockRequest, script: Directive) -> ContentBlock | None:
     if not script.tool:
         return None
     tool = script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool()
@@ -205,7 +205,7 @@ def _stop_reason(script: Directive) -> str:
     return "end_turn"
 
 
-def _usage(request: ModelRequest, blocks: tuple[ContentBlock, ...], scripted: ScriptedUsage | None) -> TokenUsage:
+def _usage(request: BedrockRequest, blocks: tuple[ContentBlock, ...], scripted: ScriptedUsage | None) -> TokenUsage:
     script = scripted or ScriptedUsage()
     read, write = script.cacheReadInputTokens, script.cacheWriteInputTokens
     counted_out = sum(block.delta_count for block in blocks)

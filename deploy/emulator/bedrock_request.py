@@ -11,7 +11,7 @@ from deploy.emulator.token_counter import count_prompt_tokens, reject_oversized_
 Json = dict[str, Any]
 Family = Literal["converse", "invoke"]
 
-_NO_PREFILL = "no-prefill"  # in a model's id: it rejects a prefill, as newer models do
+_NO_PREFILL = "no-prefill"  # in the id of a model that rejects a prefill, as newer models do
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ForcedTool:
 
 
 @dataclass(frozen=True)
-class ModelRequest:
+class BedrockRequest:
     """A request to the model; `messages`, `system` and `inference` are kept as they were received."""
 
     model: str
@@ -37,7 +37,7 @@ class ModelRequest:
     forced_tool: ForcedTool | None = None
 
 
-def parse_request(family: Family, model: str, body: bytes) -> ModelRequest:
+def parse_request(family: Family, model: str, body: bytes) -> BedrockRequest:
     """Parse the body of an operation of this family; raises ServiceError (ValidationException)."""
     try:
         value = json.loads(body)
@@ -58,7 +58,7 @@ def parse_request(family: Family, model: str, body: bytes) -> ModelRequest:
     return request
 
 
-def _parse_converse(model: str, fields: Json, input_tokens: int) -> ModelRequest:
+def _parse_converse(model: str, fields: Json, input_tokens: int) -> BedrockRequest:
     messages = _parse_messages(fields, _converse_texts)
     system = fields.get("system", [])
     for index, block in enumerate(_objects(system, "system")):
@@ -94,7 +94,7 @@ def _forced_tool(config: Any) -> ForcedTool | None:
         ) from error
 
 
-def _parse_invoke(model: str, fields: Json, input_tokens: int) -> ModelRequest:
+def _parse_invoke(model: str, fields: Json, input_tokens: int) -> BedrockRequest:
     for required in ("anthropic_version", "max_tokens", "messages"):
         if required not in fields:
             raise validation_error(f"{required}: Field required")
@@ -168,7 +168,7 @@ def _anthropic_texts(message: Json, index: int) -> list[str]:
     return [block["text"] for block in blocks if block.get("type") == "text"]
 
 
-def _request(model: str, messages: list[Json], texts: TextExtractor, **rest: Unpack[_RequestFields]) -> ModelRequest:
+def _request(model: str, messages: list[Json], texts: TextExtractor, **rest: Unpack[_RequestFields]) -> BedrockRequest:
     last = len(messages) - 1
     prefill = ""
     if messages[last]["role"] == "assistant":
@@ -181,7 +181,7 @@ def _request(model: str, messages: list[Json], texts: TextExtractor, **rest: Unp
             raise validation_error("messages: final assistant content cannot end with trailing whitespace")
         last -= 1
     question = (texts(messages[last], last) or [""])[-1]
-    return ModelRequest(model, messages, question, prefill, **rest)
+    return BedrockRequest(model, messages, question, prefill, **rest)
 
 
 def _max_tokens(fields: Json, key: str, where: str) -> int | None:

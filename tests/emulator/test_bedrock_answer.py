@@ -4,21 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.emulator.bedrock_answer import BedrockAnswer, ContentBlock, make_answer
+from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.directive import is_directive, parse_directive
 from deploy.emulator.errors import ServiceError
-from deploy.emulator.model_answer import ContentBlock, ModelAnswer, make_answer
-from deploy.emulator.model_request import ModelRequest
 from tests.emulator.harness import emulate, user_message
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=200)
 
 
-def answer_to(question: str, *, max_tokens: int | None = None, prefill: str = "") -> ModelAnswer:
-    request = ModelRequest("a-model", user_message(question), question, prefill, [], {}, max_tokens, 12)
+def answer_to(question: str, *, max_tokens: int | None = None, prefill: str = "") -> BedrockAnswer:
+    request = BedrockRequest("a-model", user_message(question), question, prefill, [], {}, max_tokens, 12)
     return make_answer(request, parse_directive(question) if is_directive(question) else None)
 
 
-def only_block(answer: ModelAnswer) -> ContentBlock:
+def only_block(answer: BedrockAnswer) -> ContentBlock:
     (block,) = answer.blocks
     return block
 
