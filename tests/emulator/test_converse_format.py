@@ -7,6 +7,7 @@ import pytest
 
 from tests.emulator.harness import (
     MODEL,
+    UNUSUAL_TEXT,
     converse_events,
     emulate,
     event_names,
@@ -17,8 +18,6 @@ from tests.emulator.harness import (
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
-
-UNUSUAL_TEXT = "a\x00b\r\nc\u2028d\u2029 \U0001f600 שלום \ud800 e\u0301\ufffe"
 
 
 def test_stream_has_bedrocks_events_in_order(bedrock: "BedrockRuntimeClient") -> None:

@@ -3,8 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from tests.emulator.harness import MODEL, anthropic_body, emulate, invoke_events
-from tests.emulator.test_converse_format import UNUSUAL_TEXT
+from tests.emulator.harness import MODEL, UNUSUAL_TEXT, anthropic_body, emulate, invoke_events
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
