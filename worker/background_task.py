@@ -1,30 +1,87 @@
-"""What a process does again and again, in a greenlet of its own."""
+"""Work that a process repeats in greenlets of its own, from `start` to `stop`."""
+
+import random
+from collections.abc import Callable, Sequence
 
 import gevent
 from gevent.event import Event as Signal
 
+from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
+from millrace.worker.observability.logs import get_logger
+
 STOP_SECONDS = 1.0
+
+_log = get_logger(__name__)
 
 
 class BackgroundTask:
-    """The base of those who make rounds: `_run` looks at `_stopping` between two, and returns once that is set."""
+    """Base class of all background work.
+
+    A subclass implements `_run`, which loops until `_stopping` is set: `while not self._stopping.wait(seconds): …`.
+    A subclass that needs several greenlets overrides `_loops` instead. A loop catches every `Exception` of one pass,
+    because a greenlet that dies is not started again.
+    """
 
     stop_seconds = STOP_SECONDS
 
     def __init__(self) -> None:
         self._stopping = Signal()
-        self._greenlet: gevent.Greenlet[..., None] | None = None
+        self._greenlets: list[gevent.Greenlet[..., None]] = []
 
     def start(self) -> None:
-        """Begin."""
-        self._greenlet = gevent.spawn(self._run)
+        """Spawn the greenlets; returns at once."""
+        self._greenlets = [gevent.spawn(loop) for loop in self._loops()]
 
     def stop(self) -> None:
-        """End after the round under way, or in the midst of one that takes too long."""
+        """Let the current pass finish, for at most `stop_seconds`, then kill the greenlets."""
         self._stopping.set()
-        if self._greenlet is not None:
-            self._greenlet.join(self.stop_seconds)
-            self._greenlet.kill()
+        gevent.joinall(self._greenlets, self.stop_seconds)
+        gevent.killall(self._greenlets)
+
+    def _loops(self) -> Sequence[Callable[[], None]]:
+        """Return the functions that run, each in one greenlet."""
+        return (self._run,)
 
     def _run(self) -> None:
         raise NotImplementedError
+
+
+class PeriodicTask(BackgroundTask):
+    """Calls one function again and again, in one greenlet.
+
+    The pause before each call is between 70 and 100 percent of `seconds`, so that processes that started together do
+    not all call Redis at the same moment. A failed call is logged and the next one runs as usual: a dependency that is
+    unavailable is a warning, anything else is an error with its traceback.
+
+    With `runs_at_stop` the function is called one last time by `stop`, and has `stop_seconds` for it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        function: Callable[[], None],
+        *,
+        runs_at_stop: bool = False,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.seconds = seconds
+        self.stop_seconds = stop_seconds
+        self._function = function
+        self._runs_at_stop = runs_at_stop
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self.seconds * random.uniform(0.7, 1.0)):
+            self._call()
+        if self._runs_at_stop:
+            self._call()
+
+    def _call(self) -> None:
+        try:
+            self._function()
+        except (RedisUnavailable, QueueUnavailable, DatabaseUnavailable) as error:
+            _log.warning("task_postponed", task=self.name, kind=type(error).__name__, error=error)
+        except Exception:  # noqa: BLE001 - the edge of this greenlet
+            _log.exception("task_failed", task=self.name)

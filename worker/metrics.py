@@ -2,30 +2,24 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from millrace.worker.background_task import BackgroundTask
+from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
-from millrace.worker.errors import RedisUnavailable
-from millrace.worker.observability.logs import get_logger
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
 
 STOP_SECONDS = 2.0
 _FIRST_DELTA_BUCKETS = (0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 _WHOLE_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
 
-_log = get_logger(__name__)
 
-
-class WorkerMetrics(BackgroundTask):
+class WorkerMetrics(PeriodicTask):
     """One process's figures, told once more at the end.
 
     No label of theirs names a user, a generation or anything else without number.
     """
 
-    stop_seconds = STOP_SECONDS
-
     def __init__(self, store: Redis) -> None:
-        super().__init__()
+        super().__init__("publish_metrics", PUBLISH_SECONDS, self.publish, runs_at_stop=True, stop_seconds=STOP_SECONDS)
         self._redis = store
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -63,15 +57,6 @@ class WorkerMetrics(BackgroundTask):
             self._tokens.labels("input").inc(usage.input_tokens)
             self._tokens.labels("output").inc(usage.output_tokens)
 
-    def _run(self) -> None:
-        name = process_name("worker")
-        while True:
-            is_over = self._stopping.wait(PUBLISH_SECONDS)
-            try:
-                publish(self._redis, name, self.registry)
-            except RedisUnavailable as away:
-                _log.info("figures_not_told", error=str(away))
-            except Exception:  # noqa: BLE001 - the edge of this greenlet
-                _log.exception("figures_failed")
-            if is_over:
-                return
+    def publish(self) -> None:
+        """Publish the metrics of this process once; raises RedisUnavailable."""
+        publish(self._redis, process_name("worker"), self.registry)

@@ -6,7 +6,6 @@ from typing import Any
 import gevent
 import pytest
 
-from millrace.worker import metrics as timing
 from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
 from millrace.worker.metrics import WorkerMetrics
 from millrace.worker.observability.shared_metrics import collect, merge, process_name
@@ -58,8 +57,8 @@ def test_each_ending_is_counted_by_its_outcome_and_told_at_the_latest_at_the_end
     assert told(desk, "process_cpu_seconds_total") > 0
 
 
-def test_they_are_told_again_and_again(desk: Desk, figures: WorkerMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "PUBLISH_SECONDS", 0.05)
+def test_metrics_are_published_periodically(desk: Desk, figures: WorkerMetrics) -> None:
+    figures.seconds = 0.05
     figures.start()
     for count in (1, 2):
         figures.ended(COMPLETE, COMPLETE.usage, COMPLETE.latency)

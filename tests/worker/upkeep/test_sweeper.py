@@ -49,10 +49,10 @@ def test_what_has_lost_its_holder_is_rung_for(desk: Desk, sweeper: Sweeper, ears
 def test_an_error_in_one_round_does_not_end_the_sweeps(
     desk: Desk, sweeper: Sweeper, ears: Ears, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(subject, "SWEEP_SECONDS", 0.05)
+    sweeper.seconds = 0.05
     monkeypatch.setattr(subject, "sweep_and_ring", lambda *_: 1 / 0)
     sweeper.start()
-    wait_until(lambda: "sweeper_failed" in caplog.text, "the failure")
+    wait_until(lambda: "task_failed" in caplog.text, "the failure")
     monkeypatch.undo()
     generation = hold(desk, Writer(desk.redis, desk.settings)).generation
     wait_until(lambda: generation in ears.heard, "the ring", 15)

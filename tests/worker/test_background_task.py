@@ -1,0 +1,66 @@
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from millrace.worker.background_task import PeriodicTask
+from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
+
+ERRORS: tuple[Exception, ...] = (RedisUnavailable("a"), QueueUnavailable("b"), DatabaseUnavailable("c"), KeyError("d"))
+
+
+class Calls:
+    """Counts its calls; the first ones fail with these errors."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.count = 0
+        self._errors = errors
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.count <= len(self._errors):
+            raise self._errors[self.count - 1]
+
+
+@pytest.fixture(autouse=True)
+def deadline() -> Iterator[None]:
+    with gevent.Timeout(10):
+        yield
+
+
+def test_a_failed_call_is_logged_and_does_not_end_the_task(caplog: pytest.LogCaptureFixture) -> None:
+    calls = Calls(*ERRORS)
+    task = PeriodicTask("sweep", 0.01, calls)
+    task.start()
+    while calls.count <= len(ERRORS):
+        gevent.sleep(0.01)
+    task.stop()
+    assert caplog.text.count("task_postponed") == 3
+    assert "kind=DatabaseUnavailable error=c" in caplog.text
+    assert caplog.text.count("task_failed") == caplog.text.count("Traceback") == 1
+
+
+def test_the_first_call_comes_after_the_first_pause() -> None:
+    calls = Calls()
+    task = PeriodicTask("sweep", 100, calls)
+    task.start()
+    gevent.sleep(0)
+    task.stop()
+    assert calls.count == 0
+
+
+def test_stop_makes_the_last_call_where_the_task_asks_for_it() -> None:
+    calls = Calls()
+    task = PeriodicTask("publish_metrics", 100, calls, runs_at_stop=True)
+    task.start()
+    gevent.sleep(0)
+    task.stop()
+    assert calls.count == 1
+
+
+def test_stop_kills_a_call_that_takes_too_long() -> None:
+    task = PeriodicTask("sweep", 0, lambda: gevent.sleep(100), stop_seconds=0.05)
+    task.start()
+    gevent.sleep(0.01)
+    task.stop()
+    assert all(greenlet.dead for greenlet in task._greenlets)
