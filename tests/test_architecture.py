@@ -4,7 +4,6 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -194,9 +193,3 @@ def test_the_tests_of_both_tiers_mirror_the_source() -> None:
             inside = path.relative_to(ROOT / "tests" / tier)
             source = ROOT / tier / inside.parent
             assert source.is_dir(), f"{named(path)}: there is no {source.relative_to(ROOT)}"
-
-
-def test_the_path_of_one_answer_is_drawn_in_order() -> None:
-    drawing = (ROOT / "README.md").read_text("utf-8").partition("## The path of one answer")[2]
-    places = [drawing.index(word) for word in ("webapp", "Celery", "ConverseStream", "XADD")]
-    assert all(left < right for left, right in pairwise(places))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-TABLE = (ROOT / "worker" / "contract" / "ARCHITECTURE.md").read_text("utf-8")
+TABLE = (ROOT / "worker" / "docs" / "architecture.md").read_text("utf-8")
 TESTS = {
     node.name: path
     for path in (ROOT / "tests").rglob("test_*.py")

@@ -1,4 +1,4 @@
-"""The README's fetch reader, as pasted, through a proxy that cuts the answer at every byte."""
+"""The documented fetch reader, as pasted, through a proxy that cuts the answer at every byte."""
 
 import json
 import re
@@ -45,7 +45,9 @@ def test_it_is_exact_wherever_the_connection_is_cut(client: Client, system_url: 
     cookie = "; ".join(f"{name}={value}" for name, value in client.http.cookies.items())
     path = f"/api/generations/{generation}/events"
     size = len(client.http.get(path).content) + 400  # with the headers and the framing, nearly
-    (found,) = re.findall(r"```js\n(export .*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (found,) = re.findall(
+        r"```js\n(export .*?)```", (ROOT / "webapp/docs/browser-client.md").read_text("utf-8"), re.DOTALL
+    )
     (tmp_path / "reader.mjs").write_text(found, "utf-8")
     (tmp_path / "many.mjs").write_text(MANY, "utf-8")
     # Each time the first connection is cut one byte later; the ones after it are whole.

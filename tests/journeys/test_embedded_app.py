@@ -1,0 +1,66 @@
+"""The README's app, as pasted, served as the README says, beside the worker of a running system."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.client import check_whole, emulate, parse_frames, text_of
+from tests.docs.pages import ROOT, blocks
+from tests.system import System
+from tests.valkey import free_port
+
+CONFIGURATION = str(ROOT / "deploy/gunicorn.conf.py")
+LOGIN = """
+
+@app.get("/login/<user>")
+def login(user):
+    session["user_id"] = user
+    return "welcome"
+"""
+
+
+@pytest.fixture
+def app_url(system: System, tmp_path: Path) -> Iterator[str]:
+    (block,) = [each for each in blocks("python") if each.page == ROOT / "README.md"]
+    (tmp_path / "yourapp.py").write_text(block.code + LOGIN, "utf-8")
+    port = free_port()
+    environment = {
+        **os.environ,
+        "MILLRACE_AUTH": "yourapp:owner",
+        "MILLRACE_REDIS_URL": system.redis_url,
+        "MILLRACE_DATABASE_URL": f"sqlite:///{system.state}/millrace.db",
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", CONFIGURATION, "--bind", f"127.0.0.1:{port}", "yourapp:app"]
+    log = (tmp_path / "gunicorn.log").open("wb")
+    with log, subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log) as process:
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_app_of_the_readme_streams_answers_to_its_own_users(app_url: str) -> None:
+    with httpx.Client(base_url=app_url, trust_env=False, timeout=30) as user:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                user.get("/login/u1").raise_for_status()
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        answer = user.post("/chat/api/generations", json={"message": emulate(text="Hello.", rate=0)})
+        assert answer.status_code == 202
+        events = user.get(answer.json()["events_url"]).text
+        received = list(parse_frames(iter(events.split("\n"))))
+        check_whole(received)
+        assert text_of(received) == "Hello."
+        assert user.get("/").status_code == 404  # nothing outside the prefix
+    with httpx.Client(base_url=app_url, trust_env=False) as stranger:
+        assert stranger.get("/chat/api/profile").status_code == 401
