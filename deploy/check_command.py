@@ -47,6 +47,7 @@ SLOW = (
     "deploy/test_environment.py",
     "deploy/test_migration.py",
     "deploy/test_supervisor.py",
+    "emulator/test_responders_load.py",
     "webapp/facades/test_conversation.py",
     "webapp/generation/test_creation.py",
     "webapp/generation/test_stored_log.py",
