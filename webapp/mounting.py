@@ -69,7 +69,7 @@ def attach(app: Flask, settings: Settings, routes: Blueprint | None = None) -> N
     app.extensions[EXTENSION] = _make_services(settings)
     auth.install(app, settings)
     app.register_blueprint(routes or _blueprint(""))
-    limits.guard(app, settings, services_of(app).figures.limiter_failures.inc)
+    limits.apply_limits(app, settings, services_of(app).figures.limiter_failures.inc)
 
 
 def _blueprint(url_prefix: str) -> Blueprint:

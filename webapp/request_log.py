@@ -7,7 +7,7 @@ from flask import Response, g, request
 from flask.sansio.scaffold import Scaffold
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from millrace.webapp.guard.auth import owner_if_asked
+from millrace.webapp.guard.auth import authenticated_owner
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.contract.keys import hash_of
@@ -25,11 +25,11 @@ _log = get_logger(__name__)
 
 def install(scaffold: Scaffold) -> None:
     """Take every request in, before any other room does, and tell of its answer."""
-    scaffold.before_request(begin)
-    scaffold.after_request(end)
+    scaffold.before_request(start_request)
+    scaffold.after_request(finish_request)
 
 
-def begin() -> None:
+def start_request() -> None:
     """Give the request its id: the one that it brings, where that is sane, or a new one."""
     brought = request.headers.get(HEADER, "")
     setattr(g, _ID, brought if _SANE.fullmatch(brought) else new_id())
@@ -43,7 +43,7 @@ def request_id() -> str:
     return str(g.get(_ID, ""))
 
 
-def end(response: Response) -> Response:
+def finish_request(response: Response) -> Response:
     """Say which request this answers, and tell of it; a stream has only begun by then."""
     response.headers[HEADER] = request_id()
     seconds = time.monotonic() - g.get(_BEGAN, time.monotonic())
@@ -53,7 +53,7 @@ def end(response: Response) -> Response:
     figures.requests.labels(method, route, str(response.status_code)).inc()
     figures.seconds.observe(seconds)
     if not route.endswith(_QUIET):
-        owner = owner_if_asked()
+        owner = authenticated_owner()
         _log.info(
             "request",
             method=method,

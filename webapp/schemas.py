@@ -140,6 +140,6 @@ def timestamp(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def reply(shape: msgspec.Struct, status: int = 200) -> Response:
+def json_response(shape: msgspec.Struct, status: int = 200) -> Response:
     """Return the answer that consists of this; lone surrogates pass, as JSON's escapes."""
     return Response(json.dumps(msgspec.to_builtins(shape)), status, content_type="application/json")

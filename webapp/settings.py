@@ -1,7 +1,7 @@
 """Settings as the web tier needs them: those of both tiers, and the ones that only the web cannot start without."""
 
 from millrace.webapp.guard.auth.function import import_function
-from millrace.webapp.guard.auth.tokens import key_of
+from millrace.webapp.guard.auth.tokens import verification_key
 from millrace.worker.errors import SettingError
 from millrace.worker.settings import schema as shared
 from millrace.worker.settings.schema import Settings
@@ -21,7 +21,7 @@ def check(settings: Settings) -> Settings:
                 "MILLRACE_SECRET_KEY: is not set; takes a long random text, the same for all web processes"
             )
         case "jwt":
-            key_of(settings)
+            verification_key(settings)
         case path if ":" in path:
             import_function(path)
         case _:

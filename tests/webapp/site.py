@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from millrace.webapp import create_app
-from millrace.webapp.guard.auth import known_owner
+from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.services import Services, services_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import (
@@ -61,7 +61,7 @@ class Site:
         """Return the user's own id."""
         with self.user as user:
             user.get("/")
-            owner = known_owner()
+            owner = current_owner()
         assert owner is not None
         return owner
 

@@ -10,7 +10,7 @@ from millrace.webapp.facades.dialect import Appended, Line
 from millrace.webapp.facades.fields import refusing_in, rename
 from millrace.webapp.facades.stream import stream_answer
 from millrace.webapp.generation.validation import HistoryMessage, ParsedRequest, parse
-from millrace.webapp.guard.auth import owner_or_new
+from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import invalid
@@ -55,7 +55,7 @@ CHAT_LINES = (ChatContent, ChatError, Literal["[DONE]"])
 @limited("create")
 def chat() -> Response:
     """Answer with the stream of what comes after the history and the message."""
-    owner = owner_or_new()
+    owner = ensure_owner()
     settings = services().settings
     body = rename(read_object(request, settings.limits.max_body_bytes), _FIELDS)
     with refusing_in(_FIELDS):

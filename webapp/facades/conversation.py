@@ -12,12 +12,12 @@ from millrace.webapp.facades.stream import stream_answer
 from millrace.webapp.generation.creation import create_generation, idempotency_key
 from millrace.webapp.generation.validation import parse
 from millrace.webapp.generation.views import whole_answer
-from millrace.webapp.guard.auth import known_owner, owner_or_new
+from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_body import Json, read_object
-from millrace.webapp.schemas import FailureSchema, reply
+from millrace.webapp.schemas import FailureSchema, json_response
 from millrace.webapp.services import services
 from millrace.webapp.urls import generation_url
 from millrace.worker.contract.events import (
@@ -150,14 +150,14 @@ def answer(user: str) -> Response:
     if isinstance(whole.error, FailureSchema):
         failure = whole.error
         raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=ids.conversation)
-    return reply(SessionAnswer(whole.message, whole.suggestions, ids.conversation))
+    return json_response(SessionAnswer(whole.message, whole.suggestions, ids.conversation))
 
 
 def _owner(user: str) -> str:
     """Return the asker's owner; raises Problem 404 where the address names another."""
     if user == ME:
-        return owner_or_new()
-    owner = known_owner()
+        return ensure_owner()
+    owner = current_owner()
     if owner is None or user != owner:
         raise Problem(
             404, "not_found", "There is no such user, or it is not you. The address takes your own id, or me."

@@ -10,8 +10,8 @@ from flask import Response, request
 from millrace.webapp.facades.dialect import Dialect, Line, spell
 from millrace.webapp.generation.creation import create_generation, idempotency_key
 from millrace.webapp.generation.validation import ParsedRequest
-from millrace.webapp.guard.auth.protocol import RIGHT
-from millrace.webapp.guard.ownership import no_generation, patient_state
+from millrace.webapp.guard.auth.protocol import AUTHORIZATION
+from millrace.webapp.guard.ownership import generation_not_found, read_state_with_retry
 from millrace.webapp.relay.frames import HEARTBEAT, Frame, chunked, entry_in
 from millrace.webapp.relay.handover import can_take, let_go, take_socket
 from millrace.webapp.relay.hub import Hub
@@ -34,9 +34,9 @@ def stream_answer(owner: str, asked: ParsedRequest, dialect: Dialect) -> Respons
     hub = services().hub
     refuse_when_full(hub)
     ids = create_generation(services(), owner, asked, idempotency_key(request), is_streamed=True)
-    state = patient_state(ids.generation)
+    state = read_state_with_retry(ids.generation)
     if state is None:
-        raise no_generation()
+        raise generation_not_found()
     headers = {**HEADERS, "Millrace-Generation-Id": ids.generation}
     return EventStream(_stream(hub, request.environ, state, dialect), headers=headers, content_type="text/event-stream")
 
@@ -46,10 +46,10 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, dialect:
     cancels = state.on_disconnect == "cancel"
     if can_take(environ):
         taken = DialectReader(state.generation, take_socket(environ), dialect)
-        hub.follow(taken, cancels_unwatched=cancels, right=environ.get(RIGHT))
+        hub.follow(taken, cancels_unwatched=cancels, right=environ.get(AUTHORIZATION))
         raise let_go()
     reader = pulled(environ, state.generation, START)
-    hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
+    hub.follow(reader, cancels_unwatched=cancels, right=environ.get(AUTHORIZATION))
     yield from _yielded(reader, dialect, hub.settings.relay.heartbeat_seconds)
 
 

@@ -5,9 +5,9 @@ from flask import Response, request
 from millrace.webapp.generation.creation import create_generation
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.generation.views import receipt, whole_answer
-from millrace.webapp.guard.ownership import no_generation, patient_state
+from millrace.webapp.guard.ownership import generation_not_found, read_state_with_retry
 from millrace.webapp.relay import event_stream, refuse_when_full
-from millrace.webapp.schemas import reply
+from millrace.webapp.schemas import json_response
 from millrace.webapp.services import services
 from millrace.webapp.urls import generation_url
 from millrace.worker.contract.creation import Ids
@@ -35,9 +35,9 @@ def _accepts_stream() -> bool:
 
 
 def _stream(ids: Ids) -> Response:
-    state = patient_state(ids.generation)
+    state = read_state_with_retry(ids.generation)
     if state is None:
-        raise no_generation()
+        raise generation_not_found()
     response = event_stream(services().hub, request.environ, state, START)
     response.headers["Millrace-Generation-Id"] = ids.generation
     return response
@@ -50,10 +50,10 @@ def _wait(ids: Ids) -> Response:
         )
     except RedisUnavailable:  # the generation is made: nothing is lost
         answer = None
-    return _receipt(ids) if answer is None else reply(answer)
+    return _receipt(ids) if answer is None else json_response(answer)
 
 
 def _receipt(ids: Ids) -> Response:
-    response = reply(receipt(ids), 202)
+    response = json_response(receipt(ids), 202)
     response.headers["Location"] = generation_url(ids.generation)
     return response

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from millrace.webapp.guard.auth import hint
+from millrace.webapp.guard.auth import cookie_hint
 from millrace.webapp.problems import Problem, invalid
 from millrace.webapp.request_body import Json
 from millrace.worker.contract.creation import body_hash
@@ -109,7 +109,7 @@ def parse_again(body: Json, question: StoredQuestion, settings: Settings) -> Par
 
 def no_conversation(field: str | None = None) -> Problem:
     """Return the 404 of a conversation that is absent or somebody else's; `field` is the one that names it, if any."""
-    problem = Problem(404, "not_found", f"There is no such conversation of yours.{hint()}")
+    problem = Problem(404, "not_found", f"There is no such conversation of yours.{cookie_hint()}")
     if field is not None:
         problem.members["field"] = field
     return problem

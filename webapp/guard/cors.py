@@ -17,7 +17,7 @@ PREFLIGHT_SECONDS = 600
 def install(scaffold: Scaffold) -> None:
     """Answer preflights, and add to every answer."""
     scaffold.before_request(answer_preflight)
-    scaffold.after_request(add)
+    scaffold.after_request(add_headers)
 
 
 def allowed_origin() -> str | None:
@@ -38,7 +38,7 @@ def answer_preflight() -> Response | None:
     return response
 
 
-def add(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
     """Tell a browser that the page of an allowed origin may read this, and caches that it was told to this one."""
     if not services().settings.http.allowed_origins:
         return response

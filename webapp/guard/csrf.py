@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from flask import request
 from flask.sansio.scaffold import Scaffold
 
-from millrace.webapp.guard.auth import names_itself
+from millrace.webapp.guard.auth import carries_ambient_credentials
 from millrace.webapp.guard.cors import allowed_origin
 from millrace.webapp.problems import Problem
 
@@ -14,17 +14,17 @@ _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 def install(scaffold: Scaffold) -> None:
     """Check every request."""
-    scaffold.before_request(refuse_cross_site)
+    scaffold.before_request(reject_cross_site)
 
 
-def refuse_cross_site() -> None:
+def reject_cross_site() -> None:
     """Raise Problem 403 where an unsafe request comes with its user's name and from a site that is not allowed to.
 
     `same-site` is refused as well: another host of the same domain need not be ours
     (https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html).
     A client that is no browser sends neither header.
     """
-    if request.method in _SAFE or not names_itself() or allowed_origin() is not None:
+    if request.method in _SAFE or not carries_ambient_credentials() or allowed_origin() is not None:
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:

@@ -24,10 +24,10 @@ _ALWAYS = {
 
 def install(scaffold: Scaffold) -> None:
     """Add to every answer."""
-    scaffold.after_request(add)
+    scaffold.after_request(add_headers)
 
 
-def add(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
     """Add what is not there yet: no sniffing, no framing, no storing, nothing from elsewhere on the page."""
     headers = response.headers
     for name, value in _ALWAYS.items():

@@ -17,19 +17,21 @@ from flask_limiter import Limiter, RateLimitExceeded, RequestLimit
 from limits.errors import StorageError
 from limits.storage import RedisStorage
 
-from millrace.webapp.guard.auth import known_owner, owner_or_new
+from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 
-Kind = Literal["create", "follow"]
+LimitKind = Literal["create", "follow"]
 View = Callable[..., Any]
 Marked = TypeVar("Marked", bound=Callable[..., Any])
 
-ANSWER_SECONDS = 2.0  # somebody waits; but a storage, or a machine, that stands still for a second refuses nobody
-AWAY_SECONDS = 1.0  # a storage that has just failed is not asked again for so long
+STORAGE_TIMEOUT_SECONDS = (
+    2.0  # somebody waits; but a storage, or a machine, that stands still for a second refuses nobody
+)
+STORAGE_RETRY_SECONDS = 1.0  # a storage that has just failed is not asked again for so long
 LONG_RETRY_SECONDS = 5.0
 
 _MARK = "limited_as"
@@ -39,7 +41,7 @@ _LIMIT = "millrace_limit"
 _log = get_logger(__name__)
 
 
-def limited(kind: Kind) -> Callable[[Marked], Marked]:
+def limited(kind: LimitKind) -> Callable[[Marked], Marked]:
     """Have a route that makes a generation (`create`), or follows one (`follow`), limited in every app it is put in."""
 
     def mark(view: Marked) -> Marked:
@@ -49,9 +51,9 @@ def limited(kind: Kind) -> Callable[[Marked], Marked]:
     return mark
 
 
-def kind_of(view: Callable[..., Any]) -> Kind | None:
+def limit_kind_of(view: Callable[..., Any]) -> LimitKind | None:
     """Return as what a view is limited."""
-    return cast("Kind | None", getattr(view, _MARK, None))
+    return cast("LimitKind | None", getattr(view, _MARK, None))
 
 
 def install(scaffold: Scaffold) -> None:
@@ -59,11 +61,11 @@ def install(scaffold: Scaffold) -> None:
     scaffold.after_request(add_headers)
 
 
-def guard(app: Flask, settings: Settings, on_failure: Callable[[], object]) -> None:
+def apply_limits(app: Flask, settings: Settings, on_failure: Callable[[], object]) -> None:
     """Limit the routes of an app that are marked so, once they are there; `on_failure` hears of a storage away."""
-    app.extensions[_EXTENSION] = limits = Limits(settings, on_failure)
+    app.extensions[_EXTENSION] = limits = RateLimits(settings, on_failure)
     for endpoint, view in app.view_functions.items():
-        kind = kind_of(view)
+        kind = limit_kind_of(view)
         if kind is not None:
             app.view_functions[endpoint] = limits.guarded(view, kind)
 
@@ -75,7 +77,7 @@ def add_headers(response: Response) -> Response:
     """
     limit = cast("RequestLimit | None", g.get(_LIMIT))
     if limit is not None:
-        window = cast("Limits", current_app.extensions[_EXTENSION]).window(limit)
+        window = cast("RateLimits", current_app.extensions[_EXTENSION]).window(limit)
         if window is not None:
             remaining, seconds = window
             response.headers["RateLimit-Limit"] = str(limit.limit.amount)
@@ -84,12 +86,12 @@ def add_headers(response: Response) -> Response:
     return response
 
 
-class Limits:
+class RateLimits:
     """One app's limits."""
 
     def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.limits.redis_url or settings.redis.url
-        client = connect(url, answer_seconds=ANSWER_SECONDS, retries=0)
+        client = connect(url, answer_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
         options: Any = {"connection_pool": client.connection_pool, "wrap_exceptions": True, "key_prefix": LIMITS}
         # By an app of its own, so that what a host's app has set for its own limiter (`RATELIMIT_…`) is for that alone.
         self._limiter = Limiter(
@@ -106,7 +108,7 @@ class Limits:
         self._away_until = 0.0
         self._on_failure = on_failure
 
-    def guarded(self, view: View, kind: Kind) -> View:
+    def guarded(self, view: View, kind: LimitKind) -> View:
         """Return the view with its limits before it."""
         limited_view = view
         for rate, key in self._rates[kind]:
@@ -141,15 +143,15 @@ class Limits:
         except StorageError as error:
             self._note_away(error)
             return None
-        return left_in(limit.limit.amount, expiry, Counts(*counts))
+        return remaining_in(limit.limit.amount, expiry, WindowCounts(*counts))
 
-    def _unlimited(self, view: View, kind: Kind, given: dict[str, Any]) -> Any:
+    def _unlimited(self, view: View, kind: LimitKind, given: dict[str, Any]) -> Any:
         if kind == "create":
             detail = "How often you have asked can't be told just now, so nothing new is begun. Please try again."
             raise Problem(503, "limits_away", detail)
         return view(**given)
 
-    def _refused(self, kind: Kind) -> Response:
+    def _refused(self, kind: LimitKind) -> Response:
         limit = self._limiter.current_limit
         window = None if limit is None else self.window(limit)
         seconds = max(1, math.ceil(window[1] if window else LONG_RETRY_SECONDS))
@@ -161,11 +163,11 @@ class Limits:
 
     def _note_away(self, error: StorageError) -> None:
         self._on_failure()
-        self._away_until = time.monotonic() + AWAY_SECONDS
+        self._away_until = time.monotonic() + STORAGE_RETRY_SECONDS
         _log.warning("limiter_away", error=str(error))
 
 
-class Counts(NamedTuple):
+class WindowCounts(NamedTuple):
     """What was counted in the previous and the current window, and the seconds for which each is still kept."""
 
     previous: int
@@ -174,7 +176,7 @@ class Counts(NamedTuple):
     current_left: float
 
 
-def left_in(amount: int, expiry: float, counts: Counts) -> tuple[int, float]:
+def remaining_in(amount: int, expiry: float, counts: WindowCounts) -> tuple[int, float]:
     """Return what is left of a sliding window's amount, and the seconds until there is more.
 
     The counts are weighed as by https://limits.readthedocs.io/en/stable/strategies.html#sliding-window-counter
@@ -195,11 +197,11 @@ def _come_back_later(seconds: int) -> Response:
 
 
 def _owner_to_ask() -> str:
-    return hash_of(owner_or_new())
+    return hash_of(ensure_owner())
 
 
 def _owner_to_follow() -> str:
-    owner = known_owner()
+    owner = current_owner()
     return _address() if owner is None else hash_of(owner)
 
 

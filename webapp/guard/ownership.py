@@ -8,51 +8,51 @@ from typing import TypeVar
 import gevent
 
 from millrace.webapp.generation.stored_log import state_of
-from millrace.webapp.guard.auth import hint, known_owner
+from millrace.webapp.guard.auth import cookie_hint, current_owner
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.state import GenerationState, read_state, read_states
 from millrace.worker.errors import RedisUnavailable
 
-HOLD_SECONDS = 5.0  # a native EventSource never comes back after a 503
+REDIS_RETRY_SECONDS = 5.0  # a native EventSource never comes back after a 503
 _PAUSE_SECONDS = 0.1, 0.4
 
 T = TypeVar("T")
 
 
-def owned(generation: str) -> GenerationState:
+def owned_generation(generation: str) -> GenerationState:
     """Return the state of a generation of the asker's, also one that only the database knows any more.
 
     Raises Problem 404, RedisUnavailable, DatabaseUnavailable.
     """
-    owner = known_owner()  # before anything is looked up: who is nobody learns nothing of what is there
+    owner = current_owner()  # before anything is looked up: who is nobody learns nothing of what is there
     return _checked(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
 
 
-def owned_patiently(generation: str) -> GenerationState:
+def owned_generation_with_retry(generation: str) -> GenerationState:
     """Return the same, and wait a while for Redis where it is away."""
-    owner = known_owner()
-    return _checked(owner, generation, patient_state(generation) if is_id(generation) else None)
+    owner = current_owner()
+    return _checked(owner, generation, read_state_with_retry(generation) if is_id(generation) else None)
 
 
-def all_owned_patiently(generations: list[str]) -> list[GenerationState]:
+def owned_generations_with_retry(generations: list[str]) -> list[GenerationState]:
     """Return the same of several, in order."""
-    owner = known_owner()
+    owner = current_owner()
     if not all(map(is_id, generations)):
-        raise no_generation()
-    states = patiently(lambda: read_states(services().redis, generations))
+        raise generation_not_found()
+    states = with_redis_retry(lambda: read_states(services().redis, generations))
     return [_checked(owner, *each) for each in zip(generations, states, strict=True)]
 
 
-def patient_state(generation: str) -> GenerationState | None:
+def read_state_with_retry(generation: str) -> GenerationState | None:
     """Return the state, whosever it is, and wait a while for Redis where it is away; raises RedisUnavailable after that."""
-    return patiently(lambda: read_state(services().redis, generation))
+    return with_redis_retry(lambda: read_state(services().redis, generation))
 
 
-def patiently(read: Callable[[], T]) -> T:
+def with_redis_retry(read: Callable[[], T]) -> T:
     """Return what is read, and try again for a while where Redis is away; raises RedisUnavailable after that."""
-    deadline = time.monotonic() + HOLD_SECONDS
+    deadline = time.monotonic() + REDIS_RETRY_SECONDS
     while True:
         try:
             return read()
@@ -63,9 +63,9 @@ def patiently(read: Callable[[], T]) -> T:
             gevent.sleep(pause)
 
 
-def no_generation() -> Problem:
+def generation_not_found() -> Problem:
     """Return the 404 of a generation that is absent or somebody else's."""
-    return Problem(404, "not_found", f"There is no such generation of yours.{hint()}")
+    return Problem(404, "not_found", f"There is no such generation of yours.{cookie_hint()}")
 
 
 def _checked(owner: str | None, generation: str, state: GenerationState | None) -> GenerationState:
@@ -73,5 +73,5 @@ def _checked(owner: str | None, generation: str, state: GenerationState | None) 
         kept = services().archive.kept(generation)
         state = None if kept is None else state_of(kept)
     if state is None or state.owner != owner:
-        raise no_generation()
+        raise generation_not_found()
     return state

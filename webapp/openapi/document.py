@@ -23,7 +23,7 @@ _METHODS = ("get", "post", "put", "patch", "delete")  # Flask adds HEAD and OPTI
 _JSON, _PROBLEM, _STREAM = "application/json", "application/problem+json", "text/event-stream"
 
 
-def build(app: Flask) -> Json:
+def build_document(app: Flask) -> Json:
     """Return the document of all the routes that say something of themselves; a host app's own do not."""
     views = [(rule, description_of(app.view_functions[rule.endpoint])) for rule in app.url_map.iter_rules()]
     described = [(rule, description) for rule, description in views if description is not None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import gevent
 from gevent.pool import Pool
 
-from millrace.webapp.guard.auth.protocol import Right
+from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.relay.frames import farewell
 from millrace.webapp.relay.reader import Reader
 from millrace.worker.observability.logs import get_logger
@@ -24,7 +24,7 @@ _log = get_logger(__name__)
 
 @dataclass(eq=False)
 class _Held:
-    right: Right
+    right: Authorization
     readers: set[Reader] = field(default_factory=set[Reader])
     confirmed_at: float = field(default_factory=time.monotonic)
 
@@ -35,7 +35,7 @@ class AuthorizationChecks:
     def __init__(self) -> None:
         self._held: dict[Hashable, _Held] = {}
 
-    def hold(self, right: Right | None, reader: Reader) -> None:
+    def hold(self, right: Authorization | None, reader: Reader) -> None:
         """Have a reader's right, which has just let it in, asked again while it follows; None can't change."""
         if right is not None:
             held = self._held.setdefault(right.key, _Held(right))
@@ -80,7 +80,7 @@ class AuthorizationChecks:
         asked_at = time.monotonic()
         try:
             with gevent.Timeout(CHECK_SECONDS, TimeoutError("no answer")):
-                is_held = held.right.holds()
+                is_held = held.right.is_valid()
         except Exception:  # noqa: BLE001 - the edge of this greenlet: the check may be an app's own function
             _log.warning("right_not_confirmed", readers=len(held.readers), exc_info=True)
             return

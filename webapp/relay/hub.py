@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import gevent
 
-from millrace.webapp.guard.auth.protocol import Right
+from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.relay.authorization import AuthorizationChecks
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.frames import entry_in
@@ -88,7 +88,7 @@ class Hub:
             self._listener.kill()
         self._listener, self._rounds = None, []
 
-    def follow(self, reader: Reader, *, cancels_unwatched: bool, right: Right | None = None) -> None:
+    def follow(self, reader: Reader, *, cancels_unwatched: bool, right: Authorization | None = None) -> None:
         """Let a reader follow its generation from its cursor, for as long as its right holds; returns at once."""
         self.start()
         tail = self._tails.get(reader.generation) or self._open(reader.generation)
@@ -100,7 +100,7 @@ class Hub:
         if self._is_draining:
             reader.finish("drained")
 
-    def carry(self, trunk: Reader, right: Right | None = None) -> None:
+    def carry(self, trunk: Reader, right: Authorization | None = None) -> None:
         """Look after a connection that carries other readers' streams, until it is dropped."""
         self.start()
         self._readers.add(trunk)

@@ -5,7 +5,7 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import Response
 
-from millrace.webapp.guard.auth.protocol import RIGHT
+from millrace.webapp.guard.auth.protocol import AUTHORIZATION
 from millrace.webapp.relay.frames import opening
 from millrace.webapp.relay.handover import can_take, let_go, take_socket
 from millrace.webapp.relay.hub import Hub
@@ -45,8 +45,10 @@ def _stream(
     yield opening()
     parts = [Followed(state.generation, after, state.on_disconnect == "cancel") for state, after in followed]
     if can_take(environ):
-        Multiplexer(hub, SocketReader(_MANY, START, take_socket(environ)), parts, feed).begin(environ.get(RIGHT))
+        Multiplexer(hub, SocketReader(_MANY, START, take_socket(environ)), parts, feed).begin(
+            environ.get(AUTHORIZATION)
+        )
         raise let_go()
     trunk = pulled(environ, _MANY, START)
-    Multiplexer(hub, trunk, parts, feed).begin(environ.get(RIGHT))
+    Multiplexer(hub, trunk, parts, feed).begin(environ.get(AUTHORIZATION))
     yield from yielded(trunk, hub.settings.relay.heartbeat_seconds)

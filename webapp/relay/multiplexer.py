@@ -7,7 +7,7 @@ trunk is full, so are the branches that had something for it; when it has room a
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from millrace.webapp.guard.auth.protocol import Right
+from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.frames import Frame, chunked, entry_in, join
 from millrace.webapp.relay.hub import Hub
@@ -43,7 +43,7 @@ class Multiplexer:
         """Whether the connection takes nothing for now."""
         return self._trunk.is_full
 
-    def begin(self, right: Right | None) -> None:
+    def begin(self, right: Authorization | None) -> None:
         """Let everything flow, for as long as the right holds; returns at once, whatever Redis does."""
         self._trunk.host = self
         self._hub.carry(self._trunk, right)

@@ -12,7 +12,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from flask import Response
 from gevent.socket import socket as gevent_socket
 
-from millrace.webapp.guard.auth.protocol import RIGHT
+from millrace.webapp.guard.auth.protocol import AUTHORIZATION
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay.frames import HEARTBEAT, body_of, opening
 from millrace.webapp.relay.handover import can_take, let_go, take_socket
@@ -64,10 +64,10 @@ def _stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, after: C
     cancels = state.on_disconnect == "cancel"
     if can_take(environ):
         reader = SocketReader(state.generation, after, take_socket(environ))
-        hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
+        hub.follow(reader, cancels_unwatched=cancels, right=environ.get(AUTHORIZATION))
         raise let_go()
     reader = pulled(environ, state.generation, after)
-    hub.follow(reader, cancels_unwatched=cancels, right=environ.get(RIGHT))
+    hub.follow(reader, cancels_unwatched=cancels, right=environ.get(AUTHORIZATION))
     yield from yielded(reader, hub.settings.relay.heartbeat_seconds)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from millrace.webapp.generation.validation import no_conversation
-from millrace.webapp.guard.auth import known_owner
+from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.openapi.describing import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_body import read_object
@@ -21,7 +21,7 @@ routes = Blueprint("conversation_context", __name__, url_prefix="/api/conversati
 
 @routes.get("")
 @described(Description(answers={200: Context}))
-def show(conversation: str) -> Response:
+def get_context(conversation: str) -> Response:
     """Return the context, a JSON object."""
     owner = _owner(conversation)
     found = services().database.run(lambda session: conversations.find(session, owner, conversation))
@@ -30,7 +30,7 @@ def show(conversation: str) -> Response:
 
 @routes.patch("")
 @described(Description(body=Context, answers={200: Context}))
-def merge(conversation: str) -> Response:
+def merge_context(conversation: str) -> Response:
     """Merge an object into the context and return the whole; a key whose value is null is taken out.
 
     Raises Problem 413 where the whole would be too large.
@@ -47,7 +47,7 @@ def merge(conversation: str) -> Response:
 
 
 def _owner(conversation: str) -> str:
-    owner = known_owner()
+    owner = current_owner()
     if owner is None or not is_id(conversation):
         raise no_conversation()
     return owner

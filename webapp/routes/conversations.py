@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from millrace.webapp.generation.creation import idempotency_key
 from millrace.webapp.generation.responses import ask_and_answer
 from millrace.webapp.generation.validation import AnswerFields, convert, no_conversation, parse_again
-from millrace.webapp.guard.auth import known_owner, owner_or_new
+from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import invalid
@@ -23,7 +23,7 @@ from millrace.webapp.schemas import (
     MessageSchema,
     Receipt,
     WholeAnswerView,
-    reply,
+    json_response,
     timestamp,
 )
 from millrace.webapp.services import services
@@ -58,9 +58,9 @@ class TitleFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @routes.post("")
 @limited("create")
 @described(Description(body=NewFields, answers={201: ConversationSchema}))
-def make() -> Response:
+def create_conversation() -> Response:
     """Make an empty conversation."""
-    owner, identity = owner_or_new(), new_id()
+    owner, identity = ensure_owner(), new_id()
     fields = convert(_body(), NewFields)
     title = None if isinstance(fields.title, UnsetType) else _checked(fields.title)
 
@@ -70,38 +70,40 @@ def make() -> Response:
             conversations.rename(session, owner, identity, title)
         return conversations.find(session, owner, identity)
 
-    response = reply(_told(services().database.run(work)), 201)
+    response = json_response(_told(services().database.run(work)), 201)
     response.headers["Location"] = conversation_url(identity)
     return response
 
 
 @routes.get("")
 @described(Description(answers={200: ConversationPage}, parameters=(CURSOR, LIMIT)))
-def show_all() -> Response:
+def list_conversations() -> Response:
     """Return the conversations, the last changed first, page by page."""
-    owner = known_owner()
+    owner = current_owner()
     if owner is None:
-        return reply(ConversationPage([], None))
+        return json_response(ConversationPage([], None))
 
     def read(cursor: str | None, limit: int) -> Page[conversations.ConversationRecord]:
         return services().database.run(lambda session: conversations.page(session, owner, cursor, limit))
 
     page = read_page(read, CONVERSATIONS)
     running = running_generations(services().redis, [each.id for each in page.items]) if page.items else {}
-    return reply(ConversationPage([_shape(each, running) for each in page.items], page.more))
+    return json_response(ConversationPage([_shape(each, running) for each in page.items], page.more))
 
 
 @routes.get("/<conversation>")
 @described(Description(answers={200: ConversationSchema}))
-def show(conversation: str) -> Response:
+def get_conversation(conversation: str) -> Response:
     """Return one conversation."""
     owner = _owner(conversation)
-    return reply(_told(services().database.run(lambda session: conversations.find(session, owner, conversation))))
+    return json_response(
+        _told(services().database.run(lambda session: conversations.find(session, owner, conversation)))
+    )
 
 
 @routes.patch("/<conversation>")
 @described(Description(body=TitleFields, answers={200: ConversationSchema}))
-def rename(conversation: str) -> Response:
+def rename_conversation(conversation: str) -> Response:
     """Call a conversation by another title."""
     owner = _owner(conversation)
     title = _checked(convert(_body(), TitleFields).title)
@@ -112,12 +114,12 @@ def rename(conversation: str) -> Response:
 
     renamed = _told(services().database.run(work))
     publish(services().redis, owner, ConversationChanged(conversation))
-    return reply(renamed)
+    return json_response(renamed)
 
 
 @routes.delete("/<conversation>")
 @described(Description(answers={204: None}))
-def delete(conversation: str) -> Response:
+def delete_conversation(conversation: str) -> Response:
     """Delete a conversation with all that is in it, and stop what runs in it."""
     owner, redis, database = _owner(conversation), services().redis, services().database
     is_kept = database.run(lambda session: conversations.find(session, owner, conversation)) is not None
@@ -139,7 +141,7 @@ def delete(conversation: str) -> Response:
 
 @routes.get("/<conversation>/messages")
 @described(Description(answers={200: MessagePage}, parameters=(CURSOR, LIMIT)))
-def show_messages(conversation: str) -> Response:
+def list_messages(conversation: str) -> Response:
     """Return the messages, the newest page first and the oldest message of a page first."""
     owner = _owner(conversation)
 
@@ -155,7 +157,7 @@ def show_messages(conversation: str) -> Response:
     if page is None:
         raise no_conversation()
     running = running_generations(services().redis, [conversation])
-    return reply(MessagePage([_message(each) for each in page.items], page.more, running.get(conversation)))
+    return json_response(MessagePage([_message(each) for each in page.items], page.more, running.get(conversation)))
 
 
 @routes.post("/<conversation>/messages/<message>/retry")
@@ -168,7 +170,7 @@ def show_messages(conversation: str) -> Response:
         parameters=(IDEMPOTENCY_KEY,),
     )
 )
-def retry(conversation: str, message: str) -> Response:
+def retry_message(conversation: str, message: str) -> Response:
     """Answer a question once more, as a new generation: `message` is the question, or an answer to it."""
     owner, key = _owner(conversation), idempotency_key(request)
     body = _body()
@@ -187,7 +189,7 @@ def retry(conversation: str, message: str) -> Response:
 
 def _owner(conversation: str) -> str:
     """Return the asker; raises Problem 404 where that is nobody, or this is no conversation's id."""
-    owner = known_owner()
+    owner = current_owner()
     if owner is None or not is_id(conversation):
         raise no_conversation()
     return owner

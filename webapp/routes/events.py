@@ -5,9 +5,9 @@ from typing import NamedTuple
 from flask import Blueprint, Response, request
 
 from millrace.webapp.generation.resuming import resumed
-from millrace.webapp.guard.auth import owner_or_new
+from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.guard.ownership import all_owned_patiently, patiently
+from millrace.webapp.guard.ownership import owned_generations_with_retry, with_redis_retry
 from millrace.webapp.openapi.describing import LAST_EVENT_ID, Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import many_streams
@@ -18,7 +18,7 @@ from millrace.worker.contract.feed import BEGINNING, FeedEvent, Place, end_of_fe
 from millrace.worker.contract.ids import START, Cursor, is_id, parse_cursor
 
 
-class Moved(NamedTuple):
+class StreamCursor(NamedTuple):
     """A stream that goes on from a cursor."""
 
     generation: str
@@ -37,16 +37,16 @@ _PARAMETERS = (
 @routes.get("")
 @described(Description(answers={204: None}, stream=(AnyEvent, FeedEvent), parameters=_PARAMETERS))
 @limited("follow")
-def follow() -> Response:
+def stream_many() -> Response:
     """Return the events of several generations, each with its `generation`, and of the owner's feed."""
     follows, moved = _follows(), _moved()
     feed = request.args.get("feed", "")
     if not follows and feed in ("", "0"):
         raise Problem(400, "bad_follow", "`follow` names a generation to follow; `feed=1` follows what changes.")
     after = dict(follows)
-    if isinstance(moved, Moved) and moved.generation in after:
+    if isinstance(moved, StreamCursor) and moved.generation in after:
         after[moved.generation] = moved.cursor
-    states = all_owned_patiently(list(after)) if after else []
+    states = owned_generations_with_retry(list(after)) if after else []
     followed = [(state, resumed(state, after[state.generation])) for state in states]
     place = None if feed in ("", "0") else _feed_from(feed, moved)
     return many_streams(services().hub, request.environ, followed, place)
@@ -64,7 +64,7 @@ def _follows() -> list[tuple[str, Cursor]]:
     return follows
 
 
-def _moved() -> Moved | Place | None:
+def _moved() -> StreamCursor | Place | None:
     """Return where the last event's id moves one of the streams, or the feed, on to; raises Problem 400."""
     text = request.headers.get("Last-Event-ID", "")
     if not text:
@@ -74,7 +74,7 @@ def _moved() -> Moved | Place | None:
         return _place(cursor)
     if not is_id(name):
         raise _bad_cursor()
-    return Moved(name, _cursor(cursor))
+    return StreamCursor(name, _cursor(cursor))
 
 
 def _cursor(text: str) -> Cursor:
@@ -91,19 +91,19 @@ def _place(text: str) -> Place:
     return place
 
 
-def _feed_from(text: str, moved: Moved | Place | None) -> tuple[str, Place]:
+def _feed_from(text: str, moved: StreamCursor | Place | None) -> tuple[str, Place]:
     """Return whose feed, and from where on.
 
     Who comes back with another stream's cursor has missed nobody knows how much of it, and gets all that is kept.
     """
-    owner = owner_or_new()
+    owner = ensure_owner()
     if isinstance(moved, Place):
         return owner, moved
     if text != "1":
         return owner, _place(text)
     if moved is not None:
         return owner, BEGINNING
-    return owner, patiently(lambda: end_of_feed(services().redis, owner))
+    return owner, with_redis_retry(lambda: end_of_feed(services().redis, owner))
 
 
 def _bad_cursor() -> Problem:

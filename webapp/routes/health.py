@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from millrace.webapp.openapi.describing import Description, described
 from millrace.webapp.problems import Problem
-from millrace.webapp.schemas import reply
+from millrace.webapp.schemas import json_response
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import Redis, connect, translate_redis_errors
 from millrace.worker.contract.presence import count_alive
@@ -41,22 +41,22 @@ class Ready(msgspec.Struct, frozen=True):
 
 @routes.get("/healthz")
 @described(Description(answers={200: Alive}))
-def live() -> Response:
+def get_liveness() -> Response:
     """Answer 200: the process serves."""
-    return reply(Alive("alive"))
+    return json_response(Alive("alive"))
 
 
 @routes.get("/readyz")
 @described(Description(answers={200: Ready}))
-def ready() -> Response:
+def get_readiness() -> Response:
     """Answer 200 where Redis keeps everything, and it, the database and a worker serve, else 503; each is told."""
-    checks, failing = look(services())
+    checks, failing = check_dependencies(services())
     if failing:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
-    return reply(Ready("ready", checks))
+    return json_response(Ready("ready", checks))
 
 
-def look(held: Services) -> tuple[Checks, list[str]]:
+def check_dependencies(held: Services) -> tuple[Checks, list[str]]:
     """Return what each check found, and the names of those that fail; takes about three seconds at most."""
     redis = connect(held.settings.redis.url, answer_seconds=ANSWER_SECONDS, retries=0)
     try:

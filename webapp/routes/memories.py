@@ -3,11 +3,11 @@
 import msgspec
 from flask import Blueprint, Response
 
-from millrace.webapp.guard.auth import known_owner
+from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.openapi.describing import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.routes.paging import CURSOR, LIMIT, read_page
-from millrace.webapp.schemas import reply, timestamp
+from millrace.webapp.schemas import json_response, timestamp
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import is_id
 from millrace.worker.store import memories
@@ -36,24 +36,24 @@ class MemoryPage(msgspec.Struct, frozen=True):
 
 @routes.get("")
 @described(Description(answers={200: MemoryPage}, parameters=(CURSOR, LIMIT)))
-def show() -> Response:
+def list_memories() -> Response:
     """Return what is remembered, page by page."""
-    owner = known_owner()
+    owner = current_owner()
     if owner is None:
-        return reply(MemoryPage([], None))
+        return json_response(MemoryPage([], None))
 
     def read(cursor: str | None, limit: int) -> Page[memories.MemoryRecord]:
         return services().database.run(lambda session: memories.page(session, owner, cursor, limit))
 
     page = read_page(read, MEMORIES)
-    return reply(MemoryPage([_shape(each) for each in page.items], page.more))
+    return json_response(MemoryPage([_shape(each) for each in page.items], page.more))
 
 
 @routes.delete("")
 @described(Description(answers={204: None}))
-def forget_all() -> Response:
+def delete_all_memories() -> Response:
     """Forget everything."""
-    owner = known_owner()
+    owner = current_owner()
     if owner is not None:
         services().database.run(lambda session: memories.forget_all(session, owner))
     return Response(status=204)
@@ -61,9 +61,9 @@ def forget_all() -> Response:
 
 @routes.delete("/<memory>")
 @described(Description(answers={204: None}))
-def forget(memory: str) -> Response:
+def delete_memory(memory: str) -> Response:
     """Forget one memory."""
-    owner = known_owner() if is_id(memory) else None
+    owner = current_owner() if is_id(memory) else None
     if owner is None or not services().database.run(lambda session: memories.forget(session, owner, memory)):
         raise Problem(404, "not_found", "There is no such memory of yours.")
     return Response(status=204)

@@ -25,14 +25,14 @@ routes = Blueprint("metrics", __name__)
 
 @routes.get("/metrics")
 @described(Description(answers={200: str}, media="text/plain"))
-def show() -> Response:
+def get_metrics() -> Response:
     """Return all figures in Prometheus's text format; while Redis is away, this process's alone."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Everything(services()))
+    registry.register(AllProcesses(services()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-class Everything(Collector):
+class AllProcesses(Collector):
     """What all processes have told, and this one as it stands; each sample says whose it is."""
 
     def __init__(self, services: Services) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from millrace.webapp import mount
 from millrace.webapp.guard import limits
-from millrace.webapp.guard.limits import Counts, kind_of, left_in
+from millrace.webapp.guard.limits import WindowCounts, limit_kind_of, remaining_in
 from millrace.webapp.openapi.describing import description_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.settings.schema import Settings
@@ -139,7 +139,7 @@ def test_who_is_nobody_is_counted_by_address(build: Build) -> None:
 
 
 def test_every_route_that_makes_or_follows_is_limited(site: Site) -> None:
-    told = {name: (kind_of(view), description_of(view)) for name, view in site.app.view_functions.items()}
+    told = {name: (limit_kind_of(view), description_of(view)) for name, view in site.app.view_functions.items()}
     streaming = {name: kind for name, (kind, told_of) in told.items() if told_of is not None and told_of.stream}
     assert streaming
     assert all(streaming.values()), streaming
@@ -179,7 +179,7 @@ def counting(tmp_path: Path) -> Iterator[ValkeyProcess]:
 def test_while_the_storage_is_away_following_is_open_and_asking_is_closed(
     build: Build, counting: ValkeyProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "STORAGE_RETRY_SECONDS", 0.0)
     rates = {"rate_limit": "100/hour", "address_rate_limit": "100/hour", "follow_rate_limit": "100/hour"}
     site = build(rate_limit_redis_url=counting.url, **rates)
     generation = site.ask()
@@ -227,11 +227,15 @@ AMOUNT, EXPIRY = 10, 60.0
 @given(st.integers(0, AMOUNT), st.integers(0, AMOUNT), st.floats(0, EXPIRY, exclude_min=True))
 @example(0, AMOUNT, EXPIRY)
 def test_after_the_time_that_is_told_there_is_more_room(previous: int, current: int, left: float) -> None:
-    remaining, seconds = left_in(AMOUNT, EXPIRY, Counts(previous, left, current, left + EXPIRY))
+    remaining, seconds = remaining_in(AMOUNT, EXPIRY, WindowCounts(previous, left, current, left + EXPIRY))
     assert 0 <= remaining <= AMOUNT
     assert 0 <= seconds <= EXPIRY
     left -= seconds + 0.001
     # Once its time is over, the current window is the previous one.
-    later = Counts(previous, left, current, left + EXPIRY) if left > 0 else Counts(current, left + EXPIRY, 0, 0.0)
+    later = (
+        WindowCounts(previous, left, current, left + EXPIRY)
+        if left > 0
+        else WindowCounts(current, left + EXPIRY, 0, 0.0)
+    )
     if remaining == 0:
-        assert left_in(AMOUNT, EXPIRY, later)[0] > 0
+        assert remaining_in(AMOUNT, EXPIRY, later)[0] > 0

@@ -14,7 +14,11 @@ from tests.webapp.site import Site
 from tests.webapp.talking import begin, messages_of
 
 # What a route takes besides its ids, where it takes anything: so that nothing else is wrong with the request.
-BODIES: dict[str, Any] = {"rename": {"title": "mine now"}, "answer": {"message": "a"}, "stream": {"message": "a"}}
+BODIES: dict[str, Any] = {
+    "rename_conversation": {"title": "mine now"},
+    "answer": {"message": "a"},
+    "stream": {"message": "a"},
+}
 ENDPOINTS = {
     rule.endpoint: rule
     for rule in create_app(Settings.of(secret_key="of this list")).url_map.iter_rules()

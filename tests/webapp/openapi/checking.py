@@ -7,7 +7,7 @@ from typing import Any, Self
 from flask import Flask, Response, request
 from jsonschema import Draft202012Validator
 
-from millrace.webapp.openapi.document import build
+from millrace.webapp.openapi.document import build_document
 
 Json = dict[str, Any]
 
@@ -26,7 +26,7 @@ class Document:
     @cached_property
     def whole(self) -> Json:
         """The document."""
-        return build(self._app)
+        return build_document(self._app)
 
     def check(self, schema: Json, value: Any) -> None:
         """Assert that a value is as a schema of the document says; raises ValidationError."""

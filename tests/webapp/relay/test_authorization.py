@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
-from millrace.webapp.guard.auth.protocol import Right
+from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.relay import authorization as timing
 from millrace.webapp.relay.authorization import AuthorizationChecks
 from millrace.webapp.relay.reader import PullReader
@@ -20,7 +20,7 @@ class Door:
     def __init__(self, key: str, holds: Callable[[], bool] | None = None) -> None:
         self.is_open = True
         self.asked = 0
-        self.right = Right(key, self._ask)
+        self.right = Authorization(key, self._ask)
         self._holds = holds
 
     def _ask(self) -> bool:

@@ -129,8 +129,8 @@ def test_the_most_that_one_connection_follows_is_a_setting(build: Build) -> None
 def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> None:
     site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     site.user.get("/")
-    check_problem(follow(site, "0" * 32), 503, "translate_redis_errors")
-    check_problem(follow(site, feed="1"), 503, "translate_redis_errors")
+    check_problem(follow(site, "0" * 32), 503, "redis_away")
+    check_problem(follow(site, feed="1"), 503, "redis_away")
 
 
 def fed(site: Site, count: int, *follows: str, **how: str) -> list[dict[str, Any]]:

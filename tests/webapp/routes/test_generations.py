@@ -215,7 +215,7 @@ def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> Non
     site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     site.user.get("/")
     began = time.monotonic()
-    check_problem(site.user.get(f"{API}/{'0' * 32}/events"), 503, "translate_redis_errors")
+    check_problem(site.user.get(f"{API}/{'0' * 32}/events"), 503, "redis_away")
     assert 4 < time.monotonic() - began < 12
 
 

@@ -9,26 +9,26 @@ owners     asked once a request
 """
 
 from millrace.webapp.guard.auth.owners import (
-    hint,
+    authenticated_owner,
+    carries_ambient_credentials,
+    cookie_hint,
+    current_owner,
+    ensure_owner,
     install,
-    known_owner,
-    names_itself,
-    owner_if_asked,
-    owner_or_new,
-    renew,
+    renew_cookie,
 )
-from millrace.webapp.guard.auth.protocol import RIGHT, Right
+from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authorization
 from millrace.webapp.guard.auth.session import sign_cookies
 
 __all__ = [
-    "RIGHT",
-    "Right",
-    "hint",
+    "AUTHORIZATION",
+    "Authorization",
+    "authenticated_owner",
+    "carries_ambient_credentials",
+    "cookie_hint",
+    "current_owner",
+    "ensure_owner",
     "install",
-    "known_owner",
-    "names_itself",
-    "owner_if_asked",
-    "owner_or_new",
-    "renew",
+    "renew_cookie",
     "sign_cookies",
 ]

@@ -8,17 +8,17 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, Request, current_app
 from flask import request as current_request
 
-from millrace.webapp.guard.auth.protocol import Right, is_owner
+from millrace.webapp.guard.auth.protocol import Authorization, is_owner
 from millrace.worker.errors import SettingError
 
-Who = Callable[[Request], Any]
+OwnerFunction = Callable[[Request], Any]
 
 _KEPT = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL")
 _ALSO_KEPT = ("REMOTE_ADDR", "wsgi.url_scheme", "wsgi.version", "wsgi.multithread", "wsgi.multiprocess")
 _NO_PART_OF_WHO = "HTTP_LAST_EVENT_ID"
 
 
-def import_function(path: str) -> Who:
+def import_function(path: str) -> OwnerFunction:
     """Return the function that `package.module:function` names; raises SettingError where there is none."""
     module, _, name = path.partition(":")
     try:
@@ -27,19 +27,19 @@ def import_function(path: str) -> Who:
         raise SettingError(f"MILLRACE_AUTH: {path} can't be imported: {type(error).__name__}: {error}") from error
     if not callable(function):
         raise SettingError(f"MILLRACE_AUTH: {path} is no function of a request")
-    return cast("Who", function)
+    return cast("OwnerFunction", function)
 
 
 class FunctionAuth:
     """Asks a function, which returns the owner's id, a text or a whole number, or None; it may raise to refuse."""
 
-    makes_owners = False
-    is_ambient = True
+    creates_owners = False
+    has_ambient_credentials = True
 
-    def __init__(self, function: Who) -> None:
+    def __init__(self, function: OwnerFunction) -> None:
         self._function = function
 
-    def who(self, request: Request) -> str | None:
+    def authenticate(self, request: Request) -> str | None:
         """Return the owner; raises TypeError where the function returns what is no id, and whatever it raises."""
         found = self._function(request)
         if found is None:
@@ -53,17 +53,17 @@ class FunctionAuth:
         """Return a challenge that makes no browser ask for a password: the login is the app's affair."""
         return 'Login realm="millrace"'
 
-    def right(self, request: Request, owner: str) -> Right | None:
+    def authorization(self, request: Request, owner: str) -> Authorization | None:
         """Return a check that asks the function again, in a context like this request's."""
         kept = _slim(request.environ)
         app = cast("Flask", current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
 
-        def holds() -> bool:
+        def is_valid() -> bool:
             with app.request_context(dict(kept)):
-                return self.who(current_request) == owner
+                return self.authenticate(current_request) == owner
 
         headers = tuple(sorted((name, kept[name]) for name in kept if name.startswith("HTTP_")))
-        return Right((owner, headers), holds)
+        return Authorization((owner, headers), is_valid)
 
 
 def _slim(environ: WSGIEnvironment) -> WSGIEnvironment:

@@ -2,19 +2,19 @@
 
 from flask import Request
 
-from millrace.webapp.guard.auth.protocol import Right, is_owner
+from millrace.webapp.guard.auth.protocol import Authorization, is_owner
 
 
 class HeaderAuth:
     """Believes one header; the proxy must set it itself and take away what a client sends under its name."""
 
-    makes_owners = False
-    is_ambient = True
+    creates_owners = False
+    has_ambient_credentials = True
 
     def __init__(self, header: str) -> None:
         self._header = header
 
-    def who(self, request: Request) -> str | None:
+    def authenticate(self, request: Request) -> str | None:
         """Return the owner that the header names.
 
         Nobody where there is a comma: that is how two such headers look, and one of them may be the client's own.
@@ -30,6 +30,6 @@ class HeaderAuth:
         """Return a challenge that makes no browser ask for a password: the login is the proxy's affair."""
         return 'Login realm="millrace"'
 
-    def right(self, request: Request, owner: str) -> Right | None:
+    def authorization(self, request: Request, owner: str) -> Authorization | None:
         """Return None: the proxy, through which the stream runs, can end it."""
         return None

@@ -12,18 +12,18 @@ from millrace.worker.observability.logs import get_logger
 
 FRESH_SECONDS = 20.0  # older ones are fetched again beside the requests: a key taken back is known within a minute
 STALE_SECONDS = 3600.0  # a provider that is away for longer vouches for nobody any more
-AGAIN_SECONDS = 5.0  # an unknown key is asked for at most so often, whatever tokens come
+REFETCH_SECONDS = 5.0  # an unknown key is asked for at most so often, whatever tokens come
 FETCH_SECONDS = 3.0
 _SOCKET_SECONDS = 2.0
 
 _log = get_logger(__name__)
 
 
-class KeysAway(MillraceError):
+class KeysUnavailable(MillraceError):
     """The provider's keys can't be had just now."""
 
 
-class Jwks:
+class JwksCache:
     """One process's copy of a provider's keys; nothing is fetched before the first of them is asked for.
 
     One fetch is under way at a time. While known keys are only old, requests go on with those; a request waits for
@@ -34,7 +34,7 @@ class Jwks:
         self._client = PyJWKClient(url, timeout=_SOCKET_SECONDS, cache_jwk_set=False)
         self._keys: PyJWKSet | None = None
         self._fetched_at = 0.0
-        self._tried_at = -AGAIN_SECONDS
+        self._tried_at = -REFETCH_SECONDS
         self._under_way: Event | None = None
 
     def key(self, kid: str | None) -> PyJWK | None:
@@ -44,13 +44,13 @@ class Jwks:
         """
         now = time.monotonic()
         key = self._find(kid)
-        if key is None and (self._under_way is not None or now - self._tried_at >= AGAIN_SECONDS):
+        if key is None and (self._under_way is not None or now - self._tried_at >= REFETCH_SECONDS):
             self._fetch().wait(FETCH_SECONDS)
             key = self._find(kid)
-        elif now - self._fetched_at > FRESH_SECONDS and now - self._tried_at >= AGAIN_SECONDS:
+        elif now - self._fetched_at > FRESH_SECONDS and now - self._tried_at >= REFETCH_SECONDS:
             self._fetch()
         if self._keys is None or time.monotonic() - self._fetched_at > STALE_SECONDS:
-            raise KeysAway
+            raise KeysUnavailable
         return key
 
     def _find(self, kid: str | None) -> PyJWK | None:

@@ -7,7 +7,7 @@ from flask import Flask, current_app, g, request
 from millrace.webapp.guard.auth import session
 from millrace.webapp.guard.auth.function import FunctionAuth, import_function
 from millrace.webapp.guard.auth.header import HeaderAuth
-from millrace.webapp.guard.auth.protocol import RIGHT, Authenticator
+from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authenticator
 from millrace.webapp.guard.auth.tokens import TokenAuth
 from millrace.webapp.problems import Problem
 from millrace.worker.settings.schema import Settings
@@ -33,49 +33,49 @@ def _make(settings: Settings) -> Authenticator:
             return FunctionAuth(import_function(path))
 
 
-def known_owner() -> str | None:
+def current_owner() -> str | None:
     """Return the owner that asks, None where nobody is known who could yet be given one; raises Problem 401, 503."""
     if _OWNER not in g:
-        owner = _auth().who(request)
-        if owner is None and not _auth().makes_owners:
+        owner = _auth().authenticate(request)
+        if owner is None and not _auth().creates_owners:
             raise _unknown()
         if owner is None:
             return None
         setattr(g, _OWNER, owner)
-        if right := _auth().right(request, owner):
-            request.environ[RIGHT] = right
+        if authorization := _auth().authorization(request, owner):
+            request.environ[AUTHORIZATION] = authorization
     return cast("str", g.get(_OWNER))
 
 
-def owner_or_new() -> str:
+def ensure_owner() -> str:
     """Return the owner that asks; who is unknown is given one, whose cookie goes with the answer, or gets a 401."""
-    owner = known_owner()
+    owner = current_owner()
     if owner is None:
-        owner = session.begin()
+        owner = session.create_owner()
         setattr(g, _OWNER, owner)
     return owner
 
 
-def renew() -> None:
+def renew_cookie() -> None:
     """Make sure that a visitor of the page is somebody, and stays it for a year; only where we keep the cookie."""
-    if _auth().makes_owners:
-        owner_or_new()
-        session.renew()
+    if _auth().creates_owners:
+        ensure_owner()
+        session.renew_cookie()
 
 
-def owner_if_asked() -> str | None:
+def authenticated_owner() -> str | None:
     """Return the owner where it has been asked for in this request already."""
     return cast("str | None", g.get(_OWNER))
 
 
-def names_itself() -> bool:
+def carries_ambient_credentials() -> bool:
     """Tell whether the request may name its owner without its page's doing: by a cookie, or as the proxy knows it."""
-    return "Cookie" in request.headers or _auth().is_ambient
+    return "Cookie" in request.headers or _auth().has_ambient_credentials
 
 
-def hint() -> str:
+def cookie_hint() -> str:
     """Return what a 404 says besides: who keeps no cookie finds nothing again."""
-    if not _auth().makes_owners:
+    if not _auth().creates_owners:
         return ""
     return " Who you are is kept in a cookie: a client must keep it and send it back (curl: -c jar -b jar)."
 

@@ -7,11 +7,11 @@ from typing import Protocol
 from flask import Request
 
 MOST_CHARACTERS = 255
-RIGHT = "millrace.right"  # where a request's WSGI environment holds its Right, for those who follow
+AUTHORIZATION = "millrace.authorization"  # where a request's WSGI environment holds its Right, for those who follow
 
 
 @dataclass(frozen=True)
-class Right:
+class Authorization:
     """What lets somebody follow, to be asked again while they do.
 
     Readers with the same `key` share one check. `holds` tells whether the right still holds; it may raise where that
@@ -19,23 +19,23 @@ class Right:
     """
 
     key: Hashable
-    holds: Callable[[], bool]
+    is_valid: Callable[[], bool]
 
 
 class Authenticator(Protocol):
     """Knows who asks; one a process, used by any number of requests at once."""
 
     @property
-    def makes_owners(self) -> bool:
+    def creates_owners(self) -> bool:
         """Whether somebody unknown is given an owner of their own, instead of a 401."""
         ...
 
     @property
-    def is_ambient(self) -> bool:
+    def has_ambient_credentials(self) -> bool:
         """Whether a browser may send what names the owner by itself, without a cookie, whatever page asks it to."""
         ...
 
-    def who(self, request: Request) -> str | None:
+    def authenticate(self, request: Request) -> str | None:
         """Return the owner that the request names and may name, None where it names none; raises Problem 503.
 
         Called once a request, within the request's context.
@@ -46,7 +46,7 @@ class Authenticator(Protocol):
         """Return the `WWW-Authenticate` of the 401 to a request that names nobody."""
         ...
 
-    def right(self, request: Request, owner: str) -> Right | None:
+    def authorization(self, request: Request, owner: str) -> Authorization | None:
         """Return what a long reader's right is asked again by, None where it can't change meanwhile."""
         ...
 

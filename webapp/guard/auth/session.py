@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask, Request, request, session
 from flask.sessions import SecureCookieSessionInterface
 
-from millrace.webapp.guard.auth.protocol import Right
+from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.settings.schema import Settings
 
@@ -38,10 +38,10 @@ def sign_cookies(app: Flask, settings: Settings) -> None:
 class SessionAuth:
     """Everybody is somebody: who is unknown gets an owner, whose cookie goes with the answer."""
 
-    makes_owners = True
-    is_ambient = False
+    creates_owners = True
+    has_ambient_credentials = False
 
-    def who(self, request: Request) -> str | None:
+    def authenticate(self, request: Request) -> str | None:
         """Return the owner that the session names; a signed cookie that names no owner of ours names nobody."""
         owner: Any = session.get(_OWNER)
         return owner if isinstance(owner, str) and is_id(owner) else None
@@ -50,18 +50,18 @@ class SessionAuth:
         """Return what is never sent: nobody is refused."""
         return ""
 
-    def right(self, request: Request, owner: str) -> Right | None:
+    def authorization(self, request: Request, owner: str) -> Authorization | None:
         """Return None: a session that has been signed stays good."""
         return None
 
 
-def begin() -> str:
+def create_owner() -> str:
     """Give the asker a new owner and return it."""
     session[_OWNER] = owner = new_id()
     session.permanent = True
     return owner
 
 
-def renew() -> None:
+def renew_cookie() -> None:
     """Send the cookie once more, so that it expires a year from now."""
     session.modified = True

@@ -11,8 +11,8 @@ import jwt
 from flask import Request
 from jwt.algorithms import get_default_algorithms
 
-from millrace.webapp.guard.auth.jwks import Jwks, KeysAway
-from millrace.webapp.guard.auth.protocol import Right, is_owner
+from millrace.webapp.guard.auth.jwks import JwksCache, KeysUnavailable
+from millrace.webapp.guard.auth.protocol import Authorization, is_owner
 from millrace.webapp.problems import Problem
 from millrace.worker.errors import SettingError
 from millrace.worker.observability.logs import get_logger
@@ -29,21 +29,21 @@ _log = get_logger(__name__)
 class TokenAuth:
     """Reads a token from `Authorization: Bearer`, else from the cookie where one is named; never from a URL."""
 
-    makes_owners = False
-    is_ambient = False
+    creates_owners = False
+    has_ambient_credentials = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._key = key_of(settings)
+        self._key = verification_key(settings)
 
-    def who(self, request: Request) -> str | None:
+    def authenticate(self, request: Request) -> str | None:
         """Return the token's `sub`; raises Problem 503 where the provider's keys can't be had."""
         token = self._token(request)
         if token is None:
             return None
         try:
             return self._subject(token)
-        except KeysAway as away:
+        except KeysUnavailable as away:
             detail = "Who you are can't be checked just now. Please try again."
             raise Problem(503, "identity_away", detail) from away
 
@@ -52,13 +52,13 @@ class TokenAuth:
         wrong = "" if self._token(request) is None else ', error="invalid_token"'
         return f'Bearer realm="millrace"{wrong}'
 
-    def right(self, request: Request, owner: str) -> Right | None:
+    def authorization(self, request: Request, owner: str) -> Authorization | None:
         """Return a check that verifies the token again: its time runs out, and its key may be taken back."""
         token = self._token(request)
         if token is None:
             return None
         key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        return Right(key, lambda: self._subject(token) == owner)
+        return Authorization(key, lambda: self._subject(token) == owner)
 
     def _token(self, request: Request) -> str | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -94,19 +94,19 @@ class TokenAuth:
         return subject if is_owner(subject) else None
 
     def _key_for(self, token: str) -> Any:
-        if not isinstance(self._key, Jwks):
+        if not isinstance(self._key, JwksCache):
             return self._key
         kid: Any = jwt.get_unverified_header(token).get("kid")
         return self._key.key(kid) if kid is None or isinstance(kid, str) else None
 
 
-def key_of(settings: Settings) -> Any:
+def verification_key(settings: Settings) -> Any:
     """Return what tokens are verified with: the secret, the public key, or the provider's keys; no I/O but a file's.
 
     Raises SettingError that names what is missing, does not go together, or is no such key.
     """
     if settings.auth.jwt_jwks_url:
-        return Jwks(settings.auth.jwt_jwks_url)
+        return JwksCache(settings.auth.jwt_jwks_url)
     return _public_key(settings) if settings.auth.jwt_public_key else _secret(settings)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import request
 
-from millrace.webapp.guard.auth.protocol import RIGHT, Right
+from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authorization
 from millrace.webapp.settings import check
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings, load
@@ -51,22 +51,22 @@ def test_what_can_be_no_owner_is_an_error_of_the_functions(
 
 
 def test_the_right_is_asked_again_with_the_same_headers_and_without_the_request(site: Site) -> None:
-    def right_of(**headers: str) -> Right:
+    def authorization_of(**headers: str) -> Authorization:
         sent = {"X-Api-Key": "key of ada", **headers}
         with site.app.test_client() as client:
             client.get(f"{API}/{'0' * 32}", headers=sent)
-            return request.environ[RIGHT]
+            return request.environ[AUTHORIZATION]
 
-    right = right_of()
-    assert right.key == right_of(**{"Last-Event-ID": "1-5"}).key
-    assert right.key != right_of(Authorization="another").key
-    assert right.holds()
+    authorization = authorization_of()
+    assert authorization.key == authorization_of(**{"Last-Event-ID": "1-5"}).key
+    assert authorization.key != authorization_of(Authorization="another").key
+    assert authorization.is_valid()
     logins.revoked.add("key of ada")
     try:
-        assert not right.holds()
+        assert not authorization.is_valid()
     finally:
         logins.revoked.clear()
-    assert right.holds()
+    assert authorization.is_valid()
 
 
 @pytest.mark.parametrize(

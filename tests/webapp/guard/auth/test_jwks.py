@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from millrace.webapp.guard.auth import jwks
-from millrace.webapp.guard.auth.jwks import Jwks, KeysAway
+from millrace.webapp.guard.auth.jwks import JwksCache, KeysUnavailable
 from tests.client import wait_for
 from tests.webapp.guard.auth.issuer import (
     AUDIENCE,
@@ -67,27 +67,27 @@ def test_a_provider_with_keys_of_other_kinds_verifies_by_the_pinned_algorithm_al
 
 def test_a_hundred_requests_at_once_fetch_once(provider: Provider) -> None:
     provider.seconds = 0.3
-    keys = Jwks(provider.url)
+    keys = JwksCache(provider.url)
     found = gevent.joinall([gevent.spawn(keys.key, "first") for _ in range(100)], timeout=30)
     assert all(each.value is not None for each in found)
     assert provider.fetched == 1
 
 
 def test_unknown_keys_are_asked_for_only_now_and_then(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = Jwks(provider.url)
+    keys = JwksCache(provider.url)
     assert keys.key("first")
     for number in range(50):
         assert keys.key(f"made up {number}") is None
     assert provider.fetched == 1
-    monkeypatch.setattr(jwks, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     provider.keys["second"] = OTHER_RSA_KEY
     assert keys.key("second"), "a key that is new is found as soon as somebody uses it"
 
 
 def test_a_key_taken_back_is_known_beside_the_requests(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks, "FRESH_SECONDS", 0.0)
-    monkeypatch.setattr(jwks, "AGAIN_SECONDS", 0.0)
-    keys = Jwks(provider.url)
+    monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
+    keys = JwksCache(provider.url)
     assert keys.key("first")
     provider.keys = {"second": OTHER_RSA_KEY}
     provider.seconds = 0.5
@@ -100,9 +100,9 @@ def test_a_key_taken_back_is_known_beside_the_requests(provider: Provider, monke
 def test_a_provider_that_goes_away_is_not_missed_for_a_while(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("FRESH_SECONDS", "AGAIN_SECONDS"):
+    for name in ("FRESH_SECONDS", "REFETCH_SECONDS"):
         monkeypatch.setattr(jwks, name, 0.0)
-    keys = Jwks(provider.url)
+    keys = JwksCache(provider.url)
     assert keys.key("first")
     for wrong in ("500 Internal Server Error", "404 Not Found"):
         provider.status = wrong
@@ -111,7 +111,7 @@ def test_a_provider_that_goes_away_is_not_missed_for_a_while(
         wait_for(lambda fetched=fetched: provider.fetched > fetched, 5, "a fetch")
         assert keys.key("first")
     monkeypatch.setattr(jwks, "STALE_SECONDS", 0.0)
-    with pytest.raises(KeysAway):
+    with pytest.raises(KeysUnavailable):
         keys.key("first")
 
 

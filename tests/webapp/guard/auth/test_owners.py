@@ -58,8 +58,8 @@ def test_who_asks_is_asked_once_a_request(build: Build, way: str, monkeypatch: p
     site = build(**settings)
     authenticator: Any = site.app.extensions["millrace-auth"]
     asked: list[Any] = []
-    who = authenticator.who
-    monkeypatch.setattr(authenticator, "who", lambda request: asked.append(request) or who(request))
+    authenticate = authenticator.authenticate
+    monkeypatch.setattr(authenticator, "authenticate", lambda request: asked.append(request) or authenticate(request))
     assert site.stranger().post(API, json={"message": "a"}, headers=ada).status_code == 202
     assert len(asked) == 1
 
