@@ -56,16 +56,16 @@ def test_a_ring_that_was_heard_although_it_failed_is_a_success(build: Build) -> 
 
 def test_without_redis_it_is_503(build: Build) -> None:
     site = build(redis_url=DEAD)
-    check_problem(site.post({"message": "a"}), 503, "translate_redis_errors")
-    check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "translate_redis_errors")
+    check_problem(site.post({"message": "a"}), 503, "redis_away")
+    check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "redis_away")
 
 
 def test_redis_out_of_memory_is_503_and_makes_nothing(site: Site) -> None:
     site.user.get("/")
     site.redis.config_set("maxmemory", 1)
     try:
-        check_problem(site.post({"message": "a"}), 503, "translate_redis_errors")
-        check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "translate_redis_errors")
+        check_problem(site.post({"message": "a"}), 503, "redis_away")
+        check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "redis_away")
     finally:
         site.redis.config_set("maxmemory", 0)
     assert site.made() == []
@@ -84,7 +84,7 @@ def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
                 ring(generation)
 
             site.services.task_queue.ring = die_and_ring
-            check_problem(site.post({"message": "a"}), 503, "translate_redis_errors")
+            check_problem(site.post({"message": "a"}), 503, "redis_away")
             own.start()
             assert len(site.generations()) == 1
             site.services.housekeeping.sweep()
