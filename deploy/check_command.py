@@ -42,6 +42,7 @@ SLOW = (
     "browser",
     "faults",
     "journeys",
+    "package",
     "soak",
     "deploy/test_check_runner.py",
     "deploy/test_environment.py",
