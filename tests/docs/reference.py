@@ -28,7 +28,9 @@ FOLDERS = ("webapp/docs", "worker/docs", "deploy/docs")
 _PLACE = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _UNREADABLE = "\x01"
+_VARIES = "…"
 _A_CODE = "provider_unavailable"  # by which the table of the codes' messages is known
+_A_STATUS = 405  # likewise, of the codes of HTTP's own errors
 
 
 class Table(NamedTuple):
@@ -101,6 +103,8 @@ def _default(value: Any) -> str:
     match value:
         case bool():
             return "on" if value else "off"
+        case int():
+            return str(value)
         case float():
             return f"{value:g}"
         case "" | ():
@@ -157,17 +161,25 @@ def _error_codes() -> Table:
 
 
 def _problems() -> Table:
-    found: dict[tuple[int, str], str] = {}
+    found: dict[tuple[int, str], dict[str, None]] = {}
+    generic = set[tuple[int, str]]()
     for tree in _trees("webapp"):
         for scope in ast.walk(tree):
             if isinstance(scope, ast.FunctionDef):
                 for call in _calls_in(scope, "Problem"):
                     match call.args:
                         case [ast.Constant(value=int(status)), ast.Constant(value=str(code)), detail, *_]:
-                            found.setdefault((status, code), _text(detail, scope))
+                            found.setdefault((status, code), {})[_text(detail, scope)] = None
                         case _:
                             pass
-    rows = [(str(status), f"`{code}`", detail) for (status, code), detail in sorted(found.items())]
+            elif isinstance(scope, ast.Dict) and any(getattr(key, "value", "") == _A_STATUS for key in scope.keys):
+                generic.update(ast.literal_eval(scope).items())
+    for pair in generic - found.keys():
+        found[pair] = {"as Werkzeug describes it": None}
+    rows = [
+        (str(status), f"`{code}`", "<br>".join([each for each in details if each != _VARIES] or details))
+        for (status, code), details in sorted(found.items())
+    ]
     return _table(("status", "code", "detail, `…` where it varies"), rows, [code for _, code in sorted(found)])
 
 
@@ -177,14 +189,14 @@ def _text(node: ast.expr, scope: ast.FunctionDef) -> str:
         case ast.Constant(value=str(text)):
             return text
         case ast.JoinedStr(values=values):
-            return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in values)  # pyright: ignore
+            return "".join(part.value if isinstance(part, ast.Constant) else _VARIES for part in values)  # pyright: ignore
         case ast.Name(id=name):
             for each in ast.walk(scope):
                 if isinstance(each, ast.Assign) and [getattr(to, "id", None) for to in each.targets] == [name]:
                     return _text(each.value, scope)
         case _:
             pass
-    return "…"
+    return _VARIES
 
 
 def _redis_keys() -> Table:

@@ -42,7 +42,7 @@ def test_every_generated_table_has_one_place() -> None:
         ("settings", 70),
         ("metrics", 14),
         ("routes", 28),
-        ("problems", 24),
+        ("problems", 25),
         ("events", 17),
         ("error-codes", 13),
         ("redis-keys", 17),
