@@ -41,7 +41,7 @@ control_socket_disable = (
     True  # it lies at one path for all systems of a user: two of them would take it from each other
 )
 
-logs.set_up()
+logs.configure()
 # Gunicorn sets its own loggers up after this file: it is to leave what it has to say to ours.
 logconfig_dict = {
     "handlers": {"json": {"()": logs.make_handler}},

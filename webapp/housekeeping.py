@@ -12,7 +12,7 @@ from millrace.webapp.relay import Hub
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.state import mark_watched
-from millrace.worker.contract.sweeping import sweep_and_ring
+from millrace.worker.contract.sweeping import sweep_and_enqueue
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
@@ -74,7 +74,7 @@ class Housekeeping:
         """Withdraw what is due, then look at the leases and ring; raises RedisUnavailable, QueueUnavailable."""
         for made, until in list(self._withdrawals.items()):
             self._withdraw(made, until)
-        sweep_and_ring(self._redis, self._settings, self._doorbell)
+        sweep_and_enqueue(self._redis, self._settings, self._doorbell)
 
     def _withdraw(self, made: CreatedGeneration, until: float) -> None:
         if time.monotonic() < until:

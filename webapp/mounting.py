@@ -87,7 +87,7 @@ def _blueprint(url_prefix: str) -> Blueprint:
 
 
 def _make_services(settings: Settings) -> Services:
-    redis = connect(settings.redis.url, answer_seconds=REDIS_SECONDS)
+    redis = connect(settings.redis.url, timeout_seconds=REDIS_SECONDS)
     database = Database(settings)
     task_queue = TaskQueue(settings)
     hub = Hub(redis, settings, StoredLogs(database).entries)

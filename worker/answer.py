@@ -5,7 +5,7 @@ import time
 
 from millrace.worker.contract.events import Chunk, Complete, Latency, Reasoning, Snapshot, ToolUse, Usage
 from millrace.worker.contract.lease import ClaimedGeneration
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.mapping import failure_of_stop
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
 from millrace.worker.publishing.batching import Content, size_of
@@ -71,18 +71,18 @@ class AnswerMeter:
         if not self.has_begun:
             self._first_delta_ms = self._elapsed_ms()
         if self._bytes > self._most_bytes or events + ENDING_EVENTS > self._most_events:
-            raise AnswerFailed("limit_exceeded", retryable=False)
+            raise GenerationFailed("limit_exceeded", retryable=False)
         return delta
 
     def complete(self) -> Complete:
         """Return the outcome of a stream that has come to its end; raises Failure where the answer is none."""
         if self._stop_reason is None:
-            raise AnswerFailed("truncated", retryable=True)
+            raise GenerationFailed("truncated", retryable=True)
         failure = failure_of_stop(self._stop_reason)
         if failure is not None:
             raise failure
         if not self._has_substance:
-            raise AnswerFailed("empty_answer", retryable=True)
+            raise GenerationFailed("empty_answer", retryable=True)
         return Complete(
             mode="live",
             stop_reason=self._stop_reason,

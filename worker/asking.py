@@ -8,7 +8,7 @@ from millrace.worker.answer import AnswerMeter
 from millrace.worker.context.prompt import Context
 from millrace.worker.context.source import ContextQuestion
 from millrace.worker.contract.events import StatusEvent
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Prompt
@@ -51,7 +51,7 @@ def ask(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, pro
         answer.asks(prompt)
         try:
             _take(process, run, answer, prompt)
-        except AnswerFailed as failure:
+        except GenerationFailed as failure:
             shorter = next(prompts, None)
             if failure.code != "context_too_long" or answer.has_begun or shorter is None:
                 raise
@@ -62,7 +62,7 @@ def ask(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, pro
 
 
 def _take(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, prompt: Prompt) -> None:
-    def say_retrying(_failure: AnswerFailed) -> None:
+    def say_retrying(_failure: GenerationFailed) -> None:
         run.outbox.write(StatusEvent("retrying", attempt=run.holding.attempt))
 
     for delta in stream_patiently(process.provider, prompt, process.settings.bedrock.tries, say_retrying, gevent.sleep):

@@ -3,9 +3,8 @@
 from msgspec.structs import replace
 
 from millrace.worker.after.following import follow_up
-from millrace.worker.contract.events import Complete
+from millrace.worker.contract.events import Complete, Outcome
 from millrace.worker.process import WorkerProcess
-from millrace.worker.publishing.outbox import Outcome
 from millrace.worker.run import RunningGeneration
 from millrace.worker.storing import store
 

@@ -1,48 +1,112 @@
-"""The errors that cross rooms.
+"""Every error that crosses rooms.
 
 MillraceError
-├── SettingError        a setting is unknown or has a bad value; stops the start
-├── RedisUnavailable           Redis does not answer, or answers that it can't serve (read-only, loading, out of memory, busy)
-├── QueueUnavailable           the broker does not take the ring
-├── DatabaseUnavailable           the database does not answer in time, is locked, or has not been migrated
-├── LastAttempt          a generation may be claimed only by a process that has its seat for such free
-└── GenerationFailed      ends a generation with an `error` event: `code`, text safe to show, may it be retried
+├── SettingError               a setting is unknown, has a bad value or contradicts another one; stops the start
+├── DependencyUnavailable      a server that this process needs does not serve; the outcome of the last call is unknown
+│   ├── RedisUnavailable       Redis does not reply, or replies that it cannot serve
+│   ├── QueueUnavailable       the broker does not accept a message
+│   └── DatabaseUnavailable    the database does not reply in time, is locked, or has not been migrated
+├── LastAttempt                the claim would be a generation's last attempt, and this process runs one already
+└── GenerationFailed           ends a generation with an `error` event of one of the codes in `ErrorCode`
+
+Errors with one room only derive from `MillraceError` as well: `webapp.problems.Problem` is a response of the web tier.
 """
+
+from typing import Literal
+
+__all__ = [
+    "MESSAGES",
+    "DatabaseUnavailable",
+    "DependencyUnavailable",
+    "ErrorCode",
+    "GenerationFailed",
+    "LastAttempt",
+    "MillraceError",
+    "QueueUnavailable",
+    "RedisUnavailable",
+    "SettingError",
+]
+
+ErrorCode = Literal[
+    "provider_unavailable",
+    "provider_throttled",
+    "provider_timeout",
+    "provider_rejected",
+    "content_filtered",
+    "context_too_long",
+    "truncated",
+    "limit_exceeded",
+    "empty_answer",
+    "worker_lost",
+    "queue_timeout",
+    "stream_lost",
+    "internal",
+]
+"""The codes of an `error` event."""
+
+MESSAGES: dict[ErrorCode, str] = {
+    "provider_unavailable": "The model could not be reached, or its connection was lost. Please try again.",
+    "provider_throttled": "The model is busy. Please try again in a moment.",
+    "provider_timeout": "The model did not respond in time. Please try again.",
+    "provider_rejected": "The model rejected this request, or returned an unreadable answer.",
+    "content_filtered": "The answer was stopped by a content filter.",
+    "context_too_long": "The conversation is too long for this model.",
+    "truncated": "The model's answer was cut off. Please try again.",
+    "limit_exceeded": "The answer reached its length or time limit.",
+    "empty_answer": "The model returned an empty answer. Please try again.",
+    "worker_lost": "The answer was lost because of a server error. Please try again.",
+    "queue_timeout": "No worker was free to answer in time. Please try again.",
+    "stream_lost": "The answer's stream was lost because of a server error. Please try again.",
+    "internal": "An internal error occurred. Please try again.",
+}
+"""The message of each code: it holds no detail of the system, so it is safe to show to any user."""
 
 
 class MillraceError(Exception):
-    """The root of this project's own errors."""
+    """The root of this project's errors."""
 
 
 class SettingError(MillraceError):
-    """A setting is unknown or has a bad value; the text names the variable and what it takes."""
+    """A setting is unknown, has a bad value or contradicts another one.
+
+    The text names the variable and what it takes.
+    """
 
 
-class RedisUnavailable(MillraceError):
-    """Redis can't serve just now; nothing is known of whether the last command took effect."""
+class DependencyUnavailable(MillraceError):
+    """A server that this process needs does not serve; the last call may or may not have taken effect."""
 
 
-class QueueUnavailable(MillraceError):
-    """The broker did not take a ring; nothing is known of whether it took effect."""
+class RedisUnavailable(DependencyUnavailable):
+    """Redis does not reply, or replies that it cannot serve (read-only, loading, out of memory, busy)."""
 
 
-class DatabaseUnavailable(MillraceError):
-    """The database can't serve just now; nothing is known of whether the last transaction took effect."""
+class QueueUnavailable(DependencyUnavailable):
+    """The broker does not accept a message."""
+
+
+class DatabaseUnavailable(DependencyUnavailable):
+    """The database does not reply in time, is locked, or has not been migrated."""
 
 
 class LastAttempt(MillraceError):
-    """One more loss of its worker is the generation's end: it is claimed with a seat, and waits for it."""
+    """The claim would be the generation's last attempt, and needs the process's slot for those.
+
+    After one more lost worker the generation ends with `worker_lost`. A process runs one such generation at a time.
+    """
 
 
 class GenerationFailed(MillraceError):
     """Ends a generation with an `error` event.
 
-    `code` is one of the protocol's error codes, `message` is safe to show to anybody, `retryable` tells whether
-    asking the same again may succeed. The cause, if any, is for the log only.
+    `message` is the code's, and safe to show. `retryable`: the same request may succeed later. `is_transient`: the
+    worker itself may repeat the call at once, as long as no part of the answer has been received. The cause, if any,
+    is for the log only.
     """
 
-    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    def __init__(self, code: ErrorCode, *, retryable: bool, is_transient: bool = False) -> None:
+        super().__init__(MESSAGES[code])
+        self.code: ErrorCode = code
+        self.message = MESSAGES[code]
         self.retryable = retryable
+        self.is_transient = is_transient

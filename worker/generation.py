@@ -12,15 +12,13 @@ from millrace.worker.answer import AnswerMeter
 from millrace.worker.asking import ask, build_context
 from millrace.worker.concluding import conclude
 from millrace.worker.context.prompt import Context
-from millrace.worker.contract.events import Cancelled, Error, Snapshot, StatusEvent
+from millrace.worker.contract.events import Cancelled, Error, Outcome, Snapshot, StatusEvent
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.ending import tell_end
 from millrace.worker.errors import GenerationFailed, LastAttempt, QueueUnavailable, RedisUnavailable
-from millrace.worker.failures import AnswerFailed
 from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.publishing.outbox import Outcome
 from millrace.worker.run import RunningGeneration
 from millrace.worker.storing import kept_whole
 from millrace.worker.takeover import NOTHING, beginning, is_refusal
@@ -41,7 +39,7 @@ def generate(process: WorkerProcess, generation: str) -> None:
     if process.has(generation):
         return
     try:
-        holding = _claim(process, generation, has_seat=False)
+        holding = _claim(process, generation, has_slot=False)
     except LastAttempt:
         process.seat.wait(generation)
         _answer_last_chances(process)
@@ -54,7 +52,7 @@ def _answer_last_chances(process: WorkerProcess) -> None:
     """Answer those that wait for the seat, one after the other, unless another greenlet is about it."""
     while not process.is_leaving and (generation := process.seat.take()):
         try:
-            holding = _claim(process, generation, has_seat=True)
+            holding = _claim(process, generation, has_slot=True)
             if holding is not None:
                 _answer(process, holding)
         finally:
@@ -88,17 +86,17 @@ def _pass_on(process: WorkerProcess, generation: str) -> None:
     """Leave a ring to another worker: Celery goes on taking tasks for a second or two after it was told to end."""
     gevent.sleep(random.uniform(0.1, PASS_ON_SECONDS))  # or this very process would be the next to hear it
     try:
-        process.task_queue.ring(generation)
+        process.task_queue.enqueue(generation)
     except QueueUnavailable as error:
         _log.warning("pass_on_failed", generation=generation, error=error)  # a sweep rings again
 
 
-def _claim(process: WorkerProcess, generation: str, *, has_seat: bool) -> ClaimedGeneration | None:
+def _claim(process: WorkerProcess, generation: str, *, has_slot: bool) -> ClaimedGeneration | None:
     token, give_up_at = token_hex(8), time.monotonic() + CLAIM_SECONDS
     while True:
         try:
             with process.gate:
-                return claim(process.redis, generation, process.settings, token, has_seat=has_seat)
+                return claim(process.redis, generation, process.settings, token, has_slot=has_slot)
         except RedisUnavailable as error:
             if time.monotonic() > give_up_at or process.is_leaving:
                 _log.warning("claim_failed", generation=generation, error=error)
@@ -127,12 +125,12 @@ def _outcome(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter
         _leave(process, run, left)
         return None
     except TimeIsUp:
-        failure = AnswerFailed("limit_exceeded", retryable=False)
+        failure = GenerationFailed("limit_exceeded", retryable=False)
     except GenerationFailed as ends:
         failure = ends
     except Exception:  # noqa: BLE001 - the edge: whatever went wrong, the reader is told, and the generation ends
         _log.exception("generation_failed", generation=run.holding.claim.generation)
-        failure = AnswerFailed("internal", retryable=True)
+        failure = GenerationFailed("internal", retryable=True)
     return Error(failure.code, failure.message, retryable=failure.retryable)
 
 
@@ -157,7 +155,7 @@ def _stream(
     answer.begin(begins_with)
     try:
         ask(process, run, answer, context.prompts(begins_with.content))
-    except AnswerFailed as failure:
+    except GenerationFailed as failure:
         if not begins_with.content or answer.has_begun or not is_refusal(failure):
             raise
         _log.warning("prefill_refused", generation=run.holding.claim.generation, code=failure.code)
@@ -176,7 +174,7 @@ def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
     try:
         with process.gate:
             if is_written and release(process.redis, outbox.claim, process.settings):
-                process.task_queue.ring(generation)
+                process.task_queue.enqueue(generation)
     except (RedisUnavailable, QueueUnavailable) as error:
         # Then the lease runs out, or a sweep rings: later, but sure.
         _log.warning("hand_over_failed", generation=generation, error=error)

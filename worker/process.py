@@ -46,7 +46,7 @@ class WorkerProcess:
         self.runs: set[RunningGeneration] = set()
         self.seat = LastAttemptSlot()
         writing = connect(settings.redis.url, retries=0)
-        watching = connect(settings.redis.url, answer_seconds=WATCH_ANSWER_SECONDS, retries=0)
+        watching = connect(settings.redis.url, timeout_seconds=WATCH_ANSWER_SECONDS, retries=0)
         self._clients = (self.redis, writing, watching)
         self.writer = Writer(writing, settings)
         self.watcher = Watcher(watching, settings, self.runs, self.writer.recover)

@@ -2,11 +2,10 @@
 
 from msgspec.structs import replace
 
-from millrace.worker.contract.events import Complete
+from millrace.worker.contract.events import Complete, Outcome
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.request import ModelRequest
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.publishing.outbox import Outcome
 from millrace.worker.store.answers import StoredAnswer
 
 

@@ -1,11 +1,10 @@
 """An answer on its way into the database: before its outcome is told, within a bounded time, fenced by its claim."""
 
-from millrace.worker.contract.events import Complete, Snapshot
+from millrace.worker.contract.events import Complete, Outcome, Snapshot
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.publishing.outbox import Outcome
 from millrace.worker.record import record
 from millrace.worker.run import RunningGeneration
 from millrace.worker.store import answers
@@ -50,7 +49,7 @@ def kept_whole(process: WorkerProcess, holding: ClaimedGeneration) -> tuple[Snap
 
     None where this is the first, or there is no such answer, or the database does not say in time.
     """
-    if not holding.question or (holding.attempt == 1 and holding.top.seq <= 1):
+    if not holding.question or holding.is_first_attempt:
         return None
     try:
         kept = process.database.run(lambda session: answers.answer(session, holding.message), STORE_SECONDS)

@@ -8,8 +8,7 @@ import msgspec
 from millrace.worker.contract.events import Snapshot
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.errors import RedisUnavailable
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.run import RunningGeneration
@@ -29,7 +28,7 @@ def beginning(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None
     Where the text can't be gone on from, that is nothing, and the answer begins anew.
     """
     holding = run.holding
-    if holding.attempt == 1 and holding.top.seq <= 1:
+    if holding.is_first_attempt:
         return None
     transcript = _read(process, run) if process.settings.generation.takeover == "continue" else None
     if transcript is None or transcript.tools:  # a tool's use without its result is nothing to go on from
@@ -38,7 +37,7 @@ def beginning(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None
     return msgspec.structs.replace(transcript.snapshot("takeover"), content=content) if content else NOTHING
 
 
-def is_refusal(failure: AnswerFailed) -> bool:
+def is_refusal(failure: GenerationFailed) -> bool:
     """Tell whether this, before the first delta, may be said of the beginning alone and not of the question."""
     return failure.code in _REFUSALS
 

@@ -68,7 +68,7 @@ canary_task = cast("CanaryTask", app.register_task(CanaryTask()))
 
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int, **_: Any) -> None:
-    logs.set_up(loglevel)
+    logs.configure(loglevel)
 
 
 @signals.celeryd_after_setup.connect

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import claim
-from millrace.worker.contract.log import Claim, packed_around
+from millrace.worker.contract.log import Claim, packed_parts
 from millrace.worker.contract.scripts import APPEND
 from millrace.worker.settings.schema import Settings
 
@@ -46,5 +46,5 @@ def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
 
 def _pieces(claim: Claim) -> tuple[str, str, str]:
     """Return an append's command in Redis's protocol around its sequence number and its data."""
-    before, between, after = packed_around(claim, "chunk", _TTL_MS)
+    before, between, after = packed_parts(claim, "chunk", _TTL_MS)
     return before.decode("latin-1"), between.decode("latin-1"), after.decode("latin-1")

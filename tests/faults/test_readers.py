@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from millrace.worker.contract.keys import FIGURES
+from millrace.worker.contract.keys import METRICS
 from tests.client import Client, emulate, outcomes_of, text_of, wait_for
 from tests.faults.conftest import ask, words
 from tests.faults.follower import Follower, check
@@ -121,7 +121,7 @@ def test_row_31_cursors_that_lead_nowhere_get_a_snapshot_or_400_and_make_no_key(
     with redis.Redis(port=rig.valkey.port) as store:
 
         def keys() -> set[bytes]:
-            return {key for key in store.scan_iter() if not key.startswith(FIGURES.encode())}
+            return {key for key in store.scan_iter() if not key.startswith(METRICS.encode())}
 
         before = keys()
         for ahead in ("9999999999-1", "1-9999999999", ends[1].split("-")[0] + "-77"):

@@ -65,7 +65,7 @@ def test_row_16_the_same_task_delivered_again_and_again_runs_once(tmp_path: Path
         asked = ask(rig, 2)
         task_queue = TaskQueue(load({"MILLRACE_REDIS_URL": rig.valkey.url}))
         for _ in range(20):
-            task_queue.ring(asked.generation)
+            task_queue.enqueue(asked.generation)
         assert check(asked.follower, asked.client)["type"] == "complete"
         assert len(rig.calls(asked.message)) == 1
 

@@ -115,7 +115,7 @@ class Mischief:
         """Deliver a task once more."""
         flight = self.population.any_one(self.rng)
         if flight is not None:
-            self.task_queue.ring(flight.generation)
+            self.task_queue.enqueue(flight.generation)
         return flight is not None
 
     def cut(self) -> bool:

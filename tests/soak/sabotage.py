@@ -20,7 +20,7 @@ SABOTAGES: dict[str, list[tuple[str, str, str]]] = {
         ("worker/contract/lua/append.lua", "if seq ~= top_seq + 1 then return { 'gap', cancel, top } end", ""),
     ],
     "sweep": [
-        ("worker/contract/lua/expired.lua", "return redis.call(", "do return {} end return redis.call("),
+        ("worker/contract/lua/list_due.lua", "return redis.call(", "do return {} end return redis.call("),
     ],
 }
 """By name: file, what stands there, what is put in its place."""

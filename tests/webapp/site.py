@@ -24,7 +24,7 @@ from millrace.worker.contract.events import (
     encode,
     kind_of,
 )
-from millrace.worker.contract.keys import FIGURES, WORKERS
+from millrace.worker.contract.keys import METRICS, WORKERS
 from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.queue import TASK
@@ -89,7 +89,7 @@ class Site:
     def made(self) -> list[str]:
         """Return every key of generations: not what processes tell of themselves, nor an owner's count, which heals."""
         found = (key.decode() for key in self.redis.keys("mr:*"))  # type: ignore[union-attr]
-        own = (WORKERS, FIGURES)
+        own = (WORKERS, METRICS)
         return sorted(key for key in found if not key.startswith(own) and not key.endswith(":active"))
 
     def hold(self, generation: str) -> ClaimedGeneration:

@@ -79,7 +79,7 @@ def test_what_is_asked_every_few_seconds_makes_no_line(site: Site, caplog: pytes
 
 def test_what_is_logged_while_a_request_is_served_has_its_id(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.user.get("/healthz", headers={"X-Request-Id": "before"})
-    site.services.task_queue.ring = _fail
+    site.services.task_queue.enqueue = _fail
     with caplog.at_level(logging.ERROR):
         assert site.post({"message": "a"}, X_Request_Id="r3").status_code == 500
     failed = [record.msg for record in caplog.records if record.name == "millrace.webapp.problems"]

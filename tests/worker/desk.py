@@ -82,7 +82,7 @@ class Desk:
     def ask(self, message: str) -> str:
         """Make a generation and ring."""
         generation = self.make(message)
-        self.task_queue.ring(generation)
+        self.task_queue.enqueue(generation)
         return generation
 
     def cancel(self, generation: str) -> None:

@@ -20,7 +20,7 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import claim, release
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers import retry
@@ -30,7 +30,7 @@ from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, wait_until
 
 END = (Stopped("end_turn"), Usage(3, 4))
-BUSY = AnswerFailed("provider_throttled", retryable=True, may_ask_again=True)
+BUSY = GenerationFailed("provider_throttled", retryable=True, is_transient=True)
 FOR_EVER = Event().wait
 Start = Callable[..., "Worker"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from millrace.worker.contract.events import Chunk, Usage
-from millrace.worker.contract.feed import BEGINNING, read_feeds
+from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.lease import claim
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
@@ -17,7 +17,7 @@ from tests.worker.desk import Desk
 
 
 def told(desk: Desk) -> list[dict[str, Any]]:
-    (entries,) = read_feeds(desk.redis, [("somebody", BEGINNING)], 100)
+    (entries,) = read_feeds(desk.redis, [("somebody", FEED_START)], 100)
     return [json.loads(entry.data) for entry in entries]
 
 

@@ -20,7 +20,7 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import ErrorCode, GenerationFailed
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import CancelAsked
 from millrace.worker.process import WorkerProcess
@@ -33,9 +33,9 @@ from tests.worker.desk import Desk, wait_until
 from tests.worker.succession import Successor
 
 END = (Stopped("end_turn"), Usage(3, 4))
-REFUSED = AnswerFailed("provider_rejected", retryable=False)
-TIMED_OUT = AnswerFailed("provider_timeout", retryable=True)
-BUSY = AnswerFailed("provider_throttled", retryable=True, may_ask_again=True)
+REFUSED = GenerationFailed("provider_rejected", retryable=False)
+TIMED_OUT = GenerationFailed("provider_timeout", retryable=True)
+BUSY = GenerationFailed("provider_throttled", retryable=True, is_transient=True)
 FOR_EVER = Event().wait
 
 
@@ -109,8 +109,8 @@ def test_a_text_that_was_whole_already_is_no_empty_answer(start: Start) -> None:
 
 
 @pytest.mark.parametrize("code", ["provider_rejected", "context_too_long"])
-def test_a_model_that_does_not_go_on_is_asked_anew_and_nobody_is_told(start: Start, code: str) -> None:
-    worker = start([AnswerFailed(code, retryable=False)], [Chunk("All."), *END])
+def test_a_model_that_does_not_go_on_is_asked_anew_and_nobody_is_told(start: Start, code: ErrorCode) -> None:
+    worker = start([GenerationFailed(code, retryable=False)], [Chunk("All."), *END])
     added = worker.answer(Chunk("half"))
     assert isinstance(added[0], Snapshot)
     assert added[0].content == "half"
@@ -125,7 +125,7 @@ def test_a_model_that_does_not_go_on_is_asked_anew_and_nobody_is_told(start: Sta
     ids=["the question is refused", "there was no beginning", "a mishap"],
 )
 def test_what_is_not_said_of_the_beginning_ends_the_answer(
-    start: Start, told: str, failure: AnswerFailed, prefills: list[str | None]
+    start: Start, told: str, failure: GenerationFailed, prefills: list[str | None]
 ) -> None:
     worker = start([failure])
     outcome = worker.answer(Chunk(told))[-2]

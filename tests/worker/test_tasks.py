@@ -11,7 +11,7 @@ import pytest
 
 from millrace.worker.contract.events import Cancelled, Complete, Snapshot
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.presence import count_alive
+from millrace.worker.contract.presence import count_live_workers
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.desk import Desk, WorkerProcess, emulate, wait_until
@@ -54,7 +54,7 @@ def test_an_answer_reaches_the_log_and_the_process_ends_by_itself(desk: Desk, st
     assert transcript.content == text
     assert isinstance(transcript.outcome, Complete)
     assert transcript.outcome.usage.exact
-    wait_until(lambda: count_alive(desk.redis) == 1, "a sign of life")
+    wait_until(lambda: count_live_workers(desk.redis) == 1, "a sign of life")
     worker.send(signal.SIGTERM)
     assert worker.process.wait(10) == 0
     assert "Traceback" not in worker.log()
@@ -96,9 +96,9 @@ def test_the_same_task_delivered_many_times_runs_once(desk: Desk, start: Start, 
     start()
     generation = desk.make(emulate(text="once", tokens=4, rate=20))
     for _ in range(10):
-        desk.task_queue.ring(generation)
+        desk.task_queue.enqueue(generation)
     assert desk.transcript(generation).content == "once"
-    desk.task_queue.ring(generation)
+    desk.task_queue.enqueue(generation)
     wait_until(lambda: desk.redis.llen("millrace") == 0, "the last ring to be heard")
     assert len(emulator.calls()) == 1
 

@@ -9,7 +9,7 @@ from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
 from millrace.worker.contract.conversation_lock import acquire, read_owner, release
-from millrace.worker.contract.creation import Draft, Ids, create, forget, new_ids, remember
+from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
 from millrace.worker.contract.feed import GenerationStarted, publish
 from millrace.worker.contract.request import OnDisconnect
 from millrace.worker.contract.state import read_state
@@ -77,7 +77,7 @@ def _ids(services: Services, owner: str, asked: ParsedRequest, key: str | None) 
     ids = new_ids(asked.conversation, asked.question if asked.is_turn else "")
     if key is None:
         return ids
-    ids, is_same = remember(services.redis, owner, key, ids, asked.digest)
+    ids, is_same = bind_idempotency_key(services.redis, owner, key, ids, asked.digest)
     if not is_same:
         detail = "This Idempotency-Key was used for another request."
         raise Problem(409, "idempotency_conflict", detail, generation_id=ids.generation)
@@ -91,7 +91,7 @@ def _enter(services: Services, made: CreatedGeneration, asked: ParsedRequest) ->
     if occupied.verdict == "busy":
         detail = "An answer is still running in this conversation. Wait for its end, or stop it."
         raise Problem(409, "conversation_busy", detail, generation_id=occupied.by)
-    is_there = occupied.verdict == "taken"  # else it was deleted since it was looked at
+    is_there = occupied.verdict == "acquired"  # else it was deleted since it was looked at
     if is_there:
         question = StoredQuestion(ids.question, made.owner, ids.conversation, asked.request.messages[-1].content)
         try:
@@ -114,7 +114,7 @@ def _ring(services: Services, made: CreatedGeneration, key: str | None) -> None:
     """Ring; raises QueueUnavailable where the ring failed and nobody heard it."""
     generation = made.ids.generation
     try:
-        services.task_queue.ring(generation)
+        services.task_queue.enqueue(generation)
     except QueueUnavailable as away:
         try:
             verdict = withdraw_whole(services.redis, services.database, made)
@@ -123,6 +123,6 @@ def _ring(services: Services, made: CreatedGeneration, key: str | None) -> None:
             verdict = "withdrawn"
         _log.warning("not_rung", generation=generation, verdict=verdict, error=away)
         if verdict == "withdrawn" and key is not None:
-            forget(services.redis, made.owner, key)
+            release_idempotency_key(services.redis, made.owner, key)
         if verdict != "claimed":
             raise

@@ -1,20 +1,13 @@
 """What outlives a generation's log: its stored answer, told as the same three events each time."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-from millrace.worker.contract.events import Cancelled, Complete, Done, Error, Snapshot, encode
+from millrace.worker.contract.events import Done, Snapshot, encode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
 from millrace.worker.contract.state import GenerationState
 from millrace.worker.store.answers import AnswerRecord, StoredAnswer, answer_of_generation
 from millrace.worker.store.database import Database
-
-STATUS_AFTER: dict[type, Literal["completed", "cancelled", "failed"]] = {
-    Complete: "completed",
-    Cancelled: "cancelled",
-    Error: "failed",
-}
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,7 @@ def retold(answer: StoredAnswer) -> list[LogEntry]:
     """Return the three events that stand for the whole log; their ids end with that of its `done`."""
     epoch, last = answer.last_event
     snapshot = Snapshot(answer.content, answer.reasoning, list(answer.citations), list(answer.tools), reason="expired")
-    events = (snapshot, answer.outcome, Done(STATUS_AFTER[type(answer.outcome)]))
+    events = (snapshot, answer.outcome, Done(status_after(answer.outcome)))
     return [LogEntry(Cursor(epoch, seq), encode(event)) for seq, event in enumerate(events, last - 2)]
 
 
@@ -49,7 +42,7 @@ def state_of(kept: AnswerRecord) -> GenerationState:
         owner=kept.question.owner,
         conversation=kept.question.conversation,
         message=answer.id,
-        status=STATUS_AFTER[type(answer.outcome)],
+        status=status_after(answer.outcome),
         attempt=1,
         top=answer.last_event,
         is_done=True,

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import UNSET
 
-from millrace.webapp.generation.stored_log import STATUS_AFTER, retold
+from millrace.webapp.generation.stored_log import retold
 from millrace.webapp.schemas import FailureSchema, GenerationView, Outcome, Receipt, WholeAnswerView, timestamp
 from millrace.webapp.urls import generation_url
 from millrace.worker.contract.creation import Ids
-from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode
+from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
 from millrace.worker.contract.request import ModelRequest
@@ -63,7 +63,7 @@ def view_of(
     outcome = transcript.outcome
     return GenerationView(
         id=state.generation,
-        status=state.status if outcome is None else STATUS_AFTER[type(outcome)],
+        status=state.status if outcome is None else status_after(outcome),
         content=transcript.content if is_there else None,
         reasoning=transcript.reasoning if is_there else None,
         citations=transcript.citations if is_there else None,

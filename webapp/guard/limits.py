@@ -91,7 +91,7 @@ class RateLimits:
 
     def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.limits.redis_url or settings.redis.url
-        client = connect(url, answer_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
+        client = connect(url, timeout_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
         options: Any = {"connection_pool": client.connection_pool, "wrap_exceptions": True, "key_prefix": LIMITS}
         # By an app of its own, so that what a host's app has set for its own limiter (`RATELIMIT_…`) is for that alone.
         self._limiter = Limiter(

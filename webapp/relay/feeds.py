@@ -11,7 +11,7 @@ import gevent
 
 from millrace.webapp.relay.subscription import Subscription
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.feed import FeedEntry, Place, read_feeds
+from millrace.worker.contract.feed import FeedEntry, FeedPosition, read_feeds
 from millrace.worker.contract.keys import feed_key
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.observability.logs import get_logger
@@ -28,7 +28,7 @@ class Follower(Protocol):
     """Who follows an owner's feed, from `place` on."""
 
     owner: str
-    place: Place
+    place: FeedPosition
 
     @property
     def is_full(self) -> bool:

@@ -12,7 +12,7 @@ from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.multiplexer import Followed, Multiplexer
 from millrace.webapp.relay.socket_reader import SocketReader
 from millrace.webapp.relay.stream import HEADERS, EventStream, pulled, refuse_when_full, yielded
-from millrace.worker.contract.feed import Place
+from millrace.worker.contract.feed import FeedPosition
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.state import GenerationState
 
@@ -23,7 +23,7 @@ def many_streams(
     hub: Hub,
     environ: WSGIEnvironment,
     followed: Sequence[tuple[GenerationState, Cursor]],
-    feed: tuple[str, Place] | None,
+    feed: tuple[str, FeedPosition] | None,
 ) -> Response:
     """Return one stream of the generations after their cursors, and of an owner's feed after its place.
 
@@ -40,7 +40,7 @@ def _stream(
     hub: Hub,
     environ: WSGIEnvironment,
     followed: Sequence[tuple[GenerationState, Cursor]],
-    feed: tuple[str, Place] | None,
+    feed: tuple[str, FeedPosition] | None,
 ) -> Iterator[bytes]:
     yield opening()
     parts = [Followed(state.generation, after, state.on_disconnect == "cancel") for state, after in followed]

@@ -13,7 +13,7 @@ from millrace.webapp.relay.frames import Frame, chunked, entry_in, join
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.reader import Reader, Why
 from millrace.webapp.relay.socket_reader import write_nothing
-from millrace.worker.contract.feed import FeedEntry, Place
+from millrace.worker.contract.feed import FeedEntry, FeedPosition
 from millrace.worker.contract.ids import Cursor
 
 FEED = "feed"  # in an event's id, in the place of a generation's
@@ -31,7 +31,9 @@ class Followed(NamedTuple):
 class Multiplexer:
     """A connection and what it carries: it ends with the last of its branches, unless it carries a feed as well."""
 
-    def __init__(self, hub: Hub, trunk: Reader, followed: Sequence[Followed], feed: tuple[str, Place] | None) -> None:
+    def __init__(
+        self, hub: Hub, trunk: Reader, followed: Sequence[Followed], feed: tuple[str, FeedPosition] | None
+    ) -> None:
         self._hub = hub
         self._trunk = trunk
         self._branches = {SubStream(self, each) for each in followed}
@@ -143,7 +145,7 @@ class SubStream(Reader):
 class FeedSubStream:
     """A follower of an owner's feed."""
 
-    def __init__(self, bundle: Multiplexer, feeds: Feeds, owner: str, after: Place) -> None:
+    def __init__(self, bundle: Multiplexer, feeds: Feeds, owner: str, after: FeedPosition) -> None:
         self.owner = owner
         self.place = after
         self._bundle = bundle

@@ -14,7 +14,7 @@ from millrace.webapp.relay import many_streams
 from millrace.webapp.relay.multiplexer import FEED
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
-from millrace.worker.contract.feed import BEGINNING, FeedEvent, Place, end_of_feed, parse_place
+from millrace.worker.contract.feed import FEED_START, FeedEvent, FeedPosition, end_of_feed, parse_position
 from millrace.worker.contract.ids import START, Cursor, is_id, parse_cursor
 
 
@@ -64,7 +64,7 @@ def _follows() -> list[tuple[str, Cursor]]:
     return follows
 
 
-def _moved() -> StreamCursor | Place | None:
+def _moved() -> StreamCursor | FeedPosition | None:
     """Return where the last event's id moves one of the streams, or the feed, on to; raises Problem 400."""
     text = request.headers.get("Last-Event-ID", "")
     if not text:
@@ -84,25 +84,25 @@ def _cursor(text: str) -> Cursor:
     return cursor
 
 
-def _place(text: str) -> Place:
-    place = parse_place(text)
+def _place(text: str) -> FeedPosition:
+    place = parse_position(text)
     if place is None:
         raise _bad_cursor()
     return place
 
 
-def _feed_from(text: str, moved: StreamCursor | Place | None) -> tuple[str, Place]:
+def _feed_from(text: str, moved: StreamCursor | FeedPosition | None) -> tuple[str, FeedPosition]:
     """Return whose feed, and from where on.
 
     Who comes back with another stream's cursor has missed nobody knows how much of it, and gets all that is kept.
     """
     owner = ensure_owner()
-    if isinstance(moved, Place):
+    if isinstance(moved, FeedPosition):
         return owner, moved
     if text != "1":
         return owner, _place(text)
     if moved is not None:
-        return owner, BEGINNING
+        return owner, FEED_START
     return owner, with_redis_retry(lambda: end_of_feed(services().redis, owner))
 
 

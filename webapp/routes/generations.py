@@ -75,7 +75,7 @@ def cancel_generation(generation: str) -> Response:
         raise generation_not_found()
     if stopped is None:  # Redis has forgotten it long since
         return json_response(CancelReceipt(state.status))
-    return json_response(CancelReceipt(stopped.status), 200 if stopped.was_over else 202)
+    return json_response(CancelReceipt(stopped.status), 200 if stopped.had_ended_before else 202)
 
 
 def _cursor() -> Cursor:

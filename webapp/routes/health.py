@@ -11,7 +11,7 @@ from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import Redis, connect, translate_redis_errors
-from millrace.worker.contract.presence import count_alive
+from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
@@ -58,7 +58,7 @@ def get_readiness() -> Response:
 
 def check_dependencies(held: Services) -> tuple[Checks, list[str]]:
     """Return what each check found, and the names of those that fail; takes about three seconds at most."""
-    redis = connect(held.settings.redis.url, answer_seconds=ANSWER_SECONDS, retries=0)
+    redis = connect(held.settings.redis.url, timeout_seconds=ANSWER_SECONDS, retries=0)
     try:
         checks = _ask(redis)
     except RedisUnavailable:
@@ -82,7 +82,7 @@ def check_dependencies(held: Services) -> tuple[Checks, list[str]]:
 def _ask(redis: Redis) -> Checks:
     with translate_redis_errors():
         redis.ping()
-    alive = count_alive(redis)
+    alive = count_live_workers(redis)
     return {
         "redis": "ok",
         "maxmemory_policy": _policy(redis),

@@ -11,7 +11,7 @@ from millrace.webapp.openapi.describing import Description, described
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import count_unfinished
-from millrace.worker.contract.presence import count_alive
+from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.observability.shared_metrics import collect, merge, process_name
@@ -41,11 +41,11 @@ class AllProcesses(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family once."""
         told = {process_name("web"): list(self._services.figures.registry.collect())}
-        redis = connect(self._services.settings.redis.url, answer_seconds=ANSWER_SECONDS, retries=0)
+        redis = connect(self._services.settings.redis.url, timeout_seconds=ANSWER_SECONDS, retries=0)
         gauges: dict[str, tuple[str, int]] = {}
         try:
             told = collect(redis) | told
-            gauges["millrace_workers_alive"] = "Workers that consume.", count_alive(redis)
+            gauges["millrace_workers_alive"] = "Workers that consume.", count_live_workers(redis)
             gauges["millrace_unfinished"] = "Generations that have not ended.", count_unfinished(redis)
             gauges["millrace_queue_length"] = "Rings that wait.", self._services.task_queue.count_waiting()
         except (RedisUnavailable, QueueUnavailable) as away:

@@ -11,7 +11,7 @@ from millrace.webapp.problems import invalid
 from millrace.webapp.request_body import read_object
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import services
-from millrace.worker.contract.profile import Fact, Profile, profile_of
+from millrace.worker.contract.profile import Fact, Profile, parse_profile
 from millrace.worker.store import profiles
 
 routes = Blueprint("profile", __name__, url_prefix="/api/profile")
@@ -31,7 +31,7 @@ def get_profile() -> Response:
     """Return the profile; who has none, or a damaged one, has an empty one."""
     owner = current_owner()
     kept = None if owner is None else services().database.run(lambda session: profiles.find(session, owner))
-    return _reply(profile_of(kept or {}) or Profile())
+    return _reply(parse_profile(kept or {}) or Profile())
 
 
 @routes.put("")

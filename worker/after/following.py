@@ -12,8 +12,7 @@ from millrace.worker.after.title import name_conversation
 from millrace.worker.after.turn import CompletedTurn
 from millrace.worker.contract.events import Complete, Suggestions, Title
 from millrace.worker.contract.feed import publish_ended
-from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, QueueUnavailable
 from millrace.worker.interrupt import Interrupted
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
@@ -81,7 +80,7 @@ def _tell(process: WorkerProcess, run: RunningGeneration, turn: CompletedTurn, n
     began = time.monotonic()
     try:
         event = hook(process, turn)
-    except AnswerFailed as failure:
+    except GenerationFailed as failure:
         _log.warning("hook_failed", hook=name, generation=turn.generation, error=failure.code)
         return
     except (msgspec.ValidationError, DatabaseUnavailable) as error:

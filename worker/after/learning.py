@@ -18,8 +18,7 @@ from millrace.worker.after.turn import CompletedTurn
 from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.events import Complete
 from millrace.worker.contract.keys import learning_key
-from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.store import answers, memories
@@ -97,16 +96,16 @@ class Learner:
                     self._learn(generation)
                 return
             except (
-                AnswerFailed,
+                GenerationFailed,
                 msgspec.ValidationError,
                 NotKept,
                 DatabaseUnavailable,
                 RedisUnavailable,
                 TimeoutError,
             ) as error:
-                told = error.code if isinstance(error, AnswerFailed) else type(error).__name__
+                told = error.code if isinstance(error, GenerationFailed) else type(error).__name__
                 _log.warning("learning_put_off", generation=generation, tried=tried, error=told)
-                if isinstance(error, AnswerFailed) and not error.retryable:
+                if isinstance(error, GenerationFailed) and not error.retryable:
                     break
             gevent.sleep(FIRST_SECONDS * 2 ** (tried - 1) * random.uniform(0.5, 1.0))
         _log.warning("learning_given_up", generation=generation)

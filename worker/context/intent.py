@@ -14,7 +14,7 @@ from millrace.worker.context.escaping import element
 from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.source import ContextPart, ContextQuestion
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Prompt, Provider, Tool
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
@@ -80,7 +80,7 @@ class Intent:
         try:
             self._validator.validate(given)
         except ValidationError:  # whose words quote the user's
-            raise AnswerFailed("provider_rejected", retryable=True) from None
+            raise GenerationFailed("provider_rejected", retryable=True) from None
         assert given is not None
         return dict(given)
 

@@ -8,8 +8,7 @@ import msgspec
 from millrace.worker.context.escaping import cleaned, element
 from millrace.worker.contract.profile import Profile
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import DatabaseUnavailable
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import DatabaseUnavailable, GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Prompt, Provider, Tool
 from millrace.worker.settings.schema import Settings
@@ -53,7 +52,7 @@ class Naming:
 
     def begin(self, owner: str, kept: dict[str, Any], profile: Profile) -> None:
         """Have a name made for this profile, unless that is being done, or the profile tells nothing to go by."""
-        if profile.told() and owner not in self.running and len(self.running) < MOST_AT_ONCE:
+        if profile.as_text() and owner not in self.running and len(self.running) < MOST_AT_ONCE:
             self.running[owner] = gevent.spawn(self._make, owner, kept, profile)
 
     def close(self) -> None:
@@ -69,7 +68,7 @@ class Naming:
                 # The user may have changed the profile meanwhile: then the name is not for this one any more.
                 is_kept = self._database.run(lambda session: profiles.exchange(session, owner, kept, changed))
             _log.info("assistant_named", is_kept=is_kept)
-        except (AnswerFailed, DatabaseUnavailable, msgspec.ValidationError, gevent.Timeout) as error:
+        except (GenerationFailed, DatabaseUnavailable, msgspec.ValidationError, gevent.Timeout) as error:
             _log.warning("assistant_not_named", error=type(error).__name__)  # the next answer tries again
         finally:
             self.running.pop(owner, None)
@@ -77,7 +76,7 @@ class Naming:
     def _ask(self, profile: Profile) -> str:
         prompt = Prompt(
             model=self._model,
-            messages=(PromptMessage("user", element("user_profile", profile.told())),),
+            messages=(PromptMessage("user", element("user_profile", profile.as_text())),),
             max_tokens=_TOKENS,
             system=(_INSTRUCTION,),
             tool=_TOOL,

@@ -3,7 +3,7 @@
 from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.naming import Naming
 from millrace.worker.context.source import ContextPart, ContextQuestion
-from millrace.worker.contract.profile import profile_of
+from millrace.worker.contract.profile import parse_profile
 from millrace.worker.observability.logs import get_logger
 
 _log = get_logger(__name__)
@@ -24,10 +24,10 @@ class UserProfile:
         kept = self._reader.kept(question).profile
         if kept is None:
             return None
-        profile = profile_of(kept)
+        profile = parse_profile(kept)
         if profile is None:
             _log.warning("profile_ignored", generation=question.generation)
             return None
         if profile.assistant_name is None:
             self._naming.begin(question.owner, kept, profile)
-        return ContextPart(assistant_name=profile.assistant_name or "", about_user=profile.told())
+        return ContextPart(assistant_name=profile.assistant_name or "", about_user=profile.as_text())

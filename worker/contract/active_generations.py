@@ -9,14 +9,14 @@ from typing import cast
 from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.keys import active_key
 from millrace.worker.contract.lease import STATE_LIFE_MS
-from millrace.worker.contract.scripts import ADMIT
+from millrace.worker.contract.scripts import ACQUIRE_SLOT
 from millrace.worker.contract.state import GenerationState, read_states
 
 MAKING_MS = 15_000  # from being let in to having a state; one that has none after that will never run
 _TRIES = 3  # others come in meanwhile
 
 
-def admit(redis: Redis, owner: str, generation: str, most: int) -> bool:
+def acquire_slot(redis: Redis, owner: str, generation: str, most: int) -> bool:
     """Let a generation in where fewer than `most` of its owner's run; once more for the same changes nothing.
 
     Raises RedisUnavailable.
@@ -24,7 +24,7 @@ def admit(redis: Redis, owner: str, generation: str, most: int) -> bool:
     ended: list[str] = []
     for _ in range(_TRIES):
         arguments = (generation, most, STATE_LIFE_MS, *ended)
-        found = cast("list[bytes | int]", ADMIT(redis, (active_key(owner),), *arguments))
+        found = cast("list[bytes | int]", ACQUIRE_SLOT(redis, (active_key(owner),), *arguments))
         if not found:
             return True
         members = [cast("bytes", each).decode() for each in found[::2]]
@@ -36,7 +36,7 @@ def admit(redis: Redis, owner: str, generation: str, most: int) -> bool:
     return False
 
 
-def remove(redis: Redis, owner: str, generation: str) -> None:
+def release_slot(redis: Redis, owner: str, generation: str) -> None:
     """Take a generation out that was let in and not made after all; raises RedisUnavailable."""
     with translate_redis_errors():
         redis.zrem(active_key(owner), generation)

@@ -11,9 +11,9 @@ from millrace.worker.contract.pooled import connection_class
 from millrace.worker.errors import RedisUnavailable
 
 CONNECT_SECONDS = 2.0
-ANSWER_SECONDS = 5.0
+REPLY_SECONDS = 5.0
 KEEPALIVE_SECONDS = 15
-MOST_CONNECTIONS = 64  # of one client; a storm of requests waits for its turn, and Redis is spared
+MAX_CONNECTIONS = 64  # of one client; a storm of requests waits for its turn, and Redis is spared
 
 # What Redis answers while it can't serve; each of these passes, or is an operator's to mend.
 _AWAY = ("READONLY", "LOADING", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
@@ -22,7 +22,7 @@ Redis = redis.Redis
 
 
 def connect(
-    url: str, *, answer_seconds: float = ANSWER_SECONDS, retries: int = 1, connections: int = MOST_CONNECTIONS
+    url: str, *, timeout_seconds: float = REPLY_SECONDS, retries: int = 1, connections: int = MAX_CONNECTIONS
 ) -> Redis:
     """Return a client with a pool of connections; nothing is connected before the first command.
 
@@ -33,9 +33,9 @@ def connect(
         url,
         connection_class=connection_class(url),
         max_connections=connections,
-        timeout=answer_seconds,
-        socket_timeout=answer_seconds,
-        socket_connect_timeout=min(CONNECT_SECONDS, answer_seconds),
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
         socket_keepalive=True,
         health_check_interval=KEEPALIVE_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),

@@ -18,7 +18,7 @@ class CancelReply:
 
     status: Status
     has_ended: bool
-    was_over: bool
+    had_ended_before: bool
 
 
 def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -> CancelReply | None:

@@ -6,7 +6,7 @@ from typing import Literal, cast
 from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.keys import conversation_key
 from millrace.worker.contract.lease import STATE_LIFE_MS
-from millrace.worker.contract.scripts import BURY, OCCUPY, VACATE
+from millrace.worker.contract.scripts import ACQUIRE_CONVERSATION, MARK_CONVERSATION_DELETED, RELEASE_CONVERSATION
 from millrace.worker.contract.state import GenerationState, read_states
 
 MAKING_MS = 15_000  # from taking the conversation to writing the state; one without a state after that is none
@@ -20,7 +20,7 @@ class LockResult:
     `unknown`: Redis knows nothing of it, or not any more. `foreign`: it is somebody else's, or is deleted.
     """
 
-    verdict: Literal["taken", "unknown", "foreign", "busy"]
+    verdict: Literal["acquired", "unknown", "foreign", "busy"]
     by: str = ""
 
 
@@ -42,10 +42,10 @@ def acquire(redis: Redis, owner: str, conversation: str, generation: str, *, is_
     for _ in range(_TRIES):
         arguments = (owner, generation, ended, int(is_known), STATE_LIFE_MS)
         verdict, by, since = cast(
-            "tuple[bytes, bytes, int]", OCCUPY(redis, (conversation_key(conversation),), *arguments)
+            "tuple[bytes, bytes, int]", ACQUIRE_CONVERSATION(redis, (conversation_key(conversation),), *arguments)
         )
         if verdict != b"busy":
-            return LockResult(cast("Literal['taken', 'unknown', 'foreign']", verdict.decode()))
+            return LockResult(cast("Literal['acquired', 'unknown', 'foreign']", verdict.decode()))
         ended = by.decode()
         (state,) = read_states(redis, [ended])
         if _runs(state) or (state is None and since < MAKING_MS):
@@ -55,12 +55,12 @@ def acquire(redis: Redis, owner: str, conversation: str, generation: str, *, is_
 
 def release(redis: Redis, conversation: str, generation: str) -> None:
     """Leave a conversation whose generation was taken back; raises RedisUnavailable."""
-    VACATE(redis, (conversation_key(conversation),), generation)
+    RELEASE_CONVERSATION(redis, (conversation_key(conversation),), generation)
 
 
 def mark_deleted(redis: Redis, owner: str, conversation: str) -> str | None:
     """Note that a conversation of the owner's is deleted, and return what ran in it last; raises RedisUnavailable."""
-    by = cast("bytes", BURY(redis, (conversation_key(conversation),), owner, STATE_LIFE_MS))
+    by = cast("bytes", MARK_CONVERSATION_DELETED(redis, (conversation_key(conversation),), owner, STATE_LIFE_MS))
     return by.decode() or None
 
 

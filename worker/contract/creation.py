@@ -54,7 +54,7 @@ def body_hash(body: Any) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode("ascii")).hexdigest()
 
 
-def remember(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[Ids, bool]:
+def bind_idempotency_key(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[Ids, bool]:
     """Bind an owner's Idempotency-Key to the ids, or learn to which it is bound already; raises RedisUnavailable.
 
     Returns the ids that hold, and whether they were asked for with the same body hash.
@@ -68,7 +68,7 @@ def remember(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[I
     return Ids(*names), bound_body == body
 
 
-def forget(redis: Redis, owner: str, key: str) -> None:
+def release_idempotency_key(redis: Redis, owner: str, key: str) -> None:
     """Unbind an Idempotency-Key whose generation was withdrawn; raises RedisUnavailable."""
     with translate_redis_errors():
         redis.delete(idempotency_key(owner, key))

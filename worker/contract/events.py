@@ -6,10 +6,11 @@ which msgspec refuses, and because CR, LF, NUL and U+2028 must not break a line 
 
 import json
 from json.encoder import encode_basestring_ascii
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 
+FinalStatus = Literal["completed", "cancelled", "failed"]
 Status = Literal["queued", "running", "completed", "cancelled", "failed"]
 CancelledBy = Literal["user", "abandoned", "deleted"]
 SnapshotReason = Literal["takeover", "expired", "lost", "gap"]
@@ -160,7 +161,7 @@ class Suggestions(Event, frozen=True):
 class Done(Event, frozen=True):
     """The end: always last, always exactly one."""
 
-    status: Literal["completed", "cancelled", "failed"]
+    status: FinalStatus
 
 
 AnyEvent = (
@@ -179,6 +180,9 @@ AnyEvent = (
     | Suggestions
     | Done
 )
+
+Outcome = Complete | Cancelled | Error
+"""The events that say how an answer ended."""
 
 DONE_PREFIX = b'{"type":"done"'
 SNAPSHOT_PREFIX = b'{"type":"snapshot"'
@@ -201,3 +205,16 @@ def encode(event: Event) -> bytes:
 def decode(data: bytes | str) -> AnyEvent:
     """Return the event that `encode` made; raises ValueError when it is not one (msgspec's error is one)."""
     return msgspec.convert(json.loads(data), AnyEvent)
+
+
+def status_after(outcome: Outcome) -> FinalStatus:
+    """Return the status of a generation that ended with this outcome."""
+    match outcome:
+        case Complete():
+            return "completed"
+        case Cancelled():
+            return "cancelled"
+        case Error():
+            return "failed"
+        case _:
+            assert_never(outcome)

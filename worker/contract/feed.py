@@ -15,7 +15,7 @@ from millrace.worker.errors import RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
 LIFE_MS = 3600 * 1000
-MOST_EVENTS = 1000  # of one owner's, about
+MAX_EVENTS = 1000  # of one owner's, about
 
 _PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
 
@@ -46,7 +46,7 @@ class ConversationChanged(Event, frozen=True, tag="conversation_changed"):
 FeedEvent = GenerationStarted | GenerationEnded | ConversationChanged
 
 
-class Place(NamedTuple):
+class FeedPosition(NamedTuple):
     """A place in a feed: the id of an event there, Redis's milliseconds and a number."""
 
     ms: int
@@ -56,20 +56,20 @@ class Place(NamedTuple):
         return f"{self.ms}-{self.number}"
 
 
-BEGINNING = Place(0, 0)
+FEED_START = FeedPosition(0, 0)
 
 
 class FeedEntry(NamedTuple):
     """One event in a feed, still encoded."""
 
-    place: Place
+    place: FeedPosition
     data: bytes
 
 
-def parse_place(text: str) -> Place | None:
+def parse_position(text: str) -> FeedPosition | None:
     """Return the place that `text` spells, or None."""
     found = _PLACE.fullmatch(text)
-    return Place(int(found[1]), int(found[2])) if found else None
+    return FeedPosition(int(found[1]), int(found[2])) if found else None
 
 
 def publish(redis: Redis, owner: str, *events: FeedEvent) -> None:
@@ -79,7 +79,7 @@ def publish(redis: Redis, owner: str, *events: FeedEvent) -> None:
         with translate_redis_errors():
             pipeline = redis.pipeline()
             for event in events:
-                pipeline.xadd(key, {"d": encode(event)}, maxlen=MOST_EVENTS, approximate=True)
+                pipeline.xadd(key, {"d": encode(event)}, maxlen=MAX_EVENTS, approximate=True)
             pipeline.pexpire(key, LIFE_MS)
             pipeline.publish(key, b"")
             pipeline.execute()
@@ -106,14 +106,14 @@ def publish_ended(redis: Redis, generations: Sequence[str]) -> None:
             publish(redis, owner, GenerationEnded(generation, conversation, cast("Status", status)))
 
 
-def end_of_feed(redis: Redis, owner: str) -> Place:
+def end_of_feed(redis: Redis, owner: str) -> FeedPosition:
     """Return the place of the newest event, `BEGINNING` where there is none; raises RedisUnavailable."""
     with translate_redis_errors():
         rows = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrevrange(feed_key(owner), count=1))
-    return _place(rows[0][0]) if rows else BEGINNING
+    return _place(rows[0][0]) if rows else FEED_START
 
 
-def read_feeds(redis: Redis, places: Sequence[tuple[str, Place]], count: int) -> list[list[FeedEntry]]:
+def read_feeds(redis: Redis, places: Sequence[tuple[str, FeedPosition]], count: int) -> list[list[FeedEntry]]:
     """Read at most `count` events of each owner's feed after the place, in one round trip; raises RedisUnavailable."""
     with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
@@ -123,6 +123,6 @@ def read_feeds(redis: Redis, places: Sequence[tuple[str, Place]], count: int) ->
     return [[FeedEntry(_place(key), fields[b"d"]) for key, fields in rows] for rows in answers]
 
 
-def _place(raw: bytes) -> Place:
+def _place(raw: bytes) -> FeedPosition:
     ms, _, number = raw.partition(b"-")
-    return Place(int(ms), int(number))
+    return FeedPosition(int(ms), int(number))

@@ -32,7 +32,7 @@ QUEUE = "millrace"
 LEARNING_QUEUE = "millrace.learning"
 WORKERS = "mr:workers"
 LIMITS = "mr:limits"
-FIGURES = "mr:figures"
+METRICS = "mr:figures"
 
 LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))
 UNSTORED = tuple(f"mr:{{b{number:02}}}:unstored" for number in range(BUCKETS))
@@ -92,9 +92,9 @@ def active_key(owner: str) -> str:
     return f"mr:owner:{hash_of(owner)}:active"
 
 
-def figures_key(process: str) -> str:
+def metrics_key(process: str) -> str:
     """Return the key of one process's figures."""
-    return f"{FIGURES}:{process}"
+    return f"{METRICS}:{process}"
 
 
 def conversation_key(conversation: str) -> str:

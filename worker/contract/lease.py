@@ -14,7 +14,7 @@ from millrace.worker.contract.ids import Cursor, cursor_of
 from millrace.worker.contract.keys import LEASES, keys_of
 from millrace.worker.contract.log import Claim
 from millrace.worker.contract.request import ModelRequest, decode_request
-from millrace.worker.contract.scripts import CLAIM, DUE, EXPIRED, RECLAIM, RELEASE, RENEW, Argument, Reply, run_all
+from millrace.worker.contract.scripts import CLAIM, LIST_DUE, RECLAIM, RELEASE, RENEW, SWEEP, Argument, Reply, run_all
 from millrace.worker.errors import LastAttempt, RedisUnavailable
 from millrace.worker.settings.schema import Settings
 
@@ -49,6 +49,11 @@ class ClaimedGeneration:
     request_id: str = ""
     """The id of the request that asked, for the log."""
 
+    @property
+    def is_first_attempt(self) -> bool:
+        """Whether nothing but the first event has been written: no attempt before this one has left anything behind."""
+        return self.attempt == 1 and self.top.seq <= 1
+
 
 @dataclass(frozen=True)
 class Reclaimed:
@@ -59,7 +64,7 @@ class Reclaimed:
     has_outcome: bool
 
 
-Standing = Literal["held", "fenced", "lost", "expired"]
+RenewalVerdict = Literal["held", "fenced", "lost", "expired"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Renewal:
     this very worker by a reclaim whose reply was lost. `expired`: it was held for as long as one may be.
     """
 
-    standing: Standing
+    verdict: RenewalVerdict
     cancelled_by: CancelledBy | None
 
 
@@ -90,7 +95,7 @@ _CONSTANT = (
 
 
 def claim(
-    redis: Redis, generation: str, settings: Settings, token: str | None = None, *, has_seat: bool = True
+    redis: Redis, generation: str, settings: Settings, token: str | None = None, *, has_slot: bool = True
 ) -> ClaimedGeneration | None:
     """Claim a generation for a run; None where it is held, has ended, is ended by this call, or is gone.
 
@@ -112,7 +117,7 @@ def claim(
             redis,
             keys_of(generation),
             *(generation, token, lease_ms, run_ms, settings.generation.max_attempts, log_ttl_ms, ENDINGS),
-            *(int(has_seat), RING_MS),
+            *(int(has_slot), RING_MS),
         ),
     )
     if reply[0] == b"later":
@@ -183,8 +188,8 @@ def renew_all(redis: Redis, claims: list[Claim], settings: Settings) -> list[Ren
 def _renewal(reply: Reply) -> Renewal | Exception:
     if isinstance(reply, Exception):
         return reply
-    standing, by = cast("list[bytes]", reply)
-    return Renewal(cast("Standing", standing.decode()), cast("CancelledBy", by.decode()) if by else None)
+    verdict, by = cast("list[bytes]", reply)
+    return Renewal(cast("RenewalVerdict", verdict.decode()), cast("CancelledBy", by.decode()) if by else None)
 
 
 def have_ended(redis: Redis, generations: list[str]) -> list[bool]:
@@ -216,7 +221,7 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
 
     Any process may sweep, at any time, any number at once: each decision is one script's.
     """
-    buckets = run_all(redis, [(EXPIRED, (leases,), (_SWEEP_AT_ONCE,)) for leases in LEASES])
+    buckets = run_all(redis, [(LIST_DUE, (leases,), (_SWEEP_AT_ONCE,)) for leases in LEASES])
     due = [
         generation.decode()
         for bucket in buckets
@@ -233,7 +238,7 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
         redis,
         [
             (
-                DUE,
+                SWEEP,
                 keys_of(generation),
                 (
                     *(generation, SUSPICION_MS, RING_MS, queue_ms, random.randint(RING_MS // 2, LATE_TAKEOVER_MS)),

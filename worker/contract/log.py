@@ -81,14 +81,14 @@ def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[App
 
 
 @lru_cache(maxsize=4096)
-def packed_around(claim: Claim, kind: str, log_ttl_ms: int, *, is_settled: bool = False) -> tuple[bytes, bytes, bytes]:
+def packed_parts(claim: Claim, kind: str, log_ttl_ms: int, *, is_settled: bool = False) -> tuple[bytes, bytes, bytes]:
     """Return what stands in an append before its number, between that and its data, and behind: nearly always alike."""
     before = APPEND.packed(keys_of(claim.generation), claim.generation, claim.token, claim.epoch, more=5)
     return before, pack(kind), pack(log_ttl_ms) + pack(int(is_settled))
 
 
 def _packed(append: Append, log_ttl_ms: int) -> bytes:
-    before, between, behind = packed_around(append.claim, append.kind, log_ttl_ms, is_settled=append.is_settled)
+    before, between, behind = packed_parts(append.claim, append.kind, log_ttl_ms, is_settled=append.is_settled)
     return b"".join((before, pack(append.seq), between, pack(append.data), behind))
 
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import UNSTORED, keys_of
-from millrace.worker.contract.scripts import SETTLE, UNSTORED_DUE, run_all
+from millrace.worker.contract.scripts import REMOVE_PENDING, TAKE_PENDING, run_all
 
 _AT_ONCE = 50  # of a bucket's
 
@@ -20,7 +20,7 @@ class PendingAnswer:
 
 def take_due(redis: Redis, put_off_ms: int) -> list[PendingAnswer]:
     """Take what is due, and put it off, so that no other process is about it meanwhile; raises RedisUnavailable."""
-    replies = run_all(redis, [(UNSTORED_DUE, (bucket,), (_AT_ONCE, put_off_ms)) for bucket in UNSTORED])
+    replies = run_all(redis, [(TAKE_PENDING, (bucket,), (_AT_ONCE, put_off_ms)) for bucket in UNSTORED])
     taken: list[PendingAnswer] = []
     for reply in replies:
         if isinstance(reply, list):
@@ -29,6 +29,6 @@ def take_due(redis: Redis, put_off_ms: int) -> list[PendingAnswer]:
     return taken
 
 
-def remove(redis: Redis, arrear: PendingAnswer) -> None:
+def remove_pending(redis: Redis, arrear: PendingAnswer) -> None:
     """Forget one that is stored, or never will be, unless it has been noted anew; raises RedisUnavailable."""
-    SETTLE(redis, (keys_of(arrear.generation).unstored,), arrear.generation, arrear.score)
+    REMOVE_PENDING(redis, (keys_of(arrear.generation).unstored,), arrear.generation, arrear.score)

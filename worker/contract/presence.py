@@ -2,17 +2,17 @@
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import WORKERS
-from millrace.worker.contract.scripts import ALIVE, SEEN
+from millrace.worker.contract.scripts import COUNT_LIVE, RECORD_HEARTBEAT
 
-FORGET_MS = 60_000
-ALIVE_MS = 10_000
+FORGOTTEN_AFTER_MS = 60_000
+LIVE_MS = 10_000
 
 
-def say_alive(redis: Redis, name: str) -> None:
+def record_heartbeat(redis: Redis, name: str) -> None:
     """Note that the worker process called `name` has consumed its canary; raises RedisUnavailable."""
-    SEEN(redis, (WORKERS,), name, FORGET_MS)
+    RECORD_HEARTBEAT(redis, (WORKERS,), name, FORGOTTEN_AFTER_MS)
 
 
-def count_alive(redis: Redis) -> int:
+def count_live_workers(redis: Redis) -> int:
     """Return how many worker processes have consumed in the last ten seconds; raises RedisUnavailable."""
-    return int(ALIVE(redis, (WORKERS,), ALIVE_MS))
+    return int(COUNT_LIVE(redis, (WORKERS,), LIVE_MS))

@@ -57,7 +57,7 @@ class TaskQueue:
     """Rings for a generation. One a process; it may be used from any number of greenlets."""
 
     def __init__(self, settings: Settings) -> None:
-        self._broker = connect(settings.redis.broker, answer_seconds=_RING_SECONDS, retries=0)
+        self._broker = connect(settings.redis.broker, timeout_seconds=_RING_SECONDS, retries=0)
         self._rings = Envelope(TASK)
         self._lessons = Envelope(LEARN)
         self._canaries = Envelope(CANARY)
@@ -66,7 +66,7 @@ class TaskQueue:
         """Close the connections; a ring after that opens new ones."""
         self._broker.close()
 
-    def ring(self, generation: str) -> None:
+    def enqueue(self, generation: str) -> None:
         """Tell the workers of a generation; raises QueueUnavailable, within 3 s, where the broker does not take it.
 
         Ringing twice does no harm: a claim decides who runs.

@@ -9,7 +9,7 @@ from millrace.worker.settings.schema import Settings
 _log = get_logger(__name__)
 
 
-def sweep_and_ring(redis: Redis, settings: Settings, task_queue: TaskQueue) -> None:
+def sweep_and_enqueue(redis: Redis, settings: Settings, task_queue: TaskQueue) -> None:
     """Sweep once, and ring for what has no holder; raises RedisUnavailable, QueueUnavailable.
 
     What could not be rung is swept again in a few seconds.
@@ -18,4 +18,4 @@ def sweep_and_ring(redis: Redis, settings: Settings, task_queue: TaskQueue) -> N
     if swept.ring or swept.suspected or swept.ended:
         _log.info("swept", rung=len(swept.ring), suspected=swept.suspected, ended=swept.ended)
     for generation in swept.ring:
-        task_queue.ring(generation)
+        task_queue.enqueue(generation)

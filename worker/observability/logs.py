@@ -68,7 +68,7 @@ def make_handler() -> logging.Handler:
     return handler
 
 
-def set_up(level: int | str = logging.INFO) -> None:
+def configure(level: int | str = logging.INFO) -> None:
     """Have this process write its log so; once, at its start."""
     logging.basicConfig(level=level, handlers=[make_handler()], force=True)
     for chatty in _CHATTY:

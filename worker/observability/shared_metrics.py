@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
-from millrace.worker.contract.keys import FIGURES, figures_key
-from millrace.worker.contract.scripts import SEEN
+from millrace.worker.contract.keys import METRICS, metrics_key
+from millrace.worker.contract.scripts import RECORD_HEARTBEAT
 
 PUBLISH_SECONDS = 5.0
 _LIFE_MS = 30_000
@@ -30,17 +30,17 @@ def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
     """Keep a process's figures for whoever is asked; raises RedisUnavailable."""
     families = [[each.name, each.documentation, each.type, _samples(each)] for each in registry.collect()]
     with translate_redis_errors():
-        redis.set(figures_key(process), json.dumps(families), px=_LIFE_MS)
-    SEEN(redis, (FIGURES,), process, _LIFE_MS)
+        redis.set(metrics_key(process), json.dumps(families), px=_LIFE_MS)
+    RECORD_HEARTBEAT(redis, (METRICS,), process, _LIFE_MS)
 
 
 def collect(redis: Redis) -> dict[str, list[Metric]]:
     """Return the figures of every process that has told them lately, by its name; raises RedisUnavailable."""
     with translate_redis_errors():
-        names = [name.decode() for name in cast("list[bytes]", redis.zrange(FIGURES, 0, -1))]
+        names = [name.decode() for name in cast("list[bytes]", redis.zrange(METRICS, 0, -1))]
         pipeline = redis.pipeline(transaction=False)
         for name in names:
-            pipeline.get(figures_key(name))
+            pipeline.get(metrics_key(name))
         told = cast("list[bytes | None]", pipeline.execute())
     return {name: _decode(text) for name, text in zip(names, told, strict=True) if text is not None}
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Generator
 from contextlib import closing
 
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, Provider
 
 FIRST_SECONDS = 0.5
@@ -24,7 +24,7 @@ def stream_patiently(
     provider: Provider,
     prompt: Prompt,
     tries: int,
-    on_retry: Callable[[AnswerFailed], object],
+    on_retry: Callable[[GenerationFailed], object],
     wait: Callable[[float], object],
 ) -> Generator[Delta]:
     """Yield the answer's deltas; ask at most `tries` times until the first of them has come.
@@ -38,8 +38,8 @@ def stream_patiently(
                 for delta in deltas:
                     has_begun = True
                     yield delta
-        except AnswerFailed as failure:
-            if has_begun or not failure.may_ask_again or tried == tries:
+        except GenerationFailed as failure:
+            if has_begun or not failure.is_transient or tried == tries:
                 raise
             on_retry(failure)
         else:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
 
-Step = Delta | AnswerFailed | Callable[[], object]
+Step = Delta | GenerationFailed | Callable[[], object]
 """A delta to yield, a failure to raise, or anything to call, such as a wait."""
 
-Reply = WholeAnswer | AnswerFailed | Callable[[Prompt], WholeAnswer]
+Reply = WholeAnswer | GenerationFailed | Callable[[Prompt], WholeAnswer]
 """A whole answer to give, a failure to raise, or what makes the answer, in its own time."""
 
 
@@ -34,7 +34,7 @@ class Stub:
         self.prompts.append(prompt)
         try:
             for step in script:
-                if isinstance(step, AnswerFailed):
+                if isinstance(step, GenerationFailed):
                     raise step
                 if isinstance(step, Delta):
                     yield step
@@ -48,8 +48,8 @@ class Stub:
         self.questions.append(prompt)
         reply = self.replies.get(prompt.tool.name if prompt.tool else "")
         if reply is None:
-            raise AnswerFailed("provider_rejected", retryable=False)
-        if isinstance(reply, AnswerFailed):
+            raise GenerationFailed("provider_rejected", retryable=False)
+        if isinstance(reply, GenerationFailed):
             raise reply
         return reply if isinstance(reply, WholeAnswer) else reply(prompt)
 

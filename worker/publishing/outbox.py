@@ -9,26 +9,24 @@ from gevent.event import Event as Signal
 
 from millrace.worker.contract.events import (
     AnyEvent,
-    Cancelled,
-    Complete,
     Done,
     Error,
+    Outcome,
     Suggestions,
     Title,
     encode,
     kind_of,
+    status_after,
 )
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.lease import ClaimedGeneration, Reclaimed
 from millrace.worker.contract.log import Append, Claim
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.interrupt import HoldLost, Interrupt
 from millrace.worker.publishing.batching import Batcher, Content
 
 EVENT_BYTES = 256  # what an event takes here besides its data, about
-
-Outcome = Complete | Cancelled | Error
 
 
 @dataclass(slots=True)
@@ -136,7 +134,7 @@ class Outbox:
         """Put the outcome, unless it has been concluded with, and `done`; nothing is taken after that."""
         if self._outcome is None:
             self.conclude(outcome)
-        self._put([_done_of(outcome)])
+        self._put([Done(status_after(outcome))])
         self.is_open = False
 
     def stop(self, why: str) -> None:
@@ -185,9 +183,9 @@ class Outbox:
         self._is_refused = True
         self.settled_by = None
         self.is_open = False
-        failure = AnswerFailed("internal", retryable=True)
+        failure = GenerationFailed("internal", retryable=True)
         error = Error(failure.code, failure.message, retryable=failure.retryable)
-        self._renumber(self._queue[0].seq, [error, _done_of(error)])
+        self._renumber(self._queue[0].seq, [error, Done(status_after(error))])
         self.interrupt.strike(HoldLost("refused"))
 
     def reclaimed(self, again: Reclaimed) -> None:
@@ -207,7 +205,7 @@ class Outbox:
             return []
         title = [Title(told.title)] if told.title is not None else []
         suggestions = [Suggestions(told.suggestions)] if told.suggestions is not None else []
-        return [told.outcome, *title, *suggestions, *([_done_of(told.outcome)] if told.is_done else [])]
+        return [told.outcome, *title, *suggestions, *([Done(status_after(told.outcome))] if told.is_done else [])]
 
     def _renumber(self, seq: int, events: Sequence[AnyEvent]) -> None:
         self._queue.clear()
@@ -242,13 +240,3 @@ class Outbox:
             self._has_room.clear()
         else:
             self._has_room.set()
-
-
-def _done_of(outcome: Outcome) -> Done:
-    match outcome:
-        case Complete():
-            return Done("completed")
-        case Cancelled():
-            return Done("cancelled")
-        case Error():
-            return Done("failed")

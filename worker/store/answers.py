@@ -7,11 +7,11 @@ import msgspec
 from sqlalchemy import Integer, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from millrace.worker.contract.events import Complete, Error, decode, encode
+from millrace.worker.contract.events import Complete, Error, Outcome, decode, encode
 from millrace.worker.contract.ids import Cursor, parse_cursor
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.inserting import insert
-from millrace.worker.store.messages import Outcome, StoredQuestion, save_question
+from millrace.worker.store.messages import StoredQuestion, save_question
 from millrace.worker.store.tables import ConversationRow, MessageRow
 
 

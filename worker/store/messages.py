@@ -6,14 +6,12 @@ from typing import Any, Literal, cast
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
-from millrace.worker.contract.events import Cancelled, Complete, Error, decode
+from millrace.worker.contract.events import Outcome, decode
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import ensure
 from millrace.worker.store.inserting import insert
 from millrace.worker.store.pages import Page, mark, unmark
 from millrace.worker.store.tables import ConversationRow, MessageRow
-
-Outcome = Complete | Cancelled | Error
 
 _MOST = 2**31 - 1  # PostgreSQL takes no larger number to compare with a turn or a rank
 

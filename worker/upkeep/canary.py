@@ -14,7 +14,7 @@ import gevent
 from celery.worker import state
 
 from millrace.worker.background_task import BackgroundTask
-from millrace.worker.contract.presence import say_alive
+from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
@@ -45,7 +45,7 @@ class Canary(BackgroundTask):
         """Take note that this process has consumed its canary, and say so; raises RedisUnavailable."""
         self._returned_at, self._out_since = time.monotonic(), None
         self._beat()
-        say_alive(self._process.redis, self._name)
+        record_heartbeat(self._process.redis, self._name)
 
     def silence(self, now: float) -> float:
         """Send one where none is out, or another where it may be lost; return for how many seconds none has come.

@@ -5,7 +5,7 @@ import random
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.log import read_transcript
-from millrace.worker.contract.pending_storage import PendingAnswer, remove, take_due
+from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
 from millrace.worker.contract.state import read_request, read_state
 from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
@@ -38,7 +38,7 @@ class LateStorage(BackgroundTask):
             except Exception:  # noqa: BLE001 - one that can't be stored must not keep back the others
                 _log.exception("store_failed", generation=arrear.generation)
             else:
-                remove(self._redis, arrear)
+                remove_pending(self._redis, arrear)
 
     def _store(self, arrear: PendingAnswer) -> None:
         generation = arrear.generation

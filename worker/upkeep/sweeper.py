@@ -3,7 +3,7 @@
 from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.sweeping import sweep_and_ring
+from millrace.worker.contract.sweeping import sweep_and_enqueue
 from millrace.worker.settings.schema import Settings
 
 SWEEP_SECONDS = 1.0
@@ -20,4 +20,4 @@ class Sweeper(PeriodicTask):
 
     def sweep(self) -> None:
         """Sweep once; raises RedisUnavailable, QueueUnavailable."""
-        sweep_and_ring(self._redis, self._settings, self._task_queue)
+        sweep_and_enqueue(self._redis, self._settings, self._task_queue)

@@ -86,9 +86,9 @@ class Watcher:
     def _heed(self, run: RunningGeneration, renewal: Renewal | Exception) -> None:
         if isinstance(renewal, Exception):
             _log.error("renewal_refused", generation=run.holding.claim.generation, error=renewal)
-        elif renewal.standing == "expired":
+        elif renewal.verdict == "expired":
             run.outbox.stop("expired")
-        elif renewal.standing != "held":
+        elif renewal.verdict != "held":
             # Fenced or lost, a reclaim decides: it alone knows one before it whose reply was lost. Where everything is
             # on its way, to `done`, its appends tell, and this may be the answer to a `done` that is in the log.
             if run.outbox.is_open:

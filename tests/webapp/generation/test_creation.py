@@ -8,7 +8,7 @@ import pytest
 from gevent.pool import Pool
 
 from millrace.worker.contract.connection import connect
-from millrace.worker.contract.feed import BEGINNING, read_feeds
+from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim
 from tests.valkey import ValkeyProcess
@@ -41,16 +41,16 @@ def test_without_a_queue_a_conversation_that_was_there_stays(build: Build) -> No
 
 def test_a_ring_that_was_heard_although_it_failed_is_a_success(build: Build) -> None:
     site = build(broker_url=DEAD)
-    ring = site.services.task_queue.ring
+    ring = site.services.task_queue.enqueue
 
     def heard(generation: str) -> None:
         claim(site.redis, generation, site.services.settings)
         ring(generation)
 
-    site.services.task_queue.ring = heard
+    site.services.task_queue.enqueue = heard
     answer = site.post({"message": "a"}, Idempotency_Key="k")
     assert answer.status_code == 202
-    site.services.task_queue.ring = ring
+    site.services.task_queue.enqueue = ring
     assert json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"] == json_of(answer)["id"]
 
 
@@ -77,13 +77,13 @@ def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
     with ValkeyProcess(tmp_path) as own, connect(own.url) as redis:
         site = Site(own.url, redis, broker_url=DEAD, database_url=database_url)
         with stopping(site.app):
-            ring = site.services.task_queue.ring
+            ring = site.services.task_queue.enqueue
 
             def die_and_ring(generation: str) -> None:
                 own.stop()
                 ring(generation)
 
-            site.services.task_queue.ring = die_and_ring
+            site.services.task_queue.enqueue = die_and_ring
             check_problem(site.post({"message": "a"}), 503, "redis_away")
             own.start()
             assert len(site.generations()) == 1
@@ -186,6 +186,6 @@ def test_every_refusal_leaves_the_store_as_it_was(site: Site) -> None:
 def test_a_question_is_told_to_its_owners_feed_once_it_is_rung(site: Site) -> None:
     generation = site.ask()
     owner = site.hold(generation).owner
-    (entries,) = read_feeds(site.redis, [(owner, BEGINNING)], 10)
+    (entries,) = read_feeds(site.redis, [(owner, FEED_START)], 10)
     (event,) = [json.loads(entry.data) for entry in entries]
     assert (event["type"], event["generation"]) == ("generation_started", generation)

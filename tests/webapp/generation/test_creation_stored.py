@@ -74,14 +74,14 @@ def test_a_question_that_could_not_be_taken_back_is_when_the_database_answers_ag
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = build(broker_url=DEAD)
-    ring = site.services.task_queue.ring
+    ring = site.services.task_queue.enqueue
     good = site.services.database
 
     def lose_the_database(generation: str) -> None:
         monkeypatch.setattr(Database, "run", build(**NOWHERE).services.database.run)
         ring(generation)
 
-    site.services.task_queue.ring = lose_the_database
+    site.services.task_queue.enqueue = lose_the_database
     check_problem(site.post({"message": "a"}), 503, "queue_away")
     site.services.housekeeping.sweep()
     monkeypatch.undo()
@@ -101,7 +101,7 @@ class Steps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int) -> None:
         self.count = 0
         self._last = last
-        for owner, name in ((Connection, "send_packed_command"), (Database, "run"), (TaskQueue, "ring")):
+        for owner, name in ((Connection, "send_packed_command"), (Database, "run"), (TaskQueue, "enqueue")):
             monkeypatch.setattr(owner, name, self._counted(name, getattr(owner, name)))
 
     def _counted(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -145,5 +145,5 @@ def test_row_43_a_create_that_dies_before_any_of_its_steps_is_completed_once_by_
         assert site.redis.hget(conversation_key(first["conversation_id"]), "active") == first["id"].encode()
         assert 1 <= site.rings() <= 3
         assert site.redis.hget(keys_of(first["id"]).state, "status") == b"queued"
-    assert died_before == {"send_packed_command", "run", "ring"}
+    assert died_before == {"send_packed_command", "run", "enqueue"}
     assert count >= 5

@@ -9,7 +9,7 @@ from flask import Flask, Response, jsonify, request
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import Hub, event_stream, hub, many_streams
 from millrace.worker.contract.connection import connect
-from millrace.worker.contract.feed import BEGINNING
+from millrace.worker.contract.feed import FEED_START
 from millrace.worker.contract.ids import START, parse_cursor
 from millrace.worker.contract.state import read_state, read_states
 from millrace.worker.settings.schema import load
@@ -41,7 +41,7 @@ def events(generation: str) -> Response:
 def many() -> Response:
     """Follow `g`s, each from its start, and the feed of `owner` from its beginning."""
     states = [state for state in read_states(REDIS, request.args.getlist("g")) if state is not None]
-    feed = (request.args["owner"], BEGINNING) if "owner" in request.args else None
+    feed = (request.args["owner"], FEED_START) if "owner" in request.args else None
     try:
         return many_streams(HUB, request.environ, [(state, START) for state in states], feed)
     except Problem as problem:

@@ -12,7 +12,7 @@ from millrace.webapp.relay.feeds import SWEEP_SECONDS, Feeds
 from millrace.webapp.relay.subscription import Messages, Subscription
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import encode
-from millrace.worker.contract.feed import BEGINNING, ConversationChanged, FeedEntry, Place, publish
+from millrace.worker.contract.feed import FEED_START, ConversationChanged, FeedEntry, FeedPosition, publish
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
 from tests.client import wait_for
@@ -27,7 +27,7 @@ class Listener:
 
     def __init__(self, owner: str, room: int = 1_000_000) -> None:
         self.owner = owner
-        self.place: Place = BEGINNING
+        self.place: FeedPosition = FEED_START
         self.room = room
         self.heard: list[bytes] = []
 

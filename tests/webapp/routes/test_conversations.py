@@ -19,7 +19,7 @@ Build = Callable[..., Site]
 def test_a_question_is_stored_before_it_is_rung(site: Site) -> None:
     stored: list[Any] = []
     site.owner()
-    ring = site.services.task_queue.ring
+    ring = site.services.task_queue.enqueue
 
     def look(generation: str) -> None:
         state = read_state(site.redis, generation)
@@ -27,7 +27,7 @@ def test_a_question_is_stored_before_it_is_rung(site: Site) -> None:
         stored.extend(messages_of(site, state.conversation)["messages"])
         ring(generation)
 
-    site.services.task_queue.ring = look
+    site.services.task_queue.enqueue = look
     begin(site, "what is \ud83d a\x00 weir?")
     assert [(each["role"], each["content"]) for each in stored] == [("user", "what is \ud83d a\x00 weir?")]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from millrace.worker.contract.feed import BEGINNING, ConversationChanged, Place, publish, read_feeds
+from millrace.worker.contract.feed import FEED_START, ConversationChanged, FeedPosition, publish, read_feeds
 from millrace.worker.contract.lease import ClaimedGeneration
 from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem
 
@@ -152,8 +152,8 @@ def owner_of(site: Site) -> str:
     return site.hold(site.ask()).owner
 
 
-def places(site: Site, owner: str) -> list[Place]:
-    (entries,) = read_feeds(site.redis, [(owner, BEGINNING)], 1000)
+def places(site: Site, owner: str) -> list[FeedPosition]:
+    (entries,) = read_feeds(site.redis, [(owner, FEED_START)], 1000)
     return [entry.place for entry in entries]
 
 

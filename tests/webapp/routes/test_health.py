@@ -3,7 +3,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from millrace.worker.contract.presence import say_alive
+from millrace.worker.contract.presence import record_heartbeat
 from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
 
 Build = Callable[..., Site]
@@ -18,7 +18,7 @@ def test_it_is_ready_once_a_worker_was_seen(site: Site) -> None:
     problem = check_problem(site.user.get("/readyz"), 503, "not_ready")
     assert problem["failing"] == ["workers"]
     assert problem["checks"] == {"redis": "ok", "maxmemory_policy": "noeviction", "workers": "none", "database": "ok"}
-    say_alive(site.redis, "one")
+    record_heartbeat(site.redis, "one")
     answer = site.user.get("/readyz")
     assert answer.status_code == 200
     assert json_of(answer) == {
@@ -28,7 +28,7 @@ def test_it_is_ready_once_a_worker_was_seen(site: Site) -> None:
 
 
 def test_a_database_that_is_away_or_not_migrated_is_not_ready(build: Build, site: Site, tmp_path: Path) -> None:
-    say_alive(site.redis, "one")
+    record_heartbeat(site.redis, "one")
     for url in (f"sqlite:///{tmp_path}/nowhere/millrace.db", f"sqlite:///{tmp_path}/empty.db"):
         problem = check_problem(build(database_url=url).user.get("/readyz"), 503, "not_ready")
         assert problem["failing"] == ["database"]
@@ -36,7 +36,7 @@ def test_a_database_that_is_away_or_not_migrated_is_not_ready(build: Build, site
 
 
 def test_a_redis_that_evicts_is_not_ready(site: Site) -> None:
-    say_alive(site.redis, "one")
+    record_heartbeat(site.redis, "one")
     site.redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
         problem = check_problem(site.user.get("/readyz"), 503, "not_ready")
@@ -47,7 +47,7 @@ def test_a_redis_that_evicts_is_not_ready(site: Site) -> None:
 
 
 def test_a_redis_that_may_not_be_asked_for_its_policy_is_ready(build: Build, site: Site) -> None:
-    say_alive(site.redis, "one")
+    record_heartbeat(site.redis, "one")
     site.redis.acl_setuser("guest", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-info"])
     url = site.services.settings.redis.url.replace("redis://", "redis://guest:x@")
     answer = build(redis_url=url).user.get("/readyz")

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from millrace.worker.contract.presence import say_alive
+from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.observability.shared_metrics import process_name, publish
 from tests.webapp.site import DEAD_PORT, WHOLE, Site
 
@@ -53,7 +53,7 @@ def test_readers_and_what_waits_are_told(site: Site) -> None:
     site.ask()
     site.write(site.hold(generation), *WHOLE)
     site.user.get(f"{API}/{generation}/events", buffered=True)
-    say_alive(site.redis, "worker one")
+    record_heartbeat(site.redis, "worker one")
     figures = figures_of(site)
     assert value(figures, "millrace_readers") == 0
     assert value(figures, "millrace_streams_ended_total", why="done") == 1

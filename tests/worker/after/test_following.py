@@ -10,7 +10,7 @@ from gevent.event import Event
 
 from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Complete, Done, Error, Suggestions, Title, Usage
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.generation import generate
 from millrace.worker.providers.protocol import Prompt, Stopped, WholeAnswer
 from millrace.worker.providers.stub import Reply, Step
@@ -85,7 +85,7 @@ def refuse(_: Prompt) -> WholeAnswer:
     raise RuntimeError("by accident")
 
 
-@pytest.mark.parametrize("bad", [hang, refuse, AnswerFailed("provider_throttled", retryable=True), told(other=1)])
+@pytest.mark.parametrize("bad", [hang, refuse, GenerationFailed("provider_throttled", retryable=True), told(other=1)])
 @pytest.mark.parametrize(
     ("name", "other", "event"),
     [("name_conversation", "suggest_questions", SUGGESTED), ("suggest_questions", "name_conversation", NAMED)],
@@ -127,7 +127,7 @@ def last(hired: Hired) -> str:
     [
         (hang, "hook_cut_off"),
         (refuse, "hook_failed"),
-        (AnswerFailed("provider_throttled", retryable=True), "hook_failed"),
+        (GenerationFailed("provider_throttled", retryable=True), "hook_failed"),
     ],
 )
 def test_what_went_wrong_is_in_the_log_and_no_word_of_the_turn(

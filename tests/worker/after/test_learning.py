@@ -12,7 +12,7 @@ from millrace.worker.after.learning import Learner
 from millrace.worker.contract.events import Cancelled, Chunk, Error, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import LEARNING_QUEUE, learning_key
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.generation import generate
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Reply
@@ -21,7 +21,7 @@ from tests.worker.after.conftest import Hire, told
 from tests.worker.after.school import FACTS, ON, WHOLE, School
 from tests.worker.desk import wait_until
 
-BUSY = AnswerFailed("provider_throttled", retryable=True)
+BUSY = GenerationFailed("provider_throttled", retryable=True)
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +114,7 @@ def test_a_model_that_is_busy_is_asked_again_and_nothing_comes_twice(school: Ope
 
     def reply(_: Prompt) -> WholeAnswer:
         one = replies.pop(0)
-        if isinstance(one, AnswerFailed):
+        if isinstance(one, GenerationFailed):
             raise one
         assert isinstance(one, WholeAnswer)
         return one
@@ -126,7 +126,7 @@ def test_a_model_that_is_busy_is_asked_again_and_nothing_comes_twice(school: Ope
 
 
 def test_a_model_that_refuses_is_not_asked_again(school: Open) -> None:
-    at = school(AnswerFailed("provider_rejected", retryable=False))
+    at = school(GenerationFailed("provider_rejected", retryable=False))
     at.learn(at.answered())
     assert at.calls() == 1
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from millrace.worker.contract.events import AnyEvent, Complete, Title
-from millrace.worker.contract.feed import BEGINNING, read_feeds
+from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.contract.state import read_state
 from millrace.worker.generation import generate
@@ -62,7 +62,7 @@ def test_the_title_is_kept_and_told_to_the_owners_feed(hire: Hire) -> None:
     generation = hired.make()
     generate(hired.process, generation)
     assert title_of(hired, generation) == "Mills"
-    (entries,) = read_feeds(hired.desk.redis, [("somebody", BEGINNING)], 10)
+    (entries,) = read_feeds(hired.desk.redis, [("somebody", FEED_START)], 10)
     kinds = [json.loads(entry.data)["type"] for entry in entries]
     assert kinds == ["conversation_changed", "generation_ended"]
 

@@ -11,8 +11,7 @@ from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.source import ContextPart
 from millrace.worker.contract.events import Usage
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import DatabaseUnavailable, SettingError
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, SettingError
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import Settings, load
@@ -99,7 +98,7 @@ def test_what_does_not_fit_the_schema_is_refused_and_changes_nothing(
     small: Small, notes: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     small.note(to="Tokyo")
-    with caplog.at_level(logging.DEBUG), pytest.raises(AnswerFailed, match="accept") as raised:
+    with caplog.at_level(logging.DEBUG), pytest.raises(GenerationFailed, match="accept") as raised:
         small.note(**notes)
     assert raised.value.__suppress_context__  # the validator's own words quote the message
     assert small.kept() == {"to": "Tokyo"}

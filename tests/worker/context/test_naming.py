@@ -9,7 +9,7 @@ from millrace.worker.context.loader import ContextLoader
 from millrace.worker.context.naming import Naming
 from millrace.worker.context.profile import UserProfile
 from millrace.worker.contract.events import Usage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import Settings
@@ -77,7 +77,7 @@ def test_a_profile_that_was_changed_meanwhile_stays_as_the_user_put_it(small: Sm
 
 
 @pytest.mark.parametrize(
-    "failing", [AnswerFailed("provider_unavailable", retryable=True), "", 5], ids=["fails", "empty", "no text"]
+    "failing", [GenerationFailed("provider_unavailable", retryable=True), "", 5], ids=["fails", "empty", "no text"]
 )
 def test_a_name_that_can_not_be_had_is_asked_for_again_with_the_next_answer(small: Small, failing: Any) -> None:
     small.let.set()

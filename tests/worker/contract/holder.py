@@ -124,9 +124,9 @@ class Holder:
         assert isinstance(renewal, Renewal), renewal
         if renewal.cancelled_by is not None and self.outcome is None:
             self.end(Cancelled(renewal.cancelled_by, Usage(exact=False)))
-        if renewal.standing == "lost":
+        if renewal.verdict == "lost":
             self._lose()
-        elif renewal.standing != "held" and not self.must_reclaim:
+        elif renewal.verdict != "held" and not self.must_reclaim:
             self._stop()
 
     def reclaim(self, fate: Fate) -> None:

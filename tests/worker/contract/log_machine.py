@@ -182,7 +182,7 @@ class LogMachine(Scene):
         generation = self.generation(place)
         token = self.world.holder(generation)
         reply = cancel(self.world.redis, generation, "user", SETTINGS)
-        assert reply is None or reply.was_over or reply.has_ended == (token == ""), "a holder ends it itself"
+        assert reply is None or reply.had_ended_before or reply.has_ended == (token == ""), "a holder ends it itself"
 
     def work(self, holder: Holder, what: str, count: int, fate: Fate, coin: bool) -> None:
         match what:

@@ -6,29 +6,29 @@ from typing import Any
 import pytest
 
 from millrace.worker.contract import active_generations
-from millrace.worker.contract.active_generations import admit, remove
+from millrace.worker.contract.active_generations import acquire_slot, release_slot
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import active_key, keys_of
-from millrace.worker.contract.scripts import ADMIT
+from millrace.worker.contract.scripts import ACQUIRE_SLOT
 from tests.worker.contract.samples import COMPLETE, SETTINGS, held, new_draft, put, queued
 
 
 def made(redis: Redis, owner: str, most: int) -> str:
     """Let one in and make it."""
     draft = new_draft()
-    assert admit(redis, owner, draft.ids.generation, most)
+    assert acquire_slot(redis, owner, draft.ids.generation, most)
     create(redis, draft, SETTINGS)
     return draft.ids.generation
 
 
 def test_as_many_as_allowed_are_let_in_and_not_one_more(redis: Redis) -> None:
     generations = [made(redis, "ada", 3) for _ in range(3)]
-    assert not admit(redis, "ada", new_id(), 3)
-    assert admit(redis, "eve", new_id(), 3), "another's are another's affair"
-    assert all(admit(redis, "ada", each, 3) for each in generations), "one that is in stays in"
+    assert not acquire_slot(redis, "ada", new_id(), 3)
+    assert acquire_slot(redis, "eve", new_id(), 3), "another's are another's affair"
+    assert all(acquire_slot(redis, "ada", each, 3) for each in generations), "one that is in stays in"
     assert redis.zcard(active_key("ada")) == 3
     assert 0 < redis.ttl(active_key("ada")) <= 25 * 3600  # type: ignore[operator]
 
@@ -36,7 +36,7 @@ def test_as_many_as_allowed_are_let_in_and_not_one_more(redis: Redis) -> None:
 @pytest.mark.parametrize("how", ["complete", "cancelled while queued", "state lost"])
 def test_what_has_ended_makes_room_when_it_is_needed(redis: Redis, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = made(redis, "ada", 2), made(redis, "ada", 2)
-    assert not admit(redis, "ada", new_id(), 2)
+    assert not acquire_slot(redis, "ada", new_id(), 2)
     if how == "complete":
         put(redis, held(redis, first).claim, 2, COMPLETE)
     elif how == "cancelled while queued":
@@ -46,31 +46,31 @@ def test_what_has_ended_makes_room_when_it_is_needed(redis: Redis, how: str, mon
         monkeypatch.setattr(active_generations, "MAKING_MS", -1)
     third = made(redis, "ada", 2)
     assert set(redis.zrange(active_key("ada"), 0, -1)) == {second.encode(), third.encode()}  # type: ignore[arg-type]
-    assert not admit(redis, "ada", new_id(), 2)
+    assert not acquire_slot(redis, "ada", new_id(), 2)
 
 
 def test_one_that_is_just_being_made_holds_its_place(redis: Redis) -> None:
-    assert admit(redis, "ada", new_id(), 1)
-    assert not admit(redis, "ada", new_id(), 1)
+    assert acquire_slot(redis, "ada", new_id(), 1)
+    assert not acquire_slot(redis, "ada", new_id(), 1)
 
 
 def test_one_that_was_not_made_after_all_leaves(redis: Redis) -> None:
     generation = new_id()
-    admit(redis, "ada", generation, 1)
-    remove(redis, "ada", generation)
-    assert admit(redis, "ada", new_id(), 1)
+    acquire_slot(redis, "ada", generation, 1)
+    release_slot(redis, "ada", generation)
+    assert acquire_slot(redis, "ada", new_id(), 1)
 
 
 def test_a_crowd_at_once_gets_no_more_than_allowed(redis: Redis) -> None:
     for _ in range(5):
         put(redis, held(redis, made(redis, "ada", 5)).claim, 2, COMPLETE)
     with ThreadPoolExecutor(20) as pool:
-        let_in: list[Any] = list(pool.map(lambda _: admit(redis, "ada", new_id(), 5), range(60)))
+        let_in: list[Any] = list(pool.map(lambda _: acquire_slot(redis, "ada", new_id(), 5), range(60)))
     assert let_in.count(True) == 5
 
 
 def test_a_call_sent_again_takes_one_place(redis: Redis) -> None:
     generation = queued(redis)
     for _ in range(3):
-        assert ADMIT(redis, (active_key("ada"),), generation, 2, 1000) == []
+        assert ACQUIRE_SLOT(redis, (active_key("ada"),), generation, 2, 1000) == []
     assert redis.zcard(active_key("ada")) == 1

@@ -9,7 +9,7 @@ import gevent
 import pytest
 from redis.exceptions import ResponseError
 
-from millrace.worker.contract.connection import MOST_CONNECTIONS, Redis, connect, is_unavailable, translate_redis_errors
+from millrace.worker.contract.connection import MAX_CONNECTIONS, Redis, connect, is_unavailable, translate_redis_errors
 from millrace.worker.contract.creation import create
 from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess, free_port
@@ -28,12 +28,12 @@ def test_a_connection_is_made_at_the_first_command_only() -> None:
 def test_a_redis_that_says_nothing_is_away_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        with connect(url, answer_seconds=0.2) as client, pytest.raises(RedisUnavailable), translate_redis_errors():
+        with connect(url, timeout_seconds=0.2) as client, pytest.raises(RedisUnavailable), translate_redis_errors():
             client.ping()
 
 
 def test_a_stall_is_away_and_over_when_it_is_over(tmp_path: Path) -> None:
-    with ValkeyProcess(tmp_path) as server, connect(server.url, answer_seconds=0.2) as client:
+    with ValkeyProcess(tmp_path) as server, connect(server.url, timeout_seconds=0.2) as client:
         client.ping()
         os.kill(server.pid, signal.SIGSTOP)
         try:
@@ -87,12 +87,12 @@ def test_five_hundred_commands_at_once_are_served_by_few_connections(redis: Redi
     gevent.joinall(waiting, timeout=10, raise_error=True)
     assert all(each.successful() for each in waiting)
     clients = redis.client_list()
-    assert 1 < len(clients) <= MOST_CONNECTIONS
+    assert 1 < len(clients) <= MAX_CONNECTIONS
     redis.connection_pool.disconnect()
 
 
 def test_who_finds_every_connection_in_use_takes_redis_for_away(valkey: ValkeyProcess) -> None:
-    narrow = connect(valkey.url, connections=1, answer_seconds=0.1)
+    narrow = connect(valkey.url, connections=1, timeout_seconds=0.1)
     held = narrow.connection_pool.get_connection()
     with pytest.raises(RedisUnavailable), translate_redis_errors():
         narrow.ping()

@@ -24,7 +24,7 @@ from tests.worker.contract.samples import (
     queued,
 )
 
-ENDED_BY_THIS = CancelReply("cancelled", has_ended=True, was_over=False)
+ENDED_BY_THIS = CancelReply("cancelled", has_ended=True, had_ended_before=False)
 
 
 def test_a_queued_generation_has_ended_when_the_reply_comes(redis: Redis) -> None:
@@ -49,11 +49,13 @@ def test_one_whose_holder_is_gone_ends_at_once_with_unknown_usage(redis: Redis) 
 def test_a_held_one_is_flagged_and_left_to_its_holder(redis: Redis) -> None:
     holding = held(redis)
     generation = holding.claim.generation
-    assert cancel(redis, generation, "user", SETTINGS) == CancelReply("running", has_ended=False, was_over=False)
+    assert cancel(redis, generation, "user", SETTINGS) == CancelReply(
+        "running", has_ended=False, had_ended_before=False
+    )
     assert kinds_of(redis, generation) == ["status"]
     renewal = renew_all(redis, [holding.claim], SETTINGS)[0]
     assert not isinstance(renewal, Exception)
-    assert (renewal.standing, renewal.cancelled_by) == ("held", "user")
+    assert (renewal.verdict, renewal.cancelled_by) == ("held", "user")
 
 
 def test_who_asked_first_stands(redis: Redis) -> None:
@@ -77,13 +79,17 @@ def test_asking_twice_changes_nothing(redis: Redis) -> None:
     generation = queued(redis)
     cancel(redis, generation, "user", SETTINGS)
     before = log_of(redis, generation)
-    assert cancel(redis, generation, "user", SETTINGS) == CancelReply("cancelled", has_ended=True, was_over=True)
+    assert cancel(redis, generation, "user", SETTINGS) == CancelReply(
+        "cancelled", has_ended=True, had_ended_before=True
+    )
     assert log_of(redis, generation) == before
 
 
 def test_asking_after_the_end_tells_the_final_status(redis: Redis) -> None:
     generation = completed(redis).claim.generation
-    assert cancel(redis, generation, "user", SETTINGS) == CancelReply("completed", has_ended=True, was_over=True)
+    assert cancel(redis, generation, "user", SETTINGS) == CancelReply(
+        "completed", has_ended=True, had_ended_before=True
+    )
     assert field(redis, generation, "cancel") is None
 
 
@@ -91,7 +97,7 @@ def test_asking_between_outcome_and_done_comes_too_late(redis: Redis) -> None:
     claimed = held(redis).claim
     put(redis, claimed, 2, COMPLETE)
     assert cancel(redis, claimed.generation, "user", SETTINGS) == CancelReply(
-        "completed", has_ended=True, was_over=True
+        "completed", has_ended=True, had_ended_before=True
     )
     assert put(redis, claimed, 2, COMPLETE).cancelled_by is None
 

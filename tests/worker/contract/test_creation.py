@@ -8,7 +8,15 @@ import pytest
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.control import cancel
 from millrace.worker.contract.conversation_lock import acquire
-from millrace.worker.contract.creation import Draft, body_hash, create, forget, new_ids, remember, withdraw
+from millrace.worker.contract.creation import (
+    Draft,
+    bind_idempotency_key,
+    body_hash,
+    create,
+    new_ids,
+    release_idempotency_key,
+    withdraw,
+)
 from millrace.worker.contract.events import StatusEvent
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.contract.keys import keys_of
@@ -66,17 +74,17 @@ def test_fresh_ids_are_ids_and_stay_in_the_conversation_given() -> None:
 
 def test_a_key_is_bound_once_and_leads_to_the_same_ids_ever_after(redis: Redis) -> None:
     first, second = new_ids(), new_ids()
-    assert remember(redis, "owner", "key", first, "hash") == (first, True)
-    assert remember(redis, "owner", "key", second, "hash") == (first, True)
-    assert remember(redis, "owner", "key", second, "other") == (first, False)
-    assert remember(redis, "another", "key", second, "hash") == (second, True)
+    assert bind_idempotency_key(redis, "owner", "key", first, "hash") == (first, True)
+    assert bind_idempotency_key(redis, "owner", "key", second, "hash") == (first, True)
+    assert bind_idempotency_key(redis, "owner", "key", second, "other") == (first, False)
+    assert bind_idempotency_key(redis, "another", "key", second, "hash") == (second, True)
     assert all(redis.ttl(key) > 23 * 3600 for key in names_of(redis))
-    forget(redis, "owner", "key")
-    assert remember(redis, "owner", "key", second, "hash") == (second, True)
+    release_idempotency_key(redis, "owner", "key")
+    assert bind_idempotency_key(redis, "owner", "key", second, "hash") == (second, True)
 
 
 def test_the_same_key_twenty_times_at_once_is_bound_to_one_generation(redis: Redis) -> None:
-    tasks = [gevent.spawn(remember, redis, "owner", "key", new_ids(), "hash") for _ in range(20)]
+    tasks = [gevent.spawn(bind_idempotency_key, redis, "owner", "key", new_ids(), "hash") for _ in range(20)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
     assert len({task.get()[0] for task in tasks}) == 1
 
@@ -108,7 +116,7 @@ def test_withdrawing_leaves_the_conversation_to_the_next(redis: Redis) -> None:
     create(redis, second, SETTINGS)
     assert withdraw(redis, second.ids.generation) == "withdrawn"
     third = acquire(redis, first.owner, first.ids.conversation, new_id(), is_known=False)
-    assert third.verdict == "taken"
+    assert third.verdict == "acquired"
 
 
 def queued_as(redis: Redis, draft: Draft) -> str:

@@ -8,14 +8,14 @@ import pytest
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.control import cancel
 from millrace.worker.contract.feed import (
-    BEGINNING,
+    FEED_START,
     LIFE_MS,
-    MOST_EVENTS,
+    MAX_EVENTS,
     ConversationChanged,
+    FeedPosition,
     GenerationStarted,
-    Place,
     end_of_feed,
-    parse_place,
+    parse_position,
     publish,
     publish_ended,
     read_feeds,
@@ -27,7 +27,9 @@ from tests.valkey import free_port
 from tests.worker.contract.samples import SETTINGS, completed, field, held, let_pass, lose_holder, queued
 
 
-def told(redis: Redis, owner: str = "owner", after: Place = BEGINNING, count: int = 100) -> list[dict[str, Any]]:
+def told(
+    redis: Redis, owner: str = "owner", after: FeedPosition = FEED_START, count: int = 100
+) -> list[dict[str, Any]]:
     (entries,) = read_feeds(redis, [(owner, after)], count)
     return [json.loads(entry.data) for entry in entries]
 
@@ -52,14 +54,14 @@ def test_events_are_read_in_order_from_a_place_on_and_by_their_owner_alone(redis
     assert two == {"type": "conversation_changed", "conversation_id": "c"}
     assert told(redis, "ann", after) == [three] == [{"type": "conversation_changed", "conversation_id": "e"}]
     assert told(redis, "ann", count=1) == [one]
-    both = read_feeds(redis, [("ann", after), ("bob", BEGINNING)], 10)
+    both = read_feeds(redis, [("ann", after), ("bob", FEED_START)], 10)
     assert [len(entries) for entries in both] == [1, 1]
 
 
 def test_a_feed_is_capped_and_goes_after_an_hour(redis: Redis) -> None:
     for _ in range(4):
         publish(redis, "ann", *[ConversationChanged("c")] * 500)
-    assert MOST_EVENTS <= redis.xlen(feed_key("ann")) < 2000
+    assert MAX_EVENTS <= redis.xlen(feed_key("ann")) < 2000
     assert 0 < redis.pttl(feed_key("ann")) <= LIFE_MS
 
 
@@ -80,7 +82,7 @@ def test_those_who_follow_are_woken(redis: Redis) -> None:
 
 
 def test_the_end_of_no_feed_is_its_beginning(redis: Redis) -> None:
-    assert end_of_feed(redis, "nobody") == BEGINNING
+    assert end_of_feed(redis, "nobody") == FEED_START
     assert told(redis, "nobody") == []
 
 
@@ -138,9 +140,9 @@ def test_where_redis_is_away_nothing_is_raised_and_the_log_says_so(caplog: pytes
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1", "a-b", "1-1-1", "1-1 ", "\u0661-1", "1" * 16 + "-0"])
 def test_what_spells_no_place_is_none(text: str) -> None:
-    assert parse_place(text) is None
+    assert parse_position(text) is None
 
 
 def test_a_place_is_spelled_as_redis_does() -> None:
-    assert parse_place("1764115200000-3") == Place(1764115200000, 3)
-    assert str(Place(1764115200000, 3)) == "1764115200000-3"
+    assert parse_position("1764115200000-3") == FeedPosition(1764115200000, 3)
+    assert str(FeedPosition(1764115200000, 3)) == "1764115200000-3"

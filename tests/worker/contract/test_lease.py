@@ -229,6 +229,6 @@ def test_a_holder_that_released_is_fenced_even_before_anybody_claims(redis: Redi
     claimed = held(redis).claim
     assert release(redis, claimed, SETTINGS)
     assert put(redis, claimed, 2, Chunk("a")).verdict == Verdict.FENCED
-    assert renewed(redis, claimed).standing == "fenced"
+    assert renewed(redis, claimed).verdict == "fenced"
     assert is_leased(redis, claimed.generation)
     assert cursors_of(redis, claimed.generation) == [Cursor(0, 1)]

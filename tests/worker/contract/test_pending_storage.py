@@ -12,7 +12,7 @@ from millrace.worker.contract.events import encode
 from millrace.worker.contract.keys import UNSTORED, keys_of
 from millrace.worker.contract.lease import claim, release, sweep
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
-from millrace.worker.contract.pending_storage import PendingAnswer, remove, take_due
+from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
 from tests.worker.contract.samples import COMPLETE, DONE, SETTINGS, held, let_pass, lose_holder, new_draft, put, queued
 
 LONG_MS = 60_000
@@ -98,9 +98,9 @@ def test_what_is_stored_is_forgotten_unless_it_has_been_noted_anew(redis: Redis)
     generation = cancelled_in_the_queue(redis)
     (first,) = take_due(redis, LONG_MS)
     redis.zadd(keys_of(generation).unstored, {generation: 1})
-    remove(redis, first)
+    remove_pending(redis, first)
     (second,) = take_due(redis, LONG_MS)
     assert second.generation == generation
-    remove(redis, second)
+    remove_pending(redis, second)
     assert noted(redis) == []
-    remove(redis, PendingAnswer(generation, second.score))
+    remove_pending(redis, PendingAnswer(generation, second.score))

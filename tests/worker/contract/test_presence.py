@@ -2,7 +2,7 @@
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import WORKERS
-from millrace.worker.contract.presence import ALIVE_MS, FORGET_MS, count_alive, say_alive
+from millrace.worker.contract.presence import FORGOTTEN_AFTER_MS, LIVE_MS, count_live_workers, record_heartbeat
 
 
 def age(redis: Redis, name: str, ms: int) -> None:
@@ -10,18 +10,18 @@ def age(redis: Redis, name: str, ms: int) -> None:
 
 
 def test_a_worker_lives_while_it_says_so(redis: Redis) -> None:
-    assert count_alive(redis) == 0
+    assert count_live_workers(redis) == 0
     for name in ("one", "two", "one"):
-        say_alive(redis, name)
-    assert count_alive(redis) == 2
-    age(redis, "one", ALIVE_MS + 1000)
-    assert count_alive(redis) == 1
-    say_alive(redis, "one")
-    assert count_alive(redis) == 2
+        record_heartbeat(redis, name)
+    assert count_live_workers(redis) == 2
+    age(redis, "one", LIVE_MS + 1000)
+    assert count_live_workers(redis) == 1
+    record_heartbeat(redis, "one")
+    assert count_live_workers(redis) == 2
 
 
 def test_one_long_gone_is_forgotten(redis: Redis) -> None:
-    say_alive(redis, "gone")
-    age(redis, "gone", FORGET_MS + 1000)
-    say_alive(redis, "here")
+    record_heartbeat(redis, "gone")
+    age(redis, "gone", FORGOTTEN_AFTER_MS + 1000)
+    record_heartbeat(redis, "here")
     assert redis.zrange(WORKERS, 0, -1) == [b"here"]

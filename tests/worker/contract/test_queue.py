@@ -24,20 +24,20 @@ RING_BOUND_SECONDS = 5.0  # the ring promises 3 s; the rest is for a busy machin
 def ring_fails_in_time(task_queue: TaskQueue) -> None:
     begun = time.monotonic()
     with pytest.raises(QueueUnavailable):
-        task_queue.ring(new_id())
+        task_queue.enqueue(new_id())
     assert time.monotonic() - begun < RING_BOUND_SECONDS
 
 
 def test_a_ring_lies_in_the_queue_and_carries_the_id_alone(valkey: ValkeyProcess, redis: Redis) -> None:
     generation = new_id()
-    TaskQueue(Settings.of(redis_url=valkey.url)).ring(generation)
+    TaskQueue(Settings.of(redis_url=valkey.url)).enqueue(generation)
     (message,) = redis.lrange(QUEUE, 0, -1)
     headers = json.loads(message)["headers"]
     assert (headers["task"], headers["argsrepr"]) == (TASK, f"[{generation!r}]")
 
 
 def test_the_broker_may_be_another_redis(valkey: ValkeyProcess, redis: Redis) -> None:
-    TaskQueue(Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0", broker_url=valkey.url)).ring(new_id())
+    TaskQueue(Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0", broker_url=valkey.url)).enqueue(new_id())
     assert redis.llen(QUEUE) == 1
 
 
@@ -61,7 +61,7 @@ def test_a_ring_at_a_host_that_does_not_answer_fails_in_bounded_time() -> None:
 def test_a_ring_at_a_broker_that_has_stalled_fails_and_the_next_one_after_that_is_heard(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server:
         task_queue = TaskQueue(Settings.of(broker_url=server.url))
-        task_queue.ring(new_id())
+        task_queue.enqueue(new_id())
         os.kill(server.pid, signal.SIGSTOP)
         try:
             begun = time.monotonic()
@@ -71,18 +71,18 @@ def test_a_ring_at_a_broker_that_has_stalled_fails_and_the_next_one_after_that_i
             assert time.monotonic() - begun < RING_BOUND_SECONDS, "one waits for the other"
         finally:
             os.kill(server.pid, signal.SIGCONT)
-        task_queue.ring(new_id())
+        task_queue.enqueue(new_id())
         server.stop()
         ring_fails_in_time(task_queue)
         server.start()
-        task_queue.ring(new_id())
+        task_queue.enqueue(new_id())
 
 
 def test_a_ring_at_a_broker_out_of_memory_is_refused(valkey: ValkeyProcess, redis: Redis) -> None:
     redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(QueueUnavailable):
-            TaskQueue(Settings.of(broker_url=valkey.url)).ring(new_id())
+            TaskQueue(Settings.of(broker_url=valkey.url)).enqueue(new_id())
     finally:
         redis.config_set("maxmemory", 0)
     assert redis.llen(QUEUE) == 0

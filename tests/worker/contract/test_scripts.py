@@ -17,7 +17,7 @@ from millrace.worker.contract.events import Chunk, encode
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, release, renew_all, sweep
 from millrace.worker.contract.log import Append, AppendResult, append_all
-from millrace.worker.contract.presence import count_alive
+from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.contract.scripts import Script
 from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess
@@ -107,7 +107,7 @@ def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: 
         assert all(isinstance(answer, ResponseError) and is_unavailable(answer) for answer in answers)
         with pytest.raises(RedisUnavailable):
             renew_all(redis, [running, ended], SETTINGS)
-        assert count_alive(redis) == 0, "what only reads goes on"
+        assert count_live_workers(redis) == 0, "what only reads goes on"
         assert sweep(redis, SETTINGS).ring == []
     finally:
         redis.config_set("maxmemory", 0)

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.keys import FIGURES, figures_key
+from millrace.worker.contract.keys import METRICS, metrics_key
 from millrace.worker.observability.shared_metrics import collect, merge, process_name, publish
 
 
@@ -39,12 +39,12 @@ def test_what_each_process_told_last_is_told_by_whose_it_is(redis: Redis) -> Non
 
 def test_the_figures_of_a_process_that_is_gone_go_too(redis: Redis) -> None:
     publish(redis, "worker:b:2", registry_of(1))
-    assert 0 < redis.pttl(figures_key("worker:b:2")) <= 30_000  # type: ignore[operator]
-    redis.delete(figures_key("worker:b:2"))
+    assert 0 < redis.pttl(metrics_key("worker:b:2")) <= 30_000  # type: ignore[operator]
+    redis.delete(metrics_key("worker:b:2"))
     assert collect(redis) == {}
-    redis.zadd(FIGURES, {"worker:b:2": 1})
+    redis.zadd(METRICS, {"worker:b:2": 1})
     publish(redis, "web:a:1", registry_of(1))
-    assert redis.zrange(FIGURES, 0, -1) == [b"web:a:1"]
+    assert redis.zrange(METRICS, 0, -1) == [b"web:a:1"]
 
 
 def test_nobody_has_told_anything_yet(redis: Redis) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.interrupt import CancelAsked, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock.errors import CODES
@@ -120,16 +120,16 @@ def test_a_whole_answer_ends_with_its_reason_and_usage(rig: Rig) -> None:
 
 def test_a_refusal_is_a_failure_before_any_delta(rig: Rig) -> None:
     provider, prompt = rig.provider(text="a", fault="throttle", at=0)
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         next(provider.stream(prompt))
-    assert (raised.value.code, raised.value.may_ask_again) == ("provider_throttled", True)
+    assert (raised.value.code, raised.value.is_transient) == ("provider_throttled", True)
 
 
 @pytest.mark.parametrize("fault", ["stream_error", "disconnect", "corrupt"])
 def test_a_failure_in_the_middle_comes_after_what_was_said(rig: Rig, fault: str) -> None:
     provider, prompt = rig.provider(text="0123456789", tokens=10, rate=200, fault=fault, at=5)
     deltas: list[Delta] = []
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         read_into(deltas, provider.stream(prompt))
     assert text_of(deltas) == "01234"
     assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", True)

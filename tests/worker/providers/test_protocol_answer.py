@@ -9,7 +9,7 @@ import pytest
 
 from millrace.worker.contract.events import Usage
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock.errors import CODES
 from millrace.worker.providers.protocol import Prompt, Provider, Tool, WholeAnswer
@@ -22,7 +22,7 @@ SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "requir
 NAMING = Tool("name_it", "Names a conversation.", SCHEMA)
 
 
-FAULTS = {"throttle": CODES["ThrottlingException"].failure(), "corrupt": AnswerFailed("truncated", retryable=True)}
+FAULTS = {"throttle": CODES["ThrottlingException"].failure(), "corrupt": GenerationFailed("truncated", retryable=True)}
 
 
 class Rig(Protocol):
@@ -118,13 +118,13 @@ def test_a_forced_tool_is_answered_with_its_input(rig: Rig) -> None:
 
 
 def test_a_refusal_is_a_failure(rig: Rig) -> None:
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         ask(rig, NAMING, fault="throttle")
-    assert (raised.value.code, raised.value.may_ask_again) == ("provider_throttled", True)
+    assert (raised.value.code, raised.value.is_transient) == ("provider_throttled", True)
 
 
 def test_an_answer_that_breaks_off_is_a_failure(rig: Rig) -> None:
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         ask(rig, NAMING, fault="corrupt")
     assert raised.value.code == "truncated"
 

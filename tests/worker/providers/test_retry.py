@@ -4,14 +4,14 @@ import pytest
 
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
 from millrace.worker.providers.retry import MOST_SECONDS, backoff_seconds, stream_patiently
 from millrace.worker.providers.stub import Stub
 
 PROMPT = Prompt("model", (PromptMessage("user", "?"),), 10)
-BUSY = AnswerFailed("provider_throttled", retryable=True, may_ask_again=True)
-REFUSED = AnswerFailed("provider_rejected", retryable=False)
+BUSY = GenerationFailed("provider_throttled", retryable=True, is_transient=True)
+REFUSED = GenerationFailed("provider_rejected", retryable=False)
 WHOLE = [Chunk("a"), Stopped("end_turn")]
 
 
@@ -19,7 +19,7 @@ class Patience:
     """What `stream_patiently` has said and waited on its way."""
 
     def __init__(self) -> None:
-        self.retries: list[AnswerFailed] = []
+        self.retries: list[GenerationFailed] = []
         self.waits: list[float] = []
 
     def read(self, stub: Stub, tries: int = 3) -> list[Delta]:
@@ -41,7 +41,7 @@ def test_it_asks_again_until_it_is_answered(patience: Patience) -> None:
 
 def test_it_asks_no_more_often_than_it_may(patience: Patience) -> None:
     stub = Stub([[BUSY]])
-    with pytest.raises(AnswerFailed):
+    with pytest.raises(GenerationFailed):
         patience.read(stub)
     assert len(stub.prompts) == 3
     assert len(patience.retries) == len(patience.waits) == 2
@@ -49,7 +49,7 @@ def test_it_asks_no_more_often_than_it_may(patience: Patience) -> None:
 
 def test_it_never_asks_again_after_the_first_delta(patience: Patience) -> None:
     stub = Stub([[Chunk("a"), BUSY], WHOLE])
-    with pytest.raises(AnswerFailed):
+    with pytest.raises(GenerationFailed):
         patience.read(stub)
     assert len(stub.prompts) == 1
     assert patience.retries == []
@@ -57,7 +57,7 @@ def test_it_never_asks_again_after_the_first_delta(patience: Patience) -> None:
 
 def test_what_is_refused_is_not_asked_again(patience: Patience) -> None:
     stub = Stub([[REFUSED], WHOLE])
-    with pytest.raises(AnswerFailed):
+    with pytest.raises(GenerationFailed):
         patience.read(stub)
     assert len(stub.prompts) == 1
 

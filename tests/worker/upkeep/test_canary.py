@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from millrace.worker.contract.keys import canary_queue
-from millrace.worker.contract.presence import count_alive
+from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.errors import QueueUnavailable
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.stub import Stub
@@ -51,9 +51,9 @@ def test_one_that_may_be_lost_is_followed_by_another_and_the_silence_goes_on(des
 
 def test_only_its_return_is_a_sign_of_life(desk: Desk, canary: Canary) -> None:
     canary.silence(NOON)
-    assert count_alive(desk.redis) == 0
+    assert count_live_workers(desk.redis) == 0
     canary.returned()
-    assert count_alive(desk.redis) == 1
+    assert count_live_workers(desk.redis) == 1
 
 
 def test_after_its_return_the_next_is_sent_and_the_silence_begins_anew(
@@ -72,7 +72,7 @@ def test_a_process_whose_hands_are_full_is_as_it_should_be(desk: Desk) -> None:
     process = WorkerProcess(desk.settings, Stub([]))
     full = Canary(process, NAME, concurrency=0)
     assert full.silence(NOON) == 0
-    assert count_alive(desk.redis) == 1
+    assert count_live_workers(desk.redis) == 1
     assert out(desk) == 0
     process.stop()
 
@@ -126,5 +126,5 @@ def test_a_pulse_that_can_not_be_written_is_said_and_ends_nothing(
     process = WorkerProcess(Desk(valkey.url, pulse_file="/nowhere/at/all").settings, Stub([]))
     Canary(process, NAME, concurrency=500).returned()
     assert "pulse_not_written error=[Errno 2]" in caplog.text
-    assert count_alive(process.redis) == 1
+    assert count_live_workers(process.redis) == 1
     process.stop()

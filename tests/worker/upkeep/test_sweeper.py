@@ -50,7 +50,7 @@ def test_an_error_in_one_round_does_not_end_the_sweeps(
     desk: Desk, sweeper: Sweeper, ears: Ears, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sweeper.seconds = 0.05
-    monkeypatch.setattr(subject, "sweep_and_ring", lambda *_: 1 / 0)
+    monkeypatch.setattr(subject, "sweep_and_enqueue", lambda *_: 1 / 0)
     sweeper.start()
     wait_until(lambda: "task_failed" in caplog.text, "the failure")
     monkeypatch.undo()

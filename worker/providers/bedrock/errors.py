@@ -7,28 +7,28 @@ from botocore import exceptions as sdk
 from botocore.eventstream import ParserError
 from urllib3 import exceptions as wire
 
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import ErrorCode, GenerationFailed
 
 
 @dataclass(frozen=True)
 class Meaning:
     """The protocol's code, may the user ask again, may we, before the first delta."""
 
-    code: str
+    code: ErrorCode
     retryable: bool
-    may_ask_again: bool
+    is_transient: bool
 
-    def failure(self) -> AnswerFailed:
+    def failure(self) -> GenerationFailed:
         """Return it as the error to raise."""
-        return AnswerFailed(self.code, retryable=self.retryable, may_ask_again=self.may_ask_again)
+        return GenerationFailed(self.code, retryable=self.retryable, is_transient=self.is_transient)
 
 
-_THROTTLED = Meaning("provider_throttled", retryable=True, may_ask_again=True)
-_UNAVAILABLE = Meaning("provider_unavailable", retryable=True, may_ask_again=True)
-_MISCONFIGURED = Meaning("provider_unavailable", retryable=False, may_ask_again=False)
-_TIMED_OUT = Meaning("provider_timeout", retryable=True, may_ask_again=False)  # one more wait as long helps nobody
-_REJECTED = Meaning("provider_rejected", retryable=False, may_ask_again=False)
-_TOO_LONG = Meaning("context_too_long", retryable=False, may_ask_again=False)
+_THROTTLED = Meaning("provider_throttled", retryable=True, is_transient=True)
+_UNAVAILABLE = Meaning("provider_unavailable", retryable=True, is_transient=True)
+_MISCONFIGURED = Meaning("provider_unavailable", retryable=False, is_transient=False)
+_TIMED_OUT = Meaning("provider_timeout", retryable=True, is_transient=False)  # one more wait as long helps nobody
+_REJECTED = Meaning("provider_rejected", retryable=False, is_transient=False)
+_TOO_LONG = Meaning("context_too_long", retryable=False, is_transient=False)
 
 CODES = {
     "ThrottlingException": _THROTTLED,
@@ -58,7 +58,7 @@ _RAISED: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
 _TOO_LONG_WORDS = re.compile(r"too long|context (window|length|limit)|maximum context", re.IGNORECASE)
 
 
-def failure_of(error: Exception) -> AnswerFailed | None:
+def failure_of(error: Exception) -> GenerationFailed | None:
     """Return what an exception means for the answer, None where it is none of the provider's."""
     meaning = _meaning_of(error)
     return meaning.failure() if meaning else None

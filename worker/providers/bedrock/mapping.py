@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import ErrorCode, GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Delta, Stopped
 
@@ -38,7 +38,7 @@ class _Tool:
             json.dumps(given, allow_nan=False)  # Python's parser takes NaN and 1e999, which no reader could
             return ToolUse(self.id, self.name, given)
         except ValueError as error:
-            raise AnswerFailed("provider_rejected", retryable=True) from error
+            raise GenerationFailed("provider_rejected", retryable=True) from error
 
 
 class Mapper:
@@ -163,7 +163,7 @@ REASONING = ("text", "signature", "redactedContent")
 """What a piece of reasoning may hold; only the text is for readers."""
 
 _WHOLE = None
-STOP_REASONS: dict[str, tuple[str, bool] | None] = {
+STOP_REASONS: dict[str, tuple[ErrorCode, bool] | None] = {
     "end_turn": _WHOLE,
     "stop_sequence": _WHOLE,
     "max_tokens": _WHOLE,
@@ -176,9 +176,9 @@ STOP_REASONS: dict[str, tuple[str, bool] | None] = {
 }
 
 
-def failure_of_stop(reason: str) -> AnswerFailed | None:
+def failure_of_stop(reason: str) -> GenerationFailed | None:
     """Return the failure that a stop reason stands for, None where the answer is whole; an unknown one is whole."""
     if reason not in STOP_REASONS:
         _log.warning("unknown_stop_reason", reason=reason)
     ends = STOP_REASONS.get(reason)
-    return AnswerFailed(ends[0], retryable=ends[1]) if ends else None
+    return GenerationFailed(ends[0], retryable=ends[1]) if ends else None

@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from typing import Any
 
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.mapping import failure_of_stop, usage_of
 from millrace.worker.providers.protocol import Tool, WholeAnswer
 
@@ -14,7 +14,9 @@ def whole_of(response: dict[str, Any], tool: Tool | None) -> WholeAnswer:
     """Return the answer in one piece; raises `Failure` where it is none, or is not by the tool that was forced."""
     reason = response.get("stopReason")
     if reason is None:
-        raise AnswerFailed("truncated", retryable=True)  # botocore takes a body that is no JSON for one without members
+        raise GenerationFailed(
+            "truncated", retryable=True
+        )  # botocore takes a body that is no JSON for one without members
     failure = failure_of_stop(reason)
     if failure is not None:
         raise failure
@@ -22,7 +24,7 @@ def whole_of(response: dict[str, Any], tool: Tool | None) -> WholeAnswer:
     uses = [block["toolUse"] for block in blocks if "toolUse" in block]
     given = next((use["input"] for use in uses if tool and use["name"] == tool.name), None)
     if tool and reason == "max_tokens":
-        raise AnswerFailed("truncated", retryable=True)  # an input cut in its middle comes as an empty one
+        raise GenerationFailed("truncated", retryable=True)  # an input cut in its middle comes as an empty one
     if tool and not isinstance(given, dict):
-        raise AnswerFailed("provider_rejected", retryable=True)
+        raise GenerationFailed("provider_rejected", retryable=True)
     return WholeAnswer("".join(block.get("text", "") for block in blocks), given, usage_of(response.get("usage") or {}))

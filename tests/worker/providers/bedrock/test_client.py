@@ -8,7 +8,7 @@ import pytest
 
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.interrupt import HandOver, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.protocol import Prompt
@@ -59,7 +59,7 @@ def test_the_whole_prompt_is_asked(make: Make, emulator: EmulatorProcess) -> Non
 
 def test_silence_is_a_timeout_and_closes_the_connection(make: Make, emulator: EmulatorProcess) -> None:
     asked = emulate(text="0123456789", tokens=10, fault="stall", at=5)
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         list(make(emulator.url, 1).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
     assert raised.value.code == "provider_timeout"
     emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client")
@@ -69,20 +69,20 @@ def test_a_number_that_json_does_not_know_in_a_tools_input_is_the_models_fault(
     make: Make, emulator: EmulatorProcess
 ) -> None:
     asked = '/emulate {"text": "No.", "tool": {"input": {"a": 1e999}}}'  # it comes as Infinity
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         list(make(emulator.url).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
     assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
 
 
 def test_nobody_listening_may_be_asked_again(make: Make) -> None:
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         list(make(f"http://127.0.0.1:{free_port()}").stream(Prompt("m", (PromptMessage("user", "?"),), 9)))
-    assert (raised.value.code, raised.value.may_ask_again) == ("provider_unavailable", True)
+    assert (raised.value.code, raised.value.is_transient) == ("provider_unavailable", True)
 
 
 def test_a_request_is_never_repeated_unseen(make: Make, emulator: EmulatorProcess) -> None:
     asked = emulate(text="No.", fault="unavailable", at=0)
-    with pytest.raises(AnswerFailed):
+    with pytest.raises(GenerationFailed):
         list(make(emulator.url).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
     assert len(emulator.calls()) == 1
 
@@ -122,6 +122,6 @@ def test_without_credentials_it_starts_and_says_so_per_answer(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     bedrock = make(emulator.url)
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
     assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", False)

@@ -18,7 +18,7 @@ def told(code: str, message: str = "no", status: int = 400) -> sdk.ClientError:
 def meaning(error: Exception) -> tuple[str, bool, bool]:
     failure = failure_of(error)
     assert failure is not None
-    return failure.code, failure.retryable, failure.may_ask_again
+    return failure.code, failure.retryable, failure.is_transient
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -9,7 +9,7 @@ from botocore.model import ServiceModel
 from botocore.session import get_session
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.errors import CODES
 from millrace.worker.providers.bedrock.mapping import REASONING, STOP_REASONS, Mapper, failure_of_stop
 from millrace.worker.providers.protocol import Delta, Stopped
@@ -106,7 +106,7 @@ def test_a_tools_use_that_is_never_closed_comes_before_the_end() -> None:
 
 @pytest.mark.parametrize("given", ['{"q": ', '{"q": NaN}', "[1e999]"])
 def test_a_tools_input_that_no_reader_could_parse_is_a_failure(given: str) -> None:
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         map_all([start(0, toolUse={"toolUseId": "a", "name": "look"}), piece(0, toolUse={"input": given}), stop(0)])
     assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.failures import AnswerFailed
+from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.whole_answer import whole_of
 from millrace.worker.providers.protocol import Tool
 
@@ -40,6 +40,6 @@ def test_the_input_is_that_of_the_tool_that_was_forced() -> None:
     ],
 )
 def test_what_is_no_use_of_the_forced_tool_is_a_failure(blocks: list[dict[str, Any]], reason: str, code: str) -> None:
-    with pytest.raises(AnswerFailed) as raised:
+    with pytest.raises(GenerationFailed) as raised:
         whole_of(response(*blocks, reason=reason), CLOCK)
     assert raised.value.code == code

@@ -49,7 +49,7 @@ def told(stream: Any, read: Callable[[Any], Iterator[Event]]) -> tuple[list[Even
             events.extend(read(stream))
     except Exception as error:  # noqa: BLE001 - its meaning is compared
         failure = failure_of(error)
-        return events, failure and (failure.code, failure.retryable, failure.may_ask_again)
+        return events, failure and (failure.code, failure.retryable, failure.is_transient)
     for event in events:
         event.get("metadata", {}).pop("metrics", None)
     return events, None

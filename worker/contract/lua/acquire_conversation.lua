@@ -1,6 +1,6 @@
 -- Take a conversation for a generation, where no other runs in it. KEYS: the conversation alone.
 -- ARGV: owner, generation, a generation that is known to have ended or '', whether it may be new, life ms.
--- Returns {verdict, running generation or '', ms since that took it}; the verdicts: taken, unknown, foreign, busy.
+-- Returns {verdict, running generation or '', ms since that took it}; the verdicts: acquired, unknown, foreign, busy.
 local owner, generation, ended = ARGV[1], ARGV[2], ARGV[3]
 local s = redis.call('HMGET', KEYS[1], 'owner', 'active', 'since', 'deleted')
 if s[4] or (s[1] and s[1] ~= owner) then return { 'foreign', '', 0 } end
@@ -10,4 +10,4 @@ if s[2] and s[2] ~= generation and s[2] ~= ended then return { 'busy', s[2], now
 if not s[1] then redis.call('HSET', KEYS[1], 'owner', owner, 'opened_by', generation) end
 if s[2] ~= generation then redis.call('HSET', KEYS[1], 'active', generation, 'since', number(now)) end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-return { 'taken', '', 0 }
+return { 'acquired', '', 0 }
