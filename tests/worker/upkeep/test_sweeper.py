@@ -24,7 +24,7 @@ class Ears(TaskQueue):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def ring(self, generation: str) -> None:
+    def enqueue(self, generation: str) -> None:
         self.heard.append(generation)
 
 
