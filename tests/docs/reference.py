@@ -21,6 +21,7 @@ from millrace.webapp.openapi.typescript import event_types
 from millrace.worker.contract import keys
 from millrace.worker.contract.events import AnyEvent
 from millrace.worker.contract.feed import FeedEvent
+from millrace.worker.errors import MESSAGES
 from millrace.worker.settings.schema import Settings, declared, variables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,8 +30,7 @@ _PLACE = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOT
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _UNREADABLE = "\x01"
 _VARIES = "…"
-_A_CODE = "provider_unavailable"  # by which the table of the codes' messages is known
-_A_STATUS = 405  # likewise, of the codes of HTTP's own errors
+_A_STATUS = 405  # by which the table of the codes of HTTP's own errors is known
 
 
 class Table(NamedTuple):
@@ -143,21 +143,8 @@ def _events() -> Table:
 
 
 def _error_codes() -> Table:
-    found: dict[str, str] = {}
-    for tree in _trees("worker"):
-        for each in ast.walk(tree):
-            if isinstance(each, ast.Dict) and "provider_unavailable" in [
-                getattr(key, "value", "") for key in each.keys
-            ]:
-                found |= ast.literal_eval(each)
-    for call in _calls("Error"):
-        match call.args:
-            case [ast.Constant(value=str(code)), ast.Constant(value=str(message)), *_]:
-                found[code] = message
-            case _:
-                pass
-    rows = [(f"`{code}`", message) for code, message in sorted(found.items())]
-    return _table(("code", "message"), rows, sorted(found))
+    rows: list[tuple[str, ...]] = [(f"`{code}`", MESSAGES[code]) for code in sorted(MESSAGES)]
+    return _table(("code", "message"), rows, sorted(MESSAGES))
 
 
 def _problems() -> Table:

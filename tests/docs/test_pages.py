@@ -96,11 +96,13 @@ def test_every_module_that_a_page_names_exists() -> None:
             assert importlib.util.find_spec(module) is not None, f"{named(page)}: {module}"
 
 
-def test_every_metric_test_and_class_that_a_page_names_exists() -> None:
+def test_every_metric_script_test_and_class_that_a_page_names_exists() -> None:
     for page in PAGES:
         for name in quoted(page):
             if re.fullmatch(r"millrace_[a-z_]+", name):
                 assert name in names_in("metrics"), f"{named(page)}: {name}"
+            if re.fullmatch(r"\w+\.lua", name):
+                assert (ROOT / "worker/contract/lua" / name).exists(), f"{named(page)}: {name}"
             if re.fullmatch(r"test_\w+", name):
                 assert name in TESTS, f"{named(page)}: {name}"
             if found := re.fullmatch(r"((?:[A-Z][a-z]+){2,})(?:\.\w+)?", name):
@@ -115,6 +117,16 @@ def test_every_code_that_a_page_names_exists() -> None:
             assert found is None or found[1] in codes, f"{named(page)}: {text}"
         for code in re.findall(r"\b[45]\d\d `([a-z_]+)`", prose(page)):
             assert code in codes, f"{named(page)}: {code}"
+
+
+def test_every_field_of_a_request_for_an_answer_is_documented() -> None:
+    tree = ast.parse((ROOT / "webapp/generation/validation.py").read_text("utf-8"))
+    classes = [each for each in tree.body if isinstance(each, ast.ClassDef) and each.name.endswith("Fields")]
+    fields = {getattr(each.target, "id", "") for one in classes for each in one.body if isinstance(each, ast.AnnAssign)}
+    table = read(ROOT / "webapp/docs/http-api.md").partition("## Asking\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(documented) == sorted(fields)
 
 
 def test_every_flag_of_the_start_command_is_documented() -> None:
