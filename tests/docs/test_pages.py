@@ -14,15 +14,19 @@ TESTS = {
     for node in ast.walk(ast.parse(path.read_text("utf-8")))
     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
 }
-WORDS = set(
-    re.findall(
-        r"\w+",
-        " ".join(
-            path.read_text("utf-8") for tier in ("webapp", "worker", "deploy") for path in (ROOT / tier).rglob("*.py")
-        ),
-    )
-)
-THEIRS = {"EventSource", "ConverseStream", "HttpOnly"}
+SOURCES = [
+    path
+    for room in ("webapp", "worker", "deploy", "tests")
+    for kind in ("*.py", "*.lua", "*.js", "*.ts")
+    for path in (ROOT / room).rglob(kind)
+    if path.parent != Path(__file__).parent
+]
+WORDS = {word for path in SOURCES for word in re.findall(r"\w+", path.read_text("utf-8"))}
+THEIRS = {
+    *("EventSource", "ConverseStream", "HttpOnly"),
+    *("proxy_buffering", "large_client_header_buffers"),
+    *("sequence_number", "stream_resumable"),
+}
 """Names of others."""
 REGISTRIES = re.compile(r"//(?:[\w-]+\.)*(?:pypi|pythonhosted|npmjs|docker|crates)\.(?:org|com|io)\b")
 COMING = {"millrace.webapp.gunicorn_config"}
@@ -107,6 +111,13 @@ def test_every_metric_script_test_and_class_that_a_page_names_exists() -> None:
                 assert name in TESTS, f"{named(page)}: {name}"
             if found := re.fullmatch(r"((?:[A-Z][a-z]+){2,})(?:\.\w+)?", name):
                 assert found[1] in WORDS | THEIRS, f"{named(page)}: {name}"
+
+
+def test_every_name_of_the_code_that_a_page_quotes_is_used_there() -> None:
+    for page in PAGES:
+        for text in quoted(page):
+            unknown = set(re.findall(r"(?<![\w./-])[a-z]+(?:_[a-z]+)+\b(?!\.)", text)) - WORDS - THEIRS
+            assert not unknown, f"{named(page)}: {unknown}"
 
 
 def test_every_code_that_a_page_names_exists() -> None:
