@@ -1,4 +1,4 @@
-"""The settings under which an answer is one model call and nothing follows it, for tests that are not about that."""
+"""Settings for one model call per answer, without hooks, for tests of other things."""
 
 # A test is one user who asks much and comes back often.
 UNLIMITED = {

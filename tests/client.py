@@ -52,20 +52,20 @@ def text_of(received: list[Received]) -> str:
 
 
 def outcomes_of(received: list[Received]) -> list[Json]:
-    """Return the outcome events, of which there must be one."""
+    """Return the outcome events; a complete run has exactly one."""
     return [each.event for each in received if each.event["type"] in ("complete", "cancelled", "error")]
 
 
-def check_whole(received: list[Received]) -> None:
-    """Assert the grammar's frame: queued first, and from there on to the end without a hole."""
+def assert_complete(received: list[Received]) -> None:
+    """Assert a complete run: `status queued` first, and then every event to the end."""
     assert received[0].event["type"] == "status"
     assert received[0].event["status"] == "queued"
     assert received[0].cursor.endswith("-1")
-    check_run(received)
+    assert_gapless(received)
 
 
-def check_run(received: list[Received]) -> None:
-    """Assert that what was received goes on to the end: ids in order without a hole, one outcome, one `done`, last."""
+def assert_gapless(received: list[Received]) -> None:
+    """Assert a gapless run to the end: ids in order without a hole, one outcome, and one `done`, which is last."""
     ids = [tuple(map(int, each.cursor.split("-"))) for each in received]
     assert ids == sorted(set(ids))
     assert [seq for _, seq in ids] == list(range(ids[0][1], ids[0][1] + len(ids)))
@@ -98,7 +98,7 @@ class Client:
         self.http.close()
 
     def post(self, body: Any, **headers: str) -> httpx.Response:
-        """Post a body to the generations, whatever comes of it."""
+        """Post a body to /api/generations and return the response, whatever its status."""
         return self.http.post("/api/generations", json=body, headers=headers)
 
     def ask(self, message: str, **fields: Any) -> str:
@@ -118,17 +118,17 @@ class Client:
     def whole(self, generation: str) -> list[Received]:
         """Follow from the start to the end."""
         received = list(self.follow(generation))
-        check_whole(received)
+        assert_complete(received)
         return received
 
-    def look(self, generation: str) -> Json:
+    def snapshot(self, generation: str) -> Json:
         """Return the snapshot that pollers get."""
         answer = self.http.get(f"/api/generations/{generation}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
     def cancel(self, generation: str) -> httpx.Response:
-        """Ask for the end of a generation."""
+        """Cancel a generation."""
         return self.http.post(f"/api/generations/{generation}/cancel")
 
 

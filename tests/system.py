@@ -1,4 +1,4 @@
-"""The whole system as a user starts it: `deploy/run.py` in a process of its own, in a directory of the test's."""
+"""The whole system as a user starts it: `deploy/run.py` in a process of its own, in a directory of the test."""
 
 import json
 import os

@@ -17,7 +17,7 @@ from deploy.ports import claim
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on just now, and that port 0 gives to nobody either.
+    """Return a TCP port of the loopback that no process listens on now, and that port 0 gives to nobody either.
 
     Else a server of another test, begun meanwhile, might be taken for the one that is to come.
     """

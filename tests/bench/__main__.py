@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench.plot import draw
 from tests.bench.results import RESULTS, machine, save
-from tests.bench.scenario import Ground, Row, Scenario, discover
+from tests.bench.scenario import Row, Scenario, ScenarioContext, discover
 from tests.bench.table import fold, render
 
 DESCRIPTORS = 65_536
@@ -61,7 +61,7 @@ def _run(scenario: Scenario, options: argparse.Namespace) -> None:
     rows: list[Row] = []
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as directory:
-        ground = Ground(Path(directory), options.quick, only=tuple(options.only))
+        ground = ScenarioContext(Path(directory), options.quick, only=tuple(options.only))
         for number in range(1, rounds + 1):
             place = Path(directory) / str(number)
             place.mkdir()

@@ -1,4 +1,4 @@
-"""Asks at an even pace, whether or not the answers come in time: `python -m tests.bench.asker PLAN`.
+"""Sends requests at an even pace, whether or not the answers arrive in time: `python -m tests.bench.asker PLAN`.
 
 The plan is a JSON file: `port`, `request`, all that is sent each time, and `follow`, what follows an
 answer, with PATH in it. Then a line of JSON comes in, one goes out:
@@ -54,7 +54,7 @@ class Exchange:
         return bool(found) and bool(lengths) and len(body) >= int(lengths[0].partition(b":")[2])
 
 
-class Asker:
+class RequestSender:
     """Sends the same request again and again."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ class Asker:
 
 
 def figures(exchanges: list[Exchange], cpu_share: float) -> dict[str, float]:
-    """Return what the exchanges took; whoever did not get what he asked for was refused."""
+    """Return the latencies of the exchanges; an exchange without a complete answer counts as refused."""
     times = sorted(1000 * each.seconds for each in exchanges if each.seconds is not None and each.status[:1] == b"2")
     return {
         "p50_ms": quantile(times, 0.5),
@@ -133,7 +133,7 @@ def figures(exchanges: list[Exchange], cpu_share: float) -> dict[str, float]:
 
 def main() -> None:
     """Do what the lines say."""
-    asker = Asker(json.loads(Path(sys.argv[1]).read_text("utf-8")))
+    asker = RequestSender(json.loads(Path(sys.argv[1]).read_text("utf-8")))
     for line in sys.stdin:
         said = json.loads(line)
         wall, cpu = time.monotonic(), time.process_time()

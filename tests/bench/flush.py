@@ -1,12 +1,12 @@
-"""What gathering deltas costs in delay and saves in work, and what streaming gives over waiting: the whole system."""
+"""The delay that batching deltas costs and the work that it saves, and the gain of streaming over waiting."""
 
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 from tests.bench.processes import cost
-from tests.bench.scenario import Ground, Row, scenario
-from tests.bench.streaming import Driven
+from tests.bench.scenario import Row, ScenarioContext, scenario
+from tests.bench.streaming import ControlledProcess
 from tests.bench.wire import quantile
 from tests.client import Client, Json, emulate
 from tests.faults.rig import Rig
@@ -19,7 +19,7 @@ _APART = 0.0137
 
 
 @scenario("flush", "the flush interval: 20 answers at 50 deltas/s", compared="CPU µs/delta", against="20 ms")
-def flush(ground: Ground) -> Iterator[Row]:
+def flush(ground: ScenarioContext) -> Iterator[Row]:
     """Run the same answers with each interval."""
     answers, deltas = (2, 25) if ground.is_quick else (20, 250)
     for interval in (0, 50) if ground.is_quick else _INTERVALS_MS:
@@ -37,7 +37,7 @@ def answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, floa
     requests = [_request(rig.client(), message) for message in messages]
     plan = {"port": int(rig.urls[0].rpartition(":")[2]), "requests": requests, "is_mute": False, "is_stamped": False}
     children = [rig.webs[0].process.pid, rig.workers[0].process.pid, rig.valkey.pid]
-    with Driven("readers", plan | {"count": answers}, place) as readers:
+    with ControlledProcess("readers", plan | {"count": answers}, place) as readers:
         readers.ask(do="open")
         before = [cost(pid).cpu for pid in children]
         heard = readers.ask(do="await", events=answers * deltas)

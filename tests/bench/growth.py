@@ -1,8 +1,8 @@
-"""How what an event costs grows with the number of readers: ten thousand deliveries a second, to few or to many."""
+"""The growth of the cost of an event with the number of readers, at ten thousand deliveries a second."""
 
 from collections.abc import Iterator
 
-from tests.bench.scenario import Ground, Row, scenario
+from tests.bench.scenario import Row, ScenarioContext, scenario
 from tests.bench.streaming import Load, stream
 from tests.bench.systems import SYSTEMS
 
@@ -13,7 +13,7 @@ _SECONDS = 3.0
 
 
 @scenario("growth", "10,000 deliveries/s to 100, 1,000 and 10,000 readers, ten a stream", compared="CPU µs/event")
-def growth(ground: Ground) -> Iterator[Row]:
+def growth(ground: ScenarioContext) -> Iterator[Row]:
     """Deliver the same number of events to ever more readers."""
     for readers in (10, 100) if ground.is_quick else (100, 1000, 10_000):
         streams = readers // _READERS_A_STREAM

@@ -1,4 +1,4 @@
-"""Logs that readers of the real web can follow: asked for by its API, claimed and written as a worker does."""
+"""Logs for readers of the real web tier: created through its API, claimed and appended to as a worker does."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The drawing for the README: what an event costs and how late it comes, side by side, from the JSON files."""
+"""The chart for the README: the cost and the delay of an event, side by side, drawn from the JSON files."""
 
 import json
 from html import escape

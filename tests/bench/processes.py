@@ -1,4 +1,4 @@
-"""What a tree of processes has cost so far, as the kernel counts it: a process and all its descendants that live."""
+"""The cost of a process tree so far, as the kernel counts it: a process and all its living descendants."""
 
 import os
 from dataclasses import dataclass

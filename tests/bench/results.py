@@ -1,4 +1,4 @@
-"""What a run found, as one JSON file a scenario, beside the machine, the versions and the settings."""
+"""The results of a run: one JSON file per scenario, with the machine, the versions and the settings."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from tests.bench.scenario import Ground, Scenario
+from tests.bench.scenario import Scenario, ScenarioContext
 from tests.bench.table import Line
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,7 +26,7 @@ def machine() -> dict[str, str]:
     } | {name: metadata.version(name) for name in _PACKAGES}
 
 
-def save(directory: Path, scenario: Scenario, lines: list[Line], ground: Ground, rounds: int) -> Path:
+def save(directory: Path, scenario: Scenario, lines: list[Line], ground: ScenarioContext, rounds: int) -> Path:
     """Write the scenario's file and return its path."""
     directory.mkdir(parents=True, exist_ok=True)
     content = {

@@ -1,4 +1,4 @@
-"""A thousand readers who come back at once, in the middle of logs of two thousand events."""
+"""A thousand readers that reconnect at once, in the middle of logs of two thousand events."""
 
 import http.client
 import time
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from tests.bench.processes import cost
 from tests.bench.publisher import FIRST
-from tests.bench.scenario import Ground, Row, scenario
-from tests.bench.streaming import Driven
-from tests.bench.systems import Running, System, millrace, nchan
+from tests.bench.scenario import Row, ScenarioContext, scenario
+from tests.bench.streaming import ControlledProcess
+from tests.bench.systems import MeasuredSystem, RunningSystem, millrace, nchan
 
 _STREAMS = 10
 _PACE = 5000  # events a second while the logs are written
 
 
 @scenario("resume", "1,000 readers resuming at once in the middle of 2,000-event logs", compared="CPU µs/event")
-def resume(ground: Ground) -> Iterator[Row]:
+def resume(ground: ScenarioContext) -> Iterator[Row]:
     """Write logs, then let everybody come; only Nchan among the peers keeps what was sent."""
     readers, events = (20, 40) if ground.is_quick else (1000, 2000)
-    for system in (System("Millrace", millrace), System("Nchan", partial(nchan, kept=events))):
+    for system in (MeasuredSystem("Millrace", millrace), MeasuredSystem("Nchan", partial(nchan, kept=events))):
         if ground.wants(system.name):
             place = ground.directory / system.name
             place.mkdir()
@@ -28,8 +28,8 @@ def resume(ground: Ground) -> Iterator[Row]:
                 yield Row(system.name, _resumed(running, readers, events, place))
 
 
-def _resumed(running: Running, readers: int, events: int, place: Path) -> dict[str, float]:
-    with Driven("publisher", running.publisher, place) as publisher:
+def _resumed(running: RunningSystem, readers: int, events: int, place: Path) -> dict[str, float]:
+    with ControlledProcess("publisher", running.publisher, place) as publisher:
         publisher.ask(events=_STREAMS * events, seconds=_STREAMS * events / _PACE)
     half = events // 2
     cursors = [_cursor(running, number, half) for number in range(_STREAMS)]
@@ -39,7 +39,7 @@ def _resumed(running: Running, readers: int, events: int, place: Path) -> dict[s
     ]
     plan = {"port": running.port, "requests": requests, "is_mute": False, "count": readers, "in_flight": readers}
     due = readers * (events - half)
-    with Driven("readers", plan | {"is_stamped": False}, place) as driven:
+    with ControlledProcess("readers", plan | {"is_stamped": False}, place) as driven:
         before, begun = cost(running.pid).cpu, time.monotonic()
         opened = driven.ask(do="open")
         heard = driven.ask(do="await", events=due)
@@ -55,7 +55,7 @@ def _resumed(running: Running, readers: int, events: int, place: Path) -> dict[s
     }
 
 
-def _cursor(running: Running, stream: int, events: int) -> str:
+def _cursor(running: RunningSystem, stream: int, events: int) -> str:
     """Return the id of a stream's event after which there are so many, of twice as many."""
     if running.epochs:
         return f"{running.epochs[stream]}-{FIRST + events - 1}"

@@ -1,4 +1,4 @@
-"""A scenario: a function that runs every contestant once, in turn, on the same load, and yields what each cost."""
+"""A scenario: a function that runs every contestant once, in turn, under the same load, and yields the cost of each."""
 
 import importlib
 import pkgutil
@@ -12,7 +12,7 @@ OURS = "Millrace"
 
 
 @dataclass(frozen=True)
-class Ground:
+class ScenarioContext:
     """Where a round takes place: a directory of its own, and whether tiny sizes do, because nobody reads the figures.
 
     `only` names the contestants that are wanted; empty: all.
@@ -31,14 +31,14 @@ class Ground:
 
 @dataclass(frozen=True)
 class Row:
-    """What one contestant showed in one round: figures by their name, which ends with the unit."""
+    """The result of one contestant in one round: figures by name; each name ends with its unit."""
 
     system: str
     figures: dict[str, float]
     case: str = ""  # where a scenario has several: "10,000 readers"
 
 
-Run = Callable[[Ground], Iterator[Row]]
+Run = Callable[[ScenarioContext], Iterator[Row]]
 
 
 @dataclass(frozen=True)

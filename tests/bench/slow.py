@@ -1,8 +1,8 @@
-"""Whether one reader who takes 1 KB a second holds up the others."""
+"""The effect on other readers of one that takes 1 KB a second."""
 
 from collections.abc import Iterator
 
-from tests.bench.scenario import OURS, Ground, Row, scenario
+from tests.bench.scenario import OURS, Row, ScenarioContext, scenario
 from tests.bench.streaming import Load, stream
 from tests.bench.systems import SYSTEMS
 
@@ -10,7 +10,7 @@ _SECONDS = 8.0
 
 
 @scenario("slow", "10 streams × 1,000 readers × 20 events/s, one of them at 1 KB/s", compared="p99 ms", rounds=5)
-def slow(ground: Ground) -> Iterator[Row]:
+def slow(ground: ScenarioContext) -> Iterator[Row]:
     """Run the same load without and with a slow reader; the figures are the others'."""
     (ours,) = (system for system in SYSTEMS if system.name == OURS)
     readers, seconds = (20, 0.5) if ground.is_quick else (1000, _SECONDS)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.bench.processes import cost, pin, tree
-from tests.bench.scenario import OURS, Ground, Row, scenario
-from tests.bench.streaming import Driven
+from tests.bench.scenario import OURS, Row, ScenarioContext, scenario
+from tests.bench.streaming import ControlledProcess
 from tests.client import emulate
 from tests.faults.rig import Rig
 from tests.worker.kept import new_database
@@ -23,7 +23,7 @@ _FOLLOW = "GET PATH HTTP/1.1\r\nHost: bench\r\nCookie: {cookie}\r\nAccept: text/
 
 
 @scenario("post", "POST → 202, at 100 a second", compared="p99 ms")
-def post(ground: Ground) -> Iterator[Row]:
+def post(ground: ScenarioContext) -> Iterator[Row]:
     """Ask at an even pace; every question is answered, and nobody reads."""
     count, rate = (20, 20) if ground.is_quick else (1500, 100)
     with Rig(ground.directory, database_url=new_database()) as rig:
@@ -51,12 +51,12 @@ def post(ground: Ground) -> Iterator[Row]:
 
 
 @scenario("start", "first text, at 10 starts a second", compared="first p50 ms", against=_DIRECT)
-def start(ground: Ground) -> Iterator[Row]:
+def start(ground: ScenarioContext) -> Iterator[Row]:
     """Ask the model directly, then by Millrace: the answer on the POST itself, and followed once it is named."""
     count, rate = (5, 10) if ground.is_quick else (300, 10)
     with Rig(ground.directory, database_url=new_database()) as rig:
         plan = {"bedrock": rig.emulator.url, "message": _MESSAGE}
-        with Driven("peers.direct_call", plan, ground.directory) as caller:
+        with ControlledProcess("peers.direct_call", plan, ground.directory) as caller:
             direct = _measured(caller.ask, count, rate)
         yield Row(_DIRECT, {"first p50 ms": direct["p50_ms"], "first p99 ms": direct["p99_ms"]})
         for case, way, fields in (("on the POST", "stream", {"stream": True}), ("202, then followed", "follow", {})):
@@ -77,7 +77,7 @@ def _measured(ask: Callable[..., dict[str, float]], count: int, rate: float) -> 
     return ask(count=count, rate=rate)
 
 
-def _asker(rig: Rig, place: Path, **fields: bool) -> Driven:
+def _asker(rig: Rig, place: Path, **fields: bool) -> ControlledProcess:
     client = rig.client()
     client.ask(_MESSAGE)  # who asks is known from then on
     cookie = "; ".join(f"{name}={value}" for name, value in client.http.cookies.items())
@@ -87,4 +87,4 @@ def _asker(rig: Rig, place: Path, **fields: bool) -> Driven:
         "request": _POST.format(cookie=cookie, length=len(body), body=body),
         "follow": _FOLLOW.format(cookie=cookie),
     }
-    return Driven("asker", plan, place)
+    return ControlledProcess("asker", plan, place)

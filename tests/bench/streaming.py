@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.bench.processes import Cost, cost, pin
-from tests.bench.systems import ROOT, Running, System
+from tests.bench.systems import ROOT, MeasuredSystem, RunningSystem
 
 _WARM_SECONDS = 1.0
 _PRIMES = 20
@@ -37,7 +37,7 @@ class Load:
         return self.events * (self.readers - self.slow) // self.streams
 
 
-class Driven:
+class ControlledProcess:
     """A process of ours that takes a line of JSON and answers with one."""
 
     def __init__(self, module: str, plan: dict[str, Any], directory: Path) -> None:
@@ -82,14 +82,14 @@ class Driven:
 class Session:
     """A contestant whose readers are all connected and have each had an event."""
 
-    running: Running
-    readers: Driven
-    publisher: Driven
+    running: RunningSystem
+    readers: ControlledProcess
+    publisher: ControlledProcess
     before: Cost  # before the first reader came
 
 
 @contextmanager
-def session(system: System, load: Load, directory: Path, processes: int = 1) -> Generator[Session]:
+def session(system: MeasuredSystem, load: Load, directory: Path, processes: int = 1) -> Generator[Session]:
     """Start a contestant, connect its readers, and see that every one of them hears."""
     place = directory / system.name.replace(" ", "")
     place.mkdir()
@@ -97,13 +97,16 @@ def session(system: System, load: Load, directory: Path, processes: int = 1) -> 
         before = cost(running.pid)
         plan = {"port": running.port, "requests": running.requests, "is_mute": running.is_mute}
         plan |= {"count": load.readers, "slow": load.slow}
-        with Driven("readers", plan, place) as readers, Driven("publisher", running.publisher, place) as publisher:
+        with (
+            ControlledProcess("readers", plan, place) as readers,
+            ControlledProcess("publisher", running.publisher, place) as publisher,
+        ):
             readers.ask(do="open")
             prime(readers, publisher, load.streams)
             yield Session(running, readers, publisher, before)
 
 
-def stream(system: System, load: Load, directory: Path) -> dict[str, float]:
+def stream(system: MeasuredSystem, load: Load, directory: Path) -> dict[str, float]:
     """Return what a contestant's deliveries cost under the load, after a second of the same load to get warm."""
     with session(system, load, directory) as held:
         warm = Load(load.streams, load.readers, load.rate, _WARM_SECONDS, load.slow)
@@ -133,7 +136,7 @@ def publish(held: Session, load: Load) -> tuple[dict[str, Any], dict[str, Any]]:
     return held.readers.hear(), said
 
 
-def prime(readers: Driven, publisher: Driven, streams: int) -> None:
+def prime(readers: ControlledProcess, publisher: ControlledProcess, streams: int) -> None:
     """Publish until every reader has had an event: some peers subscribe only after their headers."""
     readers.ask(do="reset")
     for _ in range(_PRIMES):
@@ -143,5 +146,5 @@ def prime(readers: Driven, publisher: Driven, streams: int) -> None:
     raise AssertionError("not every reader hears what is published")
 
 
-def _redis(running: Running) -> float:
+def _redis(running: RunningSystem) -> float:
     return cost(running.redis_pid).cpu if running.redis_pid else 0.0

@@ -1,4 +1,4 @@
-"""The contestants: Millrace's real web, its peers, and the floor. Each is started anew for every measurement."""
+"""The contestants: Millrace's real web, its peers, and the floor. Each is restarted for every measurement."""
 
 import os
 import shutil
@@ -30,30 +30,30 @@ _GET = "GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n{head
 
 
 @dataclass(frozen=True)
-class Running:
-    """A contestant that serves: its first process, what a reader of each stream sends, what the publisher is told."""
+class RunningSystem:
+    """A running contestant: its first process, the request of each stream's readers, the publisher's plan."""
 
     pid: int
     port: int
     requests: list[str]
     publisher: dict[str, Any]
     redis_pid: int | None = None
-    is_mute: bool = False  # says nothing before the first event, not even headers
+    is_mute: bool = False  # sends nothing before the first event, not even headers
     epochs: tuple[int, ...] = ()  # of the events of each stream, where the contestant can resume from their ids
     redis_port: int = 0
 
 
 @dataclass(frozen=True)
-class System:
+class MeasuredSystem:
     """A contestant: `start(directory, streams, processes)` runs it for a `with` block."""
 
     name: str
-    start: Callable[[Path, int, int], AbstractContextManager[Running]]
+    start: Callable[[Path, int, int], AbstractContextManager[RunningSystem]]
     is_there: Callable[[], bool] = lambda: True
 
 
 @contextmanager
-def millrace(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
+def millrace(directory: Path, streams: int, processes: int = 1) -> Generator[RunningSystem]:
     """Run the real web; the logs are made by its API and claimed as a worker claims them."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
@@ -66,18 +66,18 @@ def millrace(directory: Path, streams: int, processes: int = 1) -> Generator[Run
             requests = [_get(log.path, f"Cookie: {log.cookie}\r\n") for log in logs]
             plan = {"kind": "logs", "port": valkey.port, "pieces": [log.pieces for log in logs]}
             epochs = tuple(log.epoch for log in logs)
-            yield Running(pid, port, requests, plan, valkey.pid, epochs=epochs, redis_port=valkey.port)
+            yield RunningSystem(pid, port, requests, plan, valkey.pid, epochs=epochs, redis_port=valkey.port)
 
 
 @contextmanager
-def recipe(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
+def recipe(directory: Path, streams: int, processes: int = 1) -> Generator[RunningSystem]:
     """Run Flask + gevent with one redis-py PubSub for each reader."""
     with _on_gunicorn("recipe:app", directory, streams, processes, path="/{}/events", message="1-SEQ JSON") as running:
         yield running
 
 
 @contextmanager
-def flask_sse(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
+def flask_sse(directory: Path, streams: int, processes: int = 1) -> Generator[RunningSystem]:
     """Run flask-sse."""
     message = '{"data": JSON, "id": "1-SEQ"}'
     with _on_gunicorn(
@@ -87,7 +87,7 @@ def flask_sse(directory: Path, streams: int, processes: int = 1) -> Generator[Ru
 
 
 @contextmanager
-def starlette(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
+def starlette(directory: Path, streams: int, processes: int = 1) -> Generator[RunningSystem]:
     """Run sse-starlette with redis.asyncio on uvicorn and uvloop."""
     command = ["-m", "uvicorn", "with_starlette:app", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     port = free_port()
@@ -107,7 +107,7 @@ def starlette(directory: Path, streams: int, processes: int = 1) -> Generator[Ru
 
 
 @contextmanager
-def nchan(directory: Path, streams: int, processes: int = 1, kept: int = 10) -> Generator[Running]:
+def nchan(directory: Path, streams: int, processes: int = 1, kept: int = 10) -> Generator[RunningSystem]:
     """Run nginx with Nchan, which takes messages by HTTP and keeps so many of a stream itself: ten is its default."""
     port = free_port()
     text = Template((PEERS / "nginx.conf").read_text("utf-8"))
@@ -116,16 +116,16 @@ def nchan(directory: Path, streams: int, processes: int = 1, kept: int = 10) -> 
     with _process(["nginx", "-p", str(directory), "-c", "nginx.conf"], {}, directory, port, directory) as pid:
         requests = [_get(f"/sub?id=s{number}") for number in range(streams)]
         plan = {"kind": "nchan", "port": port, "paths": [f"/pub?id=s{number}" for number in range(streams)]}
-        yield Running(pid, port, requests, plan)
+        yield RunningSystem(pid, port, requests, plan)
 
 
 @contextmanager
-def floor(directory: Path, streams: int, processes: int = 1) -> Generator[Running]:
+def floor(directory: Path, streams: int, processes: int = 1) -> Generator[RunningSystem]:
     """Run the bare loop of `send`."""
     port = free_port()
     with _process([sys.executable, str(PEERS / "floor.py"), str(port)], {}, directory, port, ROOT) as pid:
         plan = {"kind": "floor", "port": port, "streams": streams}
-        yield Running(pid, port, [_get(f"/s{number}") for number in range(streams)], plan)
+        yield RunningSystem(pid, port, [_get(f"/s{number}") for number in range(streams)], plan)
 
 
 def _environment(directory: Path, redis_url: str) -> dict[str, str]:
@@ -153,19 +153,19 @@ def _has_nchan() -> bool:
 
 
 SYSTEMS = (
-    System("Millrace", millrace),
-    System("Flask + gevent + PubSub", recipe),
-    System("flask-sse", flask_sse),
-    System("sse-starlette", starlette),
-    System("Nchan", nchan, _has_nchan),
-    System("bare send", floor),
+    MeasuredSystem("Millrace", millrace),
+    MeasuredSystem("Flask + gevent + PubSub", recipe),
+    MeasuredSystem("flask-sse", flask_sse),
+    MeasuredSystem("sse-starlette", starlette),
+    MeasuredSystem("Nchan", nchan, _has_nchan),
+    MeasuredSystem("bare send", floor),
 )
 
 
 @contextmanager
 def _on_gunicorn(
     app: str, directory: Path, streams: int, processes: int, *, path: str, message: str
-) -> Generator[Running]:
+) -> Generator[RunningSystem]:
     port = free_port()
     arguments = ["-m", "gunicorn", "-k", "gevent", "--workers", str(processes), "--no-control-socket"]
     arguments += ["--worker-connections", str(MANY)]
@@ -177,7 +177,7 @@ def _on_gunicorn(
 @contextmanager
 def _over_channels(
     arguments: list[str], port: int, directory: Path, streams: int, *, path: str, message: str
-) -> Generator[Running]:
+) -> Generator[RunningSystem]:
     """Run a peer that listens to a channel of Redis for each stream."""
     python = str(ensure(ROOT, "bench", PipInstaller(print), print))
     channels = [f"s{number}" for number in range(streams)]
@@ -186,7 +186,7 @@ def _over_channels(
         with _process([python, *arguments], environment, directory, port, PEERS) as pid:
             plan = {"kind": "channels", "port": valkey.port, "channels": channels, "message": message}
             requests = [_get(path.format(channel)) for channel in channels]
-            yield Running(pid, port, requests, plan, valkey.pid, redis_port=valkey.port)
+            yield RunningSystem(pid, port, requests, plan, valkey.pid, redis_port=valkey.port)
 
 
 @contextmanager

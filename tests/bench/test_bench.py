@@ -1,4 +1,4 @@
-"""The bench runs, in tiny sizes; nobody reads its figures here. Its peers are not installed for that."""
+"""The benchmarks run in tiny sizes; their figures mean nothing here, and their peers are not installed."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def test_rounds_are_folded_into_medians_and_ratios() -> None:
     )
 
 
-def test_a_case_is_compared_with_ours_in_the_same_case() -> None:
+def test_each_case_is_compared_with_ours_in_the_same_case() -> None:
     scenario = Scenario("s", "a load", lambda _: iter(()), "KB")
     rows = [
         Row(system, {"KB": kb}, case)
@@ -45,7 +45,7 @@ def test_a_case_is_compared_with_ours_in_the_same_case() -> None:
 
 
 @pytest.mark.parametrize("name", ["streams", "resume", "whole", "worker", "start", "store"])
-def test_a_scenario_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
+def test_a_scenario_runs_and_writes_its_results(name: str, tmp_path: Path) -> None:
     assert name in discover()
     command = [sys.executable, "-m", "tests.bench", name, "--quick", "--out", str(tmp_path)]
     for wanted in WANTED:

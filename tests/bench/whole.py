@@ -1,9 +1,9 @@
-"""What a user gains by streaming: the same answer streamed, and waited for in one piece."""
+"""The gain of streaming for a user: the same answer streamed, and returned as a whole."""
 
 import time
 from collections.abc import Iterator
 
-from tests.bench.scenario import Ground, Row, scenario
+from tests.bench.scenario import Row, ScenarioContext, scenario
 from tests.client import Client, emulate, lines_of, parse_frames
 from tests.faults.rig import Rig
 
@@ -14,7 +14,7 @@ _RATE = 50  # deltas a second
 @scenario(
     "whole", "an answer of 125 deltas at 50/s, streamed and in one piece", compared="first text ms", against=_WHOLE
 )
-def whole(ground: Ground) -> Iterator[Row]:
+def whole(ground: ScenarioContext) -> Iterator[Row]:
     """Ask both ways, one after the other, on a system that has answered before."""
     message = emulate(tokens=25 if ground.is_quick else 125, chars=5, rate=_RATE)
     with Rig(ground.directory) as rig, Client(rig.urls[0]) as client:

@@ -1,7 +1,7 @@
-"""What goes over the wire in every scenario, and how both sides of the load know it again.
+"""The bytes sent in every scenario, and how both sides of the load recognise them.
 
-An event's JSON has one mark, a character that stands nowhere else, and behind it the time when the event was due. So
-a reader counts events by counting marks, however the bytes are cut, and knows each one's delay.
+Each event's JSON has one mark, a character that occurs nowhere else, followed by the time when the event was due. So
+a reader counts events by counting marks, wherever the bytes are split, and knows the delay of each.
 """
 
 from collections.abc import Sequence

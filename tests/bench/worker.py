@@ -1,7 +1,7 @@
-"""What a delta costs the worker, beside the loop that everybody writes first, and beside botocore's parsing alone.
+"""The cost of a delta in the worker, beside a plain loop over boto3 and beside botocore's parsing alone.
 
-Counted is the CPU from when all answers have begun until all have ended, over the deltas that were sent meanwhile; so
-starting is no part of it, and one that lags gains nothing.
+The figure is the CPU time from the start of the last answer to the end of the last one, divided by the deltas sent in
+that time; so start-up does not count, and a contestant that lags gains nothing.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import keys_of
 from tests.bench.flush import RATE, answered
 from tests.bench.processes import cost, pin, tree
-from tests.bench.scenario import OURS, Ground, Row, scenario
+from tests.bench.scenario import OURS, Row, ScenarioContext, scenario
 from tests.bench.systems import PEERS
 from tests.client import emulate, wait_for
 from tests.faults.rig import Rig
@@ -43,12 +43,12 @@ class Load:
 
     @property
     def message(self) -> str:
-        """What is asked; each answer is the same."""
+        """The question; every answer is the same."""
         return emulate(tokens=round(self.rate * (self.seconds + 2)), chars=_CHARS, rate=self.rate)
 
 
 @scenario("worker", "100 answers at once: the worker, a plain loop, parsing alone", compared="CPU µs/delta")
-def worker(ground: Ground) -> Iterator[Row]:
+def worker(ground: ScenarioContext) -> Iterator[Row]:
     """Run both at a pace at which hardly any two deltas share an event, and at one at which some do."""
     answers, seconds = (3, 0.5) if ground.is_quick else (100, 8)
     for rate in (20, 50):
@@ -63,7 +63,7 @@ def worker(ground: Ground) -> Iterator[Row]:
 
 
 @scenario("pace", "100 answers × 50 deltas/s, the worker on one core: model to reader", compared="delay p99 ms")
-def pace(ground: Ground) -> Iterator[Row]:
+def pace(ground: ScenarioContext) -> Iterator[Row]:
     """Have every answer read; the worker has a core for itself, where there are two."""
     answers, deltas = (3, 25) if ground.is_quick else (100, 500)
     with Rig(ground.directory, database_url=new_database()) as rig:

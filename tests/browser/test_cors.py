@@ -161,7 +161,7 @@ def test_a_page_of_no_listed_origin_can_neither_read_nor_do_anything(visit: Any,
         {"base": open_system.url},
     )
     assert tried == {"read": "TypeError", "ask": "TypeError"}
-    # What a browser sends without asking first, a form, arrives with the cookie and is refused.
+    # A form post, which browsers send without a preflight, arrives with the cookie and is rejected.
     with page.expect_response(lambda response: "/cancel" in response.url) as refused:
         page.evaluate(
             """base => {

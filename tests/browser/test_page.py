@@ -92,7 +92,7 @@ def test_several_questions_make_a_list_that_a_reload_keeps(page: Page) -> None:
         assert answer(page, number) == text
 
 
-def test_what_an_answer_says_is_text_and_nothing_else(page: Page) -> None:
+def test_an_answer_is_rendered_as_text_only(page: Page) -> None:
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>\n&lt;b&gt; \u2028 <a href="x">'
     ask(page, emulate(text=hostile, rate=0))
     expect_state(page, "completed")

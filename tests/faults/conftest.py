@@ -1,4 +1,4 @@
-"""What the fault tests share: a deterministic text and a way to ask for it."""
+"""Shared by the fault tests: a deterministic text and a function that requests it."""
 
 import signal
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.faults.rig import Rig
 
 
 @dataclass(frozen=True)
-class Asked:
+class StartedGeneration:
     """A generation that runs: what was asked, what the text must become, who asks, and a reader that never gives up."""
 
     message: str
@@ -28,16 +28,18 @@ def words(seconds: float, rate: int = 40, width: int = 5, name: str = "w") -> tu
 
 def ask(
     rig: Rig, seconds: float, *, rate: int = 40, name: str = "w", client: Client | None = None, **script: Any
-) -> Asked:
+) -> StartedGeneration:
     """Ask for a text that takes so many seconds, and follow it."""
     client = client or rig.client()
     text, count = words(seconds, rate, name=name)
     message = emulate(text=text, tokens=count, rate=rate, **script)
     generation = client.ask(message)
-    return Asked(message, generation, text, client, Follower(rig.urls, client.http.cookies, generation, text))
+    return StartedGeneration(
+        message, generation, text, client, Follower(rig.urls, client.http.cookies, generation, text)
+    )
 
 
-def end_without_workers(rig: Rig) -> tuple[Asked, Asked]:
+def end_without_workers(rig: Rig) -> tuple[StartedGeneration, StartedGeneration]:
     """Have one answer's only worker die and another wait for none; the web ends both, and they are returned so."""
     running = ask(rig, 30)
     wait_for(lambda: len(running.follower.text) > 20, 10, "some text")

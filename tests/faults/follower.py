@@ -1,4 +1,4 @@
-"""Readers that come back: each follows one generation to its `done`, whatever happens to its connections."""
+"""Readers that reconnect: each follows one generation to its `done`, whatever happens to its connections."""
 
 import socket
 import threading
@@ -122,7 +122,7 @@ def check(follower: Follower, client: Client, seconds: float = 60) -> Json:
     outcomes = outcomes_of(follower.received)
     assert len({str(outcome) for outcome in outcomes}) == 1, outcomes
     assert len(follower.of_type("done")) == 1
-    stored = client.look(follower.generation)
+    stored = client.snapshot(follower.generation)
     assert follower.text == stored["content"]
     assert stored["outcome"] == outcomes[0]
     return outcomes[0]

@@ -1,4 +1,4 @@
-"""The whole system as plain processes, each of which a test may kill, stop or start: nobody restarts anything here."""
+"""The whole system as plain processes, each of which a test may kill, stop or start. Nothing restarts them."""
 
 import json
 import os
@@ -126,7 +126,7 @@ class Rig:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "AWS_"))}
         return {
             **clean,
-            "PYTHONPATH": str(self._root / ".package"),  # a sabotaged copy of the system has its own
+            "PYTHONPATH": str(self._root / ".package"),  # a mutated copy of the system has its own
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "MILLRACE_SECRET_KEY": "a secret of this test",

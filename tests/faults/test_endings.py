@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import Client, check_run, check_whole, emulate, outcomes_of, text_of, wait_for
+from tests.client import Client, assert_complete, assert_gapless, emulate, outcomes_of, text_of, wait_for
 from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 
@@ -30,7 +30,7 @@ def _everything(rig: Rig, _: int) -> None:
 
 
 @pytest.mark.parametrize("lose", [_its_end, _its_claim_too, _everything])
-def test_row_08_an_end_that_redis_loses_after_it_was_told_is_told_again_with_no_second_model_call(
+def test_row_08_an_outcome_that_redis_lost_is_appended_again_without_a_second_model_call(
     tmp_path: Path, lose: Callable[[Rig, int], None]
 ) -> None:
     with Rig(tmp_path, lease_seconds=2) as rig:
@@ -41,7 +41,7 @@ def test_row_08_an_end_that_redis_loses_after_it_was_told_is_told_again_with_no_
         generation = client.ask(message)
         before = _size(rig)
         rig.workers[0].signal(signal.SIGCONT)
-        wait_for(lambda: client.look(generation)["status"] == "completed", 15, "the end")
+        wait_for(lambda: client.snapshot(generation)["status"] == "completed", 15, "the end")
         rig.valkey.stop()
         lose(rig, before)
         rig.valkey.start()
@@ -54,10 +54,10 @@ def _check_the_end(rig: Rig, client: Client, generation: str, text: str, *, may_
     follower = Follower(rig.urls, client.http.cookies, generation, text)
     assert check(follower, client, 15)["type"] == "complete"
     received = list(client.follow(generation))
-    if may_be_stored and received[0].event["type"] == "snapshot":  # its worker has not made it anew yet
-        check_run(received)
+    if may_be_stored and received[0].event["type"] == "snapshot":  # its worker has not rebuilt it yet
+        assert_gapless(received)
     else:
-        check_whole(received)
+        assert_complete(received)
     assert [each["type"] for each in outcomes_of(received)] == ["complete"]
     assert text_of(received) == text
     assert rig.workers[0].is_alive

@@ -1,4 +1,4 @@
-"""Row 39, and row 13 between the outcome and `done`: what follows an answer holds up nothing."""
+"""Row 39, and row 13 between the outcome and `done`: hooks after an answer delay nothing."""
 
 import signal
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.client import wait_for
-from tests.faults.conftest import Asked, ask
+from tests.faults.conftest import StartedGeneration, ask
 from tests.faults.follower import check
 from tests.faults.rig import Rig
 
@@ -18,16 +18,14 @@ BREAKS: dict[str, Any] = {"fault": "corrupt"}
 LIES: dict[str, Any] = {"tool": {"input": {"title": 5, "suggestions": "none"}}}
 
 
-def followed(asked: Asked) -> list[str]:
+def followed(asked: StartedGeneration) -> list[str]:
     """Return the types of the events after the outcome."""
     kinds = [str(each.event["type"]) for each in asked.follower.received]
     return kinds[kinds.index("complete") + 1 :]
 
 
 @pytest.mark.parametrize("bad", [HANGS, FAILS, BREAKS, LIES], ids=["hangs", "fails", "breaks", "lies"])
-def test_row_39_what_follows_an_answer_may_raise_or_hang_and_done_comes_in_time(
-    tmp_path: Path, bad: dict[str, Any]
-) -> None:
+def test_row_39_a_hook_that_raises_or_hangs_does_not_delay_done(tmp_path: Path, bad: dict[str, Any]) -> None:
     with Rig(tmp_path, titles=1, suggestions=1, learning=1) as rig:
         one, both = (
             ask(rig, 0.5, name=name, forced=dict.fromkeys(tools, bad))
@@ -42,12 +40,12 @@ def test_row_39_what_follows_an_answer_may_raise_or_hang_and_done_comes_in_time(
         assert "Traceback" not in rig.workers[0].log.read_text() or bad is LIES
 
 
-def _between_outcome_and_done(asked: Asked) -> float:
+def _between_outcome_and_done(asked: StartedGeneration) -> float:
     (outcome,) = [each for each in asked.follower.received if each.event["type"] == "complete"]
     return asked.follower.received[-1].at - outcome.at
 
 
-def test_row_13_a_worker_killed_while_a_title_is_thought_of_leaves_only_done_to_add(tmp_path: Path) -> None:
+def test_row_13_after_a_worker_is_killed_during_the_title_only_done_is_added(tmp_path: Path) -> None:
     with Rig(tmp_path, titles=1, suggestions=1, after_seconds=60, lease_seconds=2) as rig:
         asked = ask(rig, 0.5, forced={NAMING: HANGS})
         wait_for(lambda: asked.follower.of_type("suggestions"), 15, "the suggestions")
@@ -58,7 +56,7 @@ def test_row_13_a_worker_killed_while_a_title_is_thought_of_leaves_only_done_to_
         assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_17_a_worker_told_to_end_while_a_title_is_thought_of_says_done_and_goes(tmp_path: Path) -> None:
+def test_row_17_a_worker_terminated_during_the_title_appends_done_and_exits(tmp_path: Path) -> None:
     with Rig(tmp_path, titles=1, after_seconds=60, shutdown_grace_seconds=1) as rig:
         asked = ask(rig, 0.5, forced={NAMING: HANGS})
         wait_for(lambda: asked.follower.of_type("complete"), 15, "the outcome")

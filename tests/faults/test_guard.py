@@ -1,4 +1,4 @@
-"""Rows 35, 36 and 41: one too many, a limiter whose storage is away, requests that no server should choke on."""
+"""Rows 35, 36 and 41: requests over a limit, a limiter without its storage, and malformed or oversized requests."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str, str | None]:
     return answer.status_code, problem["code"], problem.get("field")
 
 
-def test_row_35_one_answer_too_many_is_refused_at_once_and_the_others_go_on(rig: Rig) -> None:
+def test_row_35_one_generation_over_the_limit_is_rejected_at_once_and_the_others_continue(rig: Rig) -> None:
     client, neighbour = rig.client(), rig.client()
     text = "One of several. " * 30
     running = [client.ask(emulate(text=text, tokens=60, rate=20)) for _ in range(AT_ONCE)]
@@ -49,7 +49,7 @@ def test_row_35_one_answer_too_many_is_refused_at_once_and_the_others_go_on(rig:
     assert not rig.calls(emulate(text="One too many."))
 
 
-def test_row_36_while_the_limiters_storage_is_away_following_is_open_and_asking_is_closed(tmp_path: Path) -> None:
+def test_row_36_without_the_limiter_storage_following_is_allowed_and_creating_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "limits").mkdir()
     rates: dict[str, Any] = dict.fromkeys(("rate_limit", "address_rate_limit", "follow_rate_limit"), "1000/minute")
     with (
@@ -70,7 +70,7 @@ def test_row_36_while_the_limiters_storage_is_away_following_is_open_and_asking_
         assert time.monotonic() - began < SOON_SECONDS
         assert outcomes_of([*first, *again])[0]["type"] == "complete"
         assert outcomes_of(list(reader))[0]["type"] == "complete", "who followed already noticed nothing"
-        assert client.look(generation)["status"] == "completed"
+        assert client.snapshot(generation)["status"] == "completed"
         figures = client.http.get("/metrics").text
         assert re.search(r"^millrace_limiter_failures_total\S* [1-9]", figures, re.MULTILINE)
         assert "limiter_away" in rig.webs[0].log.read_text()
@@ -113,7 +113,7 @@ BAD: dict[str, tuple[str, int, str, str | None]] = {
 
 
 @pytest.mark.parametrize(("body", "status", "code", "field"), BAD.values(), ids=BAD)
-def test_row_41_what_is_too_large_too_deep_or_wrong_is_told_by_its_field_and_soon(
+def test_row_41_a_field_that_is_too_large_too_deep_or_wrong_is_named_in_a_fast_4xx(
     rig: Rig, body: str, status: int, code: str, field: str | None
 ) -> None:
     client = rig.client()
@@ -125,7 +125,7 @@ def test_row_41_what_is_too_large_too_deep_or_wrong_is_told_by_its_field_and_soo
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "", "a/b/c"])
-def test_row_41_what_is_no_json_by_its_type_is_refused(rig: Rig, kind: str) -> None:
+def test_row_41_a_body_without_the_json_content_type_is_rejected(rig: Rig, kind: str) -> None:
     answer = rig.client().http.post("/api/generations", content=b'{"message": "a"}', headers={"Content-Type": kind})
     assert refusal(answer) == (415, "unsupported_media_type", None)
 
@@ -133,12 +133,12 @@ def test_row_41_what_is_no_json_by_its_type_is_refused(rig: Rig, kind: str) -> N
 @pytest.mark.parametrize(
     "body", [b'{"message": "\xff"}', b'\xef\xbb\xbf{"message": "a"}', '{"message": "a"}'.encode("utf-16")], ids=range(3)
 )
-def test_row_41_what_is_not_utf_8_is_refused(rig: Rig, body: bytes) -> None:
+def test_row_41_a_body_that_is_not_utf_8_is_rejected(rig: Rig, body: bytes) -> None:
     answer = rig.client().http.post("/api/generations", content=body, headers={"Content-Type": "application/json"})
     assert refusal(answer) == (400, "malformed", None)
 
 
-def test_row_41_a_body_that_does_not_tell_its_length_is_read_up_to_the_limit_and_no_further(rig: Rig) -> None:
+def test_row_41_a_body_without_a_length_is_read_only_up_to_the_limit(rig: Rig) -> None:
     parts = urlsplit(rig.urls[0])
     with socket.create_connection((parts.hostname, parts.port), timeout=30) as sock:
         head = "POST /api/generations HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"

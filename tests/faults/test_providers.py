@@ -1,4 +1,4 @@
-"""Rows 19 to 24: the model's side throttles, fails, falls silent, lies; and is stopped at any point."""
+"""Rows 19 to 24: the model's side throttles, fails, falls silent or sends garbage, and is cancelled at any point."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def client(rig: Rig) -> Client:
     return rig.client()
 
 
-def test_row_19_throttling_before_the_first_delta_is_retried_and_said(rig: Rig, client: Client) -> None:
+def test_row_19_throttling_before_the_first_delta_is_retried_with_status_retrying(rig: Rig, client: Client) -> None:
     message = emulate(text=TEXT, fault="throttle", at=0, times=2)
     received = client.whole(client.ask(message))
     assert [each.event["status"] for each in received if each.event["type"] == "status"].count("retrying") == 2
@@ -30,7 +30,7 @@ def test_row_19_throttling_before_the_first_delta_is_retried_and_said(rig: Rig, 
     assert len(rig.calls(message)) == 3
 
 
-def test_row_19_throttling_without_end_is_given_up_within_bounds(rig: Rig, client: Client) -> None:
+def test_row_19_endless_throttling_ends_in_an_error_within_bounds(rig: Rig, client: Client) -> None:
     message = emulate(text=TEXT, fault="throttle", at=0)
     (outcome,) = outcomes_of(client.whole(client.ask(message)))
     assert (outcome["code"], outcome["retryable"]) == ("provider_throttled", True)
@@ -50,7 +50,7 @@ def test_row_19_throttling_without_end_is_given_up_within_bounds(rig: Rig, clien
         ("disconnect", "provider_unavailable", True),  # row 23
     ],
 )
-def test_rows_20_to_23_in_mid_answer_keep_the_text_and_say_what_happened(
+def test_rows_20_to_23_a_failure_mid_answer_keeps_the_text_and_names_the_error(
     rig: Rig, client: Client, fault: str, code: str, retryable: bool
 ) -> None:
     message = emulate(text=TEXT, tokens=8, rate=50, fault=fault, at=4)
@@ -63,7 +63,7 @@ def test_rows_20_to_23_in_mid_answer_keep_the_text_and_say_what_happened(
     assert client.whole(client.ask(emulate(text="Alive.")))
 
 
-def test_row_21_an_answer_that_never_ends_is_ended_at_its_limit_and_its_socket_closed(rig: Rig, client: Client) -> None:
+def test_row_21_an_endless_answer_is_cut_at_its_limit_and_its_socket_is_closed(rig: Rig, client: Client) -> None:
     message = emulate(tokens=1000, rate=10)
     received = client.whole(client.ask(message))
     assert outcomes_of(received)[0]["code"] == "limit_exceeded"
@@ -81,14 +81,14 @@ def test_row_21_an_answer_that_never_ends_is_ended_at_its_limit_and_its_socket_c
         ("while it is retried", {"text": "x", "fault": "throttle", "at": 0, "times": 50}),
     ],
 )
-def test_row_24_cancel_closes_the_models_socket_within_half_a_second(
+def test_row_24_cancel_closes_the_model_socket_within_half_a_second(
     rig: Rig, client: Client, when: str, script: dict[str, object]
 ) -> None:
     message = emulate(**script)
     generation = client.ask(message)
     wait_for(lambda: rig.calls(message), 10, "the call")
     if "first_delay" not in script and "text" not in script:
-        wait_for(lambda: client.look(generation)["content"], 10, "some text")
+        wait_for(lambda: client.snapshot(generation)["content"], 10, "some text")
     asked_at = time.time()
     assert client.cancel(generation).status_code == 202
     assert client.cancel(generation).status_code in (200, 202)

@@ -1,4 +1,4 @@
-"""Rows 1 to 3, 25, 28 to 31, 33 to 35, 37: readers that drop, leave, stop, vanish, storm, guess."""
+"""Rows 1 to 3, 25, 28 to 31, 33 to 35, 37: readers that drop, leave, stop reading, vanish, reconnect all at once or guess ids."""
 
 import socket
 import time
@@ -54,7 +54,7 @@ def test_rows_01_and_02_a_reader_cut_at_every_byte_of_a_frame_resumes_exactly(ri
         assert proxy.cut >= 9
 
 
-def test_row_03_readers_that_come_at_any_moment_miss_nothing(rig: Rig, client: Client) -> None:
+def test_row_03_a_reader_that_connects_at_any_moment_misses_no_event(rig: Rig, client: Client) -> None:
     text, count = words(3, rate=200)
     generation = client.ask(emulate(text=text, tokens=count, rate=200))
     followers: list[Follower] = []
@@ -68,7 +68,7 @@ def test_row_03_readers_that_come_at_any_moment_miss_nothing(rig: Rig, client: C
 
 
 @pytest.mark.parametrize("then", ["continue", "cancel"])
-def test_row_25_when_all_readers_leave_it_goes_on_or_is_cancelled_after_the_grace(
+def test_row_25_without_readers_a_generation_continues_or_is_cancelled_after_the_grace_time(
     rig: Rig, client: Client, then: str
 ) -> None:
     # The mark of a reader who has just left may stand for 15 s: the one that is cancelled would take a minute.
@@ -77,7 +77,7 @@ def test_row_25_when_all_readers_leave_it_goes_on_or_is_cancelled_after_the_grac
     reader = client.follow(generation)
     _ = [next(reader) for _ in range(5)]
     reader.close()  # type: ignore[attr-defined]
-    outcome = wait_for(lambda: client.look(generation)["outcome"], 40, "the outcome")
+    outcome = wait_for(lambda: client.snapshot(generation)["outcome"], 40, "the outcome")
     (call,) = rig.calls(message)
     if then == "cancel":
         assert (outcome["type"], outcome["by"], call["ended"]) == ("cancelled", "abandoned", "closed_by_client")
@@ -85,7 +85,7 @@ def test_row_25_when_all_readers_leave_it_goes_on_or_is_cancelled_after_the_grac
         assert (outcome["type"], call["ended"]) == ("complete", "finished")
 
 
-def test_row_28_a_reader_that_stops_reading_is_cut_and_the_others_are_unharmed(rig: Rig, client: Client) -> None:
+def test_row_28_a_reader_that_stops_reading_is_cut_and_the_others_are_unaffected(rig: Rig, client: Client) -> None:
     asked = ask(rig, 12, rate=50, client=client, chars=5)
     large = client.ask(emulate(tokens=1500, chars=4000, rate=150))
     stopped = raw_get(rig.urls[0], client, large, receive_buffer=4096)
@@ -101,10 +101,10 @@ def test_row_28_a_reader_that_stops_reading_is_cut_and_the_others_are_unharmed(r
     assert "stalled" in rig.webs[0].log.read_text()
 
 
-def test_row_30_a_storm_of_reconnects_is_served_with_few_reads_of_redis(rig: Rig, client: Client) -> None:
+def test_row_30_a_thousand_reconnects_at_once_cause_few_redis_reads(rig: Rig, client: Client) -> None:
     text, count = words(20, rate=50)
     generation = client.ask(emulate(text=text, tokens=count, rate=50))
-    wait_for(lambda: len(client.look(generation)["content"]) > 500, 30, "some text")
+    wait_for(lambda: len(client.snapshot(generation)["content"]) > 500, 30, "some text")
     with redis.Redis(port=rig.valkey.port) as store:
         before = _reads(store)
         with ThreadPoolExecutor(50) as pool:
@@ -114,7 +114,7 @@ def test_row_30_a_storm_of_reconnects_is_served_with_few_reads_of_redis(rig: Rig
     assert reads < 1000
 
 
-def test_row_31_cursors_that_lead_nowhere_get_a_snapshot_or_400_and_make_no_key(rig: Rig, client: Client) -> None:
+def test_row_31_an_invalid_cursor_gets_a_snapshot_or_400_and_creates_no_key(rig: Rig, client: Client) -> None:
     one = client.ask(emulate(text="The one text.", rate=0))
     other = client.ask(emulate(text="The other text.", rate=0))
     ends = [client.whole(each)[-1].cursor for each in (one, other)]
@@ -133,7 +133,7 @@ def test_row_31_cursors_that_lead_nowhere_get_a_snapshot_or_400_and_make_no_key(
         assert keys() == before
 
 
-def test_row_34_a_guessed_or_foreign_id_is_the_same_404_as_an_absent_one(rig: Rig, client: Client) -> None:
+def test_row_34_a_guessed_or_foreign_id_gets_the_same_404_as_an_absent_one(rig: Rig, client: Client) -> None:
     generation = client.ask(emulate(text="Mine.", rate=0))
     stranger = rig.client()
     stranger.ask(emulate(text="Yours.", rate=0))
@@ -141,7 +141,9 @@ def test_row_34_a_guessed_or_foreign_id_is_the_same_404_as_an_absent_one(rig: Ri
     assert {answer.status_code for answer in answers} == {404}
 
 
-def test_row_37_the_same_key_twenty_times_at_once_is_one_model_call(rig: Rig, client: Client) -> None:
+def test_row_37_twenty_concurrent_requests_with_one_idempotency_key_make_one_model_call(
+    rig: Rig, client: Client
+) -> None:
     message = emulate(text="One of twenty.", rate=0)
     client.ask(emulate(text="first", rate=0))
     with ThreadPoolExecutor(20) as pool:

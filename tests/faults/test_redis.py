@@ -1,4 +1,4 @@
-"""Rows 4 to 11 and 40: Redis loses, stalls, dies, forgets, refuses."""
+"""Rows 4 to 11 and 40: Redis loses messages, stalls, dies, loses its data or rejects writes."""
 
 import re
 import signal
@@ -12,19 +12,19 @@ import pytest
 import redis
 
 from tests.client import Client, emulate, wait_for
-from tests.faults.conftest import Asked, ask
+from tests.faults.conftest import StartedGeneration, ask
 from tests.faults.follower import check
 from tests.faults.rig import Rig
-from tests.faults.wire import Wire
+from tests.faults.tcp_proxy import TcpProxy
 
 
-def complete(asked: Asked, seconds: float = 60) -> None:
+def complete(asked: StartedGeneration, seconds: float = 60) -> None:
     assert check(asked.follower, asked.client, seconds)["type"] == "complete"
     assert asked.follower.text == asked.text
 
 
 @contextmanager
-def running(rig: Rig, seconds: float, **script: Any) -> Generator[Asked]:
+def running(rig: Rig, seconds: float, **script: Any) -> Generator[StartedGeneration]:
     asked = ask(rig, seconds, **script)
     wait_for(lambda: len(asked.follower.text) > 40, 15, "some text")
     yield asked
@@ -40,7 +40,7 @@ def test_row_04_a_killed_pubsub_connection_is_repaired_within_a_second_of_reconn
         assert asked.follower.connections == 1
 
 
-def test_row_05_with_every_publish_lost_the_sweep_still_delivers_everything(tmp_path: Path) -> None:
+def test_row_05_the_sweep_delivers_everything_when_every_publish_is_lost(tmp_path: Path) -> None:
     lost = 0
 
     def lose(part: bytes) -> bytes:
@@ -51,29 +51,29 @@ def test_row_05_with_every_publish_lost_the_sweep_still_delivers_everything(tmp_
 
     rig = Rig(tmp_path)
     rig.valkey.start()
-    with Wire(rig.valkey.port, lose) as wire:
-        rig.redis_ports["web"] = wire.port
+    with TcpProxy(rig.valkey.port, lose) as proxy:
+        rig.redis_ports["web"] = proxy.port
         with rig:
             complete(ask(rig, 3))
         assert lost > 20
 
 
-def test_row_06_an_append_whose_reply_was_lost_is_there_once(tmp_path: Path) -> None:
+def test_row_06_an_append_whose_reply_was_lost_leaves_one_entry(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.valkey.start()
-    with Wire(rig.valkey.port) as wire:
-        rig.redis_ports["worker"] = wire.port
+    with TcpProxy(rig.valkey.port) as proxy:
+        rig.redis_ports["worker"] = proxy.port
         with rig, running(rig, 4) as asked:
             for _ in range(10):
-                before = wire.lost
-                wire.lose_replies(1)
-                wait_for(lambda before=before: wire.lost > before, 5, "the loss of a reply")
+                before = proxy.lost
+                proxy.lose_replies(1)
+                wait_for(lambda before=before: proxy.lost > before, 5, "the loss of a reply")
             complete(asked)
             assert not asked.follower.of_type("snapshot")
             assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_07_a_stall_of_ten_seconds_with_a_hundred_running_is_late_but_complete(tmp_path: Path) -> None:
+def test_row_07_a_hundred_generations_complete_after_a_ten_second_stall_of_redis(tmp_path: Path) -> None:
     with Rig(tmp_path, heartbeat_seconds=2) as rig:
         client = rig.client()
         hundred = [ask(rig, 14, rate=5, name=chr(97 + n % 26), client=client, first_delay=n / 1000) for n in range(100)]
@@ -92,7 +92,7 @@ def test_row_07_a_stall_of_ten_seconds_with_a_hundred_running_is_late_but_comple
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["with its data", "without its last second"])
-def test_row_08_after_a_restart_the_answer_goes_on_with_no_second_model_call(
+def test_row_08_after_a_redis_restart_the_answer_continues_without_a_second_model_call(
     tmp_path: Path, how: signal.Signals
 ) -> None:
     with Rig(tmp_path) as rig, running(rig, 8) as asked:
@@ -104,7 +104,7 @@ def test_row_08_after_a_restart_the_answer_goes_on_with_no_second_model_call(
         assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_09_after_a_restart_with_nothing_the_worker_makes_the_log_anew(tmp_path: Path) -> None:
+def test_row_09_after_redis_restarts_empty_the_worker_rebuilds_the_log(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig, running(rig, 8) as asked:
         rig.valkey.stop()
         rig.valkey.wipe()
@@ -114,7 +114,7 @@ def test_row_09_after_a_restart_with_nothing_the_worker_makes_the_log_anew(tmp_p
         assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_09_with_no_worker_left_either_readers_are_told_within_15_seconds(tmp_path: Path) -> None:
+def test_row_09_without_redis_data_and_workers_readers_get_an_error_within_15_seconds(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig, running(rig, 30) as asked:
         rig.workers[0].signal(signal.SIGKILL)
         rig.valkey.stop()
@@ -128,16 +128,16 @@ def test_row_09_with_no_worker_left_either_readers_are_told_within_15_seconds(tm
             assert asked.follower.of_type("error")[0]["code"] == "stream_lost"
 
 
-def test_row_10_a_half_open_connection_is_given_up_within_a_minute(tmp_path: Path) -> None:
+def test_row_10_a_half_open_redis_connection_is_replaced_within_a_minute(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    with Wire(rig.valkey.port) as wire:
-        rig.redis_ports.update(worker=wire.port, web=wire.port)
+    with TcpProxy(rig.valkey.port) as proxy:
+        rig.redis_ports.update(worker=proxy.port, web=proxy.port)
         with rig, running(rig, 3) as asked:
-            _half_open(wire, rig, asked)
+            _half_open(proxy, rig, asked)
 
 
-def _half_open(wire: Wire, rig: Rig, asked: Asked) -> None:
-    wire.swallow()
+def _half_open(proxy: TcpProxy, rig: Rig, asked: StartedGeneration) -> None:
+    proxy.swallow()
     swallowed = time.monotonic()
     complete(asked)
     # Until each has given its swallowed connection up, a web may answer 503: honest, and nothing half-made.
@@ -145,11 +145,11 @@ def _half_open(wire: Wire, rig: Rig, asked: Asked) -> None:
     wait_for(lambda: client.post({"message": emulate(text="Back.")}).status_code == 202, 60, "a web that takes it")
     complete(ask(rig, 1), 60)
     assert time.monotonic() - swallowed <= 60
-    assert wire.swallowed > 0
+    assert proxy.swallowed > 0
 
 
 @pytest.mark.parametrize("refusal", ["out of memory", "read-only"])
-def test_row_11_a_redis_that_refuses_writes_is_said_and_survived(tmp_path: Path, refusal: str) -> None:
+def test_row_11_generations_end_with_an_error_when_redis_rejects_writes(tmp_path: Path, refusal: str) -> None:
     with Rig(tmp_path) as rig, redis.Redis(port=rig.valkey.port) as store, running(rig, 4) as asked:
         if refusal == "out of memory":
             store.config_set("maxmemory", 1)

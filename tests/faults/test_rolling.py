@@ -1,4 +1,4 @@
-"""Rows 17, 26: both tiers are replaced, process by process, while two hundred answers are on their way."""
+"""Rows 17 and 26: both tiers are replaced, process by process, while two hundred answers stream."""
 
 import signal
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_rows_17_and_26_a_rolling_restart_of_both_tiers_loses_no_character_and_s
 
 
 def _replace_worker(rig: Rig, place: int) -> None:
-    """Tell one worker to end while the other stays, and start it anew as soon as it is gone."""
+    """Terminate one worker while the other stays, and start it again as soon as it has exited."""
     rig.workers[place].signal(signal.SIGTERM)
     rig.workers[place].wait(20)
     rig.workers[place] = rig.workers[place].again()

@@ -1,4 +1,4 @@
-"""The table of what is survived, and of how everything ends, names tests that are there; and row 40, of clocks."""
+"""The tables of faults and of endings name tests that exist; and row 40, about clocks."""
 
 import ast
 import re
@@ -19,11 +19,11 @@ LATER = {19, 42}
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", TABLE))))
-def test_every_test_that_the_tables_name_is_there(name: str) -> None:
+def test_every_test_named_in_the_tables_exists(name: str) -> None:
     assert name in TESTS
 
 
-def test_every_row_has_its_line_and_every_fault_test_its_row() -> None:
+def test_every_row_has_a_line_and_every_fault_test_a_row() -> None:
     rows = {int(number) for number in re.findall(r"^\| ([0-9]+) \|", TABLE, re.MULTILINE)}
     assert rows | LATER == set(range(1, 46))
     named = set(re.findall(r"`(test_rows?_\w+)`", TABLE))
@@ -31,7 +31,7 @@ def test_every_row_has_its_line_and_every_fault_test_its_row() -> None:
     assert ours <= named
 
 
-def test_row_40_no_clock_of_a_machine_decides_anything() -> None:
+def test_row_40_no_decision_depends_on_the_clock_of_a_machine() -> None:
     """Leases, deadlines in Redis and epochs go by Redis's TIME; processes measure spans by `monotonic` alone."""
     read: list[str] = []
     for path in [*(ROOT / "worker").rglob("*.py"), *(ROOT / "webapp").rglob("*.py")]:

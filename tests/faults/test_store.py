@@ -1,4 +1,4 @@
-"""Rows 9, 38 and 45, and what the database makes of the ends that no worker has written."""
+"""Rows 9, 38 and 45, and how endings that no worker has written reach the database."""
 
 import signal
 import sqlite3
@@ -14,7 +14,7 @@ from millrace.worker.store.answers import AnswerRecord, answer_of_generation
 from millrace.worker.store.database import Database
 from millrace.worker.store.migration import migrate
 from tests.client import emulate, wait_for
-from tests.faults.conftest import Asked, ask, end_without_workers
+from tests.faults.conftest import StartedGeneration, ask, end_without_workers
 from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 from tests.postgres import PostgresProcess, absent
@@ -32,7 +32,7 @@ def kept(database: Database, generation: str) -> AnswerRecord | None:
     return database.run(lambda session: answer_of_generation(session, generation))
 
 
-def check_kept(database: Database, asked: Asked) -> None:
+def check_kept(database: Database, asked: StartedGeneration) -> None:
     """Wait until the database has the answer to its very end, and assert that it is what the reader has."""
     last = asked.follower.received[-1].cursor
 
@@ -55,7 +55,7 @@ def locked(database_url: str) -> Generator[None]:
     other.close()
 
 
-def test_row_38_while_the_database_is_locked_the_answer_streams_and_is_stored_afterwards(tmp_path: Path) -> None:
+def test_row_38_with_a_locked_database_the_answer_streams_and_is_stored_later(tmp_path: Path) -> None:
     with Rig(tmp_path, database_seconds=1) as rig, kept_by(rig) as database:
         with locked(rig.database_url):
             asked = ask(rig, 2)
@@ -78,7 +78,7 @@ def postgres() -> Generator[PostgresProcess]:
         yield running
 
 
-def test_row_38_while_the_database_server_is_away_the_answer_streams_and_is_stored_afterwards(
+def test_row_38_without_the_database_server_the_answer_streams_and_is_stored_later(
     tmp_path: Path, postgres: PostgresProcess
 ) -> None:
     with Rig(tmp_path, database_url=postgres.url(), database_seconds=1) as rig, kept_by(rig) as database:
@@ -93,8 +93,11 @@ def test_row_38_while_the_database_server_is_away_the_answer_streams_and_is_stor
         check_kept(database, asked)
 
 
-def test_row_45_a_worker_that_stands_still_before_it_stores_does_not_replace_its_successors(tmp_path: Path) -> None:
-    with Rig(tmp_path, workers=2, worker_modules=("tests.faults.stopping",)) as rig, kept_by(rig) as database:
+def test_row_45_a_worker_paused_before_storing_does_not_overwrite_its_successors_answer(tmp_path: Path) -> None:
+    with (
+        Rig(tmp_path, workers=2, worker_modules=("tests.faults.pause_before_storing",)) as rig,
+        kept_by(rig) as database,
+    ):
         path = make_url(rig.database_url).database
         stop, late = Path(f"{path}.stop"), Path(f"{path}.late")  # as in stopping.py, which only a worker can import
         stop.touch()
@@ -111,7 +114,7 @@ def test_row_45_a_worker_that_stands_still_before_it_stores_does_not_replace_its
         assert len(rig.calls(asked.message)) == 2
 
 
-def test_row_09_what_is_finished_while_redis_is_away_and_empty_reaches_the_store(tmp_path: Path) -> None:
+def test_row_09_an_answer_finished_while_redis_is_away_and_empty_is_stored(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig, kept_by(rig) as database:
         asked = ask(rig, 4)
         wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
@@ -125,7 +128,7 @@ def test_row_09_what_is_finished_while_redis_is_away_and_empty_reaches_the_store
         assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_24_what_a_stopped_answer_has_said_is_stored(tmp_path: Path) -> None:
+def test_row_24_the_text_of_a_cancelled_answer_is_stored(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig, kept_by(rig) as database:
         asked = ask(rig, 30)
         wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
@@ -134,7 +137,7 @@ def test_row_24_what_a_stopped_answer_has_said_is_stored(tmp_path: Path) -> None
         check_kept(database, asked)
 
 
-def test_row_14_what_ended_with_no_worker_left_is_stored_once_one_is_there(tmp_path: Path) -> None:
+def test_row_14_an_answer_ended_without_workers_is_stored_once_a_worker_starts(tmp_path: Path) -> None:
     with Rig(tmp_path, queue_seconds=2, lease_seconds=2) as rig, kept_by(rig) as database:
         ended = end_without_workers(rig)
         rig.start_worker()
@@ -142,7 +145,7 @@ def test_row_14_what_ended_with_no_worker_left_is_stored_once_one_is_there(tmp_p
             check_kept(database, each)
 
 
-def test_row_13_a_worker_killed_before_it_told_what_it_has_stored_is_replaced_with_no_second_call(
+def test_row_13_a_stored_outcome_of_a_killed_worker_is_published_without_a_second_model_call(
     tmp_path: Path,
 ) -> None:
     with Rig(tmp_path) as rig, kept_by(rig) as database:
@@ -160,4 +163,4 @@ def test_row_13_a_worker_killed_before_it_told_what_it_has_stored_is_replaced_wi
         assert check(follower, client)["type"] == "complete"
         assert follower.text == text
         assert len(rig.calls(message)) == 1
-        check_kept(database, Asked(message, generation, text, client, follower))
+        check_kept(database, StartedGeneration(message, generation, text, client, follower))

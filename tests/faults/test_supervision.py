@@ -1,4 +1,4 @@
-"""Row 18: a worker that can't even end itself is seen from outside, by its pulse, and started anew."""
+"""Row 18: a worker that cannot even exit is detected by its heartbeat file, and restarted."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ PULSE_SECONDS = 15.0  # a start must not take longer
 NAME = "supervised"
 
 
-def test_row_18_a_worker_that_stands_still_for_good_is_replaced_by_its_supervisor(tmp_path: Path) -> None:
+def test_row_18_a_stopped_worker_is_replaced_by_its_supervisor(tmp_path: Path) -> None:
     with (
         Rig(tmp_path) as rig,
         SupervisedPrograms(tmp_path).program(NAME, _script(rig, tmp_path), heartbeat=PULSE_SECONDS) as programs,

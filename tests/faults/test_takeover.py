@@ -1,17 +1,17 @@
-"""Rows 13 and 17 with MILLRACE_TAKEOVER=continue: what a lost or leaving worker has told is gone on from."""
+"""Rows 13 and 17 with MILLRACE_TAKEOVER=continue: the next attempt continues the text of a lost or terminated worker."""
 
 import signal
 from pathlib import Path
 
 from tests.client import Client, Json, emulate, wait_for
-from tests.faults.conftest import Asked, ask, words
+from tests.faults.conftest import StartedGeneration, ask, words
 from tests.faults.follower import Follower, check
 from tests.faults.rig import Rig
 
 NO_PREFILL = "a.no-prefill-model"
 
 
-def test_row_13_with_continue_the_answer_of_a_killed_worker_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_row_13_with_takeover_continue_the_answer_of_a_killed_worker_continues(tmp_path: Path) -> None:
     with Rig(tmp_path, takeover="continue") as rig:
         asked = ask(rig, 6)
         wait_for(lambda: len(asked.follower.text) > 100, 15, "some text")
@@ -21,7 +21,7 @@ def test_row_13_with_continue_the_answer_of_a_killed_worker_goes_on_where_it_was
         _check_continued(rig, asked)
 
 
-def test_row_13_with_continue_a_model_that_takes_no_prefill_answers_from_the_start(tmp_path: Path) -> None:
+def test_row_13_with_takeover_continue_a_model_without_prefill_restarts_the_answer(tmp_path: Path) -> None:
     with Rig(tmp_path, takeover="continue", allowed_models=NO_PREFILL) as rig:
         asked = _ask_model(rig, NO_PREFILL)
         wait_for(lambda: len(asked.follower.text) > 100, 15, "some text")
@@ -39,7 +39,7 @@ def test_row_13_with_continue_a_model_that_takes_no_prefill_answers_from_the_sta
         assert [_prefill_of(call) for call in rig.emulator.calls()] == [None, None]  # what it refused is not listed
 
 
-def test_row_17_with_continue_a_worker_told_to_end_has_its_answers_gone_on_with(tmp_path: Path) -> None:
+def test_row_17_with_takeover_continue_the_answers_of_a_terminated_worker_continue(tmp_path: Path) -> None:
     with Rig(tmp_path, takeover="continue", shutdown_grace_seconds=0) as rig:
         client = rig.client()
         running = [ask(rig, 6, rate=20, name=name, client=client) for name in "abcde"]
@@ -53,7 +53,7 @@ def test_row_17_with_continue_a_worker_told_to_end_has_its_answers_gone_on_with(
             _check_continued(rig, each)
 
 
-def _check_continued(rig: Rig, asked: Asked) -> None:
+def _check_continued(rig: Rig, asked: StartedGeneration) -> None:
     """Assert that the model was given the snapshot's very text, that only the rest came after it, and nothing twice."""
     (snapshot,) = asked.follower.of_type("snapshot")
     assert snapshot["reason"] == "takeover"
@@ -75,9 +75,11 @@ def _prefill_of(call: Json) -> str | None:
     return str(last["content"][0]["text"]) if last["role"] == "assistant" else None
 
 
-def _ask_model(rig: Rig, model: str) -> Asked:
+def _ask_model(rig: Rig, model: str) -> StartedGeneration:
     client: Client = rig.client()
     text, count = words(6)
     message = emulate(text=text, tokens=count, rate=40)
     generation = client.ask(message, model=model)
-    return Asked(message, generation, text, client, Follower(rig.urls, client.http.cookies, generation, text))
+    return StartedGeneration(
+        message, generation, text, client, Follower(rig.urls, client.http.cookies, generation, text)
+    )

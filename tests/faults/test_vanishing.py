@@ -1,4 +1,4 @@
-"""Row 29: a reader that vanishes without a word, in a network namespace whose cable is pulled."""
+"""Row 29: a reader that vanishes without FIN, in a network namespace whose link is taken down."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def other_host() -> Generator[str]:
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
-def test_row_29_a_reader_that_vanishes_without_a_fin_gives_its_place_up(tmp_path: Path) -> None:
+def test_row_29_a_reader_that_vanishes_without_fin_frees_its_slot(tmp_path: Path) -> None:
     with other_host() as host, Rig(tmp_path, web_host=OURS, max_readers=1, heartbeat_seconds=5) as rig:
         client = rig.client()
         asked = client.ask(emulate(first_delay=100, tokens=1))

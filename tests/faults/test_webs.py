@@ -1,4 +1,4 @@
-"""Rows 26, 27, 35, 43: webs that leave, die, are full, or die between two steps of a create."""
+"""Rows 26, 27, 35 and 43: web processes that exit, die, are full, or die between two steps of a create."""
 
 import signal
 import time
@@ -17,7 +17,7 @@ from tests.faults.rig import Rig
 # Some 1,000 events a second in all: more would take the whole of the one process in which all the readers live, and
 # those who are still to come would come when the answers have ended.
 @pytest.mark.parametrize(("row", "how", "count", "rate"), [(26, signal.SIGTERM, 1000, 1), (27, signal.SIGKILL, 300, 4)])
-def test_rows_26_and_27_when_a_web_ends_its_readers_resume_on_the_other(
+def test_rows_26_and_27_readers_of_an_ended_web_process_resume_on_another(
     tmp_path: Path, row: int, how: signal.Signals, count: int, rate: int
 ) -> None:
     with Rig(tmp_path, webs=2) as rig:
@@ -40,7 +40,7 @@ def test_rows_26_and_27_when_a_web_ends_its_readers_resume_on_the_other(
         assert sum(each.connections >= 2 for each in followers) > count / 2
 
 
-def test_row_35_one_reader_too_many_is_refused_at_once_and_the_others_go_on(tmp_path: Path) -> None:
+def test_row_35_one_reader_over_the_limit_is_rejected_at_once_and_the_others_continue(tmp_path: Path) -> None:
     with Rig(tmp_path, max_readers=20) as rig:
         client = rig.client()
         text, deltas = words(6, rate=20)
@@ -57,7 +57,9 @@ def test_row_35_one_reader_too_many_is_refused_at_once_and_the_others_go_on(tmp_
 
 
 @pytest.mark.parametrize("died_after", ["the key was bound", "the state was written"])
-def test_row_43_a_create_that_died_between_two_steps_is_completed_by_a_retry(tmp_path: Path, died_after: str) -> None:
+def test_row_43_a_create_that_crashed_between_two_steps_is_completed_by_a_retry(
+    tmp_path: Path, died_after: str
+) -> None:
     with Rig(tmp_path) as rig, redis.Redis(port=rig.valkey.port) as store:
         client = rig.client()
         message = emulate(text=f"Once: {died_after}.", rate=0)
@@ -65,7 +67,7 @@ def test_row_43_a_create_that_died_between_two_steps_is_completed_by_a_retry(tmp
         for worker in rig.workers:
             worker.signal(signal.SIGSTOP)
         first = client.post({"message": message}, **{"Idempotency-Key": "k"}).json()["id"]
-        # What a web that died there leaves behind: the ring unmade, and the state too where it died before that.
+        # A web process that died there leaves no task in the queue, and no state either where it died before that.
         store.delete("millrace")
         if died_after == "the key was bound":
             store.delete(*[key for key in store.scan_iter() if first.encode() in key])
@@ -78,7 +80,7 @@ def test_row_43_a_create_that_died_between_two_steps_is_completed_by_a_retry(tmp
         assert len(rig.calls(message)) == 1
 
 
-def test_row_26_a_stream_that_begins_on_one_web_goes_on_at_another(tmp_path: Path) -> None:
+def test_row_26_a_stream_started_on_one_web_process_resumes_on_another(tmp_path: Path) -> None:
     with Rig(tmp_path, webs=2) as rig:
         client = rig.client()
         generation = client.ask(emulate(tokens=100, rate=50))

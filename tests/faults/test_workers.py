@@ -1,4 +1,4 @@
-"""Rows 12 to 18 and 44: workers that die, stand still, leave, or are killed by what they run."""
+"""Rows 12 to 18 and 44: workers that die, stop, exit, or are killed by the generation that they run."""
 
 import os
 import signal
@@ -12,10 +12,10 @@ from tests.client import outcomes_of, wait_for
 from tests.faults.conftest import ask, end_without_workers
 from tests.faults.follower import check
 from tests.faults.rig import Rig
-from tests.faults.wire import Wire
+from tests.faults.tcp_proxy import TcpProxy
 
 
-def test_row_12_a_worker_killed_before_the_first_delta_is_replaced_once_within_15_seconds(tmp_path: Path) -> None:
+def test_row_12_a_worker_killed_before_the_first_delta_is_taken_over_once_within_15_seconds(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig:
         asked = ask(rig, 1, first_delay=4)
         wait_for(lambda: rig.calls(asked.message), 10, "the call")
@@ -29,7 +29,7 @@ def test_row_12_a_worker_killed_before_the_first_delta_is_replaced_once_within_1
         assert len(rig.calls(asked.message)) == 2
 
 
-def test_row_13_a_worker_killed_in_mid_answer_is_replaced_under_a_snapshot(tmp_path: Path) -> None:
+def test_row_13_a_worker_killed_mid_answer_is_taken_over_with_a_snapshot(tmp_path: Path) -> None:
     with Rig(tmp_path, workers=2) as rig:
         asked = ask(rig, 5)
         wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
@@ -40,12 +40,12 @@ def test_row_13_a_worker_killed_in_mid_answer_is_replaced_under_a_snapshot(tmp_p
         assert asked.follower.text == asked.text
 
 
-def test_row_14_with_no_worker_left_the_web_ends_what_ran_and_what_waits(tmp_path: Path) -> None:
+def test_row_14_without_workers_the_web_ends_running_and_queued_generations(tmp_path: Path) -> None:
     with Rig(tmp_path, queue_seconds=4, lease_seconds=2) as rig:
         end_without_workers(rig)
 
 
-def test_row_15_a_worker_that_stood_still_is_fenced_and_closes_its_stream(tmp_path: Path) -> None:
+def test_row_15_a_worker_resumed_after_its_lease_is_fenced_and_closes_its_model_stream(tmp_path: Path) -> None:
     with Rig(tmp_path, workers=2) as rig:
         asked = ask(rig, 30)
         wait_for(lambda: len(asked.follower.text) > 50, 10, "some text")
@@ -60,7 +60,7 @@ def test_row_15_a_worker_that_stood_still_is_fenced_and_closes_its_stream(tmp_pa
         assert len(rig.calls(asked.message)) == 2
 
 
-def test_row_16_the_same_task_delivered_again_and_again_runs_once(tmp_path: Path) -> None:
+def test_row_16_a_task_delivered_repeatedly_runs_once(tmp_path: Path) -> None:
     with Rig(tmp_path, workers=2) as rig:
         asked = ask(rig, 2)
         task_queue = TaskQueue(load({"MILLRACE_REDIS_URL": rig.valkey.url}))
@@ -70,7 +70,7 @@ def test_row_16_the_same_task_delivered_again_and_again_runs_once(tmp_path: Path
         assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_17_a_worker_told_to_end_hands_over_a_hundred_at_once(tmp_path: Path) -> None:
+def test_row_17_a_terminated_worker_hands_over_a_hundred_generations(tmp_path: Path) -> None:
     with Rig(tmp_path, shutdown_grace_seconds=1) as rig:
         client = rig.client()
         running = [
@@ -89,25 +89,25 @@ def test_row_17_a_worker_told_to_end_hands_over_a_hundred_at_once(tmp_path: Path
             assert each.follower.text == each.text
 
 
-def test_row_17_a_worker_told_to_end_goes_in_bounded_time_though_its_queue_says_nothing(tmp_path: Path) -> None:
+def test_row_17_a_terminated_worker_exits_in_bounded_time_when_its_queue_is_silent(tmp_path: Path) -> None:
     rig = Rig(tmp_path, shutdown_grace_seconds=1)
     rig.valkey.start()
-    with Wire(rig.valkey.port) as wire:
-        rig.redis_ports["worker"] = wire.port
+    with TcpProxy(rig.valkey.port) as proxy:
+        rig.redis_ports["worker"] = proxy.port
         with rig:
             asked = ask(rig, 10)
             wait_for(lambda: asked.follower.text, 20, "some text")
-            wire.swallow()
+            proxy.swallow()
             rig.workers[0].signal(signal.SIGTERM)
             rig.start_worker()
             assert rig.workers[0].wait(20) == 1  # Celery would take longer
-            assert wire.swallowed > 0
+            assert proxy.swallowed > 0
             assert "Timeout (0:00:08" in rig.workers[0].log.read_text()
             assert check(asked.follower, asked.client)["type"] == "complete"
             assert asked.follower.text == asked.text
 
 
-def test_row_18_a_worker_that_lives_but_does_not_consume_is_told_apart(tmp_path: Path) -> None:
+def test_row_18_a_worker_that_does_not_consume_fails_readiness(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig:
         rig.workers[0].signal(signal.SIGSTOP)
         client = rig.client()
@@ -115,8 +115,10 @@ def test_row_18_a_worker_that_lives_but_does_not_consume_is_told_apart(tmp_path:
         assert answer.json()
 
 
-def test_row_18_a_worker_that_consumes_nothing_hands_over_what_it_runs_and_ends(tmp_path: Path) -> None:
-    with Rig(tmp_path, worker_modules=("tests.faults.deaf",), consume_seconds=15, shutdown_grace_seconds=1) as rig:
+def test_row_18_a_worker_that_does_not_consume_hands_over_its_generations_and_exits(tmp_path: Path) -> None:
+    with Rig(
+        tmp_path, worker_modules=("tests.faults.stop_consuming",), consume_seconds=15, shutdown_grace_seconds=1
+    ) as rig:
         asked = ask(rig, 30)
         wait_for(lambda: asked.follower.text, 10, "some text")
         deaf = rig.workers[0]
@@ -133,7 +135,7 @@ def test_row_18_a_worker_that_consumes_nothing_hands_over_what_it_runs_and_ends(
         assert outcomes_of(client.whole(unheard))[0]["type"] == "complete"
 
 
-def test_row_44_what_kills_its_worker_each_time_does_not_take_its_neighbours_along(tmp_path: Path) -> None:
+def test_row_44_a_generation_that_kills_every_worker_does_not_affect_the_others(tmp_path: Path) -> None:
     with Rig(tmp_path, lease_seconds=2) as rig:
         client = rig.client()
         # Each stalls, so that it runs when its worker is killed, but the third time.

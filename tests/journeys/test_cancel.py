@@ -1,10 +1,10 @@
-"""Stop really stops: one outcome, and the model's connection closed, whenever it is pressed."""
+"""A cancel ends the generation with one outcome and closes the model's connection, at any moment."""
 
 import json
 
 import pytest
 
-from tests.client import Client, Json, check_whole, emulate, outcomes_of, text_of, wait_for
+from tests.client import Client, Json, assert_complete, emulate, outcomes_of, text_of, wait_for
 from tests.journeys.conftest import Calls
 
 
@@ -17,7 +17,7 @@ def closed(calls: Calls, message: str) -> Json:
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
-def test_in_mid_answer_the_text_so_far_stands(client: Client, calls: Calls, how: str) -> None:
+def test_cancel_mid_answer_keeps_the_text(client: Client, calls: Calls, how: str) -> None:
     message = emulate(tokens=2000, chars=5, rate=50, first_delay=0.0) + " " * (how == "delete")
     generation = client.ask(message)
     reader = client.follow(generation)
@@ -26,15 +26,15 @@ def test_in_mid_answer_the_text_so_far_stands(client: Client, calls: Calls, how:
     answer = client.http.post(f"{path}/cancel") if how == "cancel" else client.http.delete(path)
     assert answer.status_code == 202
     received += list(reader)
-    check_whole(received)
+    assert_complete(received)
     assert outcomes_of(received)[0]["by"] == "user"
     assert received[-2].event["type"] == "cancelled"
     assert text_of(received)
-    assert text_of(received) == client.look(generation)["content"]
+    assert text_of(received) == client.snapshot(generation)["content"]
     assert closed(calls, message)["deltas_sent"] < 1000
 
 
-def test_before_the_first_delta(client: Client, calls: Calls) -> None:
+def test_cancel_before_the_first_delta_ends_the_generation(client: Client, calls: Calls) -> None:
     message = emulate(tokens=3, first_delay=30)
     generation = client.ask(message)
     wait_for(lambda: calls.of(message), 10, "the call")
@@ -44,16 +44,16 @@ def test_before_the_first_delta(client: Client, calls: Calls) -> None:
     assert closed(calls, message)["deltas_sent"] == 0
 
 
-def test_while_the_worker_is_blocked_on_a_silent_model(client: Client, calls: Calls) -> None:
+def test_cancel_interrupts_a_worker_blocked_on_a_silent_model(client: Client, calls: Calls) -> None:
     message = emulate(tokens=20, rate=0, fault="stall", at=10)
     generation = client.ask(message)
-    wait_for(lambda: client.look(generation)["content"], 10, "the text before the stall")
+    wait_for(lambda: client.snapshot(generation)["content"], 10, "the text before the stall")
     assert client.cancel(generation).status_code == 202
     assert outcomes_of(client.whole(generation))[0]["type"] == "cancelled"
     closed(calls, message)
 
 
-def test_after_the_end_nothing_changes(client: Client) -> None:
+def test_cancel_after_the_end_changes_nothing(client: Client) -> None:
     generation = client.ask(emulate(text="Over.", rate=0))
     whole = client.whole(generation)
     answer = client.cancel(generation)
@@ -61,10 +61,10 @@ def test_after_the_end_nothing_changes(client: Client) -> None:
     assert [each.event for each in client.whole(generation)] == [each.event for each in whole]
 
 
-def test_twice_is_once(client: Client, calls: Calls) -> None:
+def test_cancelling_twice_gives_one_outcome(client: Client, calls: Calls) -> None:
     message = emulate(tokens=1500, rate=50)
     generation = client.ask(message)
-    wait_for(lambda: client.look(generation)["content"], 10, "the first text")
+    wait_for(lambda: client.snapshot(generation)["content"], 10, "the first text")
     answers = [client.cancel(generation).status_code for _ in range(3)]
     assert answers[0] == 202
     assert set(answers) <= {200, 202}
@@ -73,19 +73,19 @@ def test_twice_is_once(client: Client, calls: Calls) -> None:
     closed(calls, message)
 
 
-def test_leaving_a_streamed_post_cancels_after_the_grace(client: Client, calls: Calls) -> None:
+def test_disconnecting_from_a_streamed_post_cancels_after_the_grace_time(client: Client, calls: Calls) -> None:
     message = emulate(tokens=4000, rate=50)
     with client.http.stream("POST", "/api/generations", json={"message": message, "stream": True}) as response:
         generation = response.headers["Millrace-Generation-Id"]
         next(response.iter_raw())
-    ended = wait_for(lambda: client.look(generation)["outcome"], 40, "the end after the grace")
+    ended = wait_for(lambda: client.snapshot(generation)["outcome"], 40, "the end after the grace")
     assert (ended["type"], ended["by"]) == ("cancelled", "abandoned")
     closed(calls, message)
 
 
-def test_usage_after_a_stop_is_marked_as_estimated(client: Client) -> None:
+def test_usage_after_a_cancel_is_marked_as_estimated(client: Client) -> None:
     generation = client.ask(emulate(tokens=2000, rate=50))
-    wait_for(lambda: client.look(generation)["content"], 10, "the first text")
+    wait_for(lambda: client.snapshot(generation)["content"], 10, "the first text")
     client.cancel(generation)
     usage = outcomes_of(client.whole(generation))[0]["usage"]
     assert usage["exact"] is False

@@ -1,4 +1,4 @@
-"""What an answer is built on, through the whole system: what was said, what is known, and what a message is after."""
+"""The context of an answer, through the whole system: history, profile, memories and intent."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ class User(Client):
         return self.http.get(path).json()
 
 
-def test_what_is_known_of_a_user_answers_in_another_conversation_after_a_restart_and_to_nobody_else(
+def test_a_users_memories_are_used_in_another_conversation_after_a_restart_and_for_no_other_user(
     tmp_path: Path,
 ) -> None:
     with System(tmp_path, **NAMED) as system, User(system, "ada") as ada:
@@ -83,7 +83,7 @@ def test_what_is_known_of_a_user_answers_in_another_conversation_after_a_restart
         assert ada.get("/api/profile")["assistant_name"]  # the model has made one up meanwhile
 
 
-def test_what_a_message_is_after_fills_the_conversations_context_turn_by_turn(tmp_path: Path) -> None:
+def test_the_intent_of_each_message_is_merged_into_the_conversation_context(tmp_path: Path) -> None:
     settings = {**NAMED, "MILLRACE_INTENT_SCHEMA": json.dumps(TRAVEL)}
     with System(tmp_path, **settings) as system, User(system, "ada") as user:
         conversation, built, _ = user.turn("Tokyo next week")

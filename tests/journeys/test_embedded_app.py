@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.client import check_whole, emulate, parse_frames, text_of
+from tests.client import assert_complete, emulate, parse_frames, text_of
 from tests.docs.pages import ROOT, blocks
 from tests.system import System
 from tests.valkey import free_port
@@ -59,7 +59,7 @@ def test_app_of_the_readme_streams_answers_to_its_own_users(app_url: str) -> Non
         assert answer.status_code == 202
         events = user.get(answer.json()["events_url"]).text
         received = list(parse_frames(iter(events.split("\n"))))
-        check_whole(received)
+        assert_complete(received)
         assert text_of(received) == "Hello."
         assert user.get("/").status_code == 404  # nothing outside the prefix
     with httpx.Client(base_url=app_url, trust_env=False) as stranger:

@@ -1,4 +1,4 @@
-"""The naive fetch loops that apps of other dialects have, in Node, against the whole system."""
+"""Typical fetch loops of clients of other protocols, in Node, against the whole system."""
 
 import json
 import socket
@@ -108,7 +108,7 @@ def run(script: str, client: Client, directory: Path, *messages: str) -> list[di
     return json.loads(subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True).stdout)
 
 
-def test_the_usual_loop_of_a_conversation_app_gets_every_answer(client: Client, tmp_path: Path) -> None:
+def test_a_typical_conversation_client_receives_every_answer(client: Client, tmp_path: Path) -> None:
     hostile = emulate(text=HOSTILE, tokens=9)
     broken = emulate(text="It breaks.", tokens=4, fault="disconnect", at=2)
     first, second, third = run(CONVERSATION, client, tmp_path, hostile, emulate(tokens=40, rate=200), broken)
@@ -122,14 +122,14 @@ def test_the_usual_loop_of_a_conversation_app_gets_every_answer(client: Client, 
     assert "message" not in third
 
 
-def test_the_same_app_gets_its_answer_in_one_piece(client: Client) -> None:
+def test_a_typical_conversation_client_receives_a_whole_answer(client: Client) -> None:
     answer = client.http.post("/api/conversation/me", json={"message": emulate(text=HOSTILE, tokens=5)})
     assert answer.status_code == 200
     assert set(answer.json()) == {"message", "suggestions", "session_id"}
     assert answer.json()["message"] == HOSTILE
 
 
-def test_the_usual_loop_of_a_chat_app_gets_every_answer(client: Client, calls: Calls, tmp_path: Path) -> None:
+def test_a_typical_chat_client_receives_every_answer(client: Client, calls: Calls, tmp_path: Path) -> None:
     hostile, short = emulate(text=HOSTILE, tokens=9), emulate(text="Short.")
     broken = emulate(text="It breaks.", tokens=4, fault="disconnect", at=2)
     first, second, third = run(CHAT, client, tmp_path, hostile, short, broken)
@@ -143,7 +143,7 @@ def test_the_usual_loop_of_a_chat_app_gets_every_answer(client: Client, calls: C
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_both_ways_to_the_socket_bring_the_same_lines(client: Client, version: str) -> None:
+def test_the_socket_handover_and_the_iterator_send_the_same_lines(client: Client, version: str) -> None:
     body = json.dumps({"message": emulate(text=HOSTILE, tokens=5)}).encode()
     head = f"POST /api/chat HTTP/{version}\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     url = urlsplit(str(client.http.base_url))
@@ -158,7 +158,7 @@ def test_both_ways_to_the_socket_bring_the_same_lines(client: Client, version: s
     assert received.endswith(b"0\r\n\r\n") == (version == "1.1")
 
 
-def test_who_leaves_such_a_stream_has_the_model_stopped_after_the_grace(client: Client, calls: Calls) -> None:
+def test_disconnecting_from_a_facade_stream_stops_the_model_after_the_grace_time(client: Client, calls: Calls) -> None:
     messages = {path: emulate(tokens=3000, chars=chars, rate=30) for chars, path in enumerate(PATHS, 3)}
     for path, message in messages.items():
         with client.http.stream("POST", path, json={"message": message}) as response:

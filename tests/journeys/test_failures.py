@@ -1,4 +1,4 @@
-"""What the model's side does wrong ends in one honest outcome."""
+"""Every failure of the model's side ends in one outcome that names it."""
 
 import pytest
 
@@ -13,7 +13,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("fault", ENDS)
-def test_a_fault_in_mid_answer_keeps_the_text_and_is_said(client: Client, fault: str) -> None:
+def test_a_fault_mid_answer_keeps_the_text_and_ends_in_an_error(client: Client, fault: str) -> None:
     received = client.whole(client.ask(emulate(text="0123456789" * 4, tokens=10, rate=100, fault=fault, at=5)))
     (outcome,) = outcomes_of(received)
     assert outcome["type"] == "error"
@@ -28,11 +28,11 @@ def test_throttling_before_the_first_delta_is_retried(client: Client) -> None:
     assert text_of(received) == "At last."
 
 
-def test_an_empty_answer_is_never_called_complete(client: Client) -> None:
+def test_an_empty_answer_never_completes(client: Client) -> None:
     assert outcomes_of(client.whole(client.ask(emulate(text=""))))[0]["code"] == "empty_answer"
 
 
-def test_what_the_model_refuses_is_not_asked_again(client: Client) -> None:
+def test_a_rejected_request_is_not_retried(client: Client) -> None:
     received = client.whole(client.ask(emulate(text="No.", fault="validation", at=0)))
     (outcome,) = outcomes_of(received)
     assert (outcome["code"], outcome["retryable"]) == ("provider_rejected", False)

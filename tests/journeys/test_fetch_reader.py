@@ -38,7 +38,7 @@ def system(tmp_path: Path) -> Iterator[System]:
         yield running
 
 
-def test_it_is_exact_wherever_the_connection_is_cut(client: Client, system_url: str, tmp_path: Path) -> None:
+def test_the_text_is_exact_wherever_the_connection_is_cut(client: Client, system_url: str, tmp_path: Path) -> None:
     text = "caf\u00e9 \U0001f600 \u2028 done\n\ndata: x\n\n"
     generation = client.ask(emulate(text=text, rate=0))
     assert text_of(client.whole(generation)) == text

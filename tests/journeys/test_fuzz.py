@@ -1,4 +1,4 @@
-"""Thousands of requests that nobody would write, over real sockets: no answer is a 5xx, and none is missing."""
+"""Thousands of malformed requests over real sockets: no response is a 5xx, and none is missing."""
 
 import json
 import random
@@ -141,7 +141,7 @@ def exchange(host: str, port: int, request: bytes) -> int | None:
 
 
 @pytest.mark.parametrize("seed", range(AT_ONCE // 4))
-def test_no_request_gets_a_5xx_or_no_answer(rig: Rig, seed: int) -> None:
+def test_no_request_gets_a_5xx_or_no_response(rig: Rig, seed: int) -> None:
     parts = urlsplit(rig.urls[0])
     host, port = str(parts.hostname), int(parts.port or 0)
     writer = Writer(seed)
@@ -158,7 +158,7 @@ def test_no_request_gets_a_5xx_or_no_answer(rig: Rig, seed: int) -> None:
     assert "Traceback" not in rig.webs[0].log.read_text()
 
 
-def test_who_sends_half_a_request_holds_up_nobody(rig: Rig) -> None:
+def test_a_client_that_sends_half_a_request_delays_no_other_client(rig: Rig) -> None:
     parts = urlsplit(rig.urls[0])
     halves = [b"", b"P", b"POST /api/generations HTTP/1.1\r\nHost: h\r\n", b"GET /healthz HTTP/1.1\r\nHost: h"]
     body = (
@@ -176,6 +176,6 @@ def test_who_sends_half_a_request_holds_up_nobody(rig: Rig) -> None:
             sock.close()
 
 
-def test_the_writer_writes_the_same_again(tmp_path: Path) -> None:
+def test_the_frame_writer_reproduces_its_input(tmp_path: Path) -> None:
     assert [Writer(1).request() for _ in range(50)][-1] == [Writer(1).request() for _ in range(50)][-1]
     assert len({request for writer in [Writer(2)] for request in (writer.request() for _ in range(200))}) > 150

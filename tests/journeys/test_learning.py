@@ -1,4 +1,4 @@
-"""What a user says in one conversation is known in another, and to that user alone."""
+"""A fact from one conversation is known in another, and to its user alone."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def remembered(client: Client, question: str) -> int:
     return sum(int(each.event.get("memory", 0)) for each in received if each.event["type"] == "context")
 
 
-def test_a_fact_told_in_one_conversation_is_known_in_another_and_to_its_user_alone(client: Client) -> None:
+def test_a_fact_learned_in_one_conversation_is_known_in_another_of_the_same_user_only(client: Client) -> None:
     learned = {"remember_facts": {"tool": {"input": {"facts": [FACT, FACT.upper()]}}}}
     client.whole(client.ask(emulate(text="A fine name.", forced=learned)))
     wait_for(lambda: memories(client) == [FACT], 20, "the fact to be learned")
@@ -29,6 +29,6 @@ def test_a_fact_told_in_one_conversation_is_known_in_another_and_to_its_user_alo
         assert memories(stranger) == []
 
 
-def test_what_the_user_says_of_himself_is_learned_with_no_script(client: Client) -> None:
+def test_facts_about_the_user_are_learned_without_a_scripted_reply(client: Client) -> None:
     client.whole(client.ask("My name is Ann. What is a mill?"))
     wait_for(lambda: memories(client) == ["My name is Ann."], 20, "the fact to be learned")

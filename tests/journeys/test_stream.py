@@ -5,7 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.client import Client, Received, check_whole, emulate, lines_of, outcomes_of, parse_frames, text_of, wait_for
+from tests.client import (
+    Client,
+    Received,
+    assert_complete,
+    emulate,
+    lines_of,
+    outcomes_of,
+    parse_frames,
+    text_of,
+    wait_for,
+)
 from tests.journeys.conftest import Calls
 
 HOSTILE = {
@@ -52,9 +62,9 @@ def test_a_reader_that_drops_while_the_model_writes_resumes_byte_exact(client: C
                 break
         reader.close()  # type: ignore[attr-defined]
     assert drops > 10
-    check_whole(received)
+    assert_complete(received)
     assert _same(received, client.whole(generation))
-    assert text_of(received) == client.look(generation)["content"]
+    assert text_of(received) == client.snapshot(generation)["content"]
 
 
 def test_two_readers_at_once_receive_the_same(client: Client) -> None:
@@ -64,7 +74,7 @@ def test_two_readers_at_once_receive_the_same(client: Client) -> None:
     assert _same(one, other)
 
 
-def test_after_the_end_the_log_is_replayed_and_a_reader_that_has_it_all_gets_204(client: Client) -> None:
+def test_after_the_end_the_log_is_replayed_and_a_reader_at_its_end_gets_204(client: Client) -> None:
     generation = client.ask(emulate(text="Over soon.", rate=0))
     whole = client.whole(generation)
     assert _same(client.whole(generation), whole)
@@ -84,10 +94,10 @@ def test_a_cursor_ahead_of_the_log_begins_with_a_snapshot(client: Client) -> Non
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_text_makes_an_exact_round_trip(client: Client, text: str) -> None:
+def test_hostile_text_survives_the_round_trip(client: Client, text: str) -> None:
     generation = client.ask(emulate(text=text, rate=200))
     assert text_of(client.whole(generation)) == text
-    assert client.look(generation)["content"] == text
+    assert client.snapshot(generation)["content"] == text
 
 
 def test_a_surrogate_pair_that_the_model_splits_is_joined(client: Client) -> None:
@@ -97,7 +107,7 @@ def test_a_surrogate_pair_that_the_model_splits_is_joined(client: Client) -> Non
     assert all(chunk.encode("utf-8") for chunk in chunks)  # a split pair can't be encoded
 
 
-def test_an_empty_delta_adds_nothing_and_a_megabyte_in_one_delta_arrives(client: Client) -> None:
+def test_an_empty_delta_adds_nothing_and_a_one_megabyte_delta_arrives_whole(client: Client) -> None:
     large = "0123456789abcdef" * 65536
     received = client.whole(client.ask("/emulate " + json.dumps({"deltas": ["a", "", "b", "c" * 10]})))
     assert text_of(received) == "ab" + "c" * 10
@@ -105,18 +115,18 @@ def test_an_empty_delta_adds_nothing_and_a_megabyte_in_one_delta_arrives(client:
     assert len(text_of(received)) == len(large)
 
 
-def test_the_post_itself_streams_the_same_bytes(client: Client) -> None:
+def test_a_streamed_post_sends_the_same_bytes(client: Client) -> None:
     body = {"message": emulate(tokens=20, chars=6, rate=100), "stream": True}
     with client.http.stream("POST", "/api/generations", json=body) as response:
         assert response.status_code == 200
         generation = response.headers["Millrace-Generation-Id"]
         posted = list(parse_frames(lines_of(response)))
-    check_whole(posted)
+    assert_complete(posted)
     assert posted[0].event["generation"] == generation
     assert _same(posted, client.whole(generation))
 
 
-def test_an_answer_can_be_waited_for_in_one_piece(client: Client) -> None:
+def test_a_client_can_wait_for_the_whole_answer(client: Client) -> None:
     answer = client.post({"message": emulate(text="In one piece.", rate=50), "stream": False})
     assert answer.status_code == 200
     whole = answer.json()
@@ -137,7 +147,7 @@ def test_the_same_idempotency_key_twenty_times_at_once_is_one_generation(client:
     assert client.post({"message": "another"}, **{"Idempotency-Key": "k"}).status_code == 409
 
 
-def test_another_users_generation_is_as_absent(client: Client, system_url: str) -> None:
+def test_another_users_generation_looks_absent(client: Client, system_url: str) -> None:
     generation = client.ask(emulate(text="Mine.", rate=0))
     client.whole(generation)
     with Client(system_url) as stranger:
@@ -149,9 +159,9 @@ def test_another_users_generation_is_as_absent(client: Client, system_url: str) 
             assert foreign.json()["detail"] == absent.json()["detail"]
 
 
-def test_a_reader_is_there_before_the_worker_is_done_with_the_first_delta(client: Client) -> None:
+def test_a_reader_connected_before_the_first_delta_receives_the_whole_answer(client: Client) -> None:
     generation = client.ask(emulate(text="Late, but whole.", first_delay=1))
-    wait_for(lambda: client.look(generation)["status"] == "running")
+    wait_for(lambda: client.snapshot(generation)["status"] == "running")
     assert text_of(client.whole(generation)) == "Late, but whole."
 
 

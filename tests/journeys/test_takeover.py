@@ -1,4 +1,4 @@
-"""Workers that die or stand still: taken over under a snapshot, and what is queued can still be stopped."""
+"""Workers that die or stop are taken over with a snapshot, and queued generations can still be cancelled."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import Client, check_whole, emulate, outcomes_of, text_of, wait_for
+from tests.client import Client, assert_complete, emulate, outcomes_of, text_of, wait_for
 from tests.system import System
 
 
@@ -15,7 +15,7 @@ def own(tmp_path: Path) -> System:
     return System(tmp_path, "--worker", "2")
 
 
-def test_a_killed_worker_is_taken_over_with_a_snapshot_and_text_is_never_mixed(own: System) -> None:
+def test_a_killed_worker_is_taken_over_with_a_snapshot_and_no_mixed_text(own: System) -> None:
     with own, Client(own.url) as client:
         generation = client.ask(emulate(tokens=400, chars=6, rate=40))
         reader = client.follow(generation)
@@ -23,16 +23,16 @@ def test_a_killed_worker_is_taken_over_with_a_snapshot_and_text_is_never_mixed(o
         for pid in own.pids()["worker"]:  # whichever has it: both die, and are started again
             os.kill(pid, signal.SIGKILL)
         received += list(reader)
-        check_whole(received)
+        assert_complete(received)
         snapshots = [each.event for each in received if each.event["type"] == "snapshot"]
         assert [each["reason"] for each in snapshots] == ["takeover"]
         assert {each.event["attempt"] for each in received if "attempt" in each.event} == {1, 2}
         assert outcomes_of(received)[0]["type"] == "complete"
-        assert text_of(received) == client.look(generation)["content"]
+        assert text_of(received) == client.snapshot(generation)["content"]
         assert len(text_of(received)) == 2400
 
 
-def test_a_queued_generation_has_ended_when_the_reply_to_cancel_comes(own: System) -> None:
+def test_cancelling_a_queued_generation_ends_it_before_the_reply(own: System) -> None:
     with own, Client(own.url) as client:
         stopped = own.pids()["worker"]
         for pid in stopped:

@@ -15,7 +15,7 @@ import pytest
 
 from deploy.environment import base_python
 from millrace import __version__
-from tests.client import Client, check_whole, emulate, text_of, wait_for
+from tests.client import Client, assert_complete, emulate, text_of, wait_for
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess, free_port
 
@@ -134,7 +134,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def test_an_installed_package_streams_an_answer_beside_a_foreign_package_called_worker(url: str) -> None:
     with Client(url) as client:
         received = client.whole(client.ask(emulate(text="from the wheel")))
-        check_whole(received)
+        assert_complete(received)
         assert text_of(received) == "from the wheel"
         page = client.http.get("/")
         assert page.status_code == 200

@@ -1,1 +1,1 @@
-"""A running system under random faults, with the invariant of every reader checked all the time."""
+"""A running system under random faults; the invariant of every reader is checked all the time."""

@@ -1,4 +1,4 @@
-"""`python -m tests.soak --minutes 20 --seed 1`: prints what was done and found; exits 1 where there was a violation."""
+"""`python -m tests.soak --minutes 20 --seed 1`: prints the faults and the findings; exits with 1 after a violation."""
 
 import argparse
 import random
@@ -12,10 +12,10 @@ from typing import Any
 
 from tests.client import wait_for
 from tests.faults.rig import ROOT, Rig
-from tests.faults.wire import Wire
-from tests.soak.mischief import LOOK_SECONDS, Mischief
+from tests.faults.tcp_proxy import TcpProxy
+from tests.soak.fault_injector import LOOK_SECONDS, FaultInjector
+from tests.soak.mutations import MUTATIONS, apply_mutation
 from tests.soak.population import END_SECONDS, Population
-from tests.soak.sabotage import SABOTAGES, sabotage
 
 MINIMUM_EACH = 20
 LONG_MINUTES = 15.0
@@ -26,23 +26,23 @@ def main() -> int:
     options = _options()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
     directory = Path(tempfile.mkdtemp(prefix="millrace-soak-"))
-    root = sabotage(options.sabotage, directory) if options.sabotage else ROOT
+    root = apply_mutation(options.mutation, directory) if options.mutation else ROOT
     print(f"soak: {options.minutes:g} min, seed {seed}, {options.size} in flight, logs in {directory}", flush=True)
     rig = Rig(directory, workers=2, webs=2, root=root, **_settings())
     rig.valkey.start()
-    with Wire(rig.valkey.port) as wire:
-        rig.redis_ports.update(worker=wire.port, web=wire.port)
+    with TcpProxy(rig.valkey.port) as proxy:
+        rig.redis_ports.update(worker=proxy.port, web=proxy.port)
         with rig:
             population = Population(rig, random.Random(seed), options.size)
-            mischief = Mischief(rig, wire, population, random.Random(seed + 1))
+            injector = FaultInjector(rig, proxy, population, random.Random(seed + 1))
             soak(
                 population,
-                mischief,
+                injector,
                 options.minutes * 60,
                 options.faults_a_second,
-                stop_at_first=bool(options.sabotage),
+                stop_at_first=bool(options.mutation),
             )
-    failed = report(population, mischief, seed, options.minutes)
+    failed = report(population, injector, seed, options.minutes)
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
     return 1 if failed else 0
@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--size", type=int, default=50)
     parser.add_argument("--faults-a-second", type=float, default=3.0)
-    parser.add_argument("--sabotage", choices=sorted(SABOTAGES))
+    parser.add_argument("--mutation", choices=sorted(MUTATIONS))
     return parser.parse_args()
 
 
@@ -69,27 +69,27 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def soak(population: Population, mischief: Mischief, seconds: float, rate: float, *, stop_at_first: bool) -> None:
+def soak(population: Population, injector: FaultInjector, seconds: float, rate: float, *, stop_at_first: bool) -> None:
     """Keep the population full under faults for so long, then let everything finish."""
     begun = said = time.monotonic()
     told = 0
-    with mischief.at_work(rate):
+    with injector.at_work(rate):
         while time.monotonic() - begun < seconds and not (stop_at_first and population.violations):
             population.reap()
             population.fill()
-            mischief.check()
+            injector.check()
             for each in population.violations[told:]:
                 print(f"  {time.monotonic() - begun:.0f} s: VIOLATION {each}", flush=True)
             told = len(population.violations)
             if time.monotonic() - said > 60:
                 said = time.monotonic()
                 print(
-                    f"  {said - begun:.0f} s: {sum(mischief.done.values())} faults, {population.checked} checked, "
+                    f"  {said - begun:.0f} s: {sum(injector.done.values())} faults, {population.checked} checked, "
                     f"{len(population.violations)} violations",
                     flush=True,
                 )
             time.sleep(LOOK_SECONDS)
-        mischief.rest()
+        injector.rest()
 
         def is_over() -> bool:
             population.reap()
@@ -99,10 +99,10 @@ def soak(population: Population, mischief: Mischief, seconds: float, rate: float
             wait_for(is_over, END_SECONDS + 30, "the end of everything in flight")
 
 
-def report(population: Population, mischief: Mischief, seed: int, minutes: float) -> bool:
+def report(population: Population, injector: FaultInjector, seed: int, minutes: float) -> bool:
     """Print the figures; True where something is wrong."""
-    print(f"faults done: {sum(mischief.done.values())} of {mischief.tried} tried")
-    for name, count in sorted(mischief.done.items(), key=lambda each: -each[1]):
+    print(f"faults done: {sum(injector.done.values())} of {injector.tried} tried")
+    for name, count in sorted(injector.done.items(), key=lambda each: -each[1]):
         print(f"  {count:5} {name}")
     print(
         f"generations: {population.asked} asked, {population.refused} refused, {population.checked} checked, "
@@ -117,7 +117,7 @@ def report(population: Population, mischief: Mischief, seed: int, minutes: float
     ):
         if values:
             print(f"{name}: p50 {statistics.median(values):.2f} s, max {max(values):.2f} s, of {len(values)}")
-    rare = [name for name in mischief.kinds() if mischief.done.get(name, 0) < MINIMUM_EACH]
+    rare = [name for name in injector.kinds() if injector.done.get(name, 0) < MINIMUM_EACH]
     if minutes >= LONG_MINUTES and rare:
         print(f"too few to count: {', '.join(rare)}")
     print(f"violations: {len(population.violations)} (seed {seed})")

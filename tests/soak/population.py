@@ -1,4 +1,4 @@
-"""The generations that are in flight all the time, and the readers that judge them."""
+"""The generations in flight during the soak, and the readers that check them."""
 
 import random
 import time
@@ -25,7 +25,7 @@ FAULTS = ("disconnect", "throttle", "corrupt", "no_stop", "stream_error", "unava
 
 
 @dataclass
-class Flight:
+class TrackedGeneration:
     """One generation on its way: who asked, when, the reader that judges it, and what may lawfully happen to it."""
 
     client: Client
@@ -40,7 +40,7 @@ class Flight:
 
     @property
     def silence(self) -> float:
-        """For how many seconds its reader has been told nothing."""
+        """Seconds since its reader received the last event."""
         received = self.follower.received
         return time.monotonic() - (received[-1].at if received else self.asked_at)
 
@@ -52,7 +52,7 @@ class Population:
     rig: Rig
     rng: random.Random
     size: int
-    flights: list[Flight] = field(default_factory=list[Flight])
+    flights: list[TrackedGeneration] = field(default_factory=list[TrackedGeneration])
     is_full_once: bool = False
     losses: int = 0
     asked: int = 0
@@ -79,7 +79,7 @@ class Population:
                 return
         self.is_full_once = True
 
-    def _ask(self) -> Flight:
+    def _ask(self) -> TrackedGeneration:
         self.asked += 1
         losses = self.losses
         client = Client(self.rng.choice(self.rig.urls))
@@ -99,7 +99,7 @@ class Population:
         urls = [*self.rig.urls]
         self.rng.shuffle(urls)
         follower = Follower(urls, client.http.cookies, generation, text)
-        return Flight(client, generation, text, time.monotonic(), follower, fault=fault, losses=losses)
+        return TrackedGeneration(client, generation, text, time.monotonic(), follower, fault=fault, losses=losses)
 
     def reap(self) -> None:
         """Judge every generation that ended, and those that should have."""
@@ -112,7 +112,7 @@ class Population:
                 self._judge(flight, vanished=vanished)
                 flight.client.http.close()
 
-    def _judge(self, flight: Flight, *, vanished: bool) -> None:
+    def _judge(self, flight: TrackedGeneration, *, vanished: bool) -> None:
         self.checked += 1
         received = flight.follower.received
         name = f"{flight.generation} ({[(each.cursor, each.event['type']) for each in received[-6:]]})"
@@ -128,8 +128,8 @@ class Population:
                 f"refusals {flight.follower.refusals[-5:]}"
             )
             return
-        # One that Redis lost after it was told is told again under a snapshot; by its writer the same, but where that
-        # one stood still too long, by the next attempt.
+        # An outcome that Redis lost after a reader had it is published again, after a snapshot: by its writer the same
+        # one; by the next attempt, where the writer was stopped for too long, perhaps another one.
         kinds = sorted({str(each) for each in outcomes_of(received)})
         most = 2 if flight.losses < self.losses else 1
         if not 1 <= len(kinds) <= most or len(outcomes_of(_since_snapshot(received))) != 1:
@@ -146,7 +146,7 @@ class Population:
         if not self._is_lawful(flight, outcome):
             self.violations.append(f"{name}: ended with {outcome}, for which there was no cause")
 
-    def _is_lawful(self, flight: Flight, outcome: Json) -> bool:
+    def _is_lawful(self, flight: TrackedGeneration, outcome: Json) -> bool:
         if outcome["type"] == "cancelled":
             return flight.cancelled
         if outcome["type"] == "error":
@@ -157,7 +157,7 @@ class Population:
             )
         return True
 
-    def _measure(self, flight: Flight) -> None:
+    def _measure(self, flight: TrackedGeneration) -> None:
         received = flight.follower.received
         for before, after in pairwise(received):
             if after.event["type"] == "snapshot" and after.event["reason"] == "takeover":
@@ -167,7 +167,7 @@ class Population:
                 self.recoveries.append(after.at - self.returns[place - 1])
         self.gaps.append(max((b.at - a.at for a, b in pairwise(received)), default=0.0))
 
-    def any_one(self, rng: random.Random) -> Flight | None:
+    def any_one(self, rng: random.Random) -> TrackedGeneration | None:
         """Return one that is in flight; None where none is."""
         flights = [*self.flights]  # the other thread adds and takes
         return rng.choice(flights) if flights else None

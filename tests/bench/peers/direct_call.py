@@ -1,4 +1,4 @@
-"""Who calls the model himself: how long boto3 takes to a call's first text.
+"""A direct call of the model: the time that boto3 takes to the first text.
 
 `python -m tests.bench.peers.direct_call PLAN`: the plan is a JSON file with `bedrock`, the endpoint, and `message`.
 Then a line of JSON comes in, {"count", "rate"}, and one goes out, {"p50_ms", "p99_ms", "most_ms"}. One call follows

@@ -1,4 +1,4 @@
-"""The floor: who has the readers' sockets and does nothing but send. `python floor.py PORT`.
+"""The floor: a server that holds the readers' sockets and only sends. `python floor.py PORT`.
 
 `GET /sN` holds a connection as a reader of stream N. `RUN {…}` has so many events sent within so many seconds, the
 streams in turn, paced as the publisher paces them; a line answers when it is over.

@@ -1,7 +1,7 @@
-"""The worker that everybody writes first: boto3's iteration, and one call of a Lua script per flush.
+"""The plain worker: boto3's iteration, and one call of a Lua script per flush.
 
-`python plain_loop.py BEDROCK REDIS ANSWERS MESSAGE` asks the message so many times at once; when all are over it
-says so and stays.
+`python plain_loop.py BEDROCK REDIS ANSWERS MESSAGE` sends the message ANSWERS times at once; when all have
+ended it prints a line and keeps running.
 """
 
 from gevent import monkey

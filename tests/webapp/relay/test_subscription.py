@@ -3,7 +3,7 @@ import time
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.keys import channel_of
 from tests.client import wait_for
-from tests.faults.wire import Wire
+from tests.faults.tcp_proxy import TcpProxy
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.author import Author
 from tests.webapp.relay.conftest import SETTINGS
@@ -48,12 +48,12 @@ def test_a_killed_connection_is_mended_within_a_second_and_by_no_sweep(
 def test_a_half_open_connection_is_found_and_replaced(own_valkey: ValkeyProcess) -> None:
     author = Author(connect(own_valkey.url), SETTINGS)
     with (
-        Wire(own_valkey.port) as wire,
-        Served(own_valkey.directory.parent, f"redis://127.0.0.1:{wire.port}/0") as web,
+        TcpProxy(own_valkey.port) as proxy,
+        Served(own_valkey.directory.parent, f"redis://127.0.0.1:{proxy.port}/0") as web,
         web.follow(author.generation) as stream,
     ):
         stream.events(1)
-        wire.swallow()
+        proxy.swallow()
         author.chunks("a")
         began = time.monotonic()
         stream.events(2)

@@ -1,7 +1,9 @@
-"""Included in a worker: it stands still, by SIGSTOP, just before it stores an answer, where a file says so.
+"""Loaded into a worker by `--include`: the worker stops itself by SIGSTOP just before it stores an answer.
 
-The file is named by the database's path with `.stop` behind it; the first worker that finds it takes it away, and
-writes one with `.late` behind it that says whether its answer was kept in the end.
+It does so once, when a file asks for it.
+
+The file is the database's path with `.stop` appended. The first worker that finds it removes it, and after SIGCONT
+writes a file with `.late` appended, which says whether its answer was stored.
 """
 
 import signal

@@ -1,4 +1,4 @@
-"""What is asked and answered stands in the log of its generation and in the database, and nowhere else."""
+"""Questions and answers appear in the generation's log and in the database, and nowhere else."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def refused_in_every_way(client: Client) -> list[httpx.Response]:
     ]
 
 
-def test_no_text_of_anybodys_stands_in_a_log_a_task_or_the_name_of_a_key(tmp_path: Path) -> None:
+def test_no_user_text_appears_in_a_log_a_task_or_a_key_name(tmp_path: Path) -> None:
     with System(tmp_path, MILLRACE_BEDROCK_TRIES="2") as system, Client(system.url) as client:
         ask_in_every_way(client)
         assert {answer.status_code for answer in refused_in_every_way(client)} <= {400, 403, 404, 413, 415, 422}

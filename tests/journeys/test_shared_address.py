@@ -1,4 +1,4 @@
-"""An office: thirty people behind one address, on default settings, who all reload their pages."""
+"""Thirty users behind one address, with default settings, who all reload their pages."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def use(client: Client) -> list[httpx.Response]:
     return answers
 
 
-def test_thirty_behind_one_address_reload_three_times_each_and_nobody_is_refused(people: list[Client]) -> None:
+def test_thirty_users_behind_one_address_reload_three_times_without_a_rejection(people: list[Client]) -> None:
     with ThreadPoolExecutor(PEOPLE) as pool:
         answers = [answer for each in pool.map(use, people) for answer in each]
     assert len(answers) == PEOPLE * (2 + 3 * RELOADS)

@@ -1,4 +1,4 @@
-"""The whole system tells what it does: the figures of all processes at one address, and logs for machines to read."""
+"""The whole system is observable: metrics of all processes at one address, and machine-readable logs."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def lines_of(log: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 
-def test_one_address_tells_what_all_processes_have_done(tmp_path: Path) -> None:
+def test_one_metrics_address_covers_all_processes(tmp_path: Path) -> None:
     with System(tmp_path, "--web", "2", "--worker", "2") as system, Client(system.url) as client:
         for _ in range(4):
             client.whole(client.ask(emulate(text="Complete.", rate=0)))
@@ -53,7 +53,7 @@ def test_one_address_tells_what_all_processes_have_done(tmp_path: Path) -> None:
         assert len(set(re.findall(r'process="(worker:[^"]+)"', told))) == 2
 
 
-def test_a_request_is_found_in_the_log_of_web_and_worker_by_its_id(tmp_path: Path) -> None:
+def test_a_request_id_appears_in_the_logs_of_web_and_worker(tmp_path: Path) -> None:
     with System(tmp_path) as system, Client(system.url) as client:
         answer = client.post({"message": emulate(text="Found.", tokens=3, rate=0)}, **{"X-Request-Id": "find-me"})
         generation = answer.json()["id"]

@@ -1,9 +1,9 @@
-"""Several answers on one connection, dropped and resumed as EventSource does it; and a second tab that sees them."""
+"""Several answers on one connection, dropped and resumed as EventSource does it; and a second tab that follows the feed."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
-from tests.client import Client, Json, Received, check_whole, emulate, lines_of, parse_frames, text_of
+from tests.client import Client, Json, Received, assert_complete, emulate, lines_of, parse_frames, text_of
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def followed(client: Client, address: str, last: str = "") -> Generator[Iterator
 
 
 class Assembled:
-    """What a careful client has: it drops what it has already, by the ids."""
+    """The state of a careful client: by the ids it drops events that it has already."""
 
     def __init__(self) -> None:
         self.last = ""
@@ -46,7 +46,7 @@ def _without_name(received: list[Received]) -> list[tuple[str, Json]]:
     return [(each.cursor, {k: v for k, v in each.event.items() if k != "generation"}) for each in received]
 
 
-def test_a_reader_of_five_that_drops_again_and_again_has_each_byte_exact(client: Client) -> None:
+def test_a_reader_of_five_streams_that_drops_repeatedly_has_every_byte(client: Client) -> None:
     asked = [client.ask(emulate(tokens=60, chars=5 + number, rate=60)) for number in range(5)]
     address = f"/api/events?{'&'.join(f'follow={each}' for each in asked)}"
     assembled, drops = Assembled(), 0
@@ -62,12 +62,12 @@ def test_a_reader_of_five_that_drops_again_and_again_has_each_byte_exact(client:
     assert set(assembled.streams) == set(asked)
     for generation in asked:
         received = assembled.streams[generation]
-        check_whole(received)
-        assert text_of(received) == client.look(generation)["content"]
+        assert_complete(received)
+        assert text_of(received) == client.snapshot(generation)["content"]
         assert _without_name(received) == _without_name(client.whole(generation))
 
 
-def test_a_second_tab_sees_a_question_asked_in_the_first_and_its_answer_live(client: Client) -> None:
+def test_a_second_tab_sees_a_question_of_the_first_and_its_answer_live(client: Client) -> None:
     client.http.get("/")  # who one is, is in the cookie from here on
     with followed(client, "/api/events?feed=1") as feed:
         asked = client.ask(emulate(text="hello", tokens=5, rate=10, first_delay=0.2))
@@ -79,7 +79,7 @@ def test_a_second_tab_sees_a_question_asked_in_the_first_and_its_answer_live(cli
     assert ended["conversation_id"] == started["conversation_id"]
 
 
-def test_a_stop_in_one_tab_is_seen_by_the_other(client: Client) -> None:
+def test_a_cancel_in_one_tab_is_seen_by_the_other(client: Client) -> None:
     client.http.get("/")
     asked = client.ask(emulate(tokens=1000, rate=20))
     kinds: list[str] = []

@@ -1,4 +1,4 @@
-"""The faults that the soak does, each with how often it comes; each tells whether it took effect."""
+"""The faults that the soak injects, each with its frequency; each returns whether it took effect."""
 
 import random
 import signal
@@ -16,7 +16,7 @@ from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.errors import QueueUnavailable
 from millrace.worker.settings.schema import load
 from tests.faults.rig import Child, Rig
-from tests.faults.wire import Wire
+from tests.faults.tcp_proxy import TcpProxy
 from tests.soak.population import STUCK_SECONDS, Population
 
 LOOK_SECONDS = 0.02
@@ -25,11 +25,11 @@ EMPTY_SECONDS = STUCK_SECONDS + 20
 
 
 @dataclass
-class Mischief:
+class FaultInjector:
     """Does faults to a rig, in a thread of its own; `done` counts those that took effect, by kind."""
 
     rig: Rig
-    wire: Wire
+    proxy: TcpProxy
     population: Population
     rng: random.Random
     done: dict[str, int] = field(default_factory=dict[str, int])
@@ -120,12 +120,12 @@ class Mischief:
 
     def cut(self) -> bool:
         """Cut every connection to Redis."""
-        self.wire.cut()
+        self.proxy.cut()
         return True
 
     def swallow(self) -> bool:
         """Let every connection to Redis that is open now swallow what it is given."""
-        self.wire.swallow()
+        self.proxy.swallow()
         return True
 
     def end(self, among: list[Child], how: signal.Signals) -> bool:

@@ -1,4 +1,4 @@
-"""A right that ends while somebody follows: a token that runs out, a key that its provider takes back."""
+"""Authorization that ends while a reader follows: an expired token, a key that its provider revokes."""
 
 import time
 from collections.abc import Iterator
@@ -45,9 +45,7 @@ def user(rig: Rig, **given: Any) -> Client:
     return client
 
 
-def test_a_token_that_runs_out_and_a_key_taken_back_cut_their_readers_within_a_minute(
-    tmp_path: Path, provider: Any
-) -> None:
+def test_an_expired_token_and_a_revoked_key_cut_their_readers_within_a_minute(tmp_path: Path, provider: Any) -> None:
     pinned: dict[str, Any] = {"jwt_algorithm": "RS256", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
     url = f"http://127.0.0.1:{provider.server_port}/keys"
     with Rig(tmp_path, auth="jwt", jwt_jwks_url=url, **pinned) as rig:
@@ -77,7 +75,7 @@ def test_a_token_that_runs_out_and_a_key_taken_back_cut_their_readers_within_a_m
             answer = client.http.get(f"/api/generations/{generation}/events")
             assert answer.status_code == 401
         # Cut is not cancelled: the answer goes on for the one who may still read it.
-        assert stays.look(generation)["status"] == "running"
+        assert stays.snapshot(generation)["status"] == "running"
         assert stays.cancel(generation).status_code == 202
         wait_for(lambda: "stays" in ended, 20, "the end")
         assert received["stays"][-1].event["type"] == "done"

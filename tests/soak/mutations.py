@@ -1,11 +1,11 @@
-"""Rules taken out of a copy of the system, so that the soak can show that it would notice."""
+"""Rules removed from a copy of the system, to show that the soak notices their absence."""
 
 import shutil
 from pathlib import Path
 
 from tests.faults.rig import ROOT
 
-SABOTAGES: dict[str, list[tuple[str, str, str]]] = {
+MUTATIONS: dict[str, list[tuple[str, str, str]]] = {
     "fence": [
         # The token is compared where a holder writes and where it renews; and the order of the log's ids alone would
         # still keep an old holder out.
@@ -23,17 +23,17 @@ SABOTAGES: dict[str, list[tuple[str, str, str]]] = {
         ("worker/contract/lua/list_due.lua", "return redis.call(", "do return {} end return redis.call("),
     ],
 }
-"""By name: file, what stands there, what is put in its place."""
+"""By name: the file, the rule's text, and its replacement."""
 
 
-def sabotage(name: str, directory: Path) -> Path:
+def apply_mutation(name: str, directory: Path) -> Path:
     """Return the root of a copy of the system in which one rule is missing."""
-    root = directory / "sabotaged"
+    root = directory / "mutated"
     for part in ("webapp", "worker", "deploy", ".package"):
         shutil.copytree(ROOT / part, root / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wsgi.py", root)
-    for path, rule, instead in SABOTAGES[name]:
+    for path, rule, instead in MUTATIONS[name]:
         source = (root / path).read_text("utf-8")
-        assert source.count(rule) == 1, f"{path} has no such rule any more"
+        assert source.count(rule) == 1, f"{path} no longer holds this rule"
         (root / path).write_text(source.replace(rule, instead), "utf-8")
     return root

@@ -1,4 +1,4 @@
-"""Loaded into a worker by `--include`: on SIGUSR1 it stops consuming, and lives on, as after a reconnect gone wrong.
+"""Loaded into a worker by `--include`: on SIGUSR1 it stops consuming but stays alive, as after a failed reconnect.
 
 https://github.com/celery/celery/issues/8030
 """

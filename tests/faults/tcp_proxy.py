@@ -1,4 +1,4 @@
-"""A TCP proxy that goes bad on command: swallows without a word, cuts, or loses what passes."""
+"""A TCP proxy that fails on command: it swallows data silently, cuts connections, or loses replies."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Wire:
+class TcpProxy:
     """Forwards 127.0.0.1:`port` to a target port; `edit` is applied to what the server sends."""
 
     def __init__(self, target: int, edit: Callable[[bytes], bytes] = lambda part: part) -> None:
@@ -33,11 +33,11 @@ class Wire:
         self.cut()
 
     def swallow(self) -> None:
-        """From now on the connections that are open stay open, and carry nothing, for ever; new ones are good."""
+        """Make the open connections carry nothing from now on, while they stay open; new connections work."""
         self._half_open |= self._open
 
     def lose_replies(self, count: int) -> None:
-        """Let so many parts of what the server sends be lost, each with its connection."""
+        """Drop the next `count` reads from the server, each together with its connection."""
         self._to_lose += count
 
     def cut(self) -> None:
