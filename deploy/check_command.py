@@ -62,7 +62,7 @@ SLOW = (
     "webapp/test_fuzz.py",
     "webapp/test_leaving.py",
     "webapp/test_mounting.py",
-    "webapp/test_request_body.py",
+    "webapp/test_request_input.py",
     "webapp/test_settings.py",
     "worker/after/test_following.py",
     "worker/context/search/test_searching.py",

@@ -12,15 +12,14 @@ from millrace.webapp.housekeeping import Housekeeping
 from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.relay import Hub
 from millrace.webapp.routes import (
-    conversation_context,
     conversations,
+    documents,
     events,
     generations,
     health,
     memories,
+    messages,
     metrics,
-    openapi,
-    page,
     profile,
 )
 from millrace.webapp.services import EXTENSION, Services, services, services_of
@@ -32,8 +31,8 @@ from millrace.worker.store.database import Database
 
 NAME = "millrace"
 _ROOMS = (
-    *(page, generations, conversations, conversation_context, profile, memories),
-    *(events, chat, conversation, openapi, health, metrics),
+    *(documents, generations, conversations, messages, profile, memories),
+    *(events, chat, conversation, health, metrics),
 )
 REDIS_SECONDS = 2.5  # somebody waits: with its one retry a command is given up after 5 s
 

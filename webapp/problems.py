@@ -1,4 +1,4 @@
-"""Every refusal and failure as `application/problem+json` (RFC 9457), with a stable `code`."""
+"""Errors as responses: every rejection and failure is `application/problem+json` (RFC 9457) with a stable `code`."""
 
 import json
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ _log = get_logger(__name__)
 
 
 class Problem(MillraceError):
-    """Ends a request with this status; `detail` is safe to show to anybody, `members` are added to the answer.
+    """Ends a request with this status; `detail` is shown to clients, and `members` are added to the body.
 
-    `retry_after` is in seconds; 429 and 503 always have one. `headers` go with the answer as they are.
+    `retry_after` is in seconds; 429 and 503 have a default for it. `headers` are added to the response.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Problem(MillraceError):
         self.members = members
 
     def response(self) -> Response:
-        """Return the answer."""
+        """Return the problem as a response."""
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -66,54 +66,54 @@ class Problem(MillraceError):
 
 
 def invalid(field: str, detail: str) -> Problem:
-    """Return the 422 that names a request's field."""
+    """Return the 422 that names an invalid field of a request."""
     return Problem(422, "invalid_field", detail, field=field)
 
 
 def install(scaffold: Scaffold) -> None:
-    """Answer every error of an app or a blueprint, Flask's own too, as a problem."""
+    """Render every error of an app or a blueprint, Flask's own included, as a problem."""
     scaffold.register_error_handler(Problem, Problem.response)
-    scaffold.register_error_handler(RedisUnavailable, _redis_away)
-    scaffold.register_error_handler(QueueUnavailable, _queue_away)
-    scaffold.register_error_handler(DatabaseUnavailable, _store_away)
-    for code in default_exceptions:  # by their codes as well: a host app's own pages are found first otherwise
-        scaffold.register_error_handler(code, _http)
-    scaffold.register_error_handler(HTTPException, _http)
-    scaffold.register_error_handler(Exception, _unforeseen)
+    scaffold.register_error_handler(RedisUnavailable, _on_redis_unavailable)
+    scaffold.register_error_handler(QueueUnavailable, _on_queue_unavailable)
+    scaffold.register_error_handler(DatabaseUnavailable, _on_database_unavailable)
+    for code in default_exceptions:  # by code too: otherwise Flask finds a host app's error pages first
+        scaffold.register_error_handler(code, _on_http_error)
+    scaffold.register_error_handler(HTTPException, _on_http_error)
+    scaffold.register_error_handler(Exception, _on_unexpected_error)
 
 
-def _redis_away(error: RedisUnavailable) -> Response:
-    _log.warning("redis_away", route=_route(), error=error)
-    return Problem(503, "redis_away", "The store does not answer just now. Please try again.").response()
+def _on_redis_unavailable(error: RedisUnavailable) -> Response:
+    _log.warning("redis_unavailable", route=_route(), error=error)
+    return Problem(503, "redis_away", "The event store is temporarily unavailable. Please retry.").response()
 
 
-def _queue_away(error: QueueUnavailable) -> Response:
-    _log.warning("queue_away", route=_route(), error=error)
-    return Problem(503, "queue_away", "The queue takes nothing just now. Please try again.").response()
+def _on_queue_unavailable(error: QueueUnavailable) -> Response:
+    _log.warning("queue_unavailable", route=_route(), error=error)
+    return Problem(503, "queue_away", "The task queue is temporarily unavailable. Please retry.").response()
 
 
-def _store_away(error: DatabaseUnavailable) -> Response:
-    _log.warning("store_away", route=_route(), error=error)
-    return Problem(503, "store_away", "What is stored can't be reached just now. Please try again.").response()
+def _on_database_unavailable(error: DatabaseUnavailable) -> Response:
+    _log.warning("database_unavailable", route=_route(), error=error)
+    return Problem(503, "store_away", "Storage is temporarily unavailable. Please retry.").response()
 
 
 def _route() -> str:
-    """Return the route that was asked for; the address itself may hold anybody's name."""
+    """Return the request's method and route; its path is not logged, because it may contain a user's name."""
     return f"{request.method} {request.url_rule}"
 
 
-def _http(error: HTTPException) -> Response:
+def _on_http_error(error: HTTPException) -> Response:
     status = error.code or 500
     if status < 400:
         return Response(error.get_body(), status, error.get_headers())
     code = _CODES.get(status) or HTTPStatus(status).name.lower()
     response = Problem(status, code, error.description or HTTPStatus(status).phrase).response()
     for name, value in error.get_headers():
-        if name != "Content-Type":  # 405 says Allow, 429 says Retry-After
+        if name != "Content-Type":  # keeps Allow of a 405 and Retry-After of a 429
             response.headers[name] = value
     return response
 
 
-def _unforeseen(error: Exception) -> Response:
+def _on_unexpected_error(error: Exception) -> Response:
     _log.error("request_failed", route=_route(), exc_info=error)
-    return Problem(500, "internal", "Something went wrong on our side.").response()
+    return Problem(500, "internal", "An internal error occurred. Please retry later.").response()

@@ -1,4 +1,4 @@
-"""Each request has an id, which goes on to the worker, a line in the log and its place in the figures."""
+"""Request ids, one log line per request, and the request metrics. The id is passed on to the worker."""
 
 import re
 import time
@@ -15,26 +15,26 @@ from millrace.worker.observability.logs import get_logger
 
 HEADER = "X-Request-Id"
 
-_SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+_VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, for ever
-_ID, _BEGAN = "millrace_request_id", "millrace_began"
+_UNLOGGED = ("/healthz", "/readyz", "/metrics")  # probes call these every few seconds
+_ID, _STARTED_AT = "millrace_request_id", "millrace_started_at"
 
 _log = get_logger(__name__)
 
 
 def install(scaffold: Scaffold) -> None:
-    """Take every request in, before any other room does, and tell of its answer."""
+    """Identify and log every request; must be installed before the guards, so that their rejections are logged too."""
     scaffold.before_request(start_request)
     scaffold.after_request(finish_request)
 
 
 def start_request() -> None:
-    """Give the request its id: the one that it brings, where that is sane, or a new one."""
-    brought = request.headers.get(HEADER, "")
-    setattr(g, _ID, brought if _SANE.fullmatch(brought) else new_id())
-    setattr(g, _BEGAN, time.monotonic())
-    clear_contextvars()  # one greenlet serves one request of a connection after the other
+    """Give the request an id: the one in its `X-Request-Id` header if that is valid, otherwise a new one."""
+    given = request.headers.get(HEADER, "")
+    setattr(g, _ID, given if _VALID_ID.fullmatch(given) else new_id())
+    setattr(g, _STARTED_AT, time.monotonic())
+    clear_contextvars()  # one greenlet serves all requests of a connection, one after the other
     bind_contextvars(request_id=request_id())
 
 
@@ -44,15 +44,15 @@ def request_id() -> str:
 
 
 def finish_request(response: Response) -> Response:
-    """Say which request this answers, and tell of it; a stream has only begun by then."""
+    """Add the request id to the response, count it and log it. A stream only starts at this point."""
     response.headers[HEADER] = request_id()
-    seconds = time.monotonic() - g.get(_BEGAN, time.monotonic())
+    seconds = time.monotonic() - g.get(_STARTED_AT, time.monotonic())
     route = request.url_rule.rule if request.url_rule else "none"
     method = request.method if request.method in _METHODS else "other"
     figures = services().figures
     figures.requests.labels(method, route, str(response.status_code)).inc()
     figures.seconds.observe(seconds)
-    if not route.endswith(_QUIET):
+    if not route.endswith(_UNLOGGED):
         owner = authenticated_owner()
         _log.info(
             "request",
@@ -67,6 +67,6 @@ def finish_request(response: Response) -> Response:
 
 
 def _ids() -> dict[str, str]:
-    """Return the ids in the address: what else stands there may be anybody's name."""
+    """Return the ids in the path; its other variables are not logged, because they may contain a user's name."""
     given = request.view_args or {}
     return {name: value for name, value in given.items() if isinstance(value, str) and is_id(value)}

@@ -1,11 +1,11 @@
-"""What the API's answers are made of: one struct an answer, so that the OpenAPI document tells what is really sent."""
+"""The bodies of the API's responses, one struct each, from which the OpenAPI document is generated; URLs in them."""
 
 import json
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-from flask import Response
+from flask import Response, url_for
 from msgspec import UNSET, UnsetType
 
 from millrace.worker.contract.events import Cancelled, Complete, Error, Status, Usage
@@ -15,7 +15,7 @@ Outcome = Literal["complete", "cancelled", "error"]
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The generation is made; where to follow and stop it."""
+    """A created generation, with the URLs to follow and cancel it."""
 
     id: str
     status: Literal["queued"]
@@ -26,7 +26,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class FailureSchema(msgspec.Struct, frozen=True):
-    """Why an answer failed; `message` is safe to show."""
+    """The reason why an answer failed; `message` can be shown to users."""
 
     code: str
     message: str
@@ -34,7 +34,7 @@ class FailureSchema(msgspec.Struct, frozen=True):
 
 
 class WholeAnswerView(msgspec.Struct, frozen=True):
-    """An answer in one piece; `error` is there where the outcome is one."""
+    """A whole answer; `error` is present if the outcome is an error."""
 
     id: str
     conversation_id: str
@@ -52,7 +52,7 @@ class WholeAnswerView(msgspec.Struct, frozen=True):
 
 
 class GenerationView(msgspec.Struct, frozen=True):
-    """A generation as it stands; `content` and its like are null where it is not kept any more."""
+    """The current state of a generation; `content` and the like are null if they are no longer stored."""
 
     id: str
     status: Status
@@ -75,7 +75,7 @@ class GenerationView(msgspec.Struct, frozen=True):
 
 
 class ConversationSchema(msgspec.Struct, frozen=True):
-    """A conversation; `active_generation` is the one that runs in it just now."""
+    """A conversation; `active_generation` is the generation that runs in it, if any."""
 
     id: str
     title: str | None
@@ -85,14 +85,14 @@ class ConversationSchema(msgspec.Struct, frozen=True):
 
 
 class ConversationPage(msgspec.Struct, frozen=True):
-    """A page of conversations, the last changed first; `next` is the cursor of the page after it."""
+    """A page of conversations, last changed first; `next` is the cursor of the following page."""
 
     conversations: list[ConversationSchema]
     next: str | None
 
 
 class MessageSchema(msgspec.Struct, frozen=True):
-    """A question, or an answer with how it came about; `parent_id` is the question that an answer belongs to."""
+    """A question, or an answer with its outcome; `parent_id` is the question that an answer belongs to."""
 
     id: str
     role: Literal["user", "assistant"]
@@ -110,7 +110,7 @@ class MessageSchema(msgspec.Struct, frozen=True):
 
 
 class MessagePage(msgspec.Struct, frozen=True):
-    """A page of a conversation, oldest first; `next` is the cursor of the page before it in time."""
+    """A page of a conversation's messages, oldest first; `next` is the cursor of the page of older messages."""
 
     messages: list[MessageSchema]
     next: str | None
@@ -118,13 +118,13 @@ class MessagePage(msgspec.Struct, frozen=True):
 
 
 class CancelReceipt(msgspec.Struct, frozen=True):
-    """Where a generation stands after it was asked to stop."""
+    """The status of a generation after a request to cancel it."""
 
     status: Status
 
 
 class ProblemBody(msgspec.Struct, frozen=True):
-    """A refusal or a failure (RFC 9457); `code` is stable, `field` names what is wrong in a request."""
+    """A rejection or a failure (RFC 9457); `code` is stable, `field` names the invalid field of a request."""
 
     type: Literal["about:blank"]
     title: str
@@ -136,10 +136,20 @@ class ProblemBody(msgspec.Struct, frozen=True):
 
 
 def timestamp(milliseconds: int) -> str:
-    """Return a time, in milliseconds since 1970, as ISO 8601 in UTC."""
+    """Return a time, given in milliseconds since 1970, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def json_response(shape: msgspec.Struct, status: int = 200) -> Response:
-    """Return the answer that consists of this; lone surrogates pass, as JSON's escapes."""
-    return Response(json.dumps(msgspec.to_builtins(shape)), status, content_type="application/json")
+def json_response(body: msgspec.Struct, status: int = 200) -> Response:
+    """Return a JSON response; uses the standard library's encoder, which escapes lone surrogates."""
+    return Response(json.dumps(msgspec.to_builtins(body)), status, content_type="application/json")
+
+
+def generation_url(generation: str) -> str:
+    """Return the path of a generation, including the prefix that the routes are mounted at."""
+    return url_for("millrace.generations.get_generation", generation=generation)
+
+
+def conversation_url(conversation: str) -> str:
+    """Return the path of a conversation, including the prefix that the routes are mounted at."""
+    return url_for("millrace.conversations.get_conversation", conversation=conversation)

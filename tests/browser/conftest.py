@@ -1,4 +1,4 @@
-"""A real Chromium, the system's own, against the whole system."""
+"""The installed Chromium against the whole system."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, Playwright, expect, sync_p
 
 from tests.system import System
 
-expect.set_options(timeout=30_000)  # ms; the 5 s that are usual are few where other tests have the processors
+expect.set_options(timeout=30_000)  # ms; the default of 5 s is too short while other tests use the processors
 
 FLAGS = (
     "--no-sandbox",
@@ -46,7 +46,7 @@ def playwright() -> Iterator[Playwright]:
 
 @contextmanager
 def browsing(playwright: Playwright, chromium: str, profile: Path) -> Generator[BrowserContext]:
-    """Open a browser with a profile of its own."""
+    """Open a browser with its own profile."""
     context = playwright.chromium.launch_persistent_context(
         str(profile), executable_path=chromium, headless=True, args=[*FLAGS]
     )
@@ -64,7 +64,7 @@ def context(
 
 @pytest.fixture
 def page(context: BrowserContext, system: System) -> Iterator[Page]:
-    """A fresh user's page; what the browser complains of fails the test."""
+    """The page of a new user; errors in the browser's console fail the test."""
     page = context.new_page()
     page.goto(system.url)
     page.evaluate("localStorage.clear()")

@@ -1,4 +1,4 @@
-"""The list of conversations beside the page: each holds its turns, on any tab, and the stream that runs in it."""
+"""The list of conversations: each opens with its turns and its running stream, in any tab."""
 
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -19,7 +19,7 @@ def shown(page: Page) -> str:
     return page.evaluate("location.hash.slice(1)")
 
 
-def test_questions_go_on_in_one_conversation_until_a_new_one_is_begun(page: Page, system: System) -> None:
+def test_questions_stay_in_one_conversation_until_a_new_one_is_opened(page: Page, system: System) -> None:
     ask(page, emulate(text="One.", rate=0))
     expect_state(page, "completed", 0)
     second = emulate(text="Two.", rate=0)
@@ -43,7 +43,7 @@ def test_questions_go_on_in_one_conversation_until_a_new_one_is_begun(page: Page
     assert shown(page) == first
 
 
-def test_another_tab_finds_the_conversation_and_the_stream_that_runs_in_it(
+def test_second_tab_opens_the_conversation_and_its_running_stream(
     page: Page, context: BrowserContext, system: System
 ) -> None:
     message = slowly(TEXT + "tabs")
@@ -61,21 +61,21 @@ def test_another_tab_finds_the_conversation_and_the_stream_that_runs_in_it(
     other.close()
 
 
-def test_one_that_is_left_while_it_streams_goes_on_and_is_found_again(page: Page) -> None:
+def test_conversation_left_while_streaming_continues_and_can_be_reopened(page: Page) -> None:
     ask(page, slowly(TEXT + "left"))
     wait_for(lambda: len(answer(page)) > 100, 20, "some text")
     left = shown(page)
     page.locator("#new").click()
     expect(page.locator(".turn")).to_have_count(0)
-    ask(page, emulate(text="Meanwhile.", rate=0))
+    ask(page, emulate(text="Second.", rate=0))
     expect_state(page, "completed")
-    assert answer(page) == "Meanwhile."
+    assert answer(page) == "Second."
     choose(page, left)
     expect_state(page, "completed")
     assert answer(page) == TEXT + "left"
 
 
-def test_a_deleted_one_is_gone_and_its_model_stopped(page: Page, system: System) -> None:
+def test_deleted_conversation_disappears_and_its_generation_is_cancelled(page: Page, system: System) -> None:
     message = emulate(tokens=2000, chars=6, rate=50)
     ask(page, message)
     wait_for(lambda: len(answer(page)) > 50, 20, "some text")
@@ -89,7 +89,7 @@ def test_a_deleted_one_is_gone_and_its_model_stopped(page: Page, system: System)
     expect(page.locator("#conversations li")).to_have_count(0)
 
 
-def test_an_address_that_leads_nowhere_is_an_empty_page(page: Page, system: System) -> None:
+def test_invalid_hash_opens_an_empty_page(page: Page, system: System) -> None:
     for name in ("x", "<img src=x>"):
         page.goto(f"{system.url}/#{name}")
         page.reload()

@@ -1,4 +1,4 @@
-"""A page of another origin, in a real browser: it may call where it is on the list, and gets nothing where it isn't."""
+"""In a real browser, a page of an allowed origin may call the API, and a page of another origin gets nothing."""
 
 import json
 from collections.abc import Generator, Iterator
@@ -16,7 +16,7 @@ from tests.system import System
 
 
 class Elsewhere(BaseHTTPRequestHandler):
-    """Somebody else's site: an empty page."""
+    """Another site: an empty page."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -25,7 +25,7 @@ class Elsewhere(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def open_system(tmp_path_factory: pytest.TempPathFactory, origins: dict[str, str
 def lenient(
     playwright: Playwright, chromium: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BrowserContext]:
-    """A browser whose user lets other sites' cookies through, as not all do by default any more."""
+    """A browser that allows third-party cookies, which not all do by default."""
     profile = tmp_path_factory.mktemp("lenient")
     (profile / "Default").mkdir()
     (profile / "Default" / "Preferences").write_text(json.dumps({"profile": {"cookie_controls_mode": 0}}))
@@ -70,7 +70,7 @@ def visit(lenient: BrowserContext, open_system: System, origins: dict[str, str])
     def at(origin: str) -> Page:
         lenient.clear_cookies()
         pages.append(lenient.new_page())
-        pages[-1].goto(open_system.url)  # the user knows our page, and has its cookie
+        pages[-1].goto(open_system.url)  # gives the user the cookie of our page
         pages[-1].goto(origins[origin])
         return pages[-1]
 
@@ -123,7 +123,9 @@ CALLS = """async ({ base, message, endless }) => {
 
 
 @pytest.mark.parametrize("origin", ["another site", "another port"])
-def test_a_page_of_a_listed_origin_asks_follows_looks_and_stops(visit: Any, open_system: System, origin: str) -> None:
+def test_page_of_an_allowed_origin_creates_follows_gets_and_cancels(
+    visit: Any, open_system: System, origin: str
+) -> None:
     given = {"base": open_system.url, "message": emulate(text="From afar.", rate=0)}
     seen = visit(origin).evaluate(CALLS, {**given, "endless": emulate(tokens=5000, rate=50)})
     assert seen.pop("location").startswith("/api/generations/")
@@ -141,7 +143,7 @@ def test_a_page_of_a_listed_origin_asks_follows_looks_and_stops(visit: Any, open
     }
 
 
-def test_a_page_of_no_listed_origin_can_neither_read_nor_do_anything(visit: Any, open_system: System) -> None:
+def test_page_of_another_origin_can_neither_read_nor_change_anything(visit: Any, open_system: System) -> None:
     page = visit("foreign")
     tried = page.evaluate(
         """async ({ base }) => {
@@ -161,7 +163,7 @@ def test_a_page_of_no_listed_origin_can_neither_read_nor_do_anything(visit: Any,
         {"base": open_system.url},
     )
     assert tried == {"read": "TypeError", "ask": "TypeError"}
-    # A form post, which browsers send without a preflight, arrives with the cookie and is rejected.
+    # A form is sent without a preflight, with the cookie, and is rejected.
     with page.expect_response(lambda response: "/cancel" in response.url) as refused:
         page.evaluate(
             """base => {

@@ -1,4 +1,4 @@
-"""The page in a real browser: asks, streams, resumes, stops, and shows nothing but text."""
+"""The page in a real browser: creates, streams, resumes, cancels, and shows only text."""
 
 import json
 import urllib.request
@@ -13,7 +13,7 @@ TEXT = "".join(f"{number} wheel\u00e9\U0001f600 " for number in range(150))
 
 
 def ask(page: Page, message: str) -> None:
-    expect(page.locator("#send")).to_be_enabled()  # what comes before `done` is not taken, and stays
+    expect(page.locator("#send")).to_be_enabled()  # before `done`, the page accepts no question
     page.locator("#question").fill(message)
     page.locator("#question").press("Enter")
 
@@ -37,7 +37,7 @@ def slowly(text: str) -> str:
     return emulate(text=text, tokens=150, rate=30)
 
 
-def test_an_answer_appears_piece_by_piece_and_is_exact(page: Page) -> None:
+def test_answer_appears_incrementally_and_is_exact(page: Page) -> None:
     ask(page, slowly(TEXT))
     wait_for(lambda: answer(page), 20, "the first text")
     assert len(answer(page)) < len(TEXT)
@@ -50,7 +50,7 @@ def test_an_answer_appears_piece_by_piece_and_is_exact(page: Page) -> None:
     assert page.locator("#question").input_value() == ""
 
 
-def test_a_reload_half_way_goes_on_and_the_text_is_whole(page: Page, system: System) -> None:
+def test_reload_during_a_stream_resumes_to_the_exact_text(page: Page, system: System) -> None:
     message = slowly(TEXT + "reloaded")
     ask(page, message)
     wait_for(lambda: len(answer(page)) > 200, 20, "some text")
@@ -64,7 +64,7 @@ def test_a_reload_half_way_goes_on_and_the_text_is_whole(page: Page, system: Sys
     assert len(calls(system, message)) == 1
 
 
-def test_stop_stops_the_model_and_the_text_so_far_stands(page: Page, system: System) -> None:
+def test_stop_cancels_the_model_call_and_keeps_the_partial_text(page: Page, system: System) -> None:
     message = emulate(tokens=2000, chars=5, rate=50)
     ask(page, message)
     wait_for(lambda: len(answer(page)) > 50, 20, "some text")
@@ -80,19 +80,19 @@ def test_stop_stops_the_model_and_the_text_so_far_stands(page: Page, system: Sys
     assert answer(page) == stopped
 
 
-def test_several_questions_make_a_list_that_a_reload_keeps(page: Page) -> None:
+def test_several_turns_are_shown_again_after_a_reload(page: Page) -> None:
     texts = ["First.", "Second.", "Third."]
     for number, text in enumerate(texts):
         ask(page, emulate(text=text, rate=0))
         expect_state(page, "completed", number)
-        expect(page.locator("#send")).to_be_enabled()  # after its title and suggestions have come
+        expect(page.locator("#send")).to_be_enabled()  # enabled after title and suggestions have arrived
     page.reload()
     for number, text in enumerate(texts):
         expect_state(page, "completed", number)
         assert answer(page, number) == text
 
 
-def test_an_answer_is_rendered_as_text_only(page: Page) -> None:
+def test_markup_in_an_answer_is_shown_as_text(page: Page) -> None:
     hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>\n&lt;b&gt; \u2028 <a href="x">'
     ask(page, emulate(text=hostile, rate=0))
     expect_state(page, "completed")
@@ -101,7 +101,7 @@ def test_an_answer_is_rendered_as_text_only(page: Page) -> None:
     assert page.title() == "Millrace"
 
 
-def test_shift_enter_makes_a_line_and_nothing_is_sent_for_blanks(page: Page) -> None:
+def test_shift_enter_adds_a_line_and_blank_input_is_not_sent(page: Page) -> None:
     box = page.locator("#question")
     box.press("Enter")
     box.fill("   ")
@@ -112,17 +112,17 @@ def test_shift_enter_makes_a_line_and_nothing_is_sent_for_blanks(page: Page) -> 
     expect(page.locator(".turn")).to_have_count(0)
 
 
-def test_a_failure_is_said_and_the_text_so_far_stands(page: Page) -> None:
+def test_failure_is_shown_and_the_partial_text_remains(page: Page) -> None:
     ask(page, emulate(text="0123456789" * 4, tokens=10, rate=100, fault="disconnect", at=5))
     expect_state(page, "failed")
     assert answer(page) == "0123456789" * 2
     expect(page.locator(".status").last).to_contain_text("Failed: ")
 
 
-def test_a_tab_that_comes_back_with_a_dead_socket_follows_on(page: Page) -> None:
+def test_tab_with_a_dead_connection_reconnects_when_visible(page: Page) -> None:
     ask(page, slowly(TEXT + "back"))
     wait_for(lambda: len(answer(page)) > 300, 20, "some text")
-    page.evaluate(  # ten seconds pass in silence, as far as the page can tell
+    page.evaluate(  # for the page, a minute passes without an event
         """() => {
             const now = Date.now.bind(Date);
             Date.now = () => now() + 60_000;
@@ -133,7 +133,7 @@ def test_a_tab_that_comes_back_with_a_dead_socket_follows_on(page: Page) -> None
     assert answer(page) == TEXT + "back"
 
 
-def test_no_third_party_is_asked_for_anything(page: Page, system: System) -> None:
+def test_page_requests_nothing_from_third_parties(page: Page, system: System) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.reload()
@@ -143,7 +143,7 @@ def test_no_third_party_is_asked_for_anything(page: Page, system: System) -> Non
     assert all(url.startswith(system.url + "/") for url in asked)
 
 
-def test_a_title_and_suggestions_follow_and_a_suggestion_asks(page: Page) -> None:
+def test_title_and_suggestions_appear_and_a_suggestion_is_sent(page: Page) -> None:
     tools = {
         "name_conversation": {"tool": {"input": {"title": "Wheels <b>&"}}},
         "suggest_questions": {"tool": {"input": {"suggestions": ["Why <i>wood</i>?", "How big?", "Who?"]}}},

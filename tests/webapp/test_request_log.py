@@ -1,4 +1,4 @@
-"""Each request has an id that goes on to the worker, and one line in the log that names no text and no token."""
+"""Each request has an id that reaches the worker, and one log line without texts and tokens."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("brought", ["r1", "a" * 128, "2026-11-26T00:00:00Z_7f.a:b"])
-def test_a_sane_id_is_kept_and_sent_back(site: Site, brought: str) -> None:
+def test_valid_request_id_is_kept_and_returned(site: Site, brought: str) -> None:
     answer = site.post({"message": "a"}, X_Request_Id=brought)
     assert answer.headers["X-Request-Id"] == brought
     state = keys_of(json_of(answer)["id"]).state
@@ -30,7 +30,7 @@ def test_a_sane_id_is_kept_and_sent_back(site: Site, brought: str) -> None:
 
 
 @pytest.mark.parametrize("brought", ["", " ", "a" * 129, "-a", "a b", "a;b", "a\u00e9", '{"a":1}', "a,b", "$(x)"])
-def test_another_is_replaced(site: Site, brought: str) -> None:
+def test_invalid_request_id_is_replaced(site: Site, brought: str) -> None:
     answers = [site.user.get("/healthz", headers={"X-Request-Id": brought.encode().decode("latin-1")}) for _ in "ab"]
     ids = [answer.headers["X-Request-Id"] for answer in answers]
     assert all(map(is_id, ids))
@@ -38,11 +38,11 @@ def test_another_is_replaced(site: Site, brought: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/page.js", f"{API}/x", "/nowhere", "/api/openapi.json"])
-def test_every_answer_has_one(site: Site, path: str) -> None:
+def test_every_response_has_a_request_id(site: Site, path: str) -> None:
     assert site.user.get(path, headers={"X-Request-Id": "r1"}, buffered=True).headers["X-Request-Id"] == "r1"
 
 
-def test_a_line_says_who_asked_for_what_and_what_came_of_it(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_line_has_owner_route_status_and_duration(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         generation = site.ask()
         site.user.get(f"{API}/{generation}?after=x", headers={"X-Request-Id": "r2"})
@@ -55,7 +55,7 @@ def test_a_line_says_who_asked_for_what_and_what_came_of_it(site: Site, caplog: 
     assert looked["route"] == f"{API}/<generation>"
 
 
-def test_no_line_has_a_query_a_token_a_name_or_a_text(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_have_no_query_token_name_or_text(build: Build, caplog: pytest.LogCaptureFixture) -> None:
     site = build(**signed_with("HS256"), jwt_cookie="app_token", wait_seconds=0)
     heron = token(sub="heron@example.com")
     headers = {"Authorization": f"Bearer {heron}"}
@@ -70,14 +70,14 @@ def test_no_line_has_a_query_a_token_a_name_or_a_text(build: Build, caplog: pyte
     assert heron not in caplog.text
 
 
-def test_what_is_asked_every_few_seconds_makes_no_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_probes_are_not_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         for path in ("/healthz", "/readyz", "/metrics"):
             site.user.get(path)
     assert lines_of(caplog) == []
 
 
-def test_what_is_logged_while_a_request_is_served_has_its_id(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_of_a_request_have_its_id(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.user.get("/healthz", headers={"X-Request-Id": "before"})
     site.services.task_queue.enqueue = _fail
     with caplog.at_level(logging.ERROR):

@@ -12,9 +12,9 @@ from millrace.webapp.facades.stream import stream_answer
 from millrace.webapp.generation.validation import HistoryMessage, ParsedRequest, parse
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
+from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import invalid
-from millrace.webapp.request_body import Json, read_object
+from millrace.webapp.request_input import Json, read_object
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent, Done, Error
 from millrace.worker.settings.schema import Settings

@@ -14,12 +14,11 @@ from millrace.webapp.generation.validation import parse
 from millrace.webapp.generation.views import whole_answer
 from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.openapi.describing import IDEMPOTENCY_KEY, Description, described
+from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import Problem
-from millrace.webapp.request_body import Json, read_object
-from millrace.webapp.schemas import FailureSchema, json_response
+from millrace.webapp.request_input import Json, read_object
+from millrace.webapp.schemas import FailureSchema, generation_url, json_response
 from millrace.webapp.services import services
-from millrace.webapp.urls import generation_url
 from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,

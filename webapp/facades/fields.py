@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from millrace.webapp.problems import Problem, invalid
-from millrace.webapp.request_body import Json
+from millrace.webapp.request_input import Json
 
 _ECHO = 200
 

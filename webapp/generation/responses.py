@@ -7,9 +7,8 @@ from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.generation.views import receipt, whole_answer
 from millrace.webapp.guard.ownership import generation_not_found, read_state_with_retry
 from millrace.webapp.relay import event_stream, refuse_when_full
-from millrace.webapp.schemas import json_response
+from millrace.webapp.schemas import generation_url, json_response
 from millrace.webapp.services import services
-from millrace.webapp.urls import generation_url
 from millrace.worker.contract.creation import Ids
 from millrace.worker.contract.ids import START
 from millrace.worker.errors import RedisUnavailable

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from millrace.webapp.guard.auth import cookie_hint
 from millrace.webapp.problems import Problem, invalid
-from millrace.webapp.request_body import Json
+from millrace.webapp.request_input import Json
 from millrace.worker.contract.creation import body_hash
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptMessage

@@ -6,8 +6,15 @@ import msgspec
 from msgspec import UNSET
 
 from millrace.webapp.generation.stored_log import retold
-from millrace.webapp.schemas import FailureSchema, GenerationView, Outcome, Receipt, WholeAnswerView, timestamp
-from millrace.webapp.urls import generation_url
+from millrace.webapp.schemas import (
+    FailureSchema,
+    GenerationView,
+    Outcome,
+    Receipt,
+    WholeAnswerView,
+    generation_url,
+    timestamp,
+)
 from millrace.worker.contract.creation import Ids
 from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode, status_after
 from millrace.worker.contract.ids import Cursor

@@ -1,4 +1,5 @@
-"""Checks that a request passes before a route runs: authentication, CSRF, CORS, rate limits, ownership.
+"""Checks that a request passes before its route runs: authentication, CSRF, CORS, rate limits, ownership.
 
-A guard either lets the request pass or raises a `Problem`. No guard writes to Redis or to the database, but for counters.
+A guard lets the request pass or raises a `Problem`. Rate limit counters are all that a guard writes to Redis; no guard
+writes to the database.
 """

@@ -1,4 +1,4 @@
-"""Refuses what another site makes a browser send in its user's name."""
+"""CSRF protection: rejects unsafe requests that another site makes a browser send with its user's credentials."""
 
 from urllib.parse import urlsplit
 
@@ -9,7 +9,7 @@ from millrace.webapp.guard.auth import carries_ambient_credentials
 from millrace.webapp.guard.cors import allowed_origin
 from millrace.webapp.problems import Problem
 
-_SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 def install(scaffold: Scaffold) -> None:
@@ -18,26 +18,27 @@ def install(scaffold: Scaffold) -> None:
 
 
 def reject_cross_site() -> None:
-    """Raise Problem 403 where an unsafe request comes with its user's name and from a site that is not allowed to.
+    """Raise Problem 403 for an unsafe request with ambient credentials from a site that is not allowed.
 
-    `same-site` is refused as well: another host of the same domain need not be ours
+    `same-site` is rejected as well: another host of the same domain may belong to another party
     (https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html).
-    A client that is no browser sends neither header.
+    A client that is not a browser sends neither `Sec-Fetch-Site` nor `Origin`, and passes.
     """
-    if request.method in _SAFE or not carries_ambient_credentials() or allowed_origin() is not None:
+    if request.method in _SAFE_METHODS or not carries_ambient_credentials() or allowed_origin() is not None:
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
-        is_ours = site in ("same-origin", "none")
+        is_same_origin = site in ("same-origin", "none")
     else:
         origin = request.headers.get("Origin")
-        is_ours = origin is None or _host_of(origin) == request.host
-    if not is_ours:
-        raise Problem(403, "cross_site", "This request carries its user's name and comes from another site.")
+        is_same_origin = origin is None or _host_of(origin) == request.host
+    if not is_same_origin:
+        detail = "Cross-site request rejected. Send it from a page of this site or of an allowed origin."
+        raise Problem(403, "cross_site", detail)
 
 
 def _host_of(origin: str) -> str | None:
-    """Return an origin's host and port, as a Host header spells them; None for `null` and for what is no origin."""
+    """Return an origin's host and port as a Host header spells them, None for `null` and for an invalid origin."""
     try:
         return urlsplit(origin).netloc or None
     except ValueError:

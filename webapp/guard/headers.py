@@ -1,7 +1,7 @@
-"""The headers that every answer carries, and those of the page.
+"""Security headers of every response, and the content security policy of the page.
 
-https://cheatsheetseries.owasp.org/cheatsheets/HTTP_Headers_Cheat_Sheet.html; `Strict-Transport-Security` is left to
-whoever ends TLS, for it binds all of the host.
+https://cheatsheetseries.owasp.org/cheatsheets/HTTP_Headers_Cheat_Sheet.html; `Strict-Transport-Security` is left to the
+server that terminates TLS, because it applies to the whole host.
 """
 
 from flask import Response
@@ -17,21 +17,21 @@ _ALWAYS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",  # what is asked for by CORS is not held up by this
+    "Cross-Origin-Resource-Policy": "same-origin",  # has no effect on CORS requests
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
 
 def install(scaffold: Scaffold) -> None:
-    """Add to every answer."""
+    """Add the headers to every response."""
     scaffold.after_request(add_headers)
 
 
 def add_headers(response: Response) -> Response:
-    """Add what is not there yet: no sniffing, no framing, no storing, nothing from elsewhere on the page."""
+    """Add the headers that the response does not have yet: no sniffing, no framing, no caching, no foreign content."""
     headers = response.headers
     for name, value in _ALWAYS.items():
         headers.setdefault(name, value)
     headers.setdefault("Content-Security-Policy", _PAGE_POLICY if response.mimetype == "text/html" else _OTHER_POLICY)
-    headers.setdefault("Cache-Control", "no-store")  # the page and its files have said otherwise
+    headers.setdefault("Cache-Control", "no-store")  # the page, its files and the streams set their own
     return response

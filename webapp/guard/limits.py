@@ -1,6 +1,6 @@
-"""How often one may ask and begin to follow: flask-limiter, which counts in Redis.
+"""Rate limits for creating and following generations: flask-limiter, with its counters in Redis.
 
-While its storage is away, following goes on unlimited, and nothing new is begun.
+While the counters' storage is unavailable, following is not limited, and creating is rejected with 503.
 """
 
 import math
@@ -28,10 +28,8 @@ LimitKind = Literal["create", "follow"]
 View = Callable[..., Any]
 Marked = TypeVar("Marked", bound=Callable[..., Any])
 
-STORAGE_TIMEOUT_SECONDS = (
-    2.0  # somebody waits; but a storage, or a machine, that stands still for a second refuses nobody
-)
-STORAGE_RETRY_SECONDS = 1.0  # a storage that has just failed is not asked again for so long
+STORAGE_TIMEOUT_SECONDS = 2.0  # a client waits for it, but a pause of one second must not cause a rejection
+STORAGE_RETRY_SECONDS = 1.0  # after a failure the storage is not contacted for this time
 LONG_RETRY_SECONDS = 5.0
 
 _MARK = "limited_as"
@@ -42,7 +40,7 @@ _log = get_logger(__name__)
 
 
 def limited(kind: LimitKind) -> Callable[[Marked], Marked]:
-    """Have a route that makes a generation (`create`), or follows one (`follow`), limited in every app it is put in."""
+    """Mark a view that creates (`create`) or follows (`follow`) generations as limited, in every app that has it."""
 
     def mark(view: Marked) -> Marked:
         setattr(view, _MARK, kind)
@@ -52,26 +50,26 @@ def limited(kind: LimitKind) -> Callable[[Marked], Marked]:
 
 
 def limit_kind_of(view: Callable[..., Any]) -> LimitKind | None:
-    """Return as what a view is limited."""
+    """Return the kind that `limited` has marked a view with, None if it is not limited."""
     return cast("LimitKind | None", getattr(view, _MARK, None))
 
 
 def install(scaffold: Scaffold) -> None:
-    """Add the `RateLimit-` headers to the answers of what is limited."""
+    """Add the `RateLimit-` headers to the responses of limited views."""
     scaffold.after_request(add_headers)
 
 
 def apply_limits(app: Flask, settings: Settings, on_failure: Callable[[], object]) -> None:
-    """Limit the routes of an app that are marked so, once they are there; `on_failure` hears of a storage away."""
+    """Limit the marked views of an app whose routes are registered; call `on_failure` each time the storage fails."""
     app.extensions[_EXTENSION] = limits = RateLimits(settings, on_failure)
     for endpoint, view in app.view_functions.items():
         kind = limit_kind_of(view)
         if kind is not None:
-            app.view_functions[endpoint] = limits.guarded(view, kind)
+            app.view_functions[endpoint] = limits.wrap(view, kind)
 
 
 def add_headers(response: Response) -> Response:
-    """Say how many requests are left, and for how many seconds that is so.
+    """Add how many requests remain, and the seconds until there are more.
 
     https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-06
     """
@@ -87,29 +85,29 @@ def add_headers(response: Response) -> Response:
 
 
 class RateLimits:
-    """One app's limits."""
+    """The rate limits of one app."""
 
     def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.limits.redis_url or settings.redis.url
         client = connect(url, timeout_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
         options: Any = {"connection_pool": client.connection_pool, "wrap_exceptions": True, "key_prefix": LIMITS}
-        # By an app of its own, so that what a host's app has set for its own limiter (`RATELIMIT_…`) is for that alone.
+        # An app of its own, so that a host app's settings for its own limiter (`RATELIMIT_…`) have no effect here.
         self._limiter = Limiter(
-            _owner_to_follow,
+            _follower_key,
             app=Flask("millrace.limits"),
             storage_uri=url.replace("unix://", "redis+unix://", 1),
             storage_options=options,
-            strategy="sliding-window-counter",  # its windows run by Redis's clock
+            strategy="sliding-window-counter",  # its windows use Redis's clock
         )
         self._rates = {
-            "create": ((settings.limits.rate, _owner_to_ask), (settings.limits.address_rate, _address)),
-            "follow": ((settings.limits.follow_rate, _owner_to_follow),),
+            "create": ((settings.limits.rate, _creator_key), (settings.limits.address_rate, _address_key)),
+            "follow": ((settings.limits.follow_rate, _follower_key),),
         }
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
         self._on_failure = on_failure
 
-    def guarded(self, view: View, kind: LimitKind) -> View:
-        """Return the view with its limits before it."""
+    def wrap(self, view: View, kind: LimitKind) -> View:
+        """Return the view with its limits checked before it runs."""
         limited_view = view
         for rate, key in self._rates[kind]:
             if rate:
@@ -118,57 +116,56 @@ class RateLimits:
             return view
 
         @wraps(view)
-        def answer(**given: Any) -> Any:
-            if time.monotonic() < self._away_until:
-                return self._unlimited(view, kind, given)
+        def limited_or_rejected(**given: Any) -> Any:
+            if time.monotonic() < self._unavailable_until:
+                return self._serve_without_limits(view, kind, given)
             try:
                 return limited_view(**given)
-            except StorageError as error:  # of the check, which is over before the view begins
-                self._note_away(error)
-                return self._unlimited(view, kind, given)
+            except StorageError as error:  # raised by the check, before the view runs
+                self._note_failure(error)
+                return self._serve_without_limits(view, kind, given)
             except RateLimitExceeded:
-                return self._refused(kind)
+                return self._reject(kind)
             finally:
                 setattr(g, _LIMIT, self._limiter.current_limit)
 
-        return answer
+        return limited_or_rejected
 
     def window(self, limit: RequestLimit) -> tuple[int, float] | None:
-        """Return how many requests are left, and the seconds until there are more; None where the storage is away."""
-        if time.monotonic() < self._away_until:
+        """Return the remaining requests and the seconds until there are more, None if the storage is unavailable."""
+        if time.monotonic() < self._unavailable_until:
             return None
         expiry = limit.limit.get_expiry()
         try:
             counts = cast("RedisStorage", self._limiter.storage).get_sliding_window(limit.key, expiry)
         except StorageError as error:
-            self._note_away(error)
+            self._note_failure(error)
             return None
         return remaining_in(limit.limit.amount, expiry, WindowCounts(*counts))
 
-    def _unlimited(self, view: View, kind: LimitKind, given: dict[str, Any]) -> Any:
+    def _serve_without_limits(self, view: View, kind: LimitKind, given: dict[str, Any]) -> Any:
         if kind == "create":
-            detail = "How often you have asked can't be told just now, so nothing new is begun. Please try again."
-            raise Problem(503, "limits_away", detail)
+            raise Problem(503, "limits_away", "Rate limiting is temporarily unavailable. Please retry.")
         return view(**given)
 
-    def _refused(self, kind: LimitKind) -> Response:
+    def _reject(self, kind: LimitKind) -> Response:
         limit = self._limiter.current_limit
         window = None if limit is None else self.window(limit)
         seconds = max(1, math.ceil(window[1] if window else LONG_RETRY_SECONDS))
         if kind == "follow" and "text/event-stream" in request.headers.get("Accept", "").lower():
-            return _come_back_later(seconds)
-        what = "asked" if kind == "create" else "begun to follow"
-        detail = f"You have {what} very often in a short time. Please wait {seconds} seconds and try again."
+            return _delayed_reconnect(seconds)
+        unit = "second" if seconds == 1 else "seconds"
+        detail = f"Rate limit exceeded. Try again in {seconds} {unit}."
         raise Problem(429, "rate_limited", detail, retry_after=seconds)
 
-    def _note_away(self, error: StorageError) -> None:
+    def _note_failure(self, error: StorageError) -> None:
         self._on_failure()
-        self._away_until = time.monotonic() + STORAGE_RETRY_SECONDS
-        _log.warning("limiter_away", error=str(error))
+        self._unavailable_until = time.monotonic() + STORAGE_RETRY_SECONDS
+        _log.warning("limiter_unavailable", error=str(error))
 
 
 class WindowCounts(NamedTuple):
-    """What was counted in the previous and the current window, and the seconds for which each is still kept."""
+    """The counts of the previous and the current window, and the seconds until each expires."""
 
     previous: int
     previous_left: float
@@ -177,38 +174,38 @@ class WindowCounts(NamedTuple):
 
 
 def remaining_in(amount: int, expiry: float, counts: WindowCounts) -> tuple[int, float]:
-    """Return what is left of a sliding window's amount, and the seconds until there is more.
+    """Return the remaining requests of a sliding window of `amount` requests, and the seconds until there are more.
 
-    The counts are weighed as by https://limits.readthedocs.io/en/stable/strategies.html#sliding-window-counter
+    The previous window is weighted as in https://limits.readthedocs.io/en/stable/strategies.html#sliding-window-counter
     """
     previous, previous_left, current, current_left = counts
     weighted = math.floor(previous * previous_left / expiry) if previous_left > 0 else 0
     remaining = max(0, amount - weighted - current)
-    if current < amount and weighted:  # the previous window's weight fades
+    if current < amount and weighted:  # the weight of the previous window decreases
         return remaining, max(0.0, previous_left - min(weighted, amount - current) * expiry / previous)
     return remaining, max(0.0, current_left - expiry)  # until the current window becomes the previous
 
 
-def _come_back_later(seconds: int) -> Response:
-    """Return what makes an EventSource try again later; after a 429 it never would."""
+def _delayed_reconnect(seconds: int) -> Response:
+    """Return an empty stream whose `retry:` makes an EventSource reconnect later; after a 429 it would give up."""
     wait = max(LONG_RETRY_SECONDS, seconds) * random.uniform(1, 2)
     body = f": too often\nretry: {round(wait * 1000)}\n\n"
     return Response(body, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
 
 
-def _owner_to_ask() -> str:
+def _creator_key() -> str:
     return hash_of(ensure_owner())
 
 
-def _owner_to_follow() -> str:
+def _follower_key() -> str:
     owner = current_owner()
-    return _address() if owner is None else hash_of(owner)
+    return _address_key() if owner is None else hash_of(owner)
 
 
-def _address() -> str:
-    """Return the asker's address; of IPv6 the network, of which one user has all the addresses."""
+def _address_key() -> str:
+    """Return the client's address; for IPv6 its /64 network, because one user has all the addresses of it."""
     try:
         address = ip_address(request.remote_addr or "")
-    except ValueError:  # a socket's path, or nothing
+    except ValueError:  # a Unix socket's path, or empty
         return "none"
     return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

@@ -1,4 +1,4 @@
-"""Whose a generation is: its state for the one who may see it, and the same 404 for everybody else."""
+"""Access to a generation: its owner gets its state, everyone else the 404 of a generation that does not exist."""
 
 import random
 import time
@@ -15,43 +15,43 @@ from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.state import GenerationState, read_state, read_states
 from millrace.worker.errors import RedisUnavailable
 
-REDIS_RETRY_SECONDS = 5.0  # a native EventSource never comes back after a 503
+REDIS_RETRY_SECONDS = 5.0  # a native EventSource never reconnects after a 503
 _PAUSE_SECONDS = 0.1, 0.4
 
 T = TypeVar("T")
 
 
 def owned_generation(generation: str) -> GenerationState:
-    """Return the state of a generation of the asker's, also one that only the database knows any more.
+    """Return the state of a generation of the current owner, from the database if Redis no longer has it.
 
-    Raises Problem 404, RedisUnavailable, DatabaseUnavailable.
+    Raises Problem 401 and 404, RedisUnavailable, DatabaseUnavailable.
     """
-    owner = current_owner()  # before anything is looked up: who is nobody learns nothing of what is there
-    return _checked(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
+    owner = current_owner()  # before any lookup: an unauthenticated client must not learn which ids exist
+    return _check_owner(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
 
 
 def owned_generation_with_retry(generation: str) -> GenerationState:
-    """Return the same, and wait a while for Redis where it is away."""
+    """Return the same; retry for 5 s while Redis is unavailable."""
     owner = current_owner()
-    return _checked(owner, generation, read_state_with_retry(generation) if is_id(generation) else None)
+    return _check_owner(owner, generation, read_state_with_retry(generation) if is_id(generation) else None)
 
 
 def owned_generations_with_retry(generations: list[str]) -> list[GenerationState]:
-    """Return the same of several, in order."""
+    """Return the states of several generations, in order; raises the 404 if one of them is not the owner's."""
     owner = current_owner()
     if not all(map(is_id, generations)):
         raise generation_not_found()
     states = with_redis_retry(lambda: read_states(services().redis, generations))
-    return [_checked(owner, *each) for each in zip(generations, states, strict=True)]
+    return [_check_owner(owner, *each) for each in zip(generations, states, strict=True)]
 
 
 def read_state_with_retry(generation: str) -> GenerationState | None:
-    """Return the state, whosever it is, and wait a while for Redis where it is away; raises RedisUnavailable after that."""
+    """Return a generation's state without checking its owner; retry for 5 s, then raise RedisUnavailable."""
     return with_redis_retry(lambda: read_state(services().redis, generation))
 
 
 def with_redis_retry(read: Callable[[], T]) -> T:
-    """Return what is read, and try again for a while where Redis is away; raises RedisUnavailable after that."""
+    """Return the result of `read`; while it raises RedisUnavailable, retry for 5 s, then raise that."""
     deadline = time.monotonic() + REDIS_RETRY_SECONDS
     while True:
         try:
@@ -64,11 +64,11 @@ def with_redis_retry(read: Callable[[], T]) -> T:
 
 
 def generation_not_found() -> Problem:
-    """Return the 404 of a generation that is absent or somebody else's."""
-    return Problem(404, "not_found", f"There is no such generation of yours.{cookie_hint()}")
+    """Return the 404 of a generation that does not exist or belongs to another owner."""
+    return Problem(404, "not_found", f"Generation not found.{cookie_hint()}")
 
 
-def _checked(owner: str | None, generation: str, state: GenerationState | None) -> GenerationState:
+def _check_owner(owner: str | None, generation: str, state: GenerationState | None) -> GenerationState:
     if state is None and is_id(generation):
         kept = services().archive.kept(generation)
         state = None if kept is None else state_of(kept)

@@ -1,7 +1,7 @@
-"""The API described from what it is made of: the routes, the structs that they take and give, the events.
+"""The API's description, generated from the routes, the structs that they take and return, and the events.
 
-describing  what a route says of itself, beside it
-document    the OpenAPI document, from the app's own routes
+document    the OpenAPI document, and the `Description` that each route has beside it
 typescript  the events' types for front ends; `python -m millrace.webapp.openapi` writes them
-routes      where the document is served
+
+Nothing here is written by hand twice: a description that does not match the responses fails the web tier's tests.
 """

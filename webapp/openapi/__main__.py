@@ -1,4 +1,4 @@
-"""Writes `webapp/static/events.d.ts` anew: `python -m millrace.webapp.openapi`, after an event has changed."""
+"""Regenerate `webapp/static/events.d.ts` after an event has changed: `python -m millrace.webapp.openapi`."""
 
 from millrace.webapp.openapi.typescript import write
 

@@ -1,39 +1,107 @@
-"""Builds the OpenAPI 3.1 document of an app from its routes and what they say of themselves.
+"""The OpenAPI 3.1 document of an app, built from its routes and the `Description` beside each view.
 
 https://spec.openapis.org/oas/v3.1.1.html
 """
 
 import inspect
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import msgspec
 from flask import Flask
 from werkzeug.routing import Rule
 
-from millrace.webapp.openapi.describing import Description, description_of
+from millrace.webapp.request_input import MAX_PAGE_ITEMS
 from millrace.webapp.schemas import ProblemBody
 from millrace.worker.contract.events import AnyEvent
 
 Json = dict[str, Any]
+View = TypeVar("View", bound=Callable[..., Any])
 
 VERSION = "1"
+IDEMPOTENCY_KEY = ("header", "Idempotency-Key", "The same key within 24 h returns the same generation.")
+LAST_EVENT_ID = ("header", "Last-Event-ID", "The cursor: the id of the last event that the client has received.")
+AFTER = ("query", "after", "The cursor, for clients that cannot send the header.")
+CURSOR = ("query", "cursor", "The start of the page: `next` of the previous page.")
+LIMIT = ("query", "limit", f"The maximum number of items, 1 to {MAX_PAGE_ITEMS}.")
+
+_ATTRIBUTE = "description_for_openapi"
 _REFERENCE = "#/components/schemas/{name}"
 _METHODS = ("get", "post", "put", "patch", "delete")  # Flask adds HEAD and OPTIONS by itself
+# The operation ids under which these endpoints are published: generated clients use them, so they stay as they are.
+_PUBLISHED_NAMES = {
+    "millrace.documents.get_page": "millrace.page.show",
+    "millrace.conversations.list_conversations": "millrace.conversations.show_all",
+    "millrace.conversations.create_conversation": "millrace.conversations.make",
+    "millrace.conversations.delete_conversation": "millrace.conversations.delete",
+    "millrace.conversations.get_conversation": "millrace.conversations.show",
+    "millrace.conversations.rename_conversation": "millrace.conversations.rename",
+    "millrace.conversations.get_context": "millrace.conversation_context.show",
+    "millrace.conversations.merge_context": "millrace.conversation_context.merge",
+    "millrace.messages.list_messages": "millrace.conversations.show_messages",
+    "millrace.messages.retry_message": "millrace.conversations.retry",
+    "millrace.events.stream_many": "millrace.events.follow",
+    "millrace.generations.create_generation": "millrace.generations.ask",
+    "millrace.generations.cancel_generation": "millrace.generations.stop",
+    "millrace.generations.get_generation": "millrace.generations.look",
+    "millrace.generations.stream_events": "millrace.generations.follow",
+    "millrace.memories.delete_all_memories": "millrace.memories.forget_all",
+    "millrace.memories.list_memories": "millrace.memories.show",
+    "millrace.memories.delete_memory": "millrace.memories.forget",
+    "millrace.documents.get_openapi": "millrace.openapi.show",
+    "millrace.profile.get_profile": "millrace.profile.show",
+    "millrace.profile.put_profile": "millrace.profile.put",
+    "millrace.health.get_liveness": "millrace.health.live",
+    "millrace.metrics.get_metrics": "millrace.metrics.show",
+    "millrace.health.get_readiness": "millrace.health.ready",
+}
 _JSON, _PROBLEM, _STREAM = "application/json", "application/problem+json", "text/event-stream"
 
 
+@dataclass(frozen=True)
+class Description:
+    """A route's request and responses, as msgspec types.
+
+    `answers` has the type of each status that is not a problem, None for an empty body; `stream` the types of the
+    `data:` lines on a 200 of `text/event-stream`. Every problem is a `ProblemBody` and is added to each route. A
+    parameter is its location, its name and its description.
+    """
+
+    answers: Mapping[int, Any] = field(default_factory=dict[int, Any])
+    body: Any = None
+    stream: tuple[Any, ...] = ()
+    parameters: tuple[tuple[str, str, str], ...] = ()
+    media: str = "application/json"
+
+
+def described(description: Description) -> Callable[[View], View]:
+    """Attach a description to a view."""
+
+    def describe(view: View) -> View:
+        setattr(view, _ATTRIBUTE, description)
+        return view
+
+    return describe
+
+
+def description_of(view: Callable[..., Any]) -> Description | None:
+    """Return the description of a view, None if it has none."""
+    return cast("Description | None", getattr(view, _ATTRIBUTE, None))
+
+
 def build_document(app: Flask) -> Json:
-    """Return the document of all the routes that say something of themselves; a host app's own do not."""
+    """Return the document of all described routes; a host app's own routes have no description and are left out."""
     views = [(rule, description_of(app.view_functions[rule.endpoint])) for rule in app.url_map.iter_rules()]
-    described = [(rule, description) for rule, description in views if description is not None]
-    types = [ProblemBody, AnyEvent, *(each for _, description in described for each in _types_of(description))]
+    routes = [(rule, description) for rule, description in views if description is not None]
+    types = [ProblemBody, AnyEvent, *(each for _, description in routes for each in _types_of(description))]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     schema_of = {id(each): schema for each, schema in zip(types, schemas, strict=True)}
     components["GenerationEvent"] = schema_of[id(AnyEvent)]
     schema_of[id(AnyEvent)] = {"$ref": _REFERENCE.format(name="GenerationEvent")}
     paths: dict[str, Json] = {}
-    for rule, description in described:
+    for rule, description in routes:
         for method in _METHODS:
             if method.upper() in (rule.methods or ()):
                 path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
@@ -44,12 +112,17 @@ def build_document(app: Flask) -> Json:
         "info": {
             "title": "Millrace",
             "version": VERSION,
-            "description": "Streams answers that outlive the request which asked for them.",
+            "description": "Streams LLM answers that outlive the request that created them.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": components,
-            "responses": {"Problem": {"description": "Refused or failed.", "content": _content(_PROBLEM, ProblemBody)}},
+            "responses": {
+                "Problem": {
+                    "description": "The request was rejected or failed.",
+                    "content": _content(_PROBLEM, ProblemBody),
+                }
+            },
         },
     }
 
@@ -62,13 +135,13 @@ def _types_of(description: Description) -> list[Any]:
 def _operation(app: Flask, rule: Rule, method: str, description: Description, schema_of: dict[int, Json]) -> Json:
     doc = inspect.getdoc(app.view_functions[rule.endpoint]) or ""
     operation: Json = {
-        "operationId": f"{rule.endpoint}.{method}",
+        "operationId": f"{_PUBLISHED_NAMES.get(rule.endpoint, rule.endpoint)}.{method}",
         "summary": doc.partition("\n")[0],
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in rule.arguments),
             *(
-                {"name": name, "in": place, "description": what, "schema": {"type": "string"}}
-                for place, name, what in description.parameters
+                {"name": name, "in": place, "description": text, "schema": {"type": "string"}}
+                for place, name, text in description.parameters
             ),
         ],
         "responses": {},
@@ -77,19 +150,22 @@ def _operation(app: Flask, rule: Rule, method: str, description: Description, sc
         operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema_of[id(description.body)]}}}
     responses = operation["responses"]
     for status, answer in description.answers.items():
-        responses[str(status)] = {"description": _what(answer)}
+        responses[str(status)] = {"description": _response_description(answer)}
         if answer is not None:
             responses[str(status)]["content"] = {description.media: {"schema": schema_of[id(answer)]}}
     if description.stream:
         success = responses.setdefault("200", {"description": "The stream."})
         lines = [schema_of[id(each)] for each in description.stream]
-        each = {"description": "Server-sent events; this is the JSON of each `data:` line.", "anyOf": lines}
+        each = {
+            "description": "Server-sent events. The schema is that of the JSON in each `data:` line.",
+            "anyOf": lines,
+        }
         success.setdefault("content", {})[_STREAM] = {"schema": each}
     responses["default"] = {"$ref": "#/components/responses/Problem"}
     return operation
 
 
-def _what(answer: Any) -> str:
+def _response_description(answer: Any) -> str:
     doc = inspect.getdoc(answer) if inspect.isclass(answer) and issubclass(answer, msgspec.Struct) else None
     return (doc or "Done.").partition("\n")[0]
 

@@ -1,4 +1,4 @@
-"""The events' types in TypeScript, from the same structs that are encoded."""
+"""The events' types in TypeScript, generated from the structs that are encoded."""
 
 import inspect
 import json
@@ -18,20 +18,20 @@ _HEAD = """\
 
 
 def event_types() -> str:
-    """Return the declarations of every event, and of the unions of a generation's and of a feed's."""
+    """Return the declarations of every event, and of the unions of a generation's and of a feed's events."""
     named: dict[str, types.StructType] = {}
     unions = [_union(name, each, named) for name, each in (("GenerationEvent", AnyEvent), ("FeedEvent", FeedEvent))]
-    declared = [_interface(name, struct, named) for name, struct in _growing(named)]
+    declared = [_interface(name, struct, named) for name, struct in _each_named(named)]
     return _HEAD + "\n" + "\n\n".join([*unions, *declared]) + "\n"
 
 
 def _union(name: str, given: Any, named: dict[str, types.StructType]) -> str:
-    members = "\n  | ".join(_spell(types.type_info(given), named).split(" | "))
+    members = "\n  | ".join(_type_name(types.type_info(given), named).split(" | "))
     return f"export type {name} =\n  | {members};"
 
 
-def _growing(named: dict[str, types.StructType]) -> Any:
-    """Yield the structs in the order in which they are found, while declaring them finds more."""
+def _each_named(named: dict[str, types.StructType]) -> Any:
+    """Yield the structs in the order in which they are found; declaring one may add others to `named`."""
     done: set[str] = set()
     while left := [name for name in named if name not in done]:
         done.add(left[0])
@@ -48,7 +48,7 @@ def _interface(name: str, struct: types.StructType, named: dict[str, types.Struc
         is_left_out = not each.required and bool(struct.cls.__struct_config__.omit_defaults)
         if is_left_out and each.default is None and isinstance(given, types.UnionType):
             given = types.UnionType(tuple(one for one in given.types if not isinstance(one, types.NoneType)))
-        lines.append(f"  {each.encode_name}{'?' if is_left_out else ''}: {_spell(given, named)};")
+        lines.append(f"  {each.encode_name}{'?' if is_left_out else ''}: {_type_name(given, named)};")
     return "\n".join([*lines, "}"])
 
 
@@ -62,27 +62,27 @@ _SIMPLE: dict[type[types.Type], str] = {
 }
 
 
-def _spell(given: types.Type, named: dict[str, types.StructType]) -> str:
+def _type_name(given: types.Type, named: dict[str, types.StructType]) -> str:
     match given:
         case types.StructType():
             name = given.cls.__name__
             named.setdefault(name, given)
             return name
         case types.UnionType():
-            return " | ".join(_spell(each, named) for each in given.types)
+            return " | ".join(_type_name(each, named) for each in given.types)
         case types.LiteralType():
             return " | ".join(json.dumps(value) for value in given.values)
         case types.ListType():
-            item = _spell(given.item_type, named)
+            item = _type_name(given.item_type, named)
             return f"({item})[]" if " | " in item else f"{item}[]"
         case types.DictType():
-            return f"Record<string, {_spell(given.value_type, named)}>"
+            return f"Record<string, {_type_name(given.value_type, named)}>"
         case _:
             return _SIMPLE[type(given)]
 
 
 def write() -> None:
-    """Write the file that front ends import."""
+    """Write the declarations to the file that front ends import."""
     PATH.write_text(event_types(), "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Many streams on one connection: a browser has six of them for a host, and a page may have more to follow."""
+"""Several streams on one connection: browsers open at most six connections per host, and a page may follow more."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from millrace.webapp.generation.resuming import resumed
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import owned_generations_with_retry, with_redis_retry
-from millrace.webapp.openapi.describing import LAST_EVENT_ID, Description, described
+from millrace.webapp.openapi.document import LAST_EVENT_ID, Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import many_streams
 from millrace.webapp.relay.multiplexer import FEED
@@ -19,7 +19,7 @@ from millrace.worker.contract.ids import START, Cursor, is_id, parse_cursor
 
 
 class StreamCursor(NamedTuple):
-    """A stream that goes on from a cursor."""
+    """The cursor of one of the streams."""
 
     generation: str
     cursor: Cursor
@@ -29,8 +29,12 @@ routes = Blueprint("events", __name__, url_prefix="/api/events")
 
 _PARAMETERS = (
     LAST_EVENT_ID,
-    ("query", "follow", "A generation's id, or ID@CURSOR to follow it from there on; as often as needed."),
-    ("query", "feed", "1: what starts, ends and changes from now on, too; or from a place in the feed on."),
+    ("query", "follow", "A generation's id, or ID@CURSOR to resume it there. Repeat it to follow several."),
+    (
+        "query",
+        "feed",
+        "1 adds the owner's feed of started, ended and changed things; a feed position resumes it there.",
+    ),
 )
 
 
@@ -38,34 +42,34 @@ _PARAMETERS = (
 @described(Description(answers={204: None}, stream=(AnyEvent, FeedEvent), parameters=_PARAMETERS))
 @limited("follow")
 def stream_many() -> Response:
-    """Return the events of several generations, each with its `generation`, and of the owner's feed."""
-    follows, moved = _follows(), _moved()
+    """Stream the events of several generations, each with its `generation`, and of the owner's feed."""
+    follows, last = _parse_follows(), _parse_last_event_id()
     feed = request.args.get("feed", "")
     if not follows and feed in ("", "0"):
-        raise Problem(400, "bad_follow", "`follow` names a generation to follow; `feed=1` follows what changes.")
+        raise Problem(400, "bad_follow", "Name a generation to follow with `follow`, or set `feed=1`.")
     after = dict(follows)
-    if isinstance(moved, StreamCursor) and moved.generation in after:
-        after[moved.generation] = moved.cursor
+    if isinstance(last, StreamCursor) and last.generation in after:
+        after[last.generation] = last.cursor
     states = owned_generations_with_retry(list(after)) if after else []
     followed = [(state, resumed(state, after[state.generation])) for state in states]
-    place = None if feed in ("", "0") else _feed_from(feed, moved)
-    return many_streams(services().hub, request.environ, followed, place)
+    feed_start = None if feed in ("", "0") else _feed_start(feed, last)
+    return many_streams(services().hub, request.environ, followed, feed_start)
 
 
-def _follows() -> list[tuple[str, Cursor]]:
-    """Return what is to be followed, and from where by the address; raises Problem 400."""
+def _parse_follows() -> list[tuple[str, Cursor]]:
+    """Return the generations in the query, each with its cursor; raises Problem 400."""
     names = request.args.getlist("follow")
     most = services().settings.relay.max_follows
     if len(names) > most:
-        raise Problem(400, "bad_follow", f"One connection follows at most {most} generations.")
+        raise Problem(400, "bad_follow", f"One connection can follow at most {most} generations.")
     follows = [(name, _cursor(text) if at else START) for name, at, text in (each.partition("@") for each in names)]
     if len({generation for generation, _ in follows}) < len(follows):
-        raise Problem(400, "bad_follow", "`follow` names each generation once.")
+        raise Problem(400, "bad_follow", "`follow` names the same generation more than once.")
     return follows
 
 
-def _moved() -> StreamCursor | FeedPosition | None:
-    """Return where the last event's id moves one of the streams, or the feed, on to; raises Problem 400."""
+def _parse_last_event_id() -> StreamCursor | FeedPosition | None:
+    """Return the stream or the feed position that Last-Event-ID resumes, None without it; raises Problem 400."""
     text = request.headers.get("Last-Event-ID", "")
     if not text:
         return None
@@ -91,23 +95,25 @@ def _place(text: str) -> FeedPosition:
     return place
 
 
-def _feed_from(text: str, moved: StreamCursor | FeedPosition | None) -> tuple[str, FeedPosition]:
-    """Return whose feed, and from where on.
+def _feed_start(text: str, last: StreamCursor | FeedPosition | None) -> tuple[str, FeedPosition]:
+    """Return the owner of the feed and the position to start after.
 
-    Who comes back with another stream's cursor has missed nobody knows how much of it, and gets all that is kept.
+    A client that reconnects with the cursor of another stream may have missed feed events, and it is unknown how many:
+    it gets all that are stored.
     """
     owner = ensure_owner()
-    if isinstance(moved, FeedPosition):
-        return owner, moved
+    if isinstance(last, FeedPosition):
+        return owner, last
     if text != "1":
         return owner, _place(text)
-    if moved is not None:
+    if last is not None:
         return owner, FEED_START
     return owner, with_redis_retry(lambda: end_of_feed(services().redis, owner))
 
 
 def _bad_cursor() -> Problem:
     detail = (
-        "A cursor here is the id of an event of this stream, ID@1-5 or feed@1-5; `feed` takes 1, or what follows its @."
+        "Invalid cursor. Use the id of an event of this stream, ID@1-5 or feed@1-5; "
+        "`feed` takes 1 or a position such as 1-5."
     )
     return Problem(400, "bad_cursor", detail)

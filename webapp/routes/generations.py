@@ -1,4 +1,4 @@
-"""The routes of a generation: ask, follow, look, stop."""
+"""The routes of a generation: create, get, stream its events, cancel."""
 
 from flask import Blueprint, Response, request
 
@@ -10,10 +10,10 @@ from millrace.webapp.generation.views import view_of, view_of_stored
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import generation_not_found, owned_generation, owned_generation_with_retry
-from millrace.webapp.openapi.describing import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
+from millrace.webapp.openapi.document import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import event_stream
-from millrace.webapp.request_body import read_object
+from millrace.webapp.request_input import read_object
 from millrace.webapp.schemas import CancelReceipt, GenerationView, Receipt, WholeAnswerView, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.control import cancel
@@ -36,29 +36,31 @@ routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 )
 @limited("create")
 def create_generation() -> Response:
-    """Make a generation and answer in the way that was asked for: 202, the events themselves, or all in one piece."""
+    """Create a generation; answer 202, or 200 with its event stream or its whole answer, as the request chooses."""
     owner = ensure_owner()
     key = idempotency_key(request)
-    asked = parse(read_object(request, services().settings.limits.max_body_bytes), services().settings)
-    return ask_and_answer(owner, asked, key)
+    parsed = parse(read_object(request, services().settings.limits.max_body_bytes), services().settings)
+    return ask_and_answer(owner, parsed, key)
 
 
 @routes.get("/<generation>")
 @described(Description(answers={200: GenerationView}))
 def get_generation(generation: str) -> Response:
-    """Return the generation as it stands, for those who poll."""
+    """Return the current state of a generation, for clients that poll."""
     state = owned_generation(generation)
     transcript, cursor = read_transcript(services().redis, generation)
-    asked = read_request(services().redis, generation)
-    kept = services().archive.kept(generation) if cursor == START else None
-    return json_response(view_of_stored(state, asked, kept) if kept else view_of(state, asked, transcript, cursor))
+    model_request = read_request(services().redis, generation)
+    stored = services().archive.kept(generation) if cursor == START else None
+    if stored is not None:
+        return json_response(view_of_stored(state, model_request, stored))
+    return json_response(view_of(state, model_request, transcript, cursor))
 
 
 @routes.get("/<generation>/events")
 @described(Description(answers={204: None}, stream=(AnyEvent,), parameters=(LAST_EVENT_ID, AFTER)))
 @limited("follow")
 def stream_events(generation: str) -> Response:
-    """Return the event stream after the client's cursor."""
+    """Stream the events after the client's cursor."""
     after = _cursor()
     state = owned_generation_with_retry(generation)
     return event_stream(services().hub, request.environ, state, resumed(state, after))
@@ -68,14 +70,14 @@ def stream_events(generation: str) -> Response:
 @routes.delete("/<generation>")
 @described(Description(answers={200: CancelReceipt, 202: CancelReceipt}))
 def cancel_generation(generation: str) -> Response:
-    """Ask for the end: 202, or 200 where it had ended before."""
+    """Cancel a generation: 202, or 200 if it had ended already."""
     state = owned_generation(generation)
-    stopped = cancel(services().redis, generation, "user", services().settings)
-    if stopped is None and not state.is_done:
+    cancelled = cancel(services().redis, generation, "user", services().settings)
+    if cancelled is None and not state.is_done:
         raise generation_not_found()
-    if stopped is None:  # Redis has forgotten it long since
+    if cancelled is None:  # only the database knows the generation: its state in Redis has expired
         return json_response(CancelReceipt(state.status))
-    return json_response(CancelReceipt(stopped.status), 200 if stopped.had_ended_before else 202)
+    return json_response(CancelReceipt(cancelled.status), 200 if cancelled.had_ended_before else 202)
 
 
 def _cursor() -> Cursor:
@@ -83,5 +85,5 @@ def _cursor() -> Cursor:
     text = request.headers.get("Last-Event-ID") or request.args.get("after") or ""
     cursor = parse_cursor(text) if text else START
     if cursor is None:
-        raise Problem(400, "bad_cursor", "A cursor is the id of an event of this stream, such as 1-5.")
+        raise Problem(400, "bad_cursor", "Invalid cursor. Use the id of an event of this stream, such as 1-5.")
     return cursor

@@ -1,4 +1,4 @@
-"""Does the process live, and can it do its work."""
+"""The health checks: `/healthz` for a restart, `/readyz` for a load balancer."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import msgspec
 from flask import Blueprint, Response
 from redis.exceptions import ResponseError
 
-from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import Services, services
@@ -16,8 +16,8 @@ from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
 
-ANSWER_SECONDS = 1.0
-_POLICY = "noeviction"
+CHECK_SECONDS = 1.0
+_REQUIRED_POLICY = "noeviction"
 
 Checks = dict[str, str]
 
@@ -27,13 +27,13 @@ _log = get_logger(__name__)
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """The process serves."""
+    """The process answers requests."""
 
     status: Literal["alive"]
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What each check found."""
+    """The result of each check."""
 
     status: Literal["ready"]
     checks: Checks
@@ -42,35 +42,35 @@ class Ready(msgspec.Struct, frozen=True):
 @routes.get("/healthz")
 @described(Description(answers={200: Alive}))
 def get_liveness() -> Response:
-    """Answer 200: the process serves."""
+    """Return 200 as long as the process answers requests."""
     return json_response(Alive("alive"))
 
 
 @routes.get("/readyz")
 @described(Description(answers={200: Ready}))
 def get_readiness() -> Response:
-    """Answer 200 where Redis keeps everything, and it, the database and a worker serve, else 503; each is told."""
+    """Return 200 if Redis (with eviction off), the database and a worker are available, otherwise 503."""
     checks, failing = check_dependencies(services())
     if failing:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
     return json_response(Ready("ready", checks))
 
 
-def check_dependencies(held: Services) -> tuple[Checks, list[str]]:
-    """Return what each check found, and the names of those that fail; takes about three seconds at most."""
-    redis = connect(held.settings.redis.url, timeout_seconds=ANSWER_SECONDS, retries=0)
+def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
+    """Return the result of each check and the names of the failed ones; takes at most about three seconds."""
+    redis = connect(services.settings.redis.url, timeout_seconds=CHECK_SECONDS, retries=0)
     try:
-        checks = _ask(redis)
+        checks = _check_redis(redis)
     except RedisUnavailable:
         checks = {"redis": "away", "maxmemory_policy": "unknown", "workers": "unknown"}
     finally:
         redis.close()
-    checks["database"] = _database(held.database)
+    checks["database"] = _check_database(services.database)
     failing = [
         name
         for name, is_failing in (
             ("redis", checks["redis"] != "ok"),
-            ("maxmemory_policy", checks["maxmemory_policy"] not in (_POLICY, "unknown")),
+            ("maxmemory_policy", checks["maxmemory_policy"] not in (_REQUIRED_POLICY, "unknown")),
             ("workers", checks["workers"] == "none"),
             ("database", checks["database"] != "ok"),
         )
@@ -79,28 +79,28 @@ def check_dependencies(held: Services) -> tuple[Checks, list[str]]:
     return checks, failing
 
 
-def _ask(redis: Redis) -> Checks:
+def _check_redis(redis: Redis) -> Checks:
     with translate_redis_errors():
         redis.ping()
     alive = count_live_workers(redis)
     return {
         "redis": "ok",
-        "maxmemory_policy": _policy(redis),
+        "maxmemory_policy": _eviction_policy(redis),
         "workers": f"{alive} alive" if alive else "none",
     }
 
 
-def _database(database: Database) -> str:
+def _check_database(database: Database) -> str:
     try:
-        database.check(ANSWER_SECONDS)
-    except DatabaseUnavailable as away:
-        _log.warning("database_away", error=away)
+        database.check(CHECK_SECONDS)
+    except DatabaseUnavailable as error:
+        _log.warning("database_unavailable", error=error)
         return "away"
     return "ok"
 
 
-def _policy(redis: Redis) -> str:
-    """Return how Redis makes room; a managed one may refuse to say."""
+def _eviction_policy(redis: Redis) -> str:
+    """Return Redis's eviction policy, "unknown" if the server does not disclose it, as managed ones may."""
     try:
         with translate_redis_errors():
             found = redis.info("memory").get("maxmemory_policy")

@@ -1,25 +1,25 @@
-"""The routes of what was learned of the user: look, and have it forgotten."""
+"""The routes of memories, the facts learned about a user: list and delete."""
 
 import msgspec
 from flask import Blueprint, Response
 
 from millrace.webapp.guard.auth import current_owner
-from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.openapi.document import CURSOR, LIMIT, Description, described
 from millrace.webapp.problems import Problem
-from millrace.webapp.routes.paging import CURSOR, LIMIT, read_page
+from millrace.webapp.request_input import read_page
 from millrace.webapp.schemas import json_response, timestamp
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import is_id
 from millrace.worker.store import memories
 from millrace.worker.store.pages import Page
 
-MEMORIES = 50  # in a page, where the request names no number
+DEFAULT_LIMIT = 50
 
 routes = Blueprint("memories", __name__, url_prefix="/api/memories")
 
 
 class MemorySchema(msgspec.Struct, frozen=True):
-    """A fact, and the conversation that it was learned in."""
+    """A fact, and the conversation in which it was learned."""
 
     id: str
     content: str
@@ -28,7 +28,7 @@ class MemorySchema(msgspec.Struct, frozen=True):
 
 
 class MemoryPage(msgspec.Struct, frozen=True):
-    """A page of memories, the newest first; `next` is the cursor of the page after it."""
+    """A page of memories, newest first; `next` is the cursor of the following page."""
 
     memories: list[MemorySchema]
     next: str | None
@@ -37,7 +37,7 @@ class MemoryPage(msgspec.Struct, frozen=True):
 @routes.get("")
 @described(Description(answers={200: MemoryPage}, parameters=(CURSOR, LIMIT)))
 def list_memories() -> Response:
-    """Return what is remembered, page by page."""
+    """Return the memories, newest first, page by page."""
     owner = current_owner()
     if owner is None:
         return json_response(MemoryPage([], None))
@@ -45,14 +45,14 @@ def list_memories() -> Response:
     def read(cursor: str | None, limit: int) -> Page[memories.MemoryRecord]:
         return services().database.run(lambda session: memories.page(session, owner, cursor, limit))
 
-    page = read_page(read, MEMORIES)
-    return json_response(MemoryPage([_shape(each) for each in page.items], page.more))
+    page = read_page(read, DEFAULT_LIMIT)
+    return json_response(MemoryPage([_render(each) for each in page.items], page.more))
 
 
 @routes.delete("")
 @described(Description(answers={204: None}))
 def delete_all_memories() -> Response:
-    """Forget everything."""
+    """Delete all memories."""
     owner = current_owner()
     if owner is not None:
         services().database.run(lambda session: memories.forget_all(session, owner))
@@ -62,12 +62,12 @@ def delete_all_memories() -> Response:
 @routes.delete("/<memory>")
 @described(Description(answers={204: None}))
 def delete_memory(memory: str) -> Response:
-    """Forget one memory."""
+    """Delete one memory."""
     owner = current_owner() if is_id(memory) else None
     if owner is None or not services().database.run(lambda session: memories.forget(session, owner, memory)):
-        raise Problem(404, "not_found", "There is no such memory of yours.")
+        raise Problem(404, "not_found", "Memory not found.")
     return Response(status=204)
 
 
-def _shape(found: memories.MemoryRecord) -> MemorySchema:
-    return MemorySchema(found.id, found.content, found.conversation, timestamp(found.created_ms))
+def _render(record: memories.MemoryRecord) -> MemorySchema:
+    return MemorySchema(record.id, record.content, record.conversation, timestamp(record.created_ms))

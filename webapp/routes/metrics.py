@@ -1,4 +1,4 @@
-"""GET /metrics: the figures of all processes, web and worker, and of what waits in Redis, for Prometheus."""
+"""GET /metrics: the metrics of all web and worker processes, and of the queue in Redis, for Prometheus."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import count_unfinished
@@ -16,7 +16,7 @@ from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.observability.shared_metrics import collect, merge, process_name
 
-ANSWER_SECONDS = 1.0
+REDIS_SECONDS = 1.0
 
 _log = get_logger(__name__)
 
@@ -26,36 +26,36 @@ routes = Blueprint("metrics", __name__)
 @routes.get("/metrics")
 @described(Description(answers={200: str}, media="text/plain"))
 def get_metrics() -> Response:
-    """Return all figures in Prometheus's text format; while Redis is away, this process's alone."""
+    """Return the metrics of all processes in Prometheus's format; while Redis is unavailable, of this one only."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(AllProcesses(services()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 class AllProcesses(Collector):
-    """What all processes have told, and this one as it stands; each sample says whose it is."""
+    """The last published metrics of all processes and the current ones of this process, each with a `process` label."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every family once."""
-        told = {process_name("web"): list(self._services.figures.registry.collect())}
-        redis = connect(self._services.settings.redis.url, timeout_seconds=ANSWER_SECONDS, retries=0)
+        """Yield each metric family once."""
+        collected = {process_name("web"): list(self._services.figures.registry.collect())}
+        redis = connect(self._services.settings.redis.url, timeout_seconds=REDIS_SECONDS, retries=0)
         gauges: dict[str, tuple[str, int]] = {}
         try:
-            told = collect(redis) | told
+            collected = collect(redis) | collected
             gauges["millrace_workers_alive"] = "Workers that consume.", count_live_workers(redis)
             gauges["millrace_unfinished"] = "Generations that have not ended.", count_unfinished(redis)
-            gauges["millrace_queue_length"] = "Rings that wait.", self._services.task_queue.count_waiting()
-        except (RedisUnavailable, QueueUnavailable) as away:
-            _log.info("figures_not_collected", error=str(away))
+            gauges["millrace_queue_length"] = "Tasks that wait in the queue.", self._services.task_queue.count_waiting()
+        except (RedisUnavailable, QueueUnavailable) as error:
+            _log.info("metrics_collection_failed", error=str(error))
             is_up = False
         else:
             is_up = True
         finally:
             redis.close()
-        gauges["millrace_redis_up"] = "Whether Redis answered just now.", int(is_up)
-        yield from merge(told)
+        gauges["millrace_redis_up"] = "Whether Redis is available.", int(is_up)
+        yield from merge(collected)
         for name, (documentation, value) in gauges.items():
             yield GaugeMetricFamily(name, documentation, value=value)

@@ -1,4 +1,4 @@
-"""The routes of the profile: who the user is, and what the assistant is called."""
+"""The routes of the profile: a user's description of themselves, and the assistant's name."""
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -6,9 +6,9 @@ from flask import Blueprint, Response, request
 from millrace.webapp.generation.validation import convert
 from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import invalid
-from millrace.webapp.request_body import read_object
+from millrace.webapp.request_input import read_object
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.profile import Fact, Profile, parse_profile
@@ -18,7 +18,7 @@ routes = Blueprint("profile", __name__, url_prefix="/api/profile")
 
 
 class ProfileAnswer(msgspec.Struct, frozen=True):
-    """The profile; `assistant_name` is null until somebody, or the model after the next question, has given one."""
+    """The profile; `assistant_name` is null until the user, or the model after the next question, has set one."""
 
     assistant_name: str | None
     text: str
@@ -28,24 +28,24 @@ class ProfileAnswer(msgspec.Struct, frozen=True):
 @routes.get("")
 @described(Description(answers={200: ProfileAnswer}))
 def get_profile() -> Response:
-    """Return the profile; who has none, or a damaged one, has an empty one."""
+    """Return the profile, an empty one if none is stored or the stored one is damaged."""
     owner = current_owner()
-    kept = None if owner is None else services().database.run(lambda session: profiles.find(session, owner))
-    return _reply(parse_profile(kept or {}) or Profile())
+    stored = None if owner is None else services().database.run(lambda session: profiles.find(session, owner))
+    return _render(parse_profile(stored or {}) or Profile())
 
 
 @routes.put("")
 @limited("create")
 @described(Description(body=Profile, answers={200: ProfileAnswer}))
 def put_profile() -> Response:
-    """Keep a profile in the place of any before; without a name for the assistant, the model makes one up."""
+    """Replace the profile; without a name for the assistant, the model chooses one."""
     profile = convert(read_object(request, services().settings.limits.max_body_bytes), Profile)
     if profile.assistant_name is not None and not profile.assistant_name.strip():
-        raise invalid("assistant_name", "A name must not be empty.")
+        raise invalid("assistant_name", "The assistant's name must not be empty.")
     owner = ensure_owner()
     services().database.run(lambda session: profiles.put(session, owner, msgspec.to_builtins(profile)))
-    return _reply(profile)
+    return _render(profile)
 
 
-def _reply(profile: Profile) -> Response:
+def _render(profile: Profile) -> Response:
     return json_response(ProfileAnswer(profile.assistant_name, profile.text, profile.facts))

@@ -1,62 +1,62 @@
-// The list of conversations beside the turns: open one, begin a new one, delete one.
+// The list of conversations: open one, start a new one, delete one.
 
-import { call } from "./calls.js";
+import { call } from "./api.js";
 
-const SHOWN = 30;
+const MAX_SHOWN = 30;
 
-// `onOpen(id)` is called with a conversation that is chosen, null for a new one; refusals go to `say(words)`.
-export function listConversations({ onOpen, say }) {
+// Calls `onOpen(id)` when a conversation is chosen, with null for a new one, and `showNotice(text)` on errors.
+export function listConversations({ onOpen, showNotice }) {
   const list = document.querySelector("#conversations ol");
-  let open = null;
+  let current = null;
 
-  function mark(id) {
-    open = id;
+  function markCurrent(id) {
+    current = id;
     for (const item of list.children) item.firstElementChild.ariaCurrent = item.dataset.id === id ? "page" : null;
   }
 
-  function button(words, label, onClick) {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.textContent = words;
-    if (label) made.ariaLabel = label;
-    made.addEventListener("click", onClick);
-    return made;
+  function createButton(text, label, onClick) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    if (label) button.ariaLabel = label;
+    button.addEventListener("click", onClick);
+    return button;
   }
 
   async function remove(id) {
     try {
       await call(`api/conversations/${id}`, { method: "DELETE" });
-      if (open === id) onOpen(null);
+      if (current === id) onOpen(null);
       await refresh();
-    } catch (refused) {
-      say(refused.message);
+    } catch (error) {
+      showNotice(error.message);
     }
   }
 
   async function refresh() {
     try {
-      const { conversations } = await call(`api/conversations?limit=${SHOWN}`);
+      const { conversations } = await call(`api/conversations?limit=${MAX_SHOWN}`);
       list.replaceChildren(
         ...conversations.map(({ id, title }) => {
           const item = document.createElement("li");
           const name = title ?? "Untitled";
           item.dataset.id = id;
-          item.append(button(name, "", () => onOpen(id)), button("×", `Delete ${name}`, () => remove(id)));
+          item.append(createButton(name, "", () => onOpen(id)), createButton("×", `Delete ${name}`, () => remove(id)));
           return item;
         }),
       );
-      mark(open);
-    } catch (refused) {
-      if (refused.status !== 401) say(refused.message);
+      markCurrent(current);
+    } catch (error) {
+      if (error.status !== 401) showNotice(error.message);
     }
   }
 
   document.querySelector("#new").addEventListener("click", () => onOpen(null));
-  return { refresh, mark };
+  return { refresh, markCurrent };
 }
 
-// Returns the conversation's title and turns, oldest first: `{question, answer}`, the answer being the newest that is
-// stored to the question; and the generation that runs in it. A title belongs to the first turn.
+// Returns a conversation's title, its turns and the id of its running generation. Turns are `{question, answer}`, oldest
+// first, with the newest stored answer to the question. The title is null if the first turn is not among them.
 export async function readTurns(id) {
   const [{ title }, { messages, next, active_generation }] = await Promise.all([
     call(`api/conversations/${id}`),

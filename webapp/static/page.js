@@ -1,129 +1,129 @@
-// The page: asks within a conversation, stops, and after a reload finds the conversation and the stream that runs in it.
+// The page: asks questions in a conversation and cancels answers. After a reload it reopens the conversation and its stream.
 
-import { ask, call } from "./calls.js";
+import { call, createGeneration } from "./api.js";
 import { listConversations, readTurns } from "./conversations.js";
 import { follow } from "./follow.js";
 import { showTurn } from "./turns.js";
 
-const AGAIN_MS = 3000;
+const RETRY_MS = 3000;
 
 const turns = document.querySelector("#turns");
 const form = document.querySelector("#ask");
-const question = document.querySelector("#question");
-const send = document.querySelector("#send");
+const input = document.querySelector("#question");
+const sendButton = document.querySelector("#send");
 const stopButton = document.querySelector("#stop");
 const notice = document.querySelector("#notice");
 
-let conversation = null; // the id of the one that is shown; the address keeps it over a reload
-let running = null; // the id of the generation that is being answered
-let leave = () => {}; // stops following it
-let visit = 0; // counts up with every conversation that is opened
+let conversation = null; // id of the open conversation; the URL's hash keeps it over a reload
+let running = null; // id of the generation that is running in it
+let stopFollowing = () => {};
+let visit = 0; // incremented when the shown conversation changes: results of earlier calls are then ignored
 
-function say(words) {
-  notice.textContent = words;
+function showNotice(text) {
+  notice.textContent = text;
 }
 
-const list = listConversations({ onOpen: open, say });
+const list = listConversations({ onOpen: open, showNotice });
 
-function show(asked) {
-  return showTurn(turns, asked, (words) => {
-    if (send.disabled) return;
-    question.value = words;
+function addTurn(question) {
+  return showTurn(turns, question, (suggestion) => {
+    if (sendButton.disabled) return;
+    input.value = suggestion;
     submit();
   });
 }
 
 function setRunning(id) {
   running = id;
-  send.disabled = id !== null;
+  sendButton.disabled = id !== null;
   stopButton.disabled = id === null;
 }
 
 function setConversation(id) {
   conversation = id;
   history.replaceState(null, "", id === null ? location.pathname + location.search : `#${id}`);
-  list.mark(id);
+  list.markCurrent(id);
 }
 
-function attend(turn, id) {
+function followTurn(turn, id) {
   setRunning(id);
-  const over = () => {
+  const finish = () => {
     if (running !== id) return;
     setRunning(null);
     list.refresh();
   };
-  leave = follow(`api/generations/${id}/events`, {
+  stopFollowing = follow(`api/generations/${id}/events`, {
     onEvent: turn.apply,
-    onEnd: over,
+    onEnd: finish,
     onGone: () => {
-      turn.say("failed", "This answer is gone.");
-      over();
+      turn.setStatus("failed", "This answer no longer exists.");
+      finish();
     },
   });
 }
 
 async function submit() {
-  const message = question.value;
-  if (!message.trim() || send.disabled) return;
-  const here = ++visit; // what is still to be read of the conversation is not waited for any more
-  send.disabled = true;
-  say("");
-  question.value = "";
-  const turn = show(message);
+  const message = input.value;
+  if (!message.trim() || sendButton.disabled) return;
+  const here = ++visit;
+  sendButton.disabled = true;
+  showNotice("");
+  input.value = "";
+  const turn = addTurn(message);
   try {
-    const asked = await ask(conversation === null ? { message } : { message, conversation_id: conversation });
-    if (here !== visit) return; // another conversation is shown by now; this one is in the list
-    setConversation(asked.conversation_id);
-    attend(turn, asked.id);
-  } catch (refused) {
+    const created = await createGeneration(conversation === null ? { message } : { message, conversation_id: conversation });
+    if (here !== visit) return; // the user has opened another conversation; this one is in the list
+    setConversation(created.conversation_id);
+    followTurn(turn, created.id);
+  } catch (error) {
     if (here !== visit) return;
     turn.remove();
-    say(refused.message);
-    question.value ||= message;
-    send.disabled = false;
+    showNotice(error.message);
+    input.value ||= message;
+    sendButton.disabled = false;
   }
   list.refresh();
 }
 
 async function stop() {
   if (running === null) return;
-  stopButton.disabled = true; // the stream itself says when it has stopped
+  stopButton.disabled = true; // the stream shows when the generation has ended
   try {
     await call(`api/generations/${running}/cancel`, { method: "POST" });
-  } catch (refused) {
-    say(refused.message);
+  } catch (error) {
+    showNotice(error.message);
     stopButton.disabled = running === null;
   }
 }
 
-// Shows a conversation, or an empty page for a new one.
+// Opens a conversation, or an empty page for null.
 async function open(id) {
   const here = ++visit;
-  leave();
+  stopFollowing();
   setRunning(null);
   setConversation(id);
   turns.replaceChildren();
-  say("");
-  question.focus();
+  showNotice("");
+  input.focus();
   if (id === null) return;
-  send.disabled = true;
+  sendButton.disabled = true;
   try {
     const found = await readTurns(id);
     if (here !== visit) return;
     setRunning(null);
-    found.turns.forEach(({ question: asked, answer }, place) => {
-      const turn = show(asked);
-      if (place === 0 && found.title !== null) turn.entitle(found.title);
-      if (place === found.turns.length - 1 && found.running !== null) attend(turn, found.running);
-      else if (answer !== null) turn.stand(answer);
-      else turn.say("failed", "No answer is stored.");
+    found.turns.forEach(({ question, answer }, index) => {
+      const turn = addTurn(question);
+      if (index === 0 && found.title !== null) turn.setTitle(found.title);
+      if (index === found.turns.length - 1 && found.running !== null) followTurn(turn, found.running);
+      else if (answer !== null) turn.showStored(answer);
+      else turn.setStatus("failed", "No answer was stored.");
     });
-  } catch (refused) {
+  } catch (error) {
     if (here !== visit) return;
-    if (refused.status === 404) return open(null);
-    say(refused.message);
+    if (error.status === 404) return open(null);
+    showNotice(error.message);
     setRunning(null);
-    setTimeout(() => here === visit && open(id), AGAIN_MS);
+    setTimeout(() => here === visit && open(id), RETRY_MS);
   }
 }
 
@@ -131,7 +131,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
 });
-question.addEventListener("keydown", (event) => {
+input.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     submit();

@@ -1,40 +1,40 @@
-// One question and its answer on the page. Only ever text: nothing in an answer can become markup.
+// One turn on the page: a question and its answer. Everything is inserted as text, so that no answer becomes markup.
 
-const WORDS = {
+const STATUS_TEXT = {
   queued: "Waiting for a worker",
   running: "Answering",
   searching: "Searching",
-  retrying: "Trying again",
+  retrying: "Retrying",
   completed: "Complete",
   cancelled: "Stopped",
 };
 
-// Shows a question below the others; `onSuggestion(words)` is called when one of the next questions is chosen.
-export function showTurn(turns, asked, onSuggestion) {
+// Appends a turn and returns its functions; calls `onSuggestion(text)` when a suggested question is chosen.
+export function showTurn(turns, question, onSuggestion) {
   const turn = document.querySelector("#turn").content.cloneNode(true).firstElementChild;
-  const text = document.createTextNode("");
+  const answer = document.createTextNode("");
   const status = turn.querySelector(".status");
-  turn.querySelector(".question").textContent = asked;
-  turn.querySelector(".answer").append(text);
+  turn.querySelector(".question").textContent = question;
+  turn.querySelector(".answer").append(answer);
   turns.append(turn);
 
-  function say(state, words = WORDS[state] ?? state) {
+  function setStatus(state, text = STATUS_TEXT[state] ?? state) {
     turn.dataset.state = state;
-    status.textContent = words;
+    status.textContent = text;
   }
 
-  function entitle(title) {
+  function setTitle(title) {
     const heading = turn.querySelector(".title");
     heading.textContent = title;
     heading.hidden = false;
   }
 
-  function suggest(questions) {
-    const buttons = questions.map((words) => {
+  function showSuggestions(questions) {
+    const buttons = questions.map((suggestion) => {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = words;
-      button.addEventListener("click", () => onSuggestion(words));
+      button.textContent = suggestion;
+      button.addEventListener("click", () => onSuggestion(suggestion));
       return button;
     });
     turn.querySelector(".suggestions").replaceChildren(...buttons);
@@ -42,27 +42,27 @@ export function showTurn(turns, asked, onSuggestion) {
 
   function apply(event) {
     const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
-    if (event.type === "status") say(event.status);
-    else if (event.type === "chunk") text.appendData(event.content);
-    else if (event.type === "snapshot") text.data = event.content;
-    else if (event.type === "complete") say("completed", event.stop_reason === "max_tokens" ? "Complete, at its longest" : WORDS.completed);
-    else if (event.type === "cancelled") say("cancelled");
-    else if (event.type === "error") say("failed", `Failed: ${event.message}`);
-    else if (event.type === "title") entitle(event.title);
-    else if (event.type === "suggestions") suggest(event.suggestions);
+    if (event.type === "status") setStatus(event.status);
+    else if (event.type === "chunk") answer.appendData(event.content);
+    else if (event.type === "snapshot") answer.data = event.content;
+    else if (event.type === "complete") setStatus("completed", event.stop_reason === "max_tokens" ? "Complete (length limit reached)" : STATUS_TEXT.completed);
+    else if (event.type === "cancelled") setStatus("cancelled");
+    else if (event.type === "error") setStatus("failed", `Failed: ${event.message}`);
+    else if (event.type === "title") setTitle(event.title);
+    else if (event.type === "suggestions") showSuggestions(event.suggestions);
     else if (event.type === "done") turn.querySelector(".answer").setAttribute("aria-busy", "false");
     if (isAtEnd) scrollTo(0, document.documentElement.scrollHeight);
   }
 
-  // A stored answer, as it stands.
-  function stand(answer) {
-    apply({ type: "snapshot", content: answer.content });
-    apply(answer.outcome);
-    apply({ type: "suggestions", suggestions: answer.suggestions });
+  // Shows a stored answer with its outcome.
+  function showStored(stored) {
+    apply({ type: "snapshot", content: stored.content });
+    apply(stored.outcome);
+    apply({ type: "suggestions", suggestions: stored.suggestions });
     apply({ type: "done" });
   }
 
-  say("queued");
+  setStatus("queued");
   scrollTo(0, document.documentElement.scrollHeight);
-  return { say, apply, stand, entitle, remove: () => turn.remove() };
+  return { setStatus, apply, showStored, setTitle, remove: () => turn.remove() };
 }

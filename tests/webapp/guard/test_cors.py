@@ -1,4 +1,4 @@
-"""Pages of a few other origins may call, on every kind of answer, and no others."""
+"""Every kind of response has CORS headers for the allowed origins and no others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,8 +40,8 @@ def _fail() -> str:
     raise ZeroDivisionError
 
 
-def every_kind_of_answer(site: Site, origin: str) -> dict[str, TestResponse]:
-    """Return one answer of each kind to the same user."""
+def one_response_of_each_kind(site: Site, origin: str) -> dict[str, TestResponse]:
+    """Return one response of each kind to the same user."""
     sent = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
 
     def call(method: str, path: str, **more: Any) -> TestResponse:
@@ -69,8 +69,8 @@ def every_kind_of_answer(site: Site, origin: str) -> dict[str, TestResponse]:
     }
 
 
-def test_every_kind_of_answer_may_be_read_by_a_page_of_an_allowed_origin(site: Site) -> None:
-    answers = every_kind_of_answer(site, OURS)
+def test_every_kind_of_response_has_cors_headers_for_an_allowed_origin(site: Site) -> None:
+    answers = one_response_of_each_kind(site, OURS)
     for kind, answer in answers.items():
         assert cors_of(answer) == OURS_MAY, kind
         assert "Origin" in answer.headers["Vary"], kind
@@ -80,7 +80,7 @@ def test_every_kind_of_answer_may_be_read_by_a_page_of_an_allowed_origin(site: S
 
 
 @pytest.mark.parametrize("origin", FOREIGN, ids=range(len(FOREIGN)))
-def test_no_other_origin_is_named_or_reflected(site: Site, origin: str) -> None:
+def test_unlisted_origin_gets_no_cors_headers(site: Site, origin: str) -> None:
     for path in (f"{API}/x", "/healthz", "/"):
         answer = site.user.get(path, headers={"Origin": origin})
         assert cors_of(answer) == {}
@@ -89,13 +89,13 @@ def test_no_other_origin_is_named_or_reflected(site: Site, origin: str) -> None:
     assert cors_of(site.user.options(API, headers=asked)) == {}
 
 
-def test_the_other_origin_of_the_list_is_named_alone(site: Site) -> None:
+def test_second_allowed_origin_is_returned_alone(site: Site) -> None:
     answer = site.user.get("/healthz", headers={"Origin": OTHER})
     assert answer.headers.getlist("Access-Control-Allow-Origin") == [OTHER]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
-def test_a_preflight_is_told_what_is_allowed(site: Site, method: str) -> None:
+def test_preflight_returns_allowed_methods_and_headers(site: Site, method: str) -> None:
     asked = {
         "Origin": OURS,
         "Access-Control-Request-Method": method,
@@ -111,14 +111,14 @@ def test_a_preflight_is_told_what_is_allowed(site: Site, method: str) -> None:
     assert "Set-Cookie" not in answer.headers
 
 
-def test_without_a_list_nothing_is_said_of_it(build: Build) -> None:
+def test_no_cors_headers_without_allowed_origins(build: Build) -> None:
     site = build()
     answer = site.user.get("/healthz", headers={"Origin": OURS})
     assert cors_of(answer) == {}
     assert "Origin" not in answer.headers.get("Vary", "")
 
 
-def test_an_answer_that_a_store_is_away_can_be_read_too(build: Build) -> None:
+def test_response_for_unavailable_redis_has_cors_headers(build: Build) -> None:
     site = build(allowed_origins=(OURS,), redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
 
     headers = {"Origin": OURS, "Sec-Fetch-Site": "cross-site"}
@@ -126,7 +126,7 @@ def test_an_answer_that_a_store_is_away_can_be_read_too(build: Build) -> None:
     assert (answer.status_code, cors_of(answer)) == (503, OURS_MAY)
 
 
-def test_a_refusal_before_anything_was_done_can_be_read_too(site: Site) -> None:
+def test_early_rejection_has_cors_headers(site: Site) -> None:
     def refuse() -> None:
         raise Problem(429, "rate_limited", "Too many.")
 

@@ -1,4 +1,4 @@
-"""Every answer says what a browser may do with it; and no page of ours needs more than it is allowed."""
+"""Every response has the security headers, and the page complies with its own policy."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ STATIC = Path(__file__).parents[3] / "webapp"
 
 
 @pytest.mark.parametrize("path", ["/", "/static/page.js", "/healthz", "/api/openapi.json", "/api/generations/x", "/x"])
-def test_every_answer_has_them(site: Site, path: str) -> None:
+def test_every_response_has_the_security_headers(site: Site, path: str) -> None:
     headers = site.user.get(path, buffered=True).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -24,7 +24,7 @@ def test_every_answer_has_them(site: Site, path: str) -> None:
     assert "unsafe" not in headers["Content-Security-Policy"]
 
 
-def test_what_is_somebodys_own_is_stored_nowhere_on_the_way(site: Site) -> None:
+def test_private_responses_are_not_cacheable(site: Site) -> None:
     generation = site.ask()
     site.write(site.hold(generation), *WHOLE)
     for path in (f"/api/generations/{generation}", f"/api/generations/{generation}/events", "/api/generations/x"):
@@ -34,7 +34,7 @@ def test_what_is_somebodys_own_is_stored_nowhere_on_the_way(site: Site) -> None:
     assert stream.headers["X-Accel-Buffering"] == "no"
 
 
-def test_the_page_has_nothing_that_its_policy_forbids() -> None:
+def test_page_has_nothing_that_its_policy_forbids() -> None:
     page = (STATIC / "templates" / "millrace.html").read_text("utf-8")
     assert not re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", page)
     for script in (STATIC / "static").glob("*.js"):

@@ -1,4 +1,4 @@
-"""How often one may ask and follow: counted in Redis, for an owner and for an address."""
+"""Creating and following are limited per owner and per address, with counters in Redis."""
 
 import re
 import signal
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from millrace.webapp import mount
 from millrace.webapp.guard import limits
 from millrace.webapp.guard.limits import WindowCounts, limit_kind_of, remaining_in
-from millrace.webapp.openapi.describing import description_of
+from millrace.webapp.openapi.document import description_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
@@ -46,7 +46,7 @@ def headers_of(answer: Any) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(("path", "body"), CREATING)
-def test_one_who_asks_too_often_is_told_when_to_come_back(build: Build, path: str, body: dict[str, Any]) -> None:
+def test_create_beyond_the_limit_is_429_with_retry_after(build: Build, path: str, body: dict[str, Any]) -> None:
     site = build(rate_limit="3/hour")
     for left in (2, 1, 0):
         answer = site.post({"message": "a"})
@@ -65,7 +65,7 @@ def test_one_who_asks_too_often_is_told_when_to_come_back(build: Build, path: st
     assert site.stranger().post(API, json={"message": "a"}).status_code == 202
 
 
-def test_all_ways_to_ask_count_together(build: Build) -> None:
+def test_all_creating_routes_share_one_limit(build: Build) -> None:
     site = build(rate_limit="2/hour", wait_seconds=0.0)
     site.user.get("/")
     assert site.user.post("/api/conversation/me", json={"message": "a"}).status_code == 504
@@ -73,7 +73,7 @@ def test_all_ways_to_ask_count_together(build: Build) -> None:
     check_problem(site.user.post("/api/chat", json={"message": "a"}), 429, "rate_limited")
 
 
-def test_what_was_wrong_counts_too_and_is_told_what_is_left(build: Build) -> None:
+def test_rejected_requests_count_and_have_limit_headers(build: Build) -> None:
     site = build(rate_limit="2/hour")
     site.user.get("/")
     wrong = site.post({"no": 1})
@@ -82,7 +82,7 @@ def test_what_was_wrong_counts_too_and_is_told_what_is_left(build: Build) -> Non
     check_problem(site.post({"message": "a"}), 429, "rate_limited")
 
 
-def test_an_address_has_a_limit_of_its_own(build: Build) -> None:
+def test_address_has_its_own_limit(build: Build) -> None:
     site = build(address_rate_limit="3/hour", trusted_proxies=1)
 
     def ask(address: str) -> int:
@@ -91,12 +91,12 @@ def test_an_address_has_a_limit_of_its_own(build: Build) -> None:
 
     assert [ask("192.0.2.1") for _ in range(4)] == [202, 202, 202, 429]
     assert ask("192.0.2.2") == 202
-    # One user of IPv6 has a whole network of addresses.
+    # An IPv6 user has a whole network of addresses.
     assert [ask(f"2001:db8::{number}") for number in range(1, 5)] == [202, 202, 202, 429]
     assert ask("2001:db8:0:1::1") == 202
 
 
-def test_who_is_refused_uses_nothing_up_of_his_neighbours_address(build: Build) -> None:
+def test_requests_rejected_by_owner_do_not_count_for_the_address(build: Build) -> None:
     site = build(rate_limit="1/hour", address_rate_limit="3/hour")
     assert [site.post({"message": "a"}).status_code for _ in range(5)] == [202, 429, 429, 429, 429]
     assert [site.stranger().post(API, json={"message": "a"}).status_code for _ in range(3)] == [202, 202, 429]
@@ -109,7 +109,7 @@ def test_several_rates_hold_at_once(build: Build) -> None:
     assert int(answers[2].headers["Retry-After"]) <= 120
 
 
-def test_who_follows_too_often_is_not_driven_away(build: Build) -> None:
+def test_follow_beyond_the_limit_makes_an_event_source_retry_later(build: Build) -> None:
     site = build(follow_rate_limit="2/hour")
     generation = site.ask()
     site.write(site.hold(generation), *WHOLE)
@@ -128,25 +128,27 @@ def test_who_follows_too_often_is_not_driven_away(build: Build) -> None:
         assert found is not None, "no event, and the end"
         waits.add(int(found[1]))
     assert min(waits) >= 3500 * 1000
-    assert len(waits) > 10, "they must not all come back at once"
-    assert site.user.get(f"{API}/{generation}").status_code == 200, "looking is no following"
+    assert len(waits) > 10, "clients must not all reconnect at once"
+    assert site.user.get(f"{API}/{generation}").status_code == 200, "getting the state is not following"
 
 
-def test_who_is_nobody_is_counted_by_address(build: Build) -> None:
+def test_follower_without_an_owner_is_limited_by_address(build: Build) -> None:
     site = build(follow_rate_limit="2/hour")
     answers = [site.stranger().get(f"{API}/{'0' * 32}/events") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [404, 404, 429]
 
 
-def test_every_route_that_makes_or_follows_is_limited(site: Site) -> None:
-    told = {name: (limit_kind_of(view), description_of(view)) for name, view in site.app.view_functions.items()}
-    streaming = {name: kind for name, (kind, told_of) in told.items() if told_of is not None and told_of.stream}
+def test_every_creating_or_following_route_is_limited(site: Site) -> None:
+    views = {name: (limit_kind_of(view), description_of(view)) for name, view in site.app.view_functions.items()}
+    streaming = {
+        name: kind for name, (kind, description) in views.items() if description is not None and description.stream
+    }
     assert streaming
     assert all(streaming.values()), streaming
-    assert told["millrace.conversation_facade.answer"][0] == "create"
+    assert views["millrace.conversation_facade.answer"][0] == "create"
 
 
-def test_counts_are_kept_under_our_keys_and_name_nobody(build: Build, client: Redis) -> None:
+def test_counters_have_our_prefix_and_no_owner_names(build: Build, client: Redis) -> None:
     site = build(rate_limit="9/hour", address_rate_limit="9/hour", auth="header", auth_header="X-User", secret_key="")
     answer = site.stranger().post(API, json={"message": "a"}, headers={"X-User": "ada@example.com"})
     assert answer.status_code == 202
@@ -157,7 +159,7 @@ def test_counts_are_kept_under_our_keys_and_name_nobody(build: Build, client: Re
     assert all(0 < int(client.ttl(key)) <= 7200 for key in counted)  # type: ignore[arg-type]
 
 
-def test_a_hosts_own_settings_of_the_same_library_are_not_ours(store: ValkeyProcess, client: Redis) -> None:
+def test_host_apps_limiter_settings_have_no_effect_on_ours(store: ValkeyProcess, client: Redis) -> None:
     host = Flask("host")
     host.config.update(RATELIMIT_ENABLED=False, RATELIMIT_DEFAULT="1/day", SECRET_KEY="theirs")
     host.add_url_rule("/", "home", lambda: "home")
@@ -176,7 +178,7 @@ def counting(tmp_path: Path) -> Iterator[ValkeyProcess]:
         yield process
 
 
-def test_while_the_storage_is_away_following_is_open_and_asking_is_closed(
+def test_unavailable_limiter_storage_allows_following_and_rejects_creating(
     build: Build, counting: ValkeyProcess, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STORAGE_RETRY_SECONDS", 0.0)
@@ -193,12 +195,12 @@ def test_while_the_storage_is_away_following_is_open_and_asking_is_closed(
     assert (answer.status_code, '"done"' in answer.text) == (200, True)
     assert "RateLimit-Limit" not in answer.headers
     assert failures_of(site) >= len(CREATING) + 1
-    assert "limiter_away" in caplog.text
+    assert "limiter_unavailable" in caplog.text
     counting.start()
     assert site.ask()
 
 
-def test_a_storage_that_is_silent_holds_nobody_up(build: Build, counting: ValkeyProcess) -> None:
+def test_unresponsive_limiter_storage_delays_no_request_for_long(build: Build, counting: ValkeyProcess) -> None:
     site = build(rate_limit_redis_url=counting.url, rate_limit="100/hour", follow_rate_limit="100/hour")
     generation = site.ask()
     site.write(site.hold(generation), *WHOLE)
@@ -215,7 +217,7 @@ def test_a_storage_that_is_silent_holds_nobody_up(build: Build, counting: Valkey
         counting.signal(signal.SIGCONT)
 
 
-def test_where_nothing_is_limited_no_storage_is_asked(build: Build) -> None:
+def test_limiter_storage_is_unused_without_limits(build: Build) -> None:
     site = build(rate_limit_redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     assert site.ask()
     assert "RateLimit-Limit" not in site.post({"message": "a"}).headers
@@ -226,12 +228,12 @@ AMOUNT, EXPIRY = 10, 60.0
 
 @given(st.integers(0, AMOUNT), st.integers(0, AMOUNT), st.floats(0, EXPIRY, exclude_min=True))
 @example(0, AMOUNT, EXPIRY)
-def test_after_the_time_that_is_told_there_is_more_room(previous: int, current: int, left: float) -> None:
+def test_requests_remain_again_after_the_returned_seconds(previous: int, current: int, left: float) -> None:
     remaining, seconds = remaining_in(AMOUNT, EXPIRY, WindowCounts(previous, left, current, left + EXPIRY))
     assert 0 <= remaining <= AMOUNT
     assert 0 <= seconds <= EXPIRY
     left -= seconds + 0.001
-    # Once its time is over, the current window is the previous one.
+    # When it expires, the current window becomes the previous one.
     later = (
         WindowCounts(previous, left, current, left + EXPIRY)
         if left > 0

@@ -1,4 +1,4 @@
-"""What is somebody else's is the same 404 as what is not there, by every route with an id, whatever the method."""
+"""On every route with an id and with every method, another user's id gets the same 404 as an absent one."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from tests.webapp.guard.auth.test_owners import WAYS
 from tests.webapp.site import Site
 from tests.webapp.talking import begin, messages_of
 
-# What a route takes besides its ids, where it takes anything: so that nothing else is wrong with the request.
+# Valid bodies for the routes that need one, so that only the id is wrong.
 BODIES: dict[str, Any] = {
     "rename_conversation": {"title": "mine now"},
     "answer": {"message": "a"},
@@ -27,7 +27,7 @@ ENDPOINTS = {
 
 
 def things_of(site: Site) -> dict[str, str]:
-    """Return ids of one user's of every kind that a route may take."""
+    """Create one thing of each kind for the user, and return their ids by the names of the route variables."""
     receipt = begin(site, "mine")
     owner = site.owner()
     site.services.database.run(lambda session: memories.add(session, owner, "a fact", None))
@@ -43,10 +43,10 @@ def things_of(site: Site) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_strangers_answer_is_the_same_for_mine_and_for_nobodys(site: Site, endpoint: str) -> None:
+def test_foreign_and_absent_ids_get_the_same_404_on_every_route(site: Site, endpoint: str) -> None:
     mine = things_of(site)
     rule = ENDPOINTS[endpoint]
-    assert rule.arguments <= set(mine), "a new kind of id: say above whose it is"
+    assert rule.arguments <= set(mine), "a new kind of id: add one to things_of"
     body = BODIES.get(endpoint.rpartition(".")[2], {})
     before = sorted(site.made())
     stranger = site.stranger()
@@ -68,7 +68,7 @@ def test_a_strangers_answer_is_the_same_for_mine_and_for_nobodys(site: Site, end
     assert site.user.get(f"/api/generations/{mine['generation']}").status_code == 200
 
 
-def test_several_at_once_are_refused_for_one_that_is_not_ones_own(site: Site) -> None:
+def test_request_for_several_generations_is_404_if_one_is_foreign(site: Site) -> None:
     theirs = things_of(site)["generation"]
     stranger = site.stranger()
     own = stranger.post("/api/generations", json={"message": "a"}).get_json()["id"]
@@ -78,7 +78,7 @@ def test_several_at_once_are_refused_for_one_that_is_not_ones_own(site: Site) ->
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_who_is_nobody_gets_a_401_by_every_route(build: Any, endpoint: str, way: str) -> None:
+def test_unauthenticated_request_is_401_on_every_route(build: Any, endpoint: str, way: str) -> None:
     site = build(**WAYS[way][0])
     rule = ENDPOINTS[endpoint]
     path = re.sub(r"<(?:\w+:)?(\w+)>", "0" * 32, rule.rule)

@@ -1,4 +1,4 @@
-"""Holds what an app really answers to what its OpenAPI document says of it."""
+"""Checks an app's real responses against its OpenAPI document."""
 
 import re
 from functools import cached_property
@@ -13,14 +13,14 @@ Json = dict[str, Any]
 
 
 class Document:
-    """The document of one app, built when it is first needed: routes may be added until then."""
+    """The document of one app, built on first use: routes may be added until then."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
 
     @classmethod
     def of(cls, app: Flask) -> Self:
-        """Return the document of an app, always the same."""
+        """Return the document of an app, the same object each time."""
         return app.extensions.setdefault("tested document", cls(app))
 
     @cached_property
@@ -29,12 +29,12 @@ class Document:
         return build_document(self._app)
 
     def check(self, schema: Json, value: Any) -> None:
-        """Assert that a value is as a schema of the document says; raises ValidationError."""
+        """Assert that a value matches a schema of the document; raises ValidationError."""
         validator: Any = Draft202012Validator({**schema, "components": self.whole["components"]})
         validator.validate(value)
 
     def check_answer(self, response: Response) -> Response:
-        """Assert that an answer is one that the document tells of its route; raises ValidationError."""
+        """Assert that a response is one that the document describes for its route; raises ValidationError."""
         rule = request.url_rule
         if response.mimetype == "application/problem+json":
             self.check({"$ref": "#/components/schemas/ProblemBody"}, response.get_json(force=True))
@@ -46,11 +46,13 @@ class Document:
         return response
 
     def _check_success(self, responses: Json, response: Response) -> None:
-        told = responses.get(str(response.status_code))
-        assert told is not None, f"the document does not tell of {response.status_code} for {request.path}"
+        described = responses.get(str(response.status_code))
+        assert described is not None, f"the document does not describe {response.status_code} for {request.path}"
         if response.status_code == 204:
-            assert "content" not in told
+            assert "content" not in described
             return
-        assert response.mimetype in told["content"], f"{response.mimetype} of {request.path} is not in the document"
+        assert response.mimetype in described["content"], (
+            f"{response.mimetype} of {request.path} is not in the document"
+        )
         if response.mimetype == "application/json":
-            self.check(told["content"]["application/json"]["schema"], response.get_json())
+            self.check(described["content"]["application/json"]["schema"], response.get_json())

@@ -1,4 +1,4 @@
-"""The document is true: each answer of every other test of the web is held to it as well (`Site`)."""
+"""The document matches the app. `Site` also checks every response of the web tier's other tests against it."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from millrace.webapp.facades.chat import CHAT_LINES, ChatDialect
 from millrace.webapp.facades.conversation import SESSION_LINES, ConversationDialect
-from millrace.webapp.openapi.describing import Description, described
+from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.routes.health import Alive
 from millrace.worker.contract.events import AnyEvent, Done, encode
 from tests.webapp.openapi.checking import Document
@@ -29,7 +29,7 @@ def document(site: Site) -> Json:
     return json_of(answer)
 
 
-def test_every_route_of_the_app_is_in_the_document(site: Site, document: Json) -> None:
+def test_document_has_every_route_of_the_app(site: Site, document: Json) -> None:
     routes = {
         (re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule), method.lower())
         for rule in site.app.url_map.iter_rules()
@@ -40,12 +40,12 @@ def test_every_route_of_the_app_is_in_the_document(site: Site, document: Json) -
     assert ("/api/generations/{generation}/events", "get") in routes
 
 
-def test_the_routes_of_a_host_app_are_none_of_the_documents(site: Site) -> None:
+def test_document_leaves_out_the_routes_of_a_host_app(site: Site) -> None:
     site.app.add_url_rule("/hosts/<thing>", "hosts", lambda thing: thing)
     assert "/hosts/{thing}" not in json_of(site.user.get("/api/openapi.json"))["paths"]
 
 
-def test_the_document_is_whole_and_its_schemas_are_schemas(document: Json) -> None:
+def test_document_has_no_dangling_references_and_valid_schemas(document: Json) -> None:
     assert document["openapi"].startswith("3.1.")
     Draft202012Validator.check_schema({"$defs": document["components"]["schemas"]})
     references = set(re.findall(r"'#/components/(\w+)/(\w+)'", str(document)))
@@ -56,7 +56,7 @@ def test_the_document_is_whole_and_its_schemas_are_schemas(document: Json) -> No
     assert all(each["summary"] for each in operations)
 
 
-def test_a_body_is_told_with_its_bounds_and_takes_no_other_fields(site: Site) -> None:
+def test_request_body_schema_has_bounds_and_rejects_unknown_fields(site: Site) -> None:
     document = Document.of(site.app)
     body = document.whole["paths"]["/api/generations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     document.check(body, {"message": "a", "temperature": 0.5, "search": "auto", "metadata": {"a": "b"}})
@@ -70,7 +70,7 @@ EVENTS = st.one_of(*SAMPLES.values())
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
-def test_every_event_is_as_its_schema_says(site: Site, event: AnyEvent) -> None:
+def test_every_event_matches_its_schema(site: Site, event: AnyEvent) -> None:
     document, told = Document.of(site.app), json.loads(encode(event))
     document.check({"$ref": "#/components/schemas/GenerationEvent"}, told)
     with pytest.raises(ValidationError):
@@ -86,7 +86,7 @@ def test_every_event_is_as_its_schema_says(site: Site, event: AnyEvent) -> None:
 )
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS))
-def test_every_line_of_a_dialect_is_as_its_schema_says(
+def test_every_line_of_a_dialect_matches_its_schema(
     site: Site, dialect: Any, path: str, lines: tuple[Any, ...], events: list[AnyEvent]
 ) -> None:
     document, teller = Document.of(site.app), dialect()
@@ -97,7 +97,7 @@ def test_every_line_of_a_dialect_is_as_its_schema_says(
         document.check(schema, line)
 
 
-def test_an_answer_that_is_not_as_told_is_found(site: Site) -> None:
+def test_response_that_contradicts_the_document_is_detected(site: Site) -> None:
     @described(Description(answers={200: Alive}))
     def lie() -> Json:
         """Lie."""

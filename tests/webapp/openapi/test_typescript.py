@@ -14,14 +14,14 @@ DECLARED = {
 }
 
 
-def test_the_file_is_what_the_structs_say() -> None:
+def test_file_is_generated_from_the_current_structs() -> None:
     assert PATH.read_text("utf-8") == event_types(), (
         "run `python -m millrace.webapp.openapi`, and commit what it writes"
     )
 
 
 @given(st.one_of(*SAMPLES.values()))
-def test_every_event_has_the_fields_that_are_declared_and_no_others(event: AnyEvent) -> None:
+def test_every_event_has_exactly_the_declared_fields(event: AnyEvent) -> None:
     fields = DECLARED[kind_of(event)]
     sent = json.loads(encode(event))
     assert set(sent) - {"type"} <= set(fields)

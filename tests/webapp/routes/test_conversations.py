@@ -11,44 +11,44 @@ from millrace.worker.contract.state import read_state
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.site import COMPLETE, WHOLE, Site, check_problem, json_of
-from tests.webapp.talking import API, begin, messages_of, turn
+from tests.webapp.talking import API, begin, messages_of
 
 Build = Callable[..., Site]
 
 
-def test_a_question_is_stored_before_it_is_rung(site: Site) -> None:
+def test_question_is_stored_before_its_task_is_enqueued(site: Site) -> None:
     stored: list[Any] = []
     site.owner()
     ring = site.services.task_queue.enqueue
 
-    def look(generation: str) -> None:
+    def record_and_enqueue(generation: str) -> None:
         state = read_state(site.redis, generation)
         assert state is not None
         stored.extend(messages_of(site, state.conversation)["messages"])
         ring(generation)
 
-    site.services.task_queue.enqueue = look
+    site.services.task_queue.enqueue = record_and_enqueue
     begin(site, "what is \ud83d a\x00 weir?")
     assert [(each["role"], each["content"]) for each in stored] == [("user", "what is \ud83d a\x00 weir?")]
 
 
-def test_a_conversation_is_listed_with_what_runs_in_it_until_that_has_its_outcome(site: Site) -> None:
+def test_conversation_has_its_active_generation_until_the_outcome(site: Site) -> None:
     receipt = begin(site)
     conversation, generation = receipt["conversation_id"], receipt["id"]
 
-    def told() -> list[Any]:
+    def active() -> list[Any]:
         listed = json_of(site.user.get(API))["conversations"]
         assert [each["id"] for each in listed] == [conversation]
         one = json_of(site.user.get(f"{API}/{conversation}"))
         assert listed == [one]
         return [one["active_generation"], messages_of(site, conversation)["active_generation"]]
 
-    assert told() == [generation] * 2
+    assert active() == [generation] * 2
     site.write(site.hold(generation), *WHOLE)
-    assert told() == [None] * 2
+    assert active() == [None] * 2
 
 
-def test_a_conversation_can_be_made_empty_named_and_renamed(site: Site) -> None:
+def test_conversation_is_created_empty_and_renamed(site: Site) -> None:
     answer = site.user.post(API, json={"title": "Wheels \ud83d"})
     made = json_of(answer)
     assert answer.status_code == 201
@@ -73,13 +73,13 @@ def test_a_conversation_can_be_made_empty_named_and_renamed(site: Site) -> None:
         ("patch", {"title": " \n"}),
     ],
 )
-def test_a_bad_title_is_422(site: Site, method: str, body: Any) -> None:
+def test_invalid_title_is_422(site: Site, method: str, body: Any) -> None:
     url = API if method == "post" else f"{API}/{begin(site)['conversation_id']}"
     check_problem(getattr(site.user, method)(url, json=body), 422, "invalid_field", "title")
     check_problem(getattr(site.user, method)(url, json={"name": "a"}), 422, "invalid_field", "name")
 
 
-def test_the_list_goes_page_by_page_the_last_changed_first(site: Site) -> None:
+def test_conversations_are_paged_last_changed_first(site: Site) -> None:
     made = [json_of(site.user.post(API))["id"] for _ in range(7)]
     site.user.patch(f"{API}/{made[2]}", json={"title": "changed"})
     found: list[str] = []
@@ -92,25 +92,8 @@ def test_the_list_goes_page_by_page_the_last_changed_first(site: Site) -> None:
     assert found[1:] == [each for each in reversed(made) if each != made[2]]
 
 
-def test_messages_come_newest_page_first_and_oldest_message_first(site: Site) -> None:
-    conversation = json_of(site.user.post(API))["id"]
-    for number in range(5):
-        turn(site, conversation, f"q{number}", f"a{number}")
-    newest = messages_of(site, conversation, "?limit=4")
-    assert [each["content"] for each in newest["messages"]] == ["q3", "a3", "q4", "a4"]
-    older = messages_of(site, conversation, f"?limit=4&cursor={newest['next']}")
-    oldest = messages_of(site, conversation, f"?limit=4&cursor={older['next']}")
-    assert [each["content"] for each in older["messages"]] == ["q1", "a1", "q2", "a2"]
-    assert [each["content"] for each in oldest["messages"]] == ["q0", "a0"]
-    assert oldest["next"] is None
-    question, answer = oldest["messages"]
-    assert answer["parent_id"] == question["id"]
-    assert (answer["outcome"]["type"], answer["model"], answer["suggestions"]) == ("complete", "model", ["more?"])
-    assert (question["outcome"], question["generation"]) == (None, None)
-
-
 @pytest.mark.parametrize("path", ["", "/CONVERSATION/messages"])
-def test_a_page_that_can_not_be_is_refused(site: Site, path: str) -> None:
+def test_invalid_cursor_or_limit_is_rejected(site: Site, path: str) -> None:
     url = API + path.replace("CONVERSATION", begin(site)["conversation_id"])
     for cursor in ("x", "1", "1-", "-1", "1-2-3", "9" * 16 + "-1", "\u0661-1", "1" * 10_000):
         check_problem(site.user.get(url, query_string={"cursor": cursor}), 400, "bad_cursor")
@@ -118,7 +101,7 @@ def test_a_page_that_can_not_be_is_refused(site: Site, path: str) -> None:
         check_problem(site.user.get(url, query_string={"limit": limit}), 422, "invalid_field", "limit")
 
 
-def test_a_list_is_a_fixed_number_of_questions_to_database_and_redis(site: Site) -> None:
+def test_list_needs_a_constant_number_of_database_queries(site: Site) -> None:
     statements: list[str] = []
     sql_event.listen(
         site.services.database._engine, "before_cursor_execute", lambda *given: statements.append(given[2])
@@ -140,7 +123,7 @@ def test_a_list_is_a_fixed_number_of_questions_to_database_and_redis(site: Site)
     assert site.redis.info("stats")["total_connections_received"] == 0  # type: ignore[index]
 
 
-def test_deleting_removes_all_and_stops_what_runs(site: Site) -> None:
+def test_delete_removes_messages_and_cancels_the_running_generation(site: Site) -> None:
     receipt = begin(site)
     conversation, generation = receipt["conversation_id"], receipt["id"]
     holding = site.hold(generation)
@@ -152,7 +135,7 @@ def test_deleting_removes_all_and_stops_what_runs(site: Site) -> None:
         check_problem(site.user.delete(f"{API}/{conversation}"), 404, "not_found")
         more = site.post({"message": "more", "conversation_id": conversation})
         check_problem(more, 404, "not_found", "conversation_id")
-    # What was running when it was deleted ends now, and is stored: it must not bring anything back.
+    # The generation that ran during the deletion ends and stores its answer now: nothing may reappear.
     question = StoredQuestion(new_id(), site.owner(), conversation, "hello")
     answer = StoredAnswer(new_id(), generation, holding.claim.epoch, Cursor(1, 9), "late", COMPLETE)
     assert not site.services.database.run(lambda session: save_answer(session, question, answer))
@@ -160,7 +143,7 @@ def test_deleting_removes_all_and_stops_what_runs(site: Site) -> None:
     assert json_of(site.user.get(API))["conversations"] == []
 
 
-def test_one_that_only_redis_knows_yet_can_be_deleted_and_does_not_come_up_later(build: Build, site: Site) -> None:
+def test_conversation_not_yet_stored_can_be_deleted_and_does_not_reappear(build: Build, site: Site) -> None:
     apart = build(database_url="sqlite:////nowhere/at/all.db", database_seconds=0.2)
     apart.user = site.user
     apart.user.application = apart.app
@@ -189,24 +172,24 @@ def responses_to(site: Site, client: Any, conversation: str, message: str) -> li
 
 
 @pytest.mark.parametrize("conversation", ["0" * 32, "x", "0" * 31 + "G", "%00", "x" * 5000])
-def test_foreign_absent_and_malformed_are_the_same_404(site: Site, conversation: str) -> None:
+def test_foreign_absent_and_malformed_ids_get_the_same_404(site: Site, conversation: str) -> None:
     receipt = begin(site)
     (question,) = messages_of(site, receipt["conversation_id"])["messages"]
     stranger = site.stranger()
     stranger.get("/")
-    told = {
+    details = {
         check_problem(answer, 404, "not_found")["detail"]
         for client in (stranger, site.stranger())
         for theirs in (receipt["conversation_id"], conversation)
         for answer in responses_to(site, client, theirs, question["id"])
     }
-    assert len(told) == 1
+    assert len(details) == 1
     assert json_of(stranger.get(API))["conversations"] == json_of(site.stranger().get(API))["conversations"] == []
     assert json_of(site.user.get(f"{API}/{receipt['conversation_id']}"))["title"] is None
     assert [key for key in site.made() if conversation in key] == []
 
 
-def test_a_database_that_is_away_is_503_in_a_bounded_time(build: Build) -> None:
+def test_unavailable_database_is_503_within_its_timeout(build: Build) -> None:
     site = build(database_url="sqlite:////nowhere/at/all.db", database_seconds=0.2)
     site.user.get("/")
     for answer in (site.user.get(API), site.user.post(API), *responses_to(site, site.user, "0" * 32, "0" * 32)):

@@ -1,4 +1,4 @@
-"""Many streams on one connection, as its requests see it; tests/webapp/relay has what goes over the wire."""
+"""Several streams on one connection: the requests. tests/webapp/relay tests the bytes on the wire."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ PAGE = {"Sec-Fetch-Site": "same-origin"}
 
 
 def ended(site: Site) -> ClaimedGeneration:
-    """Return a generation of the user's that has ended."""
+    """Return an ended generation of the user."""
     holding = site.hold(site.ask())
     site.write(holding, *WHOLE)
     return holding
@@ -29,7 +29,7 @@ def follow(site: Site, *follows: str, last: str = "", feed: str = "") -> TestRes
 
 
 def ids(answer: TestResponse) -> list[str]:
-    """Return the ids of all the events, once the stream has ended."""
+    """Read the stream to its end and return the ids of its events."""
     assert (answer.status_code, answer.mimetype) == (200, "text/event-stream"), answer.text
     return [line[4:] for line in answer.get_data(as_text=True).split("\n") if line.startswith("id: ")]
 
@@ -39,22 +39,22 @@ def numbers(answer: TestResponse, holding: ClaimedGeneration) -> list[int]:
     return [int(each.rpartition("-")[2]) for each in ids(answer) if each.startswith(name)]
 
 
-def test_each_event_names_its_generation_in_its_id_and_its_data(site: Site) -> None:
+def test_each_event_has_its_generation_in_id_and_data(site: Site) -> None:
     one, two = ended(site), ended(site)
     answer = follow(site, one.claim.generation, two.claim.generation)
-    told: dict[str, list[str]] = {}
+    kinds_of: dict[str, list[str]] = {}
     for frame in answer.get_data(as_text=True).split("\n\n"):
         if "data: " in frame:
             name, data = frame.split("\n")
             event = json.loads(data.removeprefix("data: "))
             assert name.startswith(f"id: {event['generation']}@")
-            told.setdefault(event["generation"], []).append(event["type"])
+            kinds_of.setdefault(event["generation"], []).append(event["type"])
     kinds = ["status", "chunk", "chunk", "complete", "done"]
-    assert told == {one.claim.generation: kinds, two.claim.generation: kinds}
+    assert kinds_of == {one.claim.generation: kinds, two.claim.generation: kinds}
     assert answer.headers["Cache-Control"] == "no-cache, no-store, no-transform"
 
 
-def test_each_goes_on_from_its_own_cursor_and_the_last_id_moves_its_own(site: Site) -> None:
+def test_each_stream_resumes_at_its_cursor_and_last_event_id_overrides_one(site: Site) -> None:
     one, two = ended(site), ended(site)
     first, second = one.claim.generation, two.claim.generation
     at_three = f"{first}@{one.claim.epoch}-3"
@@ -68,7 +68,7 @@ def test_each_goes_on_from_its_own_cursor_and_the_last_id_moves_its_own(site: Si
     assert [each.partition("@")[0] for each in ids(unrelated)] == [first, first]
 
 
-def test_it_is_204_only_where_nothing_comes_after_any_cursor(site: Site) -> None:
+def test_stream_is_204_only_if_nothing_follows_any_cursor(site: Site) -> None:
     one, two = (f"{each.claim.generation}@{each.claim.epoch}" for each in (ended(site), ended(site)))
     assert follow(site, f"{one}-5", f"{two}-5").status_code == 204
     assert follow(site, f"{one}-5", f"{two}-4", last=f"{two}-5").status_code == 204
@@ -76,7 +76,7 @@ def test_it_is_204_only_where_nothing_comes_after_any_cursor(site: Site) -> None
 
 
 @pytest.mark.parametrize("foreign", ["theirs", "0" * 32, "x", "", "A" * 32])
-def test_one_that_is_foreign_absent_or_malformed_makes_all_of_it_the_same_404(site: Site, foreign: str) -> None:
+def test_one_foreign_absent_or_malformed_id_makes_the_request_404(site: Site, foreign: str) -> None:
     theirs = site.stranger().post("/api/generations", json={"message": "a"}).get_json()["id"]
     own = ended(site).claim.generation
     answer = follow(site, own, theirs if foreign == "theirs" else foreign)
@@ -101,32 +101,32 @@ def test_one_that_is_foreign_absent_or_malformed_makes_all_of_it_the_same_404(si
         ("feed=1-", "bad_cursor"),
     ],
 )
-def test_what_is_no_list_of_generations_is_400(site: Site, query: str, code: str) -> None:
+def test_invalid_follow_or_feed_is_400(site: Site, query: str, code: str) -> None:
     generation = ended(site).claim.generation
     check_problem(site.user.get(f"{API}?{query.replace('ID', generation)}"), 400, code)
 
 
 @pytest.mark.parametrize("last", ["1-5", "@1-5", "feed@", "feed@1", "ID@", "ID@x", "ID@1-", "nobody@1-5", "ID", "@"])
-def test_a_last_id_that_is_none_of_this_streams_kind_is_400(site: Site, last: str) -> None:
+def test_malformed_last_event_id_is_400(site: Site, last: str) -> None:
     generation = ended(site).claim.generation
     check_problem(follow(site, generation, feed="1", last=last.replace("ID", generation)), 400, "bad_cursor")
 
 
-def test_no_room_for_all_is_503_with_when_to_come_again(build: Build) -> None:
+def test_streams_beyond_max_readers_are_503_with_retry_after(build: Build) -> None:
     site = build(max_readers=2)
     one, two = ended(site).claim.generation, ended(site).claim.generation
     check_problem(follow(site, one, two), 503, "too_many_readers")
     assert len(ids(follow(site, one))) == 5
 
 
-def test_the_most_that_one_connection_follows_is_a_setting(build: Build) -> None:
+def test_max_follows_per_connection_is_a_setting(build: Build) -> None:
     site = build(max_follows=1)
     one, two = ended(site).claim.generation, ended(site).claim.generation
     problem = check_problem(follow(site, one, two), 400, "bad_follow")
     assert "at most 1 " in problem["detail"]
 
 
-def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> None:
+def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -> None:
     site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     site.user.get("/")
     check_problem(follow(site, "0" * 32), 503, "redis_away")
@@ -134,7 +134,7 @@ def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> Non
 
 
 def fed(site: Site, count: int, *follows: str, **how: str) -> list[dict[str, Any]]:
-    """Return the next events of the feed; fails where it ends before."""
+    """Return the next `count` events of the feed; the caller's assertion fails if it ends earlier."""
     answer = follow(site, *follows, **how)
     assert answer.status_code == 200
     found: list[dict[str, Any]] = []
@@ -148,7 +148,7 @@ def fed(site: Site, count: int, *follows: str, **how: str) -> list[dict[str, Any
 
 
 def owner_of(site: Site) -> str:
-    """Return who the user is, by whose feed is there."""
+    """Return the user's owner id, after one generation has put an event into their feed."""
     return site.hold(site.ask()).owner
 
 
@@ -157,7 +157,7 @@ def places(site: Site, owner: str) -> list[FeedPosition]:
     return [entry.place for entry in entries]
 
 
-def test_the_feed_tells_of_what_starts_from_a_place_on(site: Site) -> None:
+def test_feed_resumes_at_a_position(site: Site) -> None:
     owner = owner_of(site)
     publish(site.redis, owner, ConversationChanged("a"), ConversationChanged("b"))
     _, started, *_ = (*[None], *places(site, owner))
@@ -166,7 +166,7 @@ def test_the_feed_tells_of_what_starts_from_a_place_on(site: Site) -> None:
     assert [event["conversation_id"] for event in fed(site, 1, feed="1", last=last)] == ["b"]
 
 
-def test_feed_1_is_from_now_on(site: Site) -> None:
+def test_feed_1_starts_with_new_events(site: Site) -> None:
     owner = owner_of(site)
     publish(site.redis, owner, ConversationChanged("before"))
     answer = follow(site, feed="1")
@@ -177,15 +177,15 @@ def test_feed_1_is_from_now_on(site: Site) -> None:
     answer.close()
 
 
-def test_who_comes_back_by_another_streams_cursor_gets_all_that_is_kept_of_the_feed(site: Site) -> None:
+def test_resuming_with_another_streams_cursor_returns_the_whole_feed(site: Site) -> None:
     holding = ended(site)
-    publish(site.redis, holding.owner, ConversationChanged("meanwhile"))
+    publish(site.redis, holding.owner, ConversationChanged("missed"))
     generation, last = holding.claim.generation, f"{holding.claim.generation}@{holding.claim.epoch}-5"
     kinds = [event["type"] for event in fed(site, 2, generation, feed="1", last=last)]
     assert kinds == ["generation_started", "conversation_changed"]
 
 
-def test_a_feed_is_its_owners_alone_and_a_new_owner_gets_a_cookie(site: Site) -> None:
+def test_feed_has_only_its_owners_events_and_new_owner_gets_a_cookie(site: Site) -> None:
     owner = owner_of(site)
     stranger = site.stranger()
     answer = stranger.get(API, query_string={"feed": "1"})
@@ -194,7 +194,7 @@ def test_a_feed_is_its_owners_alone_and_a_new_owner_gets_a_cookie(site: Site) ->
     next(parts)
     publish(site.redis, owner, ConversationChanged("not theirs"))
     theirs = stranger.post("/api/generations", json={"message": "a"}).get_json()["id"]
-    told = next(parts)
+    received = next(parts)
     answer.close()
-    assert theirs.encode() in told
-    assert b"not theirs" not in told
+    assert theirs.encode() in received
+    assert b"not theirs" not in received

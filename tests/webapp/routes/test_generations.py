@@ -14,11 +14,11 @@ Build = Callable[..., Site]
 API = "/api/generations"
 
 
-def kept(site: Site, generation: str, field: str) -> bytes | None:
+def stored_field(site: Site, generation: str, field: str) -> bytes | None:
     return site.redis.hget(keys_of(generation).state, field)  # type: ignore[return-value]
 
 
-def test_a_question_is_answered_202_with_where_to_follow_and_stop_it(site: Site) -> None:
+def test_create_is_202_with_events_and_cancel_urls(site: Site) -> None:
     answer = site.post({"message": "hello"})
     body = json_of(answer)
     assert answer.status_code == 202
@@ -32,7 +32,7 @@ def test_a_question_is_answered_202_with_where_to_follow_and_stop_it(site: Site)
     assert site.generations() == [body["id"]]
 
 
-def test_a_conversation_of_ones_own_can_be_continued_once_its_answer_is_there(site: Site) -> None:
+def test_conversation_is_busy_until_its_answer_has_ended(site: Site) -> None:
     first = json_of(site.post({"message": "hello"}))
     more = {"message": "more", "conversation_id": first["conversation_id"]}
     assert check_problem(site.post(more), 409, "conversation_busy")["generation_id"] == first["id"]
@@ -45,13 +45,13 @@ def test_a_conversation_of_ones_own_can_be_continued_once_its_answer_is_there(si
     check_problem(site.post(more), 409, "conversation_busy")
 
 
-def test_a_conversation_whose_answer_was_stopped_goes_on(site: Site) -> None:
+def test_conversation_can_be_continued_after_a_cancel(site: Site) -> None:
     first = json_of(site.post({"message": "hello"}))
     site.user.post(first["cancel_url"])
     assert site.post({"message": "more", "conversation_id": first["conversation_id"]}).status_code == 202
 
 
-def test_the_same_key_finds_its_generation_whatever_runs_in_the_conversation_by_now(site: Site) -> None:
+def test_same_key_returns_its_generation_while_the_conversation_is_busy(site: Site) -> None:
     first = json_of(site.post({"message": "hello"}, Idempotency_Key="k"))
     site.user.post(first["cancel_url"])
     second = site.post({"message": "more", "conversation_id": first["conversation_id"]})
@@ -59,14 +59,14 @@ def test_the_same_key_finds_its_generation_whatever_runs_in_the_conversation_by_
     assert json_of(site.post({"message": "hello"}, Idempotency_Key="k")) == first
 
 
-def test_a_whole_history_is_no_conversation_that_could_be_continued(site: Site) -> None:
+def test_stateless_history_cannot_be_continued(site: Site) -> None:
     first = json_of(site.post({"messages": [{"role": "user", "content": "a"}]}))
     more = site.post({"message": "more", "conversation_id": first["conversation_id"]})
     check_problem(more, 404, "not_found", "conversation_id")
 
 
 @pytest.mark.parametrize("conversation", ["0" * 32, "", "x", "0" * 31 + "G", "0" * 5000, "\ud83d", "../" * 10])
-def test_a_conversation_that_is_absent_or_malformed_is_404_and_makes_nothing(site: Site, conversation: str) -> None:
+def test_absent_or_malformed_conversation_is_404_and_creates_nothing(site: Site, conversation: str) -> None:
     problem = check_problem(
         site.post({"message": "a", "conversation_id": conversation}), 404, "not_found", "conversation_id"
     )
@@ -74,7 +74,7 @@ def test_a_conversation_that_is_absent_or_malformed_is_404_and_makes_nothing(sit
     assert site.made() == []
 
 
-def test_a_conversation_of_somebody_elses_is_the_same_404(site: Site) -> None:
+def test_another_users_conversation_is_the_404_of_an_absent_one(site: Site) -> None:
     theirs = json_of(site.post({"message": "a"}))["conversation_id"]
     answer = site.stranger().post(API, json={"message": "a", "conversation_id": theirs})
     absent = site.stranger().post(API, json={"message": "a", "conversation_id": "0" * 32})
@@ -95,14 +95,14 @@ def test_a_conversation_of_somebody_elses_is_the_same_404(site: Site) -> None:
         ({"stream": False}, {"Accept": "text/event-stream"}, {"wait_seconds": 0.0}, (b"continue", b"60000")),
     ],
 )
-def test_what_happens_when_the_reader_leaves(
+def test_disconnect_policy_and_grace_follow_request_and_settings(
     build: Build, fields: Any, headers: dict[str, str], settings: Any, expected: tuple[bytes, bytes]
 ) -> None:
     site = build(**settings)
     answer = site.post({"message": "a", **fields}, **headers)
     answer.close()
     (generation,) = site.generations()
-    assert (kept(site, generation, "on_disconnect"), kept(site, generation, "grace_ms")) == expected
+    assert (stored_field(site, generation, "on_disconnect"), stored_field(site, generation, "grace_ms")) == expected
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_happens_when_the_reader_leaves(
         ({}, "application/json", False),
     ],
 )
-def test_the_field_beats_accept(build: Build, fields: Any, accept: str, is_stream: bool) -> None:
+def test_stream_field_overrides_the_accept_header(build: Build, fields: Any, accept: str, is_stream: bool) -> None:
     site = build(wait_seconds=0.0)
     answer = site.post({"message": "a", **fields}, Accept=accept)
     (generation,) = site.generations()
@@ -132,7 +132,7 @@ def test_the_field_beats_accept(build: Build, fields: Any, accept: str, is_strea
     answer.close()
 
 
-def test_the_stream_of_a_post_is_that_of_its_events(site: Site) -> None:
+def test_post_stream_equals_the_event_stream(site: Site) -> None:
     worker = site.answer_next(*WHOLE)
     posted = site.post({"message": "a", "stream": True})
     text = posted.get_data(as_text=True)
@@ -143,7 +143,7 @@ def test_the_stream_of_a_post_is_that_of_its_events(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
-def test_stopping_is_202_and_200_once_it_has_ended(site: Site, how: str) -> None:
+def test_cancel_is_202_then_200_once_ended(site: Site, how: str) -> None:
     def stop(generation: str) -> Any:
         url = f"{API}/{generation}"
         return site.user.delete(url) if how == "delete" else site.user.post(f"{url}/cancel")
@@ -165,7 +165,7 @@ def test_stopping_is_202_and_200_once_it_has_ended(site: Site, how: str) -> None
 
 @pytest.mark.parametrize("generation", ["0" * 32, "x", "0" * 31, "0" * 33, "A" * 32, "%00", "x" * 5000, "\u0660" * 32])
 @pytest.mark.parametrize("method_and_path", ["GET ", "GET /events", "POST /cancel", "DELETE "])
-def test_foreign_absent_and_malformed_are_the_same_404(site: Site, method_and_path: str, generation: str) -> None:
+def test_foreign_absent_and_malformed_ids_get_the_same_404(site: Site, method_and_path: str, generation: str) -> None:
     method, path = method_and_path.split(" ")
     theirs = site.ask()
     stranger = site.stranger()
@@ -186,14 +186,14 @@ GARBAGE = ["x", "1", "1-", "-1", "1-2-3", "1-2 ", " 1-2", "+1-2", "12345678901-1
 
 
 @pytest.mark.parametrize("cursor", [*GARBAGE, "1" * 10_240, "1-" + "1" * 10_240], ids=range(14))
-def test_a_cursor_that_is_none_is_400_wherever_it_stands(site: Site, cursor: str) -> None:
+def test_malformed_cursor_is_400_in_header_and_query(site: Site, cursor: str) -> None:
     url = f"{API}/{site.ask()}/events"
     check_problem(site.user.get(url, query_string={"after": cursor}), 400, "bad_cursor")
     if cursor.isascii() and cursor == cursor.strip():
         check_problem(site.user.get(url, headers={"Last-Event-ID": cursor}), 400, "bad_cursor")
 
 
-def test_the_header_beats_the_address_and_nothing_means_the_start(site: Site) -> None:
+def test_last_event_id_overrides_after_and_the_default_is_the_start(site: Site) -> None:
     generation = site.ask()
     holding = site.hold(generation)
     site.write(holding, *WHOLE)
@@ -211,7 +211,7 @@ def test_the_header_beats_the_address_and_nothing_means_the_start(site: Site) ->
     assert site.user.get(f"{url}?after={epoch}-5").status_code == 204
 
 
-def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> None:
+def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -> None:
     site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     site.user.get("/")
     began = time.monotonic()
@@ -219,7 +219,7 @@ def test_a_reader_is_held_while_redis_is_away_and_then_told(build: Build) -> Non
     assert 4 < time.monotonic() - began < 12
 
 
-def test_no_room_for_a_stream_is_503_and_makes_nothing(build: Build) -> None:
+def test_stream_beyond_max_readers_is_503_and_creates_nothing(build: Build) -> None:
     site = build(max_readers=1)
     first = site.post({"message": "a", "stream": True})
     next(first.iter_encoded())

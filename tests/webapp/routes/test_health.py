@@ -9,12 +9,12 @@ from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
 Build = Callable[..., Site]
 
 
-def test_the_process_says_that_it_lives_whatever_redis_does(build: Build) -> None:
+def test_liveness_does_not_depend_on_redis(build: Build) -> None:
     answer = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0").user.get("/healthz")
     assert answer.status_code == 200
 
 
-def test_it_is_ready_once_a_worker_was_seen(site: Site) -> None:
+def test_process_is_ready_once_a_worker_is_alive(site: Site) -> None:
     problem = check_problem(site.user.get("/readyz"), 503, "not_ready")
     assert problem["failing"] == ["workers"]
     assert problem["checks"] == {"redis": "ok", "maxmemory_policy": "noeviction", "workers": "none", "database": "ok"}
@@ -27,7 +27,7 @@ def test_it_is_ready_once_a_worker_was_seen(site: Site) -> None:
     }
 
 
-def test_a_database_that_is_away_or_not_migrated_is_not_ready(build: Build, site: Site, tmp_path: Path) -> None:
+def test_unavailable_or_unmigrated_database_is_not_ready(build: Build, site: Site, tmp_path: Path) -> None:
     record_heartbeat(site.redis, "one")
     for url in (f"sqlite:///{tmp_path}/nowhere/millrace.db", f"sqlite:///{tmp_path}/empty.db"):
         problem = check_problem(build(database_url=url).user.get("/readyz"), 503, "not_ready")
@@ -35,7 +35,7 @@ def test_a_database_that_is_away_or_not_migrated_is_not_ready(build: Build, site
         assert problem["checks"]["database"] == "away"
 
 
-def test_a_redis_that_evicts_is_not_ready(site: Site) -> None:
+def test_redis_with_eviction_is_not_ready(site: Site) -> None:
     record_heartbeat(site.redis, "one")
     site.redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
@@ -46,7 +46,7 @@ def test_a_redis_that_evicts_is_not_ready(site: Site) -> None:
     assert problem["checks"]["maxmemory_policy"] == "allkeys-lru"
 
 
-def test_a_redis_that_may_not_be_asked_for_its_policy_is_ready(build: Build, site: Site) -> None:
+def test_redis_that_hides_its_eviction_policy_is_ready(build: Build, site: Site) -> None:
     record_heartbeat(site.redis, "one")
     site.redis.acl_setuser("guest", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-info"])
     url = site.services.settings.redis.url.replace("redis://", "redis://guest:x@")
@@ -55,12 +55,12 @@ def test_a_redis_that_may_not_be_asked_for_its_policy_is_ready(build: Build, sit
     assert json_of(answer)["checks"]["maxmemory_policy"] == "unknown"
 
 
-def test_a_dead_redis_is_told_at_once(build: Build) -> None:
+def test_unreachable_redis_is_reported_as_not_ready(build: Build) -> None:
     problem = check_problem(build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0").user.get("/readyz"), 503, "not_ready")
     assert problem["failing"] == ["redis"]
 
 
-def test_a_silent_redis_is_told_in_time(build: Build) -> None:
+def test_unresponsive_redis_is_reported_within_the_timeout(build: Build) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -1,4 +1,4 @@
-"""GET /metrics tells of every process, and of what waits; and goes on telling while Redis is away."""
+"""GET /metrics has every process and the queue, and this process alone while Redis is unavailable."""
 
 import re
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_requests_are_counted_by_route_and_status(site: Site) -> None:
     assert value(figures, "millrace_request_seconds_count") == 5
 
 
-def test_readers_and_what_waits_are_told(site: Site) -> None:
+def test_metrics_include_readers_queue_and_workers(site: Site) -> None:
     generation = site.ask()
     site.ask()
     site.write(site.hold(generation), *WHOLE)
@@ -63,7 +63,7 @@ def test_readers_and_what_waits_are_told(site: Site) -> None:
     assert value(figures, "millrace_redis_up") == 1
 
 
-def test_other_processes_are_told_of_beside_this_one(site: Site) -> None:
+def test_metrics_include_other_processes_once(site: Site) -> None:
     registry = CollectorRegistry()
     Counter("millrace_generations", "Attempts.", ["outcome"], registry=registry).labels("complete").inc(3)
     publish(site.redis, "worker:elsewhere:7", registry)
@@ -71,13 +71,13 @@ def test_other_processes_are_told_of_beside_this_one(site: Site) -> None:
     text = site.stranger().get("/metrics").text
     assert 'millrace_generations_total{outcome="complete",process="worker:elsewhere:7"} 3.0' in text
     own = [line for line in text.splitlines() if line.startswith("millrace_readers{")]
-    assert len(own) == 1, "what it has told before is not told twice"
+    assert len(own) == 1, "this process is not listed a second time from Redis"
     assert process_name("web") in own[0]
     helps = re.findall(r"^# HELP (\S+)", text, re.MULTILINE)
     assert len(helps) == len(set(helps))
 
 
-def test_while_redis_is_away_this_process_tells_its_own(build: Build) -> None:
+def test_metrics_of_this_process_remain_while_redis_is_unavailable(build: Build) -> None:
     site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     figures = figures_of(site)
     assert value(figures, "millrace_redis_up") == 0

@@ -1,4 +1,4 @@
-"""The profile is kept by owner, checked field by field, and shown as it was put."""
+"""The profile is stored per owner, validated field by field, and returned as it was put."""
 
 from typing import Any
 
@@ -17,24 +17,24 @@ WHOLE = {
 }
 
 
-def show(site: Site) -> Any:
+def get(site: Site) -> Any:
     answer = site.user.get(API)
     assert answer.status_code == 200, answer.text
     return json_of(answer)
 
 
-def test_what_is_put_is_shown_and_replaces_what_was_there(site: Site) -> None:
-    assert show(site) == EMPTY
+def test_put_replaces_the_profile(site: Site) -> None:
+    assert get(site) == EMPTY
     put = site.user.put(API, json=WHOLE)
     assert (put.status_code, json_of(put)) == (200, WHOLE)
-    assert show(site) == WHOLE
+    assert get(site) == WHOLE
     site.user.put(API, json={"facts": {"half \ud83d": "\u0000 \ud800"}})
-    assert show(site) == EMPTY | {"facts": {"half \ud83d": "\u0000 \ud800"}}
+    assert get(site) == EMPTY | {"facts": {"half \ud83d": "\u0000 \ud800"}}
     site.user.put(API, json={})
-    assert show(site) == EMPTY
+    assert get(site) == EMPTY
 
 
-def test_a_profile_is_its_owners_alone(site: Site) -> None:
+def test_profile_is_visible_only_to_its_owner(site: Site) -> None:
     site.user.put(API, json=WHOLE)
     assert json_of(site.stranger().get(API)) == EMPTY
 
@@ -60,23 +60,23 @@ def test_a_profile_is_its_owners_alone(site: Site) -> None:
         ("na\ud800me", "Ada"),
     ],
 )
-def test_a_wrong_field_is_a_422_with_its_name_and_changes_nothing(site: Site, field: str, value: Any) -> None:
+def test_invalid_field_is_422_with_its_name_and_changes_nothing(site: Site, field: str, value: Any) -> None:
     site.user.put(API, json=WHOLE)
     check_problem(site.user.put(API, json={**WHOLE, field: value}), 422, "invalid_field", field)
-    assert show(site) == WHOLE
+    assert get(site) == WHOLE
 
 
-def test_the_longest_that_may_be_is_taken(site: Site) -> None:
+def test_largest_valid_profile_is_accepted(site: Site) -> None:
     longest = {
         "assistant_name": "x" * 80,
         "text": "é" * 8000,
         "facts": {f"{number:100}": "x" * 1000 for number in range(100)},
     }
     assert site.user.put(API, json=longest).status_code == 200
-    assert show(site) == longest
+    assert get(site) == longest
 
 
-def test_a_damaged_profile_is_shown_as_an_empty_one(site: Site) -> None:
+def test_damaged_profile_is_returned_as_empty(site: Site) -> None:
     site.user.put(API, json=WHOLE)
     site.services.database.run(lambda session: session.execute(update(ProfileRow).values(content='{"text": 5}')))
-    assert show(site) == EMPTY
+    assert get(site) == EMPTY

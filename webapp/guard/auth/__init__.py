@@ -1,11 +1,13 @@
-"""Who is asking: an owner's id, named in the one way that `MILLRACE_AUTH` says.
+"""Authentication: finds the owner of a request in the one way that `MILLRACE_AUTH` selects.
 
-protocol   the seam: one way of knowing who asks
+protocol   the seam: `Authenticator`, and the `Authorization` that long streams check again
 session    an anonymous owner in a signed cookie
-header     a trusted proxy names the owner
-tokens     a JWT names the owner; jwks: an identity provider's keys
-function   a function of the request names the owner
-owners     asked once a request
+header     a trusted proxy's header
+tokens     a JWT; jwks has the keys of an identity provider
+function   a function of the host app
+owners     the owner of the current request, authenticated once per request
+
+A way to authenticate raises no 401 itself: it returns None, and `owners` decides between a new owner and the 401.
 """
 
 from millrace.webapp.guard.auth.owners import (

@@ -1,4 +1,4 @@
-"""`MILLRACE_AUTH=header`: a proxy in front has asked who it is, and says so in a header that only it may set."""
+"""`MILLRACE_AUTH=header`: a proxy in front authenticates the user and passes the owner on in a header."""
 
 from flask import Request
 
@@ -6,7 +6,7 @@ from millrace.webapp.guard.auth.protocol import Authorization, is_owner
 
 
 class HeaderAuth:
-    """Believes one header; the proxy must set it itself and take away what a client sends under its name."""
+    """Trusts one header. The proxy must set it on every request and drop what a client sends under that name."""
 
     creates_owners = False
     has_ambient_credentials = True
@@ -15,21 +15,21 @@ class HeaderAuth:
         self._header = header
 
     def authenticate(self, request: Request) -> str | None:
-        """Return the owner that the header names.
+        """Return the header's owner.
 
-        Nobody where there is a comma: that is how two such headers look, and one of them may be the client's own.
+        None if the value has a comma: two headers of this name arrive joined by one, and one may be the client's own.
         """
         name = request.headers.get(self._header, "")
         try:
-            name = name.encode("latin-1").decode("utf-8").strip()  # WSGI hands headers over as Latin-1
+            name = name.encode("latin-1").decode("utf-8").strip()  # WSGI decodes headers as Latin-1
         except UnicodeError:
             return None
         return name if is_owner(name) and "," not in name else None
 
     def challenge(self, request: Request) -> str:
-        """Return a challenge that makes no browser ask for a password: the login is the proxy's affair."""
+        """Return a challenge that opens no password dialog in a browser: the proxy has the login."""
         return 'Login realm="millrace"'
 
     def authorization(self, request: Request, owner: str) -> Authorization | None:
-        """Return None: the proxy, through which the stream runs, can end it."""
+        """Return None: the proxy can end the stream, which passes through it."""
         return None

@@ -1,4 +1,4 @@
-"""The keys of an identity provider, by their URL: cached, and fetched so that no request waits for long."""
+"""The public keys of an identity provider: cached, and fetched so that no request waits long."""
 
 import time
 
@@ -10,9 +10,9 @@ from jwt.exceptions import PyJWTError
 from millrace.worker.errors import MillraceError
 from millrace.worker.observability.logs import get_logger
 
-FRESH_SECONDS = 20.0  # older ones are fetched again beside the requests: a key taken back is known within a minute
-STALE_SECONDS = 3600.0  # a provider that is away for longer vouches for nobody any more
-REFETCH_SECONDS = 5.0  # an unknown key is asked for at most so often, whatever tokens come
+FRESH_SECONDS = 20.0  # older keys are refetched in the background: a revoked key is noticed within a minute
+STALE_SECONDS = 3600.0  # keys older than this are no longer trusted while the provider is unavailable
+REFETCH_SECONDS = 5.0  # the shortest time between two fetches, whatever unknown keys tokens name
 FETCH_SECONDS = 3.0
 _SOCKET_SECONDS = 2.0
 
@@ -20,14 +20,14 @@ _log = get_logger(__name__)
 
 
 class KeysUnavailable(MillraceError):
-    """The provider's keys can't be had just now."""
+    """The provider's keys cannot be fetched, and no cached ones are recent enough."""
 
 
 class JwksCache:
-    """One process's copy of a provider's keys; nothing is fetched before the first of them is asked for.
+    """One process's cache of a provider's keys; the first lookup starts the first fetch.
 
-    One fetch is under way at a time. While known keys are only old, requests go on with those; a request waits for
-    a fetch, three seconds at most, where there are none yet or where its own key is unknown.
+    At most one fetch runs at a time. While the cached keys are stale but known, requests use them; a request waits for
+    a fetch, three seconds at most, if there are no keys yet or its own key is unknown.
     """
 
     def __init__(self, url: str) -> None:
@@ -35,20 +35,20 @@ class JwksCache:
         self._keys: PyJWKSet | None = None
         self._fetched_at = 0.0
         self._tried_at = -REFETCH_SECONDS
-        self._under_way: Event | None = None
+        self._fetching: Event | None = None
 
     def key(self, kid: str | None) -> PyJWK | None:
-        """Return the key of this id, or the only one for a token that names none; None where the provider has none.
+        """Return the key with this id, None if the provider has none; for a token without a key id, the only key.
 
-        Raises KeysAway.
+        Raises KeysUnavailable.
         """
         now = time.monotonic()
         key = self._find(kid)
-        if key is None and (self._under_way is not None or now - self._tried_at >= REFETCH_SECONDS):
-            self._fetch().wait(FETCH_SECONDS)
+        if key is None and (self._fetching is not None or now - self._tried_at >= REFETCH_SECONDS):
+            self._start_fetch().wait(FETCH_SECONDS)
             key = self._find(kid)
         elif now - self._fetched_at > FRESH_SECONDS and now - self._tried_at >= REFETCH_SECONDS:
-            self._fetch()
+            self._start_fetch()
         if self._keys is None or time.monotonic() - self._fetched_at > STALE_SECONDS:
             raise KeysUnavailable
         return key
@@ -58,23 +58,23 @@ class JwksCache:
         found = [key for key in keys if kid is None or key.key_id == kid]
         return found[0] if len(found) == 1 else None
 
-    def _fetch(self) -> Event:
-        """Begin to fetch, unless that is under way, and return what is set at its end."""
-        if self._under_way is None:
+    def _start_fetch(self) -> Event:
+        """Start a fetch unless one runs, and return the event that is set when it ends."""
+        if self._fetching is None:
             self._tried_at = time.monotonic()
-            self._under_way = Event()
-            gevent.spawn(self._fetch_now, self._under_way)
-        return self._under_way
+            self._fetching = Event()
+            gevent.spawn(self._fetch, self._fetching)
+        return self._fetching
 
-    def _fetch_now(self, ended: Event) -> None:
+    def _fetch(self, ended: Event) -> None:
         try:
             with gevent.Timeout(FETCH_SECONDS, TimeoutError("too slow")):
                 self._keys = self._client.get_jwk_set(refresh=True)
             self._fetched_at = time.monotonic()
         except (PyJWTError, OSError, ValueError) as error:
-            _log.warning("keys_not_fetched", error=f"{type(error).__name__}: {error}")
-        except Exception:  # noqa: BLE001 - the edge of this greenlet: whatever the provider answers
-            _log.exception("keys_not_fetched")
+            _log.warning("jwks_fetch_failed", error=f"{type(error).__name__}: {error}")
+        except Exception:  # noqa: BLE001 - the edge of this greenlet: the provider may answer anything
+            _log.exception("jwks_fetch_failed")
         finally:
-            self._under_way = None
+            self._fetching = None
             ended.set()

@@ -1,4 +1,4 @@
-"""Who asks, asked once a request: the one way of `MILLRACE_AUTH`, and the 401 where it knows nobody."""
+"""The owner of the current request, authenticated once per request, or the 401."""
 
 from typing import cast
 
@@ -17,7 +17,7 @@ _OWNER = "millrace_owner"
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Have the app know who asks as the settings say; raises SettingError."""
+    """Make the app authenticate in the way that the settings select; raises SettingError."""
     app.extensions[_EXTENSION] = _make(settings)
 
 
@@ -34,21 +34,24 @@ def _make(settings: Settings) -> Authenticator:
 
 
 def current_owner() -> str | None:
-    """Return the owner that asks, None where nobody is known who could yet be given one; raises Problem 401, 503."""
+    """Return the request's owner, None if it has none yet but could get a new one; raises Problem 401 and 503."""
     if _OWNER not in g:
-        owner = _auth().authenticate(request)
-        if owner is None and not _auth().creates_owners:
-            raise _unknown()
+        owner = _authenticator().authenticate(request)
+        if owner is None and not _authenticator().creates_owners:
+            raise _unauthorized()
         if owner is None:
             return None
         setattr(g, _OWNER, owner)
-        if authorization := _auth().authorization(request, owner):
+        if authorization := _authenticator().authorization(request, owner):
             request.environ[AUTHORIZATION] = authorization
     return cast("str", g.get(_OWNER))
 
 
 def ensure_owner() -> str:
-    """Return the owner that asks; who is unknown is given one, whose cookie goes with the answer, or gets a 401."""
+    """Return the request's owner; in session mode create one if needed, whose cookie goes with the response.
+
+    Raises Problem 401 and 503.
+    """
     owner = current_owner()
     if owner is None:
         owner = session.create_owner()
@@ -57,33 +60,33 @@ def ensure_owner() -> str:
 
 
 def renew_cookie() -> None:
-    """Make sure that a visitor of the page is somebody, and stays it for a year; only where we keep the cookie."""
-    if _auth().creates_owners:
+    """In session mode, give a visitor of the page an owner and extend its cookie by a year."""
+    if _authenticator().creates_owners:
         ensure_owner()
         session.renew_cookie()
 
 
 def authenticated_owner() -> str | None:
-    """Return the owner where it has been asked for in this request already."""
+    """Return the owner if this request has been authenticated already, without authenticating it now."""
     return cast("str | None", g.get(_OWNER))
 
 
 def carries_ambient_credentials() -> bool:
-    """Tell whether the request may name its owner without its page's doing: by a cookie, or as the proxy knows it."""
-    return "Cookie" in request.headers or _auth().has_ambient_credentials
+    """Return whether a browser may have added the request's credentials by itself: a cookie, or the proxy's login."""
+    return "Cookie" in request.headers or _authenticator().has_ambient_credentials
 
 
 def cookie_hint() -> str:
-    """Return what a 404 says besides: who keeps no cookie finds nothing again."""
-    if not _auth().creates_owners:
+    """Return the sentence that a 404 adds in session mode, where a client without its cookie finds nothing."""
+    if not _authenticator().creates_owners:
         return ""
-    return " Who you are is kept in a cookie: a client must keep it and send it back (curl: -c jar -b jar)."
+    return " Access is tied to a cookie: a client must keep it and send it back (curl: -c jar -b jar)."
 
 
-def _auth() -> Authenticator:
+def _authenticator() -> Authenticator:
     return cast("Authenticator", current_app.extensions[_EXTENSION])
 
 
-def _unknown() -> Problem:
-    detail = "Nobody is known who asks this: log in, or send what names you."
-    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": _auth().challenge(request)})
+def _unauthorized() -> Problem:
+    detail = "Authentication required. Sign in or send valid credentials."
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": _authenticator().challenge(request)})

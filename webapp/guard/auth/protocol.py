@@ -1,4 +1,4 @@
-"""The seam between a request and its owner: one way of knowing who asks, behind one small protocol."""
+"""The seam between a request and its owner: `Authenticator`, with one implementation per value of `MILLRACE_AUTH`."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from typing import Protocol
 
 from flask import Request
 
-MOST_CHARACTERS = 255
-AUTHORIZATION = "millrace.authorization"  # where a request's WSGI environment holds its Right, for those who follow
+MAX_OWNER_CHARACTERS = 255
+AUTHORIZATION = "millrace.authorization"  # key of the request's Authorization in its WSGI environment, for streams
 
 
 @dataclass(frozen=True)
 class Authorization:
-    """What lets somebody follow, to be asked again while they do.
+    """The permission to follow, which an open stream checks again at intervals.
 
-    Readers with the same `key` share one check. `holds` tells whether the right still holds; it may raise where that
-    can't be found out just now.
+    Readers with the same `key` share one check. `is_valid` returns whether the permission still holds; it may raise
+    when that cannot be determined at the moment.
     """
 
     key: Hashable
@@ -23,34 +23,36 @@ class Authorization:
 
 
 class Authenticator(Protocol):
-    """Knows who asks; one a process, used by any number of requests at once."""
+    """One way to authenticate; one instance per process, used by any number of requests at once."""
 
     @property
     def creates_owners(self) -> bool:
-        """Whether somebody unknown is given an owner of their own, instead of a 401."""
+        """Whether an unauthenticated client gets a new owner instead of a 401."""
         ...
 
     @property
     def has_ambient_credentials(self) -> bool:
-        """Whether a browser may send what names the owner by itself, without a cookie, whatever page asks it to."""
+        """Whether a browser may send the credentials by itself other than in a cookie, whichever page causes it."""
         ...
 
     def authenticate(self, request: Request) -> str | None:
-        """Return the owner that the request names and may name, None where it names none; raises Problem 503.
+        """Return the request's owner, None without valid credentials; raises Problem 503 if they cannot be checked.
 
-        Called once a request, within the request's context.
+        Called once per request, within the request's context.
         """
         ...
 
     def challenge(self, request: Request) -> str:
-        """Return the `WWW-Authenticate` of the 401 to a request that names nobody."""
+        """Return the `WWW-Authenticate` header of the 401."""
         ...
 
     def authorization(self, request: Request, owner: str) -> Authorization | None:
-        """Return what a long reader's right is asked again by, None where it can't change meanwhile."""
+        """Return the check for long streams, None if the permission cannot end while a stream is open."""
         ...
 
 
 def is_owner(name: object) -> bool:
-    """Tell whether this can be an owner: a text of 1 to 255 printable characters, with no space at either end."""
-    return isinstance(name, str) and 1 <= len(name) <= MOST_CHARACTERS and name.isprintable() and name == name.strip()
+    """Return whether this is a valid owner: a string of 1 to 255 printable characters without surrounding spaces."""
+    return (
+        isinstance(name, str) and 1 <= len(name) <= MAX_OWNER_CHARACTERS and name.isprintable() and name == name.strip()
+    )

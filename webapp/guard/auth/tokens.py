@@ -1,4 +1,4 @@
-"""`MILLRACE_AUTH=jwt`: a signed token names the owner in `sub`; algorithm, issuer and audience are pinned.
+"""`MILLRACE_AUTH=jwt`: the `sub` of a signed token is the owner; algorithm, issuer and audience are pinned.
 
 https://www.rfc-editor.org/rfc/rfc8725 (JSON Web Token Best Current Practices)
 """
@@ -20,14 +20,14 @@ from millrace.worker.settings.schema import Settings
 
 LEEWAY_SECONDS = 5  # clocks differ
 SECRET_BYTES = 32  # https://www.rfc-editor.org/rfc/rfc7518#section-3.2
-_MOST_CHARACTERS = 8192
-_REQUIRED = ["exp", "sub", "iss", "aud"]
+_MAX_TOKEN_CHARACTERS = 8192
+_REQUIRED_CLAIMS = ["exp", "sub", "iss", "aud"]
 
 _log = get_logger(__name__)
 
 
 class TokenAuth:
-    """Reads a token from `Authorization: Bearer`, else from the cookie where one is named; never from a URL."""
+    """Reads the token from `Authorization: Bearer`, else from the configured cookie; never from a URL."""
 
     creates_owners = False
     has_ambient_credentials = False
@@ -37,23 +37,23 @@ class TokenAuth:
         self._key = verification_key(settings)
 
     def authenticate(self, request: Request) -> str | None:
-        """Return the token's `sub`; raises Problem 503 where the provider's keys can't be had."""
+        """Return the token's `sub`, None without a valid token; raises Problem 503 while the keys are unavailable."""
         token = self._token(request)
         if token is None:
             return None
         try:
             return self._subject(token)
-        except KeysUnavailable as away:
-            detail = "Who you are can't be checked just now. Please try again."
-            raise Problem(503, "identity_away", detail) from away
+        except KeysUnavailable as error:
+            detail = "Authentication is temporarily unavailable. Please retry."
+            raise Problem(503, "identity_away", detail) from error
 
     def challenge(self, request: Request) -> str:
         """Return the challenge of https://www.rfc-editor.org/rfc/rfc6750#section-3."""
-        wrong = "" if self._token(request) is None else ', error="invalid_token"'
-        return f'Bearer realm="millrace"{wrong}'
+        error = "" if self._token(request) is None else ', error="invalid_token"'
+        return f'Bearer realm="millrace"{error}'
 
     def authorization(self, request: Request, owner: str) -> Authorization | None:
-        """Return a check that verifies the token again: its time runs out, and its key may be taken back."""
+        """Return a check that verifies the token again: it expires, and its key may be revoked."""
         token = self._token(request)
         if token is None:
             return None
@@ -68,7 +68,7 @@ class TokenAuth:
         return request.cookies.get(cookie) if cookie else None
 
     def _subject(self, token: str) -> str | None:
-        if len(token) > _MOST_CHARACTERS:
+        if len(token) > _MAX_TOKEN_CHARACTERS:
             return None
         settings = self._settings
         try:
@@ -82,13 +82,13 @@ class TokenAuth:
                 issuer=settings.auth.jwt_issuer,
                 audience=settings.auth.jwt_audience,
                 leeway=LEEWAY_SECONDS,
-                options={"require": _REQUIRED},
+                options={"require": _REQUIRED_CLAIMS},
             )
         except jwt.PyJWTError as error:
-            _log.info("token_refused", why=type(error).__name__)
+            _log.info("token_rejected", reason=type(error).__name__)
             return None
-        except (ValueError, TypeError, RecursionError) as error:  # what is no token at all
-            _log.info("token_refused", why=type(error).__name__)
+        except (ValueError, TypeError, RecursionError) as error:  # not a token at all
+            _log.info("token_rejected", reason=type(error).__name__)
             return None
         subject: Any = claims["sub"]
         return subject if is_owner(subject) else None
@@ -101,9 +101,9 @@ class TokenAuth:
 
 
 def verification_key(settings: Settings) -> Any:
-    """Return what tokens are verified with: the secret, the public key, or the provider's keys; no I/O but a file's.
+    """Return the key that verifies tokens: the secret, the public key, or the provider's keys, which it does not fetch.
 
-    Raises SettingError that names what is missing, does not go together, or is no such key.
+    Raises SettingError that names the variable that is missing, contradictory or not such a key.
     """
     if settings.auth.jwt_jwks_url:
         return JwksCache(settings.auth.jwt_jwks_url)
@@ -112,7 +112,9 @@ def verification_key(settings: Settings) -> Any:
 
 def _secret(settings: Settings) -> str:
     if len(settings.auth.jwt_secret.encode()) < SECRET_BYTES:
-        raise SettingError(f"MILLRACE_JWT_SECRET: takes at least {SECRET_BYTES} bytes, the same as who signs")
+        raise SettingError(
+            f"MILLRACE_JWT_SECRET: takes at least {SECRET_BYTES} bytes, the same secret as the signer uses"
+        )
     return settings.auth.jwt_secret
 
 
@@ -125,5 +127,5 @@ def _public_key(settings: Settings) -> Any:
         kind = f"a public key for {settings.auth.jwt_algorithm}"
         raise SettingError(f"MILLRACE_JWT_PUBLIC_KEY: takes {kind} in PEM, or the path of its file: {error}") from error
     if not hasattr(key, "verify"):
-        raise SettingError("MILLRACE_JWT_PUBLIC_KEY: takes the public key; what was given is the private one")
+        raise SettingError("MILLRACE_JWT_PUBLIC_KEY: takes a public key, but this is a private one")
     return key

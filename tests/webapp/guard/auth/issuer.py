@@ -16,7 +16,7 @@ ISSUER = "https://login.example.com"
 AUDIENCE = "chat"
 SECRET = "a secret of sixty-four bytes or more, as HS512 wants one, and some more"
 
-# One of each, made once: an RSA key takes a while.
+# Generated once, because RSA keys are slow to generate.
 RSA_KEY, OTHER_RSA_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
@@ -34,7 +34,7 @@ def private_pem(key: Any) -> str:
 
 
 def token(algorithm: str = "HS256", key: Any = None, headers: dict[str, Any] | None = None, **claims: Any) -> str:
-    """Return a signed token; a claim given as None is left out."""
+    """Return a signed token; a claim that is None is left out."""
     now = int(time.time())
     whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "iat": now, "exp": now + 600, **claims}
     kept = {name: value for name, value in whole.items() if value is not None}
@@ -42,9 +42,9 @@ def token(algorithm: str = "HS256", key: Any = None, headers: dict[str, Any] | N
 
 
 class Provider:
-    """Publishes `keys`, private ones by their ids, at `url`, and counts how often it was asked and has answered.
+    """Publishes the public halves of `keys` at `url`; counts requests (`fetched`) and responses (`answered`).
 
-    An answer takes it `seconds`.
+    A response takes `seconds`.
     """
 
     def __init__(self, **keys: Any) -> None:
@@ -56,7 +56,7 @@ class Provider:
 
     @property
     def url(self) -> str:
-        """Where the keys are."""
+        """The URL of the keys."""
         return f"http://127.0.0.1:{self._server.server_port}/keys"
 
     def __enter__(self) -> Self:

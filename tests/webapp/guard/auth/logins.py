@@ -1,4 +1,4 @@
-"""Functions of somebody's own login, as `MILLRACE_AUTH` names them."""
+"""A host app's login functions, for `MILLRACE_AUTH=package.module:function`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from flask import Request, abort
 
 NOT_A_FUNCTION = "x"
 revoked: set[str] = set()
-"""Keys that are taken back while somebody follows."""
+"""Keys that a test has revoked."""
 
 
 def by_key(request: Request) -> Any:

@@ -1,4 +1,4 @@
-"""An app's own function names the owner."""
+"""The host app's function returns the owner."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,13 +28,13 @@ def post(site: Site, key: str) -> Any:
 
 
 @pytest.mark.parametrize(("key", "owner"), [("key of ada", b"ada"), ("key of bob", b"42"), ("key of zero", b"0")])
-def test_what_the_function_returns_is_the_owner(site: Site, key: str, owner: bytes) -> None:
+def test_return_value_of_the_function_is_the_owner(site: Site, key: str, owner: bytes) -> None:
     assert post(site, key).status_code == 202
     (state,) = [key for key in site.made() if key.endswith(":state")]
     assert site.redis.hget(state, "owner") == owner
 
 
-def test_none_is_nobody_and_a_refusal_of_the_functions_own_passes(site: Site) -> None:
+def test_function_that_returns_none_is_401_and_its_abort_passes_through(site: Site) -> None:
     answer = post(site, "unknown")
     check_problem(answer, 401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
@@ -42,15 +42,13 @@ def test_none_is_nobody_and_a_refusal_of_the_functions_own_passes(site: Site) ->
 
 
 @pytest.mark.parametrize("key", ["key of a list", "key of blanks", "key of true"])
-def test_what_can_be_no_owner_is_an_error_of_the_functions(
-    site: Site, key: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_owner_from_the_function_is_500(site: Site, key: str, caplog: pytest.LogCaptureFixture) -> None:
     check_problem(post(site, key), 500, "internal")
     assert "the function of MILLRACE_AUTH returned" in caplog.text
     assert site.made() == []
 
 
-def test_the_right_is_asked_again_with_the_same_headers_and_without_the_request(site: Site) -> None:
+def test_authorization_is_checked_again_with_the_same_headers(site: Site) -> None:
     def authorization_of(**headers: str) -> Authorization:
         sent = {"X-Api-Key": "key of ada", **headers}
         with site.app.test_client() as client:
@@ -72,12 +70,12 @@ def test_the_right_is_asked_again_with_the_same_headers_and_without_the_request(
 @pytest.mark.parametrize(
     "path", ["nowhere:by_key", "tests.webapp.guard.auth.logins:absent", "tests.webapp.guard.auth.logins:NOT_A_FUNCTION"]
 )
-def test_a_function_that_is_not_there_stops_the_start(path: str) -> None:
+def test_missing_function_prevents_the_start(path: str) -> None:
     with pytest.raises(SettingError, match=f"^MILLRACE_AUTH: {path} "):
         check(Settings.of(auth=path))
 
 
 @pytest.mark.parametrize("value", ["none", "Session", "package.module", ":function", "a:b:c", "a.:b", "os.path:x y"])
-def test_what_is_no_way_of_knowing_stops_the_start(value: str) -> None:
+def test_invalid_auth_setting_prevents_the_start(value: str) -> None:
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: takes session, header, jwt, or package\.module:function$"):
         load({"MILLRACE_AUTH": value})

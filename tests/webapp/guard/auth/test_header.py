@@ -1,4 +1,4 @@
-"""A proxy names the owner, and nobody else can."""
+"""The owner comes from the proxy's header only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ def asked_by(site: Site, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["ada", "ada@example.com", "a" * 255, "J\u00fcrgen \u65e5\u672c", "{b01}:x/../y"])
-def test_the_header_names_the_owner(site: Site, name: str) -> None:
+def test_header_is_the_owner(site: Site, name: str) -> None:
     generation = asked_by(site, name)
     (state,) = [key for key in site.made() if key.endswith(":state")]
     owner: Any = site.redis.hget(state, "owner")
@@ -41,29 +41,29 @@ def test_the_header_names_the_owner(site: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 256, "ada,eve", "ada, ada", "a\x01b", "\xff\xfe"])
-def test_what_is_no_name_names_nobody(site: Site, name: str) -> None:
+def test_invalid_header_value_is_401(site: Site, name: str) -> None:
     answer = site.stranger().post(API, json={"message": "a"}, headers={"X-Forwarded-User": name})
     check_problem(answer, 401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
 
 
-def test_two_such_headers_name_nobody(site: Site) -> None:
+def test_duplicate_header_is_401(site: Site) -> None:
     both = [("X-Forwarded-User", "eve"), ("X-Forwarded-User", "ada")]
     check_problem(site.stranger().post(API, json={"message": "a"}, headers=both), 401, "unauthorized")
 
 
-def test_who_is_not_named_learns_nothing_of_what_is_there(site: Site) -> None:
+def test_unauthenticated_request_does_not_reveal_which_ids_exist(site: Site) -> None:
     there, absent = asked_by(site, "ada"), "0" * 32
     for path in (f"{API}/{there}", f"{API}/{absent}", f"{API}/{there}/events", f"{API}/x/events"):
         check_problem(site.stranger().get(path), 401, "unauthorized")
 
 
-def test_without_the_headers_name_there_is_no_start() -> None:
+def test_missing_header_setting_prevents_the_start() -> None:
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH_HEADER: "):
         check(Settings.of(auth="header"))
 
 
 @pytest.mark.parametrize(("name", "value"), [("auth_header", "X-User"), ("jwt_secret", "s"), ("jwt_cookie", "c")])
-def test_what_would_protect_nobody_stops_the_start(name: str, value: str) -> None:
+def test_unused_auth_setting_prevents_the_start(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=f"^MILLRACE_{name.upper()}: has no effect with MILLRACE_AUTH=session"):
         check(Settings.of(secret_key="k", **{name: value}))  # type: ignore[arg-type]

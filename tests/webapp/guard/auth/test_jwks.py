@@ -1,4 +1,4 @@
-"""A provider's keys: fetched once for many, again when they are old, and never so that somebody waits for long."""
+"""A provider's keys are fetched once for many requests, refetched in the background, and no request waits long."""
 
 from collections.abc import Callable, Iterator
 
@@ -41,7 +41,7 @@ def made_for(build: Build, url: str) -> Site:
     return build(auth="jwt", jwt_jwks_url=url, **pinned)
 
 
-def test_a_token_is_verified_by_the_key_that_it_names(build: Build, provider: Provider) -> None:
+def test_token_is_verified_with_the_key_that_its_kid_names(build: Build, provider: Provider) -> None:
     site = made_for(build, provider.url)
     assert ask(site, token("RS256", headers={"kid": "first"})) == 202
     assert ask(site, token("RS256", OTHER_RSA_KEY, headers={"kid": "first"})) == 401
@@ -51,21 +51,19 @@ def test_a_token_is_verified_by_the_key_that_it_names(build: Build, provider: Pr
     assert provider.fetched == 1
 
 
-def test_a_provider_with_keys_of_other_kinds_verifies_by_the_pinned_algorithm_alone(
-    build: Build, provider: Provider
-) -> None:
+def test_only_the_pinned_algorithm_is_accepted_whatever_keys_the_provider_has(build: Build, provider: Provider) -> None:
     provider.keys["curve"] = EC_KEY
     site = made_for(build, provider.url)
     assert ask(site, token("RS256", headers={"kid": "first"})) == 202
     assert ask(site, token("ES256", headers={"kid": "curve"})) == 401
     assert ask(site, token("RS256", headers={"kid": "curve"})) == 401
-    assert ask(site, token("RS256")) == 401, "which of two keys is not for us to guess"
-    # The classic: the public key is public, and must be nobody's HMAC secret.
+    assert ask(site, token("RS256")) == 401, "without a kid, one of two keys must not be guessed"
+    # The classic attack: the public key must not be accepted as an HMAC secret.
     assert ask(site, token("HS256", SECRET, headers={"kid": "first"})) == 401
     assert public_pem(RSA_KEY)
 
 
-def test_a_hundred_requests_at_once_fetch_once(provider: Provider) -> None:
+def test_hundred_concurrent_requests_fetch_the_keys_once(provider: Provider) -> None:
     provider.seconds = 0.3
     keys = JwksCache(provider.url)
     found = gevent.joinall([gevent.spawn(keys.key, "first") for _ in range(100)], timeout=30)
@@ -73,7 +71,7 @@ def test_a_hundred_requests_at_once_fetch_once(provider: Provider) -> None:
     assert provider.fetched == 1
 
 
-def test_unknown_keys_are_asked_for_only_now_and_then(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_keys_cause_no_fetch_storm(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = JwksCache(provider.url)
     assert keys.key("first")
     for number in range(50):
@@ -81,23 +79,23 @@ def test_unknown_keys_are_asked_for_only_now_and_then(provider: Provider, monkey
     assert provider.fetched == 1
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     provider.keys["second"] = OTHER_RSA_KEY
-    assert keys.key("second"), "a key that is new is found as soon as somebody uses it"
+    assert keys.key("second"), "a new key is fetched when a token names it"
 
 
-def test_a_key_taken_back_is_known_beside_the_requests(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_revoked_key_is_noticed_by_a_background_fetch(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     keys = JwksCache(provider.url)
     assert keys.key("first")
     provider.keys = {"second": OTHER_RSA_KEY}
     provider.seconds = 0.5
-    assert keys.key("first"), "nobody waits while the old ones are fetched again"
+    assert keys.key("first"), "no request waits while stale keys are refetched"
     assert provider.answered == 1
     wait_for(lambda: keys._find("first") is None, 5, "the new keys")
     assert keys.key("first") is None
 
 
-def test_a_provider_that_goes_away_is_not_missed_for_a_while(
+def test_cached_keys_are_used_while_the_provider_is_unavailable(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("FRESH_SECONDS", "REFETCH_SECONDS"):
@@ -116,7 +114,7 @@ def test_a_provider_that_goes_away_is_not_missed_for_a_while(
 
 
 @pytest.mark.parametrize("how", ["nobody there", "silent"])
-def test_without_any_keys_it_is_503_and_soon(
+def test_missing_keys_are_503_within_the_timeout(
     build: Build, provider: Provider, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.5)

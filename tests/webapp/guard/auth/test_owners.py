@@ -1,4 +1,4 @@
-"""Each way of knowing who asks keeps the seam's promises; and who asks is asked once a request."""
+"""Every way to authenticate meets the contract of the seam, and is called once per request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("settings", "ada", "eve"), WAYS.values(), ids=WAYS)
-def test_an_owner_has_what_is_theirs_and_nothing_else(
+def test_owner_reaches_only_their_own_generations(
     build: Build, settings: dict[str, Any], ada: dict[str, str], eve: dict[str, str]
 ) -> None:
     site = build(**settings)
@@ -53,7 +53,7 @@ def test_an_owner_has_what_is_theirs_and_nothing_else(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_who_asks_is_asked_once_a_request(build: Build, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_is_authenticated_once(build: Build, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, ada, _ = WAYS[way]
     site = build(**settings)
     authenticator: Any = site.app.extensions["millrace-auth"]
@@ -65,7 +65,7 @@ def test_who_asks_is_asked_once_a_request(build: Build, way: str, monkeypatch: p
 
 
 @given(st.text(max_size=300))
-def test_an_owner_is_a_text_that_fits_one_line_of_a_log(name: str) -> None:
+def test_valid_owner_fits_on_one_log_line(name: str) -> None:
     if is_owner(name):
         assert name.strip() == name
         assert 1 <= len(name) <= 255
@@ -73,7 +73,7 @@ def test_an_owner_is_a_text_that_fits_one_line_of_a_log(name: str) -> None:
         name.encode()
 
 
-def test_the_secret_of_the_tokens_is_no_owner(build: Build) -> None:
+def test_signing_secret_is_not_a_valid_token(build: Build) -> None:
     site = build(**signed_with("HS256"))
     answer = site.stranger().post(API, json={"message": "a"}, headers={"Authorization": f"Bearer {SECRET}"})
     check_problem(answer, 401, "unauthorized")

@@ -15,7 +15,7 @@ def cookie_of(site: Site, **environment: Any) -> str:
     return site.stranger().get("/", environ_overrides=environment).headers["Set-Cookie"]
 
 
-def test_the_first_request_gets_a_signed_cookie_that_scripts_cannot_read(site: Site) -> None:
+def test_first_request_gets_a_signed_http_only_cookie(site: Site) -> None:
     cookie = cookie_of(site)
     assert cookie.startswith("millrace=")
     assert "HttpOnly" in cookie
@@ -25,25 +25,25 @@ def test_the_first_request_gets_a_signed_cookie_that_scripts_cannot_read(site: S
     assert "Secure" not in cookie
 
 
-def test_the_cookie_is_secure_under_https(site: Site) -> None:
+def test_cookie_is_secure_over_https(site: Site) -> None:
     assert "Secure" in cookie_of(site, **{"wsgi.url_scheme": "https"})
 
 
 @pytest.mark.parametrize(("setting", "attribute"), [("strict", "SameSite=Strict"), ("none", "SameSite=None")])
-def test_samesite_is_a_setting_and_none_is_always_secure(build: Build, setting: str, attribute: str) -> None:
+def test_samesite_is_a_setting_and_none_implies_secure(build: Build, setting: str, attribute: str) -> None:
     cookie = cookie_of(build(cookie_samesite=setting))
     assert attribute in cookie
     assert ("Secure" in cookie) == (setting == "none")
 
 
 @pytest.mark.parametrize(("proxies", "is_secure"), [(0, False), (1, True)])
-def test_a_proxy_is_believed_only_where_it_is_trusted(build: Build, proxies: int, is_secure: bool) -> None:
+def test_forwarded_headers_are_used_only_from_trusted_proxies(build: Build, proxies: int, is_secure: bool) -> None:
     site = build(trusted_proxies=proxies)
     cookie = site.user.get("/", headers={"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]
     assert ("Secure" in cookie) is is_secure
 
 
-def test_each_user_is_another_owner_and_stays_the_same(site: Site) -> None:
+def test_each_client_gets_one_owner_and_keeps_it(site: Site) -> None:
     for client in (site.user, site.user, site.stranger()):
         client.post(API, json={"message": "a"})
     owners = [site.redis.hget(key, "owner") for key in site.made() if key.endswith(":state")]
@@ -52,14 +52,14 @@ def test_each_user_is_another_owner_and_stays_the_same(site: Site) -> None:
     assert all(is_id(owner.decode()) for owner in owners)  # type: ignore[union-attr]
 
 
-def test_a_post_without_a_cookie_gets_one_in_its_answer(site: Site) -> None:
+def test_post_without_a_cookie_gets_one_in_its_response(site: Site) -> None:
     answer = site.stranger().post(API, json={"message": "a"})
     assert "millrace=" in answer.headers["Set-Cookie"]
     assert "Set-Cookie" not in site.stranger().get("/healthz").headers
 
 
 @pytest.mark.parametrize("value", ["", "x", "eyJvd25lciI6ImEifQ.aaaaaa.bbbbbbbbbbb", "." * 3000, "\xe9"], ids=range(5))
-def test_a_forged_cookie_names_nobody(site: Site, value: str) -> None:
+def test_forged_cookie_has_no_owner(site: Site, value: str) -> None:
     generation = site.ask()
     bare = site.app.test_client(use_cookies=False)  # one that keeps cookies replaces this header by its own
     ours = site.user.get_cookie("millrace")
@@ -68,7 +68,7 @@ def test_a_forged_cookie_names_nobody(site: Site, value: str) -> None:
     check_problem(bare.get(f"{API}/{generation}", headers={"Cookie": f"millrace={value}"}), 404, "not_found")
 
 
-def test_a_cookie_that_another_secret_signed_names_nobody(build: Build) -> None:
+def test_cookie_signed_with_another_secret_has_no_owner(build: Build) -> None:
     ours, theirs = build(), build(secret_key="another")
     generation = ours.ask()
     cookie = ours.user.get_cookie("millrace")
@@ -77,7 +77,7 @@ def test_a_cookie_that_another_secret_signed_names_nobody(build: Build) -> None:
     check_problem(theirs.user.get(f"{API}/{generation}"), 404, "not_found")
 
 
-def test_a_signed_cookie_whose_owner_is_no_id_is_replaced(site: Site) -> None:
+def test_signed_cookie_with_an_invalid_owner_is_replaced(site: Site) -> None:
     interface: Any = site.app.session_interface
     serializer: URLSafeTimedSerializer = interface.get_signing_serializer(site.app)
     for owner in (5, None, "x", ["0" * 32], {"owner": 1}):

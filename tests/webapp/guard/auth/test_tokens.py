@@ -1,4 +1,4 @@
-"""A token names its owner, and only by the one algorithm, issuer and audience that are configured."""
+"""A token is valid only with the configured algorithm, issuer and audience."""
 
 import base64
 import json
@@ -68,7 +68,7 @@ def site(build: Build) -> Site:
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
-def test_sub_is_the_owner_by_every_algorithm(build: Build, algorithm: str) -> None:
+def test_sub_is_the_owner_with_every_algorithm(build: Build, algorithm: str) -> None:
     site = build(**signed_with(algorithm))
     mine = bearer(token(algorithm, sub="ada@example.com"))
     assert owner_of(site, **mine) == "ada@example.com"
@@ -84,7 +84,7 @@ def swapped(value: str, **header: Any) -> str:
     return ".".join([head, *value.split(".")[1:]])
 
 
-NOW = int(time.time())  # of the collection, long before the last of these is tried
+NOW = int(time.time())  # at collection, long before the last of these tokens is used
 WRONG: dict[str, str] = {
     "expired": token(exp=NOW - 60),
     "not yet valid": token(nbf=NOW + 36_000),
@@ -116,7 +116,7 @@ WRONG: dict[str, str] = {
 
 
 @pytest.mark.parametrize("value", WRONG.values(), ids=WRONG)
-def test_whatever_is_wrong_names_nobody(site: Site, value: str) -> None:
+def test_invalid_token_is_401_on_every_route(site: Site, value: str) -> None:
     headers = {"Authorization": f"Bearer {value}".encode().decode("latin-1")}
     for answer in (
         site.stranger().post(API, json={"message": "a"}, headers=headers),
@@ -131,7 +131,7 @@ def test_whatever_is_wrong_names_nobody(site: Site, value: str) -> None:
     assert site.made() == []
 
 
-def test_who_sends_no_token_is_told_that_one_is_wanted(site: Site) -> None:
+def test_missing_token_is_401_with_a_challenge(site: Site) -> None:
     answer = site.stranger().get(f"{API}/{'0' * 32}")
     check_problem(answer, 401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="millrace"'
@@ -140,35 +140,35 @@ def test_who_sends_no_token_is_told_that_one_is_wanted(site: Site) -> None:
     assert "Set-Cookie" not in site.stranger().get("/").headers
 
 
-def test_a_token_in_the_address_is_not_read(site: Site) -> None:
+def test_token_in_the_url_is_not_read(site: Site) -> None:
     for name in ("token", "access_token", "jwt", "authorization"):
         answer = site.stranger().get(f"{API}/{'0' * 32}/events?{name}={token()}")
         check_problem(answer, 401, "unauthorized")
 
 
-def test_a_cookie_holds_the_token_only_where_it_is_named(build: Build) -> None:
+def test_token_is_read_from_a_cookie_only_if_configured(build: Build) -> None:
     without, named = build(**signed_with("HS256")), build(**signed_with("HS256"), jwt_cookie="app_token")
     cookie = {"Cookie": f"app_token={token(sub='ada')}"}
     check_problem(bare(without).post(API, json={"message": "a"}, headers=cookie), 401, "unauthorized")
     assert owner_of(named, **cookie) == "ada"
-    # The header is the more deliberate of the two; where it is wrong, nobody falls back on the cookie.
+    # The header takes precedence; if it is invalid, the cookie is not tried.
     assert owner_of(named, **cookie, **bearer(token(sub="bob"))) == "bob"
     wrong = bare(named).post(API, json={"message": "a"}, headers={**cookie, **bearer("x")})
     check_problem(wrong, 401, "unauthorized")
 
 
-def test_the_scheme_may_be_spelled_in_any_case(site: Site) -> None:
+def test_authorization_scheme_is_case_insensitive(site: Site) -> None:
     assert owner_of(site, Authorization=f"bearer {token(sub='ada')}") == "ada"
     check_problem(
         site.stranger().get(f"{API}/{'0' * 32}", headers={"Authorization": f"Basic {token()}"}), 401, "unauthorized"
     )
 
 
-def test_clocks_may_differ_a_little(site: Site) -> None:
+def test_clock_skew_of_a_few_seconds_is_accepted(site: Site) -> None:
     assert owner_of(site, **bearer(token(exp=NOW - 2 + int(time.time()) - NOW))) == "ada"
 
 
-def test_the_public_key_may_lie_in_a_file_or_in_one_line(tmp_path: Path) -> None:
+def test_public_key_is_read_from_a_file_or_one_line(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_text(public_pem(EC_KEY))
     for given in (str(path), public_pem(EC_KEY).replace("\n", "\\n")):
@@ -194,7 +194,7 @@ def test_the_public_key_may_lie_in_a_file_or_in_one_line(tmp_path: Path) -> None
     ],
     ids=range(13),
 )
-def test_what_does_not_go_together_stops_the_start(settings: dict[str, Any], name: str) -> None:
+def test_contradictory_settings_prevent_the_start(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(SettingError, match=f"^{name}"):
         check(settings_of({"auth": "jwt", **settings}))
 

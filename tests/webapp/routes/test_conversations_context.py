@@ -1,4 +1,4 @@
-"""A conversation's JSON context is read and merged by its owner, and by nobody else."""
+"""Only its owner reads and merges a conversation's JSON context."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def merge(site: Site, path: str, changes: Any) -> Any:
     return json_of(answer)
 
 
-def test_changes_are_merged_and_null_takes_out(site: Site, path: str) -> None:
+def test_changes_are_merged_and_null_removes_a_key(site: Site, path: str) -> None:
     assert json_of(site.user.get(path)) == {}
     assert merge(site, path, {"to": "Tokyo", "when": "next week"}) == {"to": "Tokyo", "when": "next week"}
     assert merge(site, path, {"when": "Friday", "with": {"a": [1, None, "\ud800"]}}) == {
@@ -34,20 +34,20 @@ def test_changes_are_merged_and_null_takes_out(site: Site, path: str) -> None:
     assert merge(site, path, {}) == {"when": "Friday"}
 
 
-def test_a_context_that_would_become_too_large_stays_as_it_was(site: Site, path: str) -> None:
+def test_context_is_unchanged_when_a_merge_would_make_it_too_large(site: Site, path: str) -> None:
     half = "x" * (MOST_CONTEXT_CHARS // 2)
     merge(site, path, {"a": half})
     check_problem(site.user.patch(path, json={"b": half}), 413, "too_large")
     assert json_of(site.user.get(path)) == {"a": half}
 
 
-def test_what_is_no_object_is_refused(site: Site, path: str) -> None:
+def test_body_that_is_not_an_object_is_rejected(site: Site, path: str) -> None:
     for body in ("[]", "5", "null", "{", '{"a": 1e400}', '{"a": NaN}'):
         check_problem(site.user.patch(path, data=body, content_type="application/json"), 400, "malformed")
     check_problem(site.user.patch(path, data="{}", content_type="text/plain"), 415, "unsupported_media_type")
 
 
-def test_a_foreign_conversation_is_the_same_404_as_an_absent_one(site: Site, path: str) -> None:
+def test_foreign_conversation_is_the_404_of_an_absent_one(site: Site, path: str) -> None:
     stranger = site.stranger()
     stranger.get("/")
     for where in (path, f"/api/conversations/{new_id()}/context", "/api/conversations/x/context"):

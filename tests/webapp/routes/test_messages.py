@@ -1,15 +1,32 @@
-"""An answer once more."""
+"""Messages are listed page by page, and a question is answered again."""
 
 import pytest
 
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request
-from tests.webapp.routes.test_conversations import API, begin, messages_of, turn
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from tests.webapp.talking import API, begin, messages_of, turn
+
+
+def test_messages_are_paged_newest_page_first_and_oldest_message_first(site: Site) -> None:
+    conversation = json_of(site.user.post(API))["id"]
+    for number in range(5):
+        turn(site, conversation, f"q{number}", f"a{number}")
+    newest = messages_of(site, conversation, "?limit=4")
+    assert [each["content"] for each in newest["messages"]] == ["q3", "a3", "q4", "a4"]
+    older = messages_of(site, conversation, f"?limit=4&cursor={newest['next']}")
+    oldest = messages_of(site, conversation, f"?limit=4&cursor={older['next']}")
+    assert [each["content"] for each in older["messages"]] == ["q1", "a1", "q2", "a2"]
+    assert [each["content"] for each in oldest["messages"]] == ["q0", "a0"]
+    assert oldest["next"] is None
+    question, answer = oldest["messages"]
+    assert answer["parent_id"] == question["id"]
+    assert (answer["outcome"]["type"], answer["model"], answer["suggestions"]) == ("complete", "model", ["more?"])
+    assert (question["outcome"], question["generation"]) == (None, None)
 
 
 @pytest.mark.parametrize("which", ["question", "answer"])
-def test_an_answer_is_given_once_more_as_a_new_generation(site: Site, which: str) -> None:
+def test_retry_of_a_message_is_a_new_generation(site: Site, which: str) -> None:
     conversation = json_of(site.user.post(API))["id"]
     turn(site, conversation, "q0", "a0")
     question, answer = turn(site, conversation, "q1", "a1")
@@ -30,7 +47,7 @@ def test_an_answer_is_given_once_more_as_a_new_generation(site: Site, which: str
     assert check_problem(busy, 409, "conversation_busy")["generation_id"] == receipt["id"]
 
 
-def test_once_more_takes_the_fields_of_an_answer_and_streams(site: Site) -> None:
+def test_retry_takes_answer_fields_and_can_stream(site: Site) -> None:
     conversation = json_of(site.user.post(API))["id"]
     _, answer = turn(site, conversation, "q", "a")
     url = f"{API}/{conversation}/messages/{answer}/retry"
@@ -45,7 +62,7 @@ def test_once_more_takes_the_fields_of_an_answer_and_streams(site: Site) -> None
         check_problem(site.user.post(url, json=body), 422, "invalid_field", field)
 
 
-def test_once_more_with_the_same_key_is_one_generation_and_another_question_a_conflict(site: Site) -> None:
+def test_retry_with_the_same_key_is_one_generation_and_for_another_question_409(site: Site) -> None:
     conversation = json_of(site.user.post(API))["id"]
     _, first = turn(site, conversation, "same words", "a")
     _, second = turn(site, conversation, "same words", "b")
@@ -58,7 +75,7 @@ def test_once_more_with_the_same_key_is_one_generation_and_another_question_a_co
 
 
 @pytest.mark.parametrize("message", ["0" * 32, "x", "%00", "\u0660" * 32])
-def test_a_message_that_is_not_there_is_404(site: Site, message: str) -> None:
+def test_absent_message_is_404(site: Site, message: str) -> None:
     conversation = begin(site)["conversation_id"]
     other = json_of(site.user.post(API))["id"]
     question, _ = turn(site, other, "q", "a")

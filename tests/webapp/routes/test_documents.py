@@ -1,10 +1,10 @@
 import re
 
-from millrace.webapp.routes.page import routes
+from millrace.webapp.routes.documents import routes
 from tests.webapp.site import Site
 
 
-def test_the_page_runs_nothing_but_its_own_files(site: Site) -> None:
+def test_page_runs_only_its_own_files(site: Site) -> None:
     answer = site.user.get("/")
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -16,23 +16,23 @@ def test_the_page_runs_nothing_but_its_own_files(site: Site) -> None:
     assert " style=" not in answer.text
     assert not re.search(r"\son\w+=", answer.text)
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", answer.text))
-    assert routes.name == "page"
+    assert routes.name == "documents"
 
 
-def test_the_files_that_the_page_names_are_there(site: Site) -> None:
+def test_files_referenced_by_the_page_exist(site: Site) -> None:
     found = re.findall(r'(?:src|href)="(/[^"]*)"', site.user.get("/").text)
     assert len(found) == 4
     for path in found:
         assert site.user.get(path, buffered=True).status_code == 200, path
 
 
-def test_the_pages_scripts_never_turn_text_into_markup(site: Site) -> None:
-    for name in ("page.js", "follow.js", "calls.js", "turns.js", "conversations.js"):
+def test_scripts_never_turn_text_into_markup(site: Site) -> None:
+    for name in ("page.js", "follow.js", "api.js", "turns.js", "conversations.js"):
         script = site.user.get(f"/static/{name}", buffered=True).text
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(", script)
 
 
-def test_a_visit_renews_the_cookie_of_the_same_owner(site: Site) -> None:
+def test_visit_of_the_page_renews_the_owners_cookie(site: Site) -> None:
     generation = site.ask()
     assert "millrace=" in site.user.get("/").headers["Set-Cookie"]
     assert site.user.get(f"/api/generations/{generation}").status_code == 200

@@ -1,0 +1,69 @@
+"""The parts of a request that routes share: a JSON object as its body, and the cursor and limit of a page."""
+
+import json
+import re
+from collections.abc import Callable
+from math import isinf
+from typing import Any, NoReturn, TypeVar, cast
+
+from flask import Request, request
+
+from millrace.webapp.problems import Problem, invalid
+
+MAX_PAGE_ITEMS = 100
+
+Json = dict[str, Any]
+Page = TypeVar("Page")
+
+
+def read_object(request: Request, max_bytes: int) -> Json:
+    """Return the JSON object of the body; raises Problem 400, 413, 415.
+
+    Uses the standard library's parser, because it accepts lone surrogates, which occur in users' texts.
+    """
+    if request.mimetype != "application/json":
+        raise Problem(
+            415, "unsupported_media_type", "The body must be JSON, with the header Content-Type: application/json."
+        )
+    # One byte more than allowed: Werkzeug silently truncates a body of unknown length at this limit.
+    request.max_content_length = max_bytes + 1
+    is_too_large = (request.content_length or 0) > max_bytes
+    raw = b"" if is_too_large else request.get_data(cache=False)
+    if is_too_large or len(raw) > max_bytes:
+        raise Problem(413, "too_large", f"The body is larger than {max_bytes} bytes.")
+    try:
+        parsed: Any = json.loads(raw.decode("utf-8"), parse_constant=_reject_constant, parse_float=_parse_finite)
+    except (ValueError, RecursionError) as error:  # too deep a nesting is the client's error, not a 500
+        raise Problem(400, "malformed", "The body is not valid JSON in UTF-8, or is nested too deeply.") from error
+    if not isinstance(parsed, dict):
+        raise Problem(400, "malformed", "The body must be a JSON object.")
+    return cast("Json", parsed)
+
+
+def read_optional_object(request: Request, max_bytes: int) -> Json:
+    """Return the same, an empty object for a request without a body."""
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return {}
+    return read_object(request, max_bytes)
+
+
+def _parse_finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):  # 1e400 is valid JSON, but cannot be stored or sent back
+        raise ValueError("a number is too large")
+    return number
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read_page(read: Callable[[str | None, int], Page], default_limit: int) -> Page:
+    """Return the page that `read` returns for the request's cursor and limit; raises Problem 400 and 422."""
+    limit = request.args.get("limit") or str(default_limit)
+    if not re.fullmatch(r"[0-9]{1,3}", limit, re.ASCII) or not 1 <= int(limit) <= MAX_PAGE_ITEMS:
+        raise invalid("limit", f"limit must be between 1 and {MAX_PAGE_ITEMS}.")
+    try:
+        return read(request.args.get("cursor") or None, int(limit))
+    except ValueError as error:
+        raise Problem(400, "bad_cursor", "Invalid cursor. Use the value of `next` from the previous page.") from error

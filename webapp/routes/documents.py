@@ -1,0 +1,29 @@
+"""The two documents: the page for people, and the OpenAPI document for tools."""
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
+
+from millrace.webapp.guard.auth import renew_cookie
+from millrace.webapp.openapi.document import Description, build_document, described
+
+routes = Blueprint("documents", __name__)
+
+
+@routes.get("/")
+@described(Description(answers={200: str}, media="text/html"))
+def get_page() -> Response:
+    """Return the page, with the cookie that identifies its visitor."""
+    renew_cookie()
+    response = make_response(render_template("millrace.html"))
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+@routes.get("/api/openapi.json")
+@described(Description(answers={200: dict[str, Any]}))
+def get_openapi() -> Response:
+    """Return this document."""
+    response = jsonify(build_document(current_app))
+    response.headers["Cache-Control"] = "no-cache"
+    return response

@@ -1,0 +1,90 @@
+"""The routes of a conversation's messages: list them, and answer a question again."""
+
+from flask import Blueprint, Response, request
+from sqlalchemy.orm import Session
+
+from millrace.webapp.generation.creation import idempotency_key
+from millrace.webapp.generation.responses import ask_and_answer
+from millrace.webapp.generation.validation import AnswerFields, no_conversation, parse_again
+from millrace.webapp.guard.limits import limited
+from millrace.webapp.openapi.document import CURSOR, IDEMPOTENCY_KEY, LIMIT, Description, described
+from millrace.webapp.request_input import read_optional_object, read_page
+from millrace.webapp.routes.conversations import conversation_owner
+from millrace.webapp.schemas import MessagePage, MessageSchema, Receipt, WholeAnswerView, json_response, timestamp
+from millrace.webapp.services import services
+from millrace.worker.contract.conversation_lock import running_generations
+from millrace.worker.contract.events import AnyEvent
+from millrace.worker.contract.ids import is_id
+from millrace.worker.store import conversations, messages
+from millrace.worker.store.messages import StoredQuestion
+from millrace.worker.store.pages import Page
+
+DEFAULT_LIMIT = 50
+
+routes = Blueprint("messages", __name__, url_prefix="/api/conversations/<conversation>/messages")
+
+
+@routes.get("")
+@described(Description(answers={200: MessagePage}, parameters=(CURSOR, LIMIT)))
+def list_messages(conversation: str) -> Response:
+    """Return the messages, newest page first; within a page, oldest message first."""
+    owner = conversation_owner(conversation)
+
+    def read(cursor: str | None, limit: int) -> Page[messages.MessageRecord] | None:
+        def find_page(session: Session) -> Page[messages.MessageRecord] | None:
+            if conversations.find(session, owner, conversation) is None:
+                return None
+            return messages.page(session, owner, conversation, cursor, limit)
+
+        return services().database.run(find_page)
+
+    page = read_page(read, DEFAULT_LIMIT)
+    if page is None:
+        raise no_conversation()
+    running = running_generations(services().redis, [conversation])
+    return json_response(MessagePage([_render(each) for each in page.items], page.more, running.get(conversation)))
+
+
+@routes.post("/<message>/retry")
+@limited("create")
+@described(
+    Description(
+        body=AnswerFields,
+        answers={200: WholeAnswerView, 202: Receipt},
+        stream=(AnyEvent,),
+        parameters=(IDEMPOTENCY_KEY,),
+    )
+)
+def retry_message(conversation: str, message: str) -> Response:
+    """Answer a question again, as a new generation; `message` is the question or an answer to it."""
+    owner, key = conversation_owner(conversation), idempotency_key(request)
+    body = read_optional_object(request, services().settings.limits.max_body_bytes)
+
+    def find_question(session: Session) -> StoredQuestion | None:
+        found = messages.find(session, owner, conversation, message) if is_id(message) else None
+        if found is not None and found.role == "user":
+            return StoredQuestion(found.id, owner, conversation, found.content)
+        return found and messages.question_of(session, owner, conversation, message)
+
+    question = services().database.run(find_question)
+    if question is None:
+        raise no_conversation()
+    return ask_and_answer(owner, parse_again(body, question, services().settings), key)
+
+
+def _render(record: messages.MessageRecord) -> MessageSchema:
+    return MessageSchema(
+        id=record.id,
+        role=record.role,
+        content=record.content,
+        created_at=timestamp(record.created_ms),
+        parent_id=record.parent,
+        generation=record.generation,
+        outcome=record.outcome,
+        model=record.model,
+        provider=record.provider,
+        reasoning=record.reasoning,
+        citations=list(record.citations),
+        tools=list(record.tools),
+        suggestions=list(record.suggestions),
+    )
