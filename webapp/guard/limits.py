@@ -154,8 +154,8 @@ class RateLimits:
         seconds = max(1, math.ceil(window[1] if window else LONG_RETRY_SECONDS))
         if kind == "follow" and "text/event-stream" in request.headers.get("Accept", "").lower():
             return _delayed_reconnect(seconds)
-        unit = "second" if seconds == 1 else "seconds"
-        detail = f"Rate limit exceeded. Try again in {seconds} {unit}."
+        wait = "1 second" if seconds == 1 else f"{seconds} seconds"
+        detail = f"Rate limit exceeded. Try again in {wait}."
         raise Problem(429, "rate_limited", detail, retry_after=seconds)
 
     def _note_failure(self, error: StorageError) -> None:
