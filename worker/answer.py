@@ -6,7 +6,7 @@ import time
 from millrace.worker.contract.events import Chunk, Complete, Latency, Reasoning, Snapshot, ToolUse, Usage
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.bedrock.mapping import failure_of_stop
+from millrace.worker.providers.bedrock.mapping import map_stop_reason
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
 from millrace.worker.publishing.batching import Content, size_of
 from millrace.worker.settings.schema import Settings
@@ -78,7 +78,7 @@ class AnswerMeter:
         """Return the outcome of a stream that has come to its end; raises Failure where the answer is none."""
         if self._stop_reason is None:
             raise GenerationFailed("truncated", retryable=True)
-        failure = failure_of_stop(self._stop_reason)
+        failure = map_stop_reason(self._stop_reason)
         if failure is not None:
             raise failure
         if not self._has_substance:

@@ -12,7 +12,7 @@ from millrace.worker.errors import GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Prompt
-from millrace.worker.providers.retry import stream_patiently
+from millrace.worker.providers.retry import stream_with_retries
 from millrace.worker.run import RunningGeneration
 
 _log = get_logger(__name__)
@@ -65,7 +65,9 @@ def _take(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, p
     def say_retrying(_failure: GenerationFailed) -> None:
         run.outbox.write(StatusEvent("retrying", attempt=run.holding.attempt))
 
-    for delta in stream_patiently(process.provider, prompt, process.settings.bedrock.tries, say_retrying, gevent.sleep):
+    for delta in stream_with_retries(
+        process.provider, prompt, process.settings.bedrock.tries, say_retrying, gevent.sleep
+    ):
         content = answer.take(delta, run.outbox.next_seq)
         if content is not None:
             run.outbox.gather(content)

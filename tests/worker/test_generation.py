@@ -67,7 +67,7 @@ def start(valkey: ValkeyProcess) -> Iterator[Start]:
 
 @pytest.fixture(autouse=True)
 def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "BASE_SECONDS", 0.01)
 
 
 def outcome_of(events: list[AnyEvent]) -> AnyEvent:
@@ -169,8 +169,8 @@ def test_a_cancel_ends_a_blocked_read(start: Start, script: Sequence[Step]) -> N
 
 
 def test_a_cancel_ends_the_wait_between_two_tries(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_SECONDS", 60)
-    monkeypatch.setattr(retry, "MOST_SECONDS", 60)
+    monkeypatch.setattr(retry, "BASE_SECONDS", 60)
+    monkeypatch.setattr(retry, "MAX_SECONDS", 60)
     worker = start([BUSY])
     generation = worker.desk.make("Why?")
     running = gevent.spawn(worker.answer, generation)

@@ -44,7 +44,7 @@ Start = Callable[..., Successor]
 
 @pytest.fixture
 def start(valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "BASE_SECONDS", 0.01)
     made: list[Successor] = []
 
     def run(*scripts: Sequence[Step], takeover: str = "continue", **settings: object) -> Successor:

@@ -10,7 +10,7 @@ from millrace.worker.context.escaping import element, place
 from millrace.worker.context.source import NOTHING, Gathered, Material
 from millrace.worker.contract.events import ContextEvent, Link
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.providers.bedrock.models import traits_of
+from millrace.worker.providers.bedrock.models import find_traits
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.schema import Settings
 
@@ -97,12 +97,12 @@ class Context:
     @property
     def _max_tokens(self) -> int:
         """The answer's tokens: at most half of the model's window, or no question would fit beside it."""
-        return min(self.request.max_tokens, traits_of(self.request.model).window // 2)
+        return min(self.request.max_tokens, find_traits(self.request.model).window // 2)
 
     @property
     def _budget(self) -> int:
         """The tokens that a prompt may have, beside its answer."""
-        return min(self.settings.context.tokens, traits_of(self.request.model).window - self._max_tokens)
+        return min(self.settings.context.tokens, find_traits(self.request.model).window - self._max_tokens)
 
     def _room(self, prefill: str) -> int:
         """Return the tokens that history and material may have, beside the rest of the prompt."""

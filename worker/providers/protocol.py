@@ -1,4 +1,4 @@
-"""The seam between a generation and whoever runs the model."""
+"""The protocol between a generation and the provider that runs the model."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from millrace.worker.contract.request import PromptMessage
 
 @dataclass(frozen=True)
 class Tool:
-    """The one tool that a model must use; `schema` is the JSON schema (an object's) of its input."""
+    """A tool that the model is forced to use; `schema` is the JSON schema of its input, which is an object."""
 
     name: str
     description: str
@@ -19,9 +19,10 @@ class Tool:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked; `system` holds the instructions, one text a source, the configured first.
+    """A request to a model.
 
-    With a `tool` the model is forced to use it, so that the answer is its input and no prose.
+    `system` holds the instructions, one text per source, the configured ones first. With a `tool` the model is forced
+    to use it, so that the answer is the tool's input and not prose.
     """
 
     model: str
@@ -36,18 +37,18 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The model has come to its end; `reason` is one of Bedrock's stop reasons."""
+    """The model has finished; `reason` is one of Bedrock's stop reasons."""
 
     reason: str
 
 
 Delta = Chunk | Reasoning | Citation | ToolUse | ToolResult | Stopped | Usage
-"""One piece of an answer. A tool's use comes whole; `Usage` follows `Stopped`, where it comes at all."""
+"""One piece of an answer. A tool use is one delta with its whole input. `Usage`, if there is one, follows `Stopped`."""
 
 
 @dataclass(frozen=True)
 class WholeAnswer:
-    """A short answer in one piece. `tool_input` is there where a tool was forced; nobody has held it to its schema."""
+    """A short answer in one piece. `tool_input` is set if a tool was forced; it is not validated against the schema."""
 
     text: str
     tool_input: dict[str, Any] | None
@@ -55,15 +56,15 @@ class WholeAnswer:
 
 
 class Provider(Protocol):
-    """Runs models; one a process, used by any number of greenlets at once."""
+    """Runs models. Each process has one, used by any number of greenlets at once."""
 
     @property
     def name(self) -> str:
-        """The name that `status` and the outcome give."""
+        """The name in `status` events and outcomes."""
         ...
 
     def stream(self, prompt: Prompt) -> Generator[Delta]:
-        """Ask the model, once, and yield its answer's deltas; raises `Failure` before or after any of them.
+        """Call the model once and yield its deltas; raises GenerationFailed before or after any of them.
 
         Closing the generator, or raising in the greenlet that reads it, closes the connection. An end without
         `Stopped` means that the answer is truncated.
@@ -71,13 +72,13 @@ class Provider(Protocol):
         ...
 
     def answer(self, prompt: Prompt) -> WholeAnswer:
-        """Ask the model, once, and return its whole answer: for small questions that nobody watches being answered.
+        """Call the model once and return its whole answer: for short answers that no reader follows.
 
-        Raises `Failure`, also where the model does not use the tool that it is forced to. Raising in the greenlet
-        that waits (`gevent.Timeout`, say) closes the connection.
+        Raises GenerationFailed, also if the model does not use the tool that it is forced to use. Raising in the
+        waiting greenlet (a `gevent.Timeout`, for example) closes the connection.
         """
         ...
 
     def close(self) -> None:
-        """Close the connections that are kept for the next answer; nothing streams any more."""
+        """Close idle connections; no stream is open any more."""
         ...

@@ -1,4 +1,4 @@
-"""The bound on a model's silence: one timer for a whole stream, where the socket's own takes one for every read."""
+"""A read timeout with one timer for a whole stream; the socket's own needs one for every read."""
 
 import time
 from types import TracebackType
@@ -9,43 +9,43 @@ from greenlet import greenlet
 
 
 class ReadTimeout:
-    """Raises TimeoutError in the greenlet that made it, once a single read has waited for so many seconds.
+    """Raise TimeoutError in the greenlet that created it, once a single read has taken `seconds`.
 
-    Used by `with`; `waits` goes before each read and `hears` behind it.
+    A context manager; call `begin_read` before each read and `end_read` after it. Time between reads does not count.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._greenlet: greenlet = gevent.getcurrent()
-        self._since: float | None = None
-        self._look_in(seconds)
+        self._read_since: float | None = None
+        self._start_timer(seconds)
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return the timeout, whose timer runs already."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave off."""
+        """Stop the timer."""
         self._timer.close()
 
-    def waits(self) -> None:
-        """A read begins."""
-        self._since = time.monotonic()
+    def begin_read(self) -> None:
+        """Start to count: the greenlet waits for the model from here on."""
+        self._read_since = time.monotonic()
 
-    def hears(self) -> None:
-        """It has brought something; whatever the greenlet waits for now, is not the model."""
-        self._since = None
+    def end_read(self) -> None:
+        """Stop counting: the read has returned, and any later wait is not the model's."""
+        self._read_since = None
 
-    def _look_in(self, seconds: float) -> None:
+    def _start_timer(self, seconds: float) -> None:
         self._timer = gevent.get_hub().loop.timer(seconds)
-        self._timer.start(self._look)
+        self._timer.start(self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer.close()
-        left = self._seconds if self._since is None else self._since + self._seconds - time.monotonic()
-        if left > 0:
-            self._look_in(left)
+        remaining = self._seconds if self._read_since is None else self._read_since + self._seconds - time.monotonic()
+        if remaining > 0:
+            self._start_timer(remaining)
         else:
-            self._greenlet.throw(TimeoutError(f"the model has said nothing for {self._seconds:g} s"))
+            self._greenlet.throw(TimeoutError(f"no data from the model for {self._seconds:g} s"))

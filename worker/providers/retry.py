@@ -1,4 +1,4 @@
-"""Asks again, patiently, as long as nothing of the answer has come: later it would be paid and read twice."""
+"""Retries of a model call, only before the first delta: a later retry would be paid for and read twice."""
 
 import random
 from collections.abc import Callable, Generator
@@ -7,31 +7,32 @@ from contextlib import closing
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, Provider
 
-FIRST_SECONDS = 0.5
-MOST_SECONDS = 8.0
+BASE_SECONDS = 0.5
+MAX_SECONDS = 8.0
 
 
 def backoff_seconds(tries: int) -> float:
-    """Return how long to wait after so many tries: doubled each time, bounded, and half of it by chance.
+    """Return the pause after `tries` failed calls: doubled each time, at most `MAX_SECONDS`, half of it random.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ ("equal jitter")
     """
-    whole = min(MOST_SECONDS, FIRST_SECONDS * 2 ** (tries - 1))
-    return whole / 2 + random.uniform(0, whole / 2)
+    ceiling = min(MAX_SECONDS, BASE_SECONDS * 2 ** (tries - 1))
+    return ceiling / 2 + random.uniform(0, ceiling / 2)
 
 
-def stream_patiently(
+def stream_with_retries(
     provider: Provider,
     prompt: Prompt,
-    tries: int,
+    max_tries: int,
     on_retry: Callable[[GenerationFailed], object],
     wait: Callable[[float], object],
 ) -> Generator[Delta]:
-    """Yield the answer's deltas; ask at most `tries` times until the first of them has come.
+    """Yield the answer's deltas; a transient failure before the first delta is retried, up to `max_tries` calls in all.
 
-    `on_retry` is called before each wait, with the failure. Raises the last `Failure`.
+    `on_retry` is called with the failure before each pause, `wait` with the seconds of the pause. Raises the last
+    GenerationFailed.
     """
-    for tried in range(1, tries + 1):
+    for tries in range(1, max_tries + 1):
         has_begun = False
         try:
             with closing(provider.stream(prompt)) as deltas:
@@ -39,9 +40,9 @@ def stream_patiently(
                     has_begun = True
                     yield delta
         except GenerationFailed as failure:
-            if has_begun or not failure.is_transient or tried == tries:
+            if has_begun or not failure.is_transient or tries == max_tries:
                 raise
             on_retry(failure)
         else:
             return
-        wait(backoff_seconds(tried))
+        wait(backoff_seconds(tries))

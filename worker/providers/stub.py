@@ -1,4 +1,10 @@
-"""A scripted provider, for tests and as the model of a new one."""
+"""A scripted provider: the test double of every provider, and the file to copy for a new one.
+
+Stub([[Chunk("Hel"), Chunk("lo"), Stopped("end_turn"), Usage(3, 2)]])     every stream is this one
+Stub([[throttled], [Chunk("Hi"), Stopped("end_turn")]])                   the first call fails, all later ones work
+Stub([[Chunk("a"), lambda: gevent.sleep(60)]])                            the model hangs after its first delta
+Stub([], replies={"set_title": WholeAnswer("", {"title": "Mills"}, Usage(1, 1))})   for `answer` with that tool
+"""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,18 +13,19 @@ from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
 
 Step = Delta | GenerationFailed | Callable[[], object]
-"""A delta to yield, a failure to raise, or anything to call, such as a wait."""
+"""A delta to yield, a failure to raise, or a function to call, such as a wait."""
 
 Reply = WholeAnswer | GenerationFailed | Callable[[Prompt], WholeAnswer]
-"""A whole answer to give, a failure to raise, or what makes the answer, in its own time."""
+"""An answer to return, a failure to raise, or a function that returns the answer, however long it takes."""
 
 
 @dataclass
 class Stub:
-    """Plays one script a stream, the last one again and again; `prompts` and `closed` tell what became of them.
+    """Plays one script per stream, in order, then repeats the last one.
 
-    `replies` are the whole answers by the name of the tool that is forced, "" where none is; where there is no reply,
-    that is refused. `questions` holds what was asked for a whole answer.
+    `replies` holds the answer for each forced tool by its name, under "" for a prompt without a tool; a prompt without
+    a reply fails with `provider_rejected`. For assertions: `prompts` are those of `stream`, `questions` those of
+    `answer`, and `closed` is the number of streams that have ended or were closed.
     """
 
     scripts: Sequence[Sequence[Step]]
@@ -44,7 +51,7 @@ class Stub:
             self.closed += 1
 
     def answer(self, prompt: Prompt) -> WholeAnswer:
-        """Give the reply for the prompt's tool."""
+        """Return the reply for the prompt's tool."""
         self.questions.append(prompt)
         reply = self.replies.get(prompt.tool.name if prompt.tool else "")
         if reply is None:
@@ -54,4 +61,4 @@ class Stub:
         return reply if isinstance(reply, WholeAnswer) else reply(prompt)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: a stub has no connections."""

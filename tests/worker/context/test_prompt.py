@@ -12,8 +12,8 @@ from millrace.worker.context.prompt import Context
 from millrace.worker.context.source import ContextPart, Gathered, Material
 from millrace.worker.contract.events import ContextEvent, Link
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.providers.bedrock.arguments import arguments_for
-from millrace.worker.providers.bedrock.models import traits_of
+from millrace.worker.providers.bedrock.arguments import build_arguments
+from millrace.worker.providers.bedrock.models import find_traits
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.schema import Settings, load
 
@@ -97,14 +97,14 @@ pieces = st.builds(
 
 @given(st.lists(pieces, min_size=1, max_size=2), st.integers(1, 8000), st.booleans())
 def test_no_prompt_is_longer_than_the_models_window_as_the_local_endpoint_counts_it(
-    given_pieces: list[ContextPart], max_tokens: int, caches: bool
+    given_pieces: list[ContextPart], max_tokens: int, is_cached: bool
 ) -> None:
     gathered = Gathered({str(number): piece for number, piece in enumerate(given_pieces)})
     context = Context(ModelRequest([PromptMessage("user", "Why?")], SMALL, max_tokens), load({}), gathered)
     for prompt in context.prompts():
-        asked = arguments_for(prompt, caches=caches)
+        asked = build_arguments(prompt, is_cached=is_cached)
         tokens = count_prompt_tokens(asked["messages"], asked.get("system"))
-        assert tokens + prompt.max_tokens <= traits_of(SMALL).window
+        assert tokens + prompt.max_tokens <= find_traits(SMALL).window
         roles = [message["role"] for message in asked["messages"]]
         assert roles == [role for role, _ in zip(cycle(("user", "assistant")), roles, strict=False)]
         assert asked["messages"][-1]["content"][-1] == {"text": "Why?"}

@@ -1,4 +1,4 @@
-"""What every provider keeps to: one test, run against the scripted one and against Bedrock, by boto3, over sockets."""
+"""The contract of `Provider.stream`, run against the stub and, over real sockets, against Bedrock through boto3."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.interrupt import CancelAsked, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
-from millrace.worker.providers.bedrock.errors import CODES
+from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.protocol import Delta, Prompt, Provider, Stopped
 from millrace.worker.providers.stub import Step, Stub
 from millrace.worker.settings.schema import load
@@ -22,18 +22,18 @@ from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import emulate, wait_until
 
 
-class Rig(Protocol):
-    """A provider that answers as the directive says, and what became of its calls."""
+class ProviderHarness(Protocol):
+    """A provider that answers as the script says, and the number of its calls that were started and closed."""
 
     def provider(self, **script: Any) -> tuple[Provider, Prompt]: ...
 
-    def asked(self) -> int: ...
+    def started(self) -> int: ...
 
     def closed(self) -> int: ...
 
 
-class StubRig:
-    """The scripted provider, told the directive in its own words."""
+class StubHarness:
+    """The stub, with the script translated to its steps."""
 
     def provider(self, **script: Any) -> tuple[Provider, Prompt]:
         text: str = script.get("text", "")
@@ -47,12 +47,12 @@ class StubRig:
             steps.append(ToolUse("1", "look_up", {}))
         fault: str | None = script.get("fault")
         if fault == "throttle":
-            return self._play([CODES["ThrottlingException"].failure()])
+            return self._play([EXCEPTIONS["ThrottlingException"].to_error()])
         steps += pieces[: script["at"]] if fault else pieces
         if fault == "stall":
             steps.append(lambda: gevent.sleep(60))
         if fault in ("stream_error", "disconnect", "corrupt"):
-            steps.append(CODES["ModelStreamErrorException"].failure())
+            steps.append(EXCEPTIONS["ModelStreamErrorException"].to_error())
         if not fault:
             steps += [Stopped("end_turn"), Usage(1, 1)]
         return self._play(steps)
@@ -61,7 +61,7 @@ class StubRig:
         self._stub = Stub([steps])
         return self._stub, Prompt("model", (PromptMessage("user", "?"),), 10)
 
-    def asked(self) -> int:
+    def started(self) -> int:
         return len(self._stub.prompts)
 
     def closed(self) -> int:
@@ -71,7 +71,7 @@ class StubRig:
         pass
 
 
-class BedrockRig:
+class BedrockHarness:
     """Real boto3 against the local endpoint."""
 
     def __init__(self, emulator: EmulatorProcess) -> None:
@@ -82,7 +82,7 @@ class BedrockRig:
     def provider(self, **script: Any) -> tuple[Provider, Prompt]:
         return self._bedrock, Prompt("model", (PromptMessage("user", emulate(**script)),), 1000)
 
-    def asked(self) -> int:
+    def started(self) -> int:
         return len(self._emulator.calls())
 
     def closed(self) -> int:
@@ -93,10 +93,12 @@ class BedrockRig:
 
 
 @pytest.fixture(params=["stub", "bedrock"])
-def rig(request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def harness(
+    request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProviderHarness]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
-    made = StubRig() if request.param == "stub" else BedrockRig(emulator)
+    made = StubHarness() if request.param == "stub" else BedrockHarness(emulator)
     yield made
     made.close()
 
@@ -105,8 +107,8 @@ def text_of(deltas: list[Delta]) -> str:
     return "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
 
 
-def test_a_whole_answer_ends_with_its_reason_and_usage(rig: Rig) -> None:
-    provider, prompt = rig.provider(text="a mill by the race", tokens=6, reasoning=True, tool=True)
+def test_a_whole_answer_ends_with_its_stop_reason_and_usage(harness: ProviderHarness) -> None:
+    provider, prompt = harness.provider(text="a mill by the race", tokens=6, reasoning=True, tool=True)
     deltas = list(provider.stream(prompt))
     assert text_of(deltas) == "a mill by the race"
     kinds = [type(delta) for delta in deltas]
@@ -118,16 +120,16 @@ def test_a_whole_answer_ends_with_its_reason_and_usage(rig: Rig) -> None:
     assert provider.name
 
 
-def test_a_refusal_is_a_failure_before_any_delta(rig: Rig) -> None:
-    provider, prompt = rig.provider(text="a", fault="throttle", at=0)
+def test_a_throttled_call_fails_before_any_delta(harness: ProviderHarness) -> None:
+    provider, prompt = harness.provider(text="a", fault="throttle", at=0)
     with pytest.raises(GenerationFailed) as raised:
         next(provider.stream(prompt))
     assert (raised.value.code, raised.value.is_transient) == ("provider_throttled", True)
 
 
 @pytest.mark.parametrize("fault", ["stream_error", "disconnect", "corrupt"])
-def test_a_failure_in_the_middle_comes_after_what_was_said(rig: Rig, fault: str) -> None:
-    provider, prompt = rig.provider(text="0123456789", tokens=10, rate=200, fault=fault, at=5)
+def test_a_failure_in_mid_stream_follows_the_deltas_before_it(harness: ProviderHarness, fault: str) -> None:
+    provider, prompt = harness.provider(text="0123456789", tokens=10, rate=200, fault=fault, at=5)
     deltas: list[Delta] = []
     with pytest.raises(GenerationFailed) as raised:
         read_into(deltas, provider.stream(prompt))
@@ -136,29 +138,33 @@ def test_a_failure_in_the_middle_comes_after_what_was_said(rig: Rig, fault: str)
 
 
 def read_into(received: list[Delta], deltas: Iterable[Delta]) -> None:
-    """Keep what comes, even when the end is a failure."""
+    """Append each delta to `received`, which keeps them if the stream fails."""
     for delta in deltas:
         received += [delta]
 
 
-def test_an_end_without_a_reason_says_nothing_of_one(rig: Rig) -> None:
-    provider, prompt = rig.provider(text="0123456789", tokens=10, fault="no_stop", at=5)
+def test_a_stream_that_is_cut_off_yields_no_stopped(harness: ProviderHarness) -> None:
+    provider, prompt = harness.provider(text="0123456789", tokens=10, fault="no_stop", at=5)
     deltas = list(provider.stream(prompt))
     assert text_of(deltas) == "01234"
     assert not any(isinstance(delta, Stopped) for delta in deltas)
 
 
-def test_closing_in_the_middle_closes_the_connection(rig: Rig) -> None:
-    provider, prompt = rig.provider(text="0123456789" * 200, tokens=2000, rate=50)
+def test_closing_the_generator_closes_the_connection(harness: ProviderHarness) -> None:
+    provider, prompt = harness.provider(text="0123456789" * 200, tokens=2000, rate=50)
     deltas = provider.stream(prompt)
     assert len(list(islice(deltas, 3))) == 3
     deltas.close()
-    wait_until(lambda: rig.closed() == 1, "the close")
+    wait_until(lambda: harness.closed() == 1, "the close")
 
 
-@pytest.mark.parametrize("script", [{"fault": "stall", "at": 1}, {"first_delay": 30}], ids=["in the middle", "before"])
-def test_raising_in_the_greenlet_that_reads_closes_the_connection(rig: Rig, script: dict[str, Any]) -> None:
-    provider, prompt = rig.provider(text="01234", tokens=5, **script)
+@pytest.mark.parametrize(
+    "script", [{"fault": "stall", "at": 1}, {"first_delay": 30}], ids=["in mid-stream", "before the first delta"]
+)
+def test_an_exception_in_the_reading_greenlet_closes_the_connection(
+    harness: ProviderHarness, script: dict[str, Any]
+) -> None:
+    provider, prompt = harness.provider(text="01234", tokens=5, **script)
     interrupts: list[Interrupt] = []
     received: list[Delta] = []
 
@@ -168,22 +174,22 @@ def test_raising_in_the_greenlet_that_reads_closes_the_connection(rig: Rig, scri
             with interrupts[0].armed():
                 read_into(received, provider.stream(prompt))
         except CancelAsked:
-            return "struck"
+            return "interrupted"
         return "whole"
 
     reader = gevent.spawn(read)
     if "fault" in script:
         wait_until(lambda: received, "the first delta")
     else:
-        wait_until(lambda: rig.asked() == 1, "the question")
-    struck_at = time.monotonic()
+        wait_until(lambda: harness.started() == 1, "the question")
+    interrupted_at = time.monotonic()
     interrupts[0].strike(CancelAsked("user"))
-    assert reader.get(timeout=2) == "struck"
-    wait_until(lambda: rig.closed() == 1, "the close", 2)
-    assert time.monotonic() - struck_at < 0.5
+    assert reader.get(timeout=2) == "interrupted"
+    wait_until(lambda: harness.closed() == 1, "the close", 2)
+    assert time.monotonic() - interrupted_at < 0.5
 
 
-def test_many_stream_at_once(rig: Rig) -> None:
-    provider, prompt = rig.provider(text=json.dumps(list(range(50))), tokens=20, rate=100)
+def test_one_provider_runs_many_streams_at_once(harness: ProviderHarness) -> None:
+    provider, prompt = harness.provider(text=json.dumps(list(range(50))), tokens=20, rate=100)
     readers = [gevent.spawn(lambda: text_of(list(provider.stream(prompt)))) for _ in range(20)]
     assert {reader.get(timeout=20) for reader in readers} == {json.dumps(list(range(50)))}

@@ -1,4 +1,4 @@
-"""What every provider's whole answers keep to: run against the scripted one and against Bedrock, over sockets."""
+"""The contract of `Provider.answer`, run against the stub and, over real sockets, against Bedrock through boto3."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +11,7 @@ from millrace.worker.contract.events import Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.client import Bedrock
-from millrace.worker.providers.bedrock.errors import CODES
+from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.protocol import Prompt, Provider, Tool, WholeAnswer
 from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import load
@@ -19,14 +19,17 @@ from tests.emulator_process import EmulatorProcess
 from tests.worker.desk import emulate, wait_until
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
-NAMING = Tool("name_it", "Names a conversation.", SCHEMA)
+TITLE_TOOL = Tool("name_it", "Names a conversation.", SCHEMA)
 
 
-FAULTS = {"throttle": CODES["ThrottlingException"].failure(), "corrupt": GenerationFailed("truncated", retryable=True)}
+FAULTS = {
+    "throttle": EXCEPTIONS["ThrottlingException"].to_error(),
+    "corrupt": GenerationFailed("truncated", retryable=True),
+}
 
 
-class Rig(Protocol):
-    """A provider that answers in words or by the tool as the script says, and how many of its calls run."""
+class ProviderHarness(Protocol):
+    """A provider that answers with text or the tool as the script says, and the number of its calls that are running."""
 
     def provider(self, **script: Any) -> Provider: ...
 
@@ -37,8 +40,8 @@ class Rig(Protocol):
     def close(self) -> None: ...
 
 
-class StubRig:
-    """The scripted provider, told the script in its own words."""
+class StubHarness:
+    """The stub, with the script translated to a reply."""
 
     def __init__(self) -> None:
         self._running = 0
@@ -54,7 +57,7 @@ class StubRig:
                 raise FAULTS[script["fault"]]
             return WholeAnswer(script.get("text", ""), script["input"] if prompt.tool else None, Usage(1, 1))
 
-        known = "" if "text" in script else NAMING.name
+        known = "" if "text" in script else TITLE_TOOL.name
         return Stub([], replies={known: reply})
 
     def prompt(self, tool: Tool | None, **_script: Any) -> Prompt:
@@ -67,7 +70,7 @@ class StubRig:
         pass
 
 
-class BedrockRig:
+class BedrockHarness:
     """Real boto3 against the local endpoint."""
 
     def __init__(self, emulator: EmulatorProcess) -> None:
@@ -91,51 +94,53 @@ class BedrockRig:
 
 
 @pytest.fixture(params=["stub", "bedrock"])
-def rig(request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def harness(
+    request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProviderHarness]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
-    made: Rig = StubRig() if request.param == "stub" else BedrockRig(emulator)
+    made: ProviderHarness = StubHarness() if request.param == "stub" else BedrockHarness(emulator)
     yield made
     made.close()
 
 
-def ask(rig: Rig, tool: Tool | None, **script: Any) -> WholeAnswer:
-    return rig.provider(**script).answer(rig.prompt(tool, **script))
+def ask(harness: ProviderHarness, tool: Tool | None, **script: Any) -> WholeAnswer:
+    return harness.provider(**script).answer(harness.prompt(tool, **script))
 
 
-def test_an_answer_in_words_comes_whole_with_its_usage(rig: Rig) -> None:
-    answer = ask(rig, None, text="a mill \u2028 by the race")
+def test_a_text_answer_is_complete_and_has_usage(harness: ProviderHarness) -> None:
+    answer = ask(harness, None, text="a mill \u2028 by the race")
     assert (answer.text, answer.tool_input) == ("a mill \u2028 by the race", None)
     assert answer.usage.exact
     assert answer.usage.output_tokens > 0
 
 
-def test_a_forced_tool_is_answered_with_its_input(rig: Rig) -> None:
-    assert ask(rig, NAMING, input={"title": "Mills", "more": [1, None]}).tool_input == {
+def test_a_forced_tool_yields_its_input(harness: ProviderHarness) -> None:
+    assert ask(harness, TITLE_TOOL, input={"title": "Mills", "more": [1, None]}).tool_input == {
         "title": "Mills",
         "more": [1, None],
     }
 
 
-def test_a_refusal_is_a_failure(rig: Rig) -> None:
+def test_a_throttled_call_is_a_transient_failure(harness: ProviderHarness) -> None:
     with pytest.raises(GenerationFailed) as raised:
-        ask(rig, NAMING, fault="throttle")
+        ask(harness, TITLE_TOOL, fault="throttle")
     assert (raised.value.code, raised.value.is_transient) == ("provider_throttled", True)
 
 
-def test_an_answer_that_breaks_off_is_a_failure(rig: Rig) -> None:
+def test_a_corrupt_answer_is_truncated(harness: ProviderHarness) -> None:
     with pytest.raises(GenerationFailed) as raised:
-        ask(rig, NAMING, fault="corrupt")
+        ask(harness, TITLE_TOOL, fault="corrupt")
     assert raised.value.code == "truncated"
 
 
-def test_a_time_limit_ends_the_wait_and_closes_the_call(rig: Rig) -> None:
-    def wait_in_vain() -> WholeAnswer | None:
+def test_a_timeout_in_the_waiting_greenlet_closes_the_call(harness: ProviderHarness) -> None:
+    def ask_with_timeout() -> WholeAnswer | None:
         with suppress(gevent.Timeout), gevent.Timeout(0.3):
-            return ask(rig, NAMING, input={"title": "Mills"}, first_delay=30)
+            return ask(harness, TITLE_TOOL, input={"title": "Mills"}, first_delay=30)
         return None
 
-    asker = gevent.spawn(wait_in_vain)
-    wait_until(lambda: rig.running() == 1, "the question")
+    asker = gevent.spawn(ask_with_timeout)
+    wait_until(lambda: harness.running() == 1, "the question")
     assert asker.get(timeout=30) is None
-    wait_until(lambda: rig.running() == 0, "the close")
+    wait_until(lambda: harness.running() == 0, "the close")

@@ -1,4 +1,4 @@
-"""A read may wait for so long; nothing else that the greenlet does is counted."""
+"""A read timeout counts the time of each read, and nothing else that the greenlet does."""
 
 import gevent
 import pytest
@@ -7,32 +7,32 @@ from gevent.event import Event as Signal
 from millrace.worker.providers.read_timeout import ReadTimeout
 
 
-def test_a_read_that_brings_nothing_is_ended() -> None:
-    with ReadTimeout(0.05) as silence, gevent.Timeout(30):
-        silence.waits()
-        with pytest.raises(TimeoutError, match=r"said nothing for 0\.05 s"):
+def test_a_read_without_data_times_out() -> None:
+    with ReadTimeout(0.05) as timeout, gevent.Timeout(30):
+        timeout.begin_read()
+        with pytest.raises(TimeoutError, match=r"no data from the model for 0\.05 s"):
             Signal().wait()
 
 
-def test_each_read_may_take_as_long_anew() -> None:
-    with ReadTimeout(1.0) as silence:
+def test_each_read_has_the_whole_timeout() -> None:
+    with ReadTimeout(1.0) as timeout:
         for _ in range(5):
-            silence.waits()
+            timeout.begin_read()
             gevent.sleep(0.3)
-            silence.hears()
+            timeout.end_read()
 
 
-def test_what_is_waited_for_between_two_reads_may_take_its_time() -> None:
-    with ReadTimeout(0.05) as silence, gevent.Timeout(30):
-        silence.waits()
-        silence.hears()
+def test_time_between_two_reads_does_not_count() -> None:
+    with ReadTimeout(0.05) as timeout, gevent.Timeout(30):
+        timeout.begin_read()
+        timeout.end_read()
         gevent.sleep(0.2)
-        silence.waits()
+        timeout.begin_read()
         with pytest.raises(TimeoutError):
             Signal().wait()
 
 
-def test_after_the_stream_nothing_is_raised_any_more() -> None:
-    with ReadTimeout(0.05) as silence:
-        silence.waits()
+def test_nothing_is_raised_after_the_block() -> None:
+    with ReadTimeout(0.05) as timeout:
+        timeout.begin_read()
     gevent.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Asking again stops at the first delta, at the last try, and at what would fail again anyway."""
+"""Retries stop at the first delta, at the last try and at a failure that is not transient."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
-from millrace.worker.providers.retry import MOST_SECONDS, backoff_seconds, stream_patiently
+from millrace.worker.providers.retry import MAX_SECONDS, backoff_seconds, stream_with_retries
 from millrace.worker.providers.stub import Stub
 
 PROMPT = Prompt("model", (PromptMessage("user", "?"),), 10)
@@ -15,64 +15,64 @@ REFUSED = GenerationFailed("provider_rejected", retryable=False)
 WHOLE = [Chunk("a"), Stopped("end_turn")]
 
 
-class Patience:
-    """What `stream_patiently` has said and waited on its way."""
+class RetryRecorder:
+    """Calls `stream_with_retries`, and records its retries and the pauses before them."""
 
     def __init__(self) -> None:
         self.retries: list[GenerationFailed] = []
-        self.waits: list[float] = []
+        self.pauses: list[float] = []
 
-    def read(self, stub: Stub, tries: int = 3) -> list[Delta]:
-        return list(stream_patiently(stub, PROMPT, tries, self.retries.append, self.waits.append))
+    def read(self, stub: Stub, max_tries: int = 3) -> list[Delta]:
+        return list(stream_with_retries(stub, PROMPT, max_tries, self.retries.append, self.pauses.append))
 
 
 @pytest.fixture
-def patience() -> Patience:
-    return Patience()
+def recorder() -> RetryRecorder:
+    return RetryRecorder()
 
 
-def test_it_asks_again_until_it_is_answered(patience: Patience) -> None:
+def test_transient_failures_are_retried_until_an_answer(recorder: RetryRecorder) -> None:
     stub = Stub([[BUSY], [BUSY], WHOLE])
-    assert patience.read(stub) == WHOLE
-    assert patience.retries == [BUSY, BUSY]
-    assert len(patience.waits) == 2
+    assert recorder.read(stub) == WHOLE
+    assert recorder.retries == [BUSY, BUSY]
+    assert len(recorder.pauses) == 2
     assert stub.closed == 3
 
 
-def test_it_asks_no_more_often_than_it_may(patience: Patience) -> None:
+def test_there_are_at_most_max_tries_calls(recorder: RetryRecorder) -> None:
     stub = Stub([[BUSY]])
     with pytest.raises(GenerationFailed):
-        patience.read(stub)
+        recorder.read(stub)
     assert len(stub.prompts) == 3
-    assert len(patience.retries) == len(patience.waits) == 2
+    assert len(recorder.retries) == len(recorder.pauses) == 2
 
 
-def test_it_never_asks_again_after_the_first_delta(patience: Patience) -> None:
+def test_a_failure_after_the_first_delta_is_not_retried(recorder: RetryRecorder) -> None:
     stub = Stub([[Chunk("a"), BUSY], WHOLE])
     with pytest.raises(GenerationFailed):
-        patience.read(stub)
+        recorder.read(stub)
     assert len(stub.prompts) == 1
-    assert patience.retries == []
+    assert recorder.retries == []
 
 
-def test_what_is_refused_is_not_asked_again(patience: Patience) -> None:
+def test_a_failure_that_is_not_transient_is_not_retried(recorder: RetryRecorder) -> None:
     stub = Stub([[REFUSED], WHOLE])
     with pytest.raises(GenerationFailed):
-        patience.read(stub)
+        recorder.read(stub)
     assert len(stub.prompts) == 1
 
 
-def test_closing_it_closes_the_stream() -> None:
+def test_closing_the_generator_closes_the_stream() -> None:
     stub = Stub([WHOLE])
-    deltas = stream_patiently(stub, PROMPT, 3, lambda _: None, lambda _: None)
+    deltas = stream_with_retries(stub, PROMPT, 3, lambda _: None, lambda _: None)
     next(deltas)
     assert stub.closed == 0
     deltas.close()
     assert stub.closed == 1
 
 
-def test_the_wait_grows_is_spread_and_bounded() -> None:
-    for tries, most in ((1, 0.5), (2, 1.0), (3, 2.0), (30, MOST_SECONDS)):
-        waits = [backoff_seconds(tries) for _ in range(200)]
-        assert all(most / 2 <= wait <= most for wait in waits)
-        assert max(waits) > min(waits)
+def test_pauses_double_are_jittered_and_bounded() -> None:
+    for tries, ceiling in ((1, 0.5), (2, 1.0), (3, 2.0), (30, MAX_SECONDS)):
+        pauses = [backoff_seconds(tries) for _ in range(200)]
+        assert all(ceiling / 2 <= pause <= ceiling for pause in pauses)
+        assert max(pauses) > min(pauses)

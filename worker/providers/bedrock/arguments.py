@@ -1,4 +1,4 @@
-"""From a prompt to the arguments of Converse and ConverseStream: pure.
+"""Convert a prompt to the arguments of Converse and ConverseStream. Pure.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
 """
@@ -14,10 +14,10 @@ Block = dict[str, Any]
 CACHE_POINT: Block = {"cachePoint": {"type": "default"}}
 
 
-def arguments_for(prompt: Prompt, *, caches: bool) -> dict[str, Any]:
-    """Return the arguments; with `caches`, the model remembers what the next question begins with, too.
+def build_arguments(prompt: Prompt, *, is_cached: bool) -> dict[str, Any]:
+    """Return the arguments; with `is_cached` they mark the beginning that the next question shares, for the cache.
 
-    Bedrock wants the roles to alternate: neighbours of one role become one message of several blocks.
+    Bedrock requires alternating roles, so consecutive messages of one role become one message of several blocks.
     """
     inference = {
         "maxTokens": prompt.max_tokens,
@@ -25,43 +25,43 @@ def arguments_for(prompt: Prompt, *, caches: bool) -> dict[str, Any]:
         "topP": prompt.top_p,
         "stopSequences": list(prompt.stop_sequences) or None,
     }
-    # A small question with a tool is asked once: to remember it would cost more than it saves.
-    is_remembered = caches and prompt.tool is None
+    # A short question with a tool is asked once: writing it to the cache would cost more than it saves.
+    is_cached = is_cached and prompt.tool is None
     arguments: dict[str, Any] = {
         "modelId": prompt.model,
-        "messages": _messages(prompt.messages, caches=is_remembered),
+        "messages": _messages(prompt.messages, is_cached=is_cached),
         "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
     }
     if prompt.system:
-        arguments["system"] = _system(prompt.system, caches=is_remembered)
+        arguments["system"] = _system(prompt.system, is_cached=is_cached)
     if prompt.tool:
-        arguments["toolConfig"] = _forcing(prompt.tool)
+        arguments["toolConfig"] = _tool_config(prompt.tool)
     return arguments
 
 
-def _system(texts: tuple[str, ...], *, caches: bool) -> list[Block]:
-    """Return the instructions; the first, the same for everybody, and all of them are each remembered."""
+def _system(texts: tuple[str, ...], *, is_cached: bool) -> list[Block]:
+    """Return the instructions, with a cache point after the first, which all users share, and one after the last."""
     blocks: list[Block] = [{"text": text} for text in texts]
-    if not caches:
+    if not is_cached:
         return blocks
     return [blocks[0], CACHE_POINT, *([*blocks[1:], CACHE_POINT] if blocks[1:] else [])]
 
 
-def _messages(messages: tuple[PromptMessage, ...], *, caches: bool) -> list[dict[str, Any]]:
-    """Return the messages; all before the question is remembered, because the next question comes after it.
+def _messages(messages: tuple[PromptMessage, ...], *, is_cached: bool) -> list[dict[str, Any]]:
+    """Return the messages, with a cache point before the question, because the next question begins with the same ones.
 
-    What is put before the question changes with it, and is never a part of that.
+    Material stands after the cache point: it changes with every question.
     """
     grouped: list[dict[str, Any]] = [
-        {"role": role, "content": [{"text": each.content} for each in group]}
-        for role, group in groupby(messages, lambda each: each.role)
+        {"role": role, "content": [{"text": message.content} for message in group]}
+        for role, group in groupby(messages, lambda message: message.role)
     ]
-    asked = max((at for at, message in enumerate(grouped) if message["role"] == "user"), default=0)
-    if caches and asked:
-        grouped[asked - 1]["content"].append(CACHE_POINT)
+    question = max((at for at, message in enumerate(grouped) if message["role"] == "user"), default=0)
+    if is_cached and question:
+        grouped[question - 1]["content"].append(CACHE_POINT)
     return grouped
 
 
-def _forcing(tool: Tool) -> dict[str, Any]:
+def _tool_config(tool: Tool) -> dict[str, Any]:
     specification = {"name": tool.name, "description": tool.description, "inputSchema": {"json": tool.schema}}
     return {"tools": [{"toolSpec": specification}], "toolChoice": {"tool": {"name": tool.name}}}

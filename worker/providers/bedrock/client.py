@@ -1,4 +1,4 @@
-"""Amazon Bedrock by ConverseStream and Converse, through boto3."""
+"""The Bedrock provider: ConverseStream and Converse through boto3."""
 
 import socket
 from collections.abc import Generator
@@ -12,17 +12,16 @@ from botocore.exceptions import BotoCoreError
 
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.bedrock.arguments import arguments_for
-from millrace.worker.providers.bedrock.errors import failure_of
-from millrace.worker.providers.bedrock.mapping import Mapper
-from millrace.worker.providers.bedrock.models import traits_of
-from millrace.worker.providers.bedrock.whole_answer import whole_of
+from millrace.worker.providers.bedrock.arguments import build_arguments
+from millrace.worker.providers.bedrock.errors import map_error
+from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
+from millrace.worker.providers.bedrock.models import find_traits
 from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
 from millrace.worker.settings.schema import Settings
 
 CONNECT_SECONDS = 5
-_PROBE = (PromptMessage("user", "."),)
+_WARM_UP_MESSAGES = (PromptMessage("user", "."),)
 
 _log = get_logger(__name__)
 
@@ -34,11 +33,11 @@ class Bedrock:
 
     def __init__(self, settings: Settings, concurrency: int) -> None:
         config = Config(
-            # Whole requests must not be repeated unseen: what is asked again, `retry.py` asks.
+            # botocore would repeat whole requests, which are paid for each time: `retry.py` retries instead.
             retries={"total_max_attempts": 1},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=settings.bedrock.read_seconds,
-            max_pool_connections=concurrency,  # the default of 10 would throw connections away
+            max_pool_connections=concurrency,  # with the default of 10, connections beyond it would be discarded
             tcp_keepalive=True,
         )
         self._client: Any = Session().client(
@@ -47,49 +46,49 @@ class Bedrock:
             endpoint_url=settings.bedrock.endpoint_url or None,
             config=config,
         )
-        self._caches = settings.models.prompt_caching
+        self._is_caching_on = settings.models.prompt_caching
         self._warm_up(settings)
 
     def _warm_up(self, settings: Settings) -> None:
-        """Find endpoint, address and credentials and sign once, which costs the first call tens of milliseconds."""
+        """Resolve endpoint, address and credentials and sign once, which costs a first call tens of milliseconds."""
+        prompt = Prompt(settings.models.model_id, _WARM_UP_MESSAGES, 1)
         try:
-            self._client.generate_presigned_url(
-                "converse_stream", Params=arguments_for(Prompt(settings.models.model_id, _PROBE, 1), caches=False)
-            )
+            self._client.generate_presigned_url("converse_stream", Params=build_arguments(prompt, is_cached=False))
             socket.getaddrinfo(urlsplit(self._client.meta.endpoint_url).hostname, None)
-        except (BotoCoreError, OSError) as error:  # said again, per answer, when it matters
-            _log.warning("bedrock_not_ready", error=error)
+        except (BotoCoreError, OSError) as error:  # the start goes on: each answer reports the same error itself
+            _log.warning("bedrock_warm_up_failed", error=error)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
 
     def stream(self, prompt: Prompt) -> Generator[Delta]:
-        """Ask the model and yield its deltas; raises `Failure`."""
-        mapper = Mapper()
-        with _failures():
+        """Call ConverseStream and yield its deltas; raises GenerationFailed."""
+        mapper = EventMapper()
+        with _mapped_errors():
             response = self._client.converse_stream(**self._arguments(prompt))
             with closing(response["stream"]) as events:
                 for event in read_events(events):
-                    yield from mapper.deltas(event)
+                    yield from mapper.map(event)
 
     def answer(self, prompt: Prompt) -> WholeAnswer:
-        """Ask the model by Converse and return its whole answer; raises `Failure`."""
-        with _failures():
-            return whole_of(self._client.converse(**self._arguments(prompt)), prompt.tool)
+        """Call Converse and return its whole answer; raises GenerationFailed."""
+        with _mapped_errors():
+            return parse_answer(self._client.converse(**self._arguments(prompt)), prompt.tool)
 
     def _arguments(self, prompt: Prompt) -> dict[str, Any]:
-        return arguments_for(prompt, caches=self._caches and traits_of(prompt.model).caches)
+        is_cached = self._is_caching_on and find_traits(prompt.model).supports_caching
+        return build_arguments(prompt, is_cached=is_cached)
 
 
 @contextmanager
-def _failures() -> Generator[None]:
+def _mapped_errors() -> Generator[None]:
     try:
         yield
     except Exception as error:
-        failure = failure_of(error)
+        failure = map_error(error)
         if failure is None:
             raise
-        # The service's own words may quote the prompt: only the kind of mishap goes to the log.
-        _log.warning("bedrock_failed", error=type(error).__name__, code=failure.code)
+        # The service's message may quote the prompt: only the type and the code are logged.
+        _log.warning("bedrock_call_failed", error=type(error).__name__, code=failure.code)
         raise failure from error

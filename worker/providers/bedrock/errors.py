@@ -1,4 +1,4 @@
-"""What Bedrock, botocore and the wire raise, and what each of it means for an answer."""
+"""The mapping from exceptions of Bedrock, botocore and urllib3 to error codes. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from millrace.worker.errors import ErrorCode, GenerationFailed
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """The protocol's code, may the user ask again, may we, before the first delta."""
+class ErrorMapping:
+    """An error code, whether the user may retry, and whether the worker may, before the first delta."""
 
     code: ErrorCode
     retryable: bool
     is_transient: bool
 
-    def failure(self) -> GenerationFailed:
-        """Return it as the error to raise."""
+    def to_error(self) -> GenerationFailed:
+        """Return the error to raise."""
         return GenerationFailed(self.code, retryable=self.retryable, is_transient=self.is_transient)
 
 
-_THROTTLED = Meaning("provider_throttled", retryable=True, is_transient=True)
-_UNAVAILABLE = Meaning("provider_unavailable", retryable=True, is_transient=True)
-_MISCONFIGURED = Meaning("provider_unavailable", retryable=False, is_transient=False)
-_TIMED_OUT = Meaning("provider_timeout", retryable=True, is_transient=False)  # one more wait as long helps nobody
-_REJECTED = Meaning("provider_rejected", retryable=False, is_transient=False)
-_TOO_LONG = Meaning("context_too_long", retryable=False, is_transient=False)
+_THROTTLED = ErrorMapping("provider_throttled", retryable=True, is_transient=True)
+_UNAVAILABLE = ErrorMapping("provider_unavailable", retryable=True, is_transient=True)
+_MISCONFIGURED = ErrorMapping("provider_unavailable", retryable=False, is_transient=False)
+_TIMED_OUT = ErrorMapping("provider_timeout", retryable=True, is_transient=False)  # a retry would wait as long again
+_REJECTED = ErrorMapping("provider_rejected", retryable=False, is_transient=False)
+_TOO_LONG = ErrorMapping("context_too_long", retryable=False, is_transient=False)
 
-CODES = {
+EXCEPTIONS = {
     "ThrottlingException": _THROTTLED,
     "ServiceUnavailableException": _UNAVAILABLE,
     "InternalServerException": _UNAVAILABLE,
@@ -42,44 +42,44 @@ CODES = {
     "AccessDeniedException": _REJECTED,
     "ResourceNotFoundException": _REJECTED,
 }
-"""Every exception of ConverseStream, by the name it has as an answer; within a stream it begins in lower case."""
+"""Every exception of ConverseStream by its name in a response; within a stream the name begins in lower case."""
 
-# The first that fits; the narrow ones stand before their parents.
-_RAISED: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
+# The first match counts, so subclasses stand before their parents.
+_BY_CLASS: tuple[tuple[tuple[type[Exception], ...], ErrorMapping], ...] = (
     ((sdk.ReadTimeoutError, wire.ReadTimeoutError, TimeoutError), _TIMED_OUT),
     ((sdk.ParamValidationError,), _REJECTED),
     ((sdk.HTTPClientError, sdk.ConnectionError), _UNAVAILABLE),
-    ((sdk.BotoCoreError,), _MISCONFIGURED),  # no credentials, a broken profile: asking again changes nothing
+    ((sdk.BotoCoreError,), _MISCONFIGURED),  # no credentials, a broken AWS profile: a retry changes nothing
     ((wire.HTTPError, ParserError, OSError), _UNAVAILABLE),
 )
 
-# Bedrock has no code of its own for it: "Input is too long for requested model.", "prompt is too long: …",
+# Bedrock has no separate code for a prompt that is too long. Its messages: "Input is too long for requested model.", "prompt is too long: …",
 # "input length and `max_tokens` exceed context limit: …".
-_TOO_LONG_WORDS = re.compile(r"too long|context (window|length|limit)|maximum context", re.IGNORECASE)
+_TOO_LONG_MESSAGE = re.compile(r"too long|context (window|length|limit)|maximum context", re.IGNORECASE)
 
 
-def failure_of(error: Exception) -> GenerationFailed | None:
-    """Return what an exception means for the answer, None where it is none of the provider's."""
-    meaning = _meaning_of(error)
-    return meaning.failure() if meaning else None
+def map_error(error: Exception) -> GenerationFailed | None:
+    """Return the error that ends the generation, None if the exception is not the provider's."""
+    mapping = _find_mapping(error)
+    return mapping.to_error() if mapping else None
 
 
-def _meaning_of(error: Exception) -> Meaning | None:
-    if isinstance(error, sdk.ClientError):  # EventStreamError, an exception within the stream, is one
-        return _of_answer(error)
-    return next((meaning for kinds, meaning in _RAISED if isinstance(error, kinds)), None)
+def _find_mapping(error: Exception) -> ErrorMapping | None:
+    if isinstance(error, sdk.ClientError):  # an exception within the stream, EventStreamError, is a subclass
+        return _map_response(error)
+    return next((mapping for classes, mapping in _BY_CLASS if isinstance(error, classes)), None)
 
 
-def _of_answer(error: sdk.ClientError) -> Meaning:
-    told = error.response.get("Error", {})
-    code, words = told.get("Code", ""), told.get("Message", "")
-    meaning = CODES.get(code[:1].upper() + code[1:]) or _of_status(
+def _map_response(error: sdk.ClientError) -> ErrorMapping:
+    details = error.response.get("Error", {})
+    code, message = details.get("Code", ""), details.get("Message", "")
+    mapping = EXCEPTIONS.get(code[:1].upper() + code[1:]) or _map_status(
         error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     )
-    return _TOO_LONG if meaning is _REJECTED and _TOO_LONG_WORDS.search(words) else meaning
+    return _TOO_LONG if mapping is _REJECTED and _TOO_LONG_MESSAGE.search(message) else mapping
 
 
-def _of_status(status: int) -> Meaning:
+def _map_status(status: int) -> ErrorMapping:
     if status == 429:
         return _THROTTLED
     if status == 408:

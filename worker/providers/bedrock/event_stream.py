@@ -1,11 +1,12 @@
-"""The messages of an event stream: a piece of an answer is decoded here, whatever is not one by botocore.
+"""A decoder for AWS event streams: text deltas are decoded here, every other message by botocore.
 
-A message, its numbers big-endian: its length (4 bytes), the length of its headers (4), the CRC-32 of these eight
-bytes, the headers, the payload, the CRC-32 of all before it. A header: the length of its name (1), the name, its type
-(1; 7 is a text), the length of the value (2), the value. https://smithy.io/2.0/aws/amazon-eventstream.html
+A message, with big-endian numbers: its length (4 bytes), the length of its headers (4), the CRC-32 of these eight
+bytes, the headers, the payload, the CRC-32 of everything before it. A header: the length of its name (1), the name,
+its type (1; 7 is a string), the length of the value (2), the value.
+https://smithy.io/2.0/aws/amazon-eventstream.html
 
-botocore takes every message apart by its model, which costs more than all else that is done with it. But nearly all
-messages of an answer differ in a few letters only: they have the very same headers, and a payload of one shape.
+botocore parses every message by its service model, which costs more than all other work on it. But nearly all messages
+of an answer have identical headers and a payload of one shape, and differ in a few letters only.
 """
 
 import json
@@ -19,110 +20,113 @@ from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
 Event = dict[str, Any]
 
-MOST_BYTES = 16 << 20  # of a message that is looked at here; botocore takes, or refuses, longer ones
+MAX_MESSAGE_BYTES = 16 << 20  # of a message that is decoded here; botocore accepts or rejects longer ones
 
 _PRELUDE = struct.Struct(">III")
 _CRC_BYTES = 4
 _OVERHEAD = _PRELUDE.size + _CRC_BYTES
 
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # pyright: ignore[reportAttributeAccessIssue] - what `raw_decode` calls
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # pyright: ignore[reportAttributeAccessIssue] - the method behind `raw_decode`
 
 
-def _text_header(name: bytes, value: bytes) -> bytes:
+def _string_header(name: bytes, value: bytes) -> bytes:
     return struct.pack(f">B{len(name)}sBH{len(value)}s", len(name), name, 7, len(value), value)
 
 
-_HEADERS_OF_A_PIECE = {
+_DELTA_HEADERS = {
     b"".join(headers)
     for headers in permutations(
         (
-            _text_header(b":event-type", b"contentBlockDelta"),
-            _text_header(b":content-type", b"application/json"),
-            _text_header(b":message-type", b"event"),
+            _string_header(b":event-type", b"contentBlockDelta"),
+            _string_header(b":content-type", b"application/json"),
+            _string_header(b":message-type", b"event"),
         )
     )
 }
-_TEXT_WITHIN = {"reasoningContent": "text", "toolUse": "input"}
+_TEXT_FIELDS = {"reasoningContent": "text", "toolUse": "input"}
 
 
-class Frames:
-    """Takes a stream's bytes, cut anywhere; `parse` is botocore's way from a message to an event, {} for none."""
+class EventStreamDecoder:
+    """Decodes a stream from pieces of any length.
+
+    `parse` is botocore's function from a message to an event; it returns {} for a message without one.
+    """
 
     def __init__(self, parse: Callable[[EventStreamMessage], Event]) -> None:
         self._parse = parse
-        self._botocores = EventStreamBuffer()
-        self._is_botocores = False  # since a prelude that made no sense here, the whole rest of the stream
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._needed = _PRELUDE.size
+        self._fallback = EventStreamBuffer()
+        self._is_falling_back = False  # after an invalid prelude botocore decodes the rest of the stream
+        self._buffered: list[bytes] = []
+        self._buffered_bytes = 0
+        self._needed_bytes = _PRELUDE.size
 
-    def events(self, data: bytes) -> Generator[Event]:
-        """Yield the events that are whole by now; raises what botocore does, once those before it are yielded."""
-        for message in self._cut(data):
-            event = None if self._is_botocores else _piece(message)
+    def decode(self, data: bytes) -> Generator[Event]:
+        """Yield the events that are complete; raises the errors that botocore raises, after the events before them."""
+        for message in self._split(data):
+            event = None if self._is_falling_back else _decode_delta(message)
             if event is not None:
                 yield event
             else:
-                yield from self._by_botocore(message)
+                yield from self._decode_by_botocore(message)
 
-    def _cut(self, data: bytes) -> Generator[bytes]:
-        """Yield each message that is whole by now, or whatever there is where it is all for botocore."""
-        self._waiting.append(data)
-        self._size += len(data)
-        if self._size < self._needed:
+    def _split(self, data: bytes) -> Generator[bytes]:
+        """Yield each complete message; after an invalid prelude, all bytes as they are."""
+        self._buffered.append(data)
+        self._buffered_bytes += len(data)
+        if self._buffered_bytes < self._needed_bytes:
             return
-        data, at = b"".join(self._waiting), 0
-        while len(data) - at >= (length := self._length(data, at)):
+        data, at = b"".join(self._buffered), 0
+        while len(data) - at >= (length := self._message_length(data, at)):
             yield data[at : at + length]
             at += length
-        self._waiting, self._size, self._needed = [data[at:]], len(data) - at, length
+        self._buffered, self._buffered_bytes, self._needed_bytes = [data[at:]], len(data) - at, length
 
-    def _length(self, data: bytes, at: int) -> int:
-        left = len(data) - at
-        if self._is_botocores:
-            return max(left, 1)
-        if left < _PRELUDE.size:
+    def _message_length(self, data: bytes, at: int) -> int:
+        available = len(data) - at
+        if self._is_falling_back:
+            return max(available, 1)
+        if available < _PRELUDE.size:
             return _PRELUDE.size
         length, headers, crc = _PRELUDE.unpack_from(data, at)
-        if crc32(data[at : at + 8]) == crc and headers + _OVERHEAD <= length <= MOST_BYTES:
+        if crc32(data[at : at + 8]) == crc and headers + _OVERHEAD <= length <= MAX_MESSAGE_BYTES:
             return length
-        self._is_botocores = True
-        return left
+        self._is_falling_back = True
+        return available
 
-    def _by_botocore(self, data: bytes) -> Generator[Event]:
-        self._botocores.add_data(data)
-        for message in self._botocores:
+    def _decode_by_botocore(self, data: bytes) -> Generator[Event]:
+        self._fallback.add_data(data)
+        for message in self._fallback:
             event = self._parse(message)
             if event:
                 yield event
 
 
-def _piece(message: bytes) -> Event | None:
-    """Return the event of a message that is a piece of text, of reasoning or of a tool's input; None for any other."""
+def _decode_delta(message: bytes) -> Event | None:
+    """Return the event of a message that holds a delta of text, reasoning or tool input, None for any other."""
     headers_end = _PRELUDE.size + _PRELUDE.unpack_from(message)[1]
-    if message[_PRELUDE.size : headers_end] not in _HEADERS_OF_A_PIECE:
+    if message[_PRELUDE.size : headers_end] not in _DELTA_HEADERS:
         return None
     if crc32(message[:-_CRC_BYTES]) != int.from_bytes(message[-_CRC_BYTES:], "big"):
         return None
     try:
         text = message[headers_end:-_CRC_BYTES].decode()
         payload, end = _scan(text, 0)
-    except (ValueError, StopIteration):  # the second where there is nothing to scan
+    except (ValueError, StopIteration):  # StopIteration: there is nothing to scan
         return None
     if end != len(text) or type(payload) is not dict or len(payload) != 2 + ("p" in payload):
         return None
-    # `p` pads, so that a message's length does not tell the text's; with any further field it is none of ours.
+    # `p` is padding that hides the length of the text. A message with any other field is left to botocore.
     index, delta = payload.get("contentBlockIndex"), payload.get("delta")
-    if type(index) is not int or type(delta) is not dict or not _is_one_text(cast("Event", delta)):
+    if type(index) is not int or type(delta) is not dict or not _is_single_text(cast("Event", delta)):
         return None
     return {"contentBlockDelta": {"delta": delta, "contentBlockIndex": index}}
 
 
-def _is_one_text(delta: Event) -> bool:
+def _is_single_text(delta: Event) -> bool:
     if len(delta) != 1:
         return False
     ((kind, value),) = delta.items()
     if kind == "text":
         return type(value) is str
-    within = _TEXT_WITHIN.get(kind)
-    return within is not None and type(value) is dict and len(value) == 1 and type(value.get(within)) is str
+    field = _TEXT_FIELDS.get(kind)
+    return field is not None and type(value) is dict and len(value) == 1 and type(value.get(field)) is str

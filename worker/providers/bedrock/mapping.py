@@ -1,6 +1,8 @@
-"""From the events of Bedrock's ConverseStream to deltas: pure; every member of its model has its place here.
+"""The mapping from Bedrock's responses to deltas and whole answers. Pure.
 
+Every member of botocore's model of ConverseStream has an entry here, which a test checks.
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStreamOutput.html
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
 """
 
 import json
@@ -11,7 +13,7 @@ from typing import Any
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.errors import ErrorCode, GenerationFailed
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.protocol import Delta, Stopped
+from millrace.worker.providers.protocol import Delta, Stopped, Tool, WholeAnswer
 
 Event = dict[str, Any]
 
@@ -19,8 +21,8 @@ _log = get_logger(__name__)
 
 
 @dataclass
-class _Tool:
-    """A block that is told in pieces: a tool's use (its input's JSON) or a tool's result (its content)."""
+class _ToolBlock:
+    """A block that arrives in pieces: a tool use (the JSON of its input) or a tool result (its content)."""
 
     id: str
     name: str
@@ -29,81 +31,81 @@ class _Tool:
     content: list[Any] = field(default_factory=list[Any])
     is_result: bool = False
 
-    def delta(self) -> Delta:
+    def to_delta(self) -> Delta:
         if self.is_result:
             return ToolResult(self.id, self.content, self.status)
         text = "".join(self.input)
         try:
-            given = json.loads(text) if text else {}
-            json.dumps(given, allow_nan=False)  # Python's parser takes NaN and 1e999, which no reader could
-            return ToolUse(self.id, self.name, given)
+            tool_input = json.loads(text) if text else {}
+            json.dumps(tool_input, allow_nan=False)  # Python's parser accepts NaN and 1e999, a browser's does not
+            return ToolUse(self.id, self.name, tool_input)
         except ValueError as error:
             raise GenerationFailed("provider_rejected", retryable=True) from error
 
 
-class Mapper:
+class EventMapper:
     """Maps the events of one stream, in order."""
 
     def __init__(self) -> None:
-        self._tools: dict[int, _Tool] = {}
-        self.events: dict[str, Callable[[Any], list[Delta]]] = {
-            "messageStart": self._nothing,
+        self._tools: dict[int, _ToolBlock] = {}
+        self.event_handlers: dict[str, Callable[[Any], list[Delta]]] = {
+            "messageStart": self._ignore_event,
             "contentBlockStart": self._block_start,
             "contentBlockDelta": self._block_delta,
             "contentBlockStop": self._block_stop,
             "messageStop": self._message_stop,
             "metadata": self._metadata,
         }
-        self.starts: dict[str, Callable[[int, Any], None]] = {
+        self.start_handlers: dict[str, Callable[[int, Any], None]] = {
             "toolUse": self._tool_use_start,
             "toolResult": self._tool_result_start,
-            "image": self._no_start,
+            "image": self._ignore_start,
         }
-        self.pieces: dict[str, Callable[[int, Any], list[Delta]]] = {
+        self.delta_handlers: dict[str, Callable[[int, Any], list[Delta]]] = {
             "text": self._text,
             "reasoningContent": self._reasoning,
             "citation": self._citation,
             "toolUse": self._tool_input,
             "toolResult": self._tool_content,
-            "image": self._no_delta,
+            "image": self._ignore_delta,
         }
 
-    def deltas(self, event: Event) -> list[Delta]:
-        """Return what the event says, often nothing; raises `Failure` where a tool's input is not JSON."""
+    def map(self, event: Event) -> list[Delta]:
+        """Return the event's deltas, often none; raises GenerationFailed if a tool's input is not JSON."""
         found: list[Delta] = []
         for kind, payload in event.items():
-            handler = self.events.get(kind)
+            handler = self.event_handlers.get(kind)
             if handler is None:
-                _log.warning("unknown_stream_event", kind=kind)
+                _log.warning("unknown_stream_event_ignored", kind=kind)
             else:
                 found += handler(payload)
         return found
 
-    def _nothing(self, _payload: Event) -> list[Delta]:
+    def _ignore_event(self, _payload: Event) -> list[Delta]:
         return []
 
     def _block_start(self, payload: Event) -> list[Delta]:
         for kind, start in payload["start"].items():
-            handler = self.starts.get(kind)
+            handler = self.start_handlers.get(kind)
             if handler is not None:
                 handler(payload["contentBlockIndex"], start)
         return []
 
     def _tool_use_start(self, index: int, start: Event) -> None:
-        self._tools[index] = _Tool(start["toolUseId"], start["name"])
+        self._tools[index] = _ToolBlock(start["toolUseId"], start["name"])
 
     def _tool_result_start(self, index: int, start: Event) -> None:
-        self._tools[index] = _Tool(start["toolUseId"], "", start.get("status"), is_result=True)
+        self._tools[index] = _ToolBlock(start["toolUseId"], "", start.get("status"), is_result=True)
 
-    def _no_start(self, index: int, start: Event) -> None:
+    def _ignore_start(self, index: int, start: Event) -> None:
         pass
 
     def _block_delta(self, payload: Event) -> list[Delta]:
         found: list[Delta] = []
         for kind, value in payload["delta"].items():
-            handler = self.pieces.get(kind)
+            handler = self.delta_handlers.get(kind)
             if handler is None:
-                _log.warning("unknown_delta", kind=kind)
+                _log.warning("unknown_delta_ignored", kind=kind)
             else:
                 found += handler(payload["contentBlockIndex"], value)
         return found
@@ -112,7 +114,7 @@ class Mapper:
         return [Chunk(text)]
 
     def _reasoning(self, _index: int, value: Event) -> list[Delta]:
-        # The signature and what is redacted only serve to send the block back to the model, which is not done here.
+        # Signature and redacted content only serve to send the block back to the model, which Millrace does not do.
         return [Reasoning(value["text"])] if value.get("text") else []
 
     def _citation(self, _index: int, value: Event) -> list[Delta]:
@@ -133,52 +135,72 @@ class Mapper:
                     content.append(dict(piece))
         return []
 
-    def _no_delta(self, _index: int, _value: Event) -> list[Delta]:
-        return []  # a picture: the log has no event for one
+    def _ignore_delta(self, _index: int, _value: Event) -> list[Delta]:
+        return []  # the log has no event for an image
 
     def _block_stop(self, payload: Event) -> list[Delta]:
         tool = self._tools.pop(payload["contentBlockIndex"], None)
-        return [tool.delta()] if tool else []
+        return [tool.to_delta()] if tool else []
 
     def _message_stop(self, payload: Event) -> list[Delta]:
         open_blocks, self._tools = list(self._tools.values()), {}
-        return [*(tool.delta() for tool in open_blocks), Stopped(payload["stopReason"])]
+        return [*(tool.to_delta() for tool in open_blocks), Stopped(payload["stopReason"])]
 
     def _metadata(self, payload: Event) -> list[Delta]:
         usage = payload.get("usage")
-        return [] if usage is None else [usage_of(usage)]
+        return [] if usage is None else [parse_usage(usage)]
 
 
-def usage_of(told: Event) -> Usage:
-    """Return the tokens that Bedrock has told; what it leaves out is none."""
+def parse_usage(usage: Event) -> Usage:
+    """Return the token counts of a response; a missing field is 0."""
     return Usage(
-        told.get("inputTokens", 0),
-        told.get("outputTokens", 0),
-        told.get("cacheReadInputTokens", 0),
-        told.get("cacheWriteInputTokens", 0),
+        usage.get("inputTokens", 0),
+        usage.get("outputTokens", 0),
+        usage.get("cacheReadInputTokens", 0),
+        usage.get("cacheWriteInputTokens", 0),
     )
 
 
-REASONING = ("text", "signature", "redactedContent")
-"""What a piece of reasoning may hold; only the text is for readers."""
+def parse_answer(response: dict[str, Any], tool: Tool | None) -> WholeAnswer:
+    """Return the answer in a response of Converse; raises GenerationFailed if it has none, or not by the forced tool."""
+    reason = response.get("stopReason")
+    if reason is None:  # botocore parses a body that is not JSON as a response without members
+        raise GenerationFailed("truncated", retryable=True)
+    failure = map_stop_reason(reason)
+    if failure is not None:
+        raise failure
+    blocks = response["output"]["message"]["content"]
+    uses = [block["toolUse"] for block in blocks if "toolUse" in block]
+    tool_input = next((use["input"] for use in uses if tool and use["name"] == tool.name), None)
+    if tool and reason == "max_tokens":  # an input that was cut off arrives as an empty one
+        raise GenerationFailed("truncated", retryable=True)
+    if tool and not isinstance(tool_input, dict):
+        raise GenerationFailed("provider_rejected", retryable=True)
+    text = "".join(block.get("text", "") for block in blocks)
+    return WholeAnswer(text, tool_input, parse_usage(response.get("usage") or {}))
 
-_WHOLE = None
+
+REASONING_FIELDS = ("text", "signature", "redactedContent")
+"""The fields of a reasoning delta; only the text is for readers."""
+
+_COMPLETE = None
 STOP_REASONS: dict[str, tuple[ErrorCode, bool] | None] = {
-    "end_turn": _WHOLE,
-    "stop_sequence": _WHOLE,
-    "max_tokens": _WHOLE,
-    "tool_use": _WHOLE,
+    "end_turn": _COMPLETE,
+    "stop_sequence": _COMPLETE,
+    "max_tokens": _COMPLETE,
+    "tool_use": _COMPLETE,
     "guardrail_intervened": ("content_filtered", False),
     "content_filtered": ("content_filtered", False),
     "model_context_window_exceeded": ("context_too_long", False),
-    "malformed_model_output": ("provider_rejected", True),  # by chance: the same question may fare better
+    "malformed_model_output": ("provider_rejected", True),  # sampling is random: the same question may succeed
     "malformed_tool_use": ("provider_rejected", True),
 }
+"""Each stop reason with its error code and whether the user may retry; None if the answer is complete."""
 
 
-def failure_of_stop(reason: str) -> GenerationFailed | None:
-    """Return the failure that a stop reason stands for, None where the answer is whole; an unknown one is whole."""
+def map_stop_reason(reason: str) -> GenerationFailed | None:
+    """Return the failure of a stop reason, None if the answer is complete. An unknown reason counts as complete."""
     if reason not in STOP_REASONS:
-        _log.warning("unknown_stop_reason", reason=reason)
-    ends = STOP_REASONS.get(reason)
-    return GenerationFailed(ends[0], retryable=ends[1]) if ends else None
+        _log.warning("unknown_stop_reason_accepted", reason=reason)
+    failure = STOP_REASONS.get(reason)
+    return GenerationFailed(failure[0], retryable=failure[1]) if failure else None

@@ -1,7 +1,7 @@
-"""ConverseStream's events as they come over the wire, read at a fraction of what iterating botocore's stream costs.
+"""ConverseStream's events, read from the wire at a fraction of the cost of iterating botocore's stream.
 
-What costs there is not the socket, but that a chunk is read line by line and a message taken apart by its model. Where
-the response is not what Bedrock sends, botocore's own way is taken.
+botocore's cost is not the socket: it reads a chunk line by line and parses a message by its service model. A response
+that is not chunked, as Bedrock's are, is left to botocore.
 """
 
 from collections.abc import Generator
@@ -11,46 +11,46 @@ from typing import Any
 from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
 
-from millrace.worker.providers.bedrock.chunked_encoding import Chunks
-from millrace.worker.providers.bedrock.event_stream import Event, Frames
+from millrace.worker.providers.bedrock.chunked_encoding import ChunkedDecoder
+from millrace.worker.providers.bedrock.event_stream import Event, EventStreamDecoder
 from millrace.worker.providers.read_timeout import ReadTimeout
 
 READ_BYTES = 16_384
 
 
 def read_events(stream: Any) -> Generator[Event]:
-    """Yield what iterating the EventStream yields, and raise what that raises, but for TimeoutError after silence.
+    """Yield the events of a botocore EventStream, and raise the errors that iterating it raises.
 
-    Silence is bounded as the client says, by its read timeout. The caller closes the stream, whatever happens; at its
-    end the connection has gone back to the pool before that.
+    The one exception is a read that exceeds the client's read timeout: it raises TimeoutError. The caller must close
+    the stream in any case; after a complete read its connection is back in the pool already.
     """
-    response = stream._raw_stream  # noqa: SLF001 - botocore has no other way to it; a test pins that it is there
+    response = stream._raw_stream  # noqa: SLF001 - botocore has no public access to it; a test checks that it exists
     if isinstance(response, HTTPResponse) and response.chunked:
-        frames = Frames(stream._parse_event)  # noqa: SLF001 - likewise
-        for body in _bodies(response):
-            yield from frames.events(body)
+        decoder = EventStreamDecoder(stream._parse_event)  # noqa: SLF001 - likewise
+        for body in _read_bodies(response):
+            yield from decoder.decode(body)
     else:
         yield from stream
 
 
-def _bodies(response: HTTPResponse) -> Generator[bytes]:
+def _read_bodies(response: HTTPResponse) -> Generator[bytes]:
     http: Any = response._fp  # noqa: SLF001 - http.client's response, whose `fp` is the buffered socket
-    chunks = Chunks()
-    with _unbounded(response) as seconds, ReadTimeout(seconds) as silence:
-        while not chunks.has_ended:
-            silence.waits()
+    decoder = ChunkedDecoder()
+    with _without_socket_timeout(response) as seconds, ReadTimeout(seconds) as timeout:
+        while not decoder.has_ended:
+            timeout.begin_read()
             data = http.fp.read1(READ_BYTES)
-            silence.hears()
+            timeout.end_read()
             if not data:
-                raise ProtocolError("the response broke off")
-            yield chunks.body(data)
-    http.close()  # this response, not its connection, which the next one may have
+                raise ProtocolError("the connection was closed before the end of the response")
+            yield decoder.decode(data)
+    http.close()  # closes this response, not its connection, which the next call reuses
     response.release_conn()
 
 
 @contextmanager
-def _unbounded(response: HTTPResponse) -> Generator[float]:
-    """Give the seconds that the socket waits for each read, and let it wait for ever meanwhile."""
+def _without_socket_timeout(response: HTTPResponse) -> Generator[float]:
+    """Yield the socket's timeout in seconds, and switch it off until the end of the block."""
     connection: Any = response.connection
     seconds = connection.sock.gettimeout()
     connection.sock.settimeout(None)

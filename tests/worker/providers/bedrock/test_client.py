@@ -1,4 +1,4 @@
-"""What is asked of Bedrock, on the wire."""
+"""The Bedrock client over real sockets: its requests, its timeouts, its failures."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -17,24 +17,23 @@ from tests.emulator_process import EmulatorProcess
 from tests.valkey import free_port
 from tests.worker.desk import emulate, wait_until
 
-ASKED = emulate(text="Yes.")
+SCRIPTED = emulate(text="Yes.")
 
-
-Make = Callable[..., Bedrock]
+MakeClient = Callable[..., Bedrock]
 
 
 @pytest.fixture
-def make() -> Iterator[Make]:
-    made: list[Bedrock] = []
+def make_client() -> Iterator[MakeClient]:
+    clients: list[Bedrock] = []
 
     def build(url: str, read_seconds: float = 2) -> Bedrock:
         environment = {"MILLRACE_BEDROCK_ENDPOINT_URL": url, "MILLRACE_BEDROCK_READ_SECONDS": str(read_seconds)}
-        made.append(Bedrock(load(environment), concurrency=10))
-        return made[-1]
+        clients.append(Bedrock(load(environment), concurrency=10))
+        return clients[-1]
 
     yield build
-    for each in made:
-        each.close()
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +42,10 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
 
 
-def test_the_whole_prompt_is_asked(make: Make, emulator: EmulatorProcess) -> None:
-    history = (PromptMessage("user", "One?"), PromptMessage("assistant", "Two."), PromptMessage("user", ASKED))
+def test_every_field_of_the_prompt_is_sent(make_client: MakeClient, emulator: EmulatorProcess) -> None:
+    history = (PromptMessage("user", "One?"), PromptMessage("assistant", "Two."), PromptMessage("user", SCRIPTED))
     prompt = Prompt("some-model", history, 100, ("Be kind.", "Be brief."), 0.5, 0.9, ("STOP",))
-    deltas = list(make(emulator.url).stream(prompt))
+    deltas = list(make_client(emulator.url).stream(prompt))
     assert "".join(each.content for each in deltas if isinstance(each, Chunk)) == "Yes."
     (call,) = emulator.calls()
     assert call["operation"] == "ConverseStream"
@@ -57,39 +56,41 @@ def test_the_whole_prompt_is_asked(make: Make, emulator: EmulatorProcess) -> Non
     assert call["inference"] == {"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["STOP"]}
 
 
-def test_silence_is_a_timeout_and_closes_the_connection(make: Make, emulator: EmulatorProcess) -> None:
-    asked = emulate(text="0123456789", tokens=10, fault="stall", at=5)
+def test_a_silent_model_is_a_timeout_and_its_connection_is_closed(
+    make_client: MakeClient, emulator: EmulatorProcess
+) -> None:
+    question = emulate(text="0123456789", tokens=10, fault="stall", at=5)
     with pytest.raises(GenerationFailed) as raised:
-        list(make(emulator.url, 1).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
+        list(make_client(emulator.url, 1).stream(Prompt("m", (PromptMessage("user", question),), 100)))
     assert raised.value.code == "provider_timeout"
     emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client")
 
 
-def test_a_number_that_json_does_not_know_in_a_tools_input_is_the_models_fault(
-    make: Make, emulator: EmulatorProcess
+def test_a_tool_input_with_an_infinite_number_is_rejected_and_retryable(
+    make_client: MakeClient, emulator: EmulatorProcess
 ) -> None:
-    asked = '/emulate {"text": "No.", "tool": {"input": {"a": 1e999}}}'  # it comes as Infinity
+    question = '/emulate {"text": "No.", "tool": {"input": {"a": 1e999}}}'  # it arrives as Infinity
     with pytest.raises(GenerationFailed) as raised:
-        list(make(emulator.url).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
+        list(make_client(emulator.url).stream(Prompt("m", (PromptMessage("user", question),), 100)))
     assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
 
 
-def test_nobody_listening_may_be_asked_again(make: Make) -> None:
+def test_a_refused_connection_is_transient(make_client: MakeClient) -> None:
     with pytest.raises(GenerationFailed) as raised:
-        list(make(f"http://127.0.0.1:{free_port()}").stream(Prompt("m", (PromptMessage("user", "?"),), 9)))
+        list(make_client(f"http://127.0.0.1:{free_port()}").stream(Prompt("m", (PromptMessage("user", "?"),), 9)))
     assert (raised.value.code, raised.value.is_transient) == ("provider_unavailable", True)
 
 
-def test_a_request_is_never_repeated_unseen(make: Make, emulator: EmulatorProcess) -> None:
-    asked = emulate(text="No.", fault="unavailable", at=0)
+def test_botocore_never_repeats_a_request(make_client: MakeClient, emulator: EmulatorProcess) -> None:
+    question = emulate(text="No.", fault="unavailable", at=0)
     with pytest.raises(GenerationFailed):
-        list(make(emulator.url).stream(Prompt("m", (PromptMessage("user", asked),), 100)))
+        list(make_client(emulator.url).stream(Prompt("m", (PromptMessage("user", question),), 100)))
     assert len(emulator.calls()) == 1
 
 
-def test_an_interrupt_gets_through_while_the_service_says_nothing_at_all(make: Make) -> None:
+def test_an_interrupt_ends_a_call_whose_server_never_responds(make_client: MakeClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        bedrock = make(f"http://127.0.0.1:{silent.getsockname()[1]}", 60)
+        bedrock = make_client(f"http://127.0.0.1:{silent.getsockname()[1]}", 60)
         interrupts: list[Interrupt] = []
 
         def read() -> str:
@@ -109,19 +110,19 @@ def test_an_interrupt_gets_through_while_the_service_says_nothing_at_all(make: M
             interrupts[0].strike(HandOver())
             assert reader.get(timeout=30) == "struck"
             connection.settimeout(30)
-            while connection.recv(65536):  # the rest of the request, then the end
+            while connection.recv(65536):  # the rest of the request, then the end of the connection
                 pass
 
 
-def test_without_credentials_it_starts_and_says_so_per_answer(
-    make: Make, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+def test_missing_credentials_fail_each_answer_but_not_the_start(
+    make_client: MakeClient, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    bedrock = make(emulator.url)
+    bedrock = make_client(emulator.url)
     with pytest.raises(GenerationFailed) as raised:
         list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
     assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", False)

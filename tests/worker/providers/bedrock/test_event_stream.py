@@ -1,4 +1,4 @@
-"""The lean decoder, held equal to botocore's own, over anything that a stream may hold, torn anywhere."""
+"""The event stream decoder gives the same events and errors as botocore's, for any stream split at any byte."""
 
 import json
 import struct
@@ -13,17 +13,17 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.providers.bedrock.event_stream import MOST_BYTES, Event, Frames
+from millrace.worker.providers.bedrock.event_stream import MAX_MESSAGE_BYTES, Event, EventStreamDecoder
 
 SHAPE: Any = get_session().get_service_model("bedrock-runtime").shape_for("ConverseStreamOutput")
 KINDS = [*SHAPE.members, "somethingNew", "initial-response"]
 
-Told = tuple[list[Event], str]
-"""The events, and how it ended: the error's type and words, or nothing."""
+Result = tuple[list[Event], str]
+"""The events, and the `repr` of the error that ended them, or an empty string."""
 
 
 class Pieces:
-    """What botocore reads a stream from."""
+    """A raw stream as botocore reads it."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self.pieces = pieces
@@ -36,24 +36,25 @@ def stream_of(pieces: Iterable[bytes] = ()) -> Any:
     return EventStream(Pieces(pieces), SHAPE, EventStreamJSONParser(), "ConverseStream")
 
 
-def tell(events: Iterable[Event]) -> Told:
-    told: list[Event] = []
+def collect(events: Iterable[Event]) -> Result:
+    collected: list[Event] = []
     try:
-        told.extend(events)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must be the same on both sides
-        return told, repr(error)
-    return told, ""
+        collected.extend(events)
+    except Exception as error:  # noqa: BLE001 - any error must be the same on both sides
+        return collected, repr(error)
+    return collected, ""
 
 
-def ours(pieces: list[bytes]) -> Told:
-    frames = Frames(stream_of()._parse_event)
-    return tell(event for piece in pieces for event in frames.events(piece))
+def decode(pieces: list[bytes]) -> Result:
+    decoder = EventStreamDecoder(stream_of()._parse_event)
+    return collect(event for piece in pieces for event in decoder.decode(piece))
 
 
-def assert_equal(pieces: list[bytes]) -> Told:
-    mine = ours(pieces)
-    assert mine == tell(stream_of(pieces))
-    return mine
+def assert_same_as_botocore(pieces: list[bytes]) -> Result:
+    """Return the result of both decoders."""
+    result = decode(pieces)
+    assert result == collect(stream_of(pieces))
+    return result
 
 
 def header(name: bytes, kind: int, value: bytes) -> bytes:
@@ -75,7 +76,7 @@ def headers_of(kind: str, name: str, *more: bytes) -> bytes:
     return b"".join([text(b":%b-type" % kind.encode(), name.encode()), *fields, *more])
 
 
-def piece(delta: Any, **more: Any) -> bytes:
+def delta_message(delta: Any, **more: Any) -> bytes:
     payload = json.dumps({"contentBlockIndex": 0, "delta": delta, "p": "abc"} | more).encode()
     return message(headers_of("event", "contentBlockDelta"), payload)
 
@@ -92,56 +93,56 @@ DELTAS = st.dictionaries(
     max_size=2,
 )
 PAYLOADS = st.dictionaries(st.sampled_from(["contentBlockIndex", "delta", "p", "role", "new"]), VALUES | DELTAS)
-PIECES = st.builds(
-    piece, st.builds(dict, text=st.text(st.characters())) | DELTAS, contentBlockIndex=VALUES | st.just(0)
+DELTA_MESSAGES = st.builds(
+    delta_message, st.builds(dict, text=st.text(st.characters())) | DELTAS, contentBlockIndex=VALUES | st.just(0)
 )
 EXTRAS = st.sampled_from(
     [b"", text(b"x", b"y"), header(b"n", 0, b""), header(b"n", 4, b"\0\0\0\1"), header(b"n", 8, bytes(8)), b"\x01"]
 )
-TOLD_HEADERS = st.builds(headers_of, st.sampled_from(["event", "exception", "error"]), st.sampled_from(KINDS), EXTRAS)
-OTHERS = st.builds(
-    message, TOLD_HEADERS, st.builds(lambda it: json.dumps(it).encode(), PAYLOADS) | st.binary(max_size=9)
+HEADERS = st.builds(headers_of, st.sampled_from(["event", "exception", "error"]), st.sampled_from(KINDS), EXTRAS)
+OTHER_MESSAGES = st.builds(
+    message, HEADERS, st.builds(lambda it: json.dumps(it).encode(), PAYLOADS) | st.binary(max_size=9)
 )
 
 
-@given(st.lists(PIECES | OTHERS, max_size=6), st.data())
-def test_any_stream_torn_anywhere_gives_what_botocore_gives(messages: list[bytes], data: st.DataObject) -> None:
+@given(st.lists(DELTA_MESSAGES | OTHER_MESSAGES, max_size=6), st.data())
+def test_any_stream_split_anywhere_decodes_as_with_botocore(messages: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(messages)
     places = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=8)))
-    assert_equal([whole[start:end] for start, end in zip([0, *places], [*places, len(whole)], strict=True)])
+    assert_same_as_botocore([whole[start:end] for start, end in zip([0, *places], [*places, len(whole)], strict=True)])
 
 
-@given(st.lists(PIECES, min_size=1, max_size=3), st.data())
-def test_a_bit_turned_over_anywhere_ends_as_with_botocore(messages: list[bytes], data: st.DataObject) -> None:
+@given(st.lists(DELTA_MESSAGES, min_size=1, max_size=3), st.data())
+def test_a_flipped_bit_anywhere_ends_as_with_botocore(messages: list[bytes], data: st.DataObject) -> None:
     whole = bytearray(b"".join(messages))
     place = data.draw(st.integers(0, len(whole) - 1))
     whole[place] ^= 1 << data.draw(st.integers(0, 7))
     half = data.draw(st.integers(0, len(whole)))
-    assert_equal([bytes(whole[:half]), bytes(whole[half:])])
+    assert_same_as_botocore([bytes(whole[:half]), bytes(whole[half:])])
 
 
 @pytest.mark.parametrize(
     "delta", [{"text": "Hé\ud83d"}, {"text": ""}, {"reasoningContent": {"text": "…"}}, {"toolUse": {"input": '{"a'}}]
 )
-def test_the_pieces_of_an_answer_never_reach_botocore(delta: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = assert_equal([piece(delta)])
+def test_deltas_are_decoded_without_botocore(delta: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = assert_same_as_botocore([delta_message(delta)])
     monkeypatch.delattr(EventStreamBuffer, "add_data")
-    assert ours([piece(delta)]) == expected
+    assert decode([delta_message(delta)]) == expected
     assert expected == ([{"contentBlockDelta": {"contentBlockIndex": 0, "delta": delta}}], "")
 
 
-def test_an_unknown_event_is_left_to_botocore_and_the_next_is_read_on() -> None:
+def test_an_unknown_event_is_left_to_botocore_and_decoding_continues() -> None:
     unknown = message(headers_of("event", "somethingNew"), b'{"delta": {"text": "no"}}')
-    events, error = assert_equal([piece({"text": "a"}) + unknown + piece({"text": "b"})])
+    events, error = assert_same_as_botocore([delta_message({"text": "a"}) + unknown + delta_message({"text": "b"})])
     assert ([event["contentBlockDelta"]["delta"]["text"] for event in events], error) == (["a", "b"], "")
 
 
-def test_an_unknown_field_is_left_to_botocore_whatever_it_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = [piece({"text": "a"}, new=1)]
-    events, _ = assert_equal(pieces)
+def test_a_delta_with_an_unknown_field_is_left_to_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [delta_message({"text": "a"}, new=1)]
+    events, _ = assert_same_as_botocore(pieces)
     assert events == [{"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "a"}}}]
     monkeypatch.setattr(EventStreamBuffer, "add_data", lambda *_: 1 / 0)
-    assert ours(pieces)[1] == "ZeroDivisionError('division by zero')"
+    assert decode(pieces)[1] == "ZeroDivisionError('division by zero')"
 
 
 @pytest.mark.parametrize(
@@ -169,56 +170,58 @@ def test_an_unknown_field_is_left_to_botocore_whatever_it_makes_of_it(monkeypatc
         b'{"contentBlockIndex": 0}',
     ],
 )
-def test_what_is_nearly_a_piece_comes_out_as_with_botocore(payload: bytes) -> None:
-    assert_equal([message(headers_of("event", "contentBlockDelta"), payload), piece({"text": "b"})])
+def test_a_malformed_delta_decodes_as_with_botocore(payload: bytes) -> None:
+    assert_same_as_botocore([message(headers_of("event", "contentBlockDelta"), payload), delta_message({"text": "b"})])
 
 
 @pytest.mark.parametrize("kind", ["exception", "error", "new"])
-def test_what_only_has_the_name_of_a_piece_comes_out_as_with_botocore(kind: str) -> None:
-    assert_equal([message(headers_of(kind, "contentBlockDelta"), b'{"contentBlockIndex": 0, "delta": {"text": "a"}}')])
+def test_a_delta_of_another_message_type_decodes_as_with_botocore(kind: str) -> None:
+    assert_same_as_botocore(
+        [message(headers_of(kind, "contentBlockDelta"), b'{"contentBlockIndex": 0, "delta": {"text": "a"}}')]
+    )
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 5, 8, 9])
-def test_a_further_header_of_any_known_type_is_left_to_botocore(kind: int) -> None:
+def test_a_delta_with_an_extra_header_is_left_to_botocore(kind: int) -> None:
     sizes = {2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
     headers = headers_of("event", "contentBlockDelta", header(b"n", kind, bytes(sizes.get(kind, 0))))
-    events, error = assert_equal([message(headers, b'{"contentBlockIndex": 0, "delta": {"text": "a"}}')])
+    events, error = assert_same_as_botocore([message(headers, b'{"contentBlockIndex": 0, "delta": {"text": "a"}}')])
     assert (len(events), error) == (1, "")
 
 
-def test_an_unknown_header_type_is_left_to_botocore_which_refuses_it() -> None:
-    strange = message(headers_of("event", "contentBlockDelta", header(b"n", 10, b"\0\0")), b"{}")
-    events, error = assert_equal([piece({"text": "a"}), strange, piece({"text": "b"})])
+def test_an_unknown_header_type_is_left_to_botocore_and_rejected() -> None:
+    unknown_type = message(headers_of("event", "contentBlockDelta", header(b"n", 10, b"\0\0")), b"{}")
+    events, error = assert_same_as_botocore([delta_message({"text": "a"}), unknown_type, delta_message({"text": "b"})])
     assert (len(events), error) == (1, "KeyError(10)")
 
 
-def test_a_corrupt_message_ends_the_stream_after_what_came_before_it() -> None:
-    corrupt = piece({"text": "b"})[:-1] + b"\0"
-    events, error = assert_equal([piece({"text": "a"}) + corrupt + piece({"text": "c"})])
+def test_a_corrupt_message_ends_the_stream_after_the_events_before_it() -> None:
+    corrupt = delta_message({"text": "b"})[:-1] + b"\0"
+    events, error = assert_same_as_botocore([delta_message({"text": "a"}) + corrupt + delta_message({"text": "c"})])
     assert len(events) == 1
     assert error.startswith("ChecksumMismatch")
 
 
 def test_an_exception_within_the_stream_is_raised_as_botocore_raises_it() -> None:
-    thrown = message(headers_of("exception", "throttlingException"), b'{"message": "slow down"}')
-    _, error = assert_equal([piece({"text": "a"}) + thrown])
+    exception = message(headers_of("exception", "throttlingException"), b'{"message": "slow down"}')
+    _, error = assert_same_as_botocore([delta_message({"text": "a"}) + exception])
     assert "throttlingException" in error
 
 
 @pytest.mark.parametrize(
     ("length", "headers"), [(0, 0), (12, 0), (15, 0), (16, 1), (40, 1 << 17), (40, 1 << 18), ((24 << 20) + 17, 0)]
 )
-def test_lengths_that_make_no_sense_are_left_to_botocore_for_good(length: int, headers: int) -> None:
+def test_after_invalid_lengths_the_rest_of_the_stream_is_left_to_botocore(length: int, headers: int) -> None:
     lengths = struct.pack(">II", length, headers)
     odd = lengths + struct.pack(">I", crc32(lengths)) + bytes(40)
-    assert_equal([piece({"text": "a"}) + odd[:20], odd[20:], piece({"text": "b"})])
+    assert_same_as_botocore([delta_message({"text": "a"}) + odd[:20], odd[20:], delta_message({"text": "b"})])
 
 
-def test_a_message_longer_than_is_looked_at_here_is_botocores_and_all_that_follows() -> None:
-    long = piece({"text": "a" * MOST_BYTES})
-    within = piece({"text": "within"})
+def test_after_a_message_beyond_the_limit_the_rest_of_the_stream_is_left_to_botocore() -> None:
+    long = delta_message({"text": "a" * MAX_MESSAGE_BYTES})
+    within = delta_message({"text": "within"})
     rest = long[1000 + len(within) :]
-    # Not the same message any more, so its CRC is wrong: which shows only once the last bytes are there.
-    _, error = assert_equal([long[:1000], within, rest[:-5], rest[-5:]])
+    # A part of the message is replaced, so its CRC is wrong, which shows only once the last bytes have arrived.
+    _, error = assert_same_as_botocore([long[:1000], within, rest[:-5], rest[-5:]])
     assert error.startswith("ChecksumMismatch")
-    assert len(assert_equal([long[:-5], long[-5:], piece({"text": "b"})])[0]) == 2
+    assert len(assert_same_as_botocore([long[:-5], long[-5:], delta_message({"text": "b"})])[0]) == 2

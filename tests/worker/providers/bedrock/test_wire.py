@@ -1,4 +1,4 @@
-"""Reading a real answer of a real boto3 client, over real sockets, beside botocore's own way."""
+"""Reading responses of a real boto3 client over real sockets, compared with botocore's own reader."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.eventstream import EventStream
 from urllib3.util import connection as urllib3_connection
 
-from millrace.worker.providers.bedrock.errors import failure_of
+from millrace.worker.providers.bedrock.errors import map_error
 from millrace.worker.providers.bedrock.event_stream import Event
 from millrace.worker.providers.bedrock.wire import read_events
 from tests.emulator_process import EmulatorProcess
@@ -21,34 +21,34 @@ from tests.worker.desk import emulate
 READ_SECONDS = 5
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n"
 
-Ask = Callable[[str, str], Any]
+OpenStream = Callable[[str, str], Any]
 
 
 @pytest.fixture
-def ask() -> Iterator[Ask]:
+def open_stream() -> Iterator[OpenStream]:
     clients: dict[str, Any] = {}
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
     config = Config(retries={"total_max_attempts": 1}, read_timeout=READ_SECONDS)
 
-    def stream_of(url: str, question: str) -> Any:
+    def open_question(url: str, question: str) -> Any:
         if url not in clients:
             clients[url] = Session(**keys).client("bedrock-runtime", endpoint_url=url, config=config)  # pyright: ignore[reportArgumentType]
         messages = [{"role": "user", "content": [{"text": question}]}]
         return clients[url].converse_stream(modelId="m", messages=messages)["stream"]
 
-    yield stream_of
+    yield open_question
     for client in clients.values():
         client.close()
 
 
-def told(stream: Any, read: Callable[[Any], Iterator[Event]]) -> tuple[list[Event], object]:
-    """Return all events but for the milliseconds, and what the error at the end means, or None."""
+def read_all(stream: Any, read: Callable[[Any], Iterator[Event]]) -> tuple[list[Event], object]:
+    """Return all events without the latency, and the mapping of the error at the end, or None."""
     events: list[Event] = []
     try:
         with closing(stream):
             events.extend(read(stream))
-    except Exception as error:  # noqa: BLE001 - its meaning is compared
-        failure = failure_of(error)
+    except Exception as error:  # noqa: BLE001 - its mapping is compared
+        failure = map_error(error)
         return events, failure and (failure.code, failure.retryable, failure.is_transient)
     for event in events:
         event.get("metadata", {}).pop("metrics", None)
@@ -69,70 +69,72 @@ def told(stream: Any, read: Callable[[Any], Iterator[Event]]) -> tuple[list[Even
         {"text": "0123456789", "tokens": 10, "fault": "disconnect", "at": 4},
     ],
 )
-def test_an_answer_is_read_as_botocore_reads_it(ask: Ask, emulator: EmulatorProcess, script: dict[str, Any]) -> None:
+def test_events_and_errors_equal_those_of_botocore(
+    open_stream: OpenStream, emulator: EmulatorProcess, script: dict[str, Any]
+) -> None:
     question = emulate(**script)
-    events, failure = told(ask(emulator.url, question), read_events)
-    assert (events, failure) == told(ask(emulator.url, question), iter)
+    events, failure = read_all(open_stream(emulator.url, question), read_events)
+    assert (events, failure) == read_all(open_stream(emulator.url, question), iter)
     assert len(events) > 1
 
 
-def test_what_bedrock_sends_is_not_left_to_botocore(
-    ask: Ask, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+def test_a_chunked_response_is_not_left_to_botocore(
+    open_stream: OpenStream, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(EventStream, "__iter__")
-    events, _ = told(ask(emulator.url, emulate(text="Yes.")), read_events)
+    events, _ = read_all(open_stream(emulator.url, emulate(text="Yes.")), read_events)
     assert events
 
 
-def test_the_connection_of_an_answer_that_was_read_to_its_end_serves_the_next(
-    ask: Ask, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+def test_a_connection_is_reused_after_a_complete_read_and_closed_after_an_incomplete_one(
+    open_stream: OpenStream, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, made = urllib3_connection.create_connection, 0
+    original, connections = urllib3_connection.create_connection, 0
 
     def counted(*arguments: Any, **more: Any) -> socket.socket:
-        nonlocal made
-        made += 1
-        return real(*arguments, **more)
+        nonlocal connections
+        connections += 1
+        return original(*arguments, **more)
 
     monkeypatch.setattr(urllib3_connection, "create_connection", counted)
     for _ in range(3):
-        assert told(ask(emulator.url, emulate(tokens=5)), read_events)[1] is None
-    assert made == 1
-    with closing(ask(emulator.url, emulate(tokens=5))) as stream:
+        assert read_all(open_stream(emulator.url, emulate(tokens=5)), read_events)[1] is None
+    assert connections == 1
+    with closing(open_stream(emulator.url, emulate(tokens=5))) as stream:
         next(read_events(stream))
-    assert told(ask(emulator.url, emulate(tokens=5)), read_events)[1] is None
-    assert made == 2, "the one that was left in the middle is closed"
+    assert read_all(open_stream(emulator.url, emulate(tokens=5)), read_events)[1] is None
+    assert connections == 2, "the connection of the incomplete read is closed"
 
 
-def test_the_socket_that_goes_back_waits_no_longer_than_before(ask: Ask, emulator: EmulatorProcess) -> None:
-    stream = ask(emulator.url, emulate(tokens=5))
+def test_the_socket_timeout_is_restored(open_stream: OpenStream, emulator: EmulatorProcess) -> None:
+    stream = open_stream(emulator.url, emulate(tokens=5))
     sock = stream._raw_stream.connection.sock
-    assert told(stream, read_events)[1] is None
+    assert read_all(stream, read_events)[1] is None
     assert sock.gettimeout() == READ_SECONDS
 
 
-def test_a_response_that_is_not_chunked_is_left_to_botocore(ask: Ask, frames_of_an_answer: bytes) -> None:
-    answer = f"{HEAD}Content-Length: {len(frames_of_an_answer)}\r\n\r\n".encode() + frames_of_an_answer
-    events, failure = answered_by(ask, answer)
+def test_a_response_that_is_not_chunked_is_left_to_botocore(open_stream: OpenStream, answer_bytes: bytes) -> None:
+    answer = f"{HEAD}Content-Length: {len(answer_bytes)}\r\n\r\n".encode() + answer_bytes
+    events, failure = read_response(open_stream, answer)
     assert (len(events), failure) == (5, None)
 
 
-@pytest.mark.parametrize("kept", [0, 1, 40, 200])
-def test_a_response_that_breaks_off_is_no_end(ask: Ask, frames_of_an_answer: bytes, kept: int) -> None:
-    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(frames_of_an_answer), frames_of_an_answer)
-    _, failure = answered_by(ask, f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode() + body[:kept])
+@pytest.mark.parametrize("length", [0, 1, 40, 200])
+def test_a_response_that_is_cut_off_is_a_failure(open_stream: OpenStream, answer_bytes: bytes, length: int) -> None:
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer_bytes), answer_bytes)
+    _, failure = read_response(open_stream, f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode() + body[:length])
     assert failure == ("provider_unavailable", True, True)
 
 
 @pytest.fixture
-def frames_of_an_answer(ask: Ask, emulator: EmulatorProcess) -> bytes:
-    """Return a whole answer's bytes as the endpoint sends them: five messages."""
-    with closing(ask(emulator.url, emulate(text="Yes.", tokens=1))) as stream:
+def answer_bytes(open_stream: OpenStream, emulator: EmulatorProcess) -> bytes:
+    """Return the bytes of a whole answer as the endpoint sends them: five messages."""
+    with closing(open_stream(emulator.url, emulate(text="Yes.", tokens=1))) as stream:
         return b"".join(stream._raw_stream.stream())
 
 
-def answered_by(ask: Ask, answer: bytes) -> tuple[list[Event], object]:
-    """Return what is read from a server that gives this very answer, and then closes."""
+def read_response(open_stream: OpenStream, answer: bytes) -> tuple[list[Event], object]:
+    """Return the events and failure from a server that sends these bytes and closes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -142,6 +144,6 @@ def answered_by(ask: Ask, answer: bytes) -> tuple[list[Event], object]:
                 connection.sendall(answer)
 
         serving = gevent.spawn(serve)
-        found = told(ask(f"http://127.0.0.1:{server.getsockname()[1]}", "?"), read_events)
+        result = read_all(open_stream(f"http://127.0.0.1:{server.getsockname()[1]}", "?"), read_events)
         serving.get(timeout=30)
-        return found
+        return result

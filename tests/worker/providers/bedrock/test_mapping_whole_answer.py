@@ -1,32 +1,32 @@
-"""What counts as a whole answer of Bedrock's: pure."""
+"""The mapping from a response of Converse to a whole answer."""
 
 from typing import Any
 
 import pytest
 
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.bedrock.whole_answer import whole_of
+from millrace.worker.providers.bedrock.mapping import parse_answer
 from millrace.worker.providers.protocol import Tool
 
-CLOCK = Tool("clock", "Tells the time.", {"type": "object"})
+CLOCK = Tool("clock", "Returns the time.", {"type": "object"})
 
 
 def response(*blocks: dict[str, Any], reason: str = "end_turn", usage: dict[str, int] | None = None) -> dict[str, Any]:
     return {"output": {"message": {"content": list(blocks)}}, "stopReason": reason, "usage": usage}
 
 
-def use(name: str, given: Any) -> dict[str, Any]:
-    return {"toolUse": {"toolUseId": "1", "name": name, "input": given}}
+def use(name: str, tool_input: Any) -> dict[str, Any]:
+    return {"toolUse": {"toolUseId": "1", "name": name, "input": tool_input}}
 
 
-def test_texts_are_put_together_and_other_blocks_left_out() -> None:
+def test_text_blocks_are_joined_and_other_blocks_ignored() -> None:
     reasoning = {"reasoningContent": {"reasoningText": {"text": "Hm."}}}
-    answer = whole_of(response({"text": "a"}, reasoning, {"text": "b"}, usage={"inputTokens": 3}), None)
+    answer = parse_answer(response({"text": "a"}, reasoning, {"text": "b"}, usage={"inputTokens": 3}), None)
     assert (answer.text, answer.usage.input_tokens, answer.usage.output_tokens) == ("ab", 3, 0)
 
 
-def test_the_input_is_that_of_the_tool_that_was_forced() -> None:
-    assert whole_of(response(use("other", {"a": 1}), use("clock", {"b": 2})), CLOCK).tool_input == {"b": 2}
+def test_the_tool_input_is_that_of_the_forced_tool() -> None:
+    assert parse_answer(response(use("other", {"a": 1}), use("clock", {"b": 2})), CLOCK).tool_input == {"b": 2}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_input_is_that_of_the_tool_that_was_forced() -> None:
         ([use("clock", {})], "guardrail_intervened", "content_filtered"),
     ],
 )
-def test_what_is_no_use_of_the_forced_tool_is_a_failure(blocks: list[dict[str, Any]], reason: str, code: str) -> None:
+def test_an_answer_without_the_forced_tool_is_a_failure(blocks: list[dict[str, Any]], reason: str, code: str) -> None:
     with pytest.raises(GenerationFailed) as raised:
-        whole_of(response(*blocks, reason=reason), CLOCK)
+        parse_answer(response(*blocks, reason=reason), CLOCK)
     assert raised.value.code == code
