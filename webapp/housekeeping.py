@@ -12,7 +12,7 @@ from millrace.webapp.relay import Hub
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.state import mark_watched
-from millrace.worker.contract.sweeping import sweep_and_enqueue
+from millrace.worker.contract.sweep import sweep_and_enqueue
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish

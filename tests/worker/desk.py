@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis, connect
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Done, decode
 from millrace.worker.contract.ids import START

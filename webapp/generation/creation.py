@@ -90,7 +90,7 @@ def _enter(services: Services, made: CreatedGeneration, asked: ParsedRequest) ->
     occupied = acquire(services.redis, made.owner, ids.conversation, ids.generation, is_known=True)
     if occupied.verdict == "busy":
         detail = "An answer is still running in this conversation. Wait for its end, or stop it."
-        raise Problem(409, "conversation_busy", detail, generation_id=occupied.by)
+        raise Problem(409, "conversation_busy", detail, generation_id=occupied.active)
     is_there = occupied.verdict == "acquired"  # else it was deleted since it was looked at
     if is_there:
         question = StoredQuestion(ids.question, made.owner, ids.conversation, asked.request.messages[-1].content)

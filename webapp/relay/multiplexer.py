@@ -158,10 +158,12 @@ class FeedSubStream:
 
     def give(self, entries: list[FeedEntry]) -> None:
         """Take as many as there is room for; `place` says how far that was."""
-        frames = [chunked(b"id: %b@%d-%d\ndata: %b\n\n" % (FEED.encode(), *each.place, each.data)) for each in entries]
+        frames = [
+            chunked(b"id: %b@%d-%d\ndata: %b\n\n" % (FEED.encode(), *each.position, each.data)) for each in entries
+        ]
         taken = self._bundle.put(frames)
         if taken:
-            self.place = entries[taken - 1].place
+            self.place = entries[taken - 1].position
         if self._bundle.is_full:
             self._bundle.wait(self)
 

@@ -16,7 +16,7 @@ from millrace.webapp.relay import event_stream
 from millrace.webapp.request_input import read_object
 from millrace.webapp.schemas import CancelReceipt, GenerationView, Receipt, WholeAnswerView, json_response
 from millrace.webapp.services import services
-from millrace.worker.contract.control import cancel
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.events import AnyEvent
 from millrace.worker.contract.ids import START, Cursor, parse_cursor
 from millrace.worker.contract.log import read_transcript

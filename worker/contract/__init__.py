@@ -1,5 +1,5 @@
-"""What both tiers agree on: ids, keys, events, the log, leases, cancel, the queue, the request, the settings.
+"""The agreement between the web tier and the worker tier: ids, keys, events, the log, leases, cancelling, the queue.
 
-The law of this room: no flask, no boto3, no task code; only `keys.py` spells a Redis key; every decision about
-a generation is made inside one Lua script of `lua/`, by Redis's own clock.
+The law of this room: no Flask, no provider, no task code; only `keys.py` spells a Redis key; each decision about a
+generation is made inside one Lua script of `lua/`, by Redis's clock.
 """

@@ -1,22 +1,30 @@
-"""How this project talks to Redis: bounded waits, few retries, and one error for all the ways of being away."""
+"""The connection to Redis: bounded waits, few retries, and one error for every way of being unavailable."""
 
+import fcntl
+import socket
+import termios
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
-from millrace.worker.contract.pooled import connection_class
 from millrace.worker.errors import RedisUnavailable
 
 CONNECT_SECONDS = 2.0
 REPLY_SECONDS = 5.0
 KEEPALIVE_SECONDS = 15
-MAX_CONNECTIONS = 64  # of one client; a storm of requests waits for its turn, and Redis is spared
+MAX_CONNECTIONS = 64  # of one client; in a burst of requests the others wait for a free one, and Redis is spared
 
-# What Redis answers while it can't serve; each of these passes, or is an operator's to mend.
-_AWAY = ("READONLY", "LOADING", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
+# The codes of Redis's error replies while it cannot serve; each condition passes, or an operator has to end it.
+_UNAVAILABLE = ("READONLY", "LOADING", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
+
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # where the system has it
+_ESTABLISHED = b"\1"  # its first byte is the state: netinet/tcp.h, https://man7.org/linux/man-pages/man7/tcp.7.html
+_NO_BYTES = bytes(4)
 
 Redis = redis.Redis
 
@@ -24,10 +32,11 @@ Redis = redis.Redis
 def connect(
     url: str, *, timeout_seconds: float = REPLY_SECONDS, retries: int = 1, connections: int = MAX_CONNECTIONS
 ) -> Redis:
-    """Return a client with a pool of connections; nothing is connected before the first command.
+    """Return a client with a pool of connections; it connects at the first command.
 
     Replies are bytes. Every script of this room may safely be sent twice, so a lost reply is retried `retries` times.
-    Who finds all `connections` in use waits for one, as long as for an answer, and then takes Redis for away.
+    When all `connections` are in use, a command waits up to `timeout_seconds` for a free one, then raises
+    RedisUnavailable.
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
@@ -44,21 +53,57 @@ def connect(
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Tell whether this error of redis-py's means that Redis can't serve just now."""
+    """Return whether this error of redis-py's means that Redis cannot serve at the moment."""
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return True
     if not isinstance(error, redis.ResponseError):
         return False
-    # redis-py takes the code off the text of those that it has a class for.
-    return (error.status_code or str(error).partition(" ")[0]) in _AWAY
+    # redis-py removes the code from the text of those errors that it has a class for.
+    return (error.status_code or str(error).partition(" ")[0]) in _UNAVAILABLE
 
 
 @contextmanager
 def translate_redis_errors() -> Generator[None]:
-    """Turn every way in which Redis is away into `RedisUnavailable`; anything else passes as it is."""
+    """Raise `RedisUnavailable` for every error that means so; any other error passes unchanged."""
     try:
         yield
     except redis.RedisError as error:
         if is_unavailable(error):
             raise RedisUnavailable(str(error)) from error
         raise
+
+
+# Before each command redis-py checks whether a pooled connection was closed, or holds bytes that were never read. It
+# polls; under gevent a poll takes a turn of the whole event loop, and half of the cost of a small command. Two system
+# calls answer the same question. When they find anything unusual, redis-py's own check decides.
+
+
+class _Tcp(redis.Connection):
+    def can_read(self, timeout: float = 0) -> bool:
+        return super().can_read(timeout) if timeout or not _is_idle(self) else False
+
+
+class _Tls(redis.SSLConnection):
+    def can_read(self, timeout: float = 0) -> bool:
+        return super().can_read(timeout) if timeout or not _is_idle(self) else False
+
+
+_CLASSES: dict[Any, type[redis.Connection]] = {redis.Connection: _Tcp, redis.SSLConnection: _Tls}
+
+
+def connection_class(url: str) -> type[Any]:
+    """Return the class of the connections to a Redis; those over a Unix socket are redis-py's own."""
+    own: type[Any] = parse_url(url).get("connection_class", redis.Connection)
+    return own if _TCP_INFO is None else _CLASSES.get(own, own)
+
+
+def _is_idle(connection: Any) -> bool:
+    """Return whether it is certain that both sides hold the connection open and that no bytes are unread."""
+    sock, reader = connection._sock, connection._parser._reader  # noqa: SLF001 - redis-py's own check reads them
+    if sock is None or reader is None or reader.has_data():
+        return False
+    if sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1) != _ESTABLISHED:
+        return False
+    if hasattr(sock, "pending") and sock.pending():  # TLS may have decrypted more than was read
+        return False
+    return fcntl.ioctl(sock.fileno(), termios.FIONREAD, _NO_BYTES) == _NO_BYTES

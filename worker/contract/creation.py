@@ -1,4 +1,4 @@
-"""Making a generation, step by step, each of them idempotent by the id, and taking it back."""
+"""Creating a generation in steps that are idempotent by its id, and withdrawing it again."""
 
 import hashlib
 import json
@@ -10,19 +10,18 @@ from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.conversation_lock import release
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import idempotency_key, keys_of
-from millrace.worker.contract.lease import STATE_LIFE_MS, first_event
+from millrace.worker.contract.lease import first_event
+from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, queue_ms, to_ms
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
 from millrace.worker.settings.schema import Settings
 
-IDEMPOTENCY_LIFE_MS = 24 * 3600 * 1000
-
 
 @dataclass(frozen=True)
 class Ids:
-    """What a create gives names to: `message` is the answer's, `question` that of what it answers.
+    """The ids of a new generation: `message` is the answer's, `question` the user's message's.
 
-    `question` is empty where the request is no turn of a conversation, so that nothing is stored of it.
+    `question` is empty where the request is no turn of a conversation, so that nothing of it is stored.
     """
 
     generation: str
@@ -33,7 +32,7 @@ class Ids:
 
 @dataclass(frozen=True)
 class Draft:
-    """A generation about to be made."""
+    """A generation to be created."""
 
     ids: Ids
     owner: str
@@ -41,11 +40,11 @@ class Draft:
     on_disconnect: OnDisconnect
     grace_seconds: float
     request_id: str = ""
-    """The id of the request that asks, for the log."""
+    """The id of the HTTP request, for the worker's log lines."""
 
 
 def new_ids(conversation: str | None = None, question: str | None = None) -> Ids:
-    """Return fresh ids, within the conversation where one is given, for the question where one is given."""
+    """Return fresh ids, in the given conversation and for the given question, if any."""
     return Ids(new_id(), conversation or new_id(), new_id(), new_id() if question is None else question)
 
 
@@ -55,21 +54,21 @@ def body_hash(body: Any) -> str:
 
 
 def bind_idempotency_key(redis: Redis, owner: str, key: str, ids: Ids, body: str) -> tuple[Ids, bool]:
-    """Bind an owner's Idempotency-Key to the ids, or learn to which it is bound already; raises RedisUnavailable.
+    """Bind an owner's Idempotency-Key to the ids, unless it is bound already; raises RedisUnavailable.
 
-    Returns the ids that hold, and whether they were asked for with the same body hash.
+    Returns the ids that it is bound to, and whether they were bound with the same body hash.
     """
     given = json.dumps([ids.generation, ids.conversation, ids.message, ids.question, body])
     name = idempotency_key(owner, key)
     with translate_redis_errors():
-        redis.set(name, given, nx=True, px=IDEMPOTENCY_LIFE_MS)
+        redis.set(name, given, nx=True, px=IDEMPOTENCY_KEY_MS)
         bound = cast("bytes | None", redis.get(name)) or given.encode()
     *names, bound_body = cast("list[str]", json.loads(bound))
     return Ids(*names), bound_body == body
 
 
 def release_idempotency_key(redis: Redis, owner: str, key: str) -> None:
-    """Unbind an Idempotency-Key whose generation was withdrawn; raises RedisUnavailable."""
+    """Release an Idempotency-Key whose generation was withdrawn; raises RedisUnavailable."""
     with translate_redis_errors():
         redis.delete(idempotency_key(owner, key))
 
@@ -77,7 +76,7 @@ def release_idempotency_key(redis: Redis, owner: str, key: str) -> None:
 def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", "running", "ended"]:
     """Write the generation's state and its first event, once; a second call with the same id changes nothing.
 
-    Returns where it stands: only a queued one needs a ring. Raises RedisUnavailable.
+    Returns its status; only a queued generation has to be enqueued. Raises RedisUnavailable.
     """
     ids = draft.ids
     fields: dict[str, str | bytes | int] = {
@@ -87,22 +86,20 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
         "question": ids.question,
         "request": encode_request(draft.request),
         "on_disconnect": draft.on_disconnect,
-        "grace_ms": int(draft.grace_seconds * 1000),
+        "grace_ms": to_ms(draft.grace_seconds),
         "request_id": draft.request_id,
     }
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)
-    queue_ms = int(settings.generation.queue_seconds * 1000)
-    ask = secrets.token_hex(4)
-    reply = CREATE(redis, keys_of(ids.generation), ids.generation, ask, first, queue_ms, STATE_LIFE_MS, *flat)
-    status = cast("list[bytes]", reply)[1]
+    arguments = (ids.generation, secrets.token_hex(4), first, queue_ms(settings), STATE_MS, *flat)
+    status = cast("list[bytes]", CREATE(redis, keys_of(ids.generation), *arguments))[1]
     return "queued" if status == b"queued" else "running" if status == b"running" else "ended"
 
 
 def withdraw(redis: Redis, generation: str) -> Literal["withdrawn", "kept", "claimed"]:
-    """Take back a generation that could not be rung, and leave its conversation; raises RedisUnavailable.
+    """Withdraw a generation that could not be enqueued, and release its conversation; raises RedisUnavailable.
 
-    `claimed`: the ring was heard after all. `kept`: another request has asked for the same one meanwhile.
+    `claimed`: a worker has received it after all. `kept`: another request has asked for the same generation since.
     """
     keys = keys_of(generation)
     with translate_redis_errors():

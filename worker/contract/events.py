@@ -1,14 +1,16 @@
-"""The events of a log: one struct a type, one encoder, one decoder.
+"""The events of a log: one struct per type, one encoder, one decoder.
 
 Events are encoded with the standard `json` module as ASCII, because a model's text may hold lone surrogates,
-which msgspec refuses, and because CR, LF, NUL and U+2028 must not break a line of an event stream.
+which msgspec rejects, and because CR, LF, NUL and U+2028 must not break a line of an event stream.
 """
 
 import json
 from json.encoder import encode_basestring_ascii
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, assert_never, get_args
 
 import msgspec
+
+from millrace.worker.errors import MESSAGES, ErrorCode
 
 FinalStatus = Literal["completed", "cancelled", "failed"]
 Status = Literal["queued", "running", "completed", "cancelled", "failed"]
@@ -21,7 +23,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, omit_d
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens as the provider counted them, or, where `exact` is false, as estimated from the text."""
+    """Tokens as the provider counted them or, where `exact` is false, as estimated from the text."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -38,7 +40,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class StatusEvent(Event, frozen=True, tag="status"):
-    """Where the generation stands; the first event of every log is `queued` and carries the ids."""
+    """The generation's progress; the first event of every log is `queued` and carries the ids."""
 
     status: Literal["queued", "running", "searching", "retrying"]
     attempt: int | None = None
@@ -50,16 +52,16 @@ class StatusEvent(Event, frozen=True, tag="status"):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A page that an answer is built on."""
+    """A web page used for an answer."""
 
     title: str
     url: str
 
 
 class ContextEvent(Event, frozen=True, tag="context"):
-    """What the answer is built on: pages, and how many messages, profiles and memories; `failed` sources were left out.
+    """The context of the answer: web pages, and the number of messages, profiles and memories; `failed` ones are missing.
 
-    `intent` is what the message is after, `updated` the slots of the conversation's context that it has changed.
+    `intent` is the message's intent, `updated` the slots of the conversation's context that the message has changed.
     """
 
     sources: list[Link]
@@ -72,7 +74,7 @@ class ContextEvent(Event, frozen=True, tag="context"):
 
 
 class Snapshot(Event, frozen=True, tag="snapshot"):
-    """What there is so far is exactly this: replace all of it."""
+    """The whole answer so far: replace everything received before."""
 
     content: str
     reasoning: str
@@ -94,7 +96,7 @@ class Reasoning(Event, frozen=True):
 
 
 class Citation(Event, frozen=True, rename="camel"):
-    """A citation, with the fields of Bedrock's `CitationsDelta`, named as there."""
+    """A citation, with the fields and names of Bedrock's `CitationsDelta`."""
 
     title: str | None = None
     source: str | None = None
@@ -103,7 +105,7 @@ class Citation(Event, frozen=True, rename="camel"):
 
 
 class ToolUse(Event, frozen=True, tag="tool_use"):
-    """The model asks for a tool; `input` is the parsed JSON of all its input deltas."""
+    """The model's use of a tool; `input` is the parsed JSON of all its input deltas."""
 
     id: str
     name: str
@@ -111,7 +113,7 @@ class ToolUse(Event, frozen=True, tag="tool_use"):
 
 
 class ToolResult(Event, frozen=True, tag="tool_result"):
-    """What a tool that ran on the model's side gave back."""
+    """The result of a tool that ran on the provider's side."""
 
     id: str
     content: list[Any]
@@ -119,7 +121,7 @@ class ToolResult(Event, frozen=True, tag="tool_result"):
 
 
 class Complete(Event, frozen=True):
-    """The answer is whole."""
+    """The outcome of a complete answer."""
 
     mode: Literal["live", "chunked", "whole"]
     stop_reason: str
@@ -132,14 +134,14 @@ class Complete(Event, frozen=True):
 
 
 class Cancelled(Event, frozen=True):
-    """Stopped; the text so far stands."""
+    """The outcome of a cancelled answer; the text so far is kept."""
 
     by: CancelledBy
     usage: Usage
 
 
 class Error(Event, frozen=True):
-    """Failed; the text so far stands."""
+    """The outcome of a failed answer; the text so far is kept."""
 
     code: str
     message: str
@@ -147,19 +149,19 @@ class Error(Event, frozen=True):
 
 
 class Title(Event, frozen=True):
-    """The conversation's name."""
+    """The conversation's title."""
 
     title: str
 
 
 class Suggestions(Event, frozen=True):
-    """What to ask next."""
+    """Questions that the user may want to ask next."""
 
     suggestions: list[str]
 
 
 class Done(Event, frozen=True):
-    """The end: always last, always exactly one."""
+    """The end of the log: every log has exactly one, and it is the last event."""
 
     status: FinalStatus
 
@@ -197,13 +199,13 @@ def kind_of(event: AnyEvent) -> str:
 
 def encode(event: Event) -> bytes:
     """Return the event as one line of ASCII JSON whose first field is `type`; raises ValueError for NaN or infinity."""
-    if type(event) is Chunk:  # nearly all are: without a dict and an encoder made for each
+    if type(event) is Chunk:  # nearly every event is one: this path makes no dict and no encoder
         return b'{"type":"chunk","content":%b}' % encode_basestring_ascii(event.content).encode("ascii")
     return _dump(msgspec.to_builtins(event)).encode("ascii")
 
 
 def decode(data: bytes | str) -> AnyEvent:
-    """Return the event that `encode` made; raises ValueError when it is not one (msgspec's error is one)."""
+    """Return the event that `encode` encoded; raises ValueError (msgspec's error is one) for anything else."""
     return msgspec.convert(json.loads(data), AnyEvent)
 
 
@@ -218,3 +220,20 @@ def status_after(outcome: Outcome) -> FinalStatus:
             return "failed"
         case _:
             assert_never(outcome)
+
+
+def _error(code: ErrorCode) -> str:
+    return encode(Error(code, MESSAGES[code], retryable=True)).decode()
+
+
+FINAL_EVENTS = json.dumps(
+    {
+        **{f"unclaimed:{by}": encode(Cancelled(by, Usage(exact=True))).decode() for by in get_args(CancelledBy)},
+        # The usage of a lost attempt is unknown.
+        **{f"cancelled:{by}": encode(Cancelled(by, Usage(exact=False))).decode() for by in get_args(CancelledBy)},
+        **{f"done:{status}": encode(Done(status)).decode() for status in get_args(FinalStatus)},
+        "worker_lost": _error("worker_lost"),
+        "queue_timeout": _error("queue_timeout"),
+    }
+)
+"""The events, by name, that a script writes when it ends a generation that no worker holds, as a JSON object."""

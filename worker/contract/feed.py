@@ -1,7 +1,7 @@
 """An owner's feed: what starts, ends and changes, so that a second tab or device sees what the first one did.
 
-It tells no more than where to look: who missed something for longer than an hour reads the list of conversations
-again. So writing it never fails what it tells of, and an event may come twice.
+A feed event only says what to read again. A client that has been away for longer than an hour reads the list of
+conversations again. So a failed publish never fails the request that it reports, and an event may come twice.
 """
 
 import re
@@ -14,23 +14,23 @@ from millrace.worker.contract.keys import feed_key, keys_of
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
-LIFE_MS = 3600 * 1000
-MAX_EVENTS = 1000  # of one owner's, about
+FEED_MS = 3600 * 1000
+MAX_EVENTS = 1000  # per owner, approximately
 
-_PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
+_POSITION = re.compile(r"([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
 
 _log = get_logger(__name__)
 
 
 class GenerationStarted(Event, frozen=True, tag="generation_started"):
-    """A question has been asked; its answer can be followed from now on."""
+    """A generation was enqueued; its log can be followed from now on."""
 
     generation: str
     conversation_id: str
 
 
 class GenerationEnded(Event, frozen=True, tag="generation_ended"):
-    """An answer has come to its `done`."""
+    """A generation's log has its `done`."""
 
     generation: str
     conversation_id: str
@@ -38,7 +38,7 @@ class GenerationEnded(Event, frozen=True, tag="generation_ended"):
 
 
 class ConversationChanged(Event, frozen=True, tag="conversation_changed"):
-    """A conversation has been named, renamed or deleted."""
+    """A conversation got its title, was renamed or was deleted."""
 
     conversation_id: str
 
@@ -47,7 +47,7 @@ FeedEvent = GenerationStarted | GenerationEnded | ConversationChanged
 
 
 class FeedPosition(NamedTuple):
-    """A place in a feed: the id of an event there, Redis's milliseconds and a number."""
+    """A position in a feed: the id of an event in it, which is Redis's time in milliseconds and a number."""
 
     ms: int
     number: int
@@ -62,33 +62,33 @@ FEED_START = FeedPosition(0, 0)
 class FeedEntry(NamedTuple):
     """One event in a feed, still encoded."""
 
-    place: FeedPosition
+    position: FeedPosition
     data: bytes
 
 
 def parse_position(text: str) -> FeedPosition | None:
-    """Return the place that `text` spells, or None."""
-    found = _PLACE.fullmatch(text)
+    """Return the position `<ms>-<number>` that `text` spells, or None."""
+    found = _POSITION.fullmatch(text)
     return FeedPosition(int(found[1]), int(found[2])) if found else None
 
 
 def publish(redis: Redis, owner: str, *events: FeedEvent) -> None:
-    """Append to the owner's feed and wake those who follow it; where Redis is away, the log says so."""
+    """Append events to the owner's feed and wake its followers; an unavailable Redis is only logged."""
     key = feed_key(owner)
     try:
         with translate_redis_errors():
             pipeline = redis.pipeline()
             for event in events:
                 pipeline.xadd(key, {"d": encode(event)}, maxlen=MAX_EVENTS, approximate=True)
-            pipeline.pexpire(key, LIFE_MS)
+            pipeline.pexpire(key, FEED_MS)
             pipeline.publish(key, b"")
             pipeline.execute()
-    except RedisUnavailable as away:
-        _log.warning("feed_not_told", events=len(events), error=away)
+    except RedisUnavailable as error:
+        _log.warning("feed_publish_failed", events=len(events), error=error)
 
 
 def publish_ended(redis: Redis, generations: Sequence[str]) -> None:
-    """Tell their owners of generations that have ended; one that is gone is left out."""
+    """Append to their owners' feeds that these generations have ended; one without a state is left out."""
     if not generations:
         return
     try:
@@ -97,8 +97,8 @@ def publish_ended(redis: Redis, generations: Sequence[str]) -> None:
             for generation in generations:
                 pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
             rows = cast("list[list[bytes | None]]", pipeline.execute())
-    except RedisUnavailable as away:
-        _log.warning("feed_not_told", events=len(generations), error=away)
+    except RedisUnavailable as error:
+        _log.warning("feed_publish_failed", events=len(generations), error=error)
         return
     for generation, row in zip(generations, rows, strict=True):
         owner, conversation, status = ((each or b"").decode() for each in row)
@@ -107,22 +107,22 @@ def publish_ended(redis: Redis, generations: Sequence[str]) -> None:
 
 
 def end_of_feed(redis: Redis, owner: str) -> FeedPosition:
-    """Return the place of the newest event, `BEGINNING` where there is none; raises RedisUnavailable."""
+    """Return the position of the newest event, `BEGINNING` where there is none; raises RedisUnavailable."""
     with translate_redis_errors():
         rows = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrevrange(feed_key(owner), count=1))
-    return _place(rows[0][0]) if rows else FEED_START
+    return _position(rows[0][0]) if rows else FEED_START
 
 
-def read_feeds(redis: Redis, places: Sequence[tuple[str, FeedPosition]], count: int) -> list[list[FeedEntry]]:
-    """Read at most `count` events of each owner's feed after the place, in one round trip; raises RedisUnavailable."""
+def read_feeds(redis: Redis, positions: Sequence[tuple[str, FeedPosition]], count: int) -> list[list[FeedEntry]]:
+    """Return at most `count` events of each owner's feed after its position, in one round trip; raises RedisUnavailable."""
     with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
-        for owner, after in places:
+        for owner, after in positions:
             pipeline.xrange(feed_key(owner), f"({after}", "+", count)
         answers = cast("list[list[tuple[bytes, dict[bytes, bytes]]]]", pipeline.execute())
-    return [[FeedEntry(_place(key), fields[b"d"]) for key, fields in rows] for rows in answers]
+    return [[FeedEntry(_position(key), fields[b"d"]) for key, fields in rows] for rows in answers]
 
 
-def _place(raw: bytes) -> FeedPosition:
+def _position(raw: bytes) -> FeedPosition:
     ms, _, number = raw.partition(b"-")
     return FeedPosition(int(ms), int(number))

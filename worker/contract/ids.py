@@ -16,7 +16,7 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether `text` is wholly of the form that `new_id` makes."""
+    """Return whether all of `text` has the form that `new_id` returns."""
     return _ID.fullmatch(text) is not None
 
 
@@ -26,7 +26,10 @@ def bucket_of(generation: str) -> int:
 
 
 class Cursor(NamedTuple):
-    """A place in a log: the id of an event, ordered as the pair (epoch, seq), never by seq alone."""
+    """A position in a log: the id of an event. Cursors are ordered by the pair (epoch, seq), never by seq alone.
+
+    Example: a worker with epoch 7 writes 7-1, 7-2, 7-3; the one that takes over has epoch 9 and writes 9-4, 9-5.
+    """
 
     epoch: int
     seq: int
@@ -35,7 +38,7 @@ class Cursor(NamedTuple):
         return f"{self.epoch}-{self.seq}"
 
     def precedes(self, other: "Cursor") -> bool:
-        """Tell whether `other` comes next within the same epoch, so that nothing lies between the two."""
+        """Return whether `other` is the next one in the same epoch, so that no event lies between the two."""
         return other.epoch == self.epoch and other.seq == self.seq + 1
 
 
@@ -49,6 +52,6 @@ def parse_cursor(text: str) -> Cursor | None:
 
 
 def cursor_of(raw: bytes) -> Cursor:
-    """Return the cursor that Redis gave, as `b"<epoch>-<seq>"`."""
+    """Return the cursor in a reply of Redis, `b"<epoch>-<seq>"`."""
     epoch, _, seq = raw.partition(b"-")
     return Cursor(int(epoch), int(seq))

@@ -16,19 +16,19 @@ PAGE = 500
 
 
 class Verdict(StrEnum):
-    """What became of an append."""
+    """The result of an append."""
 
     APPENDED = "appended"
-    DUP = "dup"  # it was there: a success
-    FENCED = "fenced"  # somebody else has claimed the generation
+    DUP = "dup"  # it was in the log already: a success
+    FENCED = "fenced"  # another worker has claimed the generation
     GAP = "gap"  # an entry before this one is missing; nothing was written
-    OVER = "over"  # the outcome, or `done`, is there already
+    OVER = "over"  # the outcome, or `done`, is in the log already
     LOST = "lost"  # Redis has lost the claim, or everything
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to write one generation's log: who holds it, and with which fence."""
+    """The right to write one generation's log: the token names the holder, the epoch is its fence."""
 
     generation: str
     token: str
@@ -37,19 +37,19 @@ class Claim:
 
 @dataclass(frozen=True)
 class Append:
-    """One event on its way into the log."""
+    """One event to be appended to a log."""
 
     claim: Claim
     seq: int
     kind: str
     data: bytes
     is_settled: bool = False
-    """Of a `done`: whether the database needs to hear no more of this answer."""
+    """Of a `done`: whether the answer is stored, or never will be, so that it is not recorded as pending."""
 
 
 @dataclass(frozen=True)
 class AppendResult:
-    """Redis's answer to an append: the verdict, who has asked to cancel (if anybody), the log's last id."""
+    """The reply to an append: the verdict, who has cancelled the generation, if anyone, and the log's last id."""
 
     verdict: Verdict
     cancelled_by: CancelledBy | None
@@ -66,33 +66,33 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class LogSlice:
-    """A run of entries after a cursor. `is_joined` is false where the log can't continue from that cursor."""
+    """The entries after a cursor. `is_joined` is false where the log does not hold the cursor's own entry."""
 
     entries: list[LogEntry]
     is_joined: bool
 
 
 def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[AppendResult | Exception]:
-    """Append the events in one round trip, each in its own script, and return the answers in order.
+    """Append the events in one round trip, each by its own script call, and return the results in order.
 
-    An append that Redis refused has its exception in its place; raises RedisUnavailable where nothing is known.
+    An append that Redis refused has its exception in its place. Raises RedisUnavailable where no reply came.
     """
-    return [_answer(reply) for reply in run_packed(redis, [_packed(each, log_ttl_ms) for each in appends], [APPEND])]
+    return [_result(reply) for reply in run_packed(redis, [_packed(each, log_ttl_ms) for each in appends], [APPEND])]
 
 
 @lru_cache(maxsize=4096)
 def packed_parts(claim: Claim, kind: str, log_ttl_ms: int, *, is_settled: bool = False) -> tuple[bytes, bytes, bytes]:
-    """Return what stands in an append before its number, between that and its data, and behind: nearly always alike."""
+    """Return the encoded parts of an append before its seq, between seq and data, and after the data: they rarely change."""
     before = APPEND.packed(keys_of(claim.generation), claim.generation, claim.token, claim.epoch, more=5)
     return before, pack(kind), pack(log_ttl_ms) + pack(int(is_settled))
 
 
 def _packed(append: Append, log_ttl_ms: int) -> bytes:
-    before, between, behind = packed_parts(append.claim, append.kind, log_ttl_ms, is_settled=append.is_settled)
-    return b"".join((before, pack(append.seq), between, pack(append.data), behind))
+    before, between, after = packed_parts(append.claim, append.kind, log_ttl_ms, is_settled=append.is_settled)
+    return b"".join((before, pack(append.seq), between, pack(append.data), after))
 
 
-def _answer(reply: Reply) -> AppendResult | Exception:
+def _result(reply: Reply) -> AppendResult | Exception:
     if isinstance(reply, Exception):
         return reply
     verdict, cancelled_by, top = cast("list[bytes]", reply)
@@ -101,9 +101,9 @@ def _answer(reply: Reply) -> AppendResult | Exception:
 
 
 def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE) -> LogSlice:
-    """Read at most `count` entries that come after the cursor; raises RedisUnavailable.
+    """Return at most `count` entries after the cursor; raises RedisUnavailable.
 
-    The cursor's own entry is read along: where it is not in the log, the log can't continue from it.
+    The cursor's own entry is read as well: a log that does not hold it cannot continue from the cursor.
     """
     if after == START:
         return LogSlice(_entries(redis, generation, "-", count), is_joined=True)

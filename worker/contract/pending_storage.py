@@ -1,4 +1,4 @@
-"""The generations that have ended and whose answer the database may lack: noted by the script that ends one."""
+"""The ended generations whose answer may be missing from the database, recorded by the script that ends each."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -7,20 +7,23 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import UNSTORED, keys_of
 from millrace.worker.contract.scripts import REMOVE_PENDING, TAKE_PENDING, run_all
 
-_AT_ONCE = 50  # of a bucket's
+_BATCH = 50  # per bucket
 
 
 @dataclass(frozen=True)
 class PendingAnswer:
-    """A generation whose answer is to be stored; `score` is by when somebody else looks into it."""
+    """A generation whose answer is to be stored; `score` is the time, in Redis's ms, when another process takes it."""
 
     generation: str
     score: bytes
 
 
-def take_due(redis: Redis, put_off_ms: int) -> list[PendingAnswer]:
-    """Take what is due, and put it off, so that no other process is about it meanwhile; raises RedisUnavailable."""
-    replies = run_all(redis, [(TAKE_PENDING, (bucket,), (_AT_ONCE, put_off_ms)) for bucket in UNSTORED])
+def take_due(redis: Redis, delay_ms: int) -> list[PendingAnswer]:
+    """Return the answers that are due, and postpone them by `delay_ms` for every other process.
+
+    Raises RedisUnavailable.
+    """
+    replies = run_all(redis, [(TAKE_PENDING, (bucket,), (_BATCH, delay_ms)) for bucket in UNSTORED])
     taken: list[PendingAnswer] = []
     for reply in replies:
         if isinstance(reply, list):
@@ -29,6 +32,9 @@ def take_due(redis: Redis, put_off_ms: int) -> list[PendingAnswer]:
     return taken
 
 
-def remove_pending(redis: Redis, arrear: PendingAnswer) -> None:
-    """Forget one that is stored, or never will be, unless it has been noted anew; raises RedisUnavailable."""
-    REMOVE_PENDING(redis, (keys_of(arrear.generation).unstored,), arrear.generation, arrear.score)
+def remove_pending(redis: Redis, pending: PendingAnswer) -> None:
+    """Remove an answer that is stored, or never will be, unless it was recorded again since it was taken.
+
+    Raises RedisUnavailable.
+    """
+    REMOVE_PENDING(redis, (keys_of(pending.generation).unstored,), pending.generation, pending.score)

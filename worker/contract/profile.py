@@ -1,4 +1,4 @@
-"""Who a user is, in the user's own words: checked at the web's edge, kept in the store, read by the worker."""
+"""A user's profile, in the user's own words: parsed by the web tier, kept in the database, read by the worker."""
 
 from typing import Annotated, Any
 
@@ -13,21 +13,21 @@ Fact = Annotated[str, Meta(max_length=1000)] | int | float | bool
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`assistant_name` is what the assistant is called; where it is absent, the model makes one up."""
+    """The name of the assistant (the model chooses one where it is absent), and a text and facts about the user."""
 
     assistant_name: Name | None = None
     text: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] = ""
     facts: Annotated[dict[Key, Fact], Meta(max_length=100)] = {}
 
     def as_text(self) -> str:
-        """Return what is told of the user: the text, then a line a fact; empty where there is nothing."""
+        """Return the text, then one line per fact, for a prompt; empty where there are neither."""
         facts = [f"{key}: {value}" for key, value in self.facts.items()]
         return "\n".join([*([self.text] if self.text.strip() else []), *facts])
 
 
-def parse_profile(kept: dict[str, Any]) -> Profile | None:
-    """Return the profile that an object is, None where it is none."""
+def parse_profile(built: dict[str, Any]) -> Profile | None:
+    """Return the profile in a parsed JSON object, or None where it is not one."""
     try:
-        return msgspec.convert(kept, Profile)
-    except (msgspec.ValidationError, UnicodeEncodeError):  # a name with a lone surrogate can't even be told
+        return msgspec.convert(built, Profile)
+    except (msgspec.ValidationError, UnicodeEncodeError):  # a name with a lone surrogate cannot even be reported
         return None

@@ -1,4 +1,4 @@
-"""What is asked of a model: parsed and checked at the web's edge, kept in the state, read by the worker."""
+"""The request to a model: parsed and checked by the web tier, kept in the state, read by the worker."""
 
 import json
 from typing import Any, Literal
@@ -9,14 +9,14 @@ OnDisconnect = Literal["continue", "cancel"]
 
 
 class PromptMessage(msgspec.Struct, frozen=True):
-    """One message of a history: who said it and what."""
+    """One message of a history."""
 
     role: Literal["user", "assistant"]
     content: str
 
 
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The model's part of a generation's request; `messages` alternate and end with the user's."""
+    """The model's part of a generation's request; the roles of `messages` alternate and the last is the user's."""
 
     messages: list[PromptMessage]
     model: str
@@ -30,11 +30,11 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def encode_request(request: ModelRequest) -> bytes:
-    """Return the request as ASCII JSON; it bears lone surrogates."""
+    """Return the request as ASCII JSON, which can carry lone surrogates."""
     return json.dumps(msgspec.to_builtins(request), separators=(",", ":")).encode("ascii")
 
 
 def decode_request(data: bytes | str) -> ModelRequest:
-    """Return the request that `encode_request` made; raises ValueError."""
+    """Return the request that `encode_request` encoded; raises ValueError."""
     built: Any = json.loads(data)
     return msgspec.convert(built, ModelRequest)

@@ -1,4 +1,4 @@
-"""The Lua scripts: loaded from `lua/`, run by their digest, sent anew where Redis has forgotten them."""
+"""The Lua scripts: loaded from `lua/`, run by their digest, and loaded again where Redis has lost them."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -20,13 +20,13 @@ Reply = Any
 
 
 def pack(argument: Argument) -> bytes:
-    """Return an argument as it stands in Redis's protocol (RESP): its length, then its bytes."""
+    """Return an argument in Redis's protocol (RESP): its length, then its bytes."""
     data = argument if isinstance(argument, bytes) else str(argument).encode()
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 class Script:
-    """One Lua script. It starts with `#!lua`, so that Redis refuses it when out of memory, before any write."""
+    """One Lua script. It starts with `#!lua`, so that a Redis that is out of memory refuses it before any write."""
 
     def __init__(self, name: str, *, writes: bool = True) -> None:
         shebang = "#!lua\n" if writes else "#!lua flags=no-writes\n"
@@ -35,7 +35,7 @@ class Script:
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def packed(self, keys: Sequence[str], *arguments: Argument, more: int = 0) -> bytes:
-        """Return a call in Redis's protocol, but for its last `more` arguments: behind it, each by `pack`, they go."""
+        """Return a call in Redis's protocol; the caller appends its last `more` arguments, each encoded by `pack`."""
         words = ("EVALSHA", self.digest, len(keys), *keys, *arguments)
         return b"*%d\r\n" % (len(words) + more) + b"".join(map(pack, words))
 
@@ -61,10 +61,10 @@ def run_all(redis: Redis, calls: Sequence[Call]) -> list[Reply]:
 
 
 def run_packed(redis: Redis, commands: Sequence[bytes], scripts: Collection[Script]) -> list[Reply]:
-    """Do the same with commands that are packed already, of these scripts.
+    """Run calls of these scripts that are packed already; otherwise like `run_all`.
 
-    After a restart Redis has forgotten the scripts: they are loaded and all is sent again, which every script bears.
-    One that forgets them again and again is away.
+    After a restart Redis has lost the scripts: they are loaded and every call is sent again, which each script
+    allows. A Redis that loses them repeatedly counts as unavailable.
     """
     with translate_redis_errors():
         for _ in range(_LOADS):
@@ -73,7 +73,7 @@ def run_packed(redis: Redis, commands: Sequence[bytes], scripts: Collection[Scri
                 return replies
             for script in scripts:
                 redis.script_load(script.source)
-    raise RedisUnavailable("the scripts are forgotten again and again")
+    raise RedisUnavailable("Redis loses its scripts repeatedly")
 
 
 def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:
@@ -88,7 +88,7 @@ def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:
 
 
 def _exchange(connection: Any, commands: Sequence[bytes]) -> list[Reply]:
-    """Send all, then read all; past redis-py's pipeline, which costs three times as much for small commands."""
+    """Send everything, then read everything: redis-py's pipeline costs three times as much for small commands."""
     connection.send_packed_command([b"".join(commands)])
     return [_reply(connection) for _ in commands]
 

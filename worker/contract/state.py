@@ -1,4 +1,4 @@
-"""A generation's state as others see it, and the key that says that somebody watches."""
+"""A generation's state as other processes see it, and the key that says that it has readers."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -7,13 +7,13 @@ from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.events import Status
 from millrace.worker.contract.ids import Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import WATCHED_MS
+from millrace.worker.contract.lifetimes import CREATION_MS, WATCHED_MS
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, decode_request
 
 
 @dataclass(frozen=True)
 class GenerationState:
-    """Whose a generation is and where it stands; `created_ms` is of Redis's clock."""
+    """A generation's owner, ids and progress; `created_ms` is a time of Redis's clock."""
 
     generation: str
     owner: str
@@ -26,14 +26,24 @@ class GenerationState:
     on_disconnect: OnDisconnect
     created_ms: int
     question: str = ""
-    """The id of the user's message; empty where it belongs to no conversation, and nothing is stored."""
+    """The id of the user's message; empty where the request belongs to no conversation and nothing is stored."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the outcome is still to come. After it, only a title, suggestions and `done` may follow."""
+        return self.status in ("queued", "running")
 
 
 _FIELDS = ("owner", "conversation", "message", "status", "attempt", "top", "done", "on_disconnect", "created")
 
 
+def may_run(state: GenerationState | None, age_ms: int) -> bool:
+    """Return whether a generation whose place was reserved `age_ms` ago runs, or is still being created."""
+    return age_ms < CREATION_MS if state is None else state.is_running
+
+
 def read_state(redis: Redis, generation: str) -> GenerationState | None:
-    """Return the state, or None where there is no such generation; raises RedisUnavailable."""
+    """Return the state, or None where Redis has no such generation; raises RedisUnavailable."""
     return read_states(redis, [generation])[0]
 
 
@@ -69,14 +79,14 @@ def _state(generation: str, row: list[bytes | None]) -> GenerationState | None:
 
 
 def read_request(redis: Redis, generation: str) -> ModelRequest | None:
-    """Return what was asked, or None where there is no such generation; raises RedisUnavailable."""
+    """Return the request, or None where Redis has no such generation; raises RedisUnavailable."""
     with translate_redis_errors():
         request = cast("bytes | None", redis.hget(keys_of(generation).state, "request"))
     return None if request is None else decode_request(request)
 
 
 def mark_watched(redis: Redis, generations: list[str]) -> None:
-    """Say that somebody watches these generations just now, in one round trip; raises RedisUnavailable."""
+    """Record that these generations have readers, for 15 s, in one round trip; raises RedisUnavailable."""
     with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
         for generation in generations:

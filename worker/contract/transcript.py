@@ -1,8 +1,8 @@
-"""What a reader has assembled after a run of events: the text, the reasoning, the citations, the tools, the end."""
+"""The fold of events into an answer: text, reasoning, citations, tools, outcome, title and suggestions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -12,20 +12,23 @@ from millrace.worker.contract.events import (
     Chunk,
     Citation,
     Complete,
+    ContextEvent,
     Done,
     Error,
     Reasoning,
     Snapshot,
     SnapshotReason,
+    StatusEvent,
     Suggestions,
     Title,
+    ToolResult,
     ToolUse,
 )
 
 
 @dataclass
 class Transcript:
-    """The fold of a log's events; a `snapshot` replaces everything that a `chunk` and its like have added."""
+    """The answer that a reader has assembled from a log's events; a `snapshot` replaces its content."""
 
     _content: list[str] = field(default_factory=list[str])
     _reasoning: list[str] = field(default_factory=list[str])
@@ -47,7 +50,24 @@ class Transcript:
         return "".join(self._reasoning)
 
     def apply(self, event: AnyEvent) -> None:
-        """Fold one event in."""
+        """Apply one event."""
+        match event:
+            case Chunk() | Reasoning() | Citation() | ToolUse() | Snapshot():
+                self._apply_content(event)
+            case Complete() | Cancelled() | Error():
+                self.outcome = event
+            case Title(title):
+                self.title = title
+            case Suggestions(suggestions):
+                self.suggestions = suggestions
+            case Done():
+                self.is_done = True
+            case StatusEvent() | ContextEvent() | ToolResult():
+                pass  # they are no part of the answer
+            case _:
+                assert_never(event)
+
+    def _apply_content(self, event: Chunk | Reasoning | Citation | ToolUse | Snapshot) -> None:
         match event:
             case Chunk(content):
                 self._content.append(content)
@@ -62,25 +82,17 @@ class Transcript:
             case Snapshot(content, reasoning, citations, tools):
                 self._content, self._reasoning = [content], [reasoning]
                 self.citations, self.tools = list(citations), list(tools)
-            case Complete() | Cancelled() | Error():
-                self.outcome = event
-            case Title(title):
-                self.title = title
-            case Suggestions(suggestions):
-                self.suggestions = suggestions
-            case Done():
-                self.is_done = True
             case _:
-                pass  # a status or a tool's result adds nothing to what stands
+                assert_never(event)
 
     def copy(self) -> "Transcript":
-        """Return another that goes on from here by itself."""
+        """Return an independent copy."""
         texts = list(self._content), list(self._reasoning)
         rest = self.outcome, self.title, self.suggestions, self.is_done
         return Transcript(*texts, list(self.citations), list(self.tools), *rest)
 
     def snapshot(self, reason: SnapshotReason) -> Snapshot:
-        """Return the event that says: what there is so far is exactly this."""
+        """Return the snapshot of the answer so far."""
         return Snapshot(self.content, self.reasoning, list(self.citations), list(self.tools), reason)
 
 

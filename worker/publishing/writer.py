@@ -13,6 +13,7 @@ from gevent.event import Event as Signal
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import Redis, is_unavailable
 from millrace.worker.contract.lease import reclaim
+from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.interrupt import CancelAsked
@@ -37,7 +38,7 @@ class Writer(BackgroundTask):
         super().__init__()
         self._redis = store
         self._settings = settings
-        self._log_ttl_ms = int(settings.generation.log_ttl_seconds * 1000)
+        self._log_ttl_ms = log_ttl_ms(settings)
         self._flush_seconds = settings.worker.flush_ms / 1000
         self._ready: dict[Outbox, None] = {}
         self._gathering: dict[Outbox, None] = {}

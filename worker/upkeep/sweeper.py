@@ -3,7 +3,7 @@
 from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.sweeping import sweep_and_enqueue
+from millrace.worker.contract.sweep import sweep_and_enqueue
 from millrace.worker.settings.schema import Settings
 
 SWEEP_SECONDS = 1.0

@@ -38,7 +38,7 @@ class Listener:
     def give(self, entries: list[FeedEntry], /) -> None:
         for entry in entries[: self.room - len(self.heard)]:
             self.heard.append(entry.data)
-            self.place = entry.place
+            self.place = entry.position
 
 
 def changed(number: int) -> ConversationChanged:

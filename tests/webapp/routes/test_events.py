@@ -154,7 +154,7 @@ def owner_of(site: Site) -> str:
 
 def places(site: Site, owner: str) -> list[FeedPosition]:
     (entries,) = read_feeds(site.redis, [(owner, FEED_START)], 1000)
-    return [entry.place for entry in entries]
+    return [entry.position for entry in entries]
 
 
 def test_feed_resumes_at_a_position(site: Site) -> None:

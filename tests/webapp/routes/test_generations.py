@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.contract.control import cancel
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state

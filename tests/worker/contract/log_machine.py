@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from millrace.worker.contract import lease
+from millrace.worker.contract import sweep
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Error
 from tests.worker.contract.follower import Follower
@@ -239,5 +239,5 @@ class LogMachine(Scene):
 
 def run(redis: Redis, *changes: tuple[str, str], runs: settings = SAME_RUNS) -> None:
     """Let the machine run over the scripts as they are, or changed; raises what it finds."""
-    with rewritten(redis, [FAST_CLOCK, *changes]), patch.object(lease, "LEASES", lease.LEASES[:1]):
+    with rewritten(redis, [FAST_CLOCK, *changes]), patch.object(sweep, "LEASES", sweep.LEASES[:1]):
         run_state_machine_as_test(lambda: LogMachine(redis), settings=runs)  # pyright: ignore[reportArgumentType] - it takes any factory

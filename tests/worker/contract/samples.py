@@ -19,9 +19,10 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import ClaimedGeneration, SweepResult, claim, sweep
+from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, Claim, append_all, read
 from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.settings.schema import Settings
 
 SETTINGS = Settings()

@@ -67,7 +67,7 @@ class Scene(RuleBasedStateMachine):
 
     def sweep_once(self) -> None:
         before = self.world.holders()
-        self.rings += self.world.look().ring
+        self.rings += self.world.look().to_enqueue
         after = self.world.holders()
         for holder in [each for each in self.all_awake() if not each.must_reclaim]:
             token = holder.claim.token

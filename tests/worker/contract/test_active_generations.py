@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.contract import active_generations
+from millrace.worker.contract import state
 from millrace.worker.contract.active_generations import acquire_slot, release_slot
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import active_key, keys_of
@@ -43,7 +43,7 @@ def test_what_has_ended_makes_room_when_it_is_needed(redis: Redis, how: str, mon
         cancel(redis, first, "user", SETTINGS)
     else:
         redis.delete(keys_of(first).state)
-        monkeypatch.setattr(active_generations, "MAKING_MS", -1)
+        monkeypatch.setattr(state, "CREATION_MS", -1)
     third = made(redis, "ada", 2)
     assert set(redis.zrange(active_key("ada"), 0, -1)) == {second.encode(), third.encode()}  # type: ignore[arg-type]
     assert not acquire_slot(redis, "ada", new_id(), 2)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import gevent
 import pytest
 
-from millrace.worker.contract import conversation_lock
+from millrace.worker.contract import state
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.conversation_lock import LockResult, acquire, mark_deleted, release, running_generations
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.ids import new_id
@@ -51,7 +51,7 @@ def test_of_many_at_once_one_takes_it(redis: Redis) -> None:
     tasks = [gevent.spawn(acquire, redis, OWNER, conversation, new_id(), is_known=False) for _ in range(50)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
     assert sorted(task.get().verdict for task in tasks) == ["acquired"] + ["busy"] * 49
-    assert len({task.get().by for task in tasks}) == 2
+    assert len({task.get().active for task in tasks}) == 2
 
 
 @pytest.mark.parametrize("is_held", [True, False])
@@ -75,7 +75,7 @@ def test_one_whose_generation_is_gone_is_free_but_not_while_it_may_be_in_the_mak
     conversation, first = new_id(), new_id()
     acquire(redis, OWNER, conversation, first, is_known=True)
     assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == LockResult("busy", first)
-    monkeypatch.setattr(conversation_lock, "MAKING_MS", 0)
+    monkeypatch.setattr(state, "CREATION_MS", 0)
     assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == TAKEN
     second = begin(redis, new_id())
     redis.delete(keys_of(second).state)

@@ -5,8 +5,8 @@ from typing import cast
 import gevent
 import pytest
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.conversation_lock import acquire
 from millrace.worker.contract.creation import (
     Draft,

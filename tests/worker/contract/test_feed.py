@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import pytest
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis, connect
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.feed import (
+    FEED_MS,
     FEED_START,
-    LIFE_MS,
     MAX_EVENTS,
     ConversationChanged,
     FeedPosition,
@@ -22,7 +22,8 @@ from millrace.worker.contract.feed import (
 )
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
-from millrace.worker.contract.lease import claim, sweep
+from millrace.worker.contract.lease import claim
+from millrace.worker.contract.sweep import sweep
 from tests.valkey import free_port
 from tests.worker.contract.samples import SETTINGS, completed, field, held, let_pass, lose_holder, queued
 
@@ -62,7 +63,7 @@ def test_a_feed_is_capped_and_goes_after_an_hour(redis: Redis) -> None:
     for _ in range(4):
         publish(redis, "ann", *[ConversationChanged("c")] * 500)
     assert MAX_EVENTS <= redis.xlen(feed_key("ann")) < 2000
-    assert 0 < redis.pttl(feed_key("ann")) <= LIFE_MS
+    assert 0 < redis.pttl(feed_key("ann")) <= FEED_MS
 
 
 def test_whose_feed_it_is_can_not_be_read_from_its_key() -> None:
@@ -135,7 +136,7 @@ def test_where_redis_is_away_nothing_is_raised_and_the_log_says_so(caplog: pytes
     with connect(f"redis://127.0.0.1:{free_port()}/0", retries=0) as away:
         publish(away, "ann", ConversationChanged("c"))
         publish_ended(away, [new_id()])
-    assert [record.getMessage().split(" error")[0] for record in caplog.records] == ["feed_not_told events=1"] * 2
+    assert [record.getMessage().split(" error")[0] for record in caplog.records] == ["feed_publish_failed events=1"] * 2
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1", "a-b", "1-1-1", "1-1 ", "\u0661-1", "1" * 16 + "-0"])

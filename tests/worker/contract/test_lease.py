@@ -6,11 +6,10 @@ from typing import cast
 import gevent
 import pytest
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import create
-from millrace.worker.contract.endings import ENDINGS
-from millrace.worker.contract.events import Cancelled, Chunk, Done, Error, Usage
+from millrace.worker.contract.events import FINAL_EVENTS, Cancelled, Chunk, Done, Error, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import Renewal, claim, release, renew_all
@@ -69,7 +68,7 @@ def test_of_a_hundred_claims_at_once_one_holds(redis: Redis) -> None:
 
 def test_a_claim_sent_again_with_the_same_token_is_the_same_claim(redis: Redis) -> None:
     generation = queued(redis)
-    arguments = (generation, "token", 8000, 60_000, 3, 1000, ENDINGS)
+    arguments = (generation, "token", 8000, 60_000, 3, 1000, FINAL_EVENTS)
     first = cast("list[bytes]", CLAIM(redis, keys_of(generation), *arguments))
     assert first[0] == b"run"
     assert CLAIM(redis, keys_of(generation), *arguments) == first
@@ -160,7 +159,7 @@ def test_a_renewal_past_the_generations_own_deadline_is_refused_so_that_a_stuck_
     assert renewed(redis, claimed) == Renewal("expired", None)
     assert look(redis, claimed.generation).suspected == 1
     assert renewed(redis, claimed) == Renewal("expired", None)
-    assert look(redis, claimed.generation).ring == [claimed.generation]
+    assert look(redis, claimed.generation).to_enqueue == [claimed.generation]
 
 
 def test_many_renewals_share_a_round_trip_in_order(redis: Redis) -> None:
@@ -205,7 +204,7 @@ def test_a_release_without_a_next_worker_is_rung_by_the_sweeps_and_ends_in_time(
     claimed = held(redis).claim
     assert release(redis, claimed, SETTINGS)
     for _ in range(3):
-        assert look(redis, claimed.generation).ring == [claimed.generation]
+        assert look(redis, claimed.generation).to_enqueue == [claimed.generation]
     let_pass(redis, claimed.generation, "ring_until")
     assert look(redis, claimed.generation).ended == 1
     assert kinds_of(redis, claimed.generation) == ["status", "error", "done"]

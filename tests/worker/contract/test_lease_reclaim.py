@@ -2,8 +2,8 @@
 
 from typing import cast
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.events import Chunk, Snapshot, StatusEvent
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
@@ -79,7 +79,7 @@ def test_what_was_made_anew_can_be_taken_over_like_any_other(redis: Redis) -> No
     holding = held(redis)
     redis.flushall()
     assert reclaim(redis, holding, holding.claim, SETTINGS)
-    assert lose_holder(redis, holding.claim.generation).ring == [holding.claim.generation]
+    assert lose_holder(redis, holding.claim.generation).to_enqueue == [holding.claim.generation]
     following = held(redis, holding.claim.generation)
     assert (following.attempt, following.request) == (2, holding.request)
 

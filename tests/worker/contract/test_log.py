@@ -4,8 +4,8 @@ from typing import cast
 
 import pytest
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.events import Chunk, StatusEvent, Suggestions, Title, encode
 from millrace.worker.contract.ids import START, Cursor, new_id
 from millrace.worker.contract.keys import channel_of, keys_of

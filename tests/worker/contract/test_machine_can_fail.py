@@ -10,7 +10,7 @@ from tests.worker.contract.log_machine import run
 NEVER = "if false then"
 SUSPECT = "\n    redis.call('HSET', STATE, 'suspect'"
 LEASE, NO_LEASE = "redis.call('ZADD', LEASES, number(now + lease_ms), id)\nend", "redis.call('ZREM', LEASES, id)\nend"
-SETTLED = "if settle(id, cjson.decode(ARGV[7]), ARGV[6], tonumber(ARGV[5])) then"
+SETTLED = "if end_if_due(id, cjson.decode(ARGV[7]), ARGV[6], tonumber(ARGV[5])) then"
 NEXT_EPOCH = "number(next_epoch(tonumber(s[2]), s[{}]))"
 ANOTHER_CHUNK = """PUBLISH', CHANNEL, id .. ' {"type":"chunk","content":"<999:1>"}')"""
 
@@ -21,7 +21,7 @@ RULES = {
     "append: no gaps": ("if seq ~= top_seq + 1 then", NEVER),
     "append: nothing after the outcome": ("if s[6] or (s[4] and kind", "if s[6] or (false and kind"),
     "append: a claim from after the state is lost": ("if not s[1] or tonumber(s[2]) < epoch then", "if not s[1] then"),
-    "append: done ends the lease": ("if kind == 'done' then close(id, log_ttl_ms, is_settled) end", ""),
+    "append: done ends the lease": ("if kind == 'done' then mark_done(id, log_ttl_ms, is_settled) end", ""),
     "publish: the bytes of the entry": ("PUBLISH', CHANNEL, id .. ' ' .. data)", ANOTHER_CHUNK),
     "epochs: time goes on": ("top_epoch + 1, now_ms() - 100 * EPOCH_ORIGIN)", "top_epoch + 1)"),
     "epochs: every claim has its own": ("s[3] = number(next_epoch(tonumber(s[3]), s[4]))", ""),
@@ -31,22 +31,22 @@ RULES = {
     ),
     "claim: one holds": ("if s[1] ~= '' then return { 'busy' } end", ""),
     "claim: what is to be settled comes first": (
-        "if settle(id, cjson.decode(ARGV[7]), ARGV[6]",
-        "if false and settle(id, ARGV[6]",
+        "if end_if_due(id, cjson.decode(ARGV[7]), ARGV[6]",
+        "if false and end_if_due(id, ARGV[6]",
     ),
     "claim: a lease": (
         "redis.call('ZADD', LEASES, number(now + lease_ms), id)\nend",
         "redis.call('ZREM', LEASES, id)\nend",
     ),
-    "settle: an outcome wins": ("if s[1] then\n    finish", "if s[1] and not s[2] then\n    finish"),
-    "finish: done follows at once": ("top = write(epoch, seq + 1, endings['done:' .. status])", ""),
+    "settle: an outcome wins": ("if s[1] then\n    end_generation", "if s[1] and not s[2] then\n    end_generation"),
+    "finish: done follows at once": ("top = write(epoch, seq + 1, final_events['done:' .. status])", ""),
     "sweep: two looks": (
         "if not s[4] then\n    redis.call('HSET', STATE, 'suspect'",
         f"{NEVER}\n    redis.call('HSET', STATE, 'suspect'",
     ),
     "sweep: what is taken is fenced": (NEXT_EPOCH.format(8), "s[2]"),
     "sweep: attempts are counted": ("'losses', losses,", "'losses', 0,"),
-    "sweep: it is looked at again": ("  look_again(ring_ms)\n", "  redis.call('ZREM', LEASES, id)\n"),
+    "sweep: it is looked at again": ("  look_again(again_ms)\n", "  redis.call('ZREM', LEASES, id)\n"),
     "release: what is given up is fenced": (NEXT_EPOCH.format(3), "s[2]"),
     "renew: a suspicion is cleared": ("id)\nredis.call('HDEL', STATE, 'suspect')\n", "id)\n"),
     "renew: a lost claim is told": ("epoch then return { 'lost', '' } end", "epoch then return { 'fenced', '' } end"),

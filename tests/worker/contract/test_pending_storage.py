@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import create, new_ids
 from millrace.worker.contract.events import encode
 from millrace.worker.contract.keys import UNSTORED, keys_of
-from millrace.worker.contract.lease import claim, release, sweep
+from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
+from millrace.worker.contract.sweep import sweep
 from tests.worker.contract.samples import COMPLETE, DONE, SETTINGS, held, let_pass, lose_holder, new_draft, put, queued
 
 LONG_MS = 60_000

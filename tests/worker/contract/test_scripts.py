@@ -10,15 +10,16 @@ from redis import exceptions as redis_errors
 from redis.exceptions import ResponseError
 
 from millrace.worker.contract import scripts
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis, connect, is_unavailable
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, encode
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import claim, release, renew_all, sweep
+from millrace.worker.contract.lease import claim, release, renew_all
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.contract.scripts import Script
+from millrace.worker.contract.sweep import sweep
 from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess
 from tests.worker.contract.samples import (
@@ -108,7 +109,7 @@ def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: 
         with pytest.raises(RedisUnavailable):
             renew_all(redis, [running, ended], SETTINGS)
         assert count_live_workers(redis) == 0, "what only reads goes on"
-        assert sweep(redis, SETTINGS).ring == []
+        assert sweep(redis, SETTINGS).to_enqueue == []
     finally:
         redis.config_set("maxmemory", 0)
     assert {key: redis.dump(key) for key in redis.keys("*")} == before

@@ -11,8 +11,8 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Done, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import channel_of, keys_of
-from millrace.worker.contract.lease import SweepResult, sweep
 from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.contract.transcript import Transcript
 from tests.worker.contract.samples import SETTINGS, field, let_time_come
 

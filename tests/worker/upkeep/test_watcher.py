@@ -8,7 +8,8 @@ import pytest
 
 from millrace.worker.contract.events import Snapshot
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import claim, reclaim, release, sweep
+from millrace.worker.contract.lease import claim, reclaim, release
+from millrace.worker.contract.sweep import sweep
 from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
 from millrace.worker.publishing.writer import Writer
 from millrace.worker.run import RunningGeneration

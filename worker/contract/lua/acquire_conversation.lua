@@ -1,6 +1,7 @@
--- Take a conversation for a generation, where no other runs in it. KEYS: the conversation alone.
--- ARGV: owner, generation, a generation that is known to have ended or '', whether it may be new, life ms.
--- Returns {verdict, running generation or '', ms since that took it}; the verdicts: acquired, unknown, foreign, busy.
+-- Acquire a conversation for a generation, unless another one runs in it.
+-- KEYS: 1 the conversation. ARGV: 1 owner, 2 generation, 3 a generation that is known to have ended or '', 4 '1' if the
+-- conversation may be new, 5 lifetime of the key (ms).
+-- Returns {verdict, running generation or '', ms since that acquired it}; verdicts: acquired, unknown, foreign, busy.
 local owner, generation, ended = ARGV[1], ARGV[2], ARGV[3]
 local s = redis.call('HMGET', KEYS[1], 'owner', 'active', 'since', 'deleted')
 if s[4] or (s[1] and s[1] ~= owner) then return { 'foreign', '', 0 } end

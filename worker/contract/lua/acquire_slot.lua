@@ -1,6 +1,6 @@
--- Let a generation into the set of its owner's running ones, unless that is full. KEYS: the set alone.
--- ARGV: generation, most, life ms, then members that are known to have ended.
--- Returns {} where it is in, else {member, ms since it came in, ...}.
+-- Add a generation to the set of its owner's running ones, unless the set is full.
+-- KEYS: 1 the owner's set. ARGV: 1 generation, 2 limit (count), 3 lifetime of the set (ms), 4 ... members that have ended.
+-- Returns {} when it is in the set, else {member, ms since it was added, ...} of all members.
 for each = 4, #ARGV do redis.call('ZREM', KEYS[1], ARGV[each]) end
 local now = now_ms()
 local is_in = redis.call('ZSCORE', KEYS[1], ARGV[1])

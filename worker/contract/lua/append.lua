@@ -1,10 +1,12 @@
--- Append one event under a claim: XADD and PUBLISH the same bytes. ARGV: id, token, epoch, seq, kind, data, log ttl ms,
--- for `done`: whether the database needs to hear no more of it.
--- Returns {verdict, cancel flag or '', top}.
+-- Append one event under a claim: XADD and PUBLISH the same bytes.
+-- KEYS: the generation's (see prelude.lua).
+-- ARGV: 1 generation, 2 token, 3 epoch, 4 seq, 5 kind, 6 data (JSON), 7 lifetime of the log after `done` (ms),
+-- 8 for `done`: '1' if the answer is stored or never will be.
+-- Returns {verdict, who cancelled or '', top}; verdicts: appended, dup, gap, fenced, over, lost.
 local id, token, epoch, seq = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local kind, data, log_ttl_ms, is_settled = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
 local s = redis.call('HMGET', STATE, 'token', 'epoch', 'top', 'outcome', 'cancel', 'done')
--- A state older than the writer's claim is one that Redis brought back from before it.
+-- A state older than the writer's claim: Redis has restored data from before the claim.
 if not s[1] or tonumber(s[2]) < epoch then return { 'lost', '', '0-0' } end
 local cancel, top = s[5] or '', s[3]
 if s[1] ~= token then return { 'fenced', cancel, top } end
@@ -15,5 +17,5 @@ if seq ~= top_seq + 1 then return { 'gap', cancel, top } end
 top = write(epoch, seq, data)
 redis.call('HSET', STATE, 'top', top)
 if STATUS_AFTER[kind] then redis.call('HSET', STATE, 'outcome', kind, 'status', STATUS_AFTER[kind]) end
-if kind == 'done' then close(id, log_ttl_ms, is_settled) end
+if kind == 'done' then mark_done(id, log_ttl_ms, is_settled) end
 return { 'appended', cancel, top }

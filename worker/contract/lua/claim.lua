@@ -1,18 +1,21 @@
--- Claim a generation for a run. ARGV: id, token, lease ms, own deadline ms, max attempts, log ttl ms, endings,
--- whether it may have its last chance here, ms until it is rung again.
--- Returns {verdict, epoch, top, attempt, field, value, ...}; the verdicts: run, lost, done, busy, ended, later.
+-- Claim a generation for one attempt.
+-- KEYS: the generation's (see prelude.lua).
+-- ARGV: 1 generation, 2 token, 3 lease (ms), 4 limit of the attempt (ms), 5 max attempts (count), 6 lifetime of the log
+-- after `done` (ms), 7 final events (JSON object), 8 '1' if the process has its slot for last attempts, 9 delay until the
+-- generation is enqueued again (ms).
+-- Returns {verdict, epoch, top, attempt, field, value, ...}; verdicts: run, lost, done, busy, ended, last_attempt.
 local id, token, lease_ms, run_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local s = redis.call('HMGET', STATE, 'token', 'done', 'epoch', 'top', 'attempt', 'losses')
 if not s[1] then return { 'lost' } end
 if s[2] then return { 'done' } end
 if s[1] ~= token then
   if s[1] ~= '' then return { 'busy' } end
-  if settle(id, cjson.decode(ARGV[7]), ARGV[6], tonumber(ARGV[5])) then return { 'ended' } end
+  if end_if_due(id, cjson.decode(ARGV[7]), ARGV[6], tonumber(ARGV[5])) then return { 'ended' } end
   local losses = tonumber(s[6])
   if losses > 0 and losses >= tonumber(ARGV[5]) - 1 and ARGV[8] == '0' then
-    -- It may be what kills its workers: where another has its last chance, it would be lost with it for good.
+    -- It may be the one that kills its workers: beside another last attempt, it would end that one for good.
     redis.call('HINCRBY', STATE, 'ring_until', ARGV[9])
-    return { 'later' }
+    return { 'last_attempt' }
   end
   local now = now_ms()
   s[3] = number(next_epoch(tonumber(s[3]), s[4]))

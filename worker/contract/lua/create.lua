@@ -1,8 +1,10 @@
--- Make a generation with its first event, once: a second call with the same id changes nothing but `asks`.
--- ARGV: id, name of this ask, first event, queue ms, state life ms, then the state's own fields and values.
+-- Create a generation with its first event, once; a second call with the same id only counts in `asks`.
+-- KEYS: the generation's (see prelude.lua).
+-- ARGV: 1 generation, 2 name of this request, 3 first event (JSON), 4 queue time (ms), 5 lifetime of the state (ms),
+-- 6 ... the state's constant fields and values. Returns {created or exists, status}.
 local id, ask, first, queue_ms, life_ms = ARGV[1], 'ask:' .. ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 if redis.call('EXISTS', STATE) == 1 then
-  -- A call sent again because its reply was lost is the same ask.
+  -- A call that is repeated because its reply was lost is the same request.
   if redis.call('HSETNX', STATE, ask, '1') == 1 then redis.call('HINCRBY', STATE, 'asks', 1) end
   return { 'exists', redis.call('HGET', STATE, 'status') }
 end

@@ -1,2 +1,3 @@
--- The ids in one bucket's leases whose time has come. KEYS: leases alone. ARGV: at most how many.
+-- List the generations of one bucket whose time in the leases has come.
+-- KEYS: 1 the bucket's leases. ARGV: 1 limit (count). Returns their ids.
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', number(now_ms()), 'LIMIT', 0, ARGV[1])

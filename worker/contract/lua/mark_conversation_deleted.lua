@@ -1,5 +1,5 @@
--- Note that a conversation is deleted, so that nothing begins in it any more. KEYS: the conversation alone.
--- ARGV: owner, life ms. Returns the generation that took it last, or ''.
+-- Mark a conversation as deleted, so that no generation starts in it any more.
+-- KEYS: 1 the conversation. ARGV: 1 owner, 2 lifetime of the key (ms). Returns the generation that acquired it last, or ''.
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'deleted', '1')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return redis.call('HGET', KEYS[1], 'active') or ''

@@ -1,5 +1,5 @@
--- Put before every script. KEYS are always those of one generation: state, log, leases, channel, watched,
--- unstored. The clock is Redis's own. `top` in the state is the id of the log's last entry.
+-- Put before every script. Scripts about a generation take KEYS: 1 state, 2 log, 3 leases, 4 channel, 5 watched, 6 unstored.
+-- Every time is Redis's own, in ms. The state's field `top` is the id of the log's last entry.
 local STATE, LOG, LEASES, CHANNEL, WATCHED, UNSTORED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local EPOCH_ORIGIN = 17356896000 -- 2025-01-01 in tenths of a second
 
@@ -15,7 +15,7 @@ end
 
 local function number(value) return string.format('%.0f', value) end
 
--- Never issued twice, even when Redis lost its newest writes: time has gone on since.
+-- An epoch is never issued twice, even when Redis lost its newest writes, because it grows with the clock.
 local function next_epoch(epoch, top)
   local top_epoch = split(top)
   return math.max(epoch + 1, top_epoch + 1, math.floor(now_ms() / 100) - EPOCH_ORIGIN)
@@ -30,8 +30,9 @@ end
 
 local STATUS_AFTER = { complete = 'completed', cancelled = 'cancelled', error = 'failed' }
 
--- The answer to a conversation's question is noted for the database, unless that has it already or never will.
-local function close(id, log_ttl_ms, is_settled)
+-- Mark a generation as done. The answer to a conversation's message is recorded as pending for the database, unless it is
+-- stored or never will be.
+local function mark_done(id, log_ttl_ms, is_settled)
   redis.call('HSET', STATE, 'done', '1', 'ended', number(now_ms()))
   if not is_settled and (redis.call('HGET', STATE, 'question') or '') ~= '' then
     redis.call('ZADD', UNSTORED, number(now_ms()), id)
@@ -41,39 +42,40 @@ local function close(id, log_ttl_ms, is_settled)
   redis.call('DEL', WATCHED)
 end
 
--- End a generation that nobody holds: claim it (a new epoch, no token), then its outcome where none is there, then
--- `done`, all at once. `kind` names the outcome, `endings` holds the encoded events.
-local function finish(id, kind, key, endings, log_ttl_ms)
+-- End a generation that no worker holds: take a new epoch (without a token), append the outcome where there is none, and
+-- `done`, all at once. `kind` is the outcome's kind, `key` its name in `final_events`.
+local function end_generation(id, kind, key, final_events, log_ttl_ms)
   local s = redis.call('HMGET', STATE, 'epoch', 'top', 'status')
   local epoch = next_epoch(tonumber(s[1]), s[2])
   local _, seq = split(s[2])
   local status, top = s[3], s[2]
   if kind then
     seq = seq + 1
-    top = write(epoch, seq, endings[key])
+    top = write(epoch, seq, final_events[key])
     status = STATUS_AFTER[kind]
   end
-  top = write(epoch, seq + 1, endings['done:' .. status])
+  top = write(epoch, seq + 1, final_events['done:' .. status])
   redis.call('HSET', STATE, 'epoch', number(epoch), 'token', '', 'top', top, 'status', status)
   if kind then redis.call('HSET', STATE, 'outcome', kind) end
-  close(id, log_ttl_ms)
+  mark_done(id, log_ttl_ms)
   return status
 end
 
-local function finish_cancelled(id, by, endings, log_ttl_ms)
+local function end_cancelled(id, by, final_events, log_ttl_ms)
   local key = redis.call('HGET', STATE, 'attempt') == '0' and 'unclaimed:' or 'cancelled:'
-  return finish(id, 'cancelled', key .. by, endings, log_ttl_ms)
+  return end_generation(id, 'cancelled', key .. by, final_events, log_ttl_ms)
 end
 
--- What is still to be said of a generation that nobody holds before it may run: true where it has ended.
-local function settle(id, endings, log_ttl_ms, max_attempts)
+-- End a generation that no worker holds where it must not run again: it has an outcome, was cancelled, or has no attempts
+-- left. Returns whether it has ended.
+local function end_if_due(id, final_events, log_ttl_ms, max_attempts)
   local s = redis.call('HMGET', STATE, 'outcome', 'cancel', 'losses')
   if s[1] then
-    finish(id, nil, nil, endings, log_ttl_ms)
+    end_generation(id, nil, nil, final_events, log_ttl_ms)
   elseif s[2] then
-    finish_cancelled(id, s[2], endings, log_ttl_ms)
+    end_cancelled(id, s[2], final_events, log_ttl_ms)
   elseif tonumber(s[3]) >= max_attempts then
-    finish(id, 'error', 'worker_lost', endings, log_ttl_ms)
+    end_generation(id, 'error', 'worker_lost', final_events, log_ttl_ms)
   else
     return false
   end

@@ -1,12 +1,13 @@
--- Claim again what this very worker holds, after Redis lost entries or everything: only where nobody claimed it since.
--- ARGV: id, new token, token and epoch of the claim held, lease ms, own deadline ms, state life ms, attempt, first
--- event, then the state's own fields and values, to make it anew where all is lost.
--- Returns {verdict, epoch, top, outcome or ''}; the verdicts: run, fenced, over.
+-- Claim again what this worker holds, after Redis lost entries or everything, unless another worker has claimed since.
+-- KEYS: the generation's (see prelude.lua).
+-- ARGV: 1 generation, 2 new token, 3 token of the held claim, 4 epoch of the held claim, 5 lease (ms), 6 limit of the attempt
+-- (ms), 7 lifetime of the state (ms), 8 attempt, 9 first event (JSON), 10 ... the state's constant fields and values.
+-- Returns {verdict, epoch, top, outcome or ''}; verdicts: run, fenced, over.
 local id, token, held_token, held = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local lease_ms, run_ms, life_ms, attempt, first = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
 local now = now_ms()
 local s = redis.call('HMGET', STATE, 'epoch', 'top', 'outcome', 'done', 'token')
--- The new token is there already where this is a retry of a call whose reply was lost.
+-- The state holds the new token where this call repeats one whose reply was lost.
 if s[1] and s[5] ~= held_token and s[5] ~= token then
   if tonumber(s[1]) > held then return { 'fenced' } end
   if s[3] or s[4] then return { 'over' } end
@@ -22,7 +23,7 @@ elseif not s[1] then
   s[1], s[2] = '0', '0-1'
 end
 local epoch = number(next_epoch(math.max(tonumber(s[1]), held), s[2]))
-if not s[3] then redis.call('HSET', STATE, 'status', 'running') end -- an outcome has said where it stands
+if not s[3] then redis.call('HSET', STATE, 'status', 'running') end -- an outcome has set the status
 redis.call('HSET', STATE, 'token', token, 'epoch', epoch, 'attempt', attempt,
   'run_until', number(now + run_ms), 'watched_at', number(now))
 redis.call('HDEL', STATE, 'suspect', 'ring_until')

@@ -1,6 +1,7 @@
--- Renew a lease, clear a suspicion, report the cancel flag, and notice that nobody watches any more.
--- ARGV: id, token, epoch, lease ms, life of the watched key ms. Returns {verdict, cancel flag or ''};
--- the verdicts: held, fenced, lost, expired.
+-- Renew a lease, clear a suspicion, report the cancel flag, and cancel a generation that has lost its last reader.
+-- KEYS: the generation's (see prelude.lua).
+-- ARGV: 1 generation, 2 token, 3 epoch, 4 lease (ms), 5 lifetime of the watched key (ms).
+-- Returns {verdict, who cancelled or ''}; verdicts: held, fenced, lost, expired.
 local id, token, epoch, lease_ms, watch_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local s = redis.call('HMGET', STATE, 'token', 'epoch', 'cancel', 'run_until', 'on_disconnect', 'watched_at',
   'grace_ms', 'done')

@@ -1,5 +1,5 @@
--- Take those of one bucket's ended generations whose time has come to be stored, and put them off, so that only one
--- process is about each. KEYS: the bucket's unstored alone. ARGV: at most how many, put off by ms.
+-- Take the generations of one bucket whose answers are due to be stored, and postpone them, so that one process handles each.
+-- KEYS: 1 the bucket's set of unstored ones. ARGV: 1 limit (count), 2 postponed by (ms).
 -- Returns the ids, then the score that all of them have now.
 local now = now_ms()
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', number(now), 'LIMIT', 0, ARGV[1])

@@ -2,8 +2,8 @@
 
 import pytest
 
+from millrace.worker.contract.cancellation import CancelReply, cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import CancelReply, cancel
 from millrace.worker.contract.events import Cancelled, Chunk, Done, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.lease import claim, renew_all
@@ -40,7 +40,7 @@ def test_one_whose_holder_is_gone_ends_at_once_with_unknown_usage(redis: Redis) 
     holding = held(redis)
     generation = holding.claim.generation
     put(redis, holding.claim, 2, Chunk("a"))
-    assert lose_holder(redis, generation).ring == [generation]
+    assert lose_holder(redis, generation).to_enqueue == [generation]
     assert cancel(redis, generation, "deleted", SETTINGS) == ENDED_BY_THIS
     assert log_of(redis, generation)[2:] == [Cancelled("deleted", Usage(exact=False)), Done("cancelled")]
     assert put(redis, holding.claim, 3, Chunk("b")).verdict == Verdict.FENCED

@@ -7,8 +7,7 @@ import pytest
 import redis as redis_py
 from redis._parsers import hiredis as redis_pys_question
 
-from millrace.worker.contract.connection import Redis, connect
-from millrace.worker.contract.pooled import connection_class
+from millrace.worker.contract.connection import Redis, connect, connection_class
 from tests.valkey import ValkeyProcess
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.envelope import Envelope
-from millrace.worker.contract.queue import CANARY, TASK, make_celery
+from millrace.worker.contract.queue import CANARY, TASK, TaskMessage, make_celery
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
 
@@ -22,7 +21,7 @@ def test_it_is_the_message_that_celery_sends(
     with make_celery(Settings.of(redis_url=valkey.url)) as celery:
         celery.send_task(task, args=arguments, queue="some.queue", ignore_result=True)
     (sent,) = redis.lrange("some.queue", 0, -1)
-    theirs, ours = json.loads(sent), json.loads(Envelope(task).message("some.queue", arguments))
+    theirs, ours = json.loads(sent), json.loads(TaskMessage(task).encode("some.queue", arguments))
     assert comparable(ours) == comparable(theirs)
 
 
@@ -37,13 +36,13 @@ def comparable(message: Any) -> Any:
 
 
 def test_no_two_have_an_id_in_common() -> None:
-    envelope = Envelope(TASK)
-    messages = [json.loads(envelope.message("some.queue", ["0123"])) for _ in range(3)]
+    template = TaskMessage(TASK)
+    messages = [json.loads(template.encode("some.queue", ["0123"])) for _ in range(3)]
     assert len({message["headers"]["id"] for message in messages}) == 3
     assert len({message["properties"]["delivery_tag"] for message in messages}) == 3
 
 
 def test_making_one_leaves_nothing_behind_for_the_next() -> None:
-    first, second = Envelope("first"), Envelope("second")
-    assert json.loads(first.message("q", []))["headers"]["task"] == "first"
-    assert json.loads(second.message("q", []))["headers"]["task"] == "second"
+    first, second = TaskMessage("first"), TaskMessage("second")
+    assert json.loads(first.encode("q", []))["headers"]["task"] == "first"
+    assert json.loads(second.encode("q", []))["headers"]["task"] == "second"

@@ -1,20 +1,20 @@
-"""Cancelling a generation, from outside and at any point of its life."""
+"""Cancelling a generation from outside, at any point of its life."""
 
 from dataclasses import dataclass
 from typing import cast
 
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.endings import ENDINGS
-from millrace.worker.contract.events import CancelledBy, Status
+from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, Status
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.scripts import CANCEL
 from millrace.worker.settings.schema import Settings
 
 
 @dataclass(frozen=True)
 class CancelReply:
-    """The status after asking: `has_ended` where the generation had ended before, or has ended by this very call."""
+    """The status after the cancel; `has_ended`: before it (`had_ended_before`) or by it."""
 
     status: Status
     has_ended: bool
@@ -22,12 +22,13 @@ class CancelReply:
 
 
 def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -> CancelReply | None:
-    """Ask for the end of a generation, or end it where nobody holds it; None where there is none.
+    """Cancel a generation; returns None where Redis has no such generation.
 
-    Asking again changes nothing. Raises RedisUnavailable.
+    A worker that holds the generation ends it; without a holder this call ends it. A second cancel changes nothing.
+    Raises RedisUnavailable.
     """
-    log_ttl_ms = int(settings.generation.log_ttl_seconds * 1000)
-    verdict, status = cast("list[bytes]", CANCEL(redis, keys_of(generation), generation, by, log_ttl_ms, ENDINGS))
+    arguments = (generation, by, log_ttl_ms(settings), FINAL_EVENTS)
+    verdict, status = cast("list[bytes]", CANCEL(redis, keys_of(generation), *arguments))
     if verdict == b"lost":
         return None
     if verdict == b"ended":

@@ -3,11 +3,13 @@
 import gevent
 import pytest
 
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.control import cancel
 from millrace.worker.contract.events import Chunk, Done, Error
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.lease import LATE_TAKEOVER_MS, RING_MS, SUSPICION_MS, SweepResult, claim, sweep
+from millrace.worker.contract.lease import claim
+from millrace.worker.contract.lifetimes import ENQUEUE_AGAIN_MS, LATE_TAKEOVER_MS, SUSPICION_MS
+from millrace.worker.contract.sweep import SweepResult, sweep
 from tests.worker.contract.samples import (
     COMPLETE,
     SETTINGS,
@@ -70,9 +72,9 @@ def test_a_lease_without_a_state_is_forgotten(redis: Redis) -> None:
 def test_a_queued_generation_is_rung_again_at_half_its_time_and_then_at_half_of_what_is_left(redis: Redis) -> None:
     generation = queued(redis)
     assert 55_000 < due_in(redis, generation) <= 60_000
-    for left, following in ((60_000, 30_000), (5000, RING_MS), (1000, 1000)):
+    for left, following in ((60_000, 30_000), (5000, ENQUEUE_AGAIN_MS), (1000, 1000)):
         redis.hset(keys_of(generation).state, "queue_until", now_ms(redis) + left)
-        assert look(redis, generation).ring == [generation]
+        assert look(redis, generation).to_enqueue == [generation]
         assert following - 1000 < due_in(redis, generation) <= following
     assert kinds_of(redis, generation) == ["status"]
 
@@ -100,7 +102,7 @@ def test_the_second_look_takes_it_and_has_it_rung(redis: Redis) -> None:
     generation = holding.claim.generation
     assert lose_holder(redis, generation) == SweepResult([generation], 0, 0)
     assert put(redis, holding.claim, 2, Chunk("late")).verdict == "fenced"
-    assert 0 < due_in(redis, generation) <= RING_MS
+    assert 0 < due_in(redis, generation) <= ENQUEUE_AGAIN_MS
     following = held(redis, generation)
     assert following.attempt == 2
     assert field(redis, generation, "ring_until") is None
@@ -121,7 +123,7 @@ def test_the_second_takeover_is_delayed_and_then_rung(redis: Redis) -> None:
     lose_holder(redis, generation)
     held(redis, generation)
     assert lose_holder(redis, generation) == NOTHING
-    assert RING_MS // 2 - 1000 < due_in(redis, generation) <= LATE_TAKEOVER_MS
+    assert ENQUEUE_AGAIN_MS // 2 - 1000 < due_in(redis, generation) <= LATE_TAKEOVER_MS
     assert look(redis, generation) == SweepResult([generation], 0, 0)
 
 
@@ -163,7 +165,7 @@ def test_one_flagged_while_held_is_cancelled_by_whoever_looks(redis: Redis, is_r
 
 def test_many_sweeps_at_once_take_each_generation_once(redis: Redis) -> None:
     generations = [held(redis).claim.generation for _ in range(20)]
-    for wanted in ("suspected", "ring"):
+    for wanted in ("suspected", "to_enqueue"):
         for generation in generations:
             let_time_come(redis, generation)
         sweeps = [gevent.spawn(sweep, redis, SETTINGS) for _ in range(10)]
@@ -171,7 +173,7 @@ def test_many_sweeps_at_once_take_each_generation_once(redis: Redis) -> None:
         if wanted == "suspected":
             assert sum(task.get().suspected for task in sweeps) == len(generations)
         else:
-            assert sorted(each for task in sweeps for each in task.get().ring) == sorted(generations)
+            assert sorted(each for task in sweeps for each in task.get().to_enqueue) == sorted(generations)
     assert {field(redis, generation, "losses") for generation in generations} == {"1"}
 
 
@@ -180,4 +182,4 @@ def test_a_sweep_reaches_every_bucket_and_more_than_it_looks_at_at_once(redis: R
     for generation in generations:
         redis.hset(keys_of(generation).state, mapping={"token": "", "epoch": 0, "queue_until": 10**15, "top": "0-1"})
         redis.zadd(keys_of(generation).leases, {generation: 1})
-    assert set(sweep(redis, SETTINGS).ring) == generations
+    assert set(sweep(redis, SETTINGS).to_enqueue) == generations

@@ -1,0 +1,75 @@
+"""The sweep: finds generations whose worker is gone or that wait for one, and has them enqueued or ends them."""
+
+import random
+from dataclasses import dataclass
+from typing import cast
+
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import FINAL_EVENTS
+from millrace.worker.contract.feed import publish_ended
+from millrace.worker.contract.keys import LEASES, keys_of
+from millrace.worker.contract.lifetimes import (
+    ENQUEUE_AGAIN_MS,
+    LATE_TAKEOVER_MS,
+    SUSPICION_MS,
+    log_ttl_ms,
+    queue_ms,
+)
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.scripts import LIST_DUE, SWEEP, Argument, run_all
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.schema import Settings
+
+_BATCH = 200  # per bucket
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The generations that have to be enqueued, and how many became suspect or ended."""
+
+    to_enqueue: list[str]
+    suspected: int
+    ended: int
+
+
+def sweep(redis: Redis, settings: Settings) -> SweepResult:
+    """Decide about every generation whose time in the leases has come; the caller enqueues those returned.
+
+    Any number of processes may sweep at the same time: one script makes each decision. Raises RedisUnavailable.
+    """
+    buckets = run_all(redis, [(LIST_DUE, (leases,), (_BATCH,)) for leases in LEASES])
+    due = [
+        generation.decode()
+        for bucket in buckets
+        if isinstance(bucket, list)
+        for generation in cast("list[bytes]", bucket)
+    ]
+    if not due:
+        return SweepResult([], 0, 0)
+    verdicts = run_all(redis, [(SWEEP, keys_of(each), _arguments(each, settings)) for each in due])
+    to_enqueue = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"enqueue"]
+    ended = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ended"]
+    publish_ended(redis, ended)
+    return SweepResult(to_enqueue, verdicts.count(b"suspect"), len(ended))
+
+
+def _arguments(generation: str, settings: Settings) -> tuple[Argument, ...]:
+    delay_ms = random.randint(ENQUEUE_AGAIN_MS // 2, LATE_TAKEOVER_MS)
+    return (
+        *(generation, SUSPICION_MS, ENQUEUE_AGAIN_MS, queue_ms(settings), delay_ms),
+        *(settings.generation.max_attempts, log_ttl_ms(settings), FINAL_EVENTS),
+    )
+
+
+def sweep_and_enqueue(redis: Redis, settings: Settings, task_queue: TaskQueue) -> None:
+    """Sweep once and enqueue the generations without a worker, as every process does, web or worker.
+
+    Raises RedisUnavailable and QueueUnavailable; a generation that could not be enqueued is swept again in a few seconds.
+    """
+    swept = sweep(redis, settings)
+    if swept.to_enqueue or swept.suspected or swept.ended:
+        _log.info("swept", enqueued=len(swept.to_enqueue), suspected=swept.suspected, ended=swept.ended)
+    for generation in swept.to_enqueue:
+        task_queue.enqueue(generation)
