@@ -22,4 +22,4 @@ def test_a_bad_setting_stops_the_start_with_its_name() -> None:
     assert run.returncode == 2
     (line,) = run.stderr.splitlines()
     assert "MILLRACE_FLUSH_MS: takes a whole number" in line
-    assert "MILLRACE_NO_SUCH: there is no such setting" in line
+    assert "MILLRACE_NO_SUCH: unknown setting" in line

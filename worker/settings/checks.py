@@ -17,14 +17,14 @@ _KEYS = {
 
 
 def check_auth(auth: AuthSettings) -> None:
-    """Raise SettingError where the chosen method lacks a setting, or another method's setting is set.
+    """Raise SettingError where the authentication method lacks a setting, or a setting of another method is set.
 
-    A setting without effect is refused because its owner believes that it protects them.
+    A setting without effect is rejected because the operator believes that it protects the system.
     """
     if auth.method == "header" and not auth.header:
         raise SettingError(
-            "MILLRACE_AUTH_HEADER: is not set; with MILLRACE_AUTH=header it names the header in which a proxy passes "
-            "the owner"
+            "MILLRACE_AUTH_HEADER: is not set; MILLRACE_AUTH=header requires it. It takes the name of the header in which "
+            "a trusted proxy passes the owner"
         )
     if auth.method == "jwt":
         _check_jwt(auth)
@@ -49,18 +49,20 @@ def _check_jwt(auth: AuthSettings) -> None:
 
 
 def check_search(search: SearchSettings) -> None:
-    """Raise SettingError where the chosen search engine lacks its address or its key."""
+    """Raise SettingError where the search engine lacks its URL or its key."""
     if search.engine == "searxng" and not search.url:
-        raise SettingError("MILLRACE_SEARCH_URL: is not set; takes the address of the SearXNG instance")
+        raise SettingError(
+            "MILLRACE_SEARCH_URL: is not set; MILLRACE_SEARCH_ENGINE=searxng requires the URL of the SearXNG instance"
+        )
     if search.engine == "brave" and not search.key:
-        raise SettingError("MILLRACE_SEARCH_KEY: is not set; takes the key of a Brave subscription")
+        raise SettingError("MILLRACE_SEARCH_KEY: is not set; MILLRACE_SEARCH_ENGINE=brave requires the API key")
 
 
 def check_intent_schema(schema: str) -> None:
-    """Raise SettingError where the text is set and is not a JSON schema."""
+    """Raise SettingError where the intent schema is set and is not a JSON schema."""
     if not schema:
         return
     try:
         Draft202012Validator.check_schema(json.loads(schema))
     except SchemaError as error:
-        raise SettingError(f"MILLRACE_INTENT_SCHEMA: is no JSON schema: {error.message}") from error
+        raise SettingError(f"MILLRACE_INTENT_SCHEMA: is not a JSON schema: {error.message}") from error

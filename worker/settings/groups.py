@@ -27,10 +27,10 @@ _cookie_name = parsers.matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", "the name 
 # fmt: off
 @dataclass(frozen=True)
 class RedisSettings:
-    """Redis: the logs, the state and the queue."""
+    """Redis: logs, state and queue."""
 
-    url: str = setting("MILLRACE_REDIS_URL", _redis_url, "redis://127.0.0.1:6379/0", "the Redis that holds the logs")
-    broker_url: str = setting("MILLRACE_BROKER_URL", _redis_url, "", "the Redis that Celery queues in; the same by default")
+    url: str = setting("MILLRACE_REDIS_URL", _redis_url, "redis://127.0.0.1:6379/0", "URL of the Redis that holds logs and state")
+    broker_url: str = setting("MILLRACE_BROKER_URL", _redis_url, "", "URL of the Redis that holds Celery's queues; by default `MILLRACE_REDIS_URL`")
 
     @property
     def broker(self) -> str:
@@ -42,22 +42,22 @@ class RedisSettings:
 class DatabaseSettings:
     """The SQL database."""
 
-    url: str = setting("MILLRACE_DATABASE_URL", parsers.url("sqlite", "postgresql", "postgres"), DEFAULT_DATABASE, "the database that outlives the logs; a SQLite file has three slashes, and four from the root on")
-    connections: int = setting("MILLRACE_DATABASE_CONNECTIONS", parsers.whole(1, 1000), 10, "connections of one process to PostgreSQL")
-    seconds: float = setting("MILLRACE_DATABASE_SECONDS", parsers.seconds(0.1, 60), 2.0, "how long the database may take, waiting for a connection and for locks included")
+    url: str = setting("MILLRACE_DATABASE_URL", parsers.url("sqlite", "postgresql", "postgres"), DEFAULT_DATABASE, "URL of the database that outlives the logs; a SQLite URL has three slashes before a relative path and four before an absolute one")
+    connections: int = setting("MILLRACE_DATABASE_CONNECTIONS", parsers.whole(1, 1000), 10, "maximum number of PostgreSQL connections per process")
+    seconds: float = setting("MILLRACE_DATABASE_SECONDS", parsers.seconds(0.1, 60), 2.0, "time limit of a database transaction, including the wait for a connection and for locks")
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """The models, and the limits of a prompt's parameters."""
 
-    model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", parsers.text, DEFAULT_MODEL, "the model asked when a request names none")
-    allowed: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", parsers.words, (), "further models that a request may name, by commas")
-    small_model_id: str = setting("MILLRACE_SMALL_MODEL_ID", parsers.text, "", "the model for titles, suggestions, intent and learning; the configured one by default")
-    system_prompt: str = setting("MILLRACE_SYSTEM_PROMPT", parsers.text, "", "instructions put before every conversation")
-    allow_system: bool = setting("MILLRACE_ALLOW_SYSTEM", parsers.flag, False, "whether a request may add to the system prompt")
-    max_tokens: int = setting("MILLRACE_MAX_TOKENS", parsers.whole(1, 1_000_000), 4096, "tokens of an answer when a request names no number, and the most it may name")
-    prompt_caching: bool = setting("MILLRACE_PROMPT_CACHING", parsers.flag, True, "whether models that can are told to remember a conversation's beginning, so that each turn reads it at a lower price")
+    model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", parsers.text, DEFAULT_MODEL, "model used when a request names none")
+    allowed: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", parsers.words, (), "further models that a request may name, separated by commas")
+    small_model_id: str = setting("MILLRACE_SMALL_MODEL_ID", parsers.text, "", "model for titles, suggestions, intent and learning; by default the configured model")
+    system_prompt: str = setting("MILLRACE_SYSTEM_PROMPT", parsers.text, "", "system prompt of every conversation")
+    allow_system: bool = setting("MILLRACE_ALLOW_SYSTEM", parsers.flag, False, "whether a request may extend the system prompt")
+    max_tokens: int = setting("MILLRACE_MAX_TOKENS", parsers.whole(1, 1_000_000), 4096, "default and maximum of a request's `max_tokens`")
+    prompt_caching: bool = setting("MILLRACE_PROMPT_CACHING", parsers.flag, True, "whether prompts are cached by models that can, so that each turn reads the conversation at a lower price")
 
     @property
     def small(self) -> str:
@@ -74,118 +74,118 @@ class ModelSettings:
 class BedrockSettings:
     """Amazon Bedrock."""
 
-    region: str = setting("AWS_REGION AWS_DEFAULT_REGION", parsers.text, "us-east-1", "the region of Bedrock")
-    endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", parsers.url("http", "https"), "", "another address for Bedrock, such as the local endpoint")
-    read_seconds: float = setting("MILLRACE_BEDROCK_READ_SECONDS", parsers.seconds(1, 900), 120.0, "the longest silence of the model before `provider_timeout`")
-    tries: int = setting("MILLRACE_BEDROCK_TRIES", parsers.whole(1, 10), 4, "how often a model is asked before its first delta, with backoff between")
+    region: str = setting("AWS_REGION AWS_DEFAULT_REGION", parsers.text, "us-east-1", "AWS region of Bedrock")
+    endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", parsers.url("http", "https"), "", "alternative endpoint for Bedrock, such as the local one")
+    read_seconds: float = setting("MILLRACE_BEDROCK_READ_SECONDS", parsers.seconds(1, 900), 120.0, "maximum time without data from the model before `provider_timeout`")
+    tries: int = setting("MILLRACE_BEDROCK_TRIES", parsers.whole(1, 10), 4, "maximum number of calls before the first delta, with backoff between them")
 
 
 @dataclass(frozen=True)
 class ContextSettings:
     """The sources that a prompt is built from."""
 
-    tokens: int = setting("MILLRACE_CONTEXT_TOKENS", parsers.whole(1000, 10_000_000), 150_000, "tokens that a prompt may have, as estimated, where the model takes as many; the oldest messages are left out first")
-    sources: tuple[str, ...] = setting("MILLRACE_CONTEXT", parsers.import_paths, (), "sources of your own that an answer is built on, as package.module:name, by commas")
-    seconds: float = setting("MILLRACE_CONTEXT_SECONDS", parsers.seconds(0.1, 60), 2.0, "how long an answer waits for history, profile and memories; then it goes on without")
-    intent_schema: str = setting("MILLRACE_INTENT_SCHEMA", parsers.json_object, "", "a JSON schema, or the path of its file, by which the small model notes what each message is after; `intent` is the message's, all other properties are kept with the conversation")
-    intent_seconds: float = setting("MILLRACE_INTENT_SECONDS", parsers.seconds(0.1, 60), 3.0, "how long an answer waits for that; then it goes on without")
+    tokens: int = setting("MILLRACE_CONTEXT_TOKENS", parsers.whole(1000, 10_000_000), 150_000, "maximum size of a prompt in estimated tokens, where the model's window allows it; the oldest messages are left out first")
+    sources: tuple[str, ...] = setting("MILLRACE_CONTEXT", parsers.import_paths, (), "your own context sources as `package.module:name`, separated by commas")
+    seconds: float = setting("MILLRACE_CONTEXT_SECONDS", parsers.seconds(0.1, 60), 2.0, "maximum wait for history, profile and memories; an answer continues without those that are late")
+    intent_schema: str = setting("MILLRACE_INTENT_SCHEMA", parsers.json_object, "", "JSON schema, or the path of its file, that the small model fills in for each message; `intent` belongs to the message, all other properties to the conversation")
+    intent_seconds: float = setting("MILLRACE_INTENT_SECONDS", parsers.seconds(0.1, 60), 3.0, "maximum wait for the intent; an answer continues without it")
 
 
 @dataclass(frozen=True)
 class SearchSettings:
     """Web search."""
 
-    engine: Literal["", "searxng", "brave"] = setting("MILLRACE_SEARCH_ENGINE", parsers.choice("searxng", "brave"), "", "the web search: `searxng` or `brave`; none by default")
-    url: str = setting("MILLRACE_SEARCH_URL", parsers.url("http", "https"), "", "the address of the SearXNG instance, or another one for Brave")
-    key: str = setting("MILLRACE_SEARCH_KEY", parsers.text, "", "the key for Brave, or a bearer token for SearXNG behind a proxy that wants one")
-    seconds: float = setting("MILLRACE_SEARCH_SECONDS", parsers.seconds(0.1, 60), 4.0, "how long an answer waits for the web search; then it goes on without")
-    results: int = setting("MILLRACE_SEARCH_RESULTS", parsers.whole(1, 20), 5, "pages that an answer is built on")
+    engine: Literal["", "searxng", "brave"] = setting("MILLRACE_SEARCH_ENGINE", parsers.choice("searxng", "brave"), "", "web search engine: `searxng` or `brave`; none by default")
+    url: str = setting("MILLRACE_SEARCH_URL", parsers.url("http", "https"), "", "URL of the SearXNG instance, or an alternative endpoint for Brave")
+    key: str = setting("MILLRACE_SEARCH_KEY", parsers.text, "", "API key for Brave, or a bearer token for SearXNG behind a proxy that requires one")
+    seconds: float = setting("MILLRACE_SEARCH_SECONDS", parsers.seconds(0.1, 60), 4.0, "maximum wait for the web search; an answer continues without it")
+    results: int = setting("MILLRACE_SEARCH_RESULTS", parsers.whole(1, 20), 5, "number of web pages in a prompt")
 
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """The life of a generation: lease, queue, attempts and bounds."""
+    """A generation: queue, lease, attempts and limits."""
 
-    on_disconnect: Literal["continue", "cancel"] = setting("MILLRACE_ON_DISCONNECT", parsers.choice("continue", "cancel"), "continue", "what happens when nobody watches any more")
-    disconnect_grace_seconds: float = setting("MILLRACE_DISCONNECT_GRACE_SECONDS", parsers.seconds(0, 3600), 60.0, "how long nobody may be watching before `cancel` acts")
-    lease_seconds: float = setting("MILLRACE_LEASE_SECONDS", parsers.seconds(1, 300), 8.0, "how long a worker holds a generation without renewing")
-    queue_seconds: float = setting("MILLRACE_QUEUE_SECONDS", parsers.seconds(1, 86_400), 120.0, "how long a generation may wait for a worker")
-    max_attempts: int = setting("MILLRACE_MAX_ATTEMPTS", parsers.whole(1, 20), 3, "attempts that may be lost before `worker_lost`")
-    takeover: Literal["restart", "continue"] = setting("MILLRACE_TAKEOVER", parsers.choice("restart", "continue"), "restart", "where the next worker begins: from the start, or from the text so far where the model goes on from it")
-    max_seconds: float = setting("MILLRACE_MAX_SECONDS", parsers.seconds(1, 86_400), 900.0, "the longest that an answer may take")
-    max_output_bytes: int = setting("MILLRACE_MAX_OUTPUT_BYTES", parsers.whole(1024, 1 << 28), 4 << 20, "the longest that an answer's text and reasoning may be, in bytes of UTF-8")
-    max_events: int = setting("MILLRACE_MAX_EVENTS", parsers.whole(16, 10_000_000), 100_000, "the most events that an answer may have")
-    log_ttl_seconds: float = setting("MILLRACE_LOG_TTL_SECONDS", parsers.seconds(1, 86_400), 3600.0, "how long a log is kept after `done`")
+    on_disconnect: Literal["continue", "cancel"] = setting("MILLRACE_ON_DISCONNECT", parsers.choice("continue", "cancel"), "continue", "whether a generation without readers continues or is cancelled")
+    disconnect_grace_seconds: float = setting("MILLRACE_DISCONNECT_GRACE_SECONDS", parsers.seconds(0, 3600), 60.0, "time without readers before `cancel` takes effect")
+    lease_seconds: float = setting("MILLRACE_LEASE_SECONDS", parsers.seconds(1, 300), 8.0, "duration of a worker's lease without a renewal")
+    queue_seconds: float = setting("MILLRACE_QUEUE_SECONDS", parsers.seconds(1, 86_400), 120.0, "maximum wait of a generation for a worker")
+    max_attempts: int = setting("MILLRACE_MAX_ATTEMPTS", parsers.whole(1, 20), 3, "number of lost attempts after which a generation ends with `worker_lost`")
+    takeover: Literal["restart", "continue"] = setting("MILLRACE_TAKEOVER", parsers.choice("restart", "continue"), "restart", "whether the next worker starts the answer again or continues from the text so far, where the model supports it")
+    max_seconds: float = setting("MILLRACE_MAX_SECONDS", parsers.seconds(1, 86_400), 900.0, "maximum duration of an answer")
+    max_output_bytes: int = setting("MILLRACE_MAX_OUTPUT_BYTES", parsers.whole(1024, 1 << 28), 4 << 20, "maximum size of an answer's text and reasoning in bytes of UTF-8")
+    max_events: int = setting("MILLRACE_MAX_EVENTS", parsers.whole(16, 10_000_000), 100_000, "maximum number of events of an answer")
+    log_ttl_seconds: float = setting("MILLRACE_LOG_TTL_SECONDS", parsers.seconds(1, 86_400), 3600.0, "lifetime of a log after its `done`")
 
 
 @dataclass(frozen=True)
 class HookSettings:
-    """Calls of the small model that follow an answer."""
+    """Calls of the small model after an answer."""
 
-    titles: bool = setting("MILLRACE_TITLES", parsers.flag, True, "whether a conversation is named after its first turn, by one call of the small model")
-    suggestions: bool = setting("MILLRACE_SUGGESTIONS", parsers.flag, True, "whether three questions to ask next follow each answer, by one call of the small model")
-    learning: bool = setting("MILLRACE_LEARNING", parsers.flag, True, "whether facts about the user are learned from each answer, by one call of the small model after its `done`")
-    after_seconds: float = setting("MILLRACE_AFTER_SECONDS", parsers.seconds(0, 60), 3.0, "how long title and suggestions together may keep `done` waiting")
+    titles: bool = setting("MILLRACE_TITLES", parsers.flag, True, "whether the small model titles a conversation after its first turn")
+    suggestions: bool = setting("MILLRACE_SUGGESTIONS", parsers.flag, True, "whether the small model suggests three next questions after each answer")
+    learning: bool = setting("MILLRACE_LEARNING", parsers.flag, True, "whether the small model learns facts about the user from each answer, after its `done`")
+    after_seconds: float = setting("MILLRACE_AFTER_SECONDS", parsers.seconds(0, 60), 3.0, "maximum delay of `done` by title and suggestions together")
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
     """The worker process."""
 
-    consume_seconds: float = setting("MILLRACE_CONSUME_SECONDS", parsers.seconds(1, 3600), 60.0, "how long a worker that lives may consume nothing of the queue before it ends itself, to be started again")
-    pulse_file: str = setting("MILLRACE_PULSE_FILE", parsers.text, "", "a file of a worker's own, written while it consumes; `python -m millrace.worker.upkeep.heartbeat_file` looks at it, and fails after 75 s without")
+    consume_seconds: float = setting("MILLRACE_CONSUME_SECONDS", parsers.seconds(1, 3600), 60.0, "time without consuming from the queue after which a worker exits, to be restarted")
+    pulse_file: str = setting("MILLRACE_PULSE_FILE", parsers.text, "", "heartbeat file of a worker, written while it consumes; `python -m millrace.worker.upkeep.heartbeat_file` checks it and fails after 75 s without an update")
     flush_ms: int = setting("MILLRACE_FLUSH_MS", parsers.whole(0, 5000), 20, "milliseconds over which deltas are gathered into one event")
-    flush_bytes: int = setting("MILLRACE_FLUSH_BYTES", parsers.whole(1, 1 << 20), 1024, "bytes of text after which an event is not gathered any further")
-    buffer_bytes: int = setting("MILLRACE_BUFFER_BYTES", parsers.whole(64 << 10, 1 << 30), 1 << 20, "bytes of an answer that a worker keeps while Redis takes nothing; then it waits, and so does the model")
-    shutdown_grace_seconds: float = setting("MILLRACE_SHUTDOWN_GRACE_SECONDS", parsers.seconds(0, 3600), 5.0, "how long what runs may go on after SIGTERM before it is handed over, and streams are ended")
+    flush_bytes: int = setting("MILLRACE_FLUSH_BYTES", parsers.whole(1, 1 << 20), 1024, "bytes of text after which an event is sent at once")
+    buffer_bytes: int = setting("MILLRACE_BUFFER_BYTES", parsers.whole(64 << 10, 1 << 30), 1 << 20, "bytes of an answer that a worker buffers while Redis is unavailable; beyond that it stops reading from the model")
+    shutdown_grace_seconds: float = setting("MILLRACE_SHUTDOWN_GRACE_SECONDS", parsers.seconds(0, 3600), 5.0, "time after SIGTERM before running generations are handed over and streams are closed")
 
 
 @dataclass(frozen=True)
 class RelaySettings:
     """The event streams of a web process."""
 
-    wait_seconds: float = setting("MILLRACE_WAIT_SECONDS", parsers.seconds(0, 3600), 300.0, "how long `stream: false` waits before it answers 202")
-    heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", parsers.seconds(0.1, 300), 15.0, "the time between an idle stream's comments")
-    reader_stall_seconds: float = setting("MILLRACE_READER_STALL_SECONDS", parsers.seconds(1, 3600), 30.0, "how long a reader may take nothing before it is cut")
-    max_readers: int = setting("MILLRACE_MAX_READERS", parsers.whole(1, 1_000_000), 10_000, "readers of one web process")
-    max_follows: int = setting("MILLRACE_MAX_FOLLOWS", parsers.whole(1, 200), 50, "generations that one connection may follow; the address must hold them all")
+    wait_seconds: float = setting("MILLRACE_WAIT_SECONDS", parsers.seconds(0, 3600), 300.0, "maximum wait of a `stream: false` request before it returns 202")
+    heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", parsers.seconds(0.1, 300), 15.0, "interval of the comments in an idle stream")
+    reader_stall_seconds: float = setting("MILLRACE_READER_STALL_SECONDS", parsers.seconds(1, 3600), 30.0, "time after which a reader that accepts no data is disconnected")
+    max_readers: int = setting("MILLRACE_MAX_READERS", parsers.whole(1, 1_000_000), 10_000, "maximum number of readers per web process")
+    max_follows: int = setting("MILLRACE_MAX_FOLLOWS", parsers.whole(1, 200), 50, "maximum number of generations that one connection follows; the URL must hold all their ids")
 
 
 @dataclass(frozen=True)
 class AuthSettings:
     """Authentication and cookies."""
 
-    method: str = setting("MILLRACE_AUTH", _auth, "session", "who is asking: `session`, `header`, `jwt`, or `package.module:function`")
-    header: str = setting("MILLRACE_AUTH_HEADER", _header_name, "", "the header in which a trusted proxy names the owner; `header` needs it")
-    secret_key: str = setting("MILLRACE_SECRET_KEY", parsers.text, "", "signs the session cookie; the web does not start without it where it keeps sessions")
-    cookie_samesite: Literal["lax", "strict", "none"] = setting("MILLRACE_COOKIE_SAMESITE", parsers.choice("lax", "strict", "none"), "lax", "the session cookie's SameSite; `none` also makes it Secure")
-    jwt_algorithm: str = setting("MILLRACE_JWT_ALGORITHM", parsers.choice("HS256", "RS256", "ES256", "EdDSA"), "", "the one algorithm of tokens that is taken: HS256, RS256, ES256, EdDSA; `jwt` needs it")
-    jwt_issuer: str = setting("MILLRACE_JWT_ISSUER", parsers.text, "", "the tokens' `iss`; `jwt` needs it")
-    jwt_audience: str = setting("MILLRACE_JWT_AUDIENCE", parsers.text, "", "what must be in the tokens' `aud`; `jwt` needs it")
-    jwt_secret: str = setting("MILLRACE_JWT_SECRET", parsers.text, "", "the secret of HS256, 32 bytes or more")
-    jwt_public_key: str = setting("MILLRACE_JWT_PUBLIC_KEY", parsers.text, "", "the public key of the other algorithms: PEM, or the path of its file")
-    jwt_jwks_url: str = setting("MILLRACE_JWT_JWKS_URL", parsers.url("http", "https"), "", "where the identity provider publishes its keys, instead of one key")
-    jwt_cookie: str = setting("MILLRACE_JWT_COOKIE", _cookie_name, "", "a cookie that holds the token where there is no Authorization header")
+    method: str = setting("MILLRACE_AUTH", _auth, "session", "authentication method: `session`, `header`, `jwt`, or `package.module:function`")
+    header: str = setting("MILLRACE_AUTH_HEADER", _header_name, "", "header in which a trusted proxy passes the owner; required by `header`")
+    secret_key: str = setting("MILLRACE_SECRET_KEY", parsers.text, "", "key that signs the session cookie; required by the web tier where it keeps sessions")
+    cookie_samesite: Literal["lax", "strict", "none"] = setting("MILLRACE_COOKIE_SAMESITE", parsers.choice("lax", "strict", "none"), "lax", "SameSite attribute of the session cookie; `none` also sets Secure")
+    jwt_algorithm: str = setting("MILLRACE_JWT_ALGORITHM", parsers.choice("HS256", "RS256", "ES256", "EdDSA"), "", "the only accepted algorithm of tokens: HS256, RS256, ES256 or EdDSA; required by `jwt`")
+    jwt_issuer: str = setting("MILLRACE_JWT_ISSUER", parsers.text, "", "required `iss` of tokens; required by `jwt`")
+    jwt_audience: str = setting("MILLRACE_JWT_AUDIENCE", parsers.text, "", "value that must be in the `aud` of tokens; required by `jwt`")
+    jwt_secret: str = setting("MILLRACE_JWT_SECRET", parsers.text, "", "secret of HS256, 32 bytes or more")
+    jwt_public_key: str = setting("MILLRACE_JWT_PUBLIC_KEY", parsers.text, "", "public key of the other algorithms, as PEM or the path of its file")
+    jwt_jwks_url: str = setting("MILLRACE_JWT_JWKS_URL", parsers.url("http", "https"), "", "URL where the identity provider publishes its keys, instead of one public key")
+    jwt_cookie: str = setting("MILLRACE_JWT_COOKIE", _cookie_name, "", "cookie that holds the token when a request has no Authorization header")
 
 
 @dataclass(frozen=True)
 class LimitSettings:
     """Limits on requests."""
 
-    rate: str = setting("MILLRACE_RATE_LIMIT", parsers.rates, "60/minute", "how often one owner may ask, in flask-limiter's words, or off")
-    address_rate: str = setting("MILLRACE_ADDRESS_RATE_LIMIT", parsers.rates, "600/minute", "how often one address may ask, whoever its users are; an IPv6 network of 64 bits is one")
-    follow_rate: str = setting("MILLRACE_FOLLOW_RATE_LIMIT", parsers.rates, "1200/minute", "how often one owner may begin to follow")
-    redis_url: str = setting("MILLRACE_RATE_LIMIT_REDIS_URL", _redis_url, "", "the Redis that counts for these limits; the one of the logs by default")
-    max_active_per_user: int = setting("MILLRACE_MAX_ACTIVE_PER_USER", parsers.whole(1, 1_000_000), 5, "answers that one owner may have running at once")
-    max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", parsers.whole(1, 10_000_000), 32_000, "characters of one message")
-    max_messages: int = setting("MILLRACE_MAX_MESSAGES", parsers.whole(1, 10_000), 500, "messages of a stateless history")
-    max_body_bytes: int = setting("MILLRACE_MAX_BODY_BYTES", parsers.whole(1024, 1 << 30), 1 << 20, "bytes of a request's body")
+    rate: str = setting("MILLRACE_RATE_LIMIT", parsers.rates, "60/minute", "rate limit per owner in flask-limiter's notation, or `off`")
+    address_rate: str = setting("MILLRACE_ADDRESS_RATE_LIMIT", parsers.rates, "600/minute", "rate limit per address, for all its users together; an IPv6 /64 network counts as one address")
+    follow_rate: str = setting("MILLRACE_FOLLOW_RATE_LIMIT", parsers.rates, "1200/minute", "rate limit per owner for opening streams")
+    redis_url: str = setting("MILLRACE_RATE_LIMIT_REDIS_URL", _redis_url, "", "URL of the Redis that counts for the rate limits; by default `MILLRACE_REDIS_URL`")
+    max_active_per_user: int = setting("MILLRACE_MAX_ACTIVE_PER_USER", parsers.whole(1, 1_000_000), 5, "maximum number of generations that one owner may have running")
+    max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", parsers.whole(1, 10_000_000), 32_000, "maximum length of a message in characters")
+    max_messages: int = setting("MILLRACE_MAX_MESSAGES", parsers.whole(1, 10_000), 500, "maximum number of messages in a stateless history")
+    max_body_bytes: int = setting("MILLRACE_MAX_BODY_BYTES", parsers.whole(1024, 1 << 30), 1 << 20, "maximum size of a request body in bytes")
 
 
 @dataclass(frozen=True)
 class HttpSettings:
-    """The web tier's surroundings: other origins and proxies."""
+    """Other origins and proxies in front of the web tier."""
 
-    allowed_origins: tuple[str, ...] = setting("MILLRACE_ALLOWED_ORIGINS", parsers.origins, (), "origins of other sites whose pages may call with their users' cookies, exact, by commas")
-    trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", parsers.whole(0, 20), 0, "proxies in front whose X-Forwarded-For and -Proto are believed")
+    allowed_origins: tuple[str, ...] = setting("MILLRACE_ALLOWED_ORIGINS", parsers.origins, (), "origins of other sites whose pages may call with their users' cookies: exact, separated by commas")
+    trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", parsers.whole(0, 20), 0, "number of proxies in front of the web tier whose X-Forwarded-For and -Proto are trusted")
 # fmt: on

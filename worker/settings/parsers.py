@@ -1,4 +1,4 @@
-"""Read the settings' values: each parser takes a text and returns the value, or raises ValueError: what it takes."""
+"""Parsers of setting values: each returns the value of a text, or raises ValueError that says what it takes."""
 
 import json
 import re
@@ -8,23 +8,23 @@ from urllib.parse import urlsplit
 
 _RATE = r" *[1-9][0-9]{0,8} *(/| per ) *([1-9][0-9]{0,3} *)?(second|minute|hour|day)s? *"
 _ORIGIN = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
-_USUAL_PORT = {"http": 80, "https": 443}
+_DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 def text(value: str) -> str:
-    """Take anything but nothing."""
+    """Parse a text that is not blank."""
     if not value.strip():
         raise ValueError("takes a text that is not empty")
     return value
 
 
 def words(value: str) -> tuple[str, ...]:
-    """Take names separated by commas."""
+    """Parse names separated by commas; spaces around them are removed."""
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """Take a whole number within the bounds, both included."""
+    """Return a parser of whole numbers from `low` to `high`."""
 
     def parse(value: str) -> int:
         if not re.fullmatch(r"[0-9]{1,15}", value.strip(), re.ASCII) or not low <= int(value) <= high:
@@ -35,7 +35,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def seconds(low: float, high: float) -> Callable[[str], float]:
-    """Take seconds within the bounds, both included."""
+    """Return a parser of seconds from `low` to `high`, with at most six decimals."""
 
     def parse(value: str) -> float:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value.strip(), re.ASCII) or not low <= float(value) <= high:
@@ -46,7 +46,7 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
-    """Take one of the words."""
+    """Return a parser of one of these words."""
 
     def parse(value: str) -> str:
         if value not in allowed:
@@ -57,38 +57,38 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 
 def flag(value: str) -> bool:
-    """Take a yes or a no."""
+    """Parse a boolean."""
     known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     if value.lower() not in known:
-        raise ValueError("takes 1, true, yes, on or 0, false, no, off")
+        raise ValueError("takes 1, true, yes or on; or 0, false, no or off")
     return known[value.lower()]
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """Take an address with one of the schemes."""
+    """Return a parser of URLs with one of the schemes."""
 
     def parse(value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme not in schemes or not (parts.netloc or parts.path) or parts.port == 0:  # raises for a bad port
-            raise ValueError(f"takes an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+            raise ValueError(f"takes a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         return value
 
     return parse
 
 
-def matching(pattern: str, what: str) -> Callable[[str], str]:
-    """Take what matches the pattern wholly, told as `what` otherwise."""
+def matching(pattern: str, description: str) -> Callable[[str], str]:
+    """Return a parser of texts that match the whole pattern; the error describes them."""
 
     def parse(value: str) -> str:
         if not re.fullmatch(pattern, value.strip(), re.ASCII):
-            raise ValueError(f"takes {what}")
+            raise ValueError(f"takes {description}")
         return value.strip()
 
     return parse
 
 
 def rates(value: str) -> str:
-    """Take rates as flask-limiter spells them, such as `60/minute;1000 per 2 hours`, or off, which is no limit."""
+    """Parse rates in flask-limiter's notation, such as `60/minute;1000 per 2 hours`; `off` means no limit."""
     if value.strip().lower() == "off":
         return ""
     if not re.fullmatch(f"{_RATE}([,;|]{_RATE})*", value.lower(), re.ASCII):
@@ -97,19 +97,21 @@ def rates(value: str) -> str:
 
 
 def origins(value: str) -> tuple[str, ...]:
-    """Take origins as browsers spell them, separated by commas: scheme, host and, where it is not the usual, port."""
+    """Parse origins as browsers send them, separated by commas: scheme, host and, unless it is the default, port."""
     found = words(value)
     for each in found:
         parts = urlsplit(each)
         if each != f"{parts.scheme}://{parts.netloc}" or not re.fullmatch(_ORIGIN, each, re.ASCII):
-            raise ValueError(f"takes origins such as https://app.example.com, by commas; {each[:100]} is none")
-        if parts.port == _USUAL_PORT[parts.scheme]:
-            raise ValueError(f"takes origins as browsers send them: {each} goes without its port")
+            raise ValueError(
+                f"takes origins such as https://app.example.com, separated by commas; {each[:100]} is not one"
+            )
+        if parts.port == _DEFAULT_PORT[parts.scheme]:
+            raise ValueError(f"takes origins as browsers send them: remove the default port from {each}")
     return found
 
 
 def json_object(value: str) -> str:
-    """Take a JSON object, or the path of a file that holds one."""
+    """Parse a JSON object, or the path of a file that holds one, and return its text."""
     try:
         given = value if value.lstrip().startswith("{") else Path(value).read_text("utf-8")
         is_object = isinstance(json.loads(given), dict)
@@ -121,7 +123,7 @@ def json_object(value: str) -> str:
 
 
 def import_paths(value: str) -> tuple[str, ...]:
-    """Take import paths separated by commas."""
+    """Parse import paths separated by commas."""
     paths = words(value)
     if not all(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", path, re.ASCII) for path in paths):
         raise ValueError("takes import paths as package.module:name, separated by commas")

@@ -17,7 +17,7 @@ class Settings:
     """All settings of both tiers, in groups.
 
     `Settings.of(redis_url=…)` and `settings.replace(lease_seconds=…)` take the variables' names in lower case without
-    `MILLRACE_`, and values that are parsed already.
+    `MILLRACE_`, and parsed values.
     """
 
     redis: groups.RedisSettings = field(default_factory=groups.RedisSettings)
@@ -65,13 +65,11 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings, by default from the process's environment.
 
     An empty variable counts as not set. Raises SettingError that names every bad and every unknown variable and what
-    it accepts, or the settings that contradict each other.
+    each takes, or the settings that contradict each other.
     """
     environment = os.environ if environment is None else environment
     known = variables()
-    wrong = [
-        f"{name}: there is no such setting" for name in environment if name.startswith(PREFIX) and name not in known
-    ]
+    wrong = [f"{name}: unknown setting" for name in environment if name.startswith(PREFIX) and name not in known]
     values: dict[str, Any] = {}
     for _, each in declared():
         name = next((name for name in each.metadata["names"] if environment.get(name)), None)
@@ -87,7 +85,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def check(settings: Settings) -> Settings:
-    """Return the settings; raises SettingError where they contradict each other."""
+    """Return the settings unchanged; raises SettingError where they contradict each other."""
     check_auth(settings.auth)
     check_search(settings.search)
     check_intent_schema(settings.context.intent_schema)

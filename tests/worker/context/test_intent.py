@@ -132,5 +132,5 @@ def test_a_setting_that_is_no_object_stops_the_start(schema: str) -> None:
 
 
 def test_an_invalid_json_schema_stops_the_start() -> None:
-    with pytest.raises(SettingError, match="MILLRACE_INTENT_SCHEMA: is no JSON schema"):
+    with pytest.raises(SettingError, match="MILLRACE_INTENT_SCHEMA: is not a JSON schema"):
         load({"MILLRACE_INTENT_SCHEMA": '{"type": "objekt"}'})

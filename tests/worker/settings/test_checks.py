@@ -1,0 +1,74 @@
+"""Contradictions between settings stop both tiers at start, with the name of the variable."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import Settings, check, load
+
+ROOT = Path(__file__).resolve().parents[3]
+TIERS = {
+    "worker": "import millrace.worker.app",
+    "web": "from millrace.webapp import create_app; create_app()",
+}
+CONTRADICTIONS = {
+    "MILLRACE_INTENT_SCHEMA": {"MILLRACE_INTENT_SCHEMA": '{"type": "objekt"}'},
+    "MILLRACE_SEARCH_KEY": {"MILLRACE_SEARCH_ENGINE": "brave"},
+}
+JWT = {
+    "MILLRACE_AUTH": "jwt",
+    "MILLRACE_JWT_ALGORITHM": "HS256",
+    "MILLRACE_JWT_ISSUER": "issuer",
+    "MILLRACE_JWT_AUDIENCE": "audience",
+    "MILLRACE_JWT_SECRET": "s" * 32,
+}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_contradiction_stops_the_start_of_both_tiers_with_the_name_of_the_variable(tier: str) -> None:
+    for variable, environment in CONTRADICTIONS.items():
+        run = subprocess.run(
+            [sys.executable, "-c", TIERS[tier]],
+            cwd=ROOT,
+            env={**os.environ, "MILLRACE_SECRET_KEY": "secret", **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert run.returncode != 0, f"the {tier} tier started with {environment}"
+        assert f"{variable}: " in run.stderr.splitlines()[-1], f"{tier}: {run.stderr}"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_tier_starts_without_a_contradiction(tier: str) -> None:
+    environment = {**os.environ, "MILLRACE_SECRET_KEY": "secret", "MILLRACE_INTENT_SCHEMA": '{"type": "object"}'}
+    subprocess.run([sys.executable, "-c", TIERS[tier]], cwd=ROOT, env=environment, timeout=60, check=True)
+
+
+def test_contradiction_names_the_variable_that_is_missing_or_has_no_effect() -> None:
+    cases: list[tuple[str, dict[str, str]]] = [
+        ("MILLRACE_AUTH_HEADER: is not set", {"MILLRACE_AUTH": "header"}),
+        ("MILLRACE_AUTH_HEADER: has no effect", {"MILLRACE_AUTH_HEADER": "X-User"}),
+        ("MILLRACE_JWT_COOKIE: has no effect", {"MILLRACE_JWT_COOKIE": "token"}),
+        ("MILLRACE_JWT_ISSUER: is not set", {**JWT, "MILLRACE_JWT_ISSUER": ""}),
+        ("MILLRACE_JWT_SECRET: takes the key", {**JWT, "MILLRACE_JWT_SECRET": ""}),
+        ("MILLRACE_JWT_SECRET: takes the key", {**JWT, "MILLRACE_JWT_JWKS_URL": "https://issuer.example/keys"}),
+        ("MILLRACE_SEARCH_URL: is not set", {"MILLRACE_SEARCH_ENGINE": "searxng"}),
+        ("MILLRACE_SEARCH_KEY: is not set", {"MILLRACE_SEARCH_ENGINE": "brave"}),
+        ("MILLRACE_INTENT_SCHEMA: is not a JSON schema", {"MILLRACE_INTENT_SCHEMA": '{"type": "objekt"}'}),
+    ]
+    for message, environment in cases:
+        with pytest.raises(SettingError) as raised:
+            load(environment)
+        assert message in str(raised.value), f"{environment}: {raised.value}"
+
+
+def test_settings_without_a_contradiction_are_returned_unchanged() -> None:
+    assert load(JWT).auth.method == "jwt"
+    settings = Settings.of(search_engine="searxng", search_url="https://search.example")
+    assert check(settings) is settings

@@ -1,0 +1,87 @@
+"""The parsers of setting values, through the variables that use them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limits import parse_many
+
+from millrace.worker.errors import SettingError
+from millrace.worker.settings.schema import declared, load, variables
+
+BAD = {
+    "url": ["no address", "redis:", "redis://", "http", "redis://[", "redis://host:99999", "redis://host:x", "ftp://h"],
+    "whole": ["x", "-1", "1.5", "1e3", "999999999999999999", "٣", "1 2"],
+    "seconds": ["x", "-1", "1e3", "nan", "inf", "99999999999", "٣", "1,5"],
+    "choice": ["sometimes", "Continue ", "LAX"],
+    "flag": ["maybe", "2", "ja"],
+    "text": [" ", "\t\n"],
+    "words": [],
+    "matching": ["a b", "a\nb", "\u00e9", "a:", "(a)"],
+    "rates": [
+        "x",
+        "60",
+        "60/",
+        "/minute",
+        "0/minute",
+        "60/week",
+        "60/minute;",
+        "-1/hour",
+        "1.5/hour",
+        "60 minute",
+        "1/0 hour",
+    ],
+    "origins": [
+        *("*", "null", "example.com", "//a.example", "ftp://a.example", "https://a.example/", "https://a.example/x"),
+        *("https://a.example:443", "http://a.example:80", "https://a.example:x", "https://A.example", "https://[::1"),
+        *("https://u@a.example", "https://a.example?x", "https://*.example", "https://a.example, *", "https://a b"),
+    ],
+    "import_paths": ["module", "module:", ":name", "a b:c", "a:b:c", "a.b:c.d"],
+    "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
+}
+
+
+def kind_of_parser(name: str) -> str:
+    each = next(each for _, each in declared() if name in each.metadata["names"])
+    return each.metadata["parse"].__qualname__.split(".")[0]
+
+
+CASES = [(name, bad) for name in variables() for bad in BAD[kind_of_parser(name)]]
+
+
+@pytest.mark.parametrize(
+    "given_value",
+    ["60/minute", "10 per 2 hours", "1/second;100/day", "5/15 minutes | 9 per hour", "7 PER DAY", "3/1hour"],
+)
+def test_accepted_rates_are_accepted_by_the_limiter(given_value: str) -> None:
+    assert parse_many(load({"MILLRACE_RATE_LIMIT": given_value}).limits.rate)
+    assert load({"MILLRACE_RATE_LIMIT": " OFF "}).limits.rate == ""
+
+
+def test_origins_are_accepted_as_browsers_send_them() -> None:
+    given_value = "https://a.example, http://localhost:8080,http://[::1]:5173"
+    loaded = load({"MILLRACE_ALLOWED_ORIGINS": given_value})
+    assert loaded.http.allowed_origins == ("https://a.example", "http://localhost:8080", "http://[::1]:5173")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://u:p@h:6380/3", "unix:///run/redis.sock", "redis://[::1]:6379/0"]
+)
+def test_every_url_that_redis_py_accepts_is_accepted(url: str) -> None:
+    assert load({"MILLRACE_REDIS_URL": url}).redis.url == url
+
+
+@given(st.integers(-10, 10**7))
+def test_number_is_accepted_within_its_bounds_only(number: int) -> None:
+    environment = {"MILLRACE_MAX_EVENTS": str(number)}
+    if 16 <= number <= 10_000_000:
+        assert load(environment).generation.max_events == number
+    else:
+        with pytest.raises(SettingError, match="MILLRACE_MAX_EVENTS: takes a whole number from 16 to 10000000"):
+            load(environment)
+
+
+def test_every_bad_value_is_rejected_with_the_name_of_its_variable() -> None:
+    for name, bad in CASES:
+        with pytest.raises(SettingError) as raised:
+            load({name: bad})
+        assert str(raised.value).startswith(f"{name}: "), (name, bad, str(raised.value))
