@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from millrace.worker.after.following import follow_up
+from millrace.worker.after.hooks import run_hooks
 from millrace.worker.contract.events import Complete, Outcome
 from millrace.worker.process import WorkerProcess
 from millrace.worker.run import RunningGeneration
@@ -17,7 +17,7 @@ def conclude(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -
         return
     is_stored = store(process, run, outcome)
     run.outbox.conclude(replace(outcome, stored=is_stored))
-    follow_up(process, run)
+    run_hooks(process, run)
     told = run.outbox.whole()
     if is_stored and (told.title is not None or told.suggestions is not None):
         store(process, run, outcome)

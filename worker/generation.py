@@ -7,7 +7,7 @@ from secrets import token_hex
 import gevent
 from structlog.contextvars import bound_contextvars
 
-from millrace.worker.after.following import after_done
+from millrace.worker.after.hooks import dispatch_after_done
 from millrace.worker.answer import AnswerMeter
 from millrace.worker.asking import ask, build_context
 from millrace.worker.concluding import conclude
@@ -79,7 +79,7 @@ def _run(process: WorkerProcess, holding: ClaimedGeneration) -> None:
         process.end(run)
     tell_end(process, run, answer, outcome)
     if run.outbox.has_ended:
-        after_done(process, run)
+        dispatch_after_done(process, run)
 
 
 def _pass_on(process: WorkerProcess, generation: str) -> None:

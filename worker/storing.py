@@ -52,7 +52,7 @@ def kept_whole(process: WorkerProcess, holding: ClaimedGeneration) -> tuple[Snap
     if not holding.question or holding.is_first_attempt:
         return None
     try:
-        kept = process.database.run(lambda session: answers.answer(session, holding.message), STORE_SECONDS)
+        kept = process.database.run(lambda session: answers.find_answer(session, holding.message), STORE_SECONDS)
     except DatabaseUnavailable as away:
         _log.warning("store_away", generation=holding.claim.generation, error=away)
         return None

@@ -44,7 +44,7 @@ class Learn(Task[..., None]):
 
     def run(self, generation: str) -> None:
         """Learn from one generation's answer."""
-        self.learner.take(generation)
+        self.learner.enqueue(generation)
 
 
 class CanaryTask(Task[..., None]):

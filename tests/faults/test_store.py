@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from millrace.worker.settings.schema import load
-from millrace.worker.store.answers import AnswerRecord, answer_of_generation
+from millrace.worker.store.answers import AnswerRecord, find_answer_of_generation
 from millrace.worker.store.database import Database
 from millrace.worker.store.migration import migrate
 from tests.client import emulate, wait_for
@@ -29,7 +29,7 @@ def kept_by(rig: Rig) -> Generator[Database]:
 
 
 def kept(database: Database, generation: str) -> AnswerRecord | None:
-    return database.run(lambda session: answer_of_generation(session, generation))
+    return database.run(lambda session: find_answer_of_generation(session, generation))
 
 
 def check_kept(database: Database, asked: StartedGeneration) -> None:

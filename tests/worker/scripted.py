@@ -31,7 +31,7 @@ class Worker:
         return state
 
     def kept(self, generation: str) -> AnswerRecord | None:
-        return self.database.run(lambda session: answers.answer_of_generation(session, generation), 20)
+        return self.database.run(lambda session: answers.find_answer_of_generation(session, generation), 20)
 
     def check_kept(self, generation: str) -> AnswerRecord:
         """Assert that the database has just what the log tells, and return it."""

@@ -125,8 +125,8 @@ def test_a_deleted_conversation_stays_deleted(start: Start) -> None:
     worker = start([Chunk("Because."), *END])
     generation = worker.desk.make("Why?")
     conversation = worker.state(generation).conversation
-    worker.database.run(lambda session: conversations.ensure(session, "somebody", conversation))
-    worker.database.run(lambda session: conversations.forget(session, "somebody", conversation))
+    worker.database.run(lambda session: conversations.create_or_touch(session, "somebody", conversation))
+    worker.database.run(lambda session: conversations.delete(session, "somebody", conversation))
     outcome = answered(worker, generation)[-2]
     assert isinstance(outcome, Complete)
     assert not outcome.stored

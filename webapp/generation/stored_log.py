@@ -6,7 +6,7 @@ from millrace.worker.contract.events import Done, Snapshot, encode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
 from millrace.worker.contract.state import GenerationState
-from millrace.worker.store.answers import AnswerRecord, StoredAnswer, answer_of_generation
+from millrace.worker.store.answers import AnswerRecord, StoredAnswer, find_answer_of_generation
 from millrace.worker.store.database import Database
 
 
@@ -18,7 +18,7 @@ class StoredLogs:
 
     def kept(self, generation: str) -> AnswerRecord | None:
         """Return the stored answer of a generation, whosever it is; None where there is none, or not yet."""
-        return self.database.run(lambda session: answer_of_generation(session, generation))
+        return self.database.run(lambda session: find_answer_of_generation(session, generation))
 
     def entries(self, generation: str) -> list[LogEntry]:
         """Return what a reader gets of a generation without a log: `snapshot`, outcome and `done`; or nothing."""

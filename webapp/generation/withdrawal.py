@@ -6,7 +6,7 @@ from typing import Literal
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Ids, withdraw
 from millrace.worker.store.database import Database
-from millrace.worker.store.withdrawal import take_back
+from millrace.worker.store.messages import delete_unanswered
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ def withdraw_whole(
     if verdict == "withdrawn" and made.ids.question:
         owner, ids = made.owner, made.ids
         database.run(
-            lambda session: take_back(session, owner, ids.conversation, ids.question, is_opening=made.is_opening)
+            lambda session: delete_unanswered(
+                session, owner, ids.conversation, ids.question, is_opening=made.is_opening
+            )
         )
     return verdict

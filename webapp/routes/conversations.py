@@ -21,7 +21,7 @@ from millrace.worker.contract.conversation_lock import mark_deleted, read_owner,
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.store import conversations
-from millrace.worker.store.pages import Page
+from millrace.worker.store.pagination import Page
 
 DEFAULT_LIMIT = 20
 MAX_TITLE_CHARACTERS = 200
@@ -53,7 +53,7 @@ def create_conversation() -> Response:
     title = None if isinstance(fields.title, UnsetType) else _require_text(fields.title)
 
     def create(session: Session) -> conversations.ConversationRecord | None:
-        conversations.ensure(session, owner, conversation)
+        conversations.create_or_touch(session, owner, conversation)
         if title is not None:
             conversations.rename(session, owner, conversation, title)
         return conversations.find(session, owner, conversation)
@@ -76,7 +76,7 @@ def list_conversations() -> Response:
 
     page = read_page(read, DEFAULT_LIMIT)
     running = running_generations(services().redis, [each.id for each in page.items]) if page.items else {}
-    return json_response(ConversationPage([_render(each, running) for each in page.items], page.more))
+    return json_response(ConversationPage([_render(each, running) for each in page.items], page.next_cursor))
 
 
 @routes.get("/<conversation>")
@@ -116,8 +116,8 @@ def delete_conversation(conversation: str) -> Response:
 
     def delete(session: Session) -> None:
         # A conversation that is not stored yet is created here first, so that its answer cannot create it later.
-        conversations.ensure(session, owner, conversation)
-        conversations.forget(session, owner, conversation)
+        conversations.create_or_touch(session, owner, conversation)
+        conversations.delete(session, owner, conversation)
 
     services().database.run(delete)
     publish(redis, owner, ConversationChanged(conversation))

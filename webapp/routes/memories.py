@@ -11,7 +11,7 @@ from millrace.webapp.schemas import json_response, timestamp
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import is_id
 from millrace.worker.store import memories
-from millrace.worker.store.pages import Page
+from millrace.worker.store.pagination import Page
 
 DEFAULT_LIMIT = 50
 
@@ -46,7 +46,7 @@ def list_memories() -> Response:
         return services().database.run(lambda session: memories.page(session, owner, cursor, limit))
 
     page = read_page(read, DEFAULT_LIMIT)
-    return json_response(MemoryPage([_render(each) for each in page.items], page.more))
+    return json_response(MemoryPage([_render(each) for each in page.items], page.next_cursor))
 
 
 @routes.delete("")
@@ -55,7 +55,7 @@ def delete_all_memories() -> Response:
     """Delete all memories."""
     owner = current_owner()
     if owner is not None:
-        services().database.run(lambda session: memories.forget_all(session, owner))
+        services().database.run(lambda session: memories.delete_all(session, owner))
     return Response(status=204)
 
 
@@ -64,7 +64,7 @@ def delete_all_memories() -> Response:
 def delete_memory(memory: str) -> Response:
     """Delete one memory."""
     owner = current_owner() if is_id(memory) else None
-    if owner is None or not services().database.run(lambda session: memories.forget(session, owner, memory)):
+    if owner is None or not services().database.run(lambda session: memories.delete(session, owner, memory)):
         raise Problem(404, "not_found", "Memory not found.")
     return Response(status=204)
 

@@ -17,7 +17,7 @@ from millrace.worker.contract.events import AnyEvent
 from millrace.worker.contract.ids import is_id
 from millrace.worker.store import conversations, messages
 from millrace.worker.store.messages import StoredQuestion
-from millrace.worker.store.pages import Page
+from millrace.worker.store.pagination import Page
 
 DEFAULT_LIMIT = 50
 
@@ -42,7 +42,9 @@ def list_messages(conversation: str) -> Response:
     if page is None:
         raise no_conversation()
     running = running_generations(services().redis, [conversation])
-    return json_response(MessagePage([_render(each) for each in page.items], page.more, running.get(conversation)))
+    return json_response(
+        MessagePage([_render(each) for each in page.items], page.next_cursor, running.get(conversation))
+    )
 
 
 @routes.post("/<message>/retry")
@@ -64,7 +66,7 @@ def retry_message(conversation: str, message: str) -> Response:
         found = messages.find(session, owner, conversation, message) if is_id(message) else None
         if found is not None and found.role == "user":
             return StoredQuestion(found.id, owner, conversation, found.content)
-        return found and messages.question_of(session, owner, conversation, message)
+        return found and messages.find_question(session, owner, conversation, message)
 
     question = services().database.run(find_question)
     if question is None:

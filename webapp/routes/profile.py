@@ -43,7 +43,7 @@ def put_profile() -> Response:
     if profile.assistant_name is not None and not profile.assistant_name.strip():
         raise invalid("assistant_name", "The assistant's name must not be empty.")
     owner = ensure_owner()
-    services().database.run(lambda session: profiles.put(session, owner, msgspec.to_builtins(profile)))
+    services().database.run(lambda session: profiles.save(session, owner, msgspec.to_builtins(profile)))
     return _render(profile)
 
 

@@ -1,4 +1,5 @@
-"""What follows a whole answer, by the small model: the conversation's title, what to ask next, what to remember.
+"""Calls of the small model that follow a complete answer: the title, the suggestions, and learning.
 
-The law of this room: none of it is needed for the answer. What fails, hangs or is switched off here stops nothing.
+The law of this room: the answer never depends on these calls. A call that fails, hangs or is switched off neither
+changes the answer nor delays its `done` beyond `MILLRACE_AFTER_SECONDS`.
 """

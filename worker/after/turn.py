@@ -1,4 +1,4 @@
-"""A question and its whole answer, and how the small model is asked about the two."""
+"""A completed turn, and the prompts that ask the small model about it."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.protocol import Prompt, Tool
 from millrace.worker.settings.schema import Settings
 
-EXCERPT_CHARS = 6000  # of the question, and of the answer: a small model's input is to stay small
-_LEFT_OUT = "\n[…]\n"
+EXCERPT_CHARS = 6000  # of the question, and as many of the answer: the small model's input has to stay small
+_ELLIPSIS = "\n[…]\n"
 
 
 @dataclass(frozen=True)
 class CompletedTurn:
-    """One turn of a conversation; neither text is blank."""
+    """A question and its complete answer; neither text is blank."""
 
     generation: str
     owner: str
@@ -21,7 +21,7 @@ class CompletedTurn:
     answer: str
 
 
-def prompt_about(
+def build_prompt(
     turn: CompletedTurn,
     settings: Settings,
     instruction: str,
@@ -30,9 +30,9 @@ def prompt_about(
     *,
     system: tuple[str, ...] = (),
 ) -> Prompt:
-    """Return the prompt that puts an instruction after the turn, and forces the tool.
+    """Return a prompt of the turn followed by the instruction, with `tool` forced.
 
-    The turn's texts stand where they were said, as messages of their own, so that neither can pass for the instruction.
+    Question and answer are messages of their own, in their own roles, so that neither can pass for the instruction.
     """
     return Prompt(
         model=settings.models.small,
@@ -48,14 +48,14 @@ def prompt_about(
 
 
 def excerpt(text: str) -> str:
-    """Return the text, or, where it is long, its beginning and its end."""
+    """Return the text; of one longer than `EXCERPT_CHARS` only the beginning and the end."""
     if len(text) <= EXCERPT_CHARS:
         return text
     half = EXCERPT_CHARS // 2
-    return text[:half] + _LEFT_OUT + text[-half:]
+    return text[:half] + _ELLIPSIS + text[-half:]
 
 
-def one_line(text: str, most: int) -> str:
-    """Return the text on one line of at most `most` characters, without what does not print."""
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+def one_line(text: str, max_chars: int) -> str:
+    """Return the text as one line of at most `max_chars` characters, without non-printable characters."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= max_chars else line[: max_chars - 1].rstrip() + "…"

@@ -59,5 +59,5 @@ class ContextLoader:
         conversation = None if question.is_alone else conversations.find(session, question.owner, question.conversation)
         if conversation is None:
             return StoredContext(profile, {}, [], facts)
-        turns = answers.history(session, conversation.id, question.asked, self._turns, self._chars)
+        turns = answers.read_history(session, conversation.id, question.asked, self._turns, self._chars)
         return StoredContext(profile, conversation.context, turns, facts)

@@ -66,7 +66,7 @@ class Naming:
                 name = self._ask(profile)
                 changed = kept | {"assistant_name": name}
                 # The user may have changed the profile meanwhile: then the name is not for this one any more.
-                is_kept = self._database.run(lambda session: profiles.exchange(session, owner, kept, changed))
+                is_kept = self._database.run(lambda session: profiles.compare_and_set(session, owner, kept, changed))
             _log.info("assistant_named", is_kept=is_kept)
         except (GenerationFailed, DatabaseUnavailable, msgspec.ValidationError, gevent.Timeout) as error:
             _log.warning("assistant_not_named", error=type(error).__name__)  # the next answer tries again

@@ -1,21 +1,23 @@
-"""What outlives the logs, in SQL: conversations, messages, profiles, memories. Both tiers may enter this room.
+"""The database: conversations, messages, profiles and memories, which outlive the logs. Both tiers may import this room.
 
-Its law: one file a noun, of plain functions that take a `Session` and return frozen dataclasses; whoever calls them
-does so inside `Database.run(work)`, which is one short transaction, bounded in time, that may be run again. No session
-is held while anything streams. `Database.run` raises `DatabaseUnavailable`, which every caller bears.
+Its law: one file per noun, holding functions that take a `Session` and return frozen dataclasses. Call them inside
+`Database.run(work)`, which is one short transaction with a time limit and may run `work` again. No session is open
+while a model streams. `Database.run` raises `DatabaseUnavailable`, and every caller handles it.
 
     database.run(lambda session: conversations.find(session, owner, conversation))
 
-| file | what |
+| file | contents |
 |---|---|
-| `database.py` | `Database(settings)`, made once a process without I/O; `run(work, seconds)` |
-| `conversations.py` | `ensure find page rename name put_context forget` |
-| `messages.py` | `save_question page question_of` and what a conversation holds |
-| `answers.py` | `save_answer answer answer_of_generation history claim_learning`: the fence by epoch is here |
-| `profiles.py` | `find put exchange` |
-| `memories.py` | `add page forget forget_all search`: full text, limited to an owner |
+| `database.py` | `Database(settings)`, created once per process without I/O; `run(work, seconds)` |
+| `conversations.py` | `create_or_touch find page rename set_title_if_untitled replace_context merge_context delete` |
+| `messages.py` | `save_question page find find_question delete_unanswered` |
+| `answers.py` | `save_answer find_answer find_answer_of_generation read_history mark_learned`; fenced by epoch |
+| `profiles.py` | `find save compare_and_set` |
+| `memories.py` | `add page delete delete_all search`: full-text search within one owner |
+| `search_terms.py` | the words that memories are indexed by and searched for |
+| `pagination.py` | pages and their cursors |
 | `tables.py`, `columns.py` | the tables, and the types of their columns |
-| `migration.py`, `migrations/` | Alembic; `python -m millrace.worker.store` brings a database up to date |
+| `migration.py`, `migrations/` | Alembic; `python -m millrace.worker.store` migrates the configured database |
 
-Foreign and absent are the same: every function that takes an owner answers None or False for both.
+Every function that takes an owner returns None or False alike for a row of another owner and for one that is absent.
 """

@@ -1,4 +1,4 @@
-"""Answers: kept once each, whole or partial, by whoever holds the newest claim; and what of them a prompt is told."""
+"""Answers: saved once each, complete or partial, by the generation's newest claim; and the history for a prompt."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,17 +10,16 @@ from sqlalchemy.orm import Session, aliased
 from millrace.worker.contract.events import Complete, Error, Outcome, decode, encode
 from millrace.worker.contract.ids import Cursor, parse_cursor
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.inserting import insert
 from millrace.worker.store.messages import StoredQuestion, save_question
-from millrace.worker.store.tables import ConversationRow, MessageRow
+from millrace.worker.store.tables import ConversationRow, MessageRow, insert
 
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """How a generation ended: the text so far or whole, and the outcome, by the claim of this epoch.
+    """A generation's complete or partial text and its outcome, produced under the claim of this epoch.
 
-    `last_event` is the id of its log's `done`, known before that is written. `model` and `provider` are None where
-    nobody has been asked.
+    `last_event` is the id of the log's `done`, which is known before `done` is appended. `model` and `provider` are
+    None if no model was called.
     """
 
     id: str
@@ -39,9 +38,9 @@ class StoredAnswer:
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """An answer as it is kept: with the question that it belongs to, and its conversation's title.
+    """A stored answer with its question and its conversation's title.
 
-    `created_ms` is the database's clock when it was first kept, in milliseconds since 1970.
+    `created_ms` is the database's clock when the answer was first saved, in milliseconds since 1970.
     """
 
     question: StoredQuestion
@@ -52,29 +51,29 @@ class AnswerRecord:
 
 @dataclass(frozen=True)
 class HistoryTurn:
-    """One question and the text of its answer, neither of them blank."""
+    """A question and the text of its answer; neither is blank."""
 
     question: str
     answer: str
 
 
 def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer) -> bool:
-    """Keep the answer to a question, and the question where it is not kept yet.
+    """Save the answer to a question, and the question if it is not stored yet. Saving it again changes nothing.
 
-    The same again changes nothing. Where a later claim's answer is kept, that stands: returns False. So does a
-    deleted conversation, or somebody else's.
+    Returns False, and saves nothing, if a later claim's answer is stored, or if the conversation has been deleted or is
+    another user's.
     """
     if not save_question(session, question):
         return False
     values = _values(answer)
-    kept_epoch = session.scalar(select(MessageRow.epoch).where(MessageRow.id == answer.id))
-    if kept_epoch is not None:
-        if kept_epoch > answer.epoch:
+    stored_epoch = session.scalar(select(MessageRow.epoch).where(MessageRow.id == answer.id))
+    if stored_epoch is not None:
+        if stored_epoch > answer.epoch:
             return False
         session.execute(update(MessageRow).where(MessageRow.id == answer.id).values(values))
         return True
     turn = select(MessageRow.turn).where(MessageRow.id == question.id).scalar_subquery()
-    ranks = select(func.max(MessageRow.rank) + 1).where(
+    next_rank = select(func.max(MessageRow.rank) + 1).where(
         MessageRow.conversation == question.conversation, MessageRow.turn == turn
     )
     session.execute(
@@ -82,7 +81,7 @@ def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer
             id=answer.id,
             conversation=question.conversation,
             turn=turn,
-            rank=ranks.scalar_subquery(),
+            rank=next_rank.scalar_subquery(),
             role="assistant",
             parent=question.id,
             generation=answer.generation,
@@ -93,74 +92,75 @@ def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer
     return True
 
 
-def answer(session: Session, message: str) -> AnswerRecord | None:
-    """Return the answer that is this message; whose it is, `question.owner` tells."""
-    return _kept(session, MessageRow.id == message)
+def find_answer(session: Session, message: str) -> AnswerRecord | None:
+    """Return the answer with this message id, of any owner: compare `question.owner`."""
+    return _find(session, MessageRow.id == message)
 
 
-def answer_of_generation(session: Session, generation: str) -> AnswerRecord | None:
-    """Return the answer that this generation gave; whose it is, `question.owner` tells."""
-    return _kept(session, MessageRow.generation == generation)
+def find_answer_of_generation(session: Session, generation: str) -> AnswerRecord | None:
+    """Return the answer of this generation, of any owner: compare `question.owner`."""
+    return _find(session, MessageRow.generation == generation)
 
 
 def _history_query() -> Select[str, str]:
-    asked, said, better = aliased(MessageRow), aliased(MessageRow), aliased(MessageRow)
-    is_better = and_(
-        better.conversation == said.conversation,
-        better.turn == said.turn,
-        better.rank > said.rank,
-        better.content != "",
+    question, answer, later = aliased(MessageRow), aliased(MessageRow), aliased(MessageRow)
+    is_superseded = and_(
+        later.conversation == answer.conversation,
+        later.turn == answer.turn,
+        later.rank > answer.rank,
+        later.content != "",
     )
     before = select(MessageRow.turn).where(MessageRow.id == bindparam("before")).scalar_subquery()
     return (
-        select(asked.content, said.content)
-        .join(said, and_(said.conversation == asked.conversation, said.turn == asked.turn, said.rank > 0))
-        .where(asked.conversation == bindparam("conversation"), asked.rank == 0, said.content != "")
-        .where(~select(better.id).where(is_better).exists())
-        .where(or_(before.is_(None), asked.turn < before))
-        .order_by(asked.turn.desc())
-        .limit(bindparam("most", type_=Integer))
+        select(question.content, answer.content)
+        .join(answer, and_(answer.conversation == question.conversation, answer.turn == question.turn, answer.rank > 0))
+        .where(question.conversation == bindparam("conversation"), question.rank == 0, answer.content != "")
+        .where(~select(later.id).where(is_superseded).exists())
+        .where(or_(before.is_(None), question.turn < before))
+        .order_by(question.turn.desc())
+        .limit(bindparam("max_turns", type_=Integer))
     )
 
 
-_HISTORY = _history_query()  # once: to build it takes longer than to run it
+_HISTORY = _history_query()  # built once: building it takes longer than running it
 
 
-def history(
-    session: Session, conversation: str, before: str | None, most: int, most_chars: int | None = None
+def read_history(
+    session: Session, conversation: str, before: str | None, max_turns: int, max_chars: int | None = None
 ) -> list[HistoryTurn]:
-    """Return the newest turns of a conversation, at most so many, oldest first: what a prompt is told of it.
+    """Return the newest turns of a conversation for a prompt, at most `max_turns`, oldest first.
 
-    `before` is a question's id: only what comes before it is returned; all, where it is None or not kept. Of a turn's
-    answers the last with any text counts, whatever its outcome; a turn without one is left out, so that roles
-    alternate. With the turn that passes `most_chars` it ends.
+    `before` is the id of a question: only turns before it are returned; all turns, if it is None or not stored. The
+    last answer with text counts, whatever its outcome. A turn without one is left out, so that roles alternate. The
+    turn that exceeds `max_chars` is the last one.
     """
     turns: list[HistoryTurn] = []
     chars = 0
-    for question, text in session.execute(_HISTORY, {"conversation": conversation, "before": before, "most": most}):
-        if question.strip() and text.strip():
-            turns.append(HistoryTurn(question, text))
-            chars += len(question) + len(text)
-        if most_chars is not None and chars > most_chars:
+    parameters = {"conversation": conversation, "before": before, "max_turns": max_turns}
+    for question, answer in session.execute(_HISTORY, parameters):
+        if question.strip() and answer.strip():
+            turns.append(HistoryTurn(question, answer))
+            chars += len(question) + len(answer)
+        if max_chars is not None and chars > max_chars:
             break
     return turns[::-1]
 
 
-def claim_learning(session: Session, generation: str) -> AnswerRecord | None:
-    """Return the answer to learn from, once: None for a second call, and for one that is not kept and complete.
+def mark_learned(session: Session, generation: str) -> AnswerRecord | None:
+    """Mark the answer as learned and return it; None if it was marked before, is not stored or not complete.
 
-    What is learned belongs into the same transaction, so that a failure between the two leaves it to be done again.
+    Save the facts in the same transaction: if that fails, the mark is rolled back and the answer can be learned again.
     """
-    taken = (
+    change = (
         update(MessageRow)
         .where(MessageRow.generation == generation, MessageRow.learned_ms.is_(None))
         .values(learned_ms=clock_ms())
         .returning(MessageRow.id)
     )
-    if session.scalar(taken) is None:
+    if session.scalar(change) is None:
         return None
-    kept = answer_of_generation(session, generation)
-    return kept if kept and isinstance(kept.answer.outcome, Complete) else None
+    found = find_answer_of_generation(session, generation)
+    return found if found and isinstance(found.answer.outcome, Complete) else None
 
 
 def _values(answer: StoredAnswer) -> dict[str, Any]:
@@ -181,13 +181,13 @@ def _values(answer: StoredAnswer) -> dict[str, Any]:
     }
 
 
-def _kept(session: Session, which: Any) -> AnswerRecord | None:
-    asked = aliased(MessageRow)
+def _find(session: Session, condition: Any) -> AnswerRecord | None:
+    parent = aliased(MessageRow)
     query = (
-        select(MessageRow, asked, ConversationRow)
-        .join(asked, asked.id == MessageRow.parent)
+        select(MessageRow, parent, ConversationRow)
+        .join(parent, parent.id == MessageRow.parent)
         .join(ConversationRow, ConversationRow.id == MessageRow.conversation)
-        .where(which)
+        .where(condition)
     )
     found = session.execute(query).first()
     if found is None:

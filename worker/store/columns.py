@@ -1,6 +1,6 @@
-"""The types of columns that bear what models and people write, and the database's own clock.
+"""Column types for text that users and models write, and the database's clock.
 
-PostgreSQL takes no NUL, and neither database a lone surrogate: text is kept JSON-escaped, which is ASCII.
+PostgreSQL rejects NUL, and neither database accepts a lone surrogate. Text is therefore stored JSON-escaped, as ASCII.
 """
 
 import json
@@ -14,14 +14,14 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator
 
 
-class Escaped(TypeDecorator[str]):
-    """Any text, kept as the inside of a JSON string. Equal texts are kept as equal ones."""
+class EscapedText(TypeDecorator[str]):
+    """Any text, stored as the content of a JSON string, without its quotes. Equal texts are stored as equal ones."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Return what is kept."""
+        """Return the stored form."""
         return None if value is None else json.dumps(value)[1:-1]
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
@@ -29,14 +29,17 @@ class Escaped(TypeDecorator[str]):
         return None if value is None else str(json.loads(f'"{value}"'))
 
 
-class Json(TypeDecorator[Any]):
-    """A value of JSON, kept as ASCII text: PostgreSQL's own type refuses NUL. Raises ValueError for NaN or infinity."""
+class JsonText(TypeDecorator[Any]):
+    """A JSON value, stored as ASCII text, because PostgreSQL's `jsonb` rejects NUL.
+
+    Raises ValueError for NaN and infinity.
+    """
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Return what is kept; None is kept as NULL."""
+        """Return the stored form; None becomes NULL."""
         return None if value is None else json.dumps(value, separators=(",", ":"), allow_nan=False)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
@@ -44,8 +47,8 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
-class clock_ms(GenericFunction[int]):  # noqa: N801 - named as the SQL function that it stands for
-    """The database's clock in milliseconds since 1970, so that no machine's own decides an order."""
+class clock_ms(GenericFunction[int]):  # noqa: N801 - named as an SQL function
+    """The database's clock in milliseconds since 1970; the clocks of our machines never decide an order."""
 
     type = BigInteger()
     inherit_cache = True

@@ -12,7 +12,8 @@ def main() -> None:
     """Migrate the database that `MILLRACE_DATABASE_URL` names, and print its revision; exits with 1 on failure."""
     argparse.ArgumentParser(
         prog="millrace-migrate",
-        description="Bring the database that MILLRACE_DATABASE_URL names up to date. Safe to run again and in parallel.",
+        description="Migrate the database named by MILLRACE_DATABASE_URL to the latest revision. Safe to run again and "
+        "in parallel.",
     ).parse_args()
     try:
         before, after = migrate(load())

@@ -1,21 +1,21 @@
-"""Conversations: whose they are, what they are called, and the JSON context that is kept with them."""
+"""Conversations: their owners, their titles, and the JSON context that each holds."""
 
 import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, bindparam, delete, select, tuple_, update
+from sqlalchemy import CursorResult, bindparam, select, tuple_, update
+from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
 from millrace.worker.errors import MillraceError
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.inserting import insert
-from millrace.worker.store.pages import Page, mark, unmark
-from millrace.worker.store.tables import ConversationRow, MessageRow
+from millrace.worker.store.pagination import Page, decode_cursor, make_page
+from millrace.worker.store.tables import ConversationRow, MessageRow, insert
 
-# Until then a generation that began before may still end, and must not bring the conversation back.
+# A generation that started before the deletion may still end within this time, and must not recreate the conversation.
 TOMBSTONE_MS = 26 * 3600 * 1000
-MOST_CONTEXT_CHARS = 16_000  # of the JSON context, in ASCII
+MAX_CONTEXT_CHARS = 16_000  # of the JSON context, in ASCII
 
 
 _FIND = select(ConversationRow).where(
@@ -26,10 +26,10 @@ _FIND = select(ConversationRow).where(
 
 
 class ContextFull(MillraceError):
-    """A conversation's JSON context would become larger than it may be; it stays as it was."""
+    """The change would make a conversation's JSON context larger than allowed; the context is unchanged."""
 
     def __init__(self) -> None:
-        super().__init__(f"A conversation's context has at most {MOST_CONTEXT_CHARS} characters of JSON.")
+        super().__init__(f"A conversation's context has at most {MAX_CONTEXT_CHARS} characters of JSON.")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class ConversationRecord:
     updated_ms: int
 
 
-def ensure(session: Session, owner: str, conversation: str) -> bool:
-    """Make the conversation where there is none, and move it to the front of its owner's list.
+def create_or_touch(session: Session, owner: str, conversation: str) -> bool:
+    """Create the conversation, or move an existing one to the front of its owner's list.
 
-    Returns False where it is somebody else's or has been deleted. The row stays locked until the transaction ends, so
-    that what is added to one conversation is added one after the other.
+    Returns False if it is another user's or has been deleted. The row stays locked until the transaction ends, which
+    serializes additions to one conversation.
     """
     row = insert(session, ConversationRow).values(
         id=conversation, owner=owner, context={}, created_ms=clock_ms(), updated_ms=clock_ms()
@@ -62,71 +62,69 @@ def ensure(session: Session, owner: str, conversation: str) -> bool:
 
 
 def find(session: Session, owner: str, conversation: str) -> ConversationRecord | None:
-    """Return the conversation; None where it is absent or somebody else's."""
+    """Return the conversation; None if it is absent or another user's."""
     row = session.scalar(_FIND, {"conversation": conversation, "owner": owner})
-    return None if row is None else _conversation(row)
+    return None if row is None else _record(row)
 
 
-def page(session: Session, owner: str, before: str | None, count: int) -> Page[ConversationRecord]:
-    """Return an owner's conversations, that which changed last first, from the cursor `before` on.
+def page(session: Session, owner: str, cursor: str | None, count: int) -> Page[ConversationRecord]:
+    """Return an owner's conversations after the cursor, the most recently updated first.
 
-    Raises ValueError where that is no cursor.
+    Raises ValueError if the cursor is malformed.
     """
     query = select(ConversationRow).where(ConversationRow.owner == owner, ConversationRow.deleted_ms.is_(None))
-    if before is not None:
-        changed, last = unmark(before)
-        query = query.where(tuple_(ConversationRow.updated_ms, ConversationRow.id) < tuple_(changed, last))
+    if cursor is not None:
+        query = query.where(tuple_(ConversationRow.updated_ms, ConversationRow.id) < tuple_(*decode_cursor(cursor)))
     newest = query.order_by(ConversationRow.updated_ms.desc(), ConversationRow.id.desc()).limit(count + 1)
-    rows = session.scalars(newest).all()
-    more = mark(rows[count - 1].updated_ms, rows[count - 1].id) if len(rows) > count else None
-    return Page([_conversation(row) for row in rows[:count]], more)
+    return make_page(session.scalars(newest).all(), count, lambda row: (row.updated_ms, row.id), _record)
 
 
 def rename(session: Session, owner: str, conversation: str, title: str) -> bool:
-    """Call it by this title; False where it is absent or somebody else's."""
+    """Set the title; False if the conversation is absent or another user's."""
     change = update(ConversationRow).where(*_is_owned(owner, conversation)).values(title=title, updated_ms=clock_ms())
     return _count(session, change) > 0
 
 
-def name(session: Session, owner: str, conversation: str, title: str) -> bool:
-    """Call it by this title where it has none yet; False where it has one, is absent or somebody else's."""
+def set_title_if_untitled(session: Session, owner: str, conversation: str, title: str) -> bool:
+    """Set the title unless there is one; False if there is, or if the conversation is absent or another user's."""
     untitled = (*_is_owned(owner, conversation), ConversationRow.title.is_(None))
     return _count(session, update(ConversationRow).where(*untitled).values(title=title)) > 0
 
 
-def put_context(session: Session, owner: str, conversation: str, context: dict[str, Any]) -> bool:
-    """Replace the JSON context; False where it is absent or somebody else's."""
+def replace_context(session: Session, owner: str, conversation: str, context: dict[str, Any]) -> bool:
+    """Replace the JSON context; False if the conversation is absent or another user's."""
     change = update(ConversationRow).where(*_is_owned(owner, conversation)).values(context=context)
     return _count(session, change) > 0
 
 
 def merge_context(session: Session, owner: str, conversation: str, changes: dict[str, Any]) -> dict[str, Any] | None:
-    """Merge the changes into the JSON context and return the whole; a key whose value is None is taken out.
+    """Merge the changes into the JSON context and return the result; a None value deletes its key.
 
-    None where it is absent or somebody else's. Of two at once neither is lost. Raises ContextFull.
+    Returns None if the conversation is absent or another user's. Concurrent merges are serialized. Raises ContextFull.
     """
+    # An update that changes nothing locks the row, in both databases.
     session.execute(update(ConversationRow).where(*_is_owned(owner, conversation)).values(title=ConversationRow.title))
     found = find(session, owner, conversation)
     if found is None:
         return None
-    whole = {key: value for key, value in (found.context | changes).items() if value is not None}
-    if len(json.dumps(whole)) > MOST_CONTEXT_CHARS:
+    merged = {key: value for key, value in (found.context | changes).items() if value is not None}
+    if len(json.dumps(merged)) > MAX_CONTEXT_CHARS:
         raise ContextFull
-    put_context(session, owner, conversation, whole)
-    return whole
+    replace_context(session, owner, conversation, merged)
+    return merged
 
 
-def forget(session: Session, owner: str, conversation: str) -> bool:
-    """Delete it with its messages, what was learned from it stays; False where it is absent or somebody else's.
+def delete(session: Session, owner: str, conversation: str) -> bool:
+    """Delete the conversation and its messages; False if it is absent or another user's. Its memories stay.
 
-    What of it is still running can't bring it back: an empty row says for a day that it is deleted.
+    The row stays for `TOMBSTONE_MS`, empty, so that a running generation does not recreate the conversation.
     """
-    gone = update(ConversationRow).where(*_is_owned(owner, conversation))
-    if not _count(session, gone.values(title=None, context={}, deleted_ms=clock_ms())):
+    tombstone = update(ConversationRow).where(*_is_owned(owner, conversation))
+    if not _count(session, tombstone.values(title=None, context={}, deleted_ms=clock_ms())):
         return False
-    session.execute(delete(MessageRow).where(MessageRow.conversation == conversation))
-    past = ConversationRow.deleted_ms < clock_ms() - TOMBSTONE_MS
-    session.execute(delete(ConversationRow).where(ConversationRow.owner == owner, past))
+    session.execute(delete_from(MessageRow).where(MessageRow.conversation == conversation))
+    is_expired = ConversationRow.deleted_ms < clock_ms() - TOMBSTONE_MS
+    session.execute(delete_from(ConversationRow).where(ConversationRow.owner == owner, is_expired))
     return True
 
 
@@ -139,6 +137,6 @@ def _count(session: Session, change: Any) -> int:
     return cast("CursorResult[Any]", result).rowcount
 
 
-def _conversation(row: ConversationRow) -> ConversationRecord:
+def _record(row: ConversationRow) -> ConversationRecord:
     context = cast("dict[str, Any]", row.context) if isinstance(row.context, dict) else {}
     return ConversationRecord(row.id, row.owner, row.title, context, row.created_ms, row.updated_ms)

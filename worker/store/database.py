@@ -1,9 +1,9 @@
-"""The database of one process: short transactions, bounded waits, and a gevent hub that is not held up.
+"""The database of one process: short transactions, bounded waits, and a gevent hub that is never blocked.
 
-PostgreSQL is waited for by psycopg, whose waits give way to other greenlets under gevent's patches. SQLite can't give
-way, so that all its work is done in one native thread: one, because SQLite lets only one write anyway, and what waits
-for another process's lock waits in its greenlet and not in the thread. Without gevent's patches both are called as
-they are.
+With PostgreSQL, psycopg's waits yield to other greenlets under gevent's monkey patches. SQLite's calls block, so that all
+of its work runs in one native thread. One thread is enough, because SQLite allows one writer at a time. A greenlet that
+finds the file locked by another process waits outside the thread and tries again. Without the monkey patches both are
+called directly.
 """
 
 import math
@@ -26,18 +26,18 @@ from sqlalchemy.pool import QueuePool
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.settings.schema import Settings
 
-SQLITE_BUSY_SECONDS = 0.001  # in the thread; who finds the file locked for longer tries again from its greenlet
-_PAUSE_SECONDS = 0.001, 0.03  # the first and the longest: another's transaction is over in a millisecond or two
-_GIVE_UP_SLACK_SECONDS = 0.5  # the server ends a statement in time by itself; this is for one that says nothing
+SQLITE_BUSY_SECONDS = 0.001  # in the thread; if the file is locked for longer, the greenlet retries
+_RETRY_SECONDS = 0.001, 0.03  # first and longest pause; the other transaction takes a millisecond or two
+_TIMEOUT_SLACK_SECONDS = 0.5  # a working server cancels the statement itself; this is for one that has stopped
 _CLOSE_SECONDS = 1.0
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
-_NO_TABLE = "42P01"
+_UNDEFINED_TABLE = "42P01"
 
 T = TypeVar("T")
 
 
 class Database:
-    """Runs transactions; one a process, made without I/O, used by any number of greenlets at once."""
+    """Runs transactions. One per process, created without I/O, shared by any number of greenlets."""
 
     def __init__(self, settings: Settings) -> None:
         self._seconds = settings.database.seconds
@@ -50,76 +50,76 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether this is SQLite, and not PostgreSQL."""
+        """Whether this is SQLite; otherwise it is PostgreSQL."""
         return self._is_sqlite
 
     def run(self, work: Callable[[Session], T], seconds: float | None = None) -> T:
-        """Do `work` in one transaction and return what it returned; raises DatabaseUnavailable when the time is over.
+        """Run `work` in one transaction and return its result; raises DatabaseUnavailable after `seconds`.
 
-        `seconds` bounds everything that is waited for, by default `MILLRACE_DATABASE_SECONDS`. The work is done again
-        where another transaction was in its way, so that it must bear that; what it raises itself ends the
-        transaction undone.
+        `seconds` bounds all waiting, including that for a connection; the default is `MILLRACE_DATABASE_SECONDS`. A
+        conflict with another transaction runs `work` again, so that it must be repeatable. An exception that `work`
+        raises rolls the transaction back and propagates.
         """
         deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
-        is_again = False
-        pause, longest = _PAUSE_SECONDS
+        has_reconnected = False
+        pause, longest = _RETRY_SECONDS
         while True:
             try:
-                return self._once(work, deadline)
+                return self._run_once(work, deadline)
             except PoolTimeout as error:
                 if time.monotonic() >= deadline:
                     raise DatabaseUnavailable("all connections to the database are in use") from error
             except (OperationalError, InterfaceError, InternalError) as error:
-                # A connection that has died in the pool is found out once; the next is a new one.
-                may_pass = is_conflict(error) or (error.connection_invalidated and not is_again)
-                if not may_pass or time.monotonic() >= deadline:
-                    raise DatabaseUnavailable(_words(error)) from error
-                is_again = is_again or error.connection_invalidated
+                # A connection may have died in the pool. That is retried once, on a new connection.
+                is_retryable = is_conflict(error) or (error.connection_invalidated and not has_reconnected)
+                if not is_retryable or time.monotonic() >= deadline:
+                    raise DatabaseUnavailable(_reason(error)) from error
+                has_reconnected = has_reconnected or error.connection_invalidated
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) == _NO_TABLE:
-                    raise DatabaseUnavailable(_words(error)) from error
+                if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+                    raise DatabaseUnavailable(_reason(error)) from error
                 raise
             time.sleep(uniform(0.5, 1.5) * pause)
             pause = min(1.5 * pause, longest)
 
     def check(self, seconds: float) -> None:
-        """Raise DatabaseUnavailable where it does not serve in time, or has not been migrated."""
+        """Raise DatabaseUnavailable if it does not answer within `seconds`, or has not been migrated."""
         self.run(lambda session: session.execute(text("SELECT 1 FROM conversations LIMIT 1")), seconds)
 
     def close(self) -> None:
-        """Close the connections, within a second; nothing is to be run after that."""
+        """Close the connections within a second. The database cannot be used afterwards."""
         if self._thread is not None:
             gevent.with_timeout(_CLOSE_SECONDS, self._thread.kill, timeout_value=None)
         self._engine.dispose()
 
-    def _once(self, work: Callable[[Session], T], deadline: float) -> T:
+    def _run_once(self, work: Callable[[Session], T], deadline: float) -> T:
         left = max(0.001, deadline - time.monotonic())
         if not self._is_sqlite:
-            # The connections' own limit is that of a usual transaction.
-            work = _limited(work, left) if left > self._seconds else work
+            # The connections' own timeouts are those of `MILLRACE_DATABASE_SECONDS`.
+            work = _with_timeouts(work, left) if left > self._seconds else work
         if not self._is_patched:
             return self._transact(work)
-        # A Timeout is no Exception: SQLAlchemy closes the connection that it is raised in, and asks it nothing more.
-        limit = gevent.Timeout(left + (0.0 if self._thread else _GIVE_UP_SLACK_SECONDS))
+        # A Timeout is not an Exception: SQLAlchemy closes the connection that it interrupts, and sends it nothing more.
+        timeout = gevent.Timeout(left + (0.0 if self._thread else _TIMEOUT_SLACK_SECONDS))
         try:
-            with limit:
-                return self._transact(work) if self._thread is None else self._transact_there(self._thread, work)
-        except gevent.Timeout as over:
-            if over is not limit:
+            with timeout:
+                return self._transact(work) if self._thread is None else self._transact_in(self._thread, work)
+        except gevent.Timeout as raised:
+            if raised is not timeout:
                 raise
-            raise DatabaseUnavailable(f"the database has not answered in {left:.1f} s") from over
+            raise DatabaseUnavailable(f"the database has not answered within {left:.1f} s") from raised
 
-    def _transact_there(self, thread: ThreadPool, work: Callable[[Session], T]) -> T:
-        answer, error = cast("tuple[T, BaseException | None]", thread.apply(self._caught, (work,)))
+    def _transact_in(self, thread: ThreadPool, work: Callable[[Session], T]) -> T:
+        result, error = cast("tuple[T, BaseException | None]", thread.apply(self._transact_caught, (work,)))
         if error is not None:
             raise error
-        return answer
+        return result
 
-    def _caught(self, work: Callable[[Session], T]) -> tuple[T | None, BaseException | None]:
-        """An error is handed over by hand: gevent's pool would print its traceback besides."""
+    def _transact_caught(self, work: Callable[[Session], T]) -> tuple[T | None, BaseException | None]:
+        """Return an error instead of raising it: gevent's thread pool would print its traceback."""
         try:
             return self._transact(work), None
-        except BaseException as error:  # noqa: BLE001 - raised again by the greenlet that waits
+        except BaseException as error:  # noqa: BLE001 - raised again by the waiting greenlet
             return None, error
 
     def _transact(self, work: Callable[[Session], T]) -> T:
@@ -128,23 +128,23 @@ class Database:
 
 
 def engine_url(address: str) -> URL:
-    """Return the address as SQLAlchemy takes it: with psycopg 3 for PostgreSQL, however that is spelled."""
+    """Return SQLAlchemy's URL of an address; PostgreSQL uses psycopg 3, whichever driver the address names."""
     url = make_url(address)
     return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
 
 
 def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float = SQLITE_BUSY_SECONDS) -> Engine:
-    """Return an engine with a pool of so many connections, for one of which at most so many seconds are waited.
+    """Return an engine with a pool of `connections`; `seconds` bounds the wait for one, and each statement.
 
-    `lock_seconds` is how long SQLite itself waits for another's lock.
+    `lock_seconds` is how long SQLite itself waits for a lock.
     """
     milliseconds = math.ceil(seconds * 1000)
     is_sqlite = url.get_backend_name() == "sqlite"
-    connecting: dict[str, Any] = (
+    connect_args: dict[str, Any] = (
         {"timeout": lock_seconds, "check_same_thread": False}
         if is_sqlite
         else {
-            "connect_timeout": max(2, int(seconds)),  # libpq takes no less
+            "connect_timeout": max(2, int(seconds)),  # libpq's minimum
             "tcp_user_timeout": milliseconds + 1000,
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
             f"-c idle_in_transaction_session_timeout={milliseconds * 5}",
@@ -156,7 +156,7 @@ def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float 
         pool_size=connections,
         max_overflow=0,
         pool_timeout=seconds,
-        connect_args=connecting,
+        connect_args=connect_args,
     )
     if is_sqlite:
         event.listen(engine, "connect", _on_connect)
@@ -165,7 +165,7 @@ def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float 
 
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
-    # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html: sqlite3 begins no transaction by itself from now on.
+    # Stops sqlite3 from beginning transactions itself: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html
     connection.isolation_level = None
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -175,25 +175,25 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def _limited(work: Callable[[Session], T], seconds: float) -> Callable[[Session], T]:
-    def limited(session: Session) -> T:
+def _with_timeouts(work: Callable[[Session], T], seconds: float) -> Callable[[Session], T]:
+    def run(session: Session) -> T:
         milliseconds = math.ceil(seconds * 1000)
         session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"))
         return work(session)
 
-    return limited
+    return run
 
 
 def is_conflict(error: DBAPIError) -> bool:
-    """Tell whether another transaction was in the way of this one, so that it may succeed when done again."""
+    """Return whether a concurrent transaction caused the error, so that a retry may succeed."""
     if isinstance(error.orig, sqlite3.OperationalError):
         return error.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return getattr(error.orig, "sqlstate", None) in _CONFLICTS
 
 
-def _words(error: DBAPIError) -> str:
-    """Return what the log is told: no statement and no values, which are people's own."""
-    words = str(error.orig).strip().partition("\n")[0]
-    if words.startswith("no such table") or getattr(error.orig, "sqlstate", None) == _NO_TABLE:
-        return f"{words}: the database has not been migrated; run python3 deploy/migrate.py"
-    return words
+def _reason(error: DBAPIError) -> str:
+    """Return the error's first line for the log, without the statement and its values, which are users' data."""
+    reason = str(error.orig).strip().partition("\n")[0]
+    if reason.startswith("no such table") or getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+        return f"{reason}: the database has not been migrated; run python3 deploy/migrate.py"
+    return reason

@@ -1,21 +1,21 @@
-"""Facts learned of an owner, and the finding of those that have to do with a text."""
+"""Memories: facts learned about an owner, and the full-text search that finds the ones related to a text."""
 
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, select, text
+from sqlalchemy import CursorResult, select, text
+from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
 from millrace.worker.contract.ids import new_id
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.inserting import insert
-from millrace.worker.store.pages import Page, mark, unmark
-from millrace.worker.store.tables import MemoryRow
-from millrace.worker.store.words import digest, owner_word, telling_words, words
+from millrace.worker.store.pagination import Page, decode_cursor, make_page
+from millrace.worker.store.search_terms import fact_digest, owner_word, search_terms, tokenize
+from millrace.worker.store.tables import MemoryRow, insert
 
-# The index gives each row's words besides its owner's. Rare words weigh more in SQLite (bm25), all the same in
-# PostgreSQL (ts_rank), so that the newest decide there between equals.
-_FIND = {
+# The index holds each row's words and its owner's word. SQLite's bm25 gives rare words more weight; PostgreSQL's ts_rank
+# weighs all words alike, so that the newest row comes first among equals.
+_SEARCH = {
     "sqlite": text(
         "SELECT rowid FROM memories_index WHERE memories_index MATCH :query ORDER BY bm25(memories_index, 0, 1), "
         "rowid DESC LIMIT :count"
@@ -29,7 +29,10 @@ _FIND = {
 
 @dataclass(frozen=True)
 class MemoryRecord:
-    """A fact, and the conversation and generation that it was learned in; the database's clock, in ms since 1970."""
+    """A fact, with the conversation and the generation it was learned from.
+
+    `created_ms` is the database's clock, in milliseconds since 1970.
+    """
 
     id: str
     content: str
@@ -41,14 +44,14 @@ class MemoryRecord:
 def add(
     session: Session, owner: str, fact: str, conversation: str | None = None, generation: str | None = None
 ) -> bool:
-    """Keep a fact; False where the owner's memory has it already, in whatever case and punctuation."""
+    """Save a fact; False if the owner has one with the same words, regardless of case and punctuation."""
     row = insert(session, MemoryRow).values(
         id=new_id(),
         owner=owner,
         owner_word=owner_word(owner),
         content=fact,
-        searchable=" ".join(words(fact)),
-        digest=digest(fact),
+        searchable=" ".join(tokenize(fact)),
+        digest=fact_digest(fact),
         conversation=conversation,
         generation=generation,
         created_ms=clock_ms(),
@@ -57,46 +60,45 @@ def add(
     return session.scalar(row.returning(MemoryRow.number)) is not None
 
 
-def page(session: Session, owner: str, before: str | None, count: int) -> Page[MemoryRecord]:
-    """Return an owner's memories, the newest first, from the cursor `before` on; raises ValueError where it is none."""
+def page(session: Session, owner: str, cursor: str | None, count: int) -> Page[MemoryRecord]:
+    """Return an owner's memories after the cursor, the newest first; raises ValueError if the cursor is malformed."""
     query = select(MemoryRow).where(MemoryRow.owner == owner)
-    if before is not None:
-        query = query.where(MemoryRow.number < unmark(before)[0])
-    rows = session.scalars(query.order_by(MemoryRow.number.desc()).limit(count + 1)).all()
-    more = mark(rows[count - 1].number, 0) if len(rows) > count else None
-    return Page([_memory(row) for row in rows[:count]], more)
+    if cursor is not None:
+        query = query.where(MemoryRow.number < decode_cursor(cursor)[0])
+    newest = query.order_by(MemoryRow.number.desc()).limit(count + 1)
+    return make_page(session.scalars(newest).all(), count, lambda row: (row.number, 0), _record)
 
 
-def forget(session: Session, owner: str, memory: str) -> bool:
-    """Delete a memory; False where it is absent or somebody else's."""
-    gone = session.execute(delete(MemoryRow).where(MemoryRow.owner == owner, MemoryRow.id == memory))
-    return cast("CursorResult[Any]", gone).rowcount > 0
+def delete(session: Session, owner: str, memory: str) -> bool:
+    """Delete a memory; False if it is absent or another user's."""
+    result = session.execute(delete_from(MemoryRow).where(MemoryRow.owner == owner, MemoryRow.id == memory))
+    return cast("CursorResult[Any]", result).rowcount > 0
 
 
-def forget_all(session: Session, owner: str) -> int:
-    """Delete all of an owner's memories, and return how many these were."""
-    gone = session.execute(delete(MemoryRow).where(MemoryRow.owner == owner))
-    return cast("CursorResult[Any]", gone).rowcount
+def delete_all(session: Session, owner: str) -> int:
+    """Delete all of an owner's memories and return their number."""
+    result = session.execute(delete_from(MemoryRow).where(MemoryRow.owner == owner))
+    return cast("CursorResult[Any]", result).rowcount
 
 
-def search(session: Session, owner: str, about: str, count: int) -> list[MemoryRecord]:
-    """Return those of an owner's memories that share a telling word with a text, the best first."""
-    wanted = telling_words(about)
-    if not wanted:
+def search(session: Session, owner: str, query: str, count: int) -> list[MemoryRecord]:
+    """Return at most `count` of an owner's memories that share a search term with the query, the best match first."""
+    terms = search_terms(query)
+    if not terms:
         return []
     dialect = session.get_bind().dialect.name
     if dialect == "sqlite":
-        any_word = " OR ".join(f'"{word}"' for word in wanted)
-        given = {"query": f"owner_word: {owner_word(owner)} AND searchable: ({any_word})"}
+        any_word = " OR ".join(f'"{term}"' for term in terms)
+        parameters = {"query": f"owner_word: {owner_word(owner)} AND searchable: ({any_word})"}
     else:
-        any_word = " | ".join(f"'{word}'" for word in wanted)
-        given = {"query": f"{owner_word(owner)} & ({any_word})", "any_word": any_word}
-    numbers = session.scalars(_FIND[dialect], {**given, "count": count}).all()
+        any_word = " | ".join(f"'{term}'" for term in terms)
+        parameters = {"query": f"{owner_word(owner)} & ({any_word})", "any_word": any_word}
+    numbers = session.scalars(_SEARCH[dialect], {**parameters, "count": count}).all()
     if not numbers:
         return []
     rows = {row.number: row for row in session.scalars(select(MemoryRow).where(MemoryRow.number.in_(numbers)))}
-    return [_memory(rows[number]) for number in numbers if number in rows]
+    return [_record(rows[number]) for number in numbers if number in rows]
 
 
-def _memory(row: MemoryRow) -> MemoryRecord:
+def _record(row: MemoryRow) -> MemoryRecord:
     return MemoryRecord(row.id, row.content, row.conversation, row.generation, row.created_ms)

@@ -1,24 +1,24 @@
-"""What a conversation holds, in order: questions, each followed by its answers."""
+"""Messages: the questions of a conversation in order, each followed by its answers."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import func, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from millrace.worker.contract.events import Outcome, decode
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.conversations import ensure
-from millrace.worker.store.inserting import insert
-from millrace.worker.store.pages import Page, mark, unmark
-from millrace.worker.store.tables import ConversationRow, MessageRow
+from millrace.worker.store.conversations import create_or_touch
+from millrace.worker.store.pagination import Page, decode_cursor, make_page
+from millrace.worker.store.tables import ConversationRow, MessageRow, insert
 
-_MOST = 2**31 - 1  # PostgreSQL takes no larger number to compare with a turn or a rank
+_MAX_INTEGER = 2**31 - 1  # PostgreSQL rejects a larger number in a comparison with a turn or a rank
+_NO_SYNC = {"synchronize_session": False}  # the session holds no objects of the deleted rows
 
 
 @dataclass(frozen=True)
 class StoredQuestion:
-    """What somebody has asked, and where; ids are the protocol's."""
+    """A question of a user; the ids are the protocol's."""
 
     id: str
     owner: str
@@ -28,9 +28,9 @@ class StoredQuestion:
 
 @dataclass(frozen=True)
 class MessageRecord:
-    """A question, or an answer; what stands below `created_ms` is an answer's alone, `parent` being its question.
+    """A question or an answer. `parent` is the answer's question; it and all fields below it are empty in a question.
 
-    `suggestions` are the questions to ask next; `created_ms` is the database's clock, in milliseconds since 1970.
+    `suggestions` are questions to ask next. `created_ms` is the database's clock, in milliseconds since 1970.
     """
 
     id: str
@@ -50,21 +50,21 @@ class MessageRecord:
 
 
 def save_question(session: Session, question: StoredQuestion) -> bool:
-    """Keep a question as its conversation's last, once, and make the conversation where there is none.
+    """Append a question to its conversation, which is created if absent. Saving it again changes nothing.
 
-    Returns False where the conversation is somebody else's or has been deleted; nothing is kept then.
+    Returns False, and saves nothing, if the conversation is another user's or has been deleted.
     """
-    if not ensure(session, question.owner, question.conversation):
+    if not create_or_touch(session, question.owner, question.conversation):
         return False
     if session.scalar(select(MessageRow.id).where(MessageRow.id == question.id)) is None:
-        turns = select(func.coalesce(func.max(MessageRow.turn), 0) + 1).where(
+        next_turn = select(func.coalesce(func.max(MessageRow.turn), 0) + 1).where(
             MessageRow.conversation == question.conversation
         )
         session.execute(
             insert(session, MessageRow).values(
                 id=question.id,
                 conversation=question.conversation,
-                turn=turns.scalar_subquery(),
+                turn=next_turn.scalar_subquery(),
                 rank=0,
                 role="user",
                 content=question.content,
@@ -74,49 +74,64 @@ def save_question(session: Session, question: StoredQuestion) -> bool:
     return True
 
 
-def page(session: Session, owner: str, conversation: str, before: str | None, count: int) -> Page[MessageRecord]:
-    """Return the newest messages of a conversation that stand before the cursor, the oldest of them first.
+def page(session: Session, owner: str, conversation: str, cursor: str | None, count: int) -> Page[MessageRecord]:
+    """Return the newest `count` messages before the cursor, the oldest of them first.
 
-    `more` of the page is the cursor of the page of older ones. An absent or foreign conversation holds nothing. Raises
-    ValueError where `before` is no cursor.
+    The page's `next_cursor` leads to older messages. The page is empty if the conversation is absent or another user's.
+    Raises ValueError if the cursor is malformed.
     """
     query = select(MessageRow).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
     query = query.where(ConversationRow.id == conversation, ConversationRow.owner == owner)
-    if before is not None:
-        query = query.where(tuple_(MessageRow.turn, MessageRow.rank) < tuple_(*_place(before)))
-    rows = session.scalars(query.order_by(MessageRow.turn.desc(), MessageRow.rank.desc()).limit(count + 1)).all()
-    more = mark(rows[count - 1].turn, rows[count - 1].rank) if len(rows) > count else None
-    return Page([message_of(row) for row in reversed(rows[:count])], more)
+    if cursor is not None:
+        query = query.where(tuple_(MessageRow.turn, MessageRow.rank) < tuple_(*_turn_and_rank(cursor)))
+    newest = query.order_by(MessageRow.turn.desc(), MessageRow.rank.desc()).limit(count + 1)
+    found = make_page(session.scalars(newest).all(), count, lambda row: (row.turn, row.rank), _record)
+    return Page(found.items[::-1], found.next_cursor)
 
 
 def find(session: Session, owner: str, conversation: str, message: str) -> MessageRecord | None:
-    """Return a message; None where it, or the conversation, is absent or somebody else's."""
+    """Return a message; None if it or the conversation is absent or another user's."""
     query = select(MessageRow).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
     query = query.where(ConversationRow.id == conversation, ConversationRow.owner == owner)
     row = session.scalar(query.where(MessageRow.id == message))
-    return None if row is None else message_of(row)
+    return None if row is None else _record(row)
 
 
-def question_of(session: Session, owner: str, conversation: str, answer: str) -> StoredQuestion | None:
-    """Return the question that a message of this id answers, to ask it once more.
+def find_question(session: Session, owner: str, conversation: str, answer: str) -> StoredQuestion | None:
+    """Return the question of the answer with this id, for a regeneration.
 
-    None where there is no such answer, or the conversation is absent or somebody else's. What came before the question
-    is `answers.history(session, conversation, question.id)`.
+    Returns None if there is no such answer, or if the conversation is absent or another user's. The turns before the
+    question are `answers.read_history(session, conversation, question.id, …)`.
     """
     found = find(session, owner, conversation, answer)
-    asked = found and found.parent and find(session, owner, conversation, found.parent)
-    return StoredQuestion(asked.id, owner, conversation, asked.content) if asked else None
+    question = found and found.parent and find(session, owner, conversation, found.parent)
+    return StoredQuestion(question.id, owner, conversation, question.content) if question else None
 
 
-def _place(cursor: str) -> tuple[int, int]:
-    turn, rank = unmark(cursor)
-    if not rank.isdecimal() or len(rank) > len(str(_MOST)) or max(turn, int(rank)) > _MOST:
-        raise ValueError("a cursor is what a page before gave as its own")
+def delete_unanswered(session: Session, owner: str, conversation: str, question: str, *, is_opening: bool) -> None:
+    """Delete a question without answers; with `is_opening` also its conversation, if it holds no other message.
+
+    Undoes `save_question` for a request that was rejected after it.
+    """
+    answer = aliased(MessageRow)
+    owned = select(ConversationRow.id).where(ConversationRow.id == conversation, ConversationRow.owner == owner)
+    is_answered = select(answer.id).where(answer.parent == question).exists()
+    unanswered = delete(MessageRow).where(MessageRow.id == question, MessageRow.conversation.in_(owned), ~is_answered)
+    session.execute(unanswered, execution_options=_NO_SYNC)
+    if is_opening:
+        is_used = select(MessageRow.id).where(MessageRow.conversation == conversation).exists()
+        unused = delete(ConversationRow).where(ConversationRow.id.in_(owned), ConversationRow.deleted_ms.is_(None))
+        session.execute(unused.where(~is_used), execution_options=_NO_SYNC)
+
+
+def _turn_and_rank(cursor: str) -> tuple[int, int]:
+    turn, rank = decode_cursor(cursor)
+    if not rank.isdecimal() or len(rank) > len(str(_MAX_INTEGER)) or max(turn, int(rank)) > _MAX_INTEGER:
+        raise ValueError("Malformed cursor. Use the one that the previous page returned.")
     return turn, int(rank)
 
 
-def message_of(row: MessageRow) -> MessageRecord:
-    """Return the message that a row holds."""
+def _record(row: MessageRow) -> MessageRecord:
     return MessageRecord(
         row.id,
         row.conversation,

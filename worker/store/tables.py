@@ -1,28 +1,29 @@
 """The tables. A change here needs a migration beside it: a test compares the two.
 
-| table | what | order |
+| table | contents | order |
 |---|---|---|
-| `conversations` | whose, its title, its JSON context; a deleted one stays a day as an empty tombstone | `updated_ms` |
-| `messages` | questions, and answers with how they ended | `turn`, then `rank`: the question 0, its answers 1, 2, … |
-| `profiles` | who an owner is | |
-| `memories` | facts learned; `searchable` is what is found, of words only | `number` |
+| `conversations` | owner, title and JSON context; a deleted row stays for a day as an empty tombstone | `updated_ms` |
+| `messages` | questions, and answers with their outcomes | `turn`, then `rank`: the question has 0, its answers 1, 2, … |
+| `profiles` | one JSON object per owner, written by the owner | |
+| `memories` | facts learned from answers; `searchable` is the indexed text: the fact's words only | `number` |
 
-A full-text index stands beside `memories`: a table of SQLite's FTS5, or an index over a column that PostgreSQL fills.
+A full-text index belongs to `memories`: a table of SQLite's FTS5, or an index over a column that PostgreSQL generates.
 """
 
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column
 
-from millrace.worker.store.columns import Escaped, Json
+from millrace.worker.store.columns import EscapedText, JsonText
 
 ID = String(32)
-NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only where this is INTEGER
+NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite assigns row numbers itself only if the type is INTEGER
 
 
 class Base(DeclarativeBase):
-    """What all tables belong to."""
+    """The base class of all tables."""
 
 
 class ConversationRow(Base):
@@ -32,16 +33,16 @@ class ConversationRow(Base):
     __table_args__ = (Index("conversations_by_time", "owner", "updated_ms", "id"),)
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
-    owner: Mapped[str] = mapped_column(Escaped)
-    title: Mapped[str | None] = mapped_column(Escaped)
-    context: Mapped[Any] = mapped_column(Json)
+    owner: Mapped[str] = mapped_column(EscapedText)
+    title: Mapped[str | None] = mapped_column(EscapedText)
+    context: Mapped[Any] = mapped_column(JsonText)
     created_ms: Mapped[int] = mapped_column(BigInteger)
     updated_ms: Mapped[int] = mapped_column(BigInteger)
     deleted_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class MessageRow(Base):
-    """A question, or an answer: `parent` is its question, and what stands below `parent` is an answer's alone."""
+    """A question or an answer. `parent` is the answer's question; it and all columns below it are NULL in a question."""
 
     __tablename__ = "messages"
     __table_args__ = (UniqueConstraint("conversation", "turn", "rank", name="messages_in_order"),)
@@ -51,7 +52,7 @@ class MessageRow(Base):
     turn: Mapped[int] = mapped_column(Integer)
     rank: Mapped[int] = mapped_column(Integer)
     role: Mapped[str] = mapped_column(String(9))
-    content: Mapped[str] = mapped_column(Escaped)
+    content: Mapped[str] = mapped_column(EscapedText)
     created_ms: Mapped[int] = mapped_column(BigInteger)
     parent: Mapped[str | None] = mapped_column(ID)
     generation: Mapped[str | None] = mapped_column(ID, unique=True)
@@ -59,37 +60,37 @@ class MessageRow(Base):
     last_event: Mapped[str | None] = mapped_column(String(21))
     model: Mapped[str | None] = mapped_column(Text)
     provider: Mapped[str | None] = mapped_column(Text)
-    usage: Mapped[Any | None] = mapped_column(Json)
-    latency: Mapped[Any | None] = mapped_column(Json)
+    usage: Mapped[Any | None] = mapped_column(JsonText)
+    latency: Mapped[Any | None] = mapped_column(JsonText)
     outcome: Mapped[str | None] = mapped_column(Text)
-    reasoning: Mapped[str | None] = mapped_column(Escaped)
-    citations: Mapped[Any | None] = mapped_column(Json)
-    tools: Mapped[Any | None] = mapped_column(Json)
-    suggestions: Mapped[Any | None] = mapped_column(Json)
+    reasoning: Mapped[str | None] = mapped_column(EscapedText)
+    citations: Mapped[Any | None] = mapped_column(JsonText)
+    tools: Mapped[Any | None] = mapped_column(JsonText)
+    suggestions: Mapped[Any | None] = mapped_column(JsonText)
     learned_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ProfileRow(Base):
-    """An owner's profile, as JSON that whoever reads it has yet to check."""
+    """An owner's profile, as JSON that is not validated by the database."""
 
     __tablename__ = "profiles"
 
-    owner: Mapped[str] = mapped_column(Escaped, primary_key=True)
+    owner: Mapped[str] = mapped_column(EscapedText, primary_key=True)
     content: Mapped[str] = mapped_column(Text)
     updated_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class MemoryRow(Base):
-    """A fact; `owner_word` and `digest` are hashes: of the owner, to be searched for, and of the fact's words."""
+    """A fact. `owner_word` is a hash of the owner, as a word of the full-text index; `digest` is a hash of the fact."""
 
     __tablename__ = "memories"
     __table_args__ = (UniqueConstraint("owner", "digest", name="memories_once"),)
 
     number: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True)
-    owner: Mapped[str] = mapped_column(Escaped)
+    owner: Mapped[str] = mapped_column(EscapedText)
     owner_word: Mapped[str] = mapped_column(String(65))
-    content: Mapped[str] = mapped_column(Escaped)
+    content: Mapped[str] = mapped_column(EscapedText)
     searchable: Mapped[str] = mapped_column(Text)
     digest: Mapped[str] = mapped_column(String(64))
     conversation: Mapped[str | None] = mapped_column(ID)
@@ -97,4 +98,15 @@ class MemoryRow(Base):
     created_ms: Mapped[int] = mapped_column(BigInteger)
 
 
-configure_mappers()  # here, in one thread, and not at the first use, which may be of many at once
+def insert(session: Session, table: type[Base]) -> sqlite.Insert:
+    """Return an insert with `on_conflict_do_nothing` and `on_conflict_do_update` for the session's database.
+
+    Both databases spell these alike, but SQLAlchemy has a class for each.
+    """
+    rows = cast("Table", table.__table__)  # the class itself would go through the ORM's bulk insert, at twice the cost
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(rows)
+    return cast("sqlite.Insert", postgresql.insert(rows))
+
+
+configure_mappers()  # at import, in one thread; SQLAlchemy would do it at the first use, which may be concurrent

@@ -55,7 +55,9 @@ class LateStorage(BackgroundTask):
         if is_kept and told.title is not None:
             title = told.title
             self._database.run(
-                lambda session: conversations.name(session, question.owner, question.conversation, title)
+                lambda session: conversations.set_title_if_untitled(
+                    session, question.owner, question.conversation, title
+                )
             )
         _log.info("stored_late", generation=generation, kept=is_kept)
 

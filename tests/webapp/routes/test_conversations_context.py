@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from millrace.worker.contract.ids import new_id
-from millrace.worker.store.conversations import MOST_CONTEXT_CHARS
+from millrace.worker.store.conversations import MAX_CONTEXT_CHARS
 from tests.webapp.site import Site, check_problem, json_of
 
 
@@ -35,7 +35,7 @@ def test_changes_are_merged_and_null_removes_a_key(site: Site, path: str) -> Non
 
 
 def test_context_is_unchanged_when_a_merge_would_make_it_too_large(site: Site, path: str) -> None:
-    half = "x" * (MOST_CONTEXT_CHARS // 2)
+    half = "x" * (MAX_CONTEXT_CHARS // 2)
     merge(site, path, {"a": half})
     check_problem(site.user.patch(path, json={"b": half}), 413, "too_large")
     assert json_of(site.user.get(path)) == {"a": half}

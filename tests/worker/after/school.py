@@ -42,7 +42,7 @@ class School:
 
     def learn(self, generation: str) -> None:
         """Learn from a generation, to the end of it."""
-        self.learner.take(generation)
+        self.learner.enqueue(generation)
         self.wait()
 
     def wait(self) -> None:

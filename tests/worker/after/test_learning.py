@@ -26,7 +26,7 @@ BUSY = GenerationFailed("provider_throttled", retryable=True)
 
 @pytest.fixture(autouse=True)
 def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(learning, "FIRST_BACKOFF_SECONDS", 0.01)
 
 
 Open = Callable[..., School]
@@ -71,7 +71,7 @@ def test_a_generation_is_learned_from_once_however_often_it_is_rung(school: Open
     other = Learner(at.hired.process)
     other.start()
     for learner in (at.learner, other) * 10:
-        learner.take(generation)
+        learner.enqueue(generation)
     at.wait()
     wait_until(lambda: other.is_idle, "the other")
     other.stop()
@@ -84,7 +84,7 @@ def test_what_was_learned_once_is_not_learned_again_when_the_mark_is_gone(school
     generation = at.answered()
     at.learn(generation)
     at.hired.desk.redis.delete(learning_key(generation))
-    at.database.run(lambda session: [memories.forget(session, "somebody", each) for each in _ids(at)])
+    at.database.run(lambda session: [memories.delete(session, "somebody", each) for each in _ids(at)])
     at.learn(generation)
     assert at.known() == []
 
@@ -135,13 +135,13 @@ def test_it_is_given_up_in_the_end_and_said(school: Open, caplog: pytest.LogCapt
     at = school(BUSY)
     generation = at.answered()
     at.learn(generation)
-    assert at.calls() == learning.TRIES
-    assert f"learning_given_up generation={generation}" in caplog.text
+    assert at.calls() == learning.MAX_TRIES
+    assert f"learning_failed generation={generation}" in caplog.text
     assert "Ann" not in caplog.text
 
 
 def test_a_model_that_hangs_is_given_up(school: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "CALL_SECONDS", 0.05)
+    monkeypatch.setattr(learning, "CALL_TIMEOUT_SECONDS", 0.05)
     hung: list[Prompt] = []
 
     def hang(prompt: Prompt) -> WholeAnswer:
@@ -160,8 +160,8 @@ def test_an_answer_that_is_kept_late_is_learned_from_late(school: Open, caplog: 
     at = school()
     generation = at.hired.desk.make("I am Ann.")
     asked = at.hired.keep_question(generation, "I am Ann.")
-    at.learner.take(generation)
-    wait_until(lambda: "error=NotKept" in caplog.text, "a first try")
+    at.learner.enqueue(generation)
+    wait_until(lambda: "error=AnswerNotStored" in caplog.text, "a first try")
     at.keep(generation, asked)
     at.wait()
     assert len(at.known()) == 2
@@ -169,10 +169,10 @@ def test_an_answer_that_is_kept_late_is_learned_from_late(school: Open, caplog: 
 
 def test_a_conversation_that_is_deleted_meanwhile_teaches_nothing(school: Open) -> None:
     def reply(_: Prompt) -> WholeAnswer:
-        kept = at.database.run(lambda session: answers.answer_of_generation(session, generation))
+        kept = at.database.run(lambda session: answers.find_answer_of_generation(session, generation))
         assert kept is not None
         conversation = kept.question.conversation
-        assert at.database.run(lambda session: conversations.forget(session, "somebody", conversation))
+        assert at.database.run(lambda session: conversations.delete(session, "somebody", conversation))
         return FACTS
 
     at = school(reply)
@@ -190,32 +190,32 @@ def test_who_leaves_rings_again_for_what_it_has_not_done(school: Open) -> None:
         return FACTS
 
     at = school(hang)
-    generations = [at.answered() for _ in range(learning.AT_ONCE + 3)]
+    generations = [at.answered() for _ in range(learning.CONCURRENCY + 3)]
     for generation in generations:
-        at.learner.take(generation)
-    wait_until(lambda: len(begun) == learning.AT_ONCE, "all hands full")
+        at.learner.enqueue(generation)
+    wait_until(lambda: len(begun) == learning.CONCURRENCY, "all hands full")
     at.learner.stop()
     assert at.rung() == len(generations)
     after = Learner(at.hired.process)
     at.hired.stub.replies = {"remember_facts": FACTS}
     after.start()
     for generation in generations:
-        after.take(generation)
+        after.enqueue(generation)
     wait_until(lambda: after.is_idle, "the other")
     after.stop()
     assert len(at.known()) == 2
-    assert at.calls() == learning.AT_ONCE + len(generations)
+    assert at.calls() == learning.CONCURRENCY + len(generations)
 
 
 def test_a_backlog_is_bounded_and_said(
     school: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(learning, "MOST_WAITING", 1)
+    monkeypatch.setattr(learning, "MAX_QUEUED", 1)
     at = school()
     at.learner.stop()
     for _ in range(2):
-        at.learner.take(new_id())
-    assert caplog.text.count("learning_refused") == 1
+        at.learner.enqueue(new_id())
+    assert caplog.text.count("learning_dropped") == 1
 
 
 @pytest.mark.parametrize(("settings", "rings"), [({}, 1), ({"learning": 0}, 0)])
@@ -236,7 +236,7 @@ def test_what_failed_is_not_rung_for(hire: Hire) -> None:
 def test_others_have_their_turn_while_many_are_learned_from(school: Open) -> None:
     at = school(lambda _: (gevent.sleep(0.01), FACTS)[1])
     for _ in range(40):
-        at.learner.take(at.answered())
+        at.learner.enqueue(at.answered())
     at.wait()
     assert at.calls() == 40
     assert len(at.known()) == 2

@@ -72,7 +72,7 @@ def renamed(session: Session, conversation: str) -> object:
 
 
 def forgotten(session: Session, conversation: str) -> object:
-    return conversations.forget(session, "somebody", conversation)
+    return conversations.delete(session, "somebody", conversation)
 
 
 @pytest.mark.parametrize(("done", "stays"), [(renamed, "Mine"), (forgotten, None)])

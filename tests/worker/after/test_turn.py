@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.after.turn import EXCERPT_CHARS, CompletedTurn, excerpt, one_line, prompt_about
+from millrace.worker.after.turn import EXCERPT_CHARS, CompletedTurn, build_prompt, excerpt, one_line
 from millrace.worker.providers.protocol import Tool
 from millrace.worker.settings.schema import Settings
 
@@ -27,6 +27,6 @@ def test_a_line_is_one_short_line_without_what_does_not_print(text: str, most: i
 
 def test_however_long_the_turn_the_prompt_is_bounded() -> None:
     turn = CompletedTurn("g", "o", "c", "q" * 1_000_000, "a" * 1_000_000)
-    prompt = prompt_about(turn, Settings(), "Name it.", Tool("t", "", {}), 100)
+    prompt = build_prompt(turn, Settings(), "Name it.", Tool("t", "", {}), 100)
     assert sum(len(message.content) for message in prompt.messages) < 2 * EXCERPT_CHARS + 100
     assert [message.role for message in prompt.messages] == ["user", "assistant", "user"]

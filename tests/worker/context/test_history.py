@@ -62,14 +62,14 @@ def test_the_conversations_own_context_comes_with_it(settings: Settings, asking:
     question, source = asking.ask("Why?"), History(ContextLoader(settings, asking.database))
     assert source.gather(question) is None
     kept = {"to": "Oslo", "people": 4}
-    asking.database.run(lambda session: conversations.put_context(session, "ada", asking.conversation, kept))
+    asking.database.run(lambda session: conversations.replace_context(session, "ada", asking.conversation, kept))
     assert source.gather(question) == ContextPart(slots=kept)
     assert source.gather(Asking(asking.database).ask("Why?")) is None
 
 
 def test_a_foreign_conversation_tells_nothing(settings: Settings, asking: Asking) -> None:
     asking.turn("One?", "Two.")
-    asking.database.run(lambda session: conversations.put_context(session, "ada", asking.conversation, {"a": 1}))
+    asking.database.run(lambda session: conversations.replace_context(session, "ada", asking.conversation, {"a": 1}))
     asking.owner = "bob"
     assert History(ContextLoader(settings, asking.database)).gather(asking.question("Why?", asked=new_id())) is None
 

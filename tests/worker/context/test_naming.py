@@ -42,7 +42,7 @@ class Small:
 
     def put(self, profile: dict[str, Any]) -> None:
         """Keep a profile."""
-        self._asking.database.run(lambda session: profiles.put(session, "ada", profile))
+        self._asking.database.run(lambda session: profiles.save(session, "ada", profile))
 
     def _reply(self, _prompt: Prompt) -> WholeAnswer:
         self.let.wait()

@@ -24,7 +24,7 @@ def source(settings: Settings, database: Database) -> UserProfile:
 
 
 def keep(database: Database, profile: dict[str, Any]) -> None:
-    database.run(lambda session: profiles.put(session, "ada", profile))
+    database.run(lambda session: profiles.save(session, "ada", profile))
 
 
 def test_the_text_and_the_facts_are_told_and_what_the_assistant_is_called(settings: Settings, asking: Asking) -> None:

@@ -28,10 +28,10 @@ def test_an_answer_comes_back_as_it_was_with_its_question_and_title(database: Da
         suggestions=("and then?",),
     )
     assert database.run(lambda session: answers.save_answer(session, asked, said))
-    database.run(lambda session: conversations.name(session, "ada", asked.conversation, "Reasons"))
+    database.run(lambda session: conversations.set_title_if_untitled(session, "ada", asked.conversation, "Reasons"))
     for kept in (
-        database.run(lambda session: answers.answer(session, said.id)),
-        database.run(lambda session: answers.answer_of_generation(session, said.generation)),
+        database.run(lambda session: answers.find_answer(session, said.id)),
+        database.run(lambda session: answers.find_answer_of_generation(session, said.generation)),
     ):
         assert kept
         assert (kept.question, kept.answer, kept.title) == (asked, said, "Reasons")
@@ -53,7 +53,7 @@ def test_row_45_what_an_older_claim_brings_never_replaces_a_later_ones(database:
     assert database.run(lambda session: answers.save_answer(session, asked, said))
     assert not database.run(lambda session: answers.save_answer(session, asked, late))
     assert database.run(lambda session: answers.save_answer(session, asked, said))
-    kept = database.run(lambda session: answers.answer(session, said.id))
+    kept = database.run(lambda session: answers.find_answer(session, said.id))
     assert kept
     assert kept.answer == said
     assert len(database.run(lambda session: messages.page(session, "ada", asked.conversation, None, 9)).items) == 2
@@ -63,7 +63,7 @@ def test_an_answer_to_somebody_elses_conversation_is_not_kept(database: Database
     asked, said = question(), answer()
     database.run(lambda session: messages.save_question(session, asked))
     assert not database.run(lambda session: answers.save_answer(session, replace(asked, owner="eve"), said))
-    assert database.run(lambda session: answers.answer(session, said.id)) is None
+    assert database.run(lambda session: answers.find_answer(session, said.id)) is None
 
 
 def test_a_prompt_is_told_of_turns_with_text_oldest_first_and_of_each_the_last_answer(database: Database) -> None:
@@ -84,7 +84,7 @@ def test_a_prompt_is_told_of_turns_with_text_oldest_first_and_of_each_the_last_a
     database.run(lambda session: messages.save_question(session, unanswered))
 
     def told(before: str | None, most: int = 9) -> list[HistoryTurn]:
-        return database.run(lambda session: answers.history(session, asked.conversation, before, most))
+        return database.run(lambda session: answers.read_history(session, asked.conversation, before, most))
 
     whole = [HistoryTurn("q0", "a0"), HistoryTurn("q2", "a2 again"), HistoryTurn("q3", "a3 in pa")]
     assert told(None) == told(unanswered.id) == told("f" * 32) == whole
@@ -97,11 +97,11 @@ def test_only_a_complete_answer_is_learned_from_and_once(database: Database) -> 
     asked, said, cut = question(), answer(), answer("beca", outcome=CUT)
     for each in (said, cut):
         database.run(lambda session, each=each: answers.save_answer(session, asked, each))
-    kept = database.run(lambda session: answers.claim_learning(session, said.generation))
+    kept = database.run(lambda session: answers.mark_learned(session, said.generation))
     assert kept
     assert kept.answer == said
     for generation in (said.generation, cut.generation, "0" * 32):
-        assert database.run(lambda session, g=generation: answers.claim_learning(session, g)) is None
+        assert database.run(lambda session, g=generation: answers.mark_learned(session, g)) is None
 
 
 def test_learning_that_fails_may_be_done_again(database: Database) -> None:
@@ -109,9 +109,9 @@ def test_learning_that_fails_may_be_done_again(database: Database) -> None:
     database.run(lambda session: answers.save_answer(session, asked, said))
 
     def fail(session: object) -> None:
-        assert answers.claim_learning(session, said.generation)  # pyright: ignore[reportArgumentType]
+        assert answers.mark_learned(session, said.generation)  # pyright: ignore[reportArgumentType]
         raise LookupError
 
     with pytest.raises(LookupError):
         database.run(fail)
-    assert database.run(lambda session: answers.claim_learning(session, said.generation))
+    assert database.run(lambda session: answers.mark_learned(session, said.generation))

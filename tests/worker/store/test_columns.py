@@ -23,7 +23,7 @@ def test_any_text_comes_back_as_it_was(database: Database, text: str, owner: str
 
     def there_and_back(session: object) -> tuple[object, object]:
         assert messages.save_question(session, asked)  # pyright: ignore[reportArgumentType]
-        assert conversations.put_context(session, owner, asked.conversation, context)  # pyright: ignore[reportArgumentType]
+        assert conversations.replace_context(session, owner, asked.conversation, context)  # pyright: ignore[reportArgumentType]
         message = messages.find(session, owner, asked.conversation, asked.id)  # pyright: ignore[reportArgumentType]
         found = conversations.find(session, owner, asked.conversation)  # pyright: ignore[reportArgumentType]
         return message and message.content, found and (found.owner, found.context)
@@ -40,6 +40,6 @@ def test_the_clock_is_in_milliseconds_since_1970(database: Database) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_json_is_refused(database: Database, value: float) -> None:
     made = new_id()
-    database.run(lambda session: conversations.ensure(session, "ada", made))
+    database.run(lambda session: conversations.create_or_touch(session, "ada", made))
     with pytest.raises(Exception, match="JSON"):
-        database.run(lambda session: conversations.put_context(session, "ada", made, {"x": value}))
+        database.run(lambda session: conversations.replace_context(session, "ada", made, {"x": value}))

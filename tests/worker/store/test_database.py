@@ -65,7 +65,7 @@ def ticking() -> Generator[list[int]]:
 
 def make(session: Session) -> str:
     made = new_id()
-    assert conversations.ensure(session, "ada", made)
+    assert conversations.create_or_touch(session, "ada", made)
     return made
 
 

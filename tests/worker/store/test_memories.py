@@ -22,7 +22,7 @@ def keep(database: Database, *facts: str, owner: str = "ada") -> None:
 def test_all_is_forgotten_of_one_owner_alone(database: Database) -> None:
     for owner in ("ada", "eve"):
         keep(database, "The cat is called Miller.", "The dog is called Baker.", owner=owner)
-    assert database.run(lambda session: memories.forget_all(session, "ada")) == 2
+    assert database.run(lambda session: memories.delete_all(session, "ada")) == 2
     assert database.run(lambda session: memories.page(session, "ada", None, 9)).items == []
     assert contents(database, "cat") == []
     assert contents(database, "cat", "eve") == ["The cat is called Miller."]
@@ -68,8 +68,8 @@ def test_the_fact_with_most_of_the_words_comes_first_and_the_count_is_kept(datab
 def test_a_memory_is_deleted_by_its_owner_only_and_not_found_any_more(database: Database) -> None:
     keep(database, "Her dog is called Rex")
     (kept,) = database.run(lambda session: memories.page(session, "ada", None, 9)).items
-    assert not database.run(lambda session: memories.forget(session, "eve", kept.id))
-    assert database.run(lambda session: memories.forget(session, "ada", kept.id))
+    assert not database.run(lambda session: memories.delete(session, "eve", kept.id))
+    assert database.run(lambda session: memories.delete(session, "ada", kept.id))
     assert contents(database, "dog") == []
     assert database.run(lambda session: memories.page(session, "ada", None, 9)).items == []
     keep(database, "Her dog is called Rex")
@@ -80,9 +80,9 @@ def test_memories_are_listed_from_the_newest_on_in_pages(database: Database) -> 
     keep(database, *"abcde")
     keep(database, "x", owner="eve")
     first = database.run(lambda session: memories.page(session, "ada", None, 3))
-    rest = database.run(lambda session: memories.page(session, "ada", first.more, 3))
+    rest = database.run(lambda session: memories.page(session, "ada", first.next_cursor, 3))
     assert [[each.content for each in page.items] for page in (first, rest)] == [["e", "d", "c"], ["b", "a"]]
-    assert rest.more is None
+    assert rest.next_cursor is None
 
 
 def test_a_search_reads_the_index_alone_however_many_memories_there_are(database: Database) -> None:

@@ -40,7 +40,7 @@ def test_pages_go_from_the_newest_back_each_in_the_order_of_the_talk(database: D
     while True:
         page = database.run(lambda session, mark=before: messages.page(session, "ada", first.conversation, mark, 3))
         pages.append([each.content for each in page.items])
-        before = page.more
+        before = page.next_cursor
         if before is None:
             break
     assert pages == [["a2", "q3", "a3"], ["a1", "a1 again", "q2"], ["q0", "a0", "q1"]]
@@ -60,9 +60,9 @@ def test_the_highest_place_is_one(database: Database) -> None:
 def test_an_answers_question_is_found_to_be_asked_once_more(database: Database) -> None:
     asked, said = question(), answer()
     database.run(lambda session: answers.save_answer(session, asked, said))
-    found = database.run(lambda session: messages.question_of(session, "ada", asked.conversation, said.id))
+    found = database.run(lambda session: messages.find_question(session, "ada", asked.conversation, said.id))
     assert found == asked
     for owner, message in (("eve", said.id), ("ada", asked.id), ("ada", "0" * 32)):
         assert not database.run(
-            lambda session, o=owner, m=message: messages.question_of(session, o, asked.conversation, m)
+            lambda session, o=owner, m=message: messages.find_question(session, o, asked.conversation, m)
         )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import engine_url, make_engine
-from millrace.worker.store.migration import configuration, migrate, revision_of
+from millrace.worker.store.migration import alembic_config, current_revision, migrate
 from millrace.worker.store.tables import Base
 from tests.worker.desk import ROOT
 
@@ -35,7 +35,7 @@ def test_it_is_done_once_and_makes_the_very_tables_that_the_code_has(empty: Sett
     assert migrate(empty) == (newest, newest)
     engine = engine_of(empty)
     with engine.begin() as connection:
-        assert revision_of(connection) == newest
+        assert current_revision(connection) == newest
         assert differences(connection) == []
     engine.dispose()
 
@@ -44,7 +44,7 @@ def test_a_step_back_leaves_nothing_and_the_next_step_forward_all(empty: Setting
     migrate(empty)
     engine = engine_of(empty)
     with engine.begin() as connection:
-        command.downgrade(configuration(connection), "base")
+        command.downgrade(alembic_config(connection), "base")
     with engine.begin() as connection:
         assert len(differences(connection)) >= len(Base.metadata.tables)
     engine.dispose()

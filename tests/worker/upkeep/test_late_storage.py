@@ -34,7 +34,7 @@ class Office:
         return generation
 
     def kept(self, generation: str) -> AnswerRecord | None:
-        return self.database.run(lambda session: answers.answer_of_generation(session, generation), 20)
+        return self.database.run(lambda session: answers.find_answer_of_generation(session, generation), 20)
 
     def is_noted(self, generation: str) -> bool:
         return self.desk.redis.zscore(keys_of(generation).unstored, generation) is not None
@@ -126,8 +126,8 @@ def test_a_deleted_conversation_is_not_brought_back(office: Office) -> None:
     generation = office.end()
     state = read_state(office.desk.redis, generation)
     assert state
-    office.database.run(lambda session: conversations.ensure(session, "somebody", state.conversation))
-    office.database.run(lambda session: conversations.forget(session, "somebody", state.conversation))
+    office.database.run(lambda session: conversations.create_or_touch(session, "somebody", state.conversation))
+    office.database.run(lambda session: conversations.delete(session, "somebody", state.conversation))
     office.archivist.look()
     assert office.kept(generation) is None
     assert not office.is_noted(generation)

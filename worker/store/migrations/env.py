@@ -1,4 +1,4 @@
-"""What Alembic runs: on the connection, and inside the transaction, that `migration.py` has opened."""
+"""Alembic's environment: runs the migrations in the transaction that `migration.py` has opened on its connection."""
 
 from alembic import context
 

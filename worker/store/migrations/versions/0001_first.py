@@ -1,9 +1,9 @@
-"""Conversations, messages, profiles, memories and the index in which memories are found."""
+"""Create conversations, messages, profiles, memories and the full-text index of memories."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from millrace.worker.store.columns import Escaped, Json
+from millrace.worker.store.columns import EscapedText, JsonText
 from millrace.worker.store.tables import ID, NUMBER
 
 revision = "0001"
@@ -24,8 +24,8 @@ _INDEX = {
         f"CREATE TRIGGER memories_changed AFTER UPDATE ON memories BEGIN {_OUT} {_IN} END",
     ),
     "postgresql": (
-        # Stored, because a rank that makes the words anew for each row that it ranks takes five times as long; and
-        # without the list of what is still to be indexed, which every search would read to its end.
+        # STORED, because computing the lexemes again for each row that is ranked takes five times as long. Without
+        # `fastupdate`, because every search would read the whole list of rows that are not indexed yet.
         f"ALTER TABLE memories ADD lexemes tsvector GENERATED ALWAYS AS ({_LEXEMES}) STORED",
         "CREATE INDEX memories_index ON memories USING gin (lexemes) WITH (fastupdate = off)",
     ),
@@ -33,20 +33,20 @@ _INDEX = {
 
 
 def upgrade() -> None:
-    """Make the tables."""
-    _make_conversations()
-    _make_the_rest()
+    """Create the tables and the full-text index."""
+    _create_conversations()
+    _create_profiles_and_memories()
     for statement in _INDEX[op.get_bind().dialect.name]:
         op.execute(statement)
 
 
-def _make_conversations() -> None:
+def _create_conversations() -> None:
     op.create_table(
         "conversations",
         sa.Column("id", ID, primary_key=True),
-        sa.Column("owner", Escaped, nullable=False),
-        sa.Column("title", Escaped),
-        sa.Column("context", Json, nullable=False),
+        sa.Column("owner", EscapedText, nullable=False),
+        sa.Column("title", EscapedText),
+        sa.Column("context", JsonText, nullable=False),
         sa.Column("created_ms", sa.BigInteger, nullable=False),
         sa.Column("updated_ms", sa.BigInteger, nullable=False),
         sa.Column("deleted_ms", sa.BigInteger),
@@ -59,7 +59,7 @@ def _make_conversations() -> None:
         sa.Column("turn", sa.Integer, nullable=False),
         sa.Column("rank", sa.Integer, nullable=False),
         sa.Column("role", sa.String(9), nullable=False),
-        sa.Column("content", Escaped, nullable=False),
+        sa.Column("content", EscapedText, nullable=False),
         sa.Column("created_ms", sa.BigInteger, nullable=False),
         sa.Column("parent", ID),
         sa.Column("generation", ID, unique=True),
@@ -67,22 +67,22 @@ def _make_conversations() -> None:
         sa.Column("last_event", sa.String(21)),
         sa.Column("model", sa.Text),
         sa.Column("provider", sa.Text),
-        sa.Column("usage", Json),
-        sa.Column("latency", Json),
+        sa.Column("usage", JsonText),
+        sa.Column("latency", JsonText),
         sa.Column("outcome", sa.Text),
-        sa.Column("reasoning", Escaped),
-        sa.Column("citations", Json),
-        sa.Column("tools", Json),
-        sa.Column("suggestions", Json),
+        sa.Column("reasoning", EscapedText),
+        sa.Column("citations", JsonText),
+        sa.Column("tools", JsonText),
+        sa.Column("suggestions", JsonText),
         sa.Column("learned_ms", sa.BigInteger),
         sa.UniqueConstraint("conversation", "turn", "rank", name="messages_in_order"),
     )
 
 
-def _make_the_rest() -> None:
+def _create_profiles_and_memories() -> None:
     op.create_table(
         "profiles",
-        sa.Column("owner", Escaped, primary_key=True),
+        sa.Column("owner", EscapedText, primary_key=True),
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("updated_ms", sa.BigInteger, nullable=False),
     )
@@ -90,9 +90,9 @@ def _make_the_rest() -> None:
         "memories",
         sa.Column("number", NUMBER, primary_key=True, autoincrement=True),
         sa.Column("id", ID, nullable=False, unique=True),
-        sa.Column("owner", Escaped, nullable=False),
+        sa.Column("owner", EscapedText, nullable=False),
         sa.Column("owner_word", sa.String(65), nullable=False),
-        sa.Column("content", Escaped, nullable=False),
+        sa.Column("content", EscapedText, nullable=False),
         sa.Column("searchable", sa.Text, nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("conversation", ID),
@@ -103,7 +103,7 @@ def _make_the_rest() -> None:
 
 
 def downgrade() -> None:
-    """Take the tables away, with everything in them."""
+    """Drop the tables with their contents."""
     for table in ("messages", "conversations", "profiles", "memories"):
         op.drop_table(table)
     if op.get_bind().dialect.name == "sqlite":

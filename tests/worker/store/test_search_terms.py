@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.store.words import MOST_WORDS, digest, owner_word, telling_words, words
+from millrace.worker.store.search_terms import MAX_SEARCH_TERMS, fact_digest, owner_word, search_terms, tokenize
 
 
 @pytest.mark.parametrize(
@@ -22,30 +22,30 @@ from millrace.worker.store.words import MOST_WORDS, digest, owner_word, telling_
     ],
 )
 def test_words_are_letters_and_digits_and_pairs_where_no_space_parts_them(text: str, found: list[str]) -> None:
-    assert words(text) == found
+    assert tokenize(text) == found
 
 
 @given(st.text(st.characters()))
 def test_whatever_a_text_holds_its_words_are_safe_to_put_into_a_query(text: str) -> None:
-    for word in words(text):
+    for word in tokenize(text):
         assert re.fullmatch(r"[^\W_]+", word), ascii(word)
         assert not any("\ud800" <= each <= "\udfff" for each in word)
 
 
 @given(st.text())
 def test_words_do_not_depend_on_case(text: str) -> None:
-    assert words(text) == words(text.casefold())
+    assert tokenize(text) == tokenize(text.casefold())
 
 
 def test_a_text_is_searched_by_what_it_says_once_each_and_not_without_end() -> None:
-    assert telling_words("What is the name of my dog? The dog!") == ["name", "dog"]
-    assert len(telling_words(" ".join(f"word{number}" for number in range(1000)))) == MOST_WORDS
+    assert search_terms("What is the name of my dog? The dog!") == ["name", "dog"]
+    assert len(search_terms(" ".join(f"word{number}" for number in range(1000)))) == MAX_SEARCH_TERMS
 
 
 def test_the_digest_is_of_the_words_or_where_there_are_none_of_the_text() -> None:
-    assert digest("Has a dog.") == digest("has a DOG")
-    assert digest("Has a dog.") != digest("Has a cat.")
-    assert digest("😀") != digest("😎")
+    assert fact_digest("Has a dog.") == fact_digest("has a DOG")
+    assert fact_digest("Has a dog.") != fact_digest("Has a cat.")
+    assert fact_digest("😀") != fact_digest("😎")
 
 
 def test_an_owner_has_one_word_that_nobody_else_has() -> None:
