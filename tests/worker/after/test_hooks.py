@@ -1,4 +1,4 @@
-"""What comes between the outcome and `done`, and that nothing there holds `done` up."""
+"""Hooks: their events between the outcome and `done`, their isolation from each other, and their time limit."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,16 +14,30 @@ from millrace.worker.errors import GenerationFailed
 from millrace.worker.generation import generate
 from millrace.worker.providers.protocol import Prompt, Stopped, WholeAnswer
 from millrace.worker.providers.stub import Reply, Step
-from tests.worker.after.conftest import ANSWER, REPLIES, SUGGESTIONS, TITLE, Hire, Hired, told
+from tests.worker.after.harness import (
+    ANSWER,
+    FACTS,
+    REPLIES,
+    SUGGESTIONS,
+    TITLE,
+    HookHarness,
+    MakeHarness,
+    tool_reply,
+)
 from tests.worker.desk import wait_until
 
-NAMED = Title("Mills")
-SUGGESTED = Suggestions(["Who built it?", "When?", "Why there?"])
+TITLE_EVENT = Title("Mills")
+SUGGESTIONS_EVENT = Suggestions(["Who built it?", "When?", "Why there?"])
+THROTTLED = GenerationFailed("provider_throttled", retryable=True)
 
 
 def hang(_: Prompt) -> WholeAnswer:
     Event().wait()
-    raise AssertionError("nobody sets this event")
+    raise AssertionError("this event is never set")
+
+
+def crash(_: Prompt) -> WholeAnswer:
+    raise RuntimeError("a bug")
 
 
 def after_the_outcome(events: list[AnyEvent]) -> list[AnyEvent]:
@@ -31,40 +45,55 @@ def after_the_outcome(events: list[AnyEvent]) -> list[AnyEvent]:
     return events[at + 1 :]
 
 
-def test_title_and_suggestions_come_between_the_outcome_and_done(hire: Hire) -> None:
-    *followed, done = after_the_outcome(hire().answer())
+def only_generation(harness: HookHarness) -> str:
+    (key,) = cast("list[bytes]", harness.redis.keys("*:state"))
+    return key.decode().split(":")[2]
+
+
+def start_answer(harness: HookHarness) -> tuple[str, "gevent.Greenlet[..., None]"]:
+    """Start a generation, and return when both hooks wait for the model."""
+    generation = harness.create()
+    greenlet = gevent.spawn(generate, harness.process, generation)
+    wait_until(lambda: harness.calls() == 2, "both hooks to call the model")
+    return generation, greenlet
+
+
+def test_title_and_suggestions_are_appended_between_outcome_and_done(make_harness: MakeHarness) -> None:
+    *events, done = after_the_outcome(make_harness().answer())
     assert done == Done("completed")
-    assert sorted(followed, key=lambda event: type(event).__name__) == [SUGGESTED, NAMED]
+    assert sorted(events, key=lambda event: type(event).__name__) == [SUGGESTIONS_EVENT, TITLE_EVENT]
 
 
-def test_both_are_asked_at_the_same_time(hire: Hire) -> None:
-    met: list[str] = []
+def test_hooks_run_concurrently(make_harness: MakeHarness) -> None:
+    called: list[str] = []
 
-    def meet(prompt: Prompt) -> WholeAnswer:
+    def wait_for_the_other(prompt: Prompt) -> WholeAnswer:
         assert prompt.tool is not None
-        met.append(prompt.tool.name)
-        wait_until(lambda: len(met) == 2, "the other one", 2)
+        called.append(prompt.tool.name)
+        wait_until(lambda: len(called) == 2, "the other hook", 2)
         reply = REPLIES[prompt.tool.name]
         assert isinstance(reply, WholeAnswer)
         return reply
 
-    followed = after_the_outcome(hire(dict.fromkeys(REPLIES, meet)).answer())
-    assert NAMED in followed
-    assert SUGGESTED in followed
+    events = after_the_outcome(make_harness(dict.fromkeys(REPLIES, wait_for_the_other)).answer())
+    assert TITLE_EVENT in events
+    assert SUGGESTIONS_EVENT in events
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"titles": 0}, [SUGGESTED]),
-        ({"suggestions": 0}, [NAMED]),
+        ({"titles": 0}, [SUGGESTIONS_EVENT]),
+        ({"suggestions": 0}, [TITLE_EVENT]),
         ({"titles": 0, "suggestions": 0}, []),
     ],
 )
-def test_each_can_be_switched_off(hire: Hire, settings: dict[str, int], expected: list[AnyEvent]) -> None:
-    hired = hire(**settings)
-    assert after_the_outcome(hired.answer()) == [*expected, Done("completed")]
-    assert len(hired.stub.questions) == len(expected)
+def test_each_hook_has_a_setting_that_disables_it(
+    make_harness: MakeHarness, settings: dict[str, int], expected: list[AnyEvent]
+) -> None:
+    harness = make_harness(**settings)
+    assert after_the_outcome(harness.answer()) == [*expected, Done("completed")]
+    assert harness.calls() == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -75,173 +104,173 @@ def test_each_can_be_switched_off(hire: Hire, settings: dict[str, int], expected
         ((Chunk(" \n"), Stopped("end_turn"), Usage(1, 1)), "completed"),
     ],
 )
-def test_nothing_follows_what_is_no_whole_answer_in_words(hire: Hire, script: tuple[Step, ...], status: str) -> None:
-    hired = hire(script=script)
-    assert after_the_outcome(hired.answer()) == [Done(status)]  # pyright: ignore[reportArgumentType]
-    assert hired.stub.questions == []
+def test_hooks_run_only_after_a_complete_answer_with_text(
+    make_harness: MakeHarness, script: tuple[Step, ...], status: str
+) -> None:
+    harness = make_harness(script=script)
+    assert after_the_outcome(harness.answer()) == [Done(status)]  # pyright: ignore[reportArgumentType]
+    assert harness.stub.questions == []
 
 
-def refuse(_: Prompt) -> WholeAnswer:
-    raise RuntimeError("by accident")
-
-
-@pytest.mark.parametrize("bad", [hang, refuse, GenerationFailed("provider_throttled", retryable=True), told(other=1)])
+@pytest.mark.parametrize("bad", [hang, crash, THROTTLED, tool_reply(other=1)])
 @pytest.mark.parametrize(
     ("name", "other", "event"),
-    [("name_conversation", "suggest_questions", SUGGESTED), ("suggest_questions", "name_conversation", NAMED)],
+    [
+        ("name_conversation", "suggest_questions", SUGGESTIONS_EVENT),
+        ("suggest_questions", "name_conversation", TITLE_EVENT),
+    ],
 )
-def test_one_that_raises_or_hangs_stops_neither_done_nor_the_other(
-    hire: Hire, bad: Reply, name: str, other: str, event: AnyEvent
+def test_hook_that_fails_or_hangs_affects_neither_the_other_nor_done(
+    make_harness: MakeHarness, bad: Reply, name: str, other: str, event: AnyEvent
 ) -> None:
-    hired = hire({name: bad, other: REPLIES[other]}, after_seconds=0.3)
+    harness = make_harness({name: bad, other: REPLIES[other]}, after_seconds=0.3)
     with gevent.Timeout(30):
-        assert after_the_outcome(hired.answer()) == [event, Done("completed")]
+        assert after_the_outcome(harness.answer()) == [event, Done("completed")]
 
 
-def test_who_hangs_is_cut_off_at_the_cap_and_says_nothing_later(hire: Hire) -> None:
+def test_hook_is_killed_at_the_time_limit_and_appends_nothing_later(make_harness: MakeHarness) -> None:
     released = Event()
-    cut = Event()
+    killed = Event()
 
-    def late(_: Prompt) -> WholeAnswer:
+    def reply_late(_: Prompt) -> WholeAnswer:
         try:
             released.wait()
         finally:
-            cut.set()
+            killed.set()
         return TITLE
 
-    hired = hire({"name_conversation": late, "suggest_questions": SUGGESTIONS}, after_seconds=0.2)
-    events = hired.answer()
-    assert cut.wait(30)
+    harness = make_harness({"name_conversation": reply_late, "suggest_questions": SUGGESTIONS}, after_seconds=0.2)
+    events = harness.answer()
+    assert killed.wait(30)
     released.set()
-    assert after_the_outcome(events) == [SUGGESTED, Done("completed")]
-    assert hired.desk.events(last(hired)) == events
-
-
-def last(hired: Hired) -> str:
-    (key,) = cast("list[bytes]", hired.desk.redis.keys("*:state"))
-    return key.decode().split(":")[2]
+    assert after_the_outcome(events) == [SUGGESTIONS_EVENT, Done("completed")]
+    assert harness.events(only_generation(harness)) == events
 
 
 @pytest.mark.parametrize(
-    ("bad", "word"),
-    [
-        (hang, "hook_cut_off"),
-        (refuse, "hook_failed"),
-        (GenerationFailed("provider_throttled", retryable=True), "hook_failed"),
-    ],
+    ("bad", "log_event"), [(hang, "hook_cut_off"), (crash, "hook_failed"), (THROTTLED, "hook_failed")]
 )
-def test_what_went_wrong_is_in_the_log_and_no_word_of_the_turn(
-    hire: Hire, caplog: pytest.LogCaptureFixture, bad: Reply, word: str
+def test_failure_of_a_hook_is_logged_without_the_text_of_the_turn(
+    make_harness: MakeHarness, caplog: pytest.LogCaptureFixture, bad: Reply, log_event: str
 ) -> None:
-    hire({"name_conversation": bad}, suggestions=0, after_seconds=0.2).answer()
+    make_harness({"name_conversation": bad}, suggestions=0, after_seconds=0.2).answer()
     (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("hook_")]
-    assert line.startswith(f"{word} hook=title generation=")
+    assert line.startswith(f"{log_event} hook=title generation=")
     messages = " ".join(record.getMessage() for record in caplog.records)
     assert "mill" not in messages
     assert "grain" not in messages
 
 
-def test_what_is_ready_is_told_before_the_rest(hire: Hire) -> None:
-    go_on = Event()
+def test_event_of_a_finished_hook_does_not_wait_for_the_others(make_harness: MakeHarness) -> None:
+    released = Event()
 
-    def later(_: Prompt) -> WholeAnswer:
-        go_on.wait()
+    def reply_late(_: Prompt) -> WholeAnswer:
+        released.wait()
         return SUGGESTIONS
 
-    hired = hire({"name_conversation": TITLE, "suggest_questions": later}, after_seconds=30)
-    generation = hired.make("What is a mill?")
-    answering = gevent.spawn(generate, hired.process, generation)
-    wait_until(lambda: hired.desk.events(generation)[-1] == NAMED, "the title, alone")
-    go_on.set()
-    answering.get(timeout=30)
-    assert after_the_outcome(hired.desk.events(generation)) == [NAMED, SUGGESTED, Done("completed")]
+    harness = make_harness({"name_conversation": TITLE, "suggest_questions": reply_late}, after_seconds=30)
+    generation = harness.create()
+    greenlet = gevent.spawn(generate, harness.process, generation)
+    wait_until(lambda: harness.events(generation)[-1] == TITLE_EVENT, "the title alone")
+    released.set()
+    greenlet.get(timeout=30)
+    assert after_the_outcome(harness.events(generation)) == [TITLE_EVENT, SUGGESTIONS_EVENT, Done("completed")]
 
 
-def leave(hired: Hired, _: str) -> None:
-    hired.process.leave()
+def shut_down(harness: HookHarness, _: str) -> None:
+    harness.process.leave()
 
 
-def watch_no_more(hired: Hired, generation: str) -> None:
-    hired.desk.redis.hset(keys_of(generation).state, "cancel", "abandoned")
+def abandon(harness: HookHarness, generation: str) -> None:
+    harness.redis.hset(keys_of(generation).state, "cancel", "abandoned")
 
 
-def let_time_run_out(hired: Hired, _: str) -> None:
-    (run,) = hired.process.runs
+def reach_the_deadline(harness: HookHarness, _: str) -> None:
+    (run,) = harness.process.runs
     run.ends_by = time.monotonic()
 
 
-@pytest.mark.parametrize("why", [leave, watch_no_more, let_time_run_out])
-def test_what_interrupts_it_brings_done_at_once(hire: Hire, why: Callable[[Hired, str], None]) -> None:
-    hired = hire(dict.fromkeys(REPLIES, hang), after_seconds=60)
-    generation = hired.make("What is a mill?")
-    answering = gevent.spawn(generate, hired.process, generation)
-    wait_until(lambda: len(hired.stub.questions) == 2, "both to hang")
-    why(hired, generation)
-    answering.get(timeout=30)
-    assert after_the_outcome(hired.desk.events(generation)) == [Done("completed")]
-    assert hired.desk.transcript(generation).content == "It grinds grain."
+@pytest.mark.parametrize("interrupt", [shut_down, abandon, reach_the_deadline])
+def test_interrupt_during_the_hooks_appends_done_at_once(
+    make_harness: MakeHarness, interrupt: Callable[[HookHarness, str], None]
+) -> None:
+    harness = make_harness(dict.fromkeys(REPLIES, hang), after_seconds=60)
+    generation, greenlet = start_answer(harness)
+    interrupt(harness, generation)
+    greenlet.get(timeout=30)
+    assert after_the_outcome(harness.events(generation)) == [Done("completed")]
+    assert harness.text(generation) == "It grinds grain."
 
 
-def test_a_cancel_that_comes_then_is_over_and_stops_nothing(hire: Hire) -> None:
-    hired = hire(dict.fromkeys(REPLIES, hang), after_seconds=1)
-    generation = hired.make("What is a mill?")
-    answering = gevent.spawn(generate, hired.process, generation)
-    wait_until(lambda: len(hired.stub.questions) == 2, "both to hang")
-    hired.desk.cancel(generation)
-    answering.get(timeout=30)
-    events = hired.desk.ended(generation)
+def test_cancel_during_the_hooks_does_not_change_the_outcome(make_harness: MakeHarness) -> None:
+    harness = make_harness(dict.fromkeys(REPLIES, hang), after_seconds=1)
+    generation, greenlet = start_answer(harness)
+    harness.cancel(generation)
+    greenlet.get(timeout=30)
+    events = harness.ended(generation)
     assert isinstance(events[-2], Complete)
 
 
-def test_who_has_lost_the_generation_says_nothing_more(hire: Hire) -> None:
-    hired = hire(dict.fromkeys(REPLIES, hang), after_seconds=60)
-    generation = hired.make("What is a mill?")
-    answering = gevent.spawn(generate, hired.process, generation)
-    wait_until(lambda: len(hired.stub.questions) == 2, "both to hang")
-    hired.desk.redis.hset(keys_of(generation).state, mapping={"token": "another", "epoch": 1 << 40})
-    answering.get(timeout=30)
-    assert isinstance(hired.desk.events(generation)[-1], Complete)
+def test_worker_that_loses_its_claim_during_the_hooks_appends_nothing_more(make_harness: MakeHarness) -> None:
+    harness = make_harness(dict.fromkeys(REPLIES, hang), after_seconds=60)
+    generation, greenlet = start_answer(harness)
+    harness.redis.hset(keys_of(generation).state, mapping={"token": "another", "epoch": 1 << 40})
+    greenlet.get(timeout=30)
+    assert isinstance(harness.events(generation)[-1], Complete)
 
 
-def test_what_redis_loses_meanwhile_is_told_again_with_no_second_call(hire: Hire) -> None:
-    go_on = Event()
+def test_log_that_redis_loses_during_the_hooks_is_restored_without_a_second_model_call(
+    make_harness: MakeHarness,
+) -> None:
+    released = Event()
 
-    def later(prompt: Prompt) -> WholeAnswer:
-        go_on.wait()
+    def reply_late(prompt: Prompt) -> WholeAnswer:
+        released.wait()
         reply: Mapping[str, WholeAnswer] = {"name_conversation": TITLE, "suggest_questions": SUGGESTIONS}
         assert prompt.tool is not None
         return reply[prompt.tool.name]
 
-    hired = hire(dict.fromkeys(REPLIES, later), after_seconds=30, lease_seconds=1)
-    generation = hired.make("What is a mill?")
-    answering = gevent.spawn(generate, hired.process, generation)
-    wait_until(lambda: len(hired.stub.questions) == 2, "both to wait")
-    hired.desk.redis.flushall()
-    wait_until(lambda: [e for e in hired.desk.events(generation)[-1:] if isinstance(e, Complete)], "the outcome, anew")
-    go_on.set()
-    answering.get(timeout=10)
-    assert hired.desk.text(generation) == "It grinds grain."
-    *followed, done = after_the_outcome(hired.desk.events(generation))
+    harness = make_harness(dict.fromkeys(REPLIES, reply_late), after_seconds=30, lease_seconds=1)
+    generation, greenlet = start_answer(harness)
+    harness.redis.flushall()
+    wait_until(lambda: [e for e in harness.events(generation)[-1:] if isinstance(e, Complete)], "the restored outcome")
+    released.set()
+    greenlet.get(timeout=10)
+    assert harness.text(generation) == "It grinds grain."
+    *events, done = after_the_outcome(harness.events(generation))
     assert done == Done("completed")
-    assert NAMED in followed
-    assert SUGGESTED in followed
-    assert len(hired.stub.prompts) == 1
+    assert TITLE_EVENT in events
+    assert SUGGESTIONS_EVENT in events
+    assert len(harness.stub.prompts) == 1
 
 
-def test_the_outcome_is_in_the_log_before_anything_is_asked(hire: Hire) -> None:
-    seen: list[AnyEvent] = []
+def test_outcome_is_appended_before_the_first_hook_runs(make_harness: MakeHarness) -> None:
+    last_events: list[AnyEvent] = []
 
-    def look(_: Prompt) -> WholeAnswer:
-        seen.append(hired.desk.events(last(hired))[-1])
+    def read_log(_: Prompt) -> WholeAnswer:
+        last_events.append(harness.events(only_generation(harness))[-1])
         return TITLE
 
-    hired = hire({"name_conversation": look}, suggestions=0)
-    hired.answer()
-    assert [type(event) for event in seen] == [Complete]
+    harness = make_harness({"name_conversation": read_log}, suggestions=0)
+    harness.answer()
+    assert [type(event) for event in last_events] == [Complete]
 
 
-def test_what_is_asked_is_the_small_models(hire: Hire) -> None:
-    hired = hire(small_model_id="a-small-model", script=ANSWER)
-    hired.answer()
-    assert {prompt.model for prompt in hired.asked().values()} == {"a-small-model"}
-    assert {prompt.model for prompt in hired.stub.prompts} == {hired.desk.settings.models.model_id}
+def test_hooks_call_the_small_model(make_harness: MakeHarness) -> None:
+    harness = make_harness(small_model_id="a-small-model", script=ANSWER)
+    harness.answer()
+    assert {prompt.model for prompt in harness.small_prompts().values()} == {"a-small-model"}
+    assert {prompt.model for prompt in harness.stub.prompts} == {harness.settings.models.model_id}
+
+
+@pytest.mark.parametrize(("learning", "tasks"), [(1, 1), (0, 0)])
+def test_learning_is_enqueued_after_done_if_enabled(make_harness: MakeHarness, learning: int, tasks: int) -> None:
+    harness = make_harness({"remember_facts": FACTS}, titles=0, suggestions=0, learning=learning)
+    generate(harness.process, harness.create())
+    assert harness.queued_learning() == tasks
+
+
+def test_failed_generation_enqueues_no_learning(make_harness: MakeHarness) -> None:
+    harness = make_harness(script=(Chunk("half"),), titles=0, suggestions=0, learning=1)
+    generate(harness.process, harness.create())
+    assert harness.queued_learning() == 0

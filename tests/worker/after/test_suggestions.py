@@ -1,7 +1,9 @@
+"""Suggestions: the validation of the reply."""
+
 import pytest
 
 from millrace.worker.contract.events import AnyEvent, Suggestions
-from tests.worker.after.conftest import Hire, told
+from tests.worker.after.harness import MakeHarness, tool_reply
 
 
 def suggestions(events: list[AnyEvent]) -> list[list[str]]:
@@ -9,7 +11,7 @@ def suggestions(events: list[AnyEvent]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("reply", "expected"),
     [
         (["a?", "b?", "c?"], ["a?", "b?", "c?"]),
         (["a?", "b?", "c?", "d?"], ["a?", "b?", "c?"]),
@@ -17,10 +19,14 @@ def suggestions(events: list[AnyEvent]) -> list[list[str]]:
         (["a" * 500], ["a" * 159 + "…"]),
     ],
 )
-def test_three_different_lines_at_most_are_suggested(hire: Hire, said: list[str], kept: list[str]) -> None:
-    assert suggestions(hire({"suggest_questions": told(suggestions=said)}, titles=0).answer()) == [kept]
+def test_suggestions_are_at_most_three_short_distinct_lines(
+    make_harness: MakeHarness, reply: list[str], expected: list[str]
+) -> None:
+    harness = make_harness({"suggest_questions": tool_reply(suggestions=reply)}, titles=0)
+    assert suggestions(harness.answer()) == [expected]
 
 
-@pytest.mark.parametrize("given", [{"suggestions": []}, {"suggestions": [" "]}, {"suggestions": "a?"}, {}])
-def test_what_suggests_nothing_is_left_out(hire: Hire, given: dict[str, object]) -> None:
-    assert suggestions(hire({"suggest_questions": told(**given)}, titles=0).answer()) == []
+@pytest.mark.parametrize("reply", [{"suggestions": []}, {"suggestions": [" "]}, {"suggestions": "a?"}, {}])
+def test_reply_without_suggestions_appends_no_event(make_harness: MakeHarness, reply: dict[str, object]) -> None:
+    harness = make_harness({"suggest_questions": tool_reply(**reply)}, titles=0)
+    assert suggestions(harness.answer()) == []
