@@ -1,4 +1,4 @@
-"""A database of each kind: the same tests run on both."""
+"""Fixtures for a database of each kind: every test that uses one runs on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,27 +11,27 @@ from millrace.worker.store.database import Database
 from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess, absent
 
-_MIGRATED = "migrated"
+_TEMPLATE = "migrated"
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresProcess]:
-    if why := absent():
-        pytest.skip(why)
-    with PostgresProcess() as running:
-        yield running
+    if reason := absent():
+        pytest.skip(reason)
+    with PostgresProcess() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def _migrated(postgres: PostgresProcess) -> PostgresProcess:
-    postgres.query(f"CREATE DATABASE {_MIGRATED}")
-    migrate(Settings.of(database_url=postgres.url(_MIGRATED)))
+def _postgres_with_template(postgres: PostgresProcess) -> PostgresProcess:
+    postgres.query(f"CREATE DATABASE {_TEMPLATE}")
+    migrate(Settings.of(database_url=postgres.url(_TEMPLATE)))
     return postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    """The settings of a database that has not been migrated."""
+    """Settings of a database that has not been migrated."""
     if request.param == "sqlite":
         yield Settings.of(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
         return
@@ -44,21 +44,22 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    """The settings of a database that is up to date."""
+    """Settings of a migrated database."""
     if request.param == "sqlite":
-        made = Settings.of(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
-        migrate(made)
-        yield made
+        migrated = Settings.of(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
+        migrate(migrated)
+        yield migrated
         return
-    server: PostgresProcess = request.getfixturevalue("_migrated")
+    server: PostgresProcess = request.getfixturevalue("_postgres_with_template")
     name = f"test_{new_id()}"
-    server.query(f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
+    server.query(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
     yield Settings.of(database_url=server.url(name))
     server.query(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
+    """A migrated database."""
     opened = Database(settings)
     yield opened
     opened.close()

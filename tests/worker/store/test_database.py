@@ -1,4 +1,4 @@
-"""Transactions: short, bounded, cooperative, and done again where another was in the way."""
+"""Transactions: bounded in time, cooperative with other greenlets, and retried after a conflict."""
 
 import os
 import signal
@@ -23,15 +23,15 @@ from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess
 from tests.worker.desk import ROOT
 
-ENDLESS = {
+SLOW_QUERY = {
     True: "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 4000000) SELECT sum(x) FROM n",
     False: "SELECT pg_sleep(1)",
 }
 
 
 @contextmanager
-def other(settings: Settings) -> Generator[Engine]:
-    """Connections that are not the database's own, as another process has them."""
+def other_engine(settings: Settings) -> Generator[Engine]:
+    """Yield an engine with connections of its own, like that of another process."""
     engine = make_engine(engine_url(settings.database.url), 1, 30, lock_seconds=30)
     yield engine
     engine.dispose()
@@ -39,8 +39,8 @@ def other(settings: Settings) -> Generator[Engine]:
 
 @contextmanager
 def locked(settings: Settings) -> Generator[None]:
-    """Nobody else writes conversations meanwhile."""
-    with other(settings) as engine, engine.begin() as connection:
+    """Hold a lock that blocks every other write to conversations."""
+    with other_engine(settings) as engine, engine.begin() as connection:
         if connection.dialect.name == "sqlite":
             connection.execute(text("DELETE FROM conversations WHERE id = ''"))
         else:
@@ -50,7 +50,7 @@ def locked(settings: Settings) -> Generator[None]:
 
 @contextmanager
 def ticking() -> Generator[list[int]]:
-    """Count how often another greenlet gets its turn."""
+    """Count how often another greenlet runs."""
     ticks = [0]
 
     def tick() -> None:
@@ -63,68 +63,70 @@ def ticking() -> Generator[list[int]]:
     greenlet.kill()
 
 
-def make(session: Session) -> str:
-    made = new_id()
-    assert conversations.create_or_touch(session, "ada", made)
-    return made
+def create(session: Session) -> str:
+    conversation = new_id()
+    assert conversations.create_or_touch(session, "ada", conversation)
+    return conversation
 
 
-def is_there(database: Database, conversation: str) -> bool:
+def exists(database: Database, conversation: str) -> bool:
     return database.run(lambda session: conversations.find(session, "ada", conversation)) is not None
 
 
-def test_what_is_done_before_an_error_is_undone_and_the_error_comes_out(database: Database) -> None:
-    made: list[str] = []
+def test_exception_rolls_the_transaction_back_and_propagates(database: Database) -> None:
+    created: list[str] = []
 
     def fail(session: Session) -> None:
-        made.append(make(session))
+        created.append(create(session))
         raise LookupError("mine")
 
     with pytest.raises(LookupError, match="mine"):
         database.run(fail)
-    assert len(made) == 1
-    assert not is_there(database, made[0])
+    assert len(created) == 1
+    assert not exists(database, created[0])
 
 
-def test_row_38_a_locked_database_is_away_in_time_and_holds_nobody_up(database: Database, settings: Settings) -> None:
+def test_row_38_locked_database_is_unavailable_in_time_and_blocks_no_other_greenlet(
+    database: Database, settings: Settings
+) -> None:
     with locked(settings):
         with ticking() as ticks, pytest.raises(DatabaseUnavailable):
-            database.run(make, 0.5)
+            database.run(create, 0.5)
         assert ticks[0] > 20
-    assert is_there(database, database.run(make))
+    assert exists(database, database.run(create))
 
 
-def test_a_lock_that_is_let_go_in_time_is_waited_for(database: Database, settings: Settings) -> None:
+def test_transaction_waits_for_a_lock_that_is_released_in_time(database: Database, settings: Settings) -> None:
     def work() -> str:
-        return database.run(make, 20)
+        return database.run(create, 20)
 
     with locked(settings):
         waiting = gevent.spawn(work)
         gevent.sleep(0.2)
         assert not waiting.ready()
-    assert is_there(database, waiting.get())
+    assert exists(database, waiting.get())
 
 
-def test_a_database_that_was_never_migrated_says_what_to_do(empty: Settings) -> None:
+def test_database_that_was_never_migrated_raises_with_the_command_to_run(empty: Settings) -> None:
     if empty.database.url.startswith("sqlite"):
         Path(str(engine_url(empty.database.url).database)).parent.mkdir()
     database = Database(empty)
     with pytest.raises(DatabaseUnavailable, match=r"deploy/migrate\.py"):
-        database.run(make)
+        database.run(create)
     migrate(empty)
-    assert is_there(database, database.run(make))
+    assert exists(database, database.run(create))
     database.close()
 
 
-def test_a_file_that_can_not_be_opened_is_away(tmp_path: Path) -> None:
+def test_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     database = Database(Settings.of(database_url=f"sqlite:///{tmp_path}/nowhere/millrace.db"))
     with pytest.raises(DatabaseUnavailable, match="unable to open"):
-        database.run(make)
+        database.run(create)
     database.close()
 
 
-def test_many_at_once_lose_nothing(database: Database) -> None:
-    conversation = database.run(make)
+def test_concurrent_transactions_lose_no_update(database: Database) -> None:
+    conversation = database.run(create)
 
     def merge(number: int) -> None:
         change = {str(number): number}
@@ -136,62 +138,62 @@ def test_many_at_once_lose_nothing(database: Database) -> None:
     assert len(found.context) == 40
 
 
-def test_others_have_their_turn_while_a_query_takes_long(database: Database) -> None:
+def test_other_greenlets_run_during_a_slow_query(database: Database) -> None:
     with ticking() as ticks:
-        database.run(lambda session: session.execute(text(ENDLESS[database.is_sqlite])), 60)
+        database.run(lambda session: session.execute(text(SLOW_QUERY[database.is_sqlite])), 60)
     assert ticks[0] > 20
 
 
-def test_who_is_interrupted_in_the_middle_leaves_a_database_that_serves(database: Database) -> None:
+def test_database_serves_after_a_transaction_is_interrupted(database: Database) -> None:
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
-        database.run(lambda session: session.execute(text(ENDLESS[database.is_sqlite])), 60)
-    greenlet = gevent.spawn(database.run, lambda session: session.execute(text(ENDLESS[database.is_sqlite])), 60)
+        database.run(lambda session: session.execute(text(SLOW_QUERY[database.is_sqlite])), 60)
+    greenlet = gevent.spawn(database.run, lambda session: session.execute(text(SLOW_QUERY[database.is_sqlite])), 60)
     gevent.sleep(0.1)
     greenlet.kill()
-    assert is_there(database, database.run(make, 60))
+    assert exists(database, database.run(create, 60))
 
 
-def test_who_finds_all_connections_in_use_is_told_in_time(settings: Settings) -> None:
+def test_exhausted_connection_pool_raises_in_time(settings: Settings) -> None:
     database = Database(settings.replace(database_connections=1, database_seconds=0.3))
 
     def hold(session: Session) -> None:
-        session.execute(text(ENDLESS[True]) if database.is_sqlite else text("SELECT 1"))
+        session.execute(text(SLOW_QUERY[True]) if database.is_sqlite else text("SELECT 1"))
         gevent.sleep(0 if database.is_sqlite else 5)
 
-    holding = gevent.spawn(database.run, hold, 60)
+    holder = gevent.spawn(database.run, hold, 60)
     gevent.sleep(0.05)
     with pytest.raises(DatabaseUnavailable):
-        database.run(make)
-    holding.kill()
+        database.run(create)
+    holder.kill()
     database.close()
 
 
-def test_without_gevents_patches_threads_share_it_as_well(settings: Settings) -> None:
+def test_threads_share_a_database_without_gevents_patches(settings: Settings) -> None:
     code = """
 import sys, threading
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import memories
 from millrace.worker.store.database import Database
 database = Database(Settings.of(database_url=sys.argv[1]))
-def keep(number):
+def add(number):
     for part in range(10):
         database.run(lambda session: memories.add(session, "ada", f"fact {number} {part}"), 60)
-threads = [threading.Thread(target=keep, args=(number,)) for number in range(10)]
+threads = [threading.Thread(target=add, args=(number,)) for number in range(10)]
 [each.start() for each in threads], [each.join() for each in threads]
 print(len(database.run(lambda session: memories.page(session, "ada", None, 200)).items))
 """
-    done = subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-c", code, settings.database.url], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert (done.stdout, done.stderr) == ("100\n", "")
+    assert (run.stdout, run.stderr) == ("100\n", "")
 
 
 class TestServer:
-    """PostgreSQL as a server that goes, comes back and stands still."""
+    """PostgreSQL as a server that stops, restarts and is suspended."""
 
     @pytest.fixture
     def server(self, postgres: PostgresProcess) -> Generator[PostgresProcess]:
-        """One of its own, where there is one at all."""
+        """A server of this test's own, so that it can be stopped."""
         with PostgresProcess() as running:
             yield running
 
@@ -203,37 +205,35 @@ class TestServer:
         yield opened
         opened.close()
 
-    def test_it_is_away_while_it_is_gone_and_serves_when_it_is_back(
+    def test_stopped_server_is_unavailable_until_it_starts_again(
         self, database: Database, server: PostgresProcess
     ) -> None:
-        made = database.run(make)
+        created = database.run(create)
         server.stop()
         with pytest.raises(DatabaseUnavailable):
-            database.run(make)
+            database.run(create)
         server.start()
-        assert is_there(database, made)
+        assert exists(database, created)
 
-    def test_one_that_was_restarted_in_between_is_not_noticed(
-        self, database: Database, server: PostgresProcess
-    ) -> None:
-        made = [database.run(make)]
+    def test_restart_between_two_transactions_is_not_noticed(self, database: Database, server: PostgresProcess) -> None:
+        created = [database.run(create)]
         server.stop()
         server.start()
-        made.append(database.run(make))
-        assert all(is_there(database, each) for each in made)
+        created.append(database.run(create))
+        assert all(exists(database, each) for each in created)
 
-    def test_one_that_stands_still_is_away_in_time_and_holds_nobody_up(
+    def test_suspended_server_is_unavailable_in_time_and_blocks_no_other_greenlet(
         self, database: Database, server: PostgresProcess
     ) -> None:
-        made = database.run(make)
+        created = database.run(create)
         processes = [server.pid, *children_of([server.pid])]
         for pid in processes:
             os.kill(pid, signal.SIGSTOP)
         try:
             with ticking() as ticks, pytest.raises(DatabaseUnavailable):
-                database.run(make)
+                database.run(create)
             assert ticks[0] > 20
         finally:
             for pid in processes:
                 os.kill(pid, signal.SIGCONT)
-        assert is_there(database, made)
+        assert exists(database, created)

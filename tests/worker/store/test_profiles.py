@@ -1,4 +1,4 @@
-"""Profiles in the database."""
+"""Profiles: saved per owner, replaced by compare-and-set, and ignored when damaged."""
 
 import logging
 
@@ -10,7 +10,7 @@ from millrace.worker.store.database import Database
 from millrace.worker.store.tables import ProfileRow
 
 
-def test_a_profile_is_kept_by_owner_and_replaced(database: Database) -> None:
+def test_profile_is_saved_per_owner_and_replaced(database: Database) -> None:
     assert database.run(lambda session: profiles.find(session, "ada")) is None
     for text in ("old", "new \0 \ud800"):
         database.run(lambda session, text=text: profiles.save(session, "ada", {"text": text, "facts": {"a": "b"}}))
@@ -18,23 +18,23 @@ def test_a_profile_is_kept_by_owner_and_replaced(database: Database) -> None:
     assert database.run(lambda session: profiles.find(session, "eve")) is None
 
 
-def test_a_profile_is_exchanged_only_for_the_one_that_was_seen(database: Database) -> None:
+def test_compare_and_set_replaces_only_the_expected_profile(database: Database) -> None:
     before, after = {"text": "old", "facts": {"a": 1}}, {"text": "old", "assistant_name": "Miller \ud800"}
 
-    def exchange() -> bool:
+    def compare_and_set() -> bool:
         return database.run(lambda session: profiles.compare_and_set(session, "ada", before, after))
 
-    assert not exchange()
+    assert not compare_and_set()
     database.run(lambda session: profiles.save(session, "ada", before))
     database.run(lambda session: profiles.save(session, "eve", before))
-    assert exchange()
-    assert not exchange()
+    assert compare_and_set()
+    assert not compare_and_set()
     assert database.run(lambda session: profiles.find(session, "ada")) == after
     assert database.run(lambda session: profiles.find(session, "eve")) == before
 
 
 @pytest.mark.parametrize("damaged", ["", "{", "[1]", '"x"', "null"])
-def test_a_damaged_profile_is_ignored_and_the_log_says_so(
+def test_damaged_profile_is_ignored_and_logged(
     database: Database, damaged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     database.run(lambda session: profiles.save(session, "ada", {}))
