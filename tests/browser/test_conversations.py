@@ -26,8 +26,8 @@ def test_questions_stay_in_one_conversation_until_a_new_one_is_opened(page: Page
     ask(page, second)
     expect_state(page, "completed", 1)
     (call,) = calls(system, second)
-    said = ["".join(block.get("text", "") for block in each["content"]) for each in call["messages"]]
-    assert said == [emulate(text="One.", rate=0), "One.", second]
+    texts = ["".join(block.get("text", "") for block in each["content"]) for each in call["messages"]]
+    assert texts == [emulate(text="One.", rate=0), "One.", second]
     first = shown(page)
     page.locator("#new").click()
     expect(page.locator(".turn")).to_have_count(0)

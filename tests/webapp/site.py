@@ -29,7 +29,7 @@ from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.queue import TASK
 from millrace.worker.settings.schema import Settings
-from tests.webapp.openapi.checking import Document
+from tests.webapp.openapi.response_checker import Document
 
 USAGE = Usage(3, 4)
 COMPLETE = Complete("live", "end_turn", USAGE, Latency(1, 2), "asked-model", "bedrock", "m", stored=False)

@@ -59,19 +59,21 @@ def test_charset_and_repeated_field_are_accepted(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"CONTENT_LENGTH": str(10**12)}, {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}], ids=range(3)
+    "environ",
+    [{}, {"CONTENT_LENGTH": str(10**12)}, {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}],
+    ids=range(3),
 )
-def test_too_large_body_is_413_with_or_without_a_content_length(site: Site, told: dict[str, Any]) -> None:
+def test_too_large_body_is_413_with_or_without_a_content_length(site: Site, environ: dict[str, Any]) -> None:
     body = b'{"message": "a", "metadata": {"a": "' + b"x" * site.services.settings.limits.max_body_bytes + b'"}}'
-    answer = site.user.post("/api/generations", data=body, content_type="application/json", environ_overrides=told)
+    answer = site.user.post("/api/generations", data=body, content_type="application/json", environ_overrides=environ)
     check_problem(answer, 413, "too_large")
     assert site.made() == []
 
 
 @pytest.mark.parametrize("length", ["-5", "x", "", "3"])
 def test_wrong_content_length_is_400(site: Site, length: str) -> None:
-    told = {"CONTENT_LENGTH": length}
+    environ = {"CONTENT_LENGTH": length}
     answer = site.user.post(
-        "/api/generations", data='{"message": "a"}', content_type="application/json", environ_overrides=told
+        "/api/generations", data='{"message": "a"}', content_type="application/json", environ_overrides=environ
     )
     check_problem(answer, 400, "malformed")

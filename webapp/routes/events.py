@@ -62,7 +62,9 @@ def _parse_follows() -> list[tuple[str, Cursor]]:
     most = services().settings.relay.max_follows
     if len(names) > most:
         raise Problem(400, "bad_follow", f"One connection can follow at most {most} generations.")
-    follows = [(name, _cursor(text) if at else START) for name, at, text in (each.partition("@") for each in names)]
+    follows = [
+        (name, _parse_cursor(text) if at else START) for name, at, text in (each.partition("@") for each in names)
+    ]
     if len({generation for generation, _ in follows}) < len(follows):
         raise Problem(400, "bad_follow", "`follow` names the same generation more than once.")
     return follows
@@ -75,24 +77,24 @@ def _parse_last_event_id() -> StreamCursor | FeedPosition | None:
         return None
     name, _, cursor = text.partition("@")
     if name == FEED:
-        return _place(cursor)
+        return _parse_position(cursor)
     if not is_id(name):
         raise _bad_cursor()
-    return StreamCursor(name, _cursor(cursor))
+    return StreamCursor(name, _parse_cursor(cursor))
 
 
-def _cursor(text: str) -> Cursor:
+def _parse_cursor(text: str) -> Cursor:
     cursor = parse_cursor(text)
     if cursor is None:
         raise _bad_cursor()
     return cursor
 
 
-def _place(text: str) -> FeedPosition:
-    place = parse_position(text)
-    if place is None:
+def _parse_position(text: str) -> FeedPosition:
+    position = parse_position(text)
+    if position is None:
         raise _bad_cursor()
-    return place
+    return position
 
 
 def _feed_start(text: str, last: StreamCursor | FeedPosition | None) -> tuple[str, FeedPosition]:
@@ -105,7 +107,7 @@ def _feed_start(text: str, last: StreamCursor | FeedPosition | None) -> tuple[st
     if isinstance(last, FeedPosition):
         return owner, last
     if text != "1":
-        return owner, _place(text)
+        return owner, _parse_position(text)
     if last is not None:
         return owner, FEED_START
     return owner, with_redis_retry(lambda: end_of_feed(services().redis, owner))

@@ -15,7 +15,7 @@ from millrace.webapp.facades.conversation import SESSION_LINES, ConversationDial
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.routes.health import Alive
 from millrace.worker.contract.events import AnyEvent, Done, encode
-from tests.webapp.openapi.checking import Document
+from tests.webapp.openapi.response_checker import Document
 from tests.webapp.site import Site, json_of
 from tests.worker.contract.test_events import SAMPLES
 
@@ -71,10 +71,10 @@ EVENTS = st.one_of(*SAMPLES.values())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
 def test_every_event_matches_its_schema(site: Site, event: AnyEvent) -> None:
-    document, told = Document.of(site.app), json.loads(encode(event))
-    document.check({"$ref": "#/components/schemas/GenerationEvent"}, told)
+    document, sent = Document.of(site.app), json.loads(encode(event))
+    document.check({"$ref": "#/components/schemas/GenerationEvent"}, sent)
     with pytest.raises(ValidationError):
-        document.check({"$ref": "#/components/schemas/GenerationEvent"}, {**told, "type": "unheard"})
+        document.check({"$ref": "#/components/schemas/GenerationEvent"}, {**sent, "type": "unknown"})
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,13 @@ def test_every_event_matches_its_schema(site: Site, event: AnyEvent) -> None:
 def test_every_line_of_a_dialect_matches_its_schema(
     site: Site, dialect: Any, path: str, lines: tuple[Any, ...], events: list[AnyEvent]
 ) -> None:
-    document, teller = Document.of(site.app), dialect()
-    told = [line for event in (*events, Done("completed")) for line in teller.tell(event)] + teller.interrupted()
-    assert {type(line) for line in told} <= {each for each in lines if isinstance(each, type)} | {str}
+    document, renderer = Document.of(site.app), dialect()
+    rendered = [
+        line for event in (*events, Done("completed")) for line in renderer.tell(event)
+    ] + renderer.interrupted()
+    assert {type(line) for line in rendered} <= {each for each in lines if isinstance(each, type)} | {str}
     schema = document.whole["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
-    for line in msgspec.to_builtins(told):
+    for line in msgspec.to_builtins(rendered):
         document.check(schema, line)
 
 

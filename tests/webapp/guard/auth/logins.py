@@ -14,6 +14,6 @@ def by_key(request: Request) -> Any:
     key = request.headers.get("X-Api-Key", "")
     owners: dict[str, Any] = {"key of ada": "ada", "key of bob": 42, "key of a list": ["ada"], "key of blanks": " "}
     owners |= {"key of true": True, "key of zero": 0}
-    if key == "key of nobody to be let in":
+    if key == "key of a rejected user":
         abort(403)
     return None if key in revoked else owners.get(key)

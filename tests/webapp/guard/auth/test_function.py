@@ -38,7 +38,7 @@ def test_function_that_returns_none_is_401_and_its_abort_passes_through(site: Si
     answer = post(site, "unknown")
     check_problem(answer, 401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
-    check_problem(post(site, "key of nobody to be let in"), 403, "forbidden")
+    check_problem(post(site, "key of a rejected user"), 403, "forbidden")
 
 
 @pytest.mark.parametrize("key", ["key of a list", "key of blanks", "key of true"])

@@ -35,7 +35,7 @@ def test_header_is_the_owner(site: Site, name: str) -> None:
     assert owner.decode() == name
     mine = {"X-Forwarded-User": name.encode().decode("latin-1")}
     assert site.stranger().get(f"{API}/{generation}", headers=mine).status_code == 200
-    theirs = {"X-Forwarded-User": "somebody else"}
+    theirs = {"X-Forwarded-User": "another user"}
     check_problem(site.stranger().get(f"{API}/{generation}", headers=theirs), 404, "not_found")
     check_problem(site.stranger().delete(f"{API}/{generation}", headers=theirs), 404, "not_found")
 

@@ -113,7 +113,7 @@ def test_cached_keys_are_used_while_the_provider_is_unavailable(
         keys.key("first")
 
 
-@pytest.mark.parametrize("how", ["nobody there", "silent"])
+@pytest.mark.parametrize("how", ["unreachable", "silent"])
 def test_missing_keys_are_503_within_the_timeout(
     build: Build, provider: Provider, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from millrace.webapp.guard.auth.protocol import is_owner
 from tests.webapp.guard.auth.issuer import SECRET, token
 from tests.webapp.guard.auth.test_tokens import signed_with
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
@@ -62,15 +59,6 @@ def test_request_is_authenticated_once(build: Build, way: str, monkeypatch: pyte
     monkeypatch.setattr(authenticator, "authenticate", lambda request: asked.append(request) or authenticate(request))
     assert site.stranger().post(API, json={"message": "a"}, headers=ada).status_code == 202
     assert len(asked) == 1
-
-
-@given(st.text(max_size=300))
-def test_valid_owner_fits_on_one_log_line(name: str) -> None:
-    if is_owner(name):
-        assert name.strip() == name
-        assert 1 <= len(name) <= 255
-        assert len(name.splitlines()) == 1
-        name.encode()
 
 
 def test_signing_secret_is_not_a_valid_token(build: Build) -> None:
