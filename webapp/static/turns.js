@@ -45,7 +45,8 @@ export function showTurn(turns, question, onSuggestion) {
     if (event.type === "status") setStatus(event.status);
     else if (event.type === "chunk") answer.appendData(event.content);
     else if (event.type === "snapshot") answer.data = event.content;
-    else if (event.type === "complete") setStatus("completed", event.stop_reason === "max_tokens" ? "Complete (length limit reached)" : STATUS_TEXT.completed);
+    else if (event.type === "complete" && event.stop_reason === "max_tokens") setStatus("completed", "Complete (length limit reached)");
+    else if (event.type === "complete") setStatus("completed");
     else if (event.type === "cancelled") setStatus("cancelled");
     else if (event.type === "error") setStatus("failed", `Failed: ${event.message}`);
     else if (event.type === "title") setTitle(event.title);
