@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import gevent
 
 from millrace.worker.answer import AnswerMeter
-from millrace.worker.context.prompt import Context
+from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import ContextQuestion
 from millrace.worker.contract.events import StatusEvent
 from millrace.worker.errors import GenerationFailed
@@ -18,7 +18,7 @@ from millrace.worker.run import RunningGeneration
 _log = get_logger(__name__)
 
 
-def build_context(process: WorkerProcess, run: RunningGeneration, *, is_told: bool) -> Context:
+def build_context(process: WorkerProcess, run: RunningGeneration, *, is_told: bool) -> PromptBuilder:
     """Gather what the answer is to be built on, from all sources at once, each within its own time.
 
     It is told to the reader where `is_told`: not within a takeover, where a `snapshot` has begun the content.
@@ -32,13 +32,13 @@ def build_context(process: WorkerProcess, run: RunningGeneration, *, is_told: bo
         generation=holding.claim.generation,
         owner=holding.owner,
         conversation=holding.conversation,
-        message=holding.message,
+        answer_id=holding.message,
         request=holding.request,
-        asked=holding.question or None,
-        say_searching=say_searching,
+        question_id=holding.question or None,
+        on_search=say_searching,
     )
-    context = Context(holding.request, process.settings, process.sources.gather(question))
-    event = context.event()
+    context = PromptBuilder(holding.request, process.settings, process.sources.gather(question))
+    event = context.context_event()
     if is_told and event is not None:
         run.outbox.write(event)
     return context

@@ -11,7 +11,7 @@ from millrace.worker.after.hooks import dispatch_after_done
 from millrace.worker.answer import AnswerMeter
 from millrace.worker.asking import ask, build_context
 from millrace.worker.concluding import conclude
-from millrace.worker.context.prompt import Context
+from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.contract.events import Cancelled, Error, Outcome, Snapshot, StatusEvent
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.ending import tell_end
@@ -149,7 +149,7 @@ def _say_running(run: RunningGeneration, provider: str, begins_with: Snapshot | 
 
 
 def _stream(
-    process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, begins_with: Snapshot, context: Context
+    process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, begins_with: Snapshot, context: PromptBuilder
 ) -> None:
     """Stream what follows the beginning, or all from the start where the model does not go on from it."""
     answer.begin(begins_with)

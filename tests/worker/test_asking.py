@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from millrace.worker.context.source import ContextPart, ContextQuestion, Material, Source
+from millrace.worker.context.source import ContextPart, ContextQuestion, ContextSource, Material
 from millrace.worker.context.sources import Sources
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import (
@@ -59,7 +59,7 @@ def desk(valkey: ValkeyProcess) -> Desk:
 def start(desk: Desk) -> Iterator[Start]:
     made: list[WorkerProcess] = []
 
-    def run(provider: Provider, *sources: Source) -> WorkerProcess:
+    def run(provider: Provider, *sources: ContextSource) -> WorkerProcess:
         process = WorkerProcess(desk.settings, provider)
         process.sources = Sources(sources)
         process.start()
@@ -85,7 +85,7 @@ def answered(process: WorkerProcess, desk: Desk, generation: str) -> list[AnyEve
 
 def test_the_reader_is_told_between_the_status_and_the_first_word(desk: Desk, start: Start) -> None:
     def search(question: ContextQuestion) -> ContextPart:
-        question.say_searching()
+        question.on_search()
         return ContextPart(materials=(Material("search_result", "Water.", "Mill", "https://mill.example"),))
 
     stub = Stub([[Chunk("Because."), *END]])

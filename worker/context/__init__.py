@@ -1,1 +1,5 @@
-"""From a generation's request to the prompt that a model is asked."""
+"""Context sources, and the prompt that is built from their results.
+
+All sources run at once, each within its own time limit, and a source that fails never fails an answer. Text that others
+wrote enters a prompt only escaped, as material, and never among the instructions. Every prompt fits the model's window.
+"""

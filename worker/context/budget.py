@@ -1,6 +1,6 @@
-"""Holds a prompt within a model's window: pure, and without any model's tokenizer.
+"""Token budgets: estimates a text's tokens and shortens history and materials to fit. Pure, without a tokenizer.
 
-Tokens are estimated so that no text has more than that with the models at hand, and English about a third less.
+The estimate is an upper bound for every text with the models at hand, and about a third too high for English.
 """
 
 import re
@@ -8,64 +8,65 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import ceil
 
-from millrace.worker.context.escaping import placed
+from millrace.worker.context.escaping import render_material
 from millrace.worker.context.source import Material
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.publishing.batching import size_of
 
 MARGIN = 1.2
-MESSAGE_TOKENS = 10  # of a message beside its text
+MESSAGE_TOKENS = 10  # of a message in addition to its text
+CHARS_PER_TOKEN = 6  # at most, except for white space
 
-# Runs of letters that are one token in most vocabularies; of other scripts, fewer letters make one.
-_PIECE = re.compile(" ?[A-Za-z]{1,5}| ?[\u00c0-\u024f]{1,2}|[\u0370-\u07ff]{1,2}|[0-9]{1,2}|\\s+|.", re.DOTALL)
+# Runs of letters that are one token in most vocabularies; in other scripts a token has fewer letters.
+_TOKEN = re.compile(" ?[A-Za-z]{1,5}| ?[\u00c0-\u024f]{1,2}|[\u0370-\u07ff]{1,2}|[0-9]{1,2}|\\s+|.", re.DOTALL)
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
-def estimate(text: str) -> int:
-    """Return about how many tokens a text has, rather too many, though never more than its bytes in UTF-8."""
-    return min(size_of(text), ceil(MARGIN * (len(_PIECE.findall(text)) + 2 * len(_ASTRAL.findall(text)))))
+def estimate_tokens(text: str) -> int:
+    """Return an upper bound of the text's tokens, which is never more than its bytes in UTF-8."""
+    return min(size_of(text), ceil(MARGIN * (len(_TOKEN.findall(text)) + 2 * len(_ASTRAL.findall(text)))))
 
 
 def fit_history(history: Sequence[PromptMessage], tokens: int) -> tuple[PromptMessage, ...]:
-    """Return the newest messages that together have at most so many tokens, oldest first.
+    """Return the newest messages that together have at most `tokens` tokens, oldest first.
 
-    It begins with a user's, as Bedrock demands; what is blank is left out, which Bedrock refuses.
+    The first is a user's, as Bedrock requires; blank messages, which Bedrock rejects, are left out.
     """
-    said = [message for message in history if message.content.strip()]
-    # Most histories are so short that their bytes fit: then nothing need be estimated.
-    is_short = sum(MESSAGE_TOKENS + size_of(message.content) for message in said) <= tokens
-    kept = said if is_short else _newest(said, tokens)
+    messages = [message for message in history if message.content.strip()]
+    # Most histories fit by their bytes alone, and need no estimate.
+    is_short = sum(MESSAGE_TOKENS + size_of(message.content) for message in messages) <= tokens
+    kept = messages if is_short else _newest(messages, tokens)
     first = next((at for at, message in enumerate(kept) if message.role == "user"), len(kept))
     return tuple(kept[first:])
 
 
-def _newest(said: list[PromptMessage], tokens: int) -> list[PromptMessage]:
-    for at in reversed(range(len(said))):
-        tokens -= MESSAGE_TOKENS + estimate(said[at].content)
+def _newest(messages: list[PromptMessage], tokens: int) -> list[PromptMessage]:
+    for at in reversed(range(len(messages))):
+        tokens -= MESSAGE_TOKENS + estimate_tokens(messages[at].content)
         if tokens < 0:
-            return said[at + 1 :]
-    return said
+            return messages[at + 1 :]
+    return messages
 
 
 def fit_materials(materials: Iterable[Material], tokens: int) -> list[Material]:
-    """Return the first materials that together have at most so many tokens where they are placed, the last one cut."""
+    """Return the first materials that together have at most `tokens` tokens once rendered; the last one is truncated."""
     kept: list[Material] = []
-    for each in materials:
-        text = cut(each.text, tokens, lambda text, each=each: _cost(replace(each, text=text)))
+    for material in materials:
+        text = truncate(material.text, tokens, lambda text, material=material: _cost(replace(material, text=text)))
         if not text.strip():
             break
-        kept.append(replace(each, text=text))
+        kept.append(replace(material, text=text))
         tokens -= _cost(kept[-1])
     return kept
 
 
-def cut(text: str, tokens: int, cost: Callable[[str], int] = estimate) -> str:
-    """Return the beginning of a text that costs at most so many tokens; empty where nothing does."""
-    text = text[: max(0, tokens) * 6]  # no piece is of more characters, white space apart
+def truncate(text: str, tokens: int, cost: Callable[[str], int] = estimate_tokens) -> str:
+    """Return the beginning of the text that costs at most `tokens` tokens, empty if even one character costs more."""
+    text = text[: max(0, tokens) * CHARS_PER_TOKEN]
     while text and (too_many := cost(text)) > tokens:
         text = text[: min(len(text) - 1, len(text) * tokens // too_many)]
     return text
 
 
 def _cost(material: Material) -> int:
-    return MESSAGE_TOKENS + estimate(placed(material))
+    return MESSAGE_TOKENS + estimate_tokens(render_material(material))

@@ -1,6 +1,6 @@
-"""The seam between an answer and what it is built on: a source is asked about a question and gives a piece, or nothing.
+"""The protocol of context sources: a source receives a question and returns a `ContextPart`, or None.
 
-Copy `search/source.py` for one of your own and name it in `MILLRACE_CONTEXT` as `package.module:name`.
+To write a source of your own, copy `search/source.py` and name it in `MILLRACE_CONTEXT` as `package.module:name`.
 """
 
 import re
@@ -13,41 +13,44 @@ from millrace.worker.contract.request import ModelRequest, PromptMessage
 _KIND = re.compile(r"[a-z_]{1,40}")
 
 
-def _say_nothing() -> None:
+def _do_nothing() -> None:
     return
 
 
 @dataclass(frozen=True)
 class ContextQuestion:
-    """What a source may go by. `text` is the message to be answered, the last one of the request's.
+    """The question that sources find context for.
 
-    `message` is the answer's id, `asked` the question's, None where the question belongs to no conversation.
+    `answer_id` is the id of the message that will hold the answer. `question_id` is the id of the question's message,
+    None if the question belongs to no conversation. A source calls `on_search` before it searches the web, so that the
+    reader sees the status `searching`.
     """
 
     generation: str
     owner: str
     conversation: str
-    message: str
+    answer_id: str
     request: ModelRequest
-    asked: str | None = None
-    say_searching: Callable[[], None] = _say_nothing
+    question_id: str | None = None
+    on_search: Callable[[], None] = _do_nothing
 
     @property
-    def is_alone(self) -> bool:
-        """Whether the question belongs to no conversation, or brings its own history."""
-        return self.asked is None or len(self.request.messages) > 1
+    def is_standalone(self) -> bool:
+        """Whether the question belongs to no conversation, or its request contains its own history."""
+        return self.question_id is None or len(self.request.messages) > 1
 
     @property
     def text(self) -> str:
-        """The message to be answered."""
+        """The question itself: the last message of the request."""
         return self.request.messages[-1].content
 
 
 @dataclass(frozen=True)
 class Material:
-    """A text that somebody else has written; it gets a place in the prompt that it can't leave.
+    """A text that others wrote, which is escaped in the prompt.
 
-    `kind` names it for the model, in lower case and underscores. What has a `url` is told to the reader as a source.
+    `kind` names its element: lower-case letters and underscores. A material with a `url` is listed as a source to the
+    reader.
     """
 
     kind: str
@@ -56,17 +59,18 @@ class Material:
     url: str = ""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a kind that could not name an element."""
+        """Raise ValueError for a kind that cannot name an element."""
         if not _KIND.fullmatch(self.kind):
-            raise ValueError("a kind of material is of lower case letters and underscores")
+            raise ValueError("the kind of a material takes lower-case letters and underscores")
 
 
 @dataclass(frozen=True)
 class ContextPart:
-    """What a source adds. All of it is cut to the prompt's budget, the instructions excepted.
+    """One source's contribution. Everything except `instructions` is shortened to the prompt's token budget.
 
-    `instructions` are believed by the model as much as the configured ones: nothing that others wrote belongs there.
-    `slots` is the conversation's JSON context, the last source's that gives one.
+    The model trusts `instructions` like the configured system prompt: never put text there that others wrote. `slots` is
+    the conversation's JSON context; if several sources return one, the last counts. `updated` holds the slots that this
+    question changed.
     """
 
     instructions: str = ""
@@ -79,48 +83,48 @@ class ContextPart:
     updated: Mapping[str, Any] | None = None
 
 
-class Source(Protocol):
-    """One kind of context; one a process, asked by any number of greenlets at once, beside the other sources."""
+class ContextSource(Protocol):
+    """One kind of context. Each process has one instance, used by any number of greenlets at once."""
 
     @property
     def name(self) -> str:
-        """The name that the log gives it."""
+        """The name in the log; unique among the sources of a process."""
         ...
 
     @property
     def seconds(self) -> float:
-        """How long an answer waits for it; it is cut off wherever it waits by then, by a `gevent.Timeout`."""
+        """The time limit of `gather`, which is then interrupted by a `gevent.Timeout` wherever it waits."""
         ...
 
     def gather(self, question: ContextQuestion) -> ContextPart | None:
-        """Return what there is for this question, None where there is nothing.
+        """Return the context for this question, None if there is none.
 
-        Whatever it raises is logged by its kind and counted, and the answer goes on without.
+        An exception is logged by its type and counted, and the answer continues without this source.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What the sources gave, by their names and in their order, and how many of them failed."""
+class GatheredContext:
+    """The parts of all sources, by name and in the order of the sources, and the number of sources that failed."""
 
-    pieces: Mapping[str, ContextPart] = field(default_factory=dict[str, ContextPart])
+    parts: Mapping[str, ContextPart] = field(default_factory=dict[str, ContextPart])
     failed: int = 0
 
     @property
     def history(self) -> tuple[PromptMessage, ...]:
         """The messages before the question, oldest first."""
-        return tuple(message for piece in self.pieces.values() for message in piece.history)
+        return tuple(message for part in self.parts.values() for message in part.history)
 
     @property
     def materials(self) -> tuple[Material, ...]:
-        """All that others have written."""
-        return tuple(material for piece in self.pieces.values() for material in piece.materials)
+        """All materials, in the order of the sources."""
+        return tuple(material for part in self.parts.values() for material in part.materials)
 
     @property
     def slots(self) -> Mapping[str, Any] | None:
         """The conversation's JSON context."""
-        return next((piece.slots for piece in reversed([*self.pieces.values()]) if piece.slots is not None), None)
+        return next((part.slots for part in reversed([*self.parts.values()]) if part.slots is not None), None)
 
 
-NOTHING = Gathered()
+NO_CONTEXT = GatheredContext()

@@ -1,6 +1,6 @@
-"""A database that has been migrated, and a small model that is scripted."""
+"""A migrated database, a conversation in it, and a worker process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,9 @@ import pytest
 from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store.database import Database
 from millrace.worker.store.migration import migrate
-from tests.worker.context.asked import Asking
+from tests.emulator_process import EmulatorProcess
+from tests.valkey import ValkeyProcess
+from tests.worker.context.harness import ContextHarness, StoredConversation
 
 
 @pytest.fixture(autouse=True)
@@ -25,19 +27,33 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
     migrate(settings)
-    opened = Database(settings)
-    yield opened
-    opened.close()
+    database = Database(settings)
+    yield database
+    database.close()
 
 
 @pytest.fixture
-def asking(database: Database) -> Asking:
-    return Asking(database)
+def conversation(database: Database) -> StoredConversation:
+    return StoredConversation(database)
 
 
 @pytest.fixture
-def away(tmp_path: Path) -> Iterator[Database]:
-    """Return a database that nobody has migrated."""
-    opened = Database(load({"MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/nothing.db"}))
-    yield opened
-    opened.close()
+def unmigrated_database(tmp_path: Path) -> Iterator[Database]:
+    """Return a database without tables, whose every call raises DatabaseUnavailable."""
+    database = Database(load({"MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/nothing.db"}))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def start_worker(valkey: ValkeyProcess, emulator: EmulatorProcess) -> Iterator[Callable[..., ContextHarness]]:
+    """Return a function that starts a worker process with the given settings."""
+    harnesses: list[ContextHarness] = []
+
+    def start(**settings: object) -> ContextHarness:
+        harnesses.append(ContextHarness(valkey.url, emulator, **settings))
+        return harnesses[-1]
+
+    yield start
+    for harness in harnesses:
+        harness.stop()

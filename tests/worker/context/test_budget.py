@@ -1,12 +1,12 @@
-"""The budget: never too few tokens estimated, the newest messages kept, a user's first."""
+"""Token budgets: estimates are upper bounds, the newest messages are kept, and a user's message comes first."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.emulator.token_counter import count_tokens
-from millrace.worker.context.budget import MESSAGE_TOKENS, cut, estimate, fit_history, fit_materials
-from millrace.worker.context.escaping import placed
+from millrace.worker.context.budget import MESSAGE_TOKENS, estimate_tokens, fit_history, fit_materials, truncate
+from millrace.worker.context.escaping import render_material
 from millrace.worker.context.source import Material
 from millrace.worker.contract.request import PromptMessage
 
@@ -17,41 +17,41 @@ ENGLISH = "Water from the stream turns the wheel, and the wheel drives the stone
 
 
 @given(texts)
-def test_no_text_is_estimated_lower_than_the_local_endpoint_counts_it(text: str) -> None:
-    assert estimate(text) >= count_tokens(text)
+def test_an_estimate_is_never_below_the_count_of_the_local_endpoint(text: str) -> None:
+    assert estimate_tokens(text) >= count_tokens(text)
 
 
-def test_english_is_estimated_at_about_a_token_for_three_or_four_characters() -> None:
-    assert 3 < len(ENGLISH) / estimate(ENGLISH) < 5
+def test_english_is_estimated_at_three_to_five_characters_per_token() -> None:
+    assert 3 < len(ENGLISH) / estimate_tokens(ENGLISH) < 5
 
 
 @given(st.lists(messages, max_size=12), budgets)
-def test_a_history_keeps_an_unbroken_run_of_the_newest_within_the_budget_that_begins_with_a_users(
+def test_a_fitted_history_is_the_newest_run_within_the_budget_and_begins_with_a_user(
     history: list[PromptMessage], tokens: int
 ) -> None:
     kept = fit_history(history, tokens)
-    said = [message for message in history if message.content.strip()]
-    assert list(kept) == said[len(said) - len(kept) :]
+    nonblank = [message for message in history if message.content.strip()]
+    assert list(kept) == nonblank[len(nonblank) - len(kept) :]
     assert not kept or kept[0].role == "user"
-    assert sum(MESSAGE_TOKENS + estimate(each.content) for each in kept) <= tokens
+    assert sum(MESSAGE_TOKENS + estimate_tokens(each.content) for each in kept) <= tokens
 
 
 @given(st.lists(messages, max_size=12))
-def test_a_history_that_fits_is_kept_from_its_first_user_on(history: list[PromptMessage]) -> None:
-    said = [message for message in history if message.content.strip()]
-    while said and said[0].role != "user":
-        said.pop(0)
-    assert list(fit_history(history, 1_000_000)) == said
+def test_a_history_that_fits_is_kept_from_its_first_user_message(history: list[PromptMessage]) -> None:
+    nonblank = [message for message in history if message.content.strip()]
+    while nonblank and nonblank[0].role != "user":
+        nonblank.pop(0)
+    assert list(fit_history(history, 1_000_000)) == nonblank
 
 
-def test_the_oldest_go_first() -> None:
+def test_the_oldest_messages_are_dropped_first() -> None:
     history = [PromptMessage("assistant" if number % 2 else "user", f"{number}") for number in range(10)]
-    each = MESSAGE_TOKENS + estimate("1")
+    each = MESSAGE_TOKENS + estimate_tokens("1")
     assert [message.content for message in fit_history(history, 4 * each)] == ["6", "7", "8", "9"]
     assert [message.content for message in fit_history(history, 5 * each)] == ["6", "7", "8", "9"]
 
 
-def test_a_message_that_is_too_long_ends_the_history_there() -> None:
+def test_a_message_over_the_budget_drops_everything_before_it() -> None:
     history = [
         PromptMessage("user", "a"),
         PromptMessage("assistant", "b " * 1000),
@@ -62,11 +62,11 @@ def test_a_message_that_is_too_long_ends_the_history_there() -> None:
 
 
 @given(st.lists(st.builds(Material, st.just("memory"), texts, texts), max_size=6), budgets)
-def test_materials_keep_their_order_within_the_budget_and_only_the_last_is_cut(
+def test_materials_keep_their_order_within_the_budget_and_only_the_last_is_truncated(
     given: list[Material], tokens: int
 ) -> None:
     kept = fit_materials(given, tokens)
-    assert sum(MESSAGE_TOKENS + estimate(placed(each)) for each in kept) <= tokens
+    assert sum(MESSAGE_TOKENS + estimate_tokens(render_material(each)) for each in kept) <= tokens
     for before, after in zip(given, kept, strict=False):
         assert (after.kind, after.title) == (before.kind, before.title)
         assert before.text.startswith(after.text)
@@ -74,15 +74,15 @@ def test_materials_keep_their_order_within_the_budget_and_only_the_last_is_cut(
 
 
 @pytest.mark.parametrize("text", ["<" * 1000, "word " * 1000, "水" * 1000])
-def test_what_grows_when_it_is_placed_is_cut_by_what_it_becomes(text: str) -> None:
+def test_a_material_is_truncated_by_its_rendered_length(text: str) -> None:
     (kept,) = fit_materials([Material("memory", text)], 200)
-    assert 100 < MESSAGE_TOKENS + estimate(placed(kept)) <= 200
+    assert 100 < MESSAGE_TOKENS + estimate_tokens(render_material(kept)) <= 200
 
 
 @given(texts, budgets)
-def test_a_cut_text_is_a_beginning_within_the_budget(text: str, tokens: int) -> None:
-    beginning = cut(text, tokens)
+def test_a_truncated_text_is_a_prefix_within_the_budget(text: str, tokens: int) -> None:
+    beginning = truncate(text, tokens)
     assert text.startswith(beginning)
-    assert estimate(beginning) <= tokens
-    if estimate(text) <= tokens and len(text) <= 6 * tokens:
+    assert estimate_tokens(beginning) <= tokens
+    if estimate_tokens(text) <= tokens and len(text) <= 6 * tokens:
         assert beginning == text

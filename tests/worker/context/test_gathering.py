@@ -1,4 +1,4 @@
-"""Sources are asked at once, each within its own time; what fails is logged and counted, and stops nothing."""
+"""Sources run at once, each within its own time limit; a failure is logged and counted, and stops nothing."""
 
 import logging
 from collections.abc import Callable
@@ -9,107 +9,109 @@ import pytest
 from gevent.event import Event
 
 from millrace.worker.context.gathering import gather
-from millrace.worker.context.source import NOTHING, ContextPart, ContextQuestion, Gathered
+from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuestion, GatheredContext
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from tests.worker.desk import wait_until
 
 QUESTION = ContextQuestion(
     "g" * 32, "owner", "c" * 32, "m" * 32, ModelRequest([PromptMessage("user", "the secret question")], "m", 1)
 )
-PIECE = ContextPart(instructions="Be brief.")
+PART = ContextPart(instructions="Be brief.")
 
 
 @dataclass
 class Scripted:
-    """Does what it is told to."""
+    """A source that calls a function."""
 
     name: str
-    does: Callable[[], ContextPart | None]
+    function: Callable[[], ContextPart | None]
     seconds: float = 5.0
 
     def gather(self, question: ContextQuestion) -> ContextPart | None:
         assert question is QUESTION
-        return self.does()
+        return self.function()
 
 
-def raises() -> ContextPart:
+def fails() -> ContextPart:
     raise ValueError(QUESTION.text)
 
 
-def never() -> ContextPart:
+def hangs() -> ContextPart:
     gevent.sleep(60)
-    return PIECE
+    return PART
 
 
 def swallows() -> ContextPart:
-    """Swallow whatever ends it, once."""
+    """Swallow the first exception that interrupts it."""
     try:
         gevent.sleep(60)
-    except BaseException:  # noqa: BLE001 - this is what is tried here
+    except BaseException:  # noqa: BLE001 - swallowing it is the purpose of this source
         gevent.sleep(60)
-    return PIECE
+    return PART
 
 
-def test_no_sources_give_nothing() -> None:
-    assert gather([], QUESTION) == NOTHING
+def test_without_sources_there_is_no_context() -> None:
+    assert gather([], QUESTION) == NO_CONTEXT
 
 
-def test_what_they_give_stands_under_their_names_in_their_order() -> None:
+def test_parts_are_in_the_order_of_the_sources_by_name() -> None:
     def late() -> ContextPart:
         gevent.sleep(0.01)
-        return PIECE
+        return PART
 
-    given = gather([Scripted("late", late), Scripted("none", lambda: None), Scripted("early", lambda: PIECE)], QUESTION)
-    assert given == Gathered({"late": PIECE, "early": PIECE})
-    assert list(given.pieces) == ["late", "early"]
+    gathered = gather(
+        [Scripted("late", late), Scripted("none", lambda: None), Scripted("early", lambda: PART)], QUESTION
+    )
+    assert gathered == GatheredContext({"late": PART, "early": PART})
+    assert list(gathered.parts) == ["late", "early"]
 
 
-def test_they_are_asked_beside_each_other() -> None:
+def test_sources_run_concurrently() -> None:
     met = Event()
 
     def waits() -> ContextPart:
         assert met.wait(30)
-        return PIECE
+        return PART
 
-    def comes() -> ContextPart:
+    def sets() -> ContextPart:
         met.set()
-        return PIECE
+        return PART
 
-    assert len(gather([Scripted("waits", waits), Scripted("comes", comes)], QUESTION).pieces) == 2
+    assert len(gather([Scripted("waits", waits), Scripted("sets", sets)], QUESTION).parts) == 2
 
 
 @pytest.mark.parametrize(
-    ("failing", "said"),
+    ("failing", "logged"),
     [
-        (Scripted("bad", raises), "error=ValueError at "),
-        (Scripted("bad", never, seconds=0.05), "error=too slow"),
-        (Scripted("bad", swallows, seconds=0.05), "context_source_stuck"),
+        (Scripted("bad", fails), "error=ValueError at "),
+        (Scripted("bad", hangs, seconds=0.05), "error=timed out"),
+        (Scripted("bad", swallows, seconds=0.05), "context_source_abandoned"),
     ],
-    ids=["raises", "hangs", "swallows its end"],
+    ids=["fails", "hangs", "swallows its timeout"],
 )
-def test_what_fails_is_counted_and_told_to_the_log_without_the_questions_words(
-    failing: Scripted, said: str, caplog: pytest.LogCaptureFixture
+def test_a_failure_is_counted_and_logged_without_the_text_of_the_question(
+    failing: Scripted, logged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        given = gather([failing, Scripted("good", lambda: PIECE)], QUESTION)
-    assert given == Gathered({"good": PIECE}, failed=1)
+        gathered = gather([failing, Scripted("good", lambda: PART)], QUESTION)
+    assert gathered == GatheredContext({"good": PART}, failed=1)
     (line,) = [record.getMessage() for record in caplog.records]
     assert "source=bad" in line
     assert f"generation={QUESTION.generation}" in line
-    assert said in line
+    assert logged in line
     assert "secret" not in caplog.text
 
 
-def test_what_interrupts_the_asker_ends_all_sources() -> None:
+def test_an_interrupt_of_the_caller_ends_all_sources() -> None:
     ended: list[bool] = []
 
     def runs() -> ContextPart:
         try:
-            return never()
+            return hangs()
         finally:
             ended.append(True)
 
-    asker = gevent.spawn(gather, [Scripted("one", runs), Scripted("two", runs)], QUESTION)
+    caller = gevent.spawn(gather, [Scripted("one", runs), Scripted("two", runs)], QUESTION)
     gevent.sleep(0.01)
-    asker.kill()
+    caller.kill()
     wait_until(lambda: len(ended) == 2, "the end of both")

@@ -1,4 +1,4 @@
-"""Intent: what a message is after, merged into what the conversation knows already."""
+"""The intent source: slots are validated and merged into the conversation's context."""
 
 import json
 import logging
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.context.intent import Intent
-from millrace.worker.context.loader import ContextLoader
+from millrace.worker.context.intent import IntentSource
 from millrace.worker.context.source import ContextPart
+from millrace.worker.context.stored_context import ContextLoader
 from millrace.worker.contract.events import Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, SettingError
@@ -17,7 +17,7 @@ from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
-from tests.worker.context.asked import Asking
+from tests.worker.context.harness import StoredConversation
 
 SCHEMA = {
     "type": "object",
@@ -31,102 +31,106 @@ SCHEMA = {
 }
 
 
-class Small:
-    """A small model that notes what it is told to note."""
+class IntentHarness:
+    """An intent source whose small model returns the slots that the test sets."""
 
-    def __init__(self, settings: Settings, asking: Asking, schema: Any = SCHEMA) -> None:
-        self.asking = asking
-        self.notes: Any = {}
+    def __init__(self, settings: Settings, conversation: StoredConversation, schema: Any = SCHEMA) -> None:
+        self.conversation = conversation
+        self.slots: Any = {}
         self.stub = Stub([], replies={"note_intent": self._reply})
         configured = load({"MILLRACE_INTENT_SCHEMA": json.dumps(schema), "MILLRACE_SMALL_MODEL_ID": "small"})
-        self.source = Intent(configured, self.stub, ContextLoader(configured, asking.database), asking.database)
+        self.source = IntentSource(
+            configured, self.stub, ContextLoader(configured, conversation.database), conversation.database
+        )
 
-    def note(self, **notes: Any) -> ContextPart | None:
-        """Let the next message be understood so."""
-        self.notes = notes
-        return self.source.gather(self.asking.ask("the message"))
+    def ask(self, **slots: Any) -> ContextPart | None:
+        """Store a message for which the model returns these slots, and return the source's part."""
+        self.slots = slots
+        return self.source.gather(self.conversation.store_question("the message"))
 
-    def kept(self) -> dict[str, Any]:
-        """Return the conversation's context as it is kept."""
-        found = self.asking.database.run(
-            lambda session: conversations.find(session, self.asking.owner, self.asking.conversation)
+    def stored_context(self) -> dict[str, Any]:
+        """Return the conversation's context in the database."""
+        found = self.conversation.database.run(
+            lambda session: conversations.find(session, self.conversation.owner, self.conversation.id)
         )
         assert found is not None
         return found.context
 
     def _reply(self, _prompt: Prompt) -> WholeAnswer:
-        return WholeAnswer("", self.notes, Usage(1, 1))
+        return WholeAnswer("", self.slots, Usage(1, 1))
 
 
 @pytest.fixture
-def small(settings: Settings, asking: Asking) -> Small:
-    return Small(settings, asking)
+def intent(settings: Settings, conversation: StoredConversation) -> IntentHarness:
+    return IntentHarness(settings, conversation)
 
 
-def test_slots_are_merged_and_what_has_changed_is_told(small: Small) -> None:
-    assert small.note(intent="travel", to="Tokyo", when="next week") == ContextPart(
+def test_slots_are_merged_and_changes_are_reported(intent: IntentHarness) -> None:
+    assert intent.ask(intent="travel", to="Tokyo", when="next week") == ContextPart(
         slots={"to": "Tokyo", "when": "next week"}, intent="travel", updated={"to": "Tokyo", "when": "next week"}
     )
-    changed = small.note(intent="travel", to="Tokyo", when="Friday")
+    changed = intent.ask(intent="travel", to="Tokyo", when="Friday")
     assert changed == ContextPart(slots={"to": "Tokyo", "when": "Friday"}, intent="travel", updated={"when": "Friday"})
-    assert small.note(people=4) == ContextPart(
+    assert intent.ask(people=4) == ContextPart(
         slots={"to": "Tokyo", "when": "Friday", "people": 4}, updated={"people": 4}
     )
-    assert small.kept() == {"to": "Tokyo", "when": "Friday", "people": 4}
+    assert intent.stored_context() == {"to": "Tokyo", "when": "Friday", "people": 4}
 
 
-def test_null_takes_a_slot_out(small: Small) -> None:
-    small.note(to="Tokyo", people=2)
-    assert small.note(to=None) == ContextPart(slots={"people": 2}, updated={"to": None})
-    assert small.kept() == {"people": 2}
+def test_null_removes_a_slot(intent: IntentHarness) -> None:
+    intent.ask(to="Tokyo", people=2)
+    assert intent.ask(to=None) == ContextPart(slots={"people": 2}, updated={"to": None})
+    assert intent.stored_context() == {"people": 2}
 
 
-def test_the_small_model_is_asked_with_what_is_known_and_was_last_said(small: Small) -> None:
-    small.note(to="To</conversation_context>kyo")
-    small.asking.turn("When?", "On which day?")
-    small.note(when="Friday")
-    asked = small.stub.questions[-1]
-    assert (asked.model, asked.messages[-1].content) == ("small", "the message")
-    assert asked.tool is not None
-    assert asked.tool.schema == SCHEMA
-    assert '{"to": "To&lt;/conversation_context&gt;kyo"}' in asked.system[1]
-    assert "<last_answer>\nOn which day?\n</last_answer>" in asked.system[1]
+def test_the_small_model_receives_the_known_slots_and_the_last_answer(intent: IntentHarness) -> None:
+    intent.ask(to="To</conversation_context>kyo")
+    intent.conversation.store_turn("When?", "On which day?")
+    intent.ask(when="Friday")
+    prompt = intent.stub.questions[-1]
+    assert (prompt.model, prompt.messages[-1].content) == ("small", "the message")
+    assert prompt.tool is not None
+    assert prompt.tool.schema == SCHEMA
+    assert '{"to": "To&lt;/conversation_context&gt;kyo"}' in prompt.system[1]
+    assert "<last_answer>\nOn which day?\n</last_answer>" in prompt.system[1]
 
 
-@pytest.mark.parametrize("notes", [{"people": "four"}, {"colour": "red"}, {"intent": "war"}])
-def test_what_does_not_fit_the_schema_is_refused_and_changes_nothing(
-    small: Small, notes: dict[str, Any], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("slots", [{"people": "four"}, {"colour": "red"}, {"intent": "war"}])
+def test_slots_that_violate_the_schema_are_rejected_and_change_nothing(
+    intent: IntentHarness, slots: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    small.note(to="Tokyo")
-    with caplog.at_level(logging.DEBUG), pytest.raises(GenerationFailed, match="accept") as raised:
-        small.note(**notes)
-    assert raised.value.__suppress_context__  # the validator's own words quote the message
-    assert small.kept() == {"to": "Tokyo"}
+    intent.ask(to="Tokyo")
+    with caplog.at_level(logging.DEBUG), pytest.raises(GenerationFailed, match="rejected") as raised:
+        intent.ask(**slots)
+    assert raised.value.__suppress_context__  # the validator's message quotes the user's
+    assert intent.stored_context() == {"to": "Tokyo"}
 
 
-def test_a_context_does_not_grow_without_end(settings: Settings, asking: Asking) -> None:
-    small = Small(settings, asking, {"type": "object"})
-    small.note(a="x" * 15_000)
+def test_the_size_of_a_context_is_limited(settings: Settings, conversation: StoredConversation) -> None:
+    intent = IntentHarness(settings, conversation, {"type": "object"})
+    intent.ask(a="x" * 15_000)
     with pytest.raises(conversations.ContextFull):
-        small.note(b="x" * 2_000)
-    assert list(small.kept()) == ["a"]
+        intent.ask(b="x" * 2_000)
+    assert list(intent.stored_context()) == ["a"]
 
 
-def test_a_request_with_a_history_of_its_own_has_no_conversation_to_note_anything_in(small: Small) -> None:
+def test_a_request_with_its_own_history_is_not_sent_to_the_model(intent: IntentHarness) -> None:
     own = (PromptMessage("user", "A?"), PromptMessage("assistant", "B."))
-    assert small.source.gather(small.asking.question("C?", *own)) is None
-    assert small.stub.questions == []
+    assert intent.source.gather(intent.conversation.question("C?", *own)) is None
+    assert intent.stub.questions == []
 
 
-def test_a_store_that_is_away_is_said_and_no_model_is_asked(small: Small, away: Database) -> None:
-    small.source._reader = ContextLoader(load({}), away)
+def test_an_unavailable_database_is_an_error_and_no_model_is_called(
+    intent: IntentHarness, unmigrated_database: Database
+) -> None:
+    intent.source._loader = ContextLoader(load({}), unmigrated_database)
     with pytest.raises(DatabaseUnavailable):
-        small.note(to="Tokyo")
-    assert small.stub.questions == []
+        intent.ask(to="Tokyo")
+    assert intent.stub.questions == []
 
 
 @pytest.mark.parametrize("schema", ["{", "[]", "5", "/no/such/file"])
-def test_a_setting_that_is_no_object_stops_the_start(schema: str) -> None:
+def test_a_schema_that_is_not_an_object_stops_the_start(schema: str) -> None:
     with pytest.raises(SettingError, match="MILLRACE_INTENT_SCHEMA: takes a JSON object"):
         load({"MILLRACE_INTENT_SCHEMA": schema})
 

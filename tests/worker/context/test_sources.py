@@ -1,4 +1,4 @@
-"""The settings say which sources there are."""
+"""The settings decide which sources and which search engine a process has."""
 
 import pytest
 
@@ -10,29 +10,29 @@ from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import load
 from millrace.worker.store.database import Database
 
-OWN = "tests.worker.context.test_plugins:clock"
+PLUGIN = "tests.worker.context.test_sources_plugins:clock"
 SEARXNG = {"MILLRACE_SEARCH_ENGINE": "searxng", "MILLRACE_SEARCH_URL": "http://127.0.0.1:8888"}
 
 
-def test_nothing_is_searched_unless_an_engine_is_configured() -> None:
+def test_there_is_no_engine_unless_one_is_configured() -> None:
     assert make_engine(load({})) is None
     assert isinstance(make_engine(load(SEARXNG)), Searxng)
     assert isinstance(make_engine(load({"MILLRACE_SEARCH_ENGINE": "brave", "MILLRACE_SEARCH_KEY": "k"})), Brave)
 
 
 @pytest.mark.parametrize(("engine", "missing"), [("searxng", "MILLRACE_SEARCH_URL"), ("brave", "MILLRACE_SEARCH_KEY")])
-def test_an_engine_without_what_it_needs_stops_the_start(engine: str, missing: str) -> None:
+def test_an_engine_without_its_url_or_key_stops_the_start(engine: str, missing: str) -> None:
     with pytest.raises(SettingError, match=f"{missing}: is not set"):
         make_engine(load({"MILLRACE_SEARCH_ENGINE": engine}))
 
 
-def test_ones_own_come_after_those_that_are_built_in(database: Database) -> None:
-    made = make_sources(load({"MILLRACE_CONTEXT": OWN, **SEARXNG}), Stub([]), database)
-    names = [source.name for source in made.sources]
+def test_plugins_come_after_the_built_in_sources(database: Database) -> None:
+    sources = make_sources(load({"MILLRACE_CONTEXT": PLUGIN, **SEARXNG}), Stub([]), database)
+    names = [source.name for source in sources.sources]
     assert names == ["profile", "history", "memory", "search", "clock"]
-    made.close()
+    sources.close()
 
 
-def test_two_sources_of_one_name_stop_the_start(database: Database) -> None:
+def test_two_sources_with_one_name_stop_the_start(database: Database) -> None:
     with pytest.raises(SettingError, match=r"MILLRACE_CONTEXT: .*clock"):
-        make_sources(load({"MILLRACE_CONTEXT": f"{OWN},{OWN}"}), Stub([]), database)
+        make_sources(load({"MILLRACE_CONTEXT": f"{PLUGIN},{PLUGIN}"}), Stub([]), database)

@@ -1,25 +1,73 @@
-"""The seam between a question and whoever searches the web."""
+"""The protocol of search engines, and the functions that turn a search service's response into safe results."""
 
+import html
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+MAX_RESPONSE_BYTES = 2 << 20  # a page of results has about 50 KB
+
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 
 
 @dataclass(frozen=True)
-class Found:
-    """One page: its title, its address, and the part of it that fits the query, in plain text."""
+class SearchResult:
+    """One web page: its title, its address, and the excerpt that matches the query, in plain text."""
 
     title: str
     url: str
     text: str
 
 
-class Engine(Protocol):
-    """Searches the web; one a process, used by any number of greenlets at once."""
+class SearchEngine(Protocol):
+    """Searches the web. Each process has one, used by any number of greenlets at once."""
 
-    def search(self, query: str, count: int) -> list[Found]:
-        """Return at most so many pages, the best first; raises httpx.HTTPError, ValueError for what is no answer."""
+    def search(self, query: str, count: int) -> list[SearchResult]:
+        """Return at most `count` pages, the best first; raises httpx.HTTPError, or ValueError for a bad response."""
         ...
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close idle connections."""
         ...
+
+
+def read_body(client: httpx.Client, request: httpx.Request) -> bytes:
+    """Return a response's body; raises httpx.HTTPError, or ValueError beyond `MAX_RESPONSE_BYTES`."""
+    response = client.send(request, stream=True)
+    try:
+        response.raise_for_status()
+        body = bytearray()
+        for part in response.iter_bytes():
+            body += part
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise ValueError("the search service's response is too large")
+        return bytes(body)
+    finally:
+        response.close()
+
+
+def clean_results(results: Iterable[SearchResult], count: int) -> list[SearchResult]:
+    """Return the first `count` results with a web address, without duplicates, in plain text."""
+    kept: dict[str, SearchResult] = {}
+    for result in results:
+        if len(kept) < count and is_web_address(result.url):
+            kept.setdefault(result.url, SearchResult(to_plain(result.title), result.url, to_plain(result.text)))
+    return list(kept.values())
+
+
+def is_web_address(url: str) -> bool:
+    """Return whether the address is safe to show as a link: http or https, with a host."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and url.isprintable() and " " not in url
+
+
+def to_plain(text: str) -> str:
+    """Return the text without markup, on one line."""
+    return " ".join(html.unescape(_TAG.sub("", text)).split())

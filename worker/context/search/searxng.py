@@ -1,6 +1,6 @@
-"""SearXNG, by its JSON API: https://docs.searxng.org/dev/search_api.html.
+"""SearXNG through its JSON API: https://docs.searxng.org/dev/search_api.html.
 
-The instance must allow the format: `search: formats: [html, json]` in its settings.yml, else it answers 403.
+The instance must allow the format, with `search: formats: [html, json]` in its settings.yml; otherwise it responds 403.
 """
 
 import json
@@ -8,34 +8,35 @@ import json
 import httpx
 import msgspec
 
-from millrace.worker.context.search.answers import pages, read_answer
-from millrace.worker.context.search.engine import Found
+from millrace.worker.context.search.engine import SearchResult, clean_results, read_body
 
 
 class _Result(msgspec.Struct, frozen=True):
     url: str = ""
     title: str = ""
-    content: str | None = None  # some engines say null
+    content: str | None = None  # null from some engines
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _Response(msgspec.Struct, frozen=True):
     results: list[_Result] = []
 
 
 class Searxng:
-    """One instance; `key`, where there is one, is for a proxy in front of it that wants a bearer token."""
+    """The search engine SearXNG; `key`, if set, is a bearer token for a proxy in front of the instance."""
 
     def __init__(self, url: str, key: str, seconds: float) -> None:
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._client = httpx.Client(headers=headers, timeout=seconds, trust_env=False)
         self._url = f"{url.rstrip('/')}/search"
 
-    def search(self, query: str, count: int) -> list[Found]:
-        """Return the first pages; the service itself gives about twenty."""
+    def search(self, query: str, count: int) -> list[SearchResult]:
+        """Return the first pages; the service has no parameter for their number and returns about twenty."""
         request = self._client.build_request("GET", self._url, params={"q": query, "format": "json"})
-        answer = msgspec.convert(json.loads(read_answer(self._client, request)), _Answer)
-        return pages((Found(each.title, each.url, each.content or "") for each in answer.results), count)
+        response = msgspec.convert(json.loads(read_body(self._client, request)), _Response)
+        return clean_results(
+            (SearchResult(result.title, result.url, result.content or "") for result in response.results), count
+        )
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close idle connections."""
         self._client.close()

@@ -1,36 +1,36 @@
-"""Web search as a source: where it is asked for, or where the question seems to be worth it."""
+"""The search source: searches the web if the request says so, or if `"auto"` finds the question worth it."""
 
-from millrace.worker.context.escaping import cleaned
-from millrace.worker.context.search.engine import Engine
+from millrace.worker.context.escaping import sanitize
+from millrace.worker.context.search.engine import SearchEngine
 from millrace.worker.context.search.rule import is_worth_searching
 from millrace.worker.context.source import ContextPart, ContextQuestion, Material
 
-QUERY_CHARS = 400  # more of either no service takes
-QUERY_WORDS = 50
+MAX_QUERY_CHARS = 400  # no service accepts more, of characters or of words
+MAX_QUERY_WORDS = 50
 
 
-class Search:
-    """Searches by one engine; `results` is how many pages an answer is built on."""
+class SearchSource:
+    """Searches with one engine; `results` is the number of pages that an answer is based on."""
 
     name = "search"
 
-    def __init__(self, engine: Engine, seconds: float, results: int) -> None:
+    def __init__(self, engine: SearchEngine, seconds: float, results: int) -> None:
         self.seconds = seconds
         self._engine = engine
         self._results = results
 
     def gather(self, question: ContextQuestion) -> ContextPart | None:
-        """Return the pages, None where none were searched for; raises what the engine raises."""
-        asked = question.request.search
-        if asked is False or (asked == "auto" and not is_worth_searching(question.text)):
+        """Return the pages, None without a search; raises the engine's errors."""
+        mode = question.request.search
+        if mode is False or (mode == "auto" and not is_worth_searching(question.text)):
             return None
-        question.say_searching()
-        found = self._engine.search(query_of(question.text), self._results)
+        question.on_search()
+        pages = self._engine.search(build_query(question.text), self._results)
         return ContextPart(
-            materials=tuple(Material("search_result", each.text, each.title, each.url) for each in found)
+            materials=tuple(Material("search_result", page.text, page.title, page.url) for page in pages)
         )
 
 
-def query_of(text: str) -> str:
-    """Return what to search for: the message, on one line, as far as services take it."""
-    return " ".join(cleaned(text).split()[:QUERY_WORDS])[:QUERY_CHARS]
+def build_query(text: str) -> str:
+    """Return the search query: the message on one line, as much of it as services accept."""
+    return " ".join(sanitize(text).split()[:MAX_QUERY_WORDS])[:MAX_QUERY_CHARS]

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.worker.context.search.service import Service, serving
+from tests.worker.context.search.search_service import SearchService, run_search_service
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    with serving() as running:
+def service() -> Iterator[SearchService]:
+    with run_search_service() as running:
         yield running

@@ -1,4 +1,4 @@
-"""A search service on a local port, which speaks the JSON of SearXNG and of Brave."""
+"""A search service on a local port that responds in the JSON of SearXNG and of Brave."""
 
 import json
 from collections.abc import Generator
@@ -13,28 +13,31 @@ Json = dict[str, Any]
 
 
 @dataclass
-class Service:
-    """What it answers: pages as (title, url, text), or a status or a body of the test's own; and what it was asked."""
+class SearchService:
+    """The pages of its responses as (title, url, text), or a status or body of the test's own.
+
+    `requests` holds path, parameters and headers of each request. A response waits for the event `holds`, if it is set.
+    """
 
     pages: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     status: int = 200
     body: bytes | None = None
     holds: Event | None = None
-    asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list[Any])
+    requests: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list[Any])
     url: str = ""
 
-    def answer(self, path: str) -> bytes:
-        """Return the body: SearXNG's below `/search`, else Brave's."""
+    def respond(self, path: str) -> bytes:
+        """Return the body: SearXNG's for `/search`, otherwise Brave's."""
         if self.holds is not None:
             self.holds.wait()
         if self.body is not None:
             return self.body
-        speak = searxng if path == "/search" else brave
-        return json.dumps(speak(self.pages)).encode()
+        render = searxng if path == "/search" else brave
+        return json.dumps(render(self.pages)).encode()
 
 
 def searxng(pages: list[tuple[str, str, str]]) -> Json:
-    """Return SearXNG's answer, with the fields of one of its engines."""
+    """Return a response of SearXNG, with the fields of one of its engines."""
     results = [
         {
             "url": url,
@@ -50,12 +53,12 @@ def searxng(pages: list[tuple[str, str, str]]) -> Json:
         }
         for title, url, text in pages
     ]
-    rest: Json = {"answers": [], "corrections": [], "infoboxes": [], "suggestions": [], "unresponsive_engines": []}
-    return {"query": "?", "number_of_results": 0, "results": results, **rest}
+    empty: Json = {"answers": [], "corrections": [], "infoboxes": [], "suggestions": [], "unresponsive_engines": []}
+    return {"query": "?", "number_of_results": 0, "results": results, **empty}
 
 
 def brave(pages: list[tuple[str, str, str]]) -> Json:
-    """Return Brave's answer; it marks the words that were looked for, and gives the end of each text as a snippet."""
+    """Return a response of Brave: a text is split at "|" into the description and the extra snippets."""
     results = [
         {
             "type": "search_result",
@@ -73,25 +76,27 @@ def brave(pages: list[tuple[str, str, str]]) -> Json:
 
 
 @contextmanager
-def serving() -> Generator[Service]:
-    """Serve until the end of the block."""
-    service = Service()
+def run_search_service() -> Generator[SearchService]:
+    """Run a service until the end of the block."""
+    service = SearchService()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            given = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            service.asked.append((parts.path, given, {name.lower(): value for name, value in self.headers.items()}))
-            body = service.answer(parts.path)
+            parameters = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            service.requests.append(
+                (parts.path, parameters, {name.lower(): value for name, value in self.headers.items()})
+            )
+            body = service.respond(parts.path)
             self.send_response(service.status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
             del format, args
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

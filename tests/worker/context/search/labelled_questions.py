@@ -1,4 +1,4 @@
-"""Questions, and whether the web is to be searched for them: labelled before there was a rule."""
+"""Questions with the right decision of `"auto"`, labelled before the rule was written."""
 
 SEARCHED = (
     "What is the weather in Lisbon today?",
@@ -89,4 +89,4 @@ HELD_OUT_NOT_SEARCHED = (
     "Create a Dockerfile for a Flask app",
     "Is water wet?",
 )
-"""These were written when the rule was finished, which was not changed for them."""
+"""Both held-out lists were written after the rule, which was not changed for them."""

@@ -1,0 +1,64 @@
+"""The sources of one question share one transaction, and each of them raises its failure."""
+
+import gevent
+import pytest
+from sqlalchemy import event
+
+from millrace.worker.context.stored_context import ContextLoader
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.settings.schema import Settings
+from millrace.worker.store.database import Database
+from tests.worker.context.harness import StoredConversation
+
+
+def test_concurrent_loads_of_one_question_share_one_transaction(
+    settings: Settings, conversation: StoredConversation
+) -> None:
+    transactions: list[object] = []
+    event.listen(conversation.database._engine, "begin", transactions.append)
+    loader, question = ContextLoader(settings, conversation.database), conversation.store_question("Why?")
+    transactions.clear()
+    stored = [greenlet.get() for greenlet in [gevent.spawn(loader.load, question) for _ in range(4)]]
+    assert len(transactions) == 1
+    assert all(each is stored[0] for each in stored)
+    loader.load(question)
+    assert len(transactions) == 2
+
+
+def test_two_questions_are_loaded_separately(settings: Settings, conversation: StoredConversation) -> None:
+    conversation.store_turn("One?", "Two.")
+    loader, other = ContextLoader(settings, conversation.database), StoredConversation(conversation.database)
+    first, second = [gevent.spawn(loader.load, each.store_question("Why?")) for each in (conversation, other)]
+    assert (len(first.get().turns), len(second.get().turns)) == (1, 0)
+
+
+def test_a_failure_reaches_every_greenlets_greenlet_and_the_next_load_reads_again(
+    settings: Settings, unmigrated_database: Database
+) -> None:
+    loader, question = (
+        ContextLoader(settings, unmigrated_database),
+        StoredConversation(unmigrated_database).question("Why?"),
+    )
+    greenlets = [gevent.spawn(loader.load, question) for _ in range(3)]
+    gevent.joinall(greenlets)
+    assert [type(each.exception) for each in greenlets] == [DatabaseUnavailable] * 3
+    with pytest.raises(DatabaseUnavailable):
+        loader.load(question)
+
+
+def test_a_killed_load_leaves_nothing_behind(settings: Settings, conversation: StoredConversation) -> None:
+    loader, question = ContextLoader(settings, conversation.database), conversation.store_question("Why?")
+    killed = gevent.spawn(loader.load, question)
+    gevent.sleep(0)
+    killed.kill()
+    assert loader.load(question).profile is None
+
+
+def test_a_request_with_its_own_history_gets_no_turns_and_no_slots(
+    settings: Settings, conversation: StoredConversation
+) -> None:
+    conversation.store_turn("One?", "Two.")
+    own = (PromptMessage("user", "A?"), PromptMessage("assistant", "B."))
+    stored = ContextLoader(settings, conversation.database).load(conversation.question("Why?", *own))
+    assert (stored.turns, stored.slots) == ([], {})

@@ -1,0 +1,137 @@
+"""The sources that read the database: history, profile and memory, with one transaction for all of them.
+
+A round trip to the database costs as much as the read itself, so the sources of one question share one load.
+"""
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
+
+from gevent.event import AsyncResult
+from sqlalchemy.orm import Session
+
+from millrace.worker.context.assistant_name import AssistantNamer
+from millrace.worker.context.budget import CHARS_PER_TOKEN
+from millrace.worker.context.source import ContextPart, ContextQuestion, Material
+from millrace.worker.contract.profile import parse_profile
+from millrace.worker.contract.request import PromptMessage
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.schema import Settings
+from millrace.worker.store import answers, conversations, memories, profiles
+from millrace.worker.store.answers import HistoryTurn
+from millrace.worker.store.database import Database
+
+MAX_MEMORIES = 8
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredContext:
+    """The owner's profile, the conversation's context and turns before the question, and the matching memories."""
+
+    profile: dict[str, Any] | None
+    slots: dict[str, Any]
+    turns: list[HistoryTurn]
+    facts: list[str]
+
+
+class ContextLoader:
+    """Loads the stored context of a question; concurrent calls for one question share one transaction."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.seconds = settings.context.seconds
+        self._max_turns = settings.limits.max_messages // 2
+        # Text beyond the token budget need not be read.
+        self._max_chars = settings.context.tokens * CHARS_PER_TOKEN
+        self._database = database
+        self._loading: dict[str, AsyncResult[StoredContext]] = {}
+
+    def load(self, question: ContextQuestion) -> StoredContext:
+        """Return the stored context; raises DatabaseUnavailable, in every greenlet that shares the load."""
+        loading = self._loading.get(question.generation)
+        if loading is not None:
+            return cast("StoredContext", loading.get())
+        loading = self._loading[question.generation] = AsyncResult()
+        try:
+            stored = self._database.run(lambda session: self._read(session, question), self.seconds)
+        except BaseException as error:
+            loading.set_exception(error)
+            raise
+        finally:
+            del self._loading[question.generation]
+        loading.set(stored)
+        return stored
+
+    def _read(self, session: Session, question: ContextQuestion) -> StoredContext:
+        profile = profiles.find(session, question.owner)
+        found = memories.search(session, question.owner, question.text, MAX_MEMORIES)
+        facts = [memory.content for memory in found]
+        conversation = (
+            None if question.is_standalone else conversations.find(session, question.owner, question.conversation)
+        )
+        if conversation is None:
+            return StoredContext(profile, {}, [], facts)
+        turns = answers.read_history(session, conversation.id, question.question_id, self._max_turns, self._max_chars)
+        return StoredContext(profile, conversation.context, turns, facts)
+
+
+class HistorySource:
+    """The newest turns of the conversation, and its JSON context. The token budget decides how many turns are used."""
+
+    name = "history"
+
+    def __init__(self, loader: ContextLoader) -> None:
+        self.seconds = loader.seconds
+        self._loader = loader
+
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
+        """Return the turns before the question and the conversation's context, None if there is neither.
+
+        Raises DatabaseUnavailable.
+        """
+        stored = self._loader.load(question)
+        turns = (
+            (PromptMessage("user", turn.question), PromptMessage("assistant", turn.answer)) for turn in stored.turns
+        )
+        history = tuple(chain.from_iterable(turns))
+        return ContextPart(history=history, slots=stored.slots or None) if history or stored.slots else None
+
+
+class MemorySource:
+    """Facts learned about the user in any conversation that match the question, by full-text search."""
+
+    name = "memory"
+
+    def __init__(self, loader: ContextLoader) -> None:
+        self.seconds = loader.seconds
+        self._loader = loader
+
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
+        """Return the best matches, None if no fact shares a word with the question; raises DatabaseUnavailable."""
+        facts = self._loader.load(question).facts
+        return ContextPart(materials=tuple(Material("memory", fact) for fact in facts)) if facts else None
+
+
+class ProfileSource:
+    """The owner's profile. If it has no name for the assistant, one is made up in the background for later answers."""
+
+    name = "profile"
+
+    def __init__(self, loader: ContextLoader, namer: AssistantNamer) -> None:
+        self.seconds = loader.seconds
+        self._loader = loader
+        self._namer = namer
+
+    def gather(self, question: ContextQuestion) -> ContextPart | None:
+        """Return the profile, None if there is none or it is damaged; raises DatabaseUnavailable."""
+        stored = self._loader.load(question).profile
+        if stored is None:
+            return None
+        profile = parse_profile(stored)
+        if profile is None:
+            _log.warning("profile_ignored", generation=question.generation)
+            return None
+        if profile.assistant_name is None:
+            self._namer.start(question.owner, stored, profile)
+        return ContextPart(assistant_name=profile.assistant_name or "", about_user=profile.as_text())
