@@ -1,23 +1,22 @@
-"""The relay: one pub/sub connection a process, a tail for each log that is followed, readers that are bare sockets.
+"""The relay: one pub/sub connection per process, one tail per followed log, readers that are bare sockets.
 
-hub           who follows what; the sweep
-subscription  the pub/sub connection
-tail          the newest part of a log, shared; delivers it
-ring          the frames that it has at hand
-repair        reads the log: opens tails, mends holes, brings late readers up
-rebuilding    snapshots, and the word that all is lost
-frames        bytes
-reader, peer  those who follow: by pulling, or at the other end of a socket
-handover      takes the socket from gunicorn
-stream        the HTTP answer
-rights        whether those who follow still may
-bundle, many  several streams on one connection
-feeds         the owners' feeds
-rounds        heartbeats, cutting, draining
+Law: an event is encoded once, whatever the number of readers; a reader costs no greenlet and holds no queue, only a
+cursor. Every reader gets its log in order, without a hole or a duplicate, or a snapshot that says what the text is.
+
+hub                    which readers follow which log; the sweep
+subscription           the pub/sub connection; bulk_reader reads its socket
+tail                   the newest part of one log, delivered to its readers; frame_buffer holds its frames
+repair, recovery       reading the log for a tail; snapshots and stored answers where the log cannot continue
+frames                 an event's bytes on the wire
+reader, socket_reader  the receivers: emptied by a greenlet, or written to on a client's socket
+socket_handover        taking the socket from gunicorn, or yielding the bytes where that is impossible
+stream, multiplexer    the HTTP responses; several streams on one connection
+feeds                  the owners' feeds
+heartbeats             heartbeats, stalled readers, draining
+authorization          repeated checks that readers are still allowed to follow
 """
 
 from millrace.webapp.relay.hub import Hub
-from millrace.webapp.relay.many import many_streams
-from millrace.webapp.relay.stream import event_stream, refuse_when_full
+from millrace.webapp.relay.stream import event_stream, multiplexed_stream, refuse_when_full
 
-__all__ = ["Hub", "event_stream", "many_streams", "refuse_when_full"]
+__all__ = ["Hub", "event_stream", "multiplexed_stream", "refuse_when_full"]

@@ -1,7 +1,7 @@
-"""What comes in on a socket, read in bulk by the loop's own callback: no greenlet is switched to for it.
+"""Bulk reads from a socket in the event loop's own callback, without switching to a greenlet.
 
 A greenlet that waits in `recv` costs a refused `recv`, a timeout, two switches and two changes of epoll for each
-message that comes alone; that is as much as writing it to twenty readers.
+message that arrives alone; that is as much as writing it to twenty readers.
 """
 
 import ssl
@@ -14,27 +14,29 @@ import gevent
 
 _READABLE = 1
 _RECEIVE_BYTES = 64 * 1024
-# Reads that follow each other so soon are held apart by a pause: each then brings many messages, which costs half as
-# much as one by one, and everybody else has a turn. A message that comes alone never waits.
+# Reads that follow each other this closely are separated by a pause. Each then brings many messages, which costs half
+# as much as reading them one by one, and other work gets its turn. A message that arrives alone never waits.
 _BUSY_SECONDS = 0.004
 _PAUSE_SECONDS = 0.002
-_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_NOTHING_TO_READ = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class BulkReader:
-    """Reads from a gevent socket, plain or TLS, until it is stopped or ends.
+    """Reads from a gevent socket, plain or TLS, until it is stopped or the socket ends.
 
-    `take(buffer, count)` gets what one read has brought; it runs in gevent's hub, and neither blocks nor switches.
-    `on_end` is called once, with what `take` or the socket has raised; ConnectionError where the other side has closed.
+    `on_data(buffer, count)` gets the bytes of one read; it runs in gevent's hub, and neither blocks nor switches.
+    `on_end` is called once, with the exception that `on_data` or the socket raised; ConnectionError on end of file.
     """
 
-    def __init__(self, sock: Any, take: Callable[[bytearray, int], None], on_end: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, sock: Any, on_data: Callable[[bytearray, int], None], on_end: Callable[[Exception], None]
+    ) -> None:
         loop: Any = gevent.get_hub().loop
         self.read_at = time.monotonic()
         tls = getattr(sock, "_sslobj", None)
-        # What is below gevent's socket says at once that there is nothing to be read.
+        # The socket below gevent's raises at once when there is nothing to read.
         self._receive: Callable[[bytearray], int] = sock._sock.recv_into if tls is None else partial(_decrypt, tls)  # noqa: SLF001
-        self._take = take
+        self._on_data = on_data
         self._on_end = on_end
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._watcher = loop.io(sock.fileno(), _READABLE)
@@ -42,7 +44,7 @@ class BulkReader:
         self._watcher.start(self._read)
 
     def stop(self) -> None:
-        """Read no more; to be called before the socket is closed."""
+        """Stop reading; must be called before the socket is closed."""
         for watcher in (self._watcher, self._pause):
             watcher.stop()
             watcher.close()
@@ -52,10 +54,10 @@ class BulkReader:
             count = self._receive(self._buffer)
             if not count:
                 raise ConnectionError("closed by the other side")
-            self._take(self._buffer, count)
-        except _NOTHING_YET:
+            self._on_data(self._buffer, count)
+        except _NOTHING_TO_READ:
             return
-        except Exception as error:  # noqa: BLE001 - the edge: who waits for the end is told whatever has come in between
+        except Exception as error:  # noqa: BLE001 - the edge of the callback: any failure is passed to `on_end`
             self._watcher.stop()
             self._on_end(error)
             return
@@ -67,15 +69,15 @@ class BulkReader:
     def _resume(self) -> None:
         self._pause.stop()
         self._watcher.start(self._read)
-        self._read()  # of what TLS has decrypted already the descriptor says nothing
+        self._read()  # the descriptor does not signal bytes that TLS has decrypted already
 
 
 def _decrypt(tls: Any, buffer: bytearray) -> int:
-    """Fill the buffer as far as there is something; it comes record by record."""
+    """Fill the buffer with the bytes available; TLS returns them record by record."""
     room, count = memoryview(buffer), 0
     try:
-        while count < len(buffer) and (brought := tls.read(len(buffer) - count, room[count:])):
-            count += brought
+        while count < len(buffer) and (received := tls.read(len(buffer) - count, room[count:])):
+            count += received
     except ssl.SSLError:  # nothing more for now, or an end, which the next read meets again
         if not count:
             raise

@@ -1,6 +1,7 @@
-"""The owners' feeds that are followed in this process. What is published there only says that there is more to read.
+"""The owners' feeds that are followed in this process.
 
-So whatever was missed is read with the next word, or by the sweep; a feed is short, and rarely written.
+A message on a feed's channel only signals that there is more to read, so entries of a lost message are read with the
+next one, or by the sweep. A feed is short, and rarely written.
 """
 
 import random
@@ -17,53 +18,53 @@ from millrace.worker.errors import RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
 _PAGE = 100
-_FEEDS_AT_ONCE = 200
-SWEEP_SECONDS = 15.0  # a feed that nobody told of is read this often, because words can get lost
-_AWAY_SECONDS = 0.2, 2.0
+_FEEDS_PER_READ = 200
+SWEEP_SECONDS = 15.0  # a feed without messages is read this often, because messages can get lost
+_BACKOFF_SECONDS = 0.2, 2.0
 
 _log = get_logger(__name__)
 
 
-class Follower(Protocol):
-    """Who follows an owner's feed, from `place` on."""
+class FeedFollower(Protocol):
+    """A reader of an owner's feed, from `position` on."""
 
     owner: str
-    place: FeedPosition
+    position: FeedPosition
 
     @property
     def is_full(self) -> bool:
-        """Whether it takes nothing for now; `wake` is called for its owner when it does again."""
+        """Whether it accepts nothing for now; it calls `request_read` for its owner when it has room again."""
         ...
 
-    def give(self, entries: list[FeedEntry], /) -> None:
-        """Take what there is room for, and move `place` on; never blocks."""
+    def take(self, entries: list[FeedEntry], /) -> None:
+        """Accept as many entries as there is room for, and advance `position`; never blocks."""
         ...
 
 
 class Feeds:
-    """Reads for all followers, in one greenlet, which runs only while there is something to read."""
+    """Reads the feeds for all followers, in one greenlet that runs only while there is something to read."""
 
     def __init__(self, redis: Redis, subscription: Subscription) -> None:
         self._redis = redis
         self._subscription = subscription
-        self._followers: dict[str, set[Follower]] = {}
+        self._followers: dict[str, set[FeedFollower]] = {}
         self._owners: dict[bytes, str] = {}
         self._read_at: dict[str, float] = {}
-        self._woken: dict[str, None] = {}
-        self._is_busy = False
+        self._due: dict[str, None] = {}
+        self._is_reading = False
 
-    def follow(self, follower: Follower) -> None:
-        """Let somebody follow; returns at once."""
+    def follow(self, follower: FeedFollower) -> None:
+        """Add a follower; returns at once."""
         if follower.owner not in self._followers:
             self._followers[follower.owner] = set()
             channel = feed_key(follower.owner).encode()
             self._owners[channel] = follower.owner
             self._subscription.subscribe(channel)
         self._followers[follower.owner].add(follower)
-        self.wake(follower.owner)
+        self.request_read(follower.owner)
 
-    def leave(self, follower: Follower) -> None:
-        """Forget somebody, who need not be known."""
+    def unfollow(self, follower: FeedFollower) -> None:
+        """Remove a follower, if it is there."""
         followers = self._followers.get(follower.owner)
         if followers is None or follower not in followers:
             return
@@ -74,65 +75,65 @@ class Feeds:
             self._read_at.pop(follower.owner, None)
             self._subscription.unsubscribe(channel)
 
-    def hear(self, channel: bytes) -> None:
-        """Take a word that a feed has grown; any other channel's is left alone."""
+    def notify(self, channel: bytes) -> None:
+        """Handle a message that a feed has grown; messages of other channels are ignored."""
         owner = self._owners.get(channel)
         if owner is not None:
-            self.wake(owner)
+            self.request_read(owner)
 
-    def wake(self, owner: str) -> None:
-        """Have an owner's feed read for all who follow it; may be called from gevent's hub."""
-        self._woken[owner] = None
-        if not self._is_busy:
-            self._is_busy = True
-            gevent.spawn(self._work)
+    def request_read(self, owner: str) -> None:
+        """Have an owner's feed read for all its followers; may be called from gevent's hub."""
+        self._due[owner] = None
+        if not self._is_reading:
+            self._is_reading = True
+            gevent.spawn(self._read_due)
 
-    def wake_all(self) -> None:
-        """Have all of them read: words were missed."""
+    def request_all(self) -> None:
+        """Have all feeds read, because messages were lost."""
         for owner in self._followers:
-            self.wake(owner)
+            self.request_read(owner)
 
     def sweep(self, now: float) -> None:
-        """Have those read that have not been for a while."""
+        """Have the feeds read that were last read more than `SWEEP_SECONDS` ago."""
         for owner, read_at in self._read_at.items():
             if read_at < now - SWEEP_SECONDS:
-                self.wake(owner)
+                self.request_read(owner)
 
-    def _work(self) -> None:
-        wait, longest = _AWAY_SECONDS
+    def _read_due(self) -> None:
+        wait, longest = _BACKOFF_SECONDS
         try:
-            while self._woken:
-                owners = list(self._woken)[:_FEEDS_AT_ONCE]
+            while self._due:
+                owners = list(self._due)[:_FEEDS_PER_READ]
                 for owner in owners:
-                    del self._woken[owner]
+                    del self._due[owner]
                 try:
                     self._read(owners)
-                    wait = _AWAY_SECONDS[0]
-                except RedisUnavailable as away:
-                    _log.info("feeds_not_read", error=away)
-                    self._woken |= dict.fromkeys(owners)
+                    wait = _BACKOFF_SECONDS[0]
+                except RedisUnavailable as error:
+                    _log.info("feed_read_failed", error=error)
+                    self._due |= dict.fromkeys(owners)
                     gevent.sleep(random.uniform(0.5, 1.0) * wait)
                     wait = min(2 * wait, longest)
         finally:
-            self._is_busy = False
+            self._is_reading = False
 
     def _read(self, owners: list[str]) -> None:
         now = time.monotonic()
-        reading: list[Follower] = []
+        reading: list[FeedFollower] = []
         for owner in owners:
             followers = self._followers.get(owner)
             if followers is None:
                 continue
-            # What is written before we are heard to listen, nobody tells us of.
+            # No message announces entries that are written before the subscription is confirmed.
             if not self._subscription.confirm(feed_key(owner).encode()) and owner in self._followers:
                 raise RedisUnavailable("the subscription is not confirmed")
             self._read_at[owner] = now
-            reading += [each for each in followers if not each.is_full]
+            reading += [follower for follower in followers if not follower.is_full]
         if not reading:
             return
-        answers = read_feeds(self._redis, [(each.owner, each.place) for each in reading], _PAGE)
-        for follower, entries in zip(reading, answers, strict=True):
+        pages = read_feeds(self._redis, [(follower.owner, follower.position) for follower in reading], _PAGE)
+        for follower, entries in zip(reading, pages, strict=True):
             if entries:
-                follower.give(entries)
+                follower.take(entries)
                 if len(entries) == _PAGE:
-                    self.wake(follower.owner)
+                    self.request_read(follower.owner)

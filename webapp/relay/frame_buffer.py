@@ -1,19 +1,23 @@
-"""The newest frames of one log, numbered one by one, bounded in number and bytes."""
+"""The newest frames of one log, numbered consecutively, bounded in number and bytes."""
 
 from bisect import bisect_left
 from collections import deque
 from itertools import islice
 
-from millrace.webapp.relay.frames import Frame, cursor_in
+from millrace.webapp.relay.frames import Frame
 from millrace.worker.contract.ids import Cursor
 
-RING_BYTES = 256 * 1024
-_RING_FRAMES = 2048
-_FIRST = 1 << 32  # older frames may be put before it
+BUFFER_BYTES = 256 * 1024
+_BUFFER_FRAMES = 2048
+_FIRST = 1 << 32  # leaves numbers for older frames that are put in front
+
+
+def _cursor(frame: Frame) -> tuple[int, int]:
+    return frame.epoch, frame.seq
 
 
 class FrameBuffer:
-    """Frames with the numbers `start` to `end`, excluded; `before` is the cursor that they begin after."""
+    """Frames numbered from `start` up to, but not including, `end`; `before` is the cursor that precedes the first."""
 
     def __init__(self) -> None:
         self.start = _FIRST
@@ -27,40 +31,40 @@ class FrameBuffer:
         return self.start + len(self.frames)
 
     def append(self, frame: Frame) -> None:
-        """Put a frame at the end, and let the oldest go where there is no room for all."""
+        """Append a frame, and drop the oldest ones while the buffer is over its bounds."""
         self.frames.append(frame)
-        self._bytes += len(frame)
-        while self._bytes > RING_BYTES or len(self.frames) > _RING_FRAMES:
+        self._bytes += len(frame.payload)
+        while self._bytes > BUFFER_BYTES or len(self.frames) > _BUFFER_FRAMES:
             oldest = self.frames.popleft()
-            self._bytes -= len(oldest)
-            self.before = cursor_in(oldest)
+            self._bytes -= len(oldest.payload)
+            self.before = oldest.cursor
             self.start += 1
 
     def prepend(self, frame: Frame) -> bool:
-        """Put a frame before the first; False where there is no room. `before` is the caller's to set."""
-        if self._bytes + len(frame) > RING_BYTES or len(self.frames) >= _RING_FRAMES:
+        """Put a frame before the first one; return False if there is no room. The caller sets `before`."""
+        if self._bytes + len(frame.payload) > BUFFER_BYTES or len(self.frames) >= _BUFFER_FRAMES:
             return False
         self.frames.appendleft(frame)
-        self._bytes += len(frame)
+        self._bytes += len(frame.payload)
         self.start -= 1
         return True
 
-    def begin_anew(self) -> None:
-        """Drop everything; numbers given before lie outside from now on."""
-        self.start += len(self.frames) + _RING_FRAMES + 1
+    def reset(self) -> None:
+        """Drop all frames; numbers given out before are out of range from now on."""
+        self.start += len(self.frames) + _BUFFER_FRAMES + 1
         self.frames.clear()
         self._bytes = 0
 
-    def run(self, number: int, most: int) -> list[Frame]:
-        """Return at most so many frames from the one with this number on."""
+    def slice(self, number: int, limit: int) -> list[Frame]:
+        """Return at most `limit` frames, beginning with the one of this number."""
         index = number - self.start
-        return list(islice(self.frames, index, index + most))
+        return list(islice(self.frames, index, index + limit))
 
     def number_after(self, cursor: Cursor) -> int | None:
-        """Return the number of the frame that follows the event with this cursor; None where that event is not in."""
+        """Return the number of the frame that follows the event with this cursor; None if that event is not held."""
         if cursor == self.before:
             return self.start
-        index = bisect_left(self.frames, cursor, key=cursor_in)
-        if index == len(self.frames) or cursor_in(self.frames[index]) != cursor:
+        index = bisect_left(self.frames, cursor, key=_cursor)
+        if index == len(self.frames) or _cursor(self.frames[index]) != cursor:
             return None
         return self.start + index + 1

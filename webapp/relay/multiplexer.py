@@ -1,7 +1,8 @@
-"""Several streams on one connection: a trunk, which is written to, and a branch for each stream that it carries.
+"""Several streams on one connection.
 
-A branch follows its tail as any reader does; what it takes it puts on the trunk, under its stream's name. When the
-trunk is full, so are the branches that had something for it; when it has room again they go on, in turn.
+A sub-stream follows its tail as any reader does, and writes the frames it accepts to the connection, with its
+generation's id in them. When the connection is full, so are the sub-streams that had frames for it; when it has room
+again, they continue in turn.
 """
 
 from collections.abc import Sequence
@@ -9,19 +10,19 @@ from typing import NamedTuple
 
 from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.relay.feeds import Feeds
-from millrace.webapp.relay.frames import Frame, chunked, entry_in, join
+from millrace.webapp.relay.frames import Frame, chunked, join
 from millrace.webapp.relay.hub import Hub
-from millrace.webapp.relay.reader import Reader, Why
-from millrace.webapp.relay.socket_reader import write_nothing
+from millrace.webapp.relay.reader import EndReason, Reader, write_nothing
 from millrace.worker.contract.feed import FeedEntry, FeedPosition
 from millrace.worker.contract.ids import Cursor
 
-FEED = "feed"  # in an event's id, in the place of a generation's
-_NO_HURRY = b"retry: 60000\n\n"  # an EventSource that nobody closes comes back, and is given again what it has
+FEED = "feed"  # takes the place of a generation's id in the id of an event
+# An EventSource that its page does not close would reconnect and get the same events again.
+_SLOW_RETRY = b"retry: 60000\n\n"
 
 
-class Followed(NamedTuple):
-    """A generation to follow after the cursor."""
+class FollowedGeneration(NamedTuple):
+    """A generation to follow after a cursor."""
 
     generation: str
     after: Cursor
@@ -29,148 +30,154 @@ class Followed(NamedTuple):
 
 
 class Multiplexer:
-    """A connection and what it carries: it ends with the last of its branches, unless it carries a feed as well."""
+    """A connection and its sub-streams: it ends with the last of them, unless it carries a feed as well."""
 
     def __init__(
-        self, hub: Hub, trunk: Reader, followed: Sequence[Followed], feed: tuple[str, FeedPosition] | None
+        self,
+        hub: Hub,
+        connection: Reader,
+        followed: Sequence[FollowedGeneration],
+        feed: tuple[str, FeedPosition] | None,
     ) -> None:
         self._hub = hub
-        self._trunk = trunk
-        self._branches = {SubStream(self, each) for each in followed}
+        self._connection = connection
+        self._sub_streams = {SubStream(self, each) for each in followed}
         self._waiting: dict[SubStream | FeedSubStream, None] = {}
         self._feed = FeedSubStream(self, hub.feeds, *feed) if feed is not None else None
 
     @property
     def is_full(self) -> bool:
-        """Whether the connection takes nothing for now."""
-        return self._trunk.is_full
+        """Whether the connection accepts nothing for now."""
+        return self._connection.is_full
 
-    def begin(self, right: Authorization | None) -> None:
-        """Let everything flow, for as long as the right holds; returns at once, whatever Redis does."""
-        self._trunk.host = self
-        self._hub.carry(self._trunk, right)
-        if self._feed is not None and not self._trunk.ended_because:
+    def start(self, authorization: Authorization | None) -> None:
+        """Start all sub-streams, for as long as the authorization is valid; returns at once, whatever state Redis is in."""
+        self._connection.source = self
+        self._hub.add_connection(self._connection, authorization)
+        if self._feed is not None and not self._connection.end_reason:
             self._hub.feeds.follow(self._feed)
-        for branch in tuple(self._branches):
-            if not branch.ended_because:  # the whole may end while its parts are begun with
-                self._hub.follow(branch, cancels_unwatched=branch.cancels_unwatched)
+        for sub_stream in tuple(self._sub_streams):
+            if not sub_stream.end_reason:  # the connection may end while its sub-streams are being started
+                self._hub.follow(sub_stream, cancels_unwatched=sub_stream.cancels_unwatched)
 
-    def put(self, frames: list[Frame]) -> int:
-        """Put frames on the trunk, and return how many it has taken."""
-        return self._trunk.take(frames, join(frames))
+    def write(self, frames: list[Frame]) -> int:
+        """Write frames to the connection, and return how many it has accepted."""
+        return self._connection.take(frames, join(frames))
 
-    def wait(self, branch: "SubStream | FeedSubStream") -> None:
-        """Have a branch go on once there is room."""
-        self._waiting[branch] = None
+    def wait_for_room(self, sub_stream: "SubStream | FeedSubStream") -> None:
+        """Resume a sub-stream once the connection has room."""
+        self._waiting[sub_stream] = None
 
-    def over(self, branch: "SubStream") -> None:
-        """Hear that all of a branch's stream has been taken."""
-        self._branches.discard(branch)
-        if not self._branches and self._feed is None:
-            self._trunk.finish("done", _NO_HURRY)
+    def end_sub_stream(self, sub_stream: "SubStream") -> None:
+        """Remove a sub-stream whose last frame was accepted."""
+        self._sub_streams.discard(sub_stream)
+        if not self._sub_streams and self._feed is None:
+            self._connection.finish("done", _SLOW_RETRY)
 
-    def finish(self, why: Why, last_words: bytes) -> None:
-        """End the whole connection as soon as what was taken is out."""
-        self._trunk.finish(why, last_words)
+    def finish(self, why: EndReason, last_bytes: bytes) -> None:
+        """End the whole connection once the accepted frames are out."""
+        self._connection.finish(why, last_bytes)
 
-    def resume(self, _trunk: Reader) -> None:
-        """Go on with those who wait for room, the longest waiting first."""
-        while self._waiting and not self._trunk.is_full and not self._trunk.ended_because:
-            branch = next(iter(self._waiting))
-            del self._waiting[branch]
-            branch.go_on()
+    def resume(self, _connection: Reader) -> None:
+        """Resume the sub-streams that wait for room, the longest waiting first."""
+        while self._waiting and not self._connection.is_full and not self._connection.end_reason:
+            sub_stream = next(iter(self._waiting))
+            del self._waiting[sub_stream]
+            sub_stream.resume()
 
-    def remove(self, trunk: Reader) -> None:
-        """Let go of everything: the connection is closed."""
+    def remove(self, connection: Reader) -> None:
+        """Close all sub-streams, because the connection is closed."""
         self._waiting.clear()
-        branches, self._branches = self._branches, set()
-        for branch in branches:
-            branch.close(trunk.ended_because or "client_left")
+        sub_streams, self._sub_streams = self._sub_streams, set()
+        for sub_stream in sub_streams:
+            sub_stream.close(connection.end_reason or "client_left")
         if self._feed is not None:
-            self._hub.feeds.leave(self._feed)
-        self._hub.drop(trunk)
+            self._hub.feeds.unfollow(self._feed)
+        self._hub.remove_connection(connection)
 
 
 class SubStream(Reader):
-    """A reader of one generation's stream, which passes on what it takes."""
+    """A reader of one generation's log that writes its frames to a shared connection."""
 
-    __slots__ = ("_bundle", "_name", "cancels_unwatched")
+    __slots__ = ("_multiplexer", "_name", "cancels_unwatched")
 
-    def __init__(self, bundle: Multiplexer, followed: Followed) -> None:
+    def __init__(self, multiplexer: Multiplexer, followed: FollowedGeneration) -> None:
         super().__init__(followed.generation, followed.after)
         self.write = write_nothing
         self.cancels_unwatched = followed.cancels_unwatched
-        self._bundle = bundle
+        self._multiplexer = multiplexer
         self._name = followed.generation.encode()
 
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
-        """Put the frames on the trunk, named; what it does not take comes again."""
-        taken = self._bundle.put([self._named(frame) for frame in frames])
+        """Write the frames to the connection, each with the generation's id; frames it rejects are offered again."""
+        taken = self._multiplexer.write([self._named(frame) for frame in frames])
         if taken < len(frames):
             self.is_full = True
-            self._bundle.wait(self)
+            self._multiplexer.wait_for_room(self)
         return taken
 
-    def go_on(self) -> None:
-        """Take again, there is room."""
+    def resume(self) -> None:
+        """Accept frames again: the connection has room."""
         self.is_full = False
-        self.host.resume(self)
+        self.source.resume(self)
 
-    def finish(self, why: Why, last_words: bytes = b"") -> None:
-        """End with the stream, or have the whole connection end."""
-        if self.ended_because:
+    def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
+        """End this sub-stream after its log's end; end the whole connection for any other reason."""
+        if self.end_reason:
             return
         if why != "done":
-            self._bundle.finish(why, last_words)
+            self._multiplexer.finish(why, last_bytes)
             return
         self.close(why)
-        self._bundle.over(self)
+        self._multiplexer.end_sub_stream(self)
 
-    def close(self, why: Why) -> None:
-        """Stop following; the connection goes on."""
-        if not self.ended_because:
-            self.ended_because = why
-            self.host.remove(self)
+    def close(self, why: EndReason) -> None:
+        """Stop following; the connection stays open."""
+        if not self.end_reason:
+            self.end_reason = why
+            self.source.remove(self)
 
     def cut(self) -> None:
-        """Leave it to the trunk: only the trunk can tell that the client takes nothing."""
+        """Do nothing: only the connection shows whether the client has stalled."""
 
     def _named(self, frame: Frame) -> Frame:
-        entry = entry_in(frame)
-        # The first event of each log names its generation by itself.
-        name = b"" if _names_itself(entry.data) else b'"generation":"%b",' % self._name
-        return chunked(b"id: %b@%d-%d\ndata: {%b%b\n\n" % (self._name, *entry.cursor, name, entry.data[1:]))
+        data = frame.data
+        # The first event of each log already contains its generation.
+        name = b"" if _contains_generation(data) else b'"generation":"%b",' % self._name
+        body = b"id: %b@%d-%d\ndata: {%b%b\n\n" % (self._name, frame.epoch, frame.seq, name, data[1:])
+        return Frame(frame.epoch, frame.seq, chunked(body))
 
 
 class FeedSubStream:
-    """A follower of an owner's feed."""
+    """A follower of an owner's feed that writes its entries to a shared connection."""
 
-    def __init__(self, bundle: Multiplexer, feeds: Feeds, owner: str, after: FeedPosition) -> None:
+    def __init__(self, multiplexer: Multiplexer, feeds: Feeds, owner: str, after: FeedPosition) -> None:
         self.owner = owner
-        self.place = after
-        self._bundle = bundle
+        self.position = after
+        self._multiplexer = multiplexer
         self._feeds = feeds
 
     @property
     def is_full(self) -> bool:
-        """Whether it takes nothing for now."""
-        return self._bundle.is_full
+        """Whether it accepts nothing for now."""
+        return self._multiplexer.is_full
 
-    def give(self, entries: list[FeedEntry]) -> None:
-        """Take as many as there is room for; `place` says how far that was."""
+    def take(self, entries: list[FeedEntry]) -> None:
+        """Write as many entries as there is room for, and advance `position` by those."""
         frames = [
-            chunked(b"id: %b@%d-%d\ndata: %b\n\n" % (FEED.encode(), *each.position, each.data)) for each in entries
+            Frame(*entry.position, chunked(b"id: %b@%d-%d\ndata: %b\n\n" % (FEED.encode(), *entry.position, entry.data)))
+            for entry in entries
         ]
-        taken = self._bundle.put(frames)
+        taken = self._multiplexer.write(frames)
         if taken:
-            self.place = entries[taken - 1].position
-        if self._bundle.is_full:
-            self._bundle.wait(self)
+            self.position = entries[taken - 1].position
+        if self._multiplexer.is_full:
+            self._multiplexer.wait_for_room(self)
 
-    def go_on(self) -> None:
-        """Have the feed read on, there is room."""
-        self._feeds.wake(self.owner)
+    def resume(self) -> None:
+        """Have the feed read on: the connection has room."""
+        self._feeds.request_read(self.owner)
 
 
-def _names_itself(data: bytes) -> bool:
+def _contains_generation(data: bytes) -> bool:
     return data.startswith(b'{"type":"status","status":"queued"') and b'"generation":' in data

@@ -1,4 +1,4 @@
-"""Readers: whoever follows one log. A reader takes frames while it has room, and says when it has room again."""
+"""Readers of one log. A reader accepts frames while it has room, and notifies its source when it has room again."""
 
 import time
 from collections import deque
@@ -8,20 +8,20 @@ from typing import Literal, Protocol
 
 from gevent.event import Event
 
-from millrace.webapp.relay.frames import Frame, split
+from millrace.webapp.relay.frames import Frame
 from millrace.worker.contract.ids import Cursor
 
-Why = Literal["done", "client_left", "stalled", "drained", "revoked", "error"]
+EndReason = Literal["done", "client_left", "stalled", "drained", "revoked", "error"]
 
-UNPLACED = -1
+NO_POSITION = -1
 _PULL_BYTES = 64 * 1024
 
 
-class Host(Protocol):
-    """Where a reader follows: its tail."""
+class FrameSource(Protocol):
+    """The tail or connection that a reader gets its frames from."""
 
     def resume(self, reader: "Reader", /) -> None:
-        """Go on with a reader that has room again."""
+        """Continue delivery to a reader that has room again."""
         ...
 
     def remove(self, reader: "Reader", /) -> None:
@@ -29,63 +29,64 @@ class Host(Protocol):
         ...
 
 
-class Nowhere:
-    """The host of a reader that does not follow yet."""
+class _NoSource:
+    """The source of a reader that is not attached yet."""
 
     def resume(self, reader: "Reader", /) -> None:
-        """There is nothing to go on with."""
+        pass
 
     def remove(self, reader: "Reader", /) -> None:
-        """There is nothing to forget."""
+        pass
 
 
-_NOWHERE = Nowhere()
+_NO_SOURCE = _NoSource()
 
 
 class Reader:
-    """The base of all readers: where it stands, and how it is written to.
+    """The base class of all readers: a cursor, and a way to write to the client.
 
-    `place` is the number of the next frame in its tail, `UNPLACED` while its cursor is not in the tail's ring; both
-    are kept up only while the reader is not live. A full reader takes nothing before it has told its host that there
-    is room again. The host is also told, once, when the reader is closed.
+    `position` is the number of the reader's next frame in its tail, `NO_POSITION` while its cursor is not in the
+    tail's buffer; cursor and position are kept up to date only while the reader is not live. A full reader accepts
+    nothing before it has notified its source that there is room again. The source is also notified, once, when the
+    reader is closed.
     """
 
     __slots__ = (
         "cursor",
-        "ended_because",
+        "end_reason",
         "full_since",
         "generation",
-        "host",
         "is_full",
-        "place",
+        "position",
         "slot",
-        "started",
+        "source",
+        "started_at",
         "write",
     )
 
     write: Callable[[bytes], int]
-    """Take as much of the bytes as there is room for now, and return how much; raises OSError.
+    """Accept as many of the bytes as there is room for now, and return how many; raises OSError.
 
-    It neither blocks nor ends the reader. Unless it has taken all, `take_rest` must follow.
+    It neither blocks nor ends the reader. Unless it has accepted all bytes, `take_rest` must follow.
     """
 
     def __init__(self, generation: str, cursor: Cursor) -> None:
         self.generation = generation
         self.cursor = cursor
-        self.place = UNPLACED
+        self.position = NO_POSITION
         self.is_full = False
         self.full_since = 0.0
-        self.ended_because: Why | None = None
+        self.end_reason: EndReason | None = None
         self.slot = 0
-        self.started = time.monotonic()
-        self.host: Host = _NOWHERE
+        self.started_at = time.monotonic()
+        self.source: FrameSource = _NO_SOURCE
 
     def take(self, frames: Sequence[Frame], payload: bytes) -> int:
-        """Take as many of the frames as there is room for, and return how many; `payload` is their joined bytes.
+        """Accept as many of the frames as there is room for, and return how many; `payload` is their joined bytes.
 
-        Never blocks. Frames taken are delivered to the end, the last of them perhaps later.
+        Never blocks. Accepted frames are delivered completely, the last of them perhaps later.
         """
-        if self.is_full or self.ended_because:
+        if self.is_full or self.end_reason:
             return 0
         try:
             written = self.write(payload)
@@ -94,104 +95,114 @@ class Reader:
         return len(frames) if written == len(payload) else self.take_rest(frames, written)
 
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
-        """Go on after a `write` that took only so many bytes, or failed; returns how many frames are taken."""
+        """Continue after a `write` that accepted only this many bytes, or failed; return how many frames are accepted."""
         raise NotImplementedError
 
-    def finish(self, why: Why, last_words: bytes = b"") -> None:
-        """End cleanly as soon as what was taken is out; `last_words` are put last. Never blocks."""
+    def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
+        """End cleanly once the accepted frames are out, with `last_bytes` after them. Never blocks."""
         raise NotImplementedError
 
-    def close(self, why: Why) -> None:
+    def close(self, why: EndReason) -> None:
         """End at once."""
         raise NotImplementedError
 
     def cut(self) -> None:
-        """End a reader that takes nothing any more."""
+        """End a reader that has stalled."""
         self.close("stalled")
 
-    def beat(self) -> None:
-        """Send a heartbeat, where nothing else is on its way."""
+    def send_heartbeat(self) -> None:
+        """Send a heartbeat, unless other bytes are already on their way."""
 
 
 def write_to_all(readers: AbstractSet[Reader], payload: bytes) -> list[tuple[Reader, int | OSError]]:
-    """Write to readers that have room; returns those who did not take all, with what came of it.
+    """Write to readers that have room; return those that did not accept everything, each with its result.
 
-    This is the innermost loop of all: what stands here is done for every event and reader.
+    This is the innermost loop: it runs once for every event and reader.
     """
     size = len(payload)
-    late: list[tuple[Reader, int | OSError]] = []
+    incomplete: list[tuple[Reader, int | OSError]] = []
     for reader in readers:
         try:
             written = reader.write(payload)
         except OSError as error:
-            late.append((reader, error))
+            incomplete.append((reader, error))
         else:
             if written != size:
-                late.append((reader, written))
-    return late
+                incomplete.append((reader, written))
+    return incomplete
+
+
+def write_nothing(_: bytes) -> int:
+    """Serve as `write` for a reader that is full, or that gets its frames through `take_rest` only."""
+    return 0
 
 
 class PullReader(Reader):
     """A reader that a greenlet empties: it holds at most 64 KB, or one run of frames."""
 
-    __slots__ = ("_buffer", "_bytes", "_news", "_on_stall", "last_words")
+    __slots__ = ("_buffer", "_bytes", "_changed", "_last_bytes", "_on_stall")
 
     def __init__(self, generation: str, cursor: Cursor, on_stall: Callable[[], None] | None = None) -> None:
         super().__init__(generation, cursor)
-        self.write = self._keep
+        self.write = write_nothing
         self._on_stall = on_stall
-        self._buffer: deque[bytes] = deque()
+        self._buffer: deque[Frame] = deque()
         self._bytes = 0
-        self._news = Event()
-        self.last_words = b""
+        self._changed = Event()
+        self._last_bytes = b""
 
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
-        """Take nothing: `write` takes all, or it is full."""
-        return 0
+        """Buffer all the frames, or none if the reader is full."""
+        if self.is_full or self.end_reason:
+            return 0
+        self._buffer += frames
+        self._bytes += sum(len(frame.payload) for frame in frames)
+        self.is_full = self._bytes >= _PULL_BYTES
+        self.full_since = time.monotonic()
+        self._changed.set()
+        return len(frames)
 
-    def finish(self, why: Why, last_words: bytes = b"") -> None:
-        """Let the one who pulls have what is buffered, and then the end."""
-        self.ended_because = self.ended_because or why
-        self.last_words = self.last_words or last_words
-        self._news.set()
+    def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
+        """Let the pulling greenlet have the buffered frames, and then the end."""
+        self.end_reason = self.end_reason or why
+        self._last_bytes = self._last_bytes or last_bytes
+        self._changed.set()
 
     def cut(self) -> None:
-        """Have the one who pulls break off; it is held up in a send, which `on_stall` must end."""
+        """Stop the pulling greenlet, which is blocked in a send; `on_stall` must make that send fail."""
         self.finish("stalled")
         if self._on_stall is not None:
             self._on_stall()
 
-    def close(self, why: Why) -> None:
-        """End; called by the one who pulls."""
-        self.ended_because = self.ended_because or why
+    def close(self, why: EndReason) -> None:
+        """End; called by the pulling greenlet."""
+        self.end_reason = self.end_reason or why
         self._buffer.clear()
-        self._news.set()
-        self.host.remove(self)
+        self._changed.set()
+        self.source.remove(self)
 
     def pull(self, seconds: float) -> list[Frame]:
-        """Wait for frames at most so long, and return them; none where the time was over or nothing will follow."""
-        if not self._buffer and not self.ended_because:
-            self._news.wait(max(seconds, 0.0))
-        frames = [frame for payload in self._buffer for frame in split(payload)]
+        """Wait for frames, at most this long, and return them; none on timeout or when nothing will follow."""
+        if not self._buffer and not self.end_reason:
+            self._changed.wait(max(seconds, 0.0))
+        frames = list(self._buffer)
         self._buffer.clear()
-        self._news.clear()
+        self._changed.clear()
         self._bytes = 0
-        if self.is_full and not self.ended_because:
+        if self.is_full and not self.end_reason:
             self.is_full = False
-            self.host.resume(self)
+            self.source.resume(self)
         return frames
+
+    def render(self, frames: list[Frame]) -> bytes:
+        """Return the bytes that the client gets for these frames."""
+        return b"".join([frame.body for frame in frames])
+
+    def render_end(self) -> bytes:
+        """Return the bytes that the client gets after the last frame."""
+        return self._last_bytes
 
     @property
     def is_over(self) -> bool:
         """Whether nothing will follow."""
-        return self.ended_because is not None and not self._buffer
-
-    def _keep(self, payload: bytes) -> int:
-        if self.is_full or self.ended_because:
-            return 0
-        self._buffer.append(payload)
-        self._bytes += len(payload)
-        self.is_full = self._bytes >= _PULL_BYTES
-        self.full_since = time.monotonic()
-        self._news.set()
-        return len(payload)
+        return self.end_reason is not None and not self._buffer

@@ -1,4 +1,4 @@
-"""A reader at the other end of a socket: a descriptor, a cursor, the unsent rest and its watchers. No greenlet."""
+"""A reader on a client's socket: a descriptor, a cursor, the unsent rest and its IO watchers. No greenlet."""
 
 import _socket
 import errno
@@ -11,17 +11,18 @@ from typing import Any, Protocol
 import gevent
 
 from millrace.webapp.relay.frames import HEARTBEAT_CHUNK, TERMINATOR, Frame, chunked
-from millrace.webapp.relay.reader import Reader, Why
+from millrace.webapp.relay.reader import EndReason, Reader, write_nothing
 from millrace.worker.contract.ids import Cursor
 
 _READABLE, _WRITABLE = 1, 2
-_FOREIGN_BYTES = 64 * 1024  # what a client may send while it follows; pipelined requests are never answered
-_SEND_BUFFER = 64 * 1024  # the kernel doubles it; small, because heartbeats fit a vanished peer's buffer for minutes
+_MAX_RECEIVED_BYTES = 64 * 1024  # a client may send this much while it follows; pipelined requests are never answered
+# The kernel doubles this. It is small because heartbeats fit into the buffer of a vanished peer for minutes.
+_SEND_BUFFER = 64 * 1024
 _VANISHED_MS = 30_000
 
 
 class IOWatcher(Protocol):
-    """What gevent's loop gives for a descriptor."""
+    """A watcher of gevent's loop for one descriptor."""
 
     def start(self, callback: Any, /) -> None: ...
     def stop(self) -> None: ...
@@ -35,7 +36,7 @@ def _watch(descriptor: int, events: int) -> IOWatcher:
 
 def prepare(sock: _socket.socket) -> None:
     """Bound the send buffer, and have the kernel give up on a peer that acknowledges nothing for 30 s."""
-    with suppress(OSError):  # the peer may have gone; the first send tells
+    with suppress(OSError):  # if the peer has left, the first send fails
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,26 +45,26 @@ def prepare(sock: _socket.socket) -> None:
 
 
 class SocketReader(Reader):
-    """A reader whose frames are written straight to its non-blocking socket, by whoever has frames for it.
+    """A reader whose frames are written directly to its non-blocking socket by the code that produces them.
 
     Its callbacks run in gevent's hub and therefore neither block nor switch.
     """
 
-    __slots__ = ("_ending", "_foreign", "_readable", "_rest", "_send", "_sock", "_writable")
+    __slots__ = ("_ending", "_readable", "_received_bytes", "_rest", "_send", "_sock", "_writable")
 
     def __init__(self, generation: str, cursor: Cursor, sock: _socket.socket) -> None:
         super().__init__(generation, cursor)
         self._sock = sock
         self.write = self._send = sock.send
         self._rest: memoryview | bytes = b""
-        self._ending: tuple[Why, bytes] | None = None
-        self._foreign = 0
+        self._ending: tuple[EndReason, bytes] | None = None
+        self._received_bytes = 0
         self._writable: IOWatcher | None = None
         self._readable = _watch(sock.fileno(), _READABLE)
-        self._readable.start(self._heard)
+        self._readable.start(self._on_readable)
 
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
-        """Keep the unsent rest of the frame that was cut, leave those after it, and wait for room."""
+        """Keep the unsent rest of the frame that was cut, reject the frames after it, and wait for room."""
         if self.is_full:
             return 0
         if isinstance(written, OSError):
@@ -73,27 +74,27 @@ class SocketReader(Reader):
             written = 0
         count = 0
         while written > 0:
-            frame = frames[count]
-            if written < len(frame):
-                self._rest = memoryview(frame)[written:]
-            written -= len(frame)
+            payload = frames[count].payload
+            if written < len(payload):
+                self._rest = memoryview(payload)[written:]
+            written -= len(payload)
             count += 1
         self._wait_for_room()
         return count
 
-    def finish(self, why: Why, last_words: bytes = b"") -> None:
-        """End the chunked body cleanly once the rest is out, and close."""
-        if self.ended_because or self._ending:
+    def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
+        """End the chunked body cleanly once the unsent rest is out, and close."""
+        if self.end_reason or self._ending:
             return
-        self._ending = (why, chunked(last_words) + TERMINATOR if last_words else TERMINATOR)
+        self._ending = (why, chunked(last_bytes) + TERMINATOR if last_bytes else TERMINATOR)
         if not self.is_full:
             self._write_ending(*self._ending)
 
-    def close(self, why: Why) -> None:
-        """Close the watchers, then the descriptor: the other way round the loop would watch somebody else's."""
-        if self.ended_because:
+    def close(self, why: EndReason) -> None:
+        """Close the watchers, then the descriptor: in the other order the loop would watch a reused descriptor."""
+        if self.end_reason:
             return
-        self.ended_because = why
+        self.end_reason = why
         for watcher in (self._readable, self._writable):
             if watcher is not None:
                 watcher.stop()
@@ -103,21 +104,21 @@ class SocketReader(Reader):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         self._rest = b""
-        self.host.remove(self)
+        self.source.remove(self)
 
-    def beat(self) -> None:
-        """Send a heartbeat, unless something else is half sent."""
-        if not self.is_full and not self.ended_because:
-            self.say(HEARTBEAT_CHUNK)
+    def send_heartbeat(self) -> None:
+        """Send a heartbeat, unless other bytes are half sent."""
+        if not self.is_full and not self.end_reason:
+            self.send(HEARTBEAT_CHUNK)
 
-    def say(self, words: bytes) -> None:
-        """Send words of its own; the rest that finds no room goes out before anything else."""
-        sent = self._push(words)
-        if sent < len(words) and not self.ended_because:
-            self._rest = memoryview(words)[sent:]
+    def send(self, chunk: bytes) -> None:
+        """Send bytes that are not a frame of the log; a rest that finds no room goes out before anything else."""
+        sent = self._try_send(chunk)
+        if sent < len(chunk) and not self.end_reason:
+            self._rest = memoryview(chunk)[sent:]
             self._wait_for_room()
 
-    def _push(self, payload: bytes | memoryview) -> int:
+    def _try_send(self, payload: bytes | memoryview) -> int:
         try:
             return self._send(payload)
         except OSError as error:
@@ -133,12 +134,12 @@ class SocketReader(Reader):
         self.full_since = time.monotonic()
         self.write = write_nothing
         self._writable = _watch(self._sock.fileno(), _WRITABLE)
-        self._writable.start(self._drained)
+        self._writable.start(self._on_writable)
 
-    def _drained(self) -> None:
+    def _on_writable(self) -> None:
         if self._rest:
-            sent = self._push(self._rest)
-            if self.ended_because:
+            sent = self._try_send(self._rest)
+            if self.end_reason:
                 return
             if sent:
                 self.full_since = time.monotonic()
@@ -148,17 +149,17 @@ class SocketReader(Reader):
         if self._ending is not None:
             self._write_ending(*self._ending)
             return
-        self._drop_writable()
-        self._open_up()
-        self.host.resume(self)
+        self._stop_waiting_for_room()
+        self._accept_frames()
+        self.source.resume(self)
 
-    def _open_up(self) -> None:
+    def _accept_frames(self) -> None:
         self.is_full = False
         self.write = self._send
 
-    def _write_ending(self, why: Why, closing: bytes) -> None:
-        sent = self._push(closing)
-        if self.ended_because:
+    def _write_ending(self, why: EndReason, closing: bytes) -> None:
+        sent = self._try_send(closing)
+        if self.end_reason:
             return
         if sent == len(closing):
             self.close(why)
@@ -167,29 +168,24 @@ class SocketReader(Reader):
         if not self.is_full:
             self._wait_for_room()
 
-    def _drop_writable(self) -> None:
+    def _stop_waiting_for_room(self) -> None:
         if self._writable is not None:
             self._writable.stop()
             self._writable.close()
             self._writable = None
 
-    def _heard(self) -> None:
+    def _on_readable(self) -> None:
         try:
-            part = self._sock.recv(4096)
+            received = self._sock.recv(4096)
         except OSError as error:
             if not _has_no_room(error):
                 self._fail(error)
             return
-        self._foreign += len(part)
-        if not part or self._foreign > _FOREIGN_BYTES:
+        self._received_bytes += len(received)
+        if not received or self._received_bytes > _MAX_RECEIVED_BYTES:
             self.close("client_left")
 
 
 def _has_no_room(error: OSError) -> bool:
-    """Tell whether the call would only have had to wait; Python itself repeats one that a signal broke off."""
+    """Tell whether the call would only have had to wait; Python itself retries a call that a signal interrupted."""
     return isinstance(error, BlockingIOError)
-
-
-def write_nothing(_: bytes) -> int:
-    """Be the `write` of a reader that is full, or takes everything by `take_rest`."""
-    return 0

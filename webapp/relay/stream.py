@@ -1,25 +1,23 @@
-"""The answer of GET …/events: its headers, its first bytes, and then whichever way the frames take."""
+"""The HTTP responses of the event routes: one generation's stream, and several streams on one connection."""
 
 import random
-import socket
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Response
-from gevent.socket import socket as gevent_socket
 
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
 from millrace.webapp.problems import Problem
-from millrace.webapp.relay.frames import HEARTBEAT, body_of, opening
-from millrace.webapp.relay.handover import can_take, let_go, take_socket
+from millrace.webapp.relay.frames import stream_start
 from millrace.webapp.relay.hub import Hub
-from millrace.webapp.relay.reader import PullReader
-from millrace.webapp.relay.socket_reader import SocketReader, prepare
-from millrace.worker.contract.ids import Cursor
+from millrace.webapp.relay.multiplexer import FollowedGeneration, Multiplexer
+from millrace.webapp.relay.reader import PullReader, Reader
+from millrace.webapp.relay.socket_handover import hand_over_or_yield
+from millrace.webapp.relay.socket_reader import SocketReader
+from millrace.worker.contract.feed import FeedPosition
+from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.state import GenerationState
 
 HEADERS = {
@@ -27,74 +25,78 @@ HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
 }
+_MULTIPLEXED = "many"  # stands for the generation's id in the log line of a connection that carries several streams
 
 
 class EventStream(Response):
-    """A response whose connection ends with it, and that says so: else a client sends its next request into the end."""
+    """A response whose connection ends with it and says so; otherwise a client would send its next request into it."""
+
+    def __init__(self, body: Iterable[bytes], headers: dict[str, str] = HEADERS) -> None:
+        super().__init__(body, headers=headers, content_type="text/event-stream")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer; gunicorn writes `Connection: close` where its response is told so, and ignores it as a header."""
-        theirs: Any = getattr(start_response, "__self__", None)
-        if hasattr(theirs, "force_close") and environ.get("REQUEST_METHOD") != "HEAD":
-            theirs.force_close()
+        """Answer; gunicorn sends `Connection: close` if its own response object says so, and ignores the header."""
+        server_response: Any = getattr(start_response, "__self__", None)
+        if hasattr(server_response, "force_close") and environ.get("REQUEST_METHOD") != "HEAD":
+            server_response.force_close()
         return super().__call__(environ, start_response)
 
 
 def event_stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, after: Cursor) -> Response:
-    """Return the event stream of a generation after the cursor; 204 where it has ended and nothing comes after.
+    """Return the event stream of a generation after the cursor; 204 if it has ended and nothing follows the cursor.
 
     Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
     """
     if state.is_done and after == state.top:
         return Response(status=204, headers=HEADERS)
     refuse_when_full(hub)
-    return EventStream(_stream(hub, environ, state, after), headers=HEADERS, content_type="text/event-stream")
+    body = hand_over_or_yield(
+        environ,
+        stream_start(),
+        socket_reader=partial(SocketReader, state.generation, after),
+        pull_reader=partial(PullReader, state.generation, after),
+        attach=partial(
+            hub.follow,
+            cancels_unwatched=state.on_disconnect == "cancel",
+            authorization=environ.get(AUTHORIZATION),
+        ),
+        heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
+    )
+    return EventStream(body)
+
+
+def multiplexed_stream(
+    hub: Hub,
+    environ: WSGIEnvironment,
+    followed: Sequence[tuple[GenerationState, Cursor]],
+    feed: tuple[str, FeedPosition] | None,
+) -> Response:
+    """Return one stream of the generations after their cursors, and of an owner's feed after its position.
+
+    204 if all generations have ended, nothing follows any cursor, and there is no feed. Without a feed the stream ends
+    with the last `done`. Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
+    """
+    if feed is None and all(state.is_done and after == state.top for state, after in followed):
+        return Response(status=204, headers=HEADERS)
+    refuse_when_full(hub, places=1 + len(followed))
+    parts = [FollowedGeneration(state.generation, after, state.on_disconnect == "cancel") for state, after in followed]
+
+    def attach(connection: Reader) -> None:
+        Multiplexer(hub, connection, parts, feed).start(environ.get(AUTHORIZATION))
+
+    body = hand_over_or_yield(
+        environ,
+        stream_start(),
+        socket_reader=partial(SocketReader, _MULTIPLEXED, START),
+        pull_reader=partial(PullReader, _MULTIPLEXED, START),
+        attach=attach,
+        heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
+    )
+    return EventStream(body)
 
 
 def refuse_when_full(hub: Hub, places: int = 1) -> None:
-    """Raise Problem 503 where so many more readers would have no place."""
+    """Raise Problem 503 `too_many_readers` if there is no room for this many more readers."""
     if not hub.has_room(places):
-        detail = "This server follows as many streams as it may. Please try again in a moment."
+        detail = "This server has reached its limit of open streams. Retry in a few seconds."
         raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))
-
-
-def _stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, after: Cursor) -> Iterator[bytes]:
-    """Yield the first bytes, then hand the socket over; where that can't be, yield the frames themselves."""
-    yield opening()
-    cancels = state.on_disconnect == "cancel"
-    if can_take(environ):
-        reader = SocketReader(state.generation, after, take_socket(environ))
-        hub.follow(reader, cancels_unwatched=cancels, right=environ.get(AUTHORIZATION))
-        raise let_go()
-    reader = pulled(environ, state.generation, after)
-    hub.follow(reader, cancels_unwatched=cancels, right=environ.get(AUTHORIZATION))
-    yield from yielded(reader, hub.settings.relay.heartbeat_seconds)
-
-
-def pulled(environ: WSGIEnvironment, generation: str, after: Cursor) -> PullReader:
-    """Return a reader for an iterator whose server writes to the socket, which is shut where the reader stalls."""
-    theirs: Any = environ.get("gunicorn.socket")
-    if isinstance(theirs, socket.socket | gevent_socket):
-        prepare(theirs)
-    return PullReader(generation, after, None if theirs is None else partial(_shut, theirs))
-
-
-def yielded(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:
-    """Yield what a reader is given, with heartbeats between, to its end; the reader is closed then."""
-    beat_at = time.monotonic() + heartbeat_seconds
-    try:
-        while not reader.is_over:
-            if frames := reader.pull(beat_at - time.monotonic()):
-                yield b"".join(map(body_of, frames))
-            if time.monotonic() >= beat_at:
-                beat_at += heartbeat_seconds
-                yield HEARTBEAT
-        if reader.last_words:
-            yield reader.last_words
-    finally:
-        reader.close("client_left")
-
-
-def _shut(sock: Any) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)

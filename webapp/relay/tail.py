@@ -1,33 +1,37 @@
-"""The newest part of one log, shared by all its readers in this process. No I/O of its own: it is fed and asked.
+"""The newest part of one log, shared by all its readers in this process. It does no I/O on Redis itself.
 
-A tail's frames are numbered from 0 on; the ring holds the newest of them, and a reader's `place` is the number of
-its next one. Readers are in one of four conditions: live (at the end, and written to as events come), full (they say
-when there is room again), seeking (their cursor is not in the ring; a page of the log will bring them there), or gone.
+A tail's frames are numbered consecutively. The buffer holds the newest of them, and a reader's `position` is the
+number of its next frame. A reader is in one of four conditions: live (at the end, written to as events arrive), full
+(it notifies the tail when it has room again), lagging (its cursor is not in the buffer, and a page of the log will
+bring it there), or gone.
 """
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from millrace.webapp.relay.frame_buffer import FrameBuffer
-from millrace.webapp.relay.frames import Frame, cursor_in, frame_of, is_done, join, make_frame
-from millrace.webapp.relay.reader import UNPLACED, Reader, write_to_all
+from millrace.webapp.relay.frames import Frame, join, make_frame, payload_of
+from millrace.webapp.relay.reader import NO_POSITION, Reader, write_to_all
 from millrace.worker.contract.events import DONE_PREFIX
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
 
-_AT_ONCE = 64  # frames joined for one send to a reader that catches up
-_NO_MESSAGE = b"\n"  # what no message begins with
+_FRAMES_PER_SEND = 64  # frames joined for one send to a reader that catches up
+_NO_MESSAGE = b"\n"  # no message begins with this
 
 
 class Tail:
-    """Delivers to its readers; `wake` is called when the log has to be read for them, `on_left` when one has gone."""
+    """Delivers a log to its readers.
+
+    `request_repair` is called when the log has to be read for them, `on_removed` when a reader has left.
+    """
 
     def __init__(
         self,
         generation: str,
         channel: bytes,
-        wake: Callable[["Tail"], None],
-        on_left: Callable[[Reader], None],
+        request_repair: Callable[["Tail"], None],
+        on_removed: Callable[[Reader], None],
     ) -> None:
         now = time.monotonic()
         self.generation = generation
@@ -35,22 +39,22 @@ class Tail:
         self.cancels_unwatched = False
         self.is_done = False
         self.is_lost = False
-        self.is_unstored = False  # Redis has lost it, and the database was asked and does not have it
-        self.is_stale = False  # the log may have more than this, or less
-        self.claimed: Cursor | None = None  # the newest event heard of that did not fit
-        self.heard_at = self.checked_at = self.idle_since = now
-        self.absent_since: float | None = None
+        self.is_unstored = False  # Redis has lost it, and a look into the database found no stored answer
+        self.is_stale = False  # the log may have more events than this, or fewer
+        self.announced: Cursor | None = None  # the newest published event that did not follow the last one
+        self.delivered_at = self.checked_at = self.idle_since = now
+        self.missing_since: float | None = None
         self.readers: set[Reader] = set()
-        self.seekers: set[Reader] = set()
+        self.lagging: set[Reader] = set()
         self._live: set[Reader] = set()
-        self._ring = FrameBuffer()
-        self._fresh: list[Frame] = []
+        self._buffer = FrameBuffer()
+        self._undelivered: list[Frame] = []
         self._is_open = False
         self._epoch = self._seq = 0  # of the last event
-        self._sent_epoch = self._sent_seq = 0  # of the last that was sent to the live readers
-        self._awaited = _NO_MESSAGE  # how the message of the next event begins, in the same epoch
-        self._wake = wake
-        self._on_left = on_left
+        self._sent_epoch = self._sent_seq = 0  # of the last event that was written to the live readers
+        self._next_prefix = _NO_MESSAGE  # the beginning of the next event's message, in the same epoch
+        self._request_repair = request_repair
+        self._on_removed = on_removed
 
     @property
     def last(self) -> Cursor | None:
@@ -59,159 +63,160 @@ class Tail:
 
     @property
     def before(self) -> Cursor:
-        """The cursor after which what the tail has begins."""
-        return self._ring.before
+        """The cursor that precedes the first frame in the buffer."""
+        return self._buffer.before
 
     @property
     def is_behind(self) -> bool:
-        """Whether the log has to be read on from the last event."""
-        return self.is_stale or (self.claimed is not None and self.last is not None and self.claimed > self.last)
+        """Whether the log has to be read from the last event on."""
+        return self.is_stale or (self.announced is not None and self.last is not None and self.announced > self.last)
 
     @property
     def needs_log(self) -> bool:
-        """Whether there is something to be read from the log for somebody."""
-        return bool(self.readers) and (bool(self.seekers) or (self._is_open and self.is_behind))
+        """Whether the log has to be read for at least one reader."""
+        return bool(self.readers) and (bool(self.lagging) or (self._is_open and self.is_behind))
 
     def add(self, reader: Reader) -> None:
         """Let a reader follow from its cursor."""
-        reader.host = self
+        reader.source = self
         self.readers.add(reader)
         self.resume(reader)
 
     def remove(self, reader: Reader) -> None:
         """Forget a reader."""
         if reader in self._live:
-            self._unlive(reader)
+            self._remove_live(reader)
         self.readers.discard(reader)
-        self.seekers.discard(reader)
+        self.lagging.discard(reader)
         if not self.readers:
             self.idle_since = time.monotonic()
-        self._on_left(reader)
+        self._on_removed(reader)
 
     def resume(self, reader: Reader) -> None:
-        """Go on with a reader that has room: from the ring, or, where the ring has moved on, from the log."""
+        """Continue a reader that has room: from the buffer, or, if its next frame was dropped there, from the log."""
         if reader in self._live:
             return
-        if reader.place >= self._ring.start or self.find(reader):
-            self._advance(reader)
+        if reader.position >= self._buffer.start or self._locate(reader):
+            self._catch_up(reader)
         else:
-            self.seek(reader)
+            self._mark_lagging(reader)
 
-    def seek(self, reader: Reader) -> None:
-        """Have the log read for a reader."""
-        reader.place = UNPLACED
-        self.seekers.add(reader)
-        self._wake(self)
+    def resume_lagging(self) -> None:
+        """Continue the lagging readers that the buffer can serve by now."""
+        for reader in tuple(self.lagging):
+            if self._locate(reader):
+                self.lagging.discard(reader)
+                self._catch_up(reader)
 
-    def find(self, reader: Reader) -> bool:
-        """Place a reader by its cursor; False where the ring does not go on from there."""
-        if not self._is_open:
-            return False
-        place = self._ring.end if reader.cursor == self.last else self._ring.number_after(reader.cursor)
-        reader.place = UNPLACED if place is None else place
-        return place is not None
-
-    def place_seekers(self) -> None:
-        """Go on with the seekers that the ring can serve by now."""
-        for reader in tuple(self.seekers):
-            if self.find(reader):
-                self.seekers.discard(reader)
-                self._advance(reader)
-
-    def give(self, reader: Reader, frames: list[Frame]) -> None:
-        """Hand a seeker a page of the log."""
-        for begin in range(0, len(frames), _AT_ONCE):
-            part = frames[begin : begin + _AT_ONCE]
+    def send_page(self, reader: Reader, frames: list[Frame]) -> None:
+        """Send a page of the log to a lagging reader."""
+        for begin in range(0, len(frames), _FRAMES_PER_SEND):
+            part = frames[begin : begin + _FRAMES_PER_SEND]
             taken = reader.take(part, join(part))
-            self._took(reader, part, taken)
-            if taken < len(part) or reader.is_full or reader.ended_because:
-                self.seekers.discard(reader)
+            self._record_taken(reader, part, taken)
+            if taken < len(part) or reader.is_full or reader.end_reason:
+                self.lagging.discard(reader)
                 return
 
     def open(self, before: Cursor) -> None:
-        """Begin after this cursor, from which the log goes on."""
+        """Open the tail after this cursor; the next event in the log is its first."""
         self._is_open = True
-        self._ring.before = before
-        self._stand_at(before)
+        self._buffer.before = before
+        self._set_last(before)
         self._sent_epoch, self._sent_seq = before
 
     def receive(self, message: bytes) -> bool:
-        """Take a live message, `<epoch>-<seq> <JSON>`; what was taken goes out with `flush`.
+        """Append a published message, `<epoch>-<seq> <JSON>`; `flush` delivers it.
 
-        False where it does not follow the last event, so that `is_behind` may be true.
+        Returns False if it does not follow the last event, so that `is_behind` may be true.
         """
-        if not message.startswith(self._awaited):
+        if not message.startswith(self._next_prefix):
             epoch, _, rest = message.partition(b"-")
             cursor = Cursor(int(epoch), int(rest.partition(b" ")[0]))
-            if self.claimed is None or cursor > self.claimed:
-                self.claimed = cursor
+            if self.announced is None or cursor > self.announced:
+                self.announced = cursor
             return False
-        is_done = message.startswith(DONE_PREFIX, len(self._awaited))
+        is_done = message.startswith(DONE_PREFIX, len(self._next_prefix))
         self._seq += 1
-        self._awaited = _NO_MESSAGE if is_done else b"%d-%d " % (self._epoch, self._seq + 1)
+        self._next_prefix = _NO_MESSAGE if is_done else b"%d-%d " % (self._epoch, self._seq + 1)
         self.is_done = is_done
-        self._push(frame_of(message))
+        self._append(Frame(self._epoch, self._seq, payload_of(message), is_done))
         return True
 
     def extend(self, entries: Iterable[LogEntry]) -> None:
-        """Append what the log has after the last event, and deliver it; what is older is dropped."""
+        """Append the log's entries after the last event, and deliver them; older entries are ignored."""
         for entry in entries:
             if self._is_open and entry.cursor > (self._epoch, self._seq):
-                self._stand_at(entry.cursor)
-                self.is_done = entry.data.startswith(DONE_PREFIX)
-                self._push(make_frame(entry))
+                self._set_last(entry.cursor)
+                frame = make_frame(entry)
+                self.is_done = frame.is_done
+                self._append(frame)
         self.flush()
 
-    def prepend(self, before: Cursor, entries: list[LogEntry]) -> None:
-        """Put the entries between `before` and the ring's begin into the ring, as far as there is room."""
+    def extend_backwards(self, before: Cursor, entries: list[LogEntry]) -> None:
+        """Put the entries between `before` and the first frame into the buffer, as far as there is room."""
         for entry in reversed(entries):
-            if not self._ring.prepend(make_frame(entry)):
-                self._ring.before = entry.cursor
+            if not self._buffer.prepend(make_frame(entry)):
+                self._buffer.before = entry.cursor
                 return
-        self._ring.before = before
+        self._buffer.before = before
 
     def replace(self, entries: list[LogEntry]) -> None:
-        """Begin anew: the first entry is a snapshot that stands for all before it, whatever readers have."""
+        """Replace all frames: the first entry is a snapshot of everything before it, whatever the readers have."""
         self._deliver([make_frame(entries[0])])
-        self._ring.begin_anew()
-        self.claimed, self.is_done, self.is_stale = None, False, True  # what came while they were read is in the log
+        self._buffer.reset()
+        # Events published while the entries were read are in the log, so it is read once more.
+        self.announced, self.is_done, self.is_stale = None, False, True
         self.open(entries[0].cursor)
         self.extend(entries[1:])
 
     def flush(self) -> None:
-        """Write to the live readers what was received since."""
-        if self._fresh:
-            self.heard_at = time.monotonic()
-            fresh, self._fresh = self._fresh, []
-            self._deliver(fresh)
+        """Write the appended frames to the live readers."""
+        if self._undelivered:
+            self.delivered_at = time.monotonic()
+            frames, self._undelivered = self._undelivered, []
+            self._deliver(frames)
             if self.is_done:
-                self.end()
+                self.mark_done()
 
-    def end(self) -> None:
-        """Note that nothing will follow the last event, and let those who have it go."""
+    def mark_done(self) -> None:
+        """Record that nothing follows the last event, and end the readers that have it."""
         self.is_done = True
-        self._awaited = _NO_MESSAGE
+        self._next_prefix = _NO_MESSAGE
         for reader in tuple(self._live):
             reader.finish("done")
 
-    def lose(self) -> None:
-        """Give the log up: everybody becomes a seeker, to be told so."""
+    def mark_lost(self) -> None:
+        """Give the log up: every reader becomes a lagging one, which gets the stored answer or `stream_lost`."""
         self.is_lost = True
         for reader in tuple(self._live):
-            self._unlive(reader)
-            self.seek(reader)
-        self._wake(self)
+            self._remove_live(reader)
+            self._mark_lagging(reader)
+        self._request_repair(self)
 
-    def _stand_at(self, cursor: Cursor) -> None:
+    def _mark_lagging(self, reader: Reader) -> None:
+        reader.position = NO_POSITION
+        self.lagging.add(reader)
+        self._request_repair(self)
+
+    def _locate(self, reader: Reader) -> bool:
+        """Set a reader's position from its cursor; return False if the buffer does not continue from there."""
+        if not self._is_open:
+            return False
+        position = self._buffer.end if reader.cursor == self.last else self._buffer.number_after(reader.cursor)
+        reader.position = NO_POSITION if position is None else position
+        return position is not None
+
+    def _set_last(self, cursor: Cursor) -> None:
         self._epoch, self._seq = cursor
-        self._awaited = b"%d-%d " % (self._epoch, self._seq + 1)
+        self._next_prefix = b"%d-%d " % (self._epoch, self._seq + 1)
 
-    def _push(self, frame: Frame) -> None:
-        self._fresh.append(frame)
-        self._ring.append(frame)
+    def _append(self, frame: Frame) -> None:
+        self._undelivered.append(frame)
+        self._buffer.append(frame)
 
     def _deliver(self, frames: Sequence[Frame]) -> None:
-        """Write to the live readers; the frames are the newest of the ring, or come in place of all of it."""
+        """Write to the live readers; the frames are the newest of the buffer, or replace all of it."""
         for reader, written in write_to_all(self._live, join(frames)):
             self._live.discard(reader)
             reader.cursor = Cursor(self._sent_epoch, self._sent_seq)
@@ -219,32 +224,33 @@ class Tail:
         self._sent_epoch, self._sent_seq = self._epoch, self._seq
 
     def _settle(self, reader: Reader, frames: Sequence[Frame], taken: int) -> None:
-        """Note how far a reader has come that did not take all at once; some still have room."""
-        reader.place = self._ring.end - len(frames) + taken
-        self._took(reader, frames, taken)
-        if taken == len(frames) and not reader.is_full and not reader.ended_because:
+        """Record the progress of a reader that did not accept everything in one write; it may still have room."""
+        reader.position = self._buffer.end - len(frames) + taken
+        self._record_taken(reader, frames, taken)
+        if taken == len(frames) and not reader.is_full and not reader.end_reason:
             self._live.add(reader)
 
-    def _advance(self, reader: Reader) -> None:
-        while not reader.ended_because:
-            frames = self._ring.run(reader.place, _AT_ONCE)
+    def _catch_up(self, reader: Reader) -> None:
+        while not reader.end_reason:
+            frames = self._buffer.slice(reader.position, _FRAMES_PER_SEND)
             if not frames:
                 self._live.add(reader)
                 if self.is_done:
                     reader.finish("done")
                 return
             taken = reader.take(frames, join(frames))
-            reader.place += taken
-            self._took(reader, frames, taken)
+            reader.position += taken
+            self._record_taken(reader, frames, taken)
             if reader.is_full:
                 return
 
-    def _took(self, reader: Reader, frames: Sequence[Frame], taken: int) -> None:
+    def _record_taken(self, reader: Reader, frames: Sequence[Frame], taken: int) -> None:
         if taken:
-            reader.cursor = cursor_in(frames[taken - 1])
-            if is_done(frames[taken - 1]):
+            last = frames[taken - 1]
+            reader.cursor = last.cursor
+            if last.is_done:
                 reader.finish("done")
 
-    def _unlive(self, reader: Reader) -> None:
+    def _remove_live(self, reader: Reader) -> None:
         self._live.discard(reader)
         reader.cursor = Cursor(self._epoch, self._seq)

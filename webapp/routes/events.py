@@ -10,7 +10,7 @@ from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import owned_generations_with_retry, with_redis_retry
 from millrace.webapp.openapi.document import LAST_EVENT_ID, Description, described
 from millrace.webapp.problems import Problem
-from millrace.webapp.relay import many_streams
+from millrace.webapp.relay import multiplexed_stream
 from millrace.webapp.relay.multiplexer import FEED
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
@@ -53,7 +53,7 @@ def stream_many() -> Response:
     states = owned_generations_with_retry(list(after)) if after else []
     followed = [(state, resumed(state, after[state.generation])) for state in states]
     feed_start = None if feed in ("", "0") else _feed_start(feed, last)
-    return many_streams(services().hub, request.environ, followed, feed_start)
+    return multiplexed_stream(services().hub, request.environ, followed, feed_start)
 
 
 def _parse_follows() -> list[tuple[str, Cursor]]:

@@ -10,7 +10,7 @@ from millrace.webapp.facades.chat import ChatDialect
 from millrace.webapp.facades.conversation import ConversationDialect
 from millrace.webapp.facades.dialect import Dialect, spell
 from millrace.webapp.facades.stream import DialectReader
-from millrace.webapp.relay.frames import Frame, farewell, join, make_frame
+from millrace.webapp.relay.frames import Frame, join, make_frame, stream_end
 from millrace.webapp.relay.reader import Reader
 from millrace.worker.contract.events import AnyEvent, Chunk, encode
 from millrace.worker.contract.ids import Cursor
@@ -60,7 +60,7 @@ class Shelf:
 
     def resume(self, reader: Reader, /) -> None:
         self.turns += 1
-        while self.place < len(self.frames) and not reader.is_full and not reader.ended_because:
+        while self.place < len(self.frames) and not reader.is_full and not reader.end_reason:
             part = self.frames[self.place : self.place + 7]
             self.place += reader.take(part, join(part))
 
@@ -88,11 +88,11 @@ def test_a_reader_that_is_slow_gets_every_byte_once_and_the_clean_end(make: type
     frames = frames_of(*events)
     reader = DialectReader("g", ours, make())  # type: ignore[abstract]
     host = Shelf(frames)
-    reader.host = host
+    reader.source = host
     gevent.spawn(host.resume, reader)
     with gevent.Timeout(20):
         assert unchunked(read_all(theirs)) == expected(make(), events)
-    assert reader.ended_because == "done"
+    assert reader.end_reason == "done"
     assert host.place == len(frames)
     assert host.turns > 20, "the socket was never full"
 
@@ -102,7 +102,7 @@ def test_a_reader_whose_dialect_has_come_to_its_end_is_let_go(pair: Pair) -> Non
     frames = frames_of(QUEUED, Chunk("a"), restart(), Chunk("b"), Chunk("c"))
     reader = DialectReader("g", ours, ChatDialect())
     host = Shelf([])
-    reader.host = host
+    reader.source = host
     assert reader.take(frames, join(frames)) == 4
     assert host.gone == [reader]
     body = unchunked(read_all(theirs))
@@ -115,8 +115,8 @@ def test_a_reader_that_is_drained_is_told_in_its_own_words(pair: Pair) -> None:
     reader = DialectReader("g", ours, ConversationDialect())
     frames = frames_of(QUEUED, Chunk("a"))
     reader.take(frames, join(frames))
-    reader.finish("drained", farewell())
+    reader.finish("drained", stream_end())
     lines = unchunked(read_all(theirs)).decode().split("\n\n")
     assert '"type": "error"' in lines[-2]
     assert not any(line.startswith("retry:") for line in lines)
-    assert reader.ended_because == "drained"
+    assert reader.end_reason == "drained"

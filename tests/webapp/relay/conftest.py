@@ -1,3 +1,5 @@
+"""Fixtures of the relay's tests: Redis, a gunicorn that serves the relay, and writers of logs."""
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -6,8 +8,8 @@ import pytest
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
-from tests.webapp.relay.author import Author
-from tests.webapp.relay.serving import Served
+from tests.webapp.relay.log_writer import LogWriter
+from tests.webapp.relay.relay_server import RelayServer
 
 SETTINGS = Settings()
 
@@ -25,19 +27,19 @@ def redis(valkey: ValkeyProcess) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def web(valkey: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("web"), valkey.url) as served:
-        yield served
+def server(valkey: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayServer]:
+    with RelayServer(tmp_path_factory.mktemp("web"), valkey.url) as server:
+        yield server
 
 
 @pytest.fixture
-def author(redis: Redis) -> Author:
-    return Author(redis, SETTINGS)
+def writer(redis: Redis) -> LogWriter:
+    return LogWriter(redis, SETTINGS)
 
 
 @pytest.fixture
-def write(redis: Redis) -> Callable[[], Author]:
-    return lambda: Author(redis, SETTINGS)
+def make_writer(redis: Redis) -> Callable[[], LogWriter]:
+    return lambda: LogWriter(redis, SETTINGS)
 
 
 @pytest.fixture
@@ -49,6 +51,6 @@ def own_valkey(tmp_path: Path) -> Iterator[ValkeyProcess]:
 
 
 @pytest.fixture
-def unswept_web(own_valkey: ValkeyProcess) -> Iterator[Served]:
-    with Served(own_valkey.directory.parent, own_valkey.url, is_swept=False) as served:
-        yield served
+def unswept_server(own_valkey: ValkeyProcess) -> Iterator[RelayServer]:
+    with RelayServer(own_valkey.directory.parent, own_valkey.url, is_swept=False) as server:
+        yield server

@@ -1,4 +1,4 @@
-"""Those who follow are asked again whether they may, one check for all who share a right."""
+"""Open streams are authorized again and again, with one check for all readers of one authorization."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,116 +14,119 @@ from millrace.worker.contract.ids import START
 from tests.client import wait_for
 
 
-class Door:
-    """A right that a test takes back, and how often it was asked."""
+class RevocableAuthorization:
+    """An authorization that a test can revoke; it counts its checks."""
 
-    def __init__(self, key: str, holds: Callable[[], bool] | None = None) -> None:
-        self.is_open = True
-        self.asked = 0
-        self.right = Authorization(key, self._ask)
-        self._holds = holds
+    def __init__(self, key: str, override: Callable[[], bool] | None = None) -> None:
+        self.is_valid = True
+        self.check_count = 0
+        self.authorization = Authorization(key, self._check)
+        self._override = override
 
-    def _ask(self) -> bool:
-        self.asked += 1
-        return self.is_open if self._holds is None else self._holds()
+    def _check(self) -> bool:
+        self.check_count += 1
+        return self.is_valid if self._override is None else self._override()
 
 
 @pytest.fixture
-def rights() -> AuthorizationChecks:
+def checks() -> AuthorizationChecks:
     return AuthorizationChecks()
 
 
-def follow(rights: AuthorizationChecks, door: Door | None) -> PullReader:
+def follow(checks: AuthorizationChecks, revocable: RevocableAuthorization | None) -> PullReader:
     reader = PullReader("0" * 32, START)
-    rights.hold(door.right if door else None, reader)
+    checks.add(revocable.authorization if revocable else None, reader)
     return reader
 
 
-def test_who_shares_a_right_is_asked_once_and_cut_together(rights: AuthorizationChecks) -> None:
-    taken, kept = Door("taken"), Door("kept")
-    cut = [follow(rights, taken) for _ in range(3)]
-    left = [follow(rights, kept), follow(rights, None)]
-    rights.look()
-    assert (taken.asked, kept.asked) == (1, 1)
-    assert not [reader for reader in (*cut, *left) if reader.ended_because]
-    taken.is_open = False
-    rights.look()
-    assert {reader.ended_because for reader in cut} == {"revoked"}
-    assert all(reader.last_words.startswith(b"retry: ") for reader in cut), "they may come back, and hear why not"
-    assert {reader.ended_because for reader in left} == {None}
+def test_readers_with_one_authorization_share_a_check_and_are_cut_together(checks: AuthorizationChecks) -> None:
+    taken, kept = RevocableAuthorization("taken"), RevocableAuthorization("kept")
+    cut = [follow(checks, taken) for _ in range(3)]
+    left = [follow(checks, kept), follow(checks, None)]
+    checks.check_all()
+    assert (taken.check_count, kept.check_count) == (1, 1)
+    assert not [reader for reader in (*cut, *left) if reader.end_reason]
+    taken.is_valid = False
+    checks.check_all()
+    assert {reader.end_reason for reader in cut} == {"revoked"}
+    assert all(reader.render_end().startswith(b"retry: ") for reader in cut), "clients may reconnect, and get the 401"
+    assert {reader.end_reason for reader in left} == {None}
 
 
-def test_who_has_left_is_forgotten_and_asked_for_no_more(rights: AuthorizationChecks) -> None:
-    door = Door("left")
-    readers = [follow(rights, door) for _ in range(2)]
+def test_authorization_is_not_checked_after_its_last_reader_left(checks: AuthorizationChecks) -> None:
+    revocable = RevocableAuthorization("left")
+    readers = [follow(checks, revocable) for _ in range(2)]
     readers[0].close("client_left")
-    rights.cut_unsure(time.monotonic())
-    assert len(rights._held) == 1
+    checks.cut_unconfirmed(time.monotonic())
+    assert len(checks._checks) == 1
     readers[1].close("client_left")
-    rights.cut_unsure(time.monotonic())
-    assert not rights._held
-    rights.look()
-    assert door.asked == 0
+    checks.cut_unconfirmed(time.monotonic())
+    assert not checks._checks
+    checks.check_all()
+    assert revocable.check_count == 0
 
 
-def test_a_right_that_nobody_can_confirm_is_none_after_a_while(rights: AuthorizationChecks) -> None:
+def test_authorization_that_cannot_be_confirmed_is_revoked_after_a_bound(checks: AuthorizationChecks) -> None:
     def fail() -> bool:
-        raise ConnectionError("the login's database is away")
+        raise ConnectionError("the login's database is unavailable")
 
-    unsure, sure = follow(rights, Door("unsure", fail)), follow(rights, Door("sure"))
-    rights.look()
-    assert unsure.ended_because is None, "it may be back in a moment"
+    unsure, sure = (
+        follow(checks, RevocableAuthorization("unsure", fail)),
+        follow(checks, RevocableAuthorization("sure")),
+    )
+    checks.check_all()
+    assert unsure.end_reason is None, "the check may succeed the next time"
     now = time.monotonic()
-    rights._held["sure"].confirmed_at = now + timing.SURE_SECONDS
-    rights.cut_unsure(now + timing.SURE_SECONDS - 1)
-    assert unsure.ended_because is None
-    rights.cut_unsure(now + timing.SURE_SECONDS + 1)
-    assert unsure.ended_because == "revoked"
-    assert sure.ended_because is None
+    checks._checks["sure"].confirmed_at = now + timing.CONFIRMED_SECONDS
+    checks.cut_unconfirmed(now + timing.CONFIRMED_SECONDS - 1)
+    assert unsure.end_reason is None
+    checks.cut_unconfirmed(now + timing.CONFIRMED_SECONDS + 1)
+    assert unsure.end_reason == "revoked"
+    assert sure.end_reason is None
 
 
-def test_who_comes_back_with_the_same_right_is_sure_again(rights: AuthorizationChecks) -> None:
-    door = Door("same")
-    follow(rights, door)
-    rights._held["same"].confirmed_at -= timing.SURE_SECONDS
-    later = follow(rights, door)  # its request has just been let in
-    rights.cut_unsure(time.monotonic())
-    assert later.ended_because is None
+def test_new_request_with_the_same_authorization_confirms_it(checks: AuthorizationChecks) -> None:
+    revocable = RevocableAuthorization("same")
+    follow(checks, revocable)
+    checks._checks["same"].confirmed_at -= timing.CONFIRMED_SECONDS
+    later = follow(checks, revocable)  # its request has just been let in
+    checks.cut_unconfirmed(time.monotonic())
+    assert later.end_reason is None
 
 
-def test_checks_that_hang_hold_up_no_others(rights: AuthorizationChecks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "CHECK_SECONDS", 0.2)
-    monkeypatch.setattr(timing, "_LONGEST_PAUSE", 0.0)
+def test_hanging_checks_do_not_delay_others(checks: AuthorizationChecks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "CHECK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(timing, "_MAX_PAUSE_SECONDS", 0.0)
 
     def hang() -> bool:
         gevent.sleep(60)
         return True
 
-    doors = [Door(f"hangs {number}", hang) for number in range(40)]
-    readers = [follow(rights, door) for door in doors]
-    closed = Door("closed")
-    closed.is_open = False
-    refused = follow(rights, closed)
+    revocables = [RevocableAuthorization(f"hangs {number}", hang) for number in range(40)]
+    readers = [follow(checks, revocable) for revocable in revocables]
+    closed = RevocableAuthorization("closed")
+    closed.is_valid = False
+    refused = follow(checks, closed)
     with gevent.Timeout(10):
-        rights.look()
-    assert refused.ended_because == "revoked"
-    assert not [reader for reader in readers if reader.ended_because]
-    assert all(door.asked == 1 for door in doors)
+        checks.check_all()
+    assert refused.end_reason == "revoked"
+    assert not [reader for reader in readers if reader.end_reason]
+    assert all(revocable.check_count == 1 for revocable in revocables)
 
 
 @pytest.fixture
-def running(rights: AuthorizationChecks, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuthorizationChecks]:
-    monkeypatch.setattr(timing, "ROUND_SECONDS", 0.1)
-    monkeypatch.setattr(timing, "_GLANCE_SECONDS", 0.1)
-    greenlet = gevent.spawn(rights.run)
-    yield rights
-    greenlet.kill()
+def running(checks: AuthorizationChecks, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuthorizationChecks]:
+    monkeypatch.setattr(timing, "CHECK_INTERVAL_SECONDS", 0.1)
+    monkeypatch.setattr(timing, "_EXPIRY_INTERVAL_SECONDS", 0.1)
+    checks.start()
+    yield checks
+    checks.stop()
 
 
-def test_it_goes_round_for_ever(running: AuthorizationChecks) -> None:
-    door = Door("a while")
-    reader = follow(running, door)
-    wait_for(lambda: door.asked >= 3, 10, "the third round")
-    door.is_open = False
-    wait_for(lambda: reader.ended_because, 10, "the cut")
-    wait_for(lambda: not running._held, 10, "forgetting")
+def test_checks_are_repeated_until_stopped(running: AuthorizationChecks) -> None:
+    revocable = RevocableAuthorization("a while")
+    reader = follow(running, revocable)
+    wait_for(lambda: revocable.check_count >= 3, 10, "the third round")
+    revocable.is_valid = False
+    wait_for(lambda: reader.end_reason, 10, "the cut")
+    wait_for(lambda: not running._checks, 10, "forgetting")

@@ -1,4 +1,4 @@
-"""What comes on a socket is read whole and in order, plain or encrypted, and its end is told once."""
+"""Data on a socket is read whole and in order, plain or encrypted, and its end is reported once."""
 
 import datetime
 import ssl
@@ -22,20 +22,20 @@ Pair = tuple[Any, Any]
 BYTES = bytes(number * 7 % 251 for number in range(300_000))
 
 
-class Heard:
-    """What an inlet has brought."""
+class ReceivedData:
+    """The data and the ends that a BulkReader has reported."""
 
     def __init__(self, sock: Any) -> None:
         self.parts: list[bytes] = []
         self.ends: list[Exception] = []
         self.fails = False
-        self.inlet = BulkReader(sock, self._take, self.ends.append)
+        self.reader = BulkReader(sock, self._on_data, self.ends.append)
 
     @property
     def bytes(self) -> bytes:
         return b"".join(self.parts)
 
-    def _take(self, buffer: bytearray, count: int) -> None:
+    def _on_data(self, buffer: bytearray, count: int) -> None:
         if self.fails:
             raise ZeroDivisionError
         self.parts.append(bytes(buffer[:count]))
@@ -78,48 +78,48 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def heard(pair: Pair) -> Iterator[Heard]:
-    heard = Heard(pair[0])
-    yield heard
-    heard.inlet.stop()
+def received(pair: Pair) -> Iterator[ReceivedData]:
+    received = ReceivedData(pair[0])
+    yield received
+    received.reader.stop()
 
 
-def test_everything_comes_in_order_and_the_end_once(pair: Pair, heard: Heard) -> None:
+def test_all_bytes_arrive_in_order_and_the_end_once(pair: Pair, received: ReceivedData) -> None:
     _, there = pair
     there.sendall(b"first")
-    wait_for(lambda: heard.bytes == b"first", 5, "what came alone")
+    wait_for(lambda: received.bytes == b"first", 5, "the first bytes")
     there.sendall(BYTES)
-    wait_for(lambda: heard.bytes == b"first" + BYTES, 5, "all of it")
-    assert heard.ends == []
+    wait_for(lambda: received.bytes == b"first" + BYTES, 5, "all bytes")
+    assert received.ends == []
     there.close()
-    wait_for(lambda: heard.ends, 5, "the end")
+    wait_for(lambda: received.ends, 5, "the end")
     gevent.sleep(0.05)
-    assert len(heard.ends) == 1
-    assert isinstance(heard.ends[0], OSError)
+    assert len(received.ends) == 1
+    assert isinstance(received.ends[0], OSError)
 
 
-def test_what_goes_wrong_with_it_is_its_end(pair: Pair, heard: Heard) -> None:
+def test_exception_of_the_callback_ends_the_reading(pair: Pair, received: ReceivedData) -> None:
     _, there = pair
-    heard.fails = True
+    received.fails = True
     there.sendall(b"x")
-    wait_for(lambda: heard.ends, 5, "the end")
+    wait_for(lambda: received.ends, 5, "the end")
     there.sendall(b"y")
     gevent.sleep(0.05)
-    assert [type(end) for end in heard.ends] == [ZeroDivisionError]
+    assert [type(end) for end in received.ends] == [ZeroDivisionError]
 
 
-def test_what_comes_thick_and_fast_is_read_together(pair: Pair, heard: Heard) -> None:
+def test_rapid_messages_are_read_in_bulk(pair: Pair, received: ReceivedData) -> None:
     _, there = pair
     for _ in range(200):
         there.sendall(b"x")
         gevent.sleep(0.0005)
-    wait_for(lambda: len(heard.bytes) == 200, 5, "all of it")
-    assert len(heard.parts) < 150
+    wait_for(lambda: len(received.bytes) == 200, 5, "all bytes")
+    assert len(received.parts) < 150
 
 
-def test_who_has_stopped_hears_no_more(pair: Pair, heard: Heard) -> None:
+def test_stopped_reader_gets_nothing(pair: Pair, received: ReceivedData) -> None:
     _, there = pair
-    heard.inlet.stop()
+    received.reader.stop()
     there.sendall(b"x")
     gevent.sleep(0.05)
-    assert heard.parts == heard.ends == []
+    assert received.parts == received.ends == []

@@ -1,4 +1,4 @@
-"""What a reader is given where the log can't continue from its cursor: a snapshot, or word that all is lost."""
+"""Events for a reader whose log cannot continue from its cursor: a snapshot, a stored answer, or `stream_lost`."""
 
 from itertools import pairwise
 
@@ -8,19 +8,21 @@ from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import PAGE, LogEntry, read
 from millrace.worker.contract.transcript import Transcript
 
-_LOST = Error("stream_lost", "The answer's stream was lost on our side. Please ask again.", retryable=True)
+_LOST = Error(
+    "stream_lost", "The answer's stream was lost because of a server error. Please try again.", retryable=True
+)
 
 
-def is_seamless(after: Cursor, entries: list[LogEntry]) -> bool:
-    """Tell whether the entries' numbers go on by one from `after`: a log that lost entries has a hole."""
+def is_contiguous(after: Cursor, entries: list[LogEntry]) -> bool:
+    """Tell whether `seq` rises by one from `after` through all entries: a log that lost entries has a hole."""
     return all(later.seq == former.seq + 1 for former, later in pairwise((after, *(entry.cursor for entry in entries))))
 
 
 def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[LogEntry]:
-    """Return a snapshot of the log up to its outcome, and whatever follows; nothing where there is no log.
+    """Return a snapshot of the log up to its outcome, then the entries from the outcome on; nothing without a log.
 
-    The snapshot's id is that of the last entry folded in. Outcome, title, suggestions and `done` stay events of their
-    own, because a snapshot does not say them. Raises RedisUnavailable.
+    The snapshot's id is that of the last entry folded in. Outcome, title, suggestions and `done` stay separate events,
+    because a snapshot does not contain them. Raises RedisUnavailable.
     """
     transcript, folded, rest = Transcript(), START, list[LogEntry]()
     cursor = START
@@ -42,22 +44,22 @@ def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[LogE
     return [LogEntry(folded, encode(transcript.snapshot(reason))), *rest]
 
 
-def kept_after(cursor: Cursor, kept: list[LogEntry]) -> list[LogEntry]:
-    """Return what of a stored answer's events a reader at this cursor still gets; `error stream_lost` without any.
+def stored_events_after(cursor: Cursor, stored: list[LogEntry]) -> list[LogEntry]:
+    """Return the events of a stored answer that a reader at this cursor still needs; `error stream_lost` if none exist.
 
-    A cursor that is none of this log's gets all of them, and one behind their end only `done` once more: it has seen
-    the outcome, and what came between that and `done` in the log.
+    A cursor that does not belong to this log gets all events. A cursor at or behind the last one gets only `done`, with
+    the next id: that reader has seen the outcome and every event that stood between it and `done` in the log.
     """
-    if not kept:
-        return lost_after(cursor)
-    last = kept[-1]
+    if not stored:
+        return lost_events_after(cursor)
+    last = stored[-1]
     if cursor.epoch == last.cursor.epoch and cursor >= last.cursor:
         return [LogEntry(Cursor(cursor.epoch, cursor.seq + 1), last.data)]
-    return [entry for entry in kept if entry.cursor > cursor] or kept
+    return [entry for entry in stored if entry.cursor > cursor] or stored
 
 
-def lost_after(cursor: Cursor) -> list[LogEntry]:
-    """Return the outcome `error stream_lost` and `done`, with ids that go on from the cursor."""
+def lost_events_after(cursor: Cursor) -> list[LogEntry]:
+    """Return the outcome `error stream_lost` and `done`, with ids that continue from the cursor."""
     return [
         LogEntry(Cursor(cursor.epoch, cursor.seq + 1), encode(_LOST)),
         LogEntry(Cursor(cursor.epoch, cursor.seq + 2), encode(Done("failed"))),

@@ -1,4 +1,4 @@
-"""A tiny web of the relay alone: what gunicorn serves in these tests, with the hooks that the real one has."""
+"""A Flask application with only the relay's routes, for gunicorn, with the hooks of the real configuration."""
 
 import os
 import resource
@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from millrace.webapp.problems import Problem
-from millrace.webapp.relay import Hub, event_stream, hub, many_streams
+from millrace.webapp.relay import Hub, event_stream, hub, multiplexed_stream
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import FEED_START
 from millrace.worker.contract.ids import START, parse_cursor
@@ -17,7 +17,7 @@ from millrace.worker.settings.schema import load
 SETTINGS = load()
 REDIS = connect(SETTINGS.redis.url)
 HUB = Hub(REDIS, SETTINGS)
-if "UNSWEPT" in os.environ:  # then what is missed is found at once, by what is there for it, or never
+if "UNSWEPT" in os.environ:  # a lost message is then noticed by the mechanism under test, or never
     hub._SILENT_SECONDS = 3600.0
 application = Flask(__name__)
 
@@ -29,7 +29,7 @@ def events(generation: str) -> Response:
         return Response(status=404)
     after = parse_cursor(request.headers.get("Last-Event-ID", "")) or START
     environ = dict(request.environ)
-    if "yielded" in request.args:  # as of a server that does not hand its socket over
+    if "yielded" in request.args:  # as with a server whose socket cannot be taken
         del environ["gunicorn.socket"]
     try:
         return event_stream(HUB, environ, state, after)
@@ -39,11 +39,11 @@ def events(generation: str) -> Response:
 
 @application.get("/many")
 def many() -> Response:
-    """Follow `g`s, each from its start, and the feed of `owner` from its beginning."""
+    """Follow the generations `g`, each from its start, and the feed of `owner` from its beginning."""
     states = [state for state in read_states(REDIS, request.args.getlist("g")) if state is not None]
     feed = (request.args["owner"], FEED_START) if "owner" in request.args else None
     try:
-        return many_streams(HUB, request.environ, [(state, START) for state in states], feed)
+        return multiplexed_stream(HUB, request.environ, [(state, START) for state in states], feed)
     except Problem as problem:
         return Response(str(problem), status=503)
 
@@ -55,8 +55,8 @@ def entries(generation: str, seconds: float) -> Response:
     return jsonify(found)
 
 
-@application.get("/figures")
-def figures() -> Response:
+@application.get("/statistics")
+def statistics() -> Response:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     with open("/proc/self/statm") as statm:
         pages = int(statm.read().split()[1])

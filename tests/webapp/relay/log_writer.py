@@ -1,4 +1,4 @@
-"""Writes logs as a worker does, and as one whose PUBLISH is lost."""
+"""A writer of logs: appends events as a worker does, or as a worker whose PUBLISH is lost."""
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Draft, Ids, create, new_ids
@@ -14,8 +14,8 @@ COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 2), "m", "bedroc
 DONE = Done("completed")
 
 
-class Author:
-    """One generation and its writer; `last` is the id of the newest event."""
+class LogWriter:
+    """A generation with its worker; `last` is the id of the newest event."""
 
     def __init__(self, redis: Redis, settings: Settings, on_disconnect: OnDisconnect = "continue") -> None:
         self.redis = redis
@@ -24,10 +24,10 @@ class Author:
         self.generation = self.ids.generation
         request = ModelRequest([PromptMessage("user", "hello")], "m", 100)
         create(redis, Draft(self.ids, "owner", request, on_disconnect, 60.0), settings)
-        holding = claim(redis, self.generation, settings)
-        assert holding is not None
-        self.holding: ClaimedGeneration = holding
-        self.claim = holding.claim
+        claimed = claim(redis, self.generation, settings)
+        assert claimed is not None
+        self.claimed: ClaimedGeneration = claimed
+        self.claim = claimed.claim
         self.last = Cursor(0, 1)
 
     def write(self, *events: AnyEvent) -> None:
@@ -62,6 +62,6 @@ class Author:
 
     def reclaim(self) -> None:
         """Claim again, as after a loss of data."""
-        again = reclaim(self.redis, self.holding, self.claim, self.settings)
+        again = reclaim(self.redis, self.claimed, self.claim, self.settings)
         assert again is not None
         self.claim, self.last = again.claim, again.top

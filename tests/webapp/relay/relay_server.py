@@ -1,4 +1,4 @@
-"""A real gunicorn that serves the relay's little web, and a client of bare sockets that sees every byte."""
+"""A gunicorn process that serves the relay's test application, and a raw HTTP client that sees every byte."""
 
 import json
 import os
@@ -20,21 +20,21 @@ from gevent import monkey
 monkey.patch_all()
 import logging
 logging.basicConfig(level=logging.INFO)
-from tests.webapp.relay import application
+from tests.webapp.relay import relay_application
 worker_class = "gevent"
 control_socket_disable = True
 keepalive = 75
 worker_connections = 2000
 graceful_timeout = 5
-post_worker_init = application.post_worker_init
-worker_exit = application.worker_exit
+post_worker_init = relay_application.post_worker_init
+worker_exit = relay_application.worker_exit
 """
 
 
-class Served:
+class RelayServer:
     """A gunicorn with one gevent worker; settings are given without their prefix, in lower case.
 
-    With `is_swept` false its sweep does not look for what readers of a silent generation have missed.
+    With `is_swept` false its sweep does not compare silent generations with their logs.
     """
 
     def __init__(self, directory: Path, redis_url: str, *, is_swept: bool = True, **settings: object) -> None:
@@ -52,10 +52,10 @@ class Served:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "gunicorn", "-c", str(self._conf), "--bind", f"127.0.0.1:{self.port}"]
-        command.append("tests.webapp.relay.application:application")
+        command.append("tests.webapp.relay.relay_application:application")
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=sink, stderr=sink)
-        wait_for(self._answers, 20, "the web")
+        wait_for(self._answers, 20, "the server")
         return self
 
     def __exit__(
@@ -67,28 +67,28 @@ class Served:
         if error is not None:
             print(self.log.read_text()[-6000:])
 
-    def figures(self) -> dict[str, Any]:
-        """Return what the web tells of itself."""
-        with Stream(self.port, "/figures") as answer:
+    def statistics(self) -> dict[str, Any]:
+        """Return the process's own counts: readers, memory, CPU, descriptors."""
+        with StreamClient(self.port, "/statistics") as answer:
             return dict(answer.json())
 
     def wait_for_readers(self, count: int, seconds: float = 10) -> None:
-        """Wait until so many readers follow."""
-        wait_for(lambda: self.figures()["readers"] == count, seconds, f"{count} readers")
+        """Wait until this many readers follow."""
+        wait_for(lambda: self.statistics()["readers"] == count, seconds, f"{count} readers")
 
-    def follow(self, generation: str, after: str = "", *, query: str = "", **options: Any) -> "Stream":
+    def follow(self, generation: str, after: str = "", *, query: str = "", **options: Any) -> "StreamClient":
         """Follow a generation."""
-        return Stream(self.port, f"/{generation}/events{query}", after, **options)
+        return StreamClient(self.port, f"/{generation}/events{query}", after, **options)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return bool(self.figures())
+            return bool(self.statistics())
         except ConnectionRefusedError:
             return False
 
 
-class Stream:
+class StreamClient:
     """One connection, read byte by byte: headers, raw body, frames."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Stream:
         cursor = f"Last-Event-ID: {after}\r\n" if after else ""
         self.socket.sendall(f"{method} {path} {version}\r\nHost: h\r\n{cursor}\r\n".encode() + behind)
         self._raw = bytearray()
-        self._needed = 0  # how many bytes of it the next chunk takes, once its size has come
+        self._needed = 0  # bytes of the next chunk with its frame, once its size has arrived
         while b"\r\n\r\n" not in self._raw:
             self._raw += self._receive()
         head, _, self._raw = self._raw.partition(b"\r\n\r\n")
@@ -124,7 +124,7 @@ class Stream:
         self.body = bytearray()
         self._frames: list[tuple[str, dict[str, Any]]] = []
         self._framed = 0
-        self.is_ended = False  # the terminator has come
+        self.is_ended = False  # the terminator has arrived
         self.is_closed = False
         self._parse()
 
@@ -137,7 +137,7 @@ class Stream:
         self.socket.close()
 
     def events(self, count: int) -> list[tuple[str, dict[str, Any]]]:
-        """Read until there are so many events in all, and return them."""
+        """Read until there are this many events in all, and return them."""
         while len(found := self.frames()) < count:
             assert not self.is_closed, f"closed after {len(found)} events of {count}"
             self._more()
@@ -188,7 +188,7 @@ class Stream:
             self.body += self._raw
             self._raw.clear()
             return
-        # A large chunk that comes in many parts is not looked at again for each of them.
+        # A large chunk that arrives in many parts is not parsed again for each of them.
         while len(self._raw) >= self._needed and (begin := self._raw.find(b"\r\n") + 2) > 1:
             length = int(self._raw[: begin - 2], 16)
             self._needed = begin + length + 2
@@ -203,7 +203,7 @@ class Stream:
 
 
 def wait_until_gone(port: int, seconds: float = 10) -> None:
-    """Wait until nobody listens on the port any more."""
+    """Wait until the port is closed."""
 
     def is_gone() -> bool:
         with socket.socket() as probe:
