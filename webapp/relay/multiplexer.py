@@ -165,7 +165,9 @@ class FeedSubStream:
     def take(self, entries: list[FeedEntry]) -> None:
         """Write as many entries as there is room for, and advance `position` by those."""
         frames = [
-            Frame(*entry.position, chunked(b"id: %b@%d-%d\ndata: %b\n\n" % (FEED.encode(), *entry.position, entry.data)))
+            Frame(
+                *entry.position, chunked(b"id: %b@%d-%d\ndata: %b\n\n" % (FEED.encode(), *entry.position, entry.data))
+            )
             for entry in entries
         ]
         taken = self._multiplexer.write(frames)
