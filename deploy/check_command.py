@@ -68,7 +68,7 @@ SLOW = (
     "worker/context/search/test_source_answers.py",
     "worker/context/test_prompt_answers.py",
     "worker/contract/test_log_machine.py",
-    "worker/contract/test_machine_can_fail.py",
+    "worker/contract/test_log_mutations.py",
     "worker/providers/bedrock/test_wire.py",
     "worker/publishing/test_writer.py",
     "worker/store",

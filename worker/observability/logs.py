@@ -1,8 +1,7 @@
-"""Structured logs: an event's name and its fields, one JSON object a line, with what the running greenlet has bound.
+"""Structured logs: one JSON object per line, with the event's name, its fields and those bound in the running greenlet.
 
-What other libraries log by the standard module comes out in the same form. A logger is bound to no global
-configuration of structlog's: an app that this one is mounted in keeps its own, and reads our events as
-`name field=value`.
+Log records of other libraries have the same form. The loggers do not use structlog's global configuration, so a host
+application that this one is mounted in keeps its own, and its handlers render our events as `name field=value`.
 """
 
 import logging
@@ -14,34 +13,34 @@ from structlog.typing import EventDict, ProcessorReturnValue
 
 Logger = BoundLogger
 
-_CHATTY = ("celery.worker.strategy", "celery.app.trace", "botocore", "boto3", "urllib3", "flask-limiter", "httpx")
+_VERBOSE = ("celery.worker.strategy", "celery.app.trace", "botocore", "boto3", "urllib3", "flask-limiter", "httpx")
 
 
 class LogEvent(dict[str, Any]):
-    """An event on its way to a handler; as text, its name and then its fields."""
+    """An event as the message of a log record; its text is its name and then its fields."""
 
     def __str__(self) -> str:
         fields = [f"{name}={value}" for name, value in self.items() if name not in ("event", "exc_info")]
         return " ".join([str(self.get("event", "")), *fields])
 
 
-def _hand_over(logger: logging.Logger, method: str, event: EventDict) -> ProcessorReturnValue:
+def _wrap_event(logger: logging.Logger, method: str, event: EventDict) -> ProcessorReturnValue:
     arguments, keywords = ProcessorFormatter.wrap_for_formatter(logger, method, event)
     (fields,) = arguments
-    # Named a second time for handlers that are not ours.
+    # `exc_info` is repeated for handlers of a host application.
     return (LogEvent(fields),), {**keywords, "exc_info": fields.get("exc_info")}
 
 
-def _in_order(_logger: logging.Logger, _method: str, event: EventDict) -> EventDict:
+def _order_fields(_logger: logging.Logger, _method: str, event: EventDict) -> EventDict:
     first = {name: event.pop(name) for name in ("time", "level", "event")}
     return {**first, **event}
 
 
 def get_logger(name: str) -> Logger:
-    """Return the logger of a module: `_log.info("ended", generation=…)`; no value may be a user's text."""
+    """Return the logger of a module, for calls such as `_log.info("ended", generation=…)`. No value may be a user's text."""
     return structlog.wrap_logger(
         logging.getLogger(name),
-        processors=[structlog.stdlib.filter_by_level, structlog.contextvars.merge_contextvars, _hand_over],
+        processors=[structlog.stdlib.filter_by_level, structlog.contextvars.merge_contextvars, _wrap_event],
         wrapper_class=BoundLogger,
         context_class=dict,
         cache_logger_on_first_use=True,
@@ -49,7 +48,7 @@ def get_logger(name: str) -> Logger:
 
 
 def make_handler() -> logging.Handler:
-    """Return what writes every log line, ours and other libraries', to the standard error as JSON."""
+    """Return a handler that writes every log record, ours and other libraries', to standard error as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         ProcessorFormatter(
@@ -60,7 +59,7 @@ def make_handler() -> logging.Handler:
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 structlog.processors.format_exc_info,
                 ProcessorFormatter.remove_processors_meta,
-                _in_order,
+                _order_fields,
                 structlog.processors.JSONRenderer(default=str),
             ],
         )
@@ -69,7 +68,7 @@ def make_handler() -> logging.Handler:
 
 
 def configure(level: int | str = logging.INFO) -> None:
-    """Have this process write its log so; once, at its start."""
+    """Configure this process's logging; called once, at its start."""
     logging.basicConfig(level=level, handlers=[make_handler()], force=True)
-    for chatty in _CHATTY:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in _VERBOSE:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
-"""Every process's figures: kept in Redis by each, and told by whichever web is asked, for all of them.
+"""Metrics of every process: each publishes its own to Redis, and any web process returns those of all.
 
-So there is one address to scrape, whatever number of processes and machines there are, and no port or directory to
-give to any of them. A process's figures are up to five seconds old, and gone half a minute after it.
+So Prometheus scrapes one address, whatever the number of processes and machines, and no process needs a port or a
+directory for it. The metrics of a process are at most five seconds old, and expire half a minute after its end.
 """
 
 import json
@@ -22,12 +22,12 @@ _LIFE_MS = 30_000
 
 
 def process_name(role: str) -> str:
-    """Return the name under which this process tells its figures: its role, its host and its id."""
+    """Return the name under which this process publishes its metrics: `<role>:<host>:<process id>`."""
     return f"{role}:{socket.gethostname()}:{os.getpid()}"
 
 
 def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
-    """Keep a process's figures for whoever is asked; raises RedisUnavailable."""
+    """Publish a process's metrics to Redis; raises RedisUnavailable."""
     families = [[each.name, each.documentation, each.type, _samples(each)] for each in registry.collect()]
     with translate_redis_errors():
         redis.set(metrics_key(process), json.dumps(families), px=_LIFE_MS)
@@ -35,18 +35,18 @@ def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
 
 
 def collect(redis: Redis) -> dict[str, list[Metric]]:
-    """Return the figures of every process that has told them lately, by its name; raises RedisUnavailable."""
+    """Return the metrics of every process that has published within half a minute, by its name; raises RedisUnavailable."""
     with translate_redis_errors():
         names = [name.decode() for name in cast("list[bytes]", redis.zrange(METRICS, 0, -1))]
         pipeline = redis.pipeline(transaction=False)
         for name in names:
             pipeline.get(metrics_key(name))
-        told = cast("list[bytes | None]", pipeline.execute())
-    return {name: _decode(text) for name, text in zip(names, told, strict=True) if text is not None}
+        published = cast("list[bytes | None]", pipeline.execute())
+    return {name: _decode(text) for name, text in zip(names, published, strict=True) if text is not None}
 
 
 def merge(processes: Mapping[str, Iterable[Metric]]) -> list[Metric]:
-    """Return the families of all processes, each of one name once, its samples labelled with their process."""
+    """Return the metric families of all processes, each name once; each sample has the label `process`."""
     merged: dict[str, Metric] = {}
     for process, families in processes.items():
         for family in families:
@@ -57,8 +57,8 @@ def merge(processes: Mapping[str, Iterable[Metric]]) -> list[Metric]:
 
 
 def _samples(family: Metric) -> list[tuple[str, dict[str, str], float]]:
-    told = (each for each in family.samples if not each.name.endswith("_created"))
-    return [(each.name, each.labels, each.value) for each in told]
+    samples = (each for each in family.samples if not each.name.endswith("_created"))
+    return [(each.name, each.labels, each.value) for each in samples]
 
 
 def _decode(text: bytes) -> list[Metric]:

@@ -12,11 +12,11 @@ from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Error
-from tests.worker.contract.follower import Follower
-from tests.worker.contract.holder import Fate, Holder, deliver
-from tests.worker.contract.rewriting import FAST_CLOCK, rewritten
-from tests.worker.contract.samples import COMPLETE, SETTINGS
-from tests.worker.contract.scene import Scene
+from tests.worker.contract.generations import COMPLETE, SETTINGS
+from tests.worker.contract.participants import Participants
+from tests.worker.contract.reader_model import ReaderModel
+from tests.worker.contract.script_changes import FAST_CLOCK, changed_scripts
+from tests.worker.contract.worker_model import Fate, WorkerModel, deliver
 
 FAILED = Error("internal", "Sorry.", retryable=True)
 AT_ONCE = 2  # generations
@@ -34,11 +34,11 @@ SAME_RUNS = settings(
 )
 
 places = st.integers(0, 5)  # taken modulo the number of what is there
-fates = st.sampled_from([Fate.HEARD, Fate.HEARD, Fate.HEARD, Fate.REPLY_LOST, Fate.REQUEST_LOST])
+fates = st.sampled_from([Fate.DELIVERED, Fate.DELIVERED, Fate.DELIVERED, Fate.REPLY_LOST, Fate.REQUEST_LOST])
 
 
 # How often what happens; a rule for each would let hypothesis leave the work out of most runs.
-OFTEN = ("say", "say", "say", "send", "send", "send", "answer a ring", "end", "restart", "look at the log")
+OFTEN = ("say", "say", "say", "send", "send", "send", "deliver a message", "end", "restart", "look at the log")
 SELDOM = ("make", "ask again", "cancel", "answer twice", "arrive late", "go on", "let leases pass", "lose messages")
 STOPS = ("pause", "oversleep", "crash", "die", "hand over")
 RARELY = ("join", "let deadlines pass")
@@ -47,8 +47,8 @@ BEGINNINGS = ("queued", "cancelled", "running", "claim lost", "text lost", "end 
 SEQUELS = ("work", "oversleep", "hand over too soon", "answer twice", "sleep")
 
 
-class LogMachine(Scene):
-    """Anything may happen at any time; the scene says what must hold nevertheless."""
+class LogMachine(Participants):
+    """Any step may happen at any time; the invariant of `Participants` must hold after each."""
 
     @initialize(
         workers_die=st.booleans(),
@@ -62,49 +62,49 @@ class LogMachine(Scene):
         generation = self.make_one()
         self.hold_all_promises()
         if begun == "queued":
-            self.rings.append(generation)
+            self.messages.append(generation)
             return
         if begun == "cancelled":
             self.cancel(0)
             self.hold_all_promises()
-            self.world.restart(2)
+            self.redis_model.restart(2)
             if workers_die:
-                self.world.let_deadlines_pass(generation)
+                self.redis_model.let_deadlines_pass(generation)
                 self.sweep_once()
             return
-        self.claim_of(generation, Fate.HEARD)
-        holder = self.holders[0]
+        self.claim_of(generation, Fate.DELIVERED)
+        holder = self.workers[0]
         self.begin_to_write(holder, begun, is_told=fate is not None or begun != "claim lost")
         if fate is not None:
             self.send(holder, 0, 1, fate)
         self.go_on_from_there(holder, then)
 
-    def begin_to_write(self, holder: Holder, begun: str, *, is_told: bool) -> None:
+    def begin_to_write(self, holder: WorkerModel, begun: str, *, is_told: bool) -> None:
         """Write a little, lose some of it where that is how it has begun, and be told of it or not yet."""
-        holder.send(holder.batch(0, 1), Fate.HEARD)
+        holder.send(holder.batch(0, 1), Fate.DELIVERED)
         holder.say()
         if begun.startswith("end"):
             holder.end(COMPLETE, has_title=True)
-            holder.send(holder.batch(0, 2 if begun == "end lost" else 1), Fate.HEARD)
+            holder.send(holder.batch(0, 2 if begun == "end lost" else 1), Fate.DELIVERED)
         if begun == "end flagged":
             self.cancel(0)
         if begun != "claim lost":
             self.hold_all_promises()
-        holder.send(holder.batch(0, 1), Fate.HEARD)
+        holder.send(holder.batch(0, 1), Fate.DELIVERED)
         self.hold_all_promises()
         if begun.endswith("lost"):
-            self.world.restart(2)
+            self.redis_model.restart(2)
             if holder.outcome is None:
                 holder.say()
         if begun.endswith("lost") and is_told:
-            holder.send(holder.batch(0, 1), Fate.HEARD)
+            holder.send(holder.batch(0, 1), Fate.DELIVERED)
             assert holder.must_reclaim
 
-    def go_on_from_there(self, holder: Holder, what: str) -> None:
+    def go_on_from_there(self, holder: WorkerModel, what: str) -> None:
         match what:
             case "oversleep" if holder.is_awake:
                 self.stop(holder, what)
-                self.send(holder, 0, 1, Fate.HEARD)
+                self.send(holder, 0, 1, Fate.DELIVERED)
             case "sleep":
                 self.let_all_leases_pass()
             case "hand over too soon":
@@ -112,7 +112,7 @@ class LogMachine(Scene):
                 self.hand_over(holder)
                 self.arrive_late(-1)
             case "answer twice":
-                self.claim_of(holder.generation, Fate.HEARD)
+                self.claim_of(holder.generation, Fate.DELIVERED)
             case _:
                 pass
 
@@ -126,28 +126,28 @@ class LogMachine(Scene):
     def happen(self, what: str, place: int, count: int, fate: Fate, coin: bool) -> None:
         match what:
             case "say" | "send" | "end" | "pause" | "oversleep" | "crash" | "die" | "hand over":
-                self.wake_somebody(place)
+                self.wake_a_worker(place)
                 self.work(self.awake(place), what, count, fate, coin)
             case "arrive late":
                 self.arrive_late(place)
-            case "answer a ring":
-                self.answer_a_ring(place, fate)
+            case "deliver a message":
+                self.deliver_message(place, fate)
             case "answer twice":
-                self.claim_of(self.generation(place), Fate.HEARD)
+                self.claim_of(self.generation(place), Fate.DELIVERED)
             case "go on":
-                for holder in self.holders:
+                for holder in self.workers:
                     holder.is_paused = False
             case "restart":
-                self.world.restart(None if place == 0 else count + place // 2)
+                self.redis_model.restart(None if place == 0 else count + place // 2)
             case _:
                 self.use(what, place, count)
 
     def use(self, what: str, place: int, count: int) -> None:
         """Let time pass, or let those who ask and those who read do something."""
-        follower = self.followers[-1 - place % len(self.followers)]
+        follower = self.readers[-1 - place % len(self.readers)]
         match what:
-            case "make" if len(self.world.live) < AT_ONCE:
-                self.claim_of(self.make_one(), Fate.HEARD)
+            case "make" if len(self.redis_model.live) < AT_ONCE:
+                self.claim_of(self.make_one(), Fate.DELIVERED)
             case "ask again":
                 self.ask_again(place)
             case "cancel":
@@ -157,34 +157,34 @@ class LogMachine(Scene):
             case "let deadlines pass":
                 self.let_deadlines_pass(place)
             case "lose messages":
-                follower.deaf_for = count
+                follower.missed_messages = count
             case "join" | "make":
-                self.followers.append(Follower(self.world, self.generation(place), drops_older=count > 2))
+                self.readers.append(ReaderModel(self.redis_model, self.generation(place), drops_older=count > 2))
             case _:
                 follower.look()
 
-    def wake_somebody(self, place: int) -> None:
+    def wake_a_worker(self, place: int) -> None:
         """See to it that somebody holds something, so that there is always work."""
         if not self.all_awake():
-            self.answer_a_ring(place, Fate.HEARD)
-        paused = [holder for holder in self.holders if holder.is_running]
+            self.deliver_message(place, Fate.DELIVERED)
+        paused = [holder for holder in self.workers if holder.is_running]
         if paused and not self.all_awake():
             paused[0].is_paused = False
         if not self.all_awake():
-            self.claim_of(self.make_one(), Fate.HEARD)
+            self.claim_of(self.make_one(), Fate.DELIVERED)
 
     def ask_again(self, place: int) -> None:
         draft = self.drafts[place % len(self.drafts)]
-        if create(self.world.redis, draft, SETTINGS) == "queued":
-            self.rings.append(draft.ids.generation)
+        if create(self.redis_model.redis, draft, SETTINGS) == "queued":
+            self.messages.append(draft.ids.generation)
 
     def cancel(self, place: int) -> None:
         generation = self.generation(place)
-        token = self.world.holder(generation)
-        reply = cancel(self.world.redis, generation, "user", SETTINGS)
+        token = self.redis_model.holder(generation)
+        reply = cancel(self.redis_model.redis, generation, "user", SETTINGS)
         assert reply is None or reply.had_ended_before or reply.has_ended == (token == ""), "a holder ends it itself"
 
-    def work(self, holder: Holder, what: str, count: int, fate: Fate, coin: bool) -> None:
+    def work(self, holder: WorkerModel, what: str, count: int, fate: Fate, coin: bool) -> None:
         match what:
             case "say" if holder.outcome is None:
                 for _ in range(count):
@@ -199,15 +199,15 @@ class LogMachine(Scene):
             case _:
                 self.stop(holder, what)
 
-    def hand_over(self, holder: Holder) -> None:
+    def hand_over(self, holder: WorkerModel) -> None:
         holder.release()
-        self.rings.append(holder.generation)
+        self.messages.append(holder.generation)
 
     def arrive_late(self, place: int) -> None:
         if self.in_flight:
             self.in_flight.pop(place % len(self.in_flight))()
 
-    def send(self, holder: Holder, skipped: int, count: int, fate: Fate) -> None:
+    def send(self, holder: WorkerModel, skipped: int, count: int, fate: Fate) -> None:
         if holder.must_reclaim:
             if fate is Fate.REQUEST_LOST:
                 held = holder.claim
@@ -215,11 +215,11 @@ class LogMachine(Scene):
             holder.reclaim(fate)
             return
         appends = holder.batch(skipped, count)
-        if appends and fate is not Fate.HEARD:
-            self.in_flight.append(lambda: deliver(self.world, appends))
+        if appends and fate is not Fate.DELIVERED:
+            self.in_flight.append(lambda: deliver(self.redis_model, appends))
         holder.send(appends, fate)
 
-    def end(self, holder: Holder, *, is_late: bool, has_title: bool) -> None:
+    def end(self, holder: WorkerModel, *, is_late: bool, has_title: bool) -> None:
         """End; where it is late, a delta that was on its way comes to stand behind the outcome."""
         if holder.outcome is None:
             holder.end(COMPLETE if has_title else FAILED, has_title=has_title)
@@ -227,7 +227,7 @@ class LogMachine(Scene):
                 last = holder.queue.pop()
                 holder.queue.append((last[0], Chunk("<999:1>")))
 
-    def stop(self, holder: Holder, how: str) -> None:
+    def stop(self, holder: WorkerModel, how: str) -> None:
         """Let a holder be gone for a while, for longer than its lease, or for good, noticed or not yet."""
         holder.is_paused = True
         if how in ("oversleep", "die"):
@@ -239,5 +239,5 @@ class LogMachine(Scene):
 
 def run(redis: Redis, *changes: tuple[str, str], runs: settings = SAME_RUNS) -> None:
     """Let the machine run over the scripts as they are, or changed; raises what it finds."""
-    with rewritten(redis, [FAST_CLOCK, *changes]), patch.object(sweep, "LEASES", sweep.LEASES[:1]):
+    with changed_scripts(redis, [FAST_CLOCK, *changes]), patch.object(sweep, "LEASES", sweep.LEASES[:1]):
         run_state_machine_as_test(lambda: LogMachine(redis), settings=runs)  # pyright: ignore[reportArgumentType] - it takes any factory

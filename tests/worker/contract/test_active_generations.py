@@ -13,7 +13,7 @@ from millrace.worker.contract.creation import create
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import active_key, keys_of
 from millrace.worker.contract.scripts import ACQUIRE_SLOT
-from tests.worker.contract.samples import COMPLETE, SETTINGS, held, new_draft, put, queued
+from tests.worker.contract.generations import COMPLETE, SETTINGS, held, new_draft, put, queued
 
 
 def made(redis: Redis, owner: str, most: int) -> str:
@@ -24,7 +24,7 @@ def made(redis: Redis, owner: str, most: int) -> str:
     return draft.ids.generation
 
 
-def test_as_many_as_allowed_are_let_in_and_not_one_more(redis: Redis) -> None:
+def test_slots_are_limited_per_owner(redis: Redis) -> None:
     generations = [made(redis, "ada", 3) for _ in range(3)]
     assert not acquire_slot(redis, "ada", new_id(), 3)
     assert acquire_slot(redis, "eve", new_id(), 3), "another's are another's affair"
@@ -34,7 +34,9 @@ def test_as_many_as_allowed_are_let_in_and_not_one_more(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("how", ["complete", "cancelled while queued", "state lost"])
-def test_what_has_ended_makes_room_when_it_is_needed(redis: Redis, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ended_generation_frees_its_slot_when_it_is_needed(
+    redis: Redis, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = made(redis, "ada", 2), made(redis, "ada", 2)
     assert not acquire_slot(redis, "ada", new_id(), 2)
     if how == "complete":
@@ -49,19 +51,19 @@ def test_what_has_ended_makes_room_when_it_is_needed(redis: Redis, how: str, mon
     assert not acquire_slot(redis, "ada", new_id(), 2)
 
 
-def test_one_that_is_just_being_made_holds_its_place(redis: Redis) -> None:
+def test_generation_being_created_holds_its_slot(redis: Redis) -> None:
     assert acquire_slot(redis, "ada", new_id(), 1)
     assert not acquire_slot(redis, "ada", new_id(), 1)
 
 
-def test_one_that_was_not_made_after_all_leaves(redis: Redis) -> None:
+def test_released_slot_is_free(redis: Redis) -> None:
     generation = new_id()
     acquire_slot(redis, "ada", generation, 1)
     release_slot(redis, "ada", generation)
     assert acquire_slot(redis, "ada", new_id(), 1)
 
 
-def test_a_crowd_at_once_gets_no_more_than_allowed(redis: Redis) -> None:
+def test_concurrent_requests_get_no_more_slots_than_allowed(redis: Redis) -> None:
     for _ in range(5):
         put(redis, held(redis, made(redis, "ada", 5)).claim, 2, COMPLETE)
     with ThreadPoolExecutor(20) as pool:
@@ -69,7 +71,7 @@ def test_a_crowd_at_once_gets_no_more_than_allowed(redis: Redis) -> None:
     assert let_in.count(True) == 5
 
 
-def test_a_call_sent_again_takes_one_place(redis: Redis) -> None:
+def test_repeated_call_takes_one_slot(redis: Redis) -> None:
     generation = queued(redis)
     for _ in range(3):
         assert ACQUIRE_SLOT(redis, (active_key("ada"),), generation, 2, 1000) == []

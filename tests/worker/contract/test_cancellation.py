@@ -8,7 +8,7 @@ from millrace.worker.contract.events import Cancelled, Chunk, Done, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.lease import claim, renew_all
 from millrace.worker.contract.log import Verdict
-from tests.worker.contract.samples import (
+from tests.worker.contract.generations import (
     COMPLETE,
     RUNNING,
     SETTINGS,
@@ -58,7 +58,7 @@ def test_a_held_one_is_flagged_and_left_to_its_holder(redis: Redis) -> None:
     assert (renewal.verdict, renewal.cancelled_by) == ("held", "user")
 
 
-def test_who_asked_first_stands(redis: Redis) -> None:
+def test_first_cancel_is_kept(redis: Redis) -> None:
     claimed = held(redis).claim
     cancel(redis, claimed.generation, "user", SETTINGS)
     at = field(redis, claimed.generation, "cancel_at")
@@ -75,7 +75,7 @@ def test_a_flagged_one_whose_holder_is_gone_is_ended_by_the_second_look(redis: R
     assert log_of(redis, generation)[1:] == [Cancelled("user", Usage(exact=False)), Done("cancelled")]
 
 
-def test_asking_twice_changes_nothing(redis: Redis) -> None:
+def test_second_cancel_changes_nothing(redis: Redis) -> None:
     generation = queued(redis)
     cancel(redis, generation, "user", SETTINGS)
     before = log_of(redis, generation)
@@ -85,7 +85,7 @@ def test_asking_twice_changes_nothing(redis: Redis) -> None:
     assert log_of(redis, generation) == before
 
 
-def test_asking_after_the_end_tells_the_final_status(redis: Redis) -> None:
+def test_cancel_after_the_end_returns_the_final_status(redis: Redis) -> None:
     generation = completed(redis).claim.generation
     assert cancel(redis, generation, "user", SETTINGS) == CancelReply(
         "completed", has_ended=True, had_ended_before=True
@@ -93,7 +93,7 @@ def test_asking_after_the_end_tells_the_final_status(redis: Redis) -> None:
     assert field(redis, generation, "cancel") is None
 
 
-def test_asking_between_outcome_and_done_comes_too_late(redis: Redis) -> None:
+def test_cancel_between_outcome_and_done_is_too_late(redis: Redis) -> None:
     claimed = held(redis).claim
     put(redis, claimed, 2, COMPLETE)
     assert cancel(redis, claimed.generation, "user", SETTINGS) == CancelReply(
@@ -103,7 +103,7 @@ def test_asking_between_outcome_and_done_comes_too_late(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("by", ["user", "abandoned", "deleted"])
-def test_there_is_an_ending_for_everybody_who_may_ask(redis: Redis, by: str) -> None:
+def test_every_kind_of_cancel_has_its_final_event(redis: Redis, by: str) -> None:
     for generation in (queued(redis), held(redis).claim.generation):
         cancel(redis, generation, by, SETTINGS)  # pyright: ignore[reportArgumentType]
         if not kinds_of(redis, generation)[1:]:

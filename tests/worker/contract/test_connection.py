@@ -13,7 +13,7 @@ from millrace.worker.contract.connection import MAX_CONNECTIONS, Redis, connect,
 from millrace.worker.contract.creation import create
 from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess, free_port
-from tests.worker.contract.samples import SETTINGS, new_draft
+from tests.worker.contract.generations import SETTINGS, new_draft
 
 
 def test_a_connection_is_made_at_the_first_command_only() -> None:
@@ -25,14 +25,14 @@ def test_a_connection_is_made_at_the_first_command_only() -> None:
         nobody.ping()
 
 
-def test_a_redis_that_says_nothing_is_away_in_bounded_time() -> None:
+def test_silent_redis_is_unavailable_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         with connect(url, timeout_seconds=0.2) as client, pytest.raises(RedisUnavailable), translate_redis_errors():
             client.ping()
 
 
-def test_a_stall_is_away_and_over_when_it_is_over(tmp_path: Path) -> None:
+def test_stalled_redis_is_unavailable_until_it_continues(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server, connect(server.url, timeout_seconds=0.2) as client:
         client.ping()
         os.kill(server.pid, signal.SIGSTOP)
@@ -45,7 +45,7 @@ def test_a_stall_is_away_and_over_when_it_is_over(tmp_path: Path) -> None:
         assert client.get("x") == b"y", "no late answer is taken for this one's"
 
 
-def test_a_restart_is_borne_by_the_next_command(tmp_path: Path) -> None:
+def test_next_command_survives_a_restart(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server, connect(server.url) as client:
         client.ping()
         server.stop()
@@ -53,7 +53,7 @@ def test_a_restart_is_borne_by_the_next_command(tmp_path: Path) -> None:
         assert client.ping()
 
 
-def test_a_read_only_redis_is_away_and_nothing_is_half_made(tmp_path: Path) -> None:
+def test_read_only_redis_is_unavailable_and_creates_nothing(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server, connect(server.url) as client:
         client.replicaof("127.0.0.1", free_port())
         with pytest.raises(RedisUnavailable):
@@ -62,7 +62,7 @@ def test_a_read_only_redis_is_away_and_nothing_is_half_made(tmp_path: Path) -> N
         assert client.keys("*") == []
 
 
-def test_an_error_of_our_own_making_passes_as_it_is(redis: Redis) -> None:
+def test_other_errors_pass_unchanged(redis: Redis) -> None:
     redis.set("x", "text")
     with pytest.raises(ResponseError, match="WRONGTYPE"), translate_redis_errors():
         redis.lpush("x", "y")
@@ -70,15 +70,13 @@ def test_an_error_of_our_own_making_passes_as_it_is(redis: Redis) -> None:
 
 @pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"])
 @pytest.mark.parametrize("is_stripped", [True, False])
-def test_every_answer_that_passes_is_away_whether_or_not_the_client_takes_the_code_off(
-    code: str, is_stripped: bool
-) -> None:
+def test_error_codes_of_a_redis_that_cannot_serve_mean_unavailable(code: str, is_stripped: bool) -> None:
     error = ResponseError("text", status_code=code) if is_stripped else None
     assert is_unavailable(error or ResponseError(f"{code} text"))
 
 
 @pytest.mark.parametrize("text", ["ERR text", "WRONGTYPE text", "BUSYGROUP text", "NOSCRIPT text", ""])
-def test_other_answers_are_not(text: str) -> None:
+def test_other_error_replies_do_not_mean_unavailable(text: str) -> None:
     assert not is_unavailable(ResponseError(text))
 
 
@@ -91,7 +89,7 @@ def test_five_hundred_commands_at_once_are_served_by_few_connections(redis: Redi
     redis.connection_pool.disconnect()
 
 
-def test_who_finds_every_connection_in_use_takes_redis_for_away(valkey: ValkeyProcess) -> None:
+def test_full_connection_pool_raises_redis_unavailable(valkey: ValkeyProcess) -> None:
     narrow = connect(valkey.url, connections=1, timeout_seconds=0.1)
     held = narrow.connection_pool.get_connection()
     with pytest.raises(RedisUnavailable), translate_redis_errors():

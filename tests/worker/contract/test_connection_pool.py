@@ -18,18 +18,14 @@ def wait_for_bytes(connection: Any) -> None:
         time.sleep(0.005)
 
 
-def test_one_that_is_as_it_was_left_is_used_without_a_poll(
-    valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_connection_is_used_without_a_poll(valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(valkey.url) as client:
         client.set("x", "y")
         monkeypatch.delattr(redis_pys_question, "_socket_can_read")
         assert client.get("x") == b"y"
 
 
-def test_one_that_the_server_has_closed_is_made_anew_before_anything_is_sent(
-    valkey: ValkeyProcess, redis: Redis
-) -> None:
+def test_closed_connection_is_replaced_before_anything_is_sent(valkey: ValkeyProcess, redis: Redis) -> None:
     with connect(valkey.url, retries=0) as client:
         client.client_setname("doomed")
         redis.client_kill_filter(_id=str(client.client_id()))
@@ -37,7 +33,7 @@ def test_one_that_the_server_has_closed_is_made_anew_before_anything_is_sent(
         assert client.client_getname() is None
 
 
-def test_what_nobody_has_read_is_seen_on_the_socket_and_in_the_reader(valkey: ValkeyProcess) -> None:
+def test_unread_bytes_are_found_on_the_socket_and_in_the_parser(valkey: ValkeyProcess) -> None:
     with connect(valkey.url) as client:
         connection: Any = client.connection_pool.get_connection()
         assert not connection.can_read()

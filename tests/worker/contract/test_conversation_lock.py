@@ -12,7 +12,7 @@ from millrace.worker.contract.conversation_lock import LockResult, acquire, mark
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import conversation_key, keys_of
-from tests.worker.contract.samples import COMPLETE, SETTINGS, held, new_draft, put
+from tests.worker.contract.generations import COMPLETE, SETTINGS, held, new_draft, put
 
 OWNER = "owner"
 TAKEN = LockResult("acquired")
@@ -89,7 +89,7 @@ def test_taking_it_again_does_not_make_it_younger(redis: Redis) -> None:
     assert redis.hget(conversation_key(conversation), "since") == since
 
 
-def test_who_leaves_it_leaves_it_to_the_next_and_only_its_own(redis: Redis) -> None:
+def test_release_frees_the_conversation_of_its_own_generation_only(redis: Redis) -> None:
     conversation, first, second = new_id(), new_id(), new_id()
     acquire(redis, OWNER, conversation, first, is_known=True)
     release(redis, conversation, second)
@@ -103,7 +103,7 @@ def test_who_leaves_it_leaves_it_to_the_next_and_only_its_own(redis: Redis) -> N
     assert acquire(redis, OWNER, conversation, first, is_known=False) == TAKEN
 
 
-def test_nothing_begins_in_one_that_is_deleted(redis: Redis) -> None:
+def test_no_generation_starts_in_a_deleted_conversation(redis: Redis) -> None:
     conversation = new_id()
     running = begin(redis, conversation)
     assert mark_deleted(redis, OWNER, conversation) == running
@@ -115,7 +115,7 @@ def test_nothing_begins_in_one_that_is_deleted(redis: Redis) -> None:
     assert 24 * 3600 < redis.ttl(conversation_key(never_seen)) <= 25 * 3600
 
 
-def test_what_runs_is_told_for_many_at_once(redis: Redis) -> None:
+def test_running_generations_of_many_conversations_are_returned(redis: Redis) -> None:
     conversations = [new_id() for _ in range(20)]
     running = {each: begin(redis, each) for each in conversations[::2]}
     assert running_generations(redis, conversations) == running

@@ -22,7 +22,17 @@ from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.request import encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
-from tests.worker.contract.samples import COMPLETE, SETTINGS, field, held, is_leased, kinds_of, log_of, new_draft, put
+from tests.worker.contract.generations import (
+    COMPLETE,
+    SETTINGS,
+    field,
+    held,
+    is_leased,
+    kinds_of,
+    log_of,
+    new_draft,
+    put,
+)
 
 
 def names_of(redis: Redis) -> list[str]:
@@ -44,7 +54,7 @@ def test_a_create_makes_the_state_the_first_event_and_a_place_in_the_leases(redi
     assert [key for key in names_of(redis) if redis.ttl(key) <= 0] == [keys_of(generation).leases]
 
 
-def test_a_second_create_changes_nothing_and_tells_where_it_stands(redis: Redis) -> None:
+def test_second_create_changes_nothing_and_returns_the_status(redis: Redis) -> None:
     draft = new_draft()
     create(redis, draft, SETTINGS)
     assert create(redis, draft, SETTINGS) == "queued"

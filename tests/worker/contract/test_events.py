@@ -136,7 +136,7 @@ def test_the_prefixes_find_their_events_and_no_other() -> None:
         assert sample.startswith(SNAPSHOT_PREFIX) == (kind is Snapshot)
 
 
-def test_what_is_absent_is_left_out() -> None:
+def test_absent_fields_are_left_out() -> None:
     assert encode(StatusEvent("running", attempt=1)) == b'{"type":"status","status":"running","attempt":1}'
     assert json.loads(encode(Citation(source_content=[]))) == {"type": "citation", "sourceContent": []}
 
@@ -155,6 +155,6 @@ def test_a_number_that_json_does_not_know_is_refused(number: float) -> None:
     "data",
     [b"", b"{", b"[]", b"1", b"{}", b'{"type":"x"}', b'{"type":"chunk"}', b'{"type":"chunk","content":1}', b"\xff"],
 )
-def test_what_is_no_event_is_a_value_error(data: bytes) -> None:
+def test_anything_but_an_event_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - msgspec's and json's messages are their own
         decode(data)

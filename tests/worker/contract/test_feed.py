@@ -25,7 +25,7 @@ from millrace.worker.contract.keys import feed_key
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.sweep import sweep
 from tests.valkey import free_port
-from tests.worker.contract.samples import SETTINGS, completed, field, held, let_pass, lose_holder, queued
+from tests.worker.contract.generations import SETTINGS, completed, field, held, let_pass, lose_holder, queued
 
 
 def told(
@@ -66,12 +66,12 @@ def test_a_feed_is_capped_and_goes_after_an_hour(redis: Redis) -> None:
     assert 0 < redis.pttl(feed_key("ann")) <= FEED_MS
 
 
-def test_whose_feed_it_is_can_not_be_read_from_its_key() -> None:
+def test_owner_cannot_be_read_from_the_key_of_a_feed() -> None:
     assert "ann@example.org" not in feed_key("ann@example.org")
     assert feed_key("ann") != feed_key("bob")
 
 
-def test_those_who_follow_are_woken(redis: Redis) -> None:
+def test_followers_are_woken(redis: Redis) -> None:
     listening = redis.pubsub()
     listening.subscribe(feed_key("ann"))
     assert cast("dict[str, Any]", listening.get_message(timeout=5))["type"] == "subscribe"
@@ -125,14 +125,14 @@ def _flag(redis: Redis, generation: str) -> None:
     redis.hset(state, "cancel", "user")
 
 
-def test_what_is_gone_is_left_out(redis: Redis) -> None:
+def test_generation_without_a_state_is_left_out(redis: Redis) -> None:
     there = completed(redis).claim.generation
     publish_ended(redis, [new_id(), there])
     assert told(redis) == [ended(redis, there, "completed")]
     assert redis.keys("*:feed") == [feed_key("owner").encode()]
 
 
-def test_where_redis_is_away_nothing_is_raised_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_unavailable_redis_is_logged_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with connect(f"redis://127.0.0.1:{free_port()}/0", retries=0) as away:
         publish(away, "ann", ConversationChanged("c"))
         publish_ended(away, [new_id()])
@@ -140,10 +140,10 @@ def test_where_redis_is_away_nothing_is_raised_and_the_log_says_so(caplog: pytes
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1", "a-b", "1-1-1", "1-1 ", "\u0661-1", "1" * 16 + "-0"])
-def test_what_spells_no_place_is_none(text: str) -> None:
+def test_text_that_is_no_position_is_none(text: str) -> None:
     assert parse_position(text) is None
 
 
-def test_a_place_is_spelled_as_redis_does() -> None:
+def test_position_is_spelled_as_redis_spells_it() -> None:
     assert parse_position("1764115200000-3") == FeedPosition(1764115200000, 3)
     assert str(FeedPosition(1764115200000, 3)) == "1764115200000-3"

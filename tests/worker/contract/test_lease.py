@@ -17,7 +17,7 @@ from millrace.worker.contract.log import Claim, Verdict
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.scripts import CLAIM
 from millrace.worker.contract.state import mark_watched
-from tests.worker.contract.samples import (
+from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
     completed,
@@ -45,7 +45,7 @@ def renewed(redis: Redis, claimed: Claim) -> Renewal:
     return renewal
 
 
-def test_a_claim_brings_what_is_to_be_answered(redis: Redis) -> None:
+def test_claim_returns_the_request(redis: Redis) -> None:
     draft = new_draft("what?")
     create(redis, draft, SETTINGS)
     holding = held(redis, draft.ids.generation)
@@ -200,7 +200,7 @@ def test_a_release_lets_the_next_worker_in_at_once_and_counts_no_loss(redis: Red
     assert following.claim.epoch > holding.claim.epoch
 
 
-def test_a_release_without_a_next_worker_is_rung_by_the_sweeps_and_ends_in_time(redis: Redis) -> None:
+def test_released_generation_is_enqueued_by_sweeps_and_ends_in_time(redis: Redis) -> None:
     claimed = held(redis).claim
     assert release(redis, claimed, SETTINGS)
     for _ in range(3):

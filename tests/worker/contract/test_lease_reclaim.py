@@ -9,7 +9,7 @@ from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import Reclaimed, claim, reclaim, release
 from millrace.worker.contract.log import Verdict
-from tests.worker.contract.samples import (
+from tests.worker.contract.generations import (
     COMPLETE,
     DONE,
     RUNNING,
@@ -57,7 +57,7 @@ def test_entries_that_are_gone_are_answered_by_a_new_epoch_after_what_is_left(re
     assert field(redis, generation, "attempt") == "1"
 
 
-def test_where_everything_is_gone_the_state_and_the_first_event_are_made_anew(redis: Redis) -> None:
+def test_lost_state_and_first_event_are_created_again(redis: Redis) -> None:
     holding = held(redis)
     generation = holding.claim.generation
     before = log_of(redis, generation)
@@ -75,7 +75,7 @@ def test_where_everything_is_gone_the_state_and_the_first_event_are_made_anew(re
     assert kinds_of(redis, generation) == ["status", "snapshot", "complete", "done"]
 
 
-def test_what_was_made_anew_can_be_taken_over_like_any_other(redis: Redis) -> None:
+def test_recreated_generation_can_be_taken_over(redis: Redis) -> None:
     holding = held(redis)
     redis.flushall()
     assert reclaim(redis, holding, holding.claim, SETTINGS)
@@ -106,7 +106,7 @@ def test_it_is_claimed_again_even_from_the_holder_before_that_redis_brought_back
     assert put(redis, first.claim, 2, Chunk("x")).verdict == Verdict.FENCED
 
 
-def test_whoever_claimed_since_keeps_it(redis: Redis) -> None:
+def test_claim_made_since_the_loss_is_kept(redis: Redis) -> None:
     generation = queued(redis)
     saved = save(redis, generation)
     first = held(redis, generation)
@@ -126,7 +126,7 @@ def test_one_that_was_taken_or_released_is_not_claimed_again(redis: Redis) -> No
         assert claim(redis, holding.claim.generation, SETTINGS) is not None
 
 
-def test_one_that_ended_meanwhile_is_not_claimed_again(redis: Redis) -> None:
+def test_generation_that_has_ended_since_is_not_reclaimed(redis: Redis) -> None:
     generation = queued(redis)
     saved = save(redis, generation)
     holding = held(redis, generation)

@@ -21,7 +21,7 @@ from millrace.worker.contract.log import (
     read,
     read_transcript,
 )
-from tests.worker.contract.samples import (
+from tests.worker.contract.generations import (
     COMPLETE,
     DONE,
     LOG_TTL_MS,
@@ -45,7 +45,7 @@ def test_an_append_adds_one_entry_under_its_epoch_and_seq(redis: Redis) -> None:
     assert cursors_of(redis, claimed.generation) == [Cursor(0, 1), Cursor(claimed.epoch, 2)]
 
 
-def test_what_is_published_is_the_id_and_the_very_bytes_of_the_entry(redis: Redis) -> None:
+def test_published_message_is_the_id_and_the_bytes_of_the_entry(redis: Redis) -> None:
     claimed = held(redis).claim
     with redis.pubsub() as pubsub:
         pubsub.subscribe(keys_of(claimed.generation).channel)

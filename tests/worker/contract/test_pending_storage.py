@@ -14,7 +14,17 @@ from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
 from millrace.worker.contract.sweep import sweep
-from tests.worker.contract.samples import COMPLETE, DONE, SETTINGS, held, let_pass, lose_holder, new_draft, put, queued
+from tests.worker.contract.generations import (
+    COMPLETE,
+    DONE,
+    SETTINGS,
+    held,
+    let_pass,
+    lose_holder,
+    new_draft,
+    put,
+    queued,
+)
 
 LONG_MS = 60_000
 
@@ -62,13 +72,13 @@ def done_by_its_holder(redis: Redis) -> str:
 @pytest.mark.parametrize(
     "end", [cancelled_in_the_queue, never_claimed, lost_with_its_worker, told_but_for_its_done, done_by_its_holder]
 )
-def test_whatever_ends_is_noted(redis: Redis, end: Callable[[Redis], str]) -> None:
+def test_every_ended_generation_is_recorded_as_pending(redis: Redis, end: Callable[[Redis], str]) -> None:
     generation = end(redis)
     assert redis.hget(keys_of(generation).state, "done") == b"1"
     assert [arrear.generation for arrear in take_due(redis, LONG_MS)] == [generation]
 
 
-def test_what_its_holder_has_stored_is_not_noted_nor_what_belongs_to_no_conversation(redis: Redis) -> None:
+def test_stored_answer_and_answer_without_conversation_are_not_pending(redis: Redis) -> None:
     holding = held(redis)
     put(redis, holding.claim, 2, COMPLETE)
     done = Append(holding.claim, 3, "done", encode(DONE), is_settled=True)
@@ -81,13 +91,13 @@ def test_what_its_holder_has_stored_is_not_noted_nor_what_belongs_to_no_conversa
     assert noted(redis) == []
 
 
-def test_what_is_not_at_its_end_is_not_noted(redis: Redis) -> None:
+def test_unfinished_generation_is_not_pending(redis: Redis) -> None:
     queued(redis)
     put(redis, held(redis).claim, 2, COMPLETE)
     assert noted(redis) == []
 
 
-def test_what_one_has_taken_the_others_leave_alone_for_a_while(redis: Redis) -> None:
+def test_taken_answer_is_postponed_for_other_processes(redis: Redis) -> None:
     generation = cancelled_in_the_queue(redis)
     assert len(take_due(redis, LONG_MS)) == 1
     assert take_due(redis, LONG_MS) == []
@@ -95,7 +105,7 @@ def test_what_one_has_taken_the_others_leave_alone_for_a_while(redis: Redis) -> 
     assert len(take_due(redis, LONG_MS)) == 1
 
 
-def test_what_is_stored_is_forgotten_unless_it_has_been_noted_anew(redis: Redis) -> None:
+def test_stored_answer_is_removed_unless_it_was_recorded_again(redis: Redis) -> None:
     generation = cancelled_in_the_queue(redis)
     (first,) = take_due(redis, LONG_MS)
     redis.zadd(keys_of(generation).unstored, {generation: 1})

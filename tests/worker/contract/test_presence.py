@@ -9,7 +9,7 @@ def age(redis: Redis, name: str, ms: int) -> None:
     redis.zincrby(WORKERS, -ms, name)
 
 
-def test_a_worker_lives_while_it_says_so(redis: Redis) -> None:
+def test_worker_is_live_while_it_records_heartbeats(redis: Redis) -> None:
     assert count_live_workers(redis) == 0
     for name in ("one", "two", "one"):
         record_heartbeat(redis, name)
@@ -20,7 +20,7 @@ def test_a_worker_lives_while_it_says_so(redis: Redis) -> None:
     assert count_live_workers(redis) == 2
 
 
-def test_one_long_gone_is_forgotten(redis: Redis) -> None:
+def test_worker_without_heartbeats_is_removed(redis: Redis) -> None:
     record_heartbeat(redis, "gone")
     age(redis, "gone", FORGOTTEN_AFTER_MS + 1000)
     record_heartbeat(redis, "here")

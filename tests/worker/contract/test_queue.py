@@ -28,7 +28,7 @@ def ring_fails_in_time(task_queue: TaskQueue) -> None:
     assert time.monotonic() - begun < RING_BOUND_SECONDS
 
 
-def test_a_ring_lies_in_the_queue_and_carries_the_id_alone(valkey: ValkeyProcess, redis: Redis) -> None:
+def test_message_is_in_the_queue_and_carries_the_id_alone(valkey: ValkeyProcess, redis: Redis) -> None:
     generation = new_id()
     TaskQueue(Settings.of(redis_url=valkey.url)).enqueue(generation)
     (message,) = redis.lrange(QUEUE, 0, -1)
@@ -41,16 +41,16 @@ def test_the_broker_may_be_another_redis(valkey: ValkeyProcess, redis: Redis) ->
     assert redis.llen(QUEUE) == 1
 
 
-def test_a_ring_at_a_dead_broker_fails_in_bounded_time() -> None:
+def test_enqueue_at_a_dead_broker_fails_in_bounded_time() -> None:
     ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{free_port()}/0")))
 
 
-def test_a_ring_at_a_broker_that_takes_the_connection_and_says_nothing_fails_in_bounded_time() -> None:
+def test_enqueue_at_a_silent_broker_fails_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
 
 
-def test_a_ring_at_a_host_that_does_not_answer_fails_in_bounded_time() -> None:
+def test_enqueue_at_an_unreachable_host_fails_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
         for filler in (first, second):  # a queue of connections that is full drops who comes next
             filler.setblocking(False)
@@ -58,7 +58,7 @@ def test_a_ring_at_a_host_that_does_not_answer_fails_in_bounded_time() -> None:
         ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{full.getsockname()[1]}/0")))
 
 
-def test_a_ring_at_a_broker_that_has_stalled_fails_and_the_next_one_after_that_is_heard(tmp_path: Path) -> None:
+def test_enqueue_at_a_stalled_broker_fails_and_the_next_one_succeeds(tmp_path: Path) -> None:
     with ValkeyProcess(tmp_path) as server:
         task_queue = TaskQueue(Settings.of(broker_url=server.url))
         task_queue.enqueue(new_id())
@@ -78,7 +78,7 @@ def test_a_ring_at_a_broker_that_has_stalled_fails_and_the_next_one_after_that_i
         task_queue.enqueue(new_id())
 
 
-def test_a_ring_at_a_broker_out_of_memory_is_refused(valkey: ValkeyProcess, redis: Redis) -> None:
+def test_enqueue_at_a_broker_out_of_memory_is_refused(valkey: ValkeyProcess, redis: Redis) -> None:
     redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(QueueUnavailable):

@@ -15,7 +15,7 @@ CASES = [(TASK, ["0123"]), (CANARY, list[str]())]
 
 
 @pytest.mark.parametrize(("task", "arguments"), CASES)
-def test_it_is_the_message_that_celery_sends(
+def test_message_is_the_one_that_celery_sends(
     valkey: ValkeyProcess, redis: Redis, task: str, arguments: list[str]
 ) -> None:
     with make_celery(Settings.of(redis_url=valkey.url)) as celery:
@@ -35,14 +35,14 @@ def comparable(message: Any) -> Any:
     return message | {"body": json.loads(base64.b64decode(message["body"]))}
 
 
-def test_no_two_have_an_id_in_common() -> None:
+def test_messages_have_distinct_ids() -> None:
     template = TaskMessage(TASK)
     messages = [json.loads(template.encode("some.queue", ["0123"])) for _ in range(3)]
     assert len({message["headers"]["id"] for message in messages}) == 3
     assert len({message["properties"]["delivery_tag"] for message in messages}) == 3
 
 
-def test_making_one_leaves_nothing_behind_for_the_next() -> None:
+def test_templates_are_independent() -> None:
     first, second = TaskMessage("first"), TaskMessage("second")
     assert json.loads(first.encode("q", []))["headers"]["task"] == "first"
     assert json.loads(second.encode("q", []))["headers"]["task"] == "second"

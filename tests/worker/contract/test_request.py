@@ -29,6 +29,6 @@ def test_a_request_comes_back_as_it_was(request: ModelRequest) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[]", b'{"messages":1,"model":"m","max_tokens":1}'])
-def test_what_is_no_request_is_a_value_error(data: bytes) -> None:
+def test_anything_but_a_request_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - msgspec's and json's messages are their own
         decode_request(data)

@@ -22,7 +22,7 @@ from millrace.worker.contract.scripts import Script
 from millrace.worker.contract.sweep import sweep
 from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess
-from tests.worker.contract.samples import (
+from tests.worker.contract.generations import (
     LOG_TTL_MS,
     RUNNING,
     SETTINGS,
@@ -72,7 +72,7 @@ def test_a_pipeline_half_of_whose_scripts_are_forgotten_leaves_one_entry_each(re
 
 
 @pytest.mark.parametrize(("times", "is_served"), [(2, True), (99, False)])
-def test_a_redis_that_forgets_what_it_was_just_given_is_asked_again_and_then_taken_for_away(
+def test_redis_that_loses_its_scripts_repeatedly_is_unavailable(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, times: int, is_served: bool
 ) -> None:
     claimed, load, forgotten = held(redis).claim, redis.script_load, 0
@@ -116,7 +116,7 @@ def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: 
     assert put(redis, running, 2, RUNNING).verdict == "appended"
 
 
-def test_a_lost_reply_is_asked_for_again_and_leaves_one_entry(valkey: ValkeyProcess, redis: Redis) -> None:
+def test_retried_append_leaves_one_entry(valkey: ValkeyProcess, redis: Redis) -> None:
     claimed = held(redis).claim
     with connect(valkey.url) as client:
         put(client, claimed, 2, RUNNING)
@@ -127,7 +127,7 @@ def test_a_lost_reply_is_asked_for_again_and_leaves_one_entry(valkey: ValkeyProc
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_reply_lost_under_way_is_asked_for_again_as_often_as_the_client_says(
+def test_lost_reply_is_retried_as_often_as_the_client_allows(
     valkey: ValkeyProcess, redis: Redis, monkeypatch: pytest.MonkeyPatch, retries: int
 ) -> None:
     claimed, real, losses = held(redis).claim, scripts._exchange, 1

@@ -6,7 +6,7 @@ from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import GenerationState, mark_watched, read_state, read_states
-from tests.worker.contract.samples import COMPLETE, SETTINGS, completed, held, new_draft, put, queued
+from tests.worker.contract.generations import COMPLETE, SETTINGS, completed, held, new_draft, put, queued
 
 
 def test_the_state_follows_a_generation_through_its_life(redis: Redis) -> None:

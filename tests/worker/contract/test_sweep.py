@@ -10,7 +10,7 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.lifetimes import ENQUEUE_AGAIN_MS, LATE_TAKEOVER_MS, SUSPICION_MS
 from millrace.worker.contract.sweep import SweepResult, sweep
-from tests.worker.contract.samples import (
+from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
     completed,
@@ -54,7 +54,7 @@ def test_nothing_is_looked_at_before_its_time(redis: Redis) -> None:
     assert sweep(redis, SETTINGS) == NOTHING
 
 
-def test_what_has_ended_is_never_looked_at_again(redis: Redis) -> None:
+def test_ended_generation_is_never_swept_again(redis: Redis) -> None:
     generation = completed(redis).claim.generation
     assert sweep(redis, SETTINGS) == NOTHING
     redis.zadd(keys_of(generation).leases, {generation: 1})  # a lease that was left behind
@@ -69,7 +69,7 @@ def test_a_lease_without_a_state_is_forgotten(redis: Redis) -> None:
     assert redis.exists(keys_of(generation).leases) == 0
 
 
-def test_a_queued_generation_is_rung_again_at_half_its_time_and_then_at_half_of_what_is_left(redis: Redis) -> None:
+def test_queued_generation_is_enqueued_again_at_half_of_the_remaining_time(redis: Redis) -> None:
     generation = queued(redis)
     assert 55_000 < due_in(redis, generation) <= 60_000
     for left, following in ((60_000, 30_000), (5000, ENQUEUE_AGAIN_MS), (1000, 1000)):
@@ -97,7 +97,7 @@ def test_the_first_look_at_an_expired_lease_only_suspects(redis: Redis) -> None:
     assert put(redis, claimed, 2, Chunk("still here")).verdict == "appended"
 
 
-def test_the_second_look_takes_it_and_has_it_rung(redis: Redis) -> None:
+def test_second_sweep_takes_the_generation_and_enqueues_it(redis: Redis) -> None:
     holding = held(redis)
     generation = holding.claim.generation
     assert lose_holder(redis, generation) == SweepResult([generation], 0, 0)
@@ -108,7 +108,7 @@ def test_the_second_look_takes_it_and_has_it_rung(redis: Redis) -> None:
     assert field(redis, generation, "ring_until") is None
 
 
-def test_a_lost_ring_is_made_up_by_the_next_sweep_until_the_time_is_over(redis: Redis) -> None:
+def test_lost_message_is_enqueued_again_until_the_time_limit(redis: Redis) -> None:
     generation = held(redis).claim.generation
     lose_holder(redis, generation)
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_a_lost_ring_is_made_up_by_the_next_sweep_until_the_time_is_over(redis: 
     assert code_of(redis, generation) == "worker_lost"
 
 
-def test_the_second_takeover_is_delayed_and_then_rung(redis: Redis) -> None:
+def test_second_takeover_is_enqueued_after_a_delay(redis: Redis) -> None:
     generation = held(redis).claim.generation
     lose_holder(redis, generation)
     held(redis, generation)
@@ -152,7 +152,7 @@ def test_one_lost_between_outcome_and_done_gets_only_done(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("is_released", [True, False])
-def test_one_flagged_while_held_is_cancelled_by_whoever_looks(redis: Redis, is_released: bool) -> None:
+def test_generation_cancelled_while_held_is_ended_by_a_sweep(redis: Redis, is_released: bool) -> None:
     claimed = held(redis).claim
     cancel(redis, claimed.generation, "user", SETTINGS)
     if is_released:

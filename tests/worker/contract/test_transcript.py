@@ -40,7 +40,7 @@ def test_the_text_is_all_the_chunks_in_order(events: list[AnyEvent]) -> None:
 
 
 @given(bodies, bodies, bodies)
-def test_a_snapshot_stands_for_all_that_came_before_it(
+def test_snapshot_replaces_everything_before_it(
     before: list[AnyEvent], held: list[AnyEvent], after: list[AnyEvent]
 ) -> None:
     snapshot = fold(held).snapshot("lost")
@@ -65,7 +65,7 @@ def test_a_snapshot_taken_is_not_changed_by_what_follows() -> None:
     assert snapshot.citations == [{"title": "a"}]
 
 
-def test_the_end_is_told() -> None:
+def test_outcome_title_suggestions_and_done_are_in_the_transcript() -> None:
     transcript = Transcript()
     assert (transcript.outcome, transcript.title, transcript.suggestions, transcript.is_done) == (None,) * 3 + (False,)
     cancelled = Cancelled("user", Usage())
@@ -81,7 +81,7 @@ def test_an_error_is_an_outcome_and_the_text_stands() -> None:
     assert (transcript.outcome, transcript.content) == (error, "a")
 
 
-def test_a_copy_goes_on_by_itself() -> None:
+def test_copy_is_independent() -> None:
     first = fold([Chunk("a"), Reasoning("b"), ToolUse("1", "look", {})])
     second = first.copy()
     assert second == first

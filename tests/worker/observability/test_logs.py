@@ -1,4 +1,4 @@
-"""Every log line of a process is one JSON object; an app that we are mounted in reads ours as text."""
+"""Every log line of a process is one JSON object; a host application's handlers render our events as text."""
 
 import io
 import json
@@ -16,12 +16,12 @@ NAME = "millrace.test_logs"
 
 @pytest.fixture(autouse=True)
 def _unbound() -> None:
-    clear_contextvars()  # what another test has left in this greenlet
+    clear_contextvars()  # another test may have left fields in this greenlet
 
 
 @pytest.fixture
 def lines() -> Iterator[Any]:
-    """What our handler writes, parsed."""
+    """Return the lines that our handler has written, parsed."""
     written = io.StringIO()
     handler = make_handler()
     handler.setStream(written)  # type: ignore[attr-defined]
@@ -32,7 +32,7 @@ def lines() -> Iterator[Any]:
     logger.removeHandler(handler)
 
 
-def test_an_event_is_an_object_with_its_fields(lines: Any) -> None:
+def test_event_is_an_object_with_its_fields(lines: Any) -> None:
     get_logger(NAME).info("ended", generation="abc", chars=17, first_delta_ms=None, is_exact=True)
     (line,) = lines()
     assert list(line)[:3] == ["time", "level", "event"]
@@ -49,7 +49,7 @@ def test_an_event_is_an_object_with_its_fields(lines: Any) -> None:
     }
 
 
-def test_what_a_greenlet_has_bound_is_on_all_its_lines(lines: Any) -> None:
+def test_bound_fields_are_on_every_line_of_the_greenlet(lines: Any) -> None:
     log = get_logger(NAME)
     with bound_contextvars(request_id="r1"):
         log.info("within")
@@ -57,13 +57,13 @@ def test_what_a_greenlet_has_bound_is_on_all_its_lines(lines: Any) -> None:
     assert [line.get("request_id") for line in lines()] == ["r1", None]
 
 
-def test_other_libraries_lines_have_the_same_form(lines: Any) -> None:
+def test_records_of_other_libraries_have_the_same_form(lines: Any) -> None:
     logging.getLogger(NAME).warning("%d of %s", 3, "four\nfive")
     (line,) = lines()
     assert (line["event"], line["level"], line["logger"]) == ("3 of four\nfive", "warning", NAME)
 
 
-def test_an_exception_is_in_its_line(lines: Any) -> None:
+def test_exception_is_in_its_line(lines: Any) -> None:
     def fail() -> None:
         raise ValueError("the reason")
 
@@ -79,19 +79,19 @@ def test_an_exception_is_in_its_line(lines: Any) -> None:
         assert "ValueError: the reason" in line["exception"]
 
 
-def test_whatever_a_value_is_the_line_is_json(lines: Any) -> None:
+def test_line_is_json_for_every_value(lines: Any) -> None:
     get_logger(NAME).info("odd", text="\ud800\n\u2028\x00", error=OSError("gone"), number=float("nan"), raw=b"x")
     (line,) = lines()
     assert line["text"] == "\ud800\n\u2028\x00"
     assert "gone" in line["error"]
 
 
-def test_a_level_that_is_off_writes_nothing(lines: Any) -> None:
+def test_record_below_the_level_writes_nothing(lines: Any) -> None:
     get_logger(NAME).debug("unheard", generation="abc")
     assert lines() == []
 
 
-def test_a_handler_of_somebody_elses_reads_name_and_fields(caplog: pytest.LogCaptureFixture) -> None:
+def test_handler_of_a_host_application_renders_name_and_fields(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         get_logger(NAME).info("ended", generation="abc", chars=17)
         get_logger(NAME).warning("100% of it", part="%s")

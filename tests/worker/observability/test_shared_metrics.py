@@ -1,4 +1,4 @@
-"""Figures of many processes: kept by each, told together, each sample by whose it is."""
+"""Metrics of many processes: published by each, collected together, each sample labelled with its process."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -23,7 +23,7 @@ def samples_of(redis: Redis) -> dict[tuple[str, tuple[tuple[str, str], ...]], fl
     }
 
 
-def test_what_each_process_told_last_is_told_by_whose_it_is(redis: Redis) -> None:
+def test_latest_metrics_of_each_process_are_labelled_with_it(redis: Redis) -> None:
     publish(redis, "web:a:1", registry_of(1))
     publish(redis, "worker:b:2", registry_of(1))
     publish(redis, "worker:b:2", registry_of(2))
@@ -37,7 +37,7 @@ def test_what_each_process_told_last_is_told_by_whose_it_is(redis: Redis) -> Non
     assert not [name for name, _ in found if name.endswith("_created")]
 
 
-def test_the_figures_of_a_process_that_is_gone_go_too(redis: Redis) -> None:
+def test_metrics_of_a_process_expire_after_its_end(redis: Redis) -> None:
     publish(redis, "worker:b:2", registry_of(1))
     assert 0 < redis.pttl(metrics_key("worker:b:2")) <= 30_000  # type: ignore[operator]
     redis.delete(metrics_key("worker:b:2"))
@@ -47,12 +47,12 @@ def test_the_figures_of_a_process_that_is_gone_go_too(redis: Redis) -> None:
     assert redis.zrange(METRICS, 0, -1) == [b"web:a:1"]
 
 
-def test_nobody_has_told_anything_yet(redis: Redis) -> None:
+def test_no_published_metrics_collect_to_nothing(redis: Redis) -> None:
     assert collect(redis) == {}
     assert merge({}) == []
 
 
-def test_a_process_is_named_for_its_role_and_place() -> None:
+def test_process_name_has_role_host_and_id() -> None:
     role, host, pid = process_name("worker").split(":")
     assert role == "worker"
     assert host

@@ -1,4 +1,4 @@
-"""Generations in every state that the tests need, and ways to let time pass without waiting for it."""
+"""Generations in every state that the tests need, and functions that let time pass without waiting."""
 
 from dataclasses import replace
 from typing import cast
@@ -97,7 +97,7 @@ def field(redis: Redis, generation: str, name: str) -> str | None:
 
 def let_time_come(redis: Redis, generation: str) -> None:
     """Let the generation's time in the leases come."""
-    assert is_leased(redis, generation), "nobody would ever look at it"
+    assert is_leased(redis, generation), "no sweep will ever find it"
     redis.zadd(keys_of(generation).leases, {generation: 1})
 
 

@@ -1,4 +1,4 @@
-"""A model of a worker that holds a generation, as it is meant to behave."""
+"""A model of a worker that holds a generation and follows the rules of the contract."""
 
 from collections import deque
 from enum import Enum
@@ -7,28 +7,28 @@ from typing import cast
 from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Done, Snapshot, Title, Usage, encode, kind_of
 from millrace.worker.contract.lease import ClaimedGeneration, Reclaimed, Renewal, reclaim, release, renew_all
 from millrace.worker.contract.log import Append, AppendResult, Claim, Verdict, append_all
-from tests.worker.contract.samples import DONE, LOG_TTL_MS, RUNNING, SETTINGS, field
-from tests.worker.contract.world import World
+from tests.worker.contract.generations import DONE, LOG_TTL_MS, RUNNING, SETTINGS, field
+from tests.worker.contract.redis_model import RedisModel
 
 
 class Fate(Enum):
-    """What becomes of a round trip."""
+    """The fate of a round trip to Redis."""
 
-    HEARD = "heard"
+    DELIVERED = "delivered"
     REPLY_LOST = "reply lost"
     REQUEST_LOST = "request lost"
 
 
-class Holder:
+class WorkerModel:
     """One claim and what follows from it. `serial` marks its text, so that text of two attempts is told apart."""
 
-    def __init__(self, world: World, holding: ClaimedGeneration, serial: int) -> None:
-        self.world = world
+    def __init__(self, redis_model: RedisModel, holding: ClaimedGeneration, serial: int) -> None:
+        self.redis_model = redis_model
         self.holding = holding
         self.claim = holding.claim
         self.serial = serial
-        self.claimed_at = world.mark(holding.claim.generation)
-        self.losses = world.losses
+        self.claimed_at = redis_model.mark(holding.claim.generation)
+        self.losses = redis_model.losses
         self.is_running = True
         self.is_paused = False
         self.must_reclaim = False
@@ -72,8 +72,8 @@ class Holder:
     def send(self, appends: list[Append], fate: Fate) -> None:
         if fate is Fate.REQUEST_LOST or not appends:
             return
-        answers = deliver(self.world, appends)
-        if fate is Fate.HEARD:
+        answers = deliver(self.redis_model, appends)
+        if fate is Fate.DELIVERED:
             for append, answer in zip(appends, answers, strict=True):
                 if not self._hear(append, answer):
                     break
@@ -104,23 +104,25 @@ class Holder:
         return False
 
     def _lose(self) -> None:
-        assert self.world.losses > self.losses, "told of a loss although nothing was lost"
+        assert self.redis_model.losses > self.losses, "told of a loss although nothing was lost"
         self.must_reclaim = True
 
     def _stop(self) -> None:
-        is_over = field(self.world.redis, self.generation, "done") == "1"  # by its own `done`, whose reply was lost
-        assert is_over or self.world.changed_at.get(self.generation, 0) > self.claimed_at, "fenced by nobody"
+        is_over = (
+            field(self.redis_model.redis, self.generation, "done") == "1"
+        )  # by its own `done`, whose reply was lost
+        assert is_over or self.redis_model.changed_at.get(self.generation, 0) > self.claimed_at, "fenced by nobody"
         self.is_running = False
         assert self.reclaim_arrives(self.claim) is None, "fenced, and yet it may have it"
 
-    def look_back(self) -> None:
+    def check_end_is_kept(self) -> None:
         """Begin once more where Redis has lost the end that this holder has told."""
-        if self.has_ended and field(self.world.redis, self.generation, "done") is None:
+        if self.has_ended and field(self.redis_model.redis, self.generation, "done") is None:
             self.has_ended, self.is_running = False, True
             self._lose()
 
     def renew(self) -> None:
-        (renewal,) = renew_all(self.world.redis, [self.claim], SETTINGS)
+        (renewal,) = renew_all(self.redis_model.redis, [self.claim], SETTINGS)
         assert isinstance(renewal, Renewal), renewal
         if renewal.cancelled_by is not None and self.outcome is None:
             self.end(Cancelled(renewal.cancelled_by, Usage(exact=False)))
@@ -132,7 +134,7 @@ class Holder:
     def reclaim(self, fate: Fate) -> None:
         if fate is Fate.REQUEST_LOST:
             return
-        losses = self.world.losses
+        losses = self.redis_model.losses
         again = self.reclaim_arrives(self.claim)
         if fate is Fate.REPLY_LOST:
             return
@@ -151,11 +153,11 @@ class Holder:
 
     def reclaim_arrives(self, held: Claim) -> Reclaimed | None:
         """Let a reclaim arrive at Redis, which may be so late that this holder holds another claim by now."""
-        changed_at = self.world.changed_at.get(self.generation, 0)
-        again = reclaim(self.world.redis, self.holding, held, SETTINGS)
+        changed_at = self.redis_model.changed_at.get(self.generation, 0)
+        again = reclaim(self.redis_model.redis, self.holding, held, SETTINGS)
         if again is not None and again.claim.token != self.claim.token:
             assert changed_at <= self.claimed_at, "claimed again although another had it since"
-            now = self.world.mark(self.generation)
+            now = self.redis_model.mark(self.generation)
             self.claimed_at = now if held == self.claim else self.claimed_at  # else it is nobody's, till it is swept
         return again
 
@@ -166,15 +168,15 @@ class Holder:
 
     def release(self) -> None:
         self.is_running = False
-        if release(self.world.redis, self.claim, SETTINGS):
-            self.world.mark(self.generation)
+        if release(self.redis_model.redis, self.claim, SETTINGS):
+            self.redis_model.mark(self.generation)
 
 
-def deliver(world: World, appends: list[Append]) -> list[AppendResult]:
+def deliver(redis_model: RedisModel, appends: list[Append]) -> list[AppendResult]:
     """Let appends arrive at Redis, and hold the answers against who holds the generation."""
     generation, token = appends[0].claim.generation, appends[0].claim.token
-    is_holder = world.holder(generation) == token
-    answers = append_all(world.redis, appends, LOG_TTL_MS)
+    is_holder = redis_model.holder(generation) == token
+    answers = append_all(redis_model.redis, appends, LOG_TTL_MS)
     assert all(isinstance(answer, AppendResult) for answer in answers), answers
     given = cast("list[AppendResult]", answers)
     assert is_holder or not [each for each in given if each.verdict is Verdict.APPENDED], "written without the claim"

@@ -1,4 +1,4 @@
-"""Other scripts than the real ones, for a while: to make the clock run faster, or to take a rule out."""
+"""Temporary changes of the Lua scripts: a faster clock, or a rule taken out."""
 
 import hashlib
 from collections.abc import Generator, Iterable
@@ -17,7 +17,7 @@ FAST_CLOCK = ("math.floor(now_ms() / 100) - EPOCH_ORIGIN", "now_ms() - 100 * EPO
 
 
 @contextmanager
-def rewritten(redis: Redis, changes: Iterable[tuple[str, str]]) -> Generator[None]:
+def changed_scripts(redis: Redis, changes: Iterable[tuple[str, str]]) -> Generator[None]:
     """Run with every occurrence of the first text replaced by the second, in all the scripts that have it.
 
     Raises ValueError where no script has it, or where one is no Lua any more.

@@ -1,22 +1,22 @@
-"""A model of a reader, and of the relay's rule for what it is sent."""
+"""A model of a reader, with the relay's rule for the events that it is sent."""
 
 from millrace.worker.contract.events import Done, Snapshot, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import LogEntry, read, read_transcript
 from millrace.worker.contract.transcript import Transcript, fold
-from tests.worker.contract.world import World, is_of_one_attempt
+from tests.worker.contract.redis_model import RedisModel, is_of_one_attempt
 
 OUTCOMES = ("complete", "cancelled", "error")
 
 
-class Follower:
+class ReaderModel:
     """One reader of one generation: its cursor and what it has assembled."""
 
-    def __init__(self, world: World, generation: str, *, drops_older: bool) -> None:
-        self.world = world
+    def __init__(self, redis_model: RedisModel, generation: str, *, drops_older: bool) -> None:
+        self.redis_model = redis_model
         self.generation = generation
         self.drops_older = drops_older
-        self.deaf_for = 0
+        self.missed_messages = 0
         self.last = START
         self.transcript = Transcript()
         self.repair()
@@ -25,12 +25,12 @@ class Follower:
     def is_done(self) -> bool:
         return self.transcript.is_done
 
-    def hear(self, cursor: Cursor, data: bytes) -> None:
+    def receive(self, cursor: Cursor, data: bytes) -> None:
         """Take a live message, if it is the next; whatever else it is, the log tells."""
         if self.is_done:
             return
-        if self.deaf_for:
-            self.deaf_for -= 1
+        if self.missed_messages:
+            self.missed_messages -= 1
         elif self.last.precedes(cursor):
             self._take(LogEntry(cursor, data))
         elif not (self.drops_older and cursor <= self.last):
@@ -42,17 +42,17 @@ class Follower:
             self.repair()
 
     def repair(self) -> None:
-        run = read(self.world.redis, self.generation, self.last)
+        run = read(self.redis_model.redis, self.generation, self.last)
         if run.is_joined:
             for entry in run.entries:
                 self._take(entry)
             return
-        entries = read(self.world.redis, self.generation).entries
+        entries = read(self.redis_model.redis, self.generation).entries
         if not entries:
             return  # nothing can be said until the holder claims again, or the relay gives up
         ends = [place for place, entry in enumerate(entries) if kind_of(decode(entry.data)) in OUTCOMES]
         last_before_the_end = entries[(ends or [len(entries)])[0] - 1].cursor
-        transcript, cursor = read_transcript(self.world.redis, self.generation, last_before_the_end)
+        transcript, cursor = read_transcript(self.redis_model.redis, self.generation, last_before_the_end)
         assert cursor == last_before_the_end
         self.transcript, self.last = fold([transcript.snapshot("gap")]), cursor
         for entry in entries:
@@ -71,6 +71,6 @@ class Follower:
     def check(self) -> None:
         """Hold the text against the log's at this very place."""
         text = self.transcript.content
-        assert text == self.world.text_at(self.generation, self.last), f"{text} at {self.last}"
+        assert text == self.redis_model.text_at(self.generation, self.last), f"{text} at {self.last}"
         assert is_of_one_attempt(text), f"mixed: {text}"
         assert not self.is_done or self.transcript.outcome is not None

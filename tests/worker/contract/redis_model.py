@@ -1,4 +1,4 @@
-"""The Redis of the machine: what it lost, what it published, who may write, and what every log has ever said."""
+"""The machine's model of Redis: its losses, its messages, the current claims, and every entry a log ever had."""
 
 import re
 import time
@@ -14,23 +14,23 @@ from millrace.worker.contract.keys import channel_of, keys_of
 from millrace.worker.contract.log import LogEntry
 from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.contract.transcript import Transcript
-from tests.worker.contract.samples import SETTINGS, field, let_time_come
+from tests.worker.contract.generations import SETTINGS, field, let_time_come
 
 STATUS_AFTER = {"complete": b"completed", "cancelled": b"cancelled", "error": b"failed"}
 _PIECE = re.compile(r"<(\d+):(\d+)>")
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What Redis held once, and what was known of it then."""
+class SavedState:
+    """The content of Redis at an earlier time, and the model's knowledge at that time."""
 
     values: dict[str, bytes]
     changed_at: dict[str, int]
     takes: dict[str, int]
 
 
-class World:
-    """One Redis and all that the machine knows of it; `check` raises AssertionError where a log is not as promised."""
+class RedisModel:
+    """One Redis and the machine's knowledge of it; `check` raises AssertionError where a log breaks a promise."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -40,7 +40,7 @@ class World:
         self.changed_at: dict[str, int] = {}  # when a generation last got another holder, or lost it
         self.takes: dict[str, int] = {}  # how often a generation was taken from its holder
         self._ticks = 0
-        self._moments: list[Moment] = []
+        self._moments: list[SavedState] = []
         self._bytes_at: dict[tuple[str, Cursor], bytes] = {}
         self._text_at: dict[tuple[str, Cursor], str] = {}
         redis.flushall()
@@ -90,7 +90,7 @@ class World:
         for name in names:
             pipeline.dump(name)
         values = {name: value for name, value in zip(names, pipeline.execute(), strict=True) if value}
-        self._moments.append(Moment(values, dict(self.changed_at), dict(self.takes)))
+        self._moments.append(SavedState(values, dict(self.changed_at), dict(self.takes)))
 
     def restart(self, back: int | None) -> None:
         """Lose what came after one of the last moments, or everything where `back` is None.
@@ -98,7 +98,7 @@ class World:
         As in life, it takes longer than the clock's smallest step.
         """
         newest = max((int(field(self.redis, each, "epoch") or 0) for each in self.generations), default=0)
-        moment = Moment({}, {}, {}) if back is None else self._moments[-min(back, len(self._moments))]
+        moment = SavedState({}, {}, {}) if back is None else self._moments[-min(back, len(self._moments))]
         self.losses += 1
         self.changed_at, self.takes = dict(moment.changed_at), dict(moment.takes)
         pipeline = self.redis.pipeline(transaction=False)
