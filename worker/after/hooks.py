@@ -1,4 +1,4 @@
-"""The hooks between a complete answer's outcome and its `done`, and the two steps after `done`.
+"""The hooks between a complete answer's outcome and its `done`, and the steps after `done`.
 
 All hooks run at once, within one time limit. A hook that fails or hangs affects neither the others nor `done`.
 """
@@ -12,7 +12,7 @@ import msgspec
 
 from millrace.worker.after.suggestions import suggest_questions
 from millrace.worker.after.title import name_conversation
-from millrace.worker.after.turn import CompletedTurn
+from millrace.worker.after.turn import CompletedTurn, completed_turn
 from millrace.worker.contract.events import Complete, Suggestions, Title
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, QueueUnavailable
@@ -53,7 +53,7 @@ def run_hooks(process: WorkerProcess, run: RunningGeneration) -> None:
         with suppress(Interrupted), run.interrupt.armed():
             if not run.outbox.wait(process.settings.hooks.after_seconds):
                 return
-            turn = _completed_turn(run)
+            turn = _turn_of(run)
             if turn is not None:
                 greenlets = {name: gevent.spawn(_run_hook, process, run, turn, name, hooks[name]) for name in hooks}
                 gevent.joinall([*greenlets.values()], timeout=max(0.0, deadline - time.monotonic()))
@@ -98,10 +98,8 @@ def _run_hook(process: WorkerProcess, run: RunningGeneration, turn: CompletedTur
     _log.info("hook_done", hook=name, generation=turn.generation, ms=int((time.monotonic() - started_at) * 1000))
 
 
-def _completed_turn(run: RunningGeneration) -> CompletedTurn | None:
+def _turn_of(run: RunningGeneration) -> CompletedTurn | None:
     """Return the turn as the log has it; None if the question or the answer is blank."""
-    holding, answer = run.holding, run.outbox.transcript.content
-    question = holding.request.messages[-1].content
-    if not question.strip() or not answer.strip():
-        return None
-    return CompletedTurn(holding.claim.generation, holding.owner, holding.conversation, question, answer)
+    holding = run.holding
+    question, answer = holding.request.messages[-1].content, run.outbox.transcript.content
+    return completed_turn(holding.claim.generation, holding.owner, holding.conversation, question, answer)

@@ -1,9 +1,9 @@
 """Learning: facts about the user become memories, once per complete answer, after its `done`.
 
-A Celery task names the generation. The process that receives it learns in a few greenlets of its own, so that a backlog
-of learning takes no answer's place. Two guards keep it to once: a marker in Redis saves the second model call, and the
-database, in the transaction that saves the facts, rejects a second save. A process that stops enqueues its unfinished
-generations again; those of a process that is killed are lost.
+A Celery task names the generation. The process that receives it learns in a few dedicated greenlets, so that a backlog
+never delays an answer. Two guards prevent learning twice: a marker in Redis avoids a second model call, and the
+transaction that saves the facts rejects a second save. A process that stops enqueues its unfinished generations again;
+those of a process that is killed are lost.
 """
 
 import random
@@ -15,7 +15,7 @@ from gevent.queue import Full, Queue
 from sqlalchemy.orm import Session
 
 from millrace.worker.after.facts import extract_facts
-from millrace.worker.after.turn import CompletedTurn
+from millrace.worker.after.turn import CompletedTurn, completed_turn
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.events import Complete
@@ -116,7 +116,7 @@ class Learner(BackgroundTask):
     def _learn(self, generation: str) -> None:
         """Extract and save the facts; after any error that `_learn_with_retries` catches it may be called again."""
         stored, known = self._process.database.run(lambda session: _load(session, generation))
-        turn = _completed_turn(stored)
+        turn = _turn_of(stored)
         if turn is None:
             return
         with gevent.Timeout(CALL_TIMEOUT_SECONDS, TimeoutError("the model has not answered")):
@@ -146,12 +146,12 @@ def _load(session: Session, generation: str) -> tuple[AnswerRecord, list[str]]:
     return stored, [memory.content for memory in related]
 
 
-def _completed_turn(stored: AnswerRecord) -> CompletedTurn | None:
+def _turn_of(stored: AnswerRecord) -> CompletedTurn | None:
     """Return the turn; None if the answer is not complete, or if the question or the answer is blank."""
     question, answer = stored.question, stored.answer
-    if not isinstance(answer.outcome, Complete) or not question.content.strip() or not answer.content.strip():
+    if not isinstance(answer.outcome, Complete):
         return None
-    return CompletedTurn(answer.generation, question.owner, question.conversation, question.content, answer.content)
+    return completed_turn(answer.generation, question.owner, question.conversation, question.content, answer.content)
 
 
 def _save(session: Session, turn: CompletedTurn, facts: list[str]) -> int:

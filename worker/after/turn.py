@@ -21,6 +21,13 @@ class CompletedTurn:
     answer: str
 
 
+def completed_turn(generation: str, owner: str, conversation: str, question: str, answer: str) -> CompletedTurn | None:
+    """Return the turn; None if the question or the answer is blank."""
+    if not question.strip() or not answer.strip():
+        return None
+    return CompletedTurn(generation, owner, conversation, question, answer)
+
+
 def build_prompt(
     turn: CompletedTurn,
     settings: Settings,

@@ -1,4 +1,4 @@
-"""The database: conversations, messages, profiles and memories, which outlive the logs. Both tiers may import this room.
+"""The database of conversations, messages, profiles and memories, which outlive the logs. Shared by both tiers.
 
 Its law: one file per noun, holding functions that take a `Session` and return frozen dataclasses. Call them inside
 `Database.run(work)`, which is one short transaction with a time limit and may run `work` again. No session is open
@@ -19,5 +19,6 @@ while a model streams. `Database.run` raises `DatabaseUnavailable`, and every ca
 | `tables.py`, `columns.py` | the tables, and the types of their columns |
 | `migration.py`, `migrations/` | Alembic; `python -m millrace.worker.store` migrates the configured database |
 
-Every function that takes an owner returns None or False alike for a row of another owner and for one that is absent.
+`StoredQuestion` and `StoredAnswer` are saved; the dataclasses named `…Record` are what queries return. A function that
+takes an owner returns None or False both for a row of another owner and for an absent one.
 """

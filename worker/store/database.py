@@ -1,9 +1,9 @@
 """The database of one process: short transactions, bounded waits, and a gevent hub that is never blocked.
 
-With PostgreSQL, psycopg's waits yield to other greenlets under gevent's monkey patches. SQLite's calls block, so that all
-of its work runs in one native thread. One thread is enough, because SQLite allows one writer at a time. A greenlet that
-finds the file locked by another process waits outside the thread and tries again. Without the monkey patches both are
-called directly.
+With PostgreSQL, psycopg's waits yield to other greenlets under gevent's monkey patches. SQLite's calls block, so that
+all of its work runs in one native thread. One thread is enough, because SQLite allows one writer at a time. A greenlet
+that finds the file locked by another process waits outside the thread and tries again. Without the monkey patches both
+are called directly.
 """
 
 import math

@@ -13,8 +13,8 @@ from millrace.worker.store.pagination import Page, decode_cursor, make_page
 from millrace.worker.store.search_terms import fact_digest, owner_word, search_terms, tokenize
 from millrace.worker.store.tables import MemoryRow, insert
 
-# The index holds each row's words and its owner's word. SQLite's bm25 gives rare words more weight; PostgreSQL's ts_rank
-# weighs all words alike, so that the newest row comes first among equals.
+# The index holds each row's words and its owner's word. SQLite's bm25 gives rare words more weight. PostgreSQL's
+# ts_rank weighs all words alike; among equal ranks the newest row comes first.
 _SEARCH = {
     "sqlite": text(
         "SELECT rowid FROM memories_index WHERE memories_index MATCH :query ORDER BY bm25(memories_index, 0, 1), "

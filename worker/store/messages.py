@@ -28,7 +28,7 @@ class StoredQuestion:
 
 @dataclass(frozen=True)
 class MessageRecord:
-    """A question or an answer. `parent` is the answer's question; it and all fields below it are empty in a question.
+    """A question or an answer. `parent` is an answer's question; it and the fields below it are empty in a question.
 
     `suggestions` are questions to ask next. `created_ms` is the database's clock, in milliseconds since 1970.
     """

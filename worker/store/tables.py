@@ -3,7 +3,7 @@
 | table | contents | order |
 |---|---|---|
 | `conversations` | owner, title and JSON context; a deleted row stays for a day as an empty tombstone | `updated_ms` |
-| `messages` | questions, and answers with their outcomes | `turn`, then `rank`: the question has 0, its answers 1, 2, … |
+| `messages` | questions, and answers with their outcomes | `turn`, then `rank`: 0 is the question, 1, 2, … answers |
 | `profiles` | one JSON object per owner, written by the owner | |
 | `memories` | facts learned from answers; `searchable` is the indexed text: the fact's words only | `number` |
 
@@ -42,7 +42,7 @@ class ConversationRow(Base):
 
 
 class MessageRow(Base):
-    """A question or an answer. `parent` is the answer's question; it and all columns below it are NULL in a question."""
+    """A question or an answer. `parent` is an answer's question; it and the columns below it are NULL in a question."""
 
     __tablename__ = "messages"
     __table_args__ = (UniqueConstraint("conversation", "turn", "rank", name="messages_in_order"),)
@@ -71,7 +71,7 @@ class MessageRow(Base):
 
 
 class ProfileRow(Base):
-    """An owner's profile, as JSON that is not validated by the database."""
+    """An owner's profile, as JSON text; readers validate it."""
 
     __tablename__ = "profiles"
 

@@ -1,4 +1,4 @@
-"""`HookHarness`: a worker process inside the test, with a scripted model, a database and everything after the answer on.
+"""`HookHarness`: a worker process inside the test, with a scripted model, a database and all hooks enabled.
 
 The fixture `make_harness` builds one, and stops it at the test's end:
 

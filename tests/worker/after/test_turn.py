@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.after.turn import EXCERPT_CHARS, CompletedTurn, build_prompt, excerpt, one_line
+from millrace.worker.after.turn import EXCERPT_CHARS, CompletedTurn, build_prompt, completed_turn, excerpt, one_line
 from millrace.worker.providers.protocol import Tool
 from millrace.worker.settings.schema import Settings
 
@@ -23,6 +23,12 @@ def test_one_line_is_short_printable_and_stripped(text: str, max_chars: int) -> 
     assert len(line) <= max_chars
     assert line.isprintable()
     assert line == line.strip()
+
+
+def test_turn_with_a_blank_text_is_not_completed() -> None:
+    assert completed_turn("g", "o", "c", "q", "a") == CompletedTurn("g", "o", "c", "q", "a")
+    assert completed_turn("g", "o", "c", " \n", "a") is None
+    assert completed_turn("g", "o", "c", "q", "\t") is None
 
 
 def test_prompt_size_is_bounded_for_a_turn_of_any_length() -> None:

@@ -20,7 +20,7 @@ def engine_of(settings: Settings) -> Engine:
 
 
 def differences(connection: Connection) -> list[str]:
-    """Return how the database differs from `tables.py`, apart from the full-text index, which is created by plain SQL."""
+    """Return how the database differs from `tables.py`, apart from the full-text index, which is plain SQL."""
 
     def is_ours(_object: object, name: str | None, *_: object) -> bool:
         return not (name or "").startswith(("memories_index", "lexemes", "migration_lock"))
