@@ -1,9 +1,8 @@
-"""The web's entry: `gunicorn -c deploy/gunicorn.conf.py wsgi:application`."""
+"""The WSGI entry point: `gunicorn -c deploy/gunicorn.conf.py wsgi:application`."""
 
 import sys
 
-from millrace.webapp import create_app
-from millrace.worker.errors import SettingError
+from millrace import SettingError, create_app
 
 try:
     application = create_app()

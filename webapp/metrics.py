@@ -1,23 +1,28 @@
-"""What a web process counts and measures; told every few seconds to whichever web is asked for it."""
+"""The metrics of one mount in one web process, published to Redis every few seconds."""
 
 from collections.abc import Iterator
+from itertools import count
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from millrace.webapp.relay import Hub
+from millrace.worker.observability.shared_metrics import process_name
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
+_serials = count(1)
+
 
 class WebMetrics:
-    """One process's figures; no label of theirs names a user, a generation or anything else without number."""
+    """Metrics of one mount. Labels have bounded cardinality: none names a user or a generation."""
 
     def __init__(self, hub: Hub) -> None:
+        self._serial = next(_serials)
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(Readers(hub))
+        registry.register(ReaderCollector(hub))
         self.requests = Counter(
             "millrace_requests", "Requests by their route and status.", ["method", "route", "status"], registry=registry
         )
@@ -28,17 +33,22 @@ class WebMetrics:
             "millrace_limiter_failures", "Times that the limiter's storage did not answer.", registry=registry
         )
 
+    @property
+    def process_name(self) -> str:
+        """The name under which the metrics are published; further mounts of a process get a number."""
+        return process_name("web") if self._serial == 1 else f"{process_name('web')}:{self._serial}"
 
-class Readers(Collector):
-    """Those who follow, as the hub counts them anyway."""
+
+class ReaderCollector(Collector):
+    """The reader counts that the hub keeps anyway."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
     def collect(self) -> Iterator[Metric]:
-        """Yield how many follow now, and how many streams have ended, by why."""
+        """Yield the number of current readers, and of ended streams by reason."""
         yield GaugeMetricFamily("millrace_readers", "Streams that are followed.", value=self._hub.reader_count)
         ended = CounterMetricFamily("millrace_streams_ended", "Streams that have ended, by why.", labels=["why"])
-        for why, count in sorted(self._hub.ended.items()):
-            ended.add_metric([why], count)
+        for why, number in sorted(self._hub.ended.items()):
+            ended.add_metric([why], number)
         yield ended

@@ -1,16 +1,13 @@
-"""Puts the routes into an app: our own, or somebody else's, beside its pages and behind its login."""
+"""Registers the routes, with their guards, in an app: at its root, or below a prefix beside the app's own pages."""
 
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
 
 from millrace.webapp import problems, request_log
-from millrace.webapp import settings as web_settings
 from millrace.webapp.facades import chat, conversation
-from millrace.webapp.generation.stored_log import StoredLogs
 from millrace.webapp.guard import auth, cors, csrf, headers, limits
-from millrace.webapp.housekeeping import Housekeeping
-from millrace.webapp.metrics import WebMetrics
-from millrace.webapp.relay import Hub
+from millrace.webapp.guard.auth.function import OwnerFunction
+from millrace.webapp.mounts import names_of
 from millrace.webapp.routes import (
     conversations,
     documents,
@@ -22,74 +19,70 @@ from millrace.webapp.routes import (
     metrics,
     profile,
 )
-from millrace.webapp.services import EXTENSION, Services, services, services_of
-from millrace.worker.contract.connection import connect
-from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.errors import SettingError
+from millrace.webapp.services import SERVICES, make_services, services
 from millrace.worker.settings.schema import Settings
-from millrace.worker.store.database import Database
 
 NAME = "millrace"
-_ROOMS = (
+_ROUTES = (
     *(documents, generations, conversations, messages, profile, memories),
     *(events, chat, conversation, health, metrics),
 )
-REDIS_SECONDS = 2.5  # somebody waits: with its one retry a command is given up after 5 s
 
 
-def mount(app: Flask, settings: Settings | None = None, *, url_prefix: str = "/millrace") -> None:
-    """Put page and API into somebody else's app, below the prefix, by default with the environment's settings.
+def mount_routes(app: Flask, settings: Settings, url_prefix: str, owner: OwnerFunction | None) -> str:
+    """Register the routes below the prefix and return the name of the new mount; raises SettingError.
 
-    Nothing outside the prefix is touched: errors, headers and checks are the routes' own. Who asks is the affair of
-    the app's login, which `MILLRACE_AUTH` names as `package.module:function`; with `session` it is an anonymous owner
-    in the app's own session. The app must be served by gunicorn's gevent workers; does no I/O. Raises SettingError.
+    Errors, headers and checks apply to these routes only, so that the app's other pages stay as they are.
     """
-    settings = web_settings.load() if settings is None else web_settings.check(settings)
-    if settings.auth.method == "session" and not app.secret_key:
-        raise SettingError("MILLRACE_AUTH: session needs an app that has a secret key")
-    routes = _blueprint(url_prefix)
-    install_rooms(routes)
-    routes.before_request(_start)
-    attach(app, settings, routes)
+    name = _new_name(app)
+    blueprint = _blueprint(name, url_prefix)
+    install_guards(blueprint)
+    _register(app, blueprint, settings, owner)
+    return name
 
 
-def _start() -> None:
-    services().start()
+def mount_at_root(app: Flask, settings: Settings, owner: OwnerFunction | None) -> str:
+    """Register the routes in an app that has no others, so that unknown addresses get a problem as well."""
+    install_guards(app)
+    _register(app, _blueprint(NAME, ""), settings, owner)
+    return NAME
 
 
-def install_rooms(scaffold: Scaffold) -> None:
-    """Have an app, or the routes alone, answer errors, add headers and check requests as we do."""
+def install_guards(scaffold: Scaffold) -> None:
+    """Answer errors, add headers and check requests, in a whole app or in one blueprint."""
     for room in (problems, request_log, headers, cors, csrf, limits):
         room.install(scaffold)
 
 
-def attach(app: Flask, settings: Settings, routes: Blueprint | None = None) -> None:
-    """Make what the routes need and register them, by default at the app's root; raises SettingError."""
-    app.extensions[EXTENSION] = _make_services(settings)
-    auth.install(app, settings)
-    app.register_blueprint(routes or _blueprint(""))
-    limits.apply_limits(app, settings, services_of(app).figures.limiter_failures.inc)
+def _register(app: Flask, blueprint: Blueprint, settings: Settings, owner: OwnerFunction | None) -> None:
+    name = blueprint.name
+    authenticator = auth.make_authenticator(settings, owner)
+    mounted = make_services(settings)
+    SERVICES.set(app, name, mounted)
+    auth.AUTHENTICATOR.set(app, name, authenticator)
+    app.register_blueprint(blueprint)
+    limits.apply_limits(app, name, settings, mounted.metrics.limiter_failures.inc)
 
 
-def _blueprint(url_prefix: str) -> Blueprint:
-    whole = Blueprint(
-        NAME,
+def _new_name(app: Flask) -> str:
+    number = len(names_of(app)) + 1
+    return NAME if number == 1 else f"{NAME}_{number}"
+
+
+def _blueprint(name: str, url_prefix: str) -> Blueprint:
+    blueprint = Blueprint(
+        name,
         "millrace.webapp",
         url_prefix=url_prefix,
         static_folder="static",
         static_url_path="/static",
         template_folder="templates",
     )
-    for room in _ROOMS:
-        whole.register_blueprint(room.routes)
-    return whole
+    for room in _ROUTES:
+        blueprint.register_blueprint(room.routes)
+    blueprint.before_request(_start)
+    return blueprint
 
 
-def _make_services(settings: Settings) -> Services:
-    redis = connect(settings.redis.url, timeout_seconds=REDIS_SECONDS)
-    database = Database(settings)
-    task_queue = TaskQueue(settings)
-    hub = Hub(redis, settings, StoredLogs(database).entries)
-    figures = WebMetrics(hub)
-    housekeeping = Housekeeping(redis, database, settings, task_queue, hub, figures=figures)
-    return Services(settings, redis, database, task_queue, hub, housekeeping, figures)
+def _start() -> None:
+    services().start()

@@ -49,9 +49,9 @@ def finish_request(response: Response) -> Response:
     seconds = time.monotonic() - g.get(_STARTED_AT, time.monotonic())
     route = request.url_rule.rule if request.url_rule else "none"
     method = request.method if request.method in _METHODS else "other"
-    figures = services().figures
-    figures.requests.labels(method, route, str(response.status_code)).inc()
-    figures.seconds.observe(seconds)
+    metrics = services().metrics
+    metrics.requests.labels(method, route, str(response.status_code)).inc()
+    metrics.seconds.observe(seconds)
     if not route.endswith(_UNLOGGED):
         owner = authenticated_owner()
         _log.info(

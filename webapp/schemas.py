@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-from flask import Response, url_for
+from flask import Response
 from msgspec import UNSET, UnsetType
 
+from millrace.webapp.mounts import url_of
 from millrace.worker.contract.events import Cancelled, Complete, Error, Status, Usage
 from millrace.worker.contract.request import OnDisconnect
 
@@ -147,9 +148,9 @@ def json_response(body: msgspec.Struct, status: int = 200) -> Response:
 
 def generation_url(generation: str) -> str:
     """Return the path of a generation, including the prefix that the routes are mounted at."""
-    return url_for("millrace.generations.get_generation", generation=generation)
+    return url_of("generations.get_generation", generation=generation)
 
 
 def conversation_url(conversation: str) -> str:
     """Return the path of a conversation, including the prefix that the routes are mounted at."""
-    return url_for("millrace.conversations.get_conversation", conversation=conversation)
+    return url_of("conversations.get_conversation", conversation=conversation)

@@ -1,46 +1,48 @@
-"""What one web process holds, made once by `create_app` and shared by all its requests."""
+"""The clients and background tasks of one mount, created once and shared by all requests of a process."""
 
 from dataclasses import dataclass
-from typing import cast
 
-from flask import Flask, current_app
+from flask import Flask
 
 from millrace.webapp.generation.stored_log import StoredLogs
+from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.housekeeping import Housekeeping
 from millrace.webapp.metrics import WebMetrics
+from millrace.webapp.mounts import Part, names_of
 from millrace.webapp.relay import Hub
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 
-EXTENSION = "millrace"
+REDIS_SECONDS = 2.5  # a client waits: with its one retry a command is given up after 5 s
 
 
 @dataclass(frozen=True)
 class Services:
-    """The settings, the clients, the relay's hub, and the greenlets that look after everything."""
+    """Settings, clients, the relay's hub and the background tasks of one mount in one process."""
 
     settings: Settings
     redis: Redis
     database: Database
     task_queue: TaskQueue
     hub: Hub
+    withdrawals: PendingWithdrawals
     housekeeping: Housekeeping
-    figures: WebMetrics
+    metrics: WebMetrics
 
     @property
-    def archive(self) -> StoredLogs:
-        """What outlives the logs."""
+    def stored_logs(self) -> StoredLogs:
+        """Stored answers, which outlive the logs."""
         return StoredLogs(self.database)
 
     def start(self) -> None:
-        """Start what runs beside the requests; after the fork, once, however often it is called."""
+        """Start the background tasks, after any fork; further calls do nothing."""
         self.hub.start()
         self.housekeeping.start()
 
     def stop(self) -> None:
-        """End what runs beside the requests and close the connections, within some seconds; readers hear no more."""
+        """Stop the background tasks and close the connections, within a few seconds; readers receive nothing more."""
         self.hub.stop()
         self.housekeeping.stop()
         self.task_queue.close()
@@ -48,11 +50,26 @@ class Services:
         self.redis.close()
 
 
-def services_of(app: Flask) -> Services:
-    """Return the services of an app."""
-    return cast("Services", app.extensions[EXTENSION])
+SERVICES: Part[Services] = Part("services")
+
+
+def make_services(settings: Settings) -> Services:
+    """Return the services of one mount; does no I/O."""
+    redis = connect(settings.redis.url, timeout_seconds=REDIS_SECONDS)
+    database = Database(settings)
+    task_queue = TaskQueue(settings)
+    hub = Hub(redis, settings, StoredLogs(database).entries)
+    metrics = WebMetrics(hub)
+    withdrawals = PendingWithdrawals(redis, database, settings.generation.queue_seconds)
+    housekeeping = Housekeeping(redis, settings, task_queue, hub, withdrawals=withdrawals, metrics=metrics)
+    return Services(settings, redis, database, task_queue, hub, withdrawals, housekeeping, metrics)
+
+
+def services_of(app: Flask, mount: str | None = None) -> Services:
+    """Return the services of a mount, by default of the app's first."""
+    return SERVICES.of(app, mount or names_of(app)[0])
 
 
 def services() -> Services:
-    """Return the services of the app that answers the current request."""
-    return services_of(current_app)
+    """Return the services of the mount that serves the current request."""
+    return SERVICES.current()

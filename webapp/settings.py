@@ -1,4 +1,4 @@
-"""Settings as the web tier needs them: those of both tiers, and the ones that only the web cannot start without."""
+"""Settings as the web tier needs them: those of both tiers, checked for what only the web tier requires."""
 
 from millrace.webapp.guard.auth.function import import_function
 from millrace.webapp.guard.auth.tokens import verification_key
@@ -8,12 +8,12 @@ from millrace.worker.settings.schema import Settings
 
 
 def load() -> Settings:
-    """Read the settings from the environment; raises SettingError that names what is wrong or missing."""
+    """Read the settings from the environment; raises SettingError that names every bad or missing variable."""
     return check(shared.load())
 
 
 def check(settings: Settings) -> Settings:
-    """Return the settings where the web can start with them; raises SettingError otherwise."""
+    """Return the settings if the web tier can start with them; raises SettingError."""
     shared.check(settings)
     match settings.auth.method:
         case "session" if not settings.auth.secret_key:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import gevent
 from gevent.event import Event as Signal
 
-from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
+from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.logs import get_logger
 
 STOP_SECONDS = 1.0
@@ -81,7 +81,7 @@ class PeriodicTask(BackgroundTask):
     def _call(self) -> None:
         try:
             self._function()
-        except (RedisUnavailable, QueueUnavailable, DatabaseUnavailable) as error:
+        except DependencyUnavailable as error:
             _log.warning("task_postponed", task=self.name, kind=type(error).__name__, error=error)
         except Exception:  # noqa: BLE001 - the edge of this greenlet
             _log.exception("task_failed", task=self.name)

@@ -45,13 +45,13 @@ def test_what_nobody_claimed_in_time_is_ended_without_any_worker(build: Build) -
 def test_who_watches_is_marked_where_the_generation_is_cancelled_otherwise(site: Site) -> None:
     streams = [site.post({"message": "a", "stream": True, "on_disconnect": how}) for how in ("cancel", "continue")]
     cancelled, continued = (each.headers["Millrace-Generation-Id"] for each in streams)
-    site.services.housekeeping.watch()
+    site.services.housekeeping.mark_watched()
     assert not site.redis.exists(keys_of(cancelled).watched)  # nobody reads yet
     readers = [each.iter_encoded() for each in streams]
     for reader in readers:
         next(reader)
         next(reader)
-    site.services.housekeeping.watch()
+    site.services.housekeeping.mark_watched()
     assert site.redis.pttl(keys_of(cancelled).watched) > 10_000  # type: ignore[operator]
     assert not site.redis.exists(keys_of(continued).watched)
     for stream in streams:
@@ -72,9 +72,9 @@ def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
     monkeypatch.setattr("millrace.webapp.housekeeping.SWEEP_SECONDS", 0.01)
     monkeypatch.setattr(site.services.housekeeping, "sweep", sweep)
     site.services.housekeeping.start()
-    started = list(site.services.housekeeping._greenlets)
+    started = list(site.services.housekeeping._tasks)
     site.services.housekeeping.start()
-    assert site.services.housekeeping._greenlets == started
+    assert site.services.housekeeping._tasks == started
     try:
         wait_until(lambda: len(calls) > 4)
     finally:

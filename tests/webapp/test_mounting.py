@@ -87,9 +87,9 @@ def test_what_is_the_hosts_stays_the_hosts(host: Flask) -> None:
 def test_it_starts_with_its_first_request_whatever_serves_the_host(host: Flask) -> None:
     housekeeping = services_of(host).housekeeping
     host.test_client().get("/")
-    assert not housekeeping._greenlets
+    assert not housekeeping.is_running
     host.test_client().get("/chat/healthz")
-    assert housekeeping._greenlets
+    assert housekeeping.is_running
 
 
 def test_nothing_of_it_runs_on_once_it_is_stopped(host: Flask) -> None:

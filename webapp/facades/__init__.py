@@ -1,4 +1,5 @@
-"""Other people's protocols over the same log: each file is one dialect, and tells the same events in its words.
+"""Foreign protocols over the same log; one file per protocol.
 
-The law of this room: a facade parses, translates and nothing else; a generation is made, followed and owned as ever.
+The law of this room: a facade is three pure parts, parse (their request to ours), render (our events to theirs) and
+errors (ours under their names). It touches no Redis key; generations are created, followed and owned as over our API.
 """

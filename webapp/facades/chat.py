@@ -1,4 +1,4 @@
-"""The dialect of `/api/chat`: a message with its history in, lines of content and `[DONE]` out; nothing is kept."""
+"""`/api/chat`: a message with its history in, lines of content and `[DONE]` out; no conversation is stored."""
 
 from typing import Any, Literal
 
@@ -6,8 +6,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from millrace.webapp.facades.dialect import Appended, Line
-from millrace.webapp.facades.fields import refusing_in, rename
+from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields
 from millrace.webapp.facades.stream import stream_answer
 from millrace.webapp.generation.validation import HistoryMessage, ParsedRequest, parse
 from millrace.webapp.guard.auth import ensure_owner
@@ -21,14 +20,14 @@ from millrace.worker.settings.schema import Settings
 
 _FIELDS = {"message": "message", "history": "messages", "model": "model"}
 _DONE = "[DONE]"
-_RESTARTED = "The answer began again with other words. Please ask again."
+_RESTARTED = "The answer restarted with different text. Please ask again."
 _INTERRUPTED = "This server is being restarted. Please ask again."
 
 routes = Blueprint("chat_facade", __name__, url_prefix="/api")
 
 
 class ChatFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message, and the turns before it: they alternate, the user's first."""
+    """A message and the turns before it, which alternate and begin with the user's."""
 
     message: str
     history: list[HistoryMessage] | None = None
@@ -54,17 +53,17 @@ CHAT_LINES = (ChatContent, ChatError, Literal["[DONE]"])
 @described(Description(body=ChatFields, stream=CHAT_LINES, parameters=(IDEMPOTENCY_KEY,)))
 @limited("create")
 def chat() -> Response:
-    """Answer with the stream of what comes after the history and the message."""
+    """Stream the answer to the message, given the history."""
     owner = ensure_owner()
     settings = services().settings
-    body = rename(read_object(request, settings.limits.max_body_bytes), _FIELDS)
-    with refusing_in(_FIELDS):
+    body = rename_fields(read_object(request, settings.limits.max_body_bytes), _FIELDS)
+    with problems_in(_FIELDS):
         return stream_answer(owner, _parse(body, settings), ChatDialect())
 
 
 def _parse(body: Json, settings: Settings) -> ParsedRequest:
     history: Any = body.pop("messages", None)
-    parse(body, settings)  # so that from here on only the history can be wrong
+    parse(body, settings)  # any error from here on is one of the history
     if history is not None and not isinstance(history, list):
         raise invalid("messages", "A history is a list of messages.")
     message = {"role": "user", "content": body.pop("message")}
@@ -72,14 +71,14 @@ def _parse(body: Json, settings: Settings) -> ParsedRequest:
 
 
 class ChatDialect:
-    """Lines of `content`; then `[DONE]`, or `error` and nothing more."""
+    """Renders lines of `content`, then `[DONE]`, or an `error` as the last line."""
 
     def __init__(self) -> None:
         self.is_over = False
-        self._text = Appended()
+        self._text = AppendOnlyText()
 
-    def tell(self, event: AnyEvent) -> list[Line]:
-        """Return the event's lines; what was told and does not hold any more is an error here."""
+    def render(self, event: AnyEvent) -> list[Line]:
+        """Return the lines for an event; text that was sent and is withdrawn is an error in this protocol."""
         content = self._text.add(event)
         if content:
             return [ChatContent(content)]
@@ -91,11 +90,11 @@ class ChatDialect:
             case Done():
                 self.is_over = True
                 return [_DONE]
-            case _:
+            case _:  # this protocol has text, an error and the end only
                 return []
 
     def interrupted(self) -> list[Line]:
-        """Return the error of a stream that this process has to end."""
+        """Return the error line for a stream that this process has to end."""
         return self._fail(_INTERRUPTED)
 
     def _fail(self, message: str) -> list[Line]:

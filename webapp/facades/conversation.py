@@ -1,15 +1,15 @@
-"""The dialect of `/api/conversation-stream/USER_ID` and `/api/conversation/USER_ID`: lines typed status to complete."""
+"""`/api/conversation-stream/USER` and `/api/conversation/USER`: one turn of a session, as typed lines or in one piece."""
 
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from millrace.webapp.facades.dialect import Appended, Line
-from millrace.webapp.facades.fields import refusing_in, rename
+from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields
 from millrace.webapp.facades.stream import stream_answer
-from millrace.webapp.generation.creation import create_generation, idempotency_key
+from millrace.webapp.generation.creation import create_generation
+from millrace.webapp.generation.responses import idempotency_key
 from millrace.webapp.generation.validation import parse
 from millrace.webapp.generation.views import whole_answer
 from millrace.webapp.guard.auth import current_owner, ensure_owner
@@ -22,33 +22,39 @@ from millrace.webapp.services import services
 from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
+    Chunk,
+    Citation,
     Complete,
     ContextEvent,
     Done,
     Error,
     Link,
+    Reasoning,
+    Snapshot,
     StatusEvent,
     Suggestions,
     Title,
+    ToolResult,
+    ToolUse,
 )
 from millrace.worker.contract.ids import START
 
 ME = "me"
 _FIELDS = {"message": "message", "session_id": "conversation_id", "model": "model", "search": "search"}
-_WORDS = {
+_STATUS_MESSAGES = {
     "queued": "Waiting for a worker",
     "running": "Answering",
     "searching": "Searching the web",
     "retrying": "Trying again",
 }
-_AGAIN = "The answer begins again."
+_RESTARTED = "The answer begins again."
 _INTERRUPTED = "This server is being restarted. Please ask again."
 
 routes = Blueprint("conversation_facade", __name__, url_prefix="/api")
 
 
 class ConversationFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message, within a session or, where that is null, in a new one."""
+    """A message in a session, or in a new one where `session_id` is null."""
 
     message: str
     session_id: str | None = None
@@ -69,7 +75,7 @@ class TypedLine(msgspec.Struct, frozen=True, tag_field="type", tag=lambda name: 
 
 
 class StatusLine(TypedLine, frozen=True):
-    """Where the answer stands, as a word and as a text to show."""
+    """The state of the answer, as a word and as a text to show."""
 
     status: Literal["queued", "running", "searching", "retrying", "restarted"]
     message: str
@@ -77,7 +83,7 @@ class StatusLine(TypedLine, frozen=True):
 
 
 class ContextLine(TypedLine, frozen=True):
-    """What the answer is built on: pages, and how many messages, profiles and memories."""
+    """The context of the answer: web pages, and the counts of messages, profiles and memories."""
 
     sources: list[Link]
     history: int
@@ -95,7 +101,7 @@ class ChunkLine(TypedLine, frozen=True):
 
 
 class CompleteLine(TypedLine, frozen=True):
-    """The end: the whole text, also where chunks were held back, and what to ask next."""
+    """The end: the whole text, including withheld chunks, and suggestions for the next question."""
 
     message: str
     suggestions: list[str]
@@ -121,10 +127,10 @@ SESSION_LINES = (StatusLine, ContextLine, ChunkLine, CompleteLine, ErrorLine)
 @described(Description(body=ConversationFields, stream=SESSION_LINES, parameters=(IDEMPOTENCY_KEY,)))
 @limited("create")
 def stream(user: str) -> Response:
-    """Answer with the stream of a new turn."""
+    """Stream the answer of a new turn."""
     owner = _owner(user)
     body = _body()
-    with refusing_in(_FIELDS):
+    with problems_in(_FIELDS):
         return stream_answer(owner, parse(body, services().settings), ConversationDialect())
 
 
@@ -132,28 +138,29 @@ def stream(user: str) -> Response:
 @described(Description(body=ConversationFields, answers={200: SessionAnswer}, parameters=(IDEMPOTENCY_KEY,)))
 @limited("create")
 def answer(user: str) -> Response:
-    """Answer a new turn in one piece.
+    """Return the answer of a new turn in one piece.
 
     Raises Problem 502 where the answer fails, 504 where it takes too long.
     """
     owner = _owner(user)
     body = _body()
-    with refusing_in(_FIELDS):
-        asked = parse(body, services().settings)
-        ids = create_generation(services(), owner, asked, idempotency_key(request), is_streamed=False)
-    whole = whole_answer(ids, services().hub.entries(ids.generation, START, services().settings.relay.wait_seconds))
+    with problems_in(_FIELDS):
+        parsed = parse(body, services().settings)
+        state = create_generation(services(), owner, parsed, idempotency_key(), is_streamed=False)
+    wait_seconds = services().settings.relay.wait_seconds
+    whole = whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
     if whole is None:
         detail = "The answer takes longer than this call may. It goes on: follow it by its events."
-        url = f"{generation_url(ids.generation)}/events"
-        raise Problem(504, "still_running", detail, generation_id=ids.generation, events_url=url)
+        url = f"{generation_url(state.generation)}/events"
+        raise Problem(504, "still_running", detail, generation_id=state.generation, events_url=url)
     if isinstance(whole.error, FailureSchema):
         failure = whole.error
-        raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=ids.conversation)
-    return json_response(SessionAnswer(whole.message, whole.suggestions, ids.conversation))
+        raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=state.conversation)
+    return json_response(SessionAnswer(whole.message, whole.suggestions, state.conversation))
 
 
 def _owner(user: str) -> str:
-    """Return the asker's owner; raises Problem 404 where the address names another."""
+    """Return the owner of the request; raises Problem 404 where the address names another user."""
     if user == ME:
         return ensure_owner()
     owner = current_owner()
@@ -165,37 +172,37 @@ def _owner(user: str) -> str:
 
 
 def _body() -> Json:
-    """Return the body in our own fields; `session_id` may be null, as such apps begin."""
-    body = rename(read_object(request, services().settings.limits.max_body_bytes), _FIELDS)
+    """Return the body with our field names; a null `session_id`, with which clients begin, is left out."""
+    body = rename_fields(read_object(request, services().settings.limits.max_body_bytes), _FIELDS)
     return {name: value for name, value in body.items() if (name, value) != ("conversation_id", None)}
 
 
 class ConversationDialect:
-    """Tells a new turn of a session."""
+    """Renders one turn of a session."""
 
     def __init__(self) -> None:
         self.is_over = False
-        self._text = Appended()
+        self._text = AppendOnlyText()
         self._session = ""
         self._title: str | None = None
         self._suggestions: list[str] = []
         self._outcome: Complete | Cancelled | Error | None = None
 
-    def tell(self, event: AnyEvent) -> list[Line]:
-        """Return the event's lines; the text comes whole with `complete`, also where a snapshot replaced it."""
+    def render(self, event: AnyEvent) -> list[Line]:
+        """Return the lines for an event; `complete` carries the whole text, also after a snapshot replaced it."""
         was_contradicted = self._text.is_contradicted
         content = self._text.add(event)
         if content:
             return [ChunkLine(content)]
         if self._text.is_contradicted and not was_contradicted:
-            return [StatusLine("restarted", _AGAIN, self._session)]
-        return self._tell_other(event)
+            return [StatusLine("restarted", _RESTARTED, self._session)]
+        return self._render_other(event)
 
-    def _tell_other(self, event: AnyEvent) -> list[Line]:
+    def _render_other(self, event: AnyEvent) -> list[Line]:
         match event:
             case StatusEvent(status=status, conversation_id=conversation):
                 self._session = conversation or self._session
-                return [StatusLine(status, _WORDS[status], self._session)]
+                return [StatusLine(status, _STATUS_MESSAGES[status], self._session)]
             case ContextEvent(sources, history, profile, memory, intent=intent, updated=updated):
                 return [ContextLine(sources, history, profile, memory, intent, updated, self._session)]
             case Title(title):
@@ -209,12 +216,16 @@ class ConversationDialect:
                 return [ErrorLine(message, message, code, retryable, self._session)]
             case Done():
                 return self._end()
+            case Chunk() | Snapshot():
+                pass  # their text has been taken already
+            case Reasoning() | Citation() | ToolUse() | ToolResult():
+                pass  # this protocol has no counterpart
             case _:
-                pass  # the dialect has no word for it
+                assert_never(event)
         return []
 
     def interrupted(self) -> list[Line]:
-        """Return the error of a stream that this process has to end."""
+        """Return the error line for a stream that this process has to end."""
         self.is_over = True
         return [ErrorLine(_INTERRUPTED, _INTERRUPTED, "stream_lost", True, self._session)]
 

@@ -1,77 +1,107 @@
-"""What a dialect is, and the text as it can be told by appending alone."""
+"""The seam between a log and a foreign protocol: renders events, names fields, and keeps append-only clients consistent."""
 
 import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
 
+from millrace.webapp.problems import Problem, invalid
+from millrace.webapp.request_input import Json
 from millrace.worker.contract.events import AnyEvent, Chunk, Snapshot
+
+_MAX_ECHO = 200
 
 Line = msgspec.Struct | str
 
+FieldNames = Mapping[str, str]
+"""The fields of a foreign request, each with the name of ours."""
+
 
 class Dialect(Protocol):
-    """Tells one generation's events, each of them once and in order, in another protocol's words."""
+    """Renders one generation's events, each of them once and in order, in a foreign protocol."""
 
     is_over: bool
-    """Whether everything is told, so that the stream ends."""
+    """Whether the last line has been rendered, so that the stream ends."""
 
-    def tell(self, event: AnyEvent) -> list[Line]:
-        """Return what the event is in this protocol, one `data:` line each."""
+    def render(self, event: AnyEvent) -> list[Line]:
+        """Return the `data:` lines for an event; empty where the protocol has no counterpart."""
         ...
 
     def interrupted(self) -> list[Line]:
-        """Return what is said where this process has to end the stream before its end."""
+        """Return the lines for a stream that this process has to end before the answer does."""
         ...
 
 
-def spell(lines: list[Line]) -> bytes:
-    """Return the lines as SSE frames, in ASCII: a struct as JSON, a text as it is."""
-    spelled = [line if isinstance(line, str) else json.dumps(msgspec.to_builtins(line)) for line in lines]
-    return "".join(f"data: {line}\n\n" for line in spelled).encode("ascii")
+def encode_frames(lines: list[Line]) -> bytes:
+    """Return the lines as SSE frames in ASCII: a struct as JSON, a text as it is."""
+    encoded = [line if isinstance(line, str) else json.dumps(msgspec.to_builtins(line)) for line in lines]
+    return "".join(f"data: {line}\n\n" for line in encoded).encode("ascii")
 
 
-class Appended:
-    """The text as told to a reader who can only append, and what there is in truth.
+def rename_fields(body: Json, names: FieldNames) -> Json:
+    """Return the body with our field names; raises Problem 422 for a field that the foreign protocol does not have."""
+    for name in body:
+        if name not in names:
+            raise invalid(name[:_MAX_ECHO], "There is no such field.")
+    return {names[name]: value for name, value in body.items()}
 
-    The two part where a snapshot takes back what was told. Until the truth has caught up and goes on from what was
-    told, nothing more is told, so that a reader never has two answers mixed.
+
+@contextmanager
+def problems_in(names: FieldNames) -> Generator[None]:
+    """Make every Problem raised inside name the foreign field."""
+    try:
+        yield
+    except Problem as problem:
+        for theirs, ours in names.items():
+            if problem.members.get("field") == ours:
+                problem.members["field"] = theirs
+                break
+        raise
+
+
+class AppendOnlyText:
+    """The text as sent to a client that can only append, beside the current text of the answer.
+
+    They diverge when a snapshot withdraws text that was sent. Until the current text again begins with all of the sent
+    text, nothing more is sent, so that a client never mixes two answers.
     """
 
     def __init__(self) -> None:
-        self._told: list[str] = []
-        self._truth: list[str] = []
-        self._has_parted = False
+        self._sent: list[str] = []
+        self._current: list[str] = []
+        self._has_diverged = False
 
     @property
     def text(self) -> str:
-        """What there is in truth."""
-        return "".join(self._truth)
+        """The current text of the answer."""
+        return "".join(self._current)
 
     @property
     def is_contradicted(self) -> bool:
-        """Whether what was told is not how the text begins, and can't become it."""
-        return self._has_parted and not "".join(self._told).startswith(self.text)
+        """Whether neither text begins with the other, so that appending cannot mend it."""
+        return self._has_diverged and not "".join(self._sent).startswith(self.text)
 
     def add(self, event: AnyEvent) -> str:
-        """Take an event, and return what is to be told of it: the text to append, or none."""
+        """Take an event and return the text to append for it; empty where nothing can be appended."""
         match event:
-            case Chunk(content) if not self._has_parted:
-                self._truth.append(content)
-                self._told.append(content)
+            case Chunk(content) if not self._has_diverged:
+                self._current.append(content)
+                self._sent.append(content)
                 return content
             case Chunk(content):
-                self._truth.append(content)
+                self._current.append(content)
             case Snapshot(content):
-                self._truth = [content]
-                self._has_parted = True
-            case _:
+                self._current = [content]
+                self._has_diverged = True
+            case _:  # all other events leave the text as it is
                 return ""
         return self._catch_up()
 
     def _catch_up(self) -> str:
-        told, truth = "".join(self._told), self.text
-        if not truth.startswith(told):
+        sent, current = "".join(self._sent), self.text
+        if not current.startswith(sent):
             return ""
-        self._told, self._has_parted = [truth], False
-        return truth[len(told) :]
+        self._sent, self._has_diverged = [current], False
+        return current[len(sent) :]

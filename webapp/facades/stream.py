@@ -6,11 +6,11 @@ from functools import partial
 
 from flask import Response, request
 
-from millrace.webapp.facades.dialect import Dialect, spell
-from millrace.webapp.generation.creation import create_generation, idempotency_key
+from millrace.webapp.facades.dialect import Dialect, encode_frames
+from millrace.webapp.generation.creation import create_generation
+from millrace.webapp.generation.responses import idempotency_key
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
-from millrace.webapp.guard.ownership import generation_not_found, read_state_with_retry
 from millrace.webapp.relay.frames import Frame, chunked
 from millrace.webapp.relay.reader import EndReason, PullReader, write_nothing
 from millrace.webapp.relay.socket_handover import hand_over_or_yield
@@ -23,17 +23,14 @@ from millrace.worker.contract.ids import START
 _OPENING = b": millrace\n\n"  # makes buffering proxies flush; no `retry:`, because a client cannot resume such a stream
 
 
-def stream_answer(owner: str, asked: ParsedRequest, dialect: Dialect) -> Response:
+def stream_answer(owner: str, parsed: ParsedRequest, dialect: Dialect) -> Response:
     """Create the generation and return its whole stream in a dialect; a client that leaves cancels it after the grace.
 
     Raises the errors of `create_generation`, and Problem 503 `too_many_readers` before anything is created.
     """
     hub = services().hub
     refuse_when_full(hub)
-    ids = create_generation(services(), owner, asked, idempotency_key(request), is_streamed=True)
-    state = read_state_with_retry(ids.generation)
-    if state is None:
-        raise generation_not_found()
+    state = create_generation(services(), owner, parsed, idempotency_key(), is_streamed=True)
     body = hand_over_or_yield(
         request.environ,
         _OPENING,
@@ -46,7 +43,7 @@ def stream_answer(owner: str, asked: ParsedRequest, dialect: Dialect) -> Respons
         ),
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
-    return EventStream(body, {**HEADERS, "Millrace-Generation-Id": ids.generation})
+    return EventStream(body, {**HEADERS, "Millrace-Generation-Id": state.generation})
 
 
 class DialectPullReader(PullReader):
@@ -64,14 +61,14 @@ class DialectPullReader(PullReader):
         for frame in frames:
             if self._dialect.is_over:
                 break
-            rendered += spell(self._dialect.tell(decode(frame.data)))
+            rendered += encode_frames(self._dialect.render(decode(frame.data)))
         if self._dialect.is_over:
             self.finish("done")
         return rendered
 
     def render_end(self) -> bytes:
         """Return the dialect's error if the stream ends before the answer does."""
-        return b"" if self._dialect.is_over else spell(self._dialect.interrupted())
+        return b"" if self._dialect.is_over else encode_frames(self._dialect.interrupted())
 
 
 class DialectReader(SocketReader):
@@ -90,8 +87,8 @@ class DialectReader(SocketReader):
         for frame in frames:
             if self.is_full or self.end_reason:
                 break
-            if lines := self._dialect.tell(decode(frame.data)):
-                self.send(chunked(spell(lines)))
+            if lines := self._dialect.render(decode(frame.data)):
+                self.send(chunked(encode_frames(lines)))
             if self._dialect.is_over:
                 self.finish("done")
             count += 1
@@ -99,7 +96,7 @@ class DialectReader(SocketReader):
 
     def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
         """End cleanly, with the dialect's error if the answer has not ended yet."""
-        super().finish(why, b"" if self._dialect.is_over else spell(self._dialect.interrupted()))
+        super().finish(why, b"" if self._dialect.is_over else encode_frames(self._dialect.interrupted()))
 
     def _accept_frames(self) -> None:
         self.is_full = False

@@ -1,69 +1,90 @@
-"""From a question to a generation that is rung: each step idempotent by the id, and taken back where the ring fails."""
+"""Creates and cancels generations. Each step is idempotent by the id, and undone when the queue refuses the task.
 
-from flask import Request
+1. check that the conversation is the owner's      4. acquire the conversation and store the question
+2. fix the ids, which an Idempotency-Key remembers  5. write the generation's state and first event
+3. count it among the owner's active generations    6. enqueue the task and publish to the owner's feed
+"""
 
-from millrace.webapp.generation.active import place_for
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
 from millrace.webapp.generation.validation import ParsedRequest, no_conversation
-from millrace.webapp.generation.withdrawal import CreatedGeneration, withdraw_whole
+from millrace.webapp.generation.withdrawal import NewGeneration, withdraw_generation
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
+from millrace.worker.contract.active_generations import acquire_slot, release_slot
+from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.conversation_lock import acquire, read_owner, release
 from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
+from millrace.worker.contract.events import Status
 from millrace.worker.contract.feed import GenerationStarted, publish
 from millrace.worker.contract.request import OnDisconnect
-from millrace.worker.contract.state import read_state
+from millrace.worker.contract.state import GenerationState, read_state
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store import conversations
 from millrace.worker.store.messages import StoredQuestion, save_question
 
-STREAM_GRACE_SECONDS = 10.0  # who reads the answer on the POST itself and is gone for so long does not come back
-_KEY_CHARACTERS = 255
+STREAM_GRACE_SECONDS = 10.0  # a client that reads the answer on the POST itself has no URL to come back to
+RETRY_SECONDS = 5
+_MAX_KEY_CHARACTERS = 255
 
 _log = get_logger(__name__)
 
 
-def idempotency_key(request: Request) -> str | None:
-    """Return the Idempotency-Key header, None where there is none; raises Problem 400."""
-    key = request.headers.get("Idempotency-Key")
+def check_idempotency_key(key: str | None) -> str | None:
+    """Return the key, None where there is none; raises Problem 400."""
     if key is None:
         return None
-    if not 1 <= len(key) <= _KEY_CHARACTERS or not all(" " <= each <= "~" for each in key):
-        detail = f"Idempotency-Key takes 1 to {_KEY_CHARACTERS} printable ASCII characters."
+    if not 1 <= len(key) <= _MAX_KEY_CHARACTERS or not all(" " <= each <= "~" for each in key):
+        detail = f"Idempotency-Key takes 1 to {_MAX_KEY_CHARACTERS} printable ASCII characters."
         raise Problem(400, "bad_idempotency_key", detail)
     return key
 
 
 def create_generation(
-    services: Services, owner: str, asked: ParsedRequest, key: str | None, *, is_streamed: bool
-) -> Ids:
-    """Make the generation, or find the one that the key has made, and ring where nobody has claimed it.
+    services: Services, owner: str, request: ParsedRequest, key: str | None, *, is_streamed: bool
+) -> GenerationState:
+    """Create the generation, or find the one that the key has created, and enqueue it while no worker has claimed it.
 
-    Raises Problem 404 and 409, QueueUnavailable, RedisUnavailable and DatabaseUnavailable; nothing half-made is left after these, or it is
-    taken back as soon as Redis, or the database, answers.
+    Returns the state as it was written, or as it is where the generation existed before. Raises Problem 404, 409 and
+    429, QueueUnavailable, RedisUnavailable and DatabaseUnavailable. After any of these nothing half-created is left, or
+    it is withdrawn as soon as Redis and the database answer.
     """
-    if asked.conversation is not None:
-        _check_conversation(services, owner, asked.conversation)
-    ids = _ids(services, owner, asked, key)
-    made = CreatedGeneration(owner, ids, is_opening=asked.conversation is None)
-    on_disconnect, grace = _when_left(services, asked, is_streamed=is_streamed)
+    if request.conversation is not None:
+        _check_conversation(services, owner, request.conversation)
+    ids = _ids(services, owner, request, key)
+    new = NewGeneration(owner, ids, opens_conversation=request.conversation is None)
+    on_disconnect, grace = _disconnect_policy(services, request, is_streamed=is_streamed)
     try:
-        with place_for(services, owner, ids.generation):
-            if asked.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
-                _enter(services, made, asked)
-            draft = Draft(ids, owner, asked.request, on_disconnect, grace, request_id())
-            if create(services.redis, draft, services.settings) == "queued":
-                _ring(services, made, key)
+        with _admitted(services, owner, ids.generation):
+            if request.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
+                _enter_conversation(services, new, request)
+            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id())
+            state = create(services.redis, draft, services.settings)
+            if state.status == "queued":
+                _enqueue(services, new, key)
                 publish(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except RedisUnavailable:
-        services.housekeeping.withdraw_later(made)
+        services.withdrawals.add(new)
         raise
-    return ids
+    return state
+
+
+def cancel_generation(services: Services, state: GenerationState) -> tuple[Status, bool] | None:
+    """Cancel a generation for its owner; idempotent.
+
+    Returns its status and whether it had ended before, or None where Redis has lost it. Raises RedisUnavailable.
+    """
+    cancelled = cancel(services.redis, state.generation, "user", services.settings)
+    if cancelled is not None:
+        return cancelled.status, cancelled.had_ended_before
+    return (state.status, True) if state.is_done else None  # its state has expired: it ended long ago
 
 
 def _check_conversation(services: Services, owner: str, conversation: str) -> None:
-    """Raise Problem 404 where the conversation is not the owner's; DatabaseUnavailable where only the database could tell."""
+    """Raise Problem 404 unless the conversation is the owner's; DatabaseUnavailable where only the database knows."""
     known = read_owner(services.redis, owner, conversation)
     if known == "unknown":
         found = services.database.run(lambda session: conversations.find(session, owner, conversation))
@@ -72,57 +93,73 @@ def _check_conversation(services: Services, owner: str, conversation: str) -> No
         raise no_conversation("conversation_id")
 
 
-def _ids(services: Services, owner: str, asked: ParsedRequest, key: str | None) -> Ids:
-    """Return fresh ids, or those that the key has been bound to before; raises Problem 409, RedisUnavailable."""
-    ids = new_ids(asked.conversation, asked.question if asked.is_turn else "")
+def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None) -> Ids:
+    """Return fresh ids, or those to which the key is bound; raises Problem 409, RedisUnavailable."""
+    ids = new_ids(request.conversation, request.question if request.is_turn else "")
     if key is None:
         return ids
-    ids, is_same = bind_idempotency_key(services.redis, owner, key, ids, asked.digest)
+    ids, is_same = bind_idempotency_key(services.redis, owner, key, ids, request.digest)
     if not is_same:
         detail = "This Idempotency-Key was used for another request."
         raise Problem(409, "idempotency_conflict", detail, generation_id=ids.generation)
     return ids
 
 
-def _enter(services: Services, made: CreatedGeneration, asked: ParsedRequest) -> None:
-    """Take the conversation for the generation, and store the question; raises Problem 404 and 409, RedisUnavailable."""
-    ids = made.ids
-    occupied = acquire(services.redis, made.owner, ids.conversation, ids.generation, is_known=True)
-    if occupied.verdict == "busy":
+@contextmanager
+def _admitted(services: Services, owner: str, generation: str) -> Generator[None]:
+    """Count the generation among the owner's active ones, unless creating it fails; raises Problem 429, RedisUnavailable."""
+    limit = services.settings.limits.max_active_per_user
+    is_admitted = acquire_slot(services.redis, owner, generation, limit)
+    if not is_admitted and read_state(services.redis, generation) is None:  # an existing one may always be asked for
+        detail = f"You have {limit} answers running already. Wait for one of them to end, or stop one."
+        raise Problem(429, "too_many_active", detail, retry_after=RETRY_SECONDS)
+    try:
+        yield
+    except Exception:
+        with suppress(RedisUnavailable):  # the next count finds that the generation never began
+            release_slot(services.redis, owner, generation)
+        raise
+
+
+def _enter_conversation(services: Services, new: NewGeneration, request: ParsedRequest) -> None:
+    """Acquire the conversation for the generation and store the question; raises Problem 404, 409, RedisUnavailable."""
+    ids = new.ids
+    lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
+    if lock.verdict == "busy":
         detail = "An answer is still running in this conversation. Wait for its end, or stop it."
-        raise Problem(409, "conversation_busy", detail, generation_id=occupied.active)
-    is_there = occupied.verdict == "acquired"  # else it was deleted since it was looked at
-    if is_there:
-        question = StoredQuestion(ids.question, made.owner, ids.conversation, asked.request.messages[-1].content)
+        raise Problem(409, "conversation_busy", detail, generation_id=lock.active)
+    exists = lock.verdict == "acquired"  # otherwise it was deleted after the check
+    if exists:
+        question = StoredQuestion(ids.question, new.owner, ids.conversation, request.request.messages[-1].content)
         try:
-            is_there = services.database.run(lambda session: save_question(session, question))
-        except DatabaseUnavailable as away:  # it is in the generation's state, from where it is stored with the answer
-            _log.warning("question_not_stored", generation=ids.generation, error=away)
-    if not is_there:
+            exists = services.database.run(lambda session: save_question(session, question))
+        except DatabaseUnavailable as error:  # the state holds the question too; it is stored with the answer
+            _log.warning("question_not_stored", generation=ids.generation, error=error)
+    if not exists:
         release(services.redis, ids.conversation, ids.generation)
         raise no_conversation("conversation_id")
 
 
-def _when_left(services: Services, asked: ParsedRequest, *, is_streamed: bool) -> tuple[OnDisconnect, float]:
-    settings = services.settings
-    if asked.on_disconnect is None and is_streamed:
+def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streamed: bool) -> tuple[OnDisconnect, float]:
+    settings = services.settings.generation
+    if request.on_disconnect is None and is_streamed:
         return "cancel", STREAM_GRACE_SECONDS
-    return asked.on_disconnect or settings.generation.on_disconnect, settings.generation.disconnect_grace_seconds
+    return request.on_disconnect or settings.on_disconnect, settings.disconnect_grace_seconds
 
 
-def _ring(services: Services, made: CreatedGeneration, key: str | None) -> None:
-    """Ring; raises QueueUnavailable where the ring failed and nobody heard it."""
-    generation = made.ids.generation
+def _enqueue(services: Services, new: NewGeneration, key: str | None) -> None:
+    """Enqueue the task; raises QueueUnavailable where the queue refused it and no worker has the generation."""
+    generation = new.ids.generation
     try:
         services.task_queue.enqueue(generation)
-    except QueueUnavailable as away:
+    except QueueUnavailable as error:
         try:
-            verdict = withdraw_whole(services.redis, services.database, made)
+            verdict = withdraw_generation(services.redis, services.database, new)
         except DatabaseUnavailable:  # only the question is left
-            services.housekeeping.withdraw_later(made)
+            services.withdrawals.add(new)
             verdict = "withdrawn"
-        _log.warning("not_rung", generation=generation, verdict=verdict, error=away)
+        _log.warning("enqueue_failed", generation=generation, verdict=verdict, error=error)
         if verdict == "withdrawn" and key is not None:
-            release_idempotency_key(services.redis, made.owner, key)
+            release_idempotency_key(services.redis, new.owner, key)
         if verdict != "claimed":
             raise

@@ -1,11 +1,12 @@
-"""A generation in JSON: as one whole answer, and as it stands."""
+"""A generation as JSON: the receipt of a 202, the whole answer, and the current state for pollers."""
 
 from collections.abc import Iterable
+from typing import assert_never
 
 import msgspec
 from msgspec import UNSET
 
-from millrace.webapp.generation.stored_log import retold
+from millrace.webapp.generation.stored_log import entries_of
 from millrace.webapp.schemas import (
     FailureSchema,
     GenerationView,
@@ -15,7 +16,6 @@ from millrace.webapp.schemas import (
     generation_url,
     timestamp,
 )
-from millrace.worker.contract.creation import Ids
 from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
@@ -24,17 +24,15 @@ from millrace.worker.contract.state import GenerationState
 from millrace.worker.contract.transcript import Transcript, fold
 from millrace.worker.store.answers import AnswerRecord
 
-_OUTCOME: dict[type, Outcome] = {Complete: "complete", Cancelled: "cancelled", Error: "error"}
+
+def receipt(state: GenerationState) -> Receipt:
+    """Return the body of a 202, with the URLs to follow and to cancel the generation."""
+    url = generation_url(state.generation)
+    return Receipt(state.generation, "queued", state.conversation, state.message, f"{url}/events", f"{url}/cancel")
 
 
-def receipt(ids: Ids) -> Receipt:
-    """Return the body of a 202: where to follow and stop the answer."""
-    url = generation_url(ids.generation)
-    return Receipt(ids.generation, "queued", ids.conversation, ids.message, f"{url}/events", f"{url}/cancel")
-
-
-def whole_answer(ids: Ids, entries: Iterable[LogEntry]) -> WholeAnswerView | None:
-    """Return the answer in one piece, once `done` has come; None where the entries end before it."""
+def whole_answer(state: GenerationState, entries: Iterable[LogEntry]) -> WholeAnswerView | None:
+    """Return the whole answer after reading the entries up to `done`; None where they end before it."""
     transcript, model, provider = Transcript(), None, None
     for entry in entries:
         event = decode(entry.data)
@@ -46,13 +44,13 @@ def whole_answer(ids: Ids, entries: Iterable[LogEntry]) -> WholeAnswerView | Non
         return None
     complete = outcome if isinstance(outcome, Complete) else None
     return WholeAnswerView(
-        id=ids.generation,
-        conversation_id=ids.conversation,
-        message_id=ids.message,
+        id=state.generation,
+        conversation_id=state.conversation,
+        message_id=state.message,
         message=transcript.content,
         title=transcript.title,
         suggestions=transcript.suggestions or [],
-        outcome=_OUTCOME[type(outcome)],
+        outcome=_outcome_name(outcome),
         mode=complete and complete.mode,
         stop_reason=complete and complete.stop_reason,
         usage=None if isinstance(outcome, Error) else outcome.usage,
@@ -65,17 +63,17 @@ def whole_answer(ids: Ids, entries: Iterable[LogEntry]) -> WholeAnswerView | Non
 def view_of(
     state: GenerationState, request: ModelRequest | None, transcript: Transcript, cursor: Cursor
 ) -> GenerationView:
-    """Return a generation as it stands; `content` and its like are None where the log has expired."""
-    is_there = cursor.seq > 0
+    """Return the current state of a generation; `content`, `reasoning` etc. are None where the log has expired."""
+    has_log = cursor.seq > 0
     outcome = transcript.outcome
     return GenerationView(
         id=state.generation,
         status=state.status if outcome is None else status_after(outcome),
-        content=transcript.content if is_there else None,
-        reasoning=transcript.reasoning if is_there else None,
-        citations=transcript.citations if is_there else None,
-        tools=transcript.tools if is_there else None,
-        last_event_id=str(cursor) if is_there else str(state.top),
+        content=transcript.content if has_log else None,
+        reasoning=transcript.reasoning if has_log else None,
+        citations=transcript.citations if has_log else None,
+        tools=transcript.tools if has_log else None,
+        last_event_id=str(cursor) if has_log else str(state.top),
         outcome=outcome,
         usage=None if outcome is None or isinstance(outcome, Error) else outcome.usage,
         title=transcript.title,
@@ -90,10 +88,22 @@ def view_of(
     )
 
 
-def view_of_stored(state: GenerationState, request: ModelRequest | None, kept: AnswerRecord) -> GenerationView:
-    """Return a generation whose log has expired as its stored answer tells it."""
-    answer = kept.answer
-    transcript = fold(decode(entry.data) for entry in retold(answer))
-    transcript.title, transcript.suggestions = kept.title, list(answer.suggestions)
-    told = view_of(state, request, transcript, answer.last_event)
-    return msgspec.structs.replace(told, model=told.model or answer.model)
+def view_of_stored(state: GenerationState, request: ModelRequest | None, stored: AnswerRecord) -> GenerationView:
+    """Return a generation whose log has expired, from its stored answer."""
+    answer = stored.answer
+    transcript = fold(decode(entry.data) for entry in entries_of(answer))
+    transcript.title, transcript.suggestions = stored.title, list(answer.suggestions)
+    view = view_of(state, request, transcript, answer.last_event)
+    return msgspec.structs.replace(view, model=view.model or answer.model)
+
+
+def _outcome_name(outcome: Complete | Cancelled | Error) -> Outcome:
+    match outcome:
+        case Complete():
+            return "complete"
+        case Cancelled():
+            return "cancelled"
+        case Error():
+            return "error"
+        case _:
+            assert_never(outcome)

@@ -1,36 +1,74 @@
-"""Taking back what was made for an asker who was refused."""
+"""Withdrawal of generations whose client got an error: nothing half-created stays behind."""
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Ids, withdraw
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
 from millrace.worker.store.messages import delete_unanswered
 
+MAX_PENDING = 1000
+
+_log = get_logger(__name__)
+
 
 @dataclass(frozen=True)
-class CreatedGeneration:
-    """A generation as far as it was made; `is_opening` where it opens its conversation."""
+class NewGeneration:
+    """A generation that is being created; `opens_conversation` where its conversation is new as well."""
 
     owner: str
     ids: Ids
-    is_opening: bool
+    opens_conversation: bool
 
 
-def withdraw_whole(
-    redis: Redis, database: Database, made: CreatedGeneration
+def withdraw_generation(
+    redis: Redis, database: Database, new: NewGeneration
 ) -> Literal["withdrawn", "kept", "claimed"]:
-    """Take a generation back, and its question with it; may be called again. Raises RedisUnavailable, DatabaseUnavailable.
+    """Delete a generation together with its stored question; idempotent.
 
-    `claimed`: the ring was heard after all. `kept`: another request has asked for the same one meanwhile.
+    Returns `claimed` where a worker has it after all, and `kept` where another request with the same Idempotency-Key
+    has asked for it in the meantime. Raises RedisUnavailable, DatabaseUnavailable.
     """
-    verdict = withdraw(redis, made.ids.generation)
-    if verdict == "withdrawn" and made.ids.question:
-        owner, ids = made.owner, made.ids
+    verdict = withdraw(redis, new.ids.generation)
+    if verdict == "withdrawn" and new.ids.question:
+        owner, ids = new.owner, new.ids
         database.run(
             lambda session: delete_unanswered(
-                session, owner, ids.conversation, ids.question, is_opening=made.is_opening
+                session, owner, ids.conversation, ids.question, is_opening=new.opens_conversation
             )
         )
     return verdict
+
+
+class PendingWithdrawals:
+    """Withdrawals that wait until Redis and the database answer again.
+
+    Each is tried until a sweep would enqueue the generation again, which is after half of `queue_seconds`.
+    """
+
+    def __init__(self, redis: Redis, database: Database, queue_seconds: float) -> None:
+        self._redis = redis
+        self._database = database
+        self._life_seconds = queue_seconds / 2
+        self._deadlines: dict[NewGeneration, float] = {}
+
+    def add(self, new: NewGeneration) -> None:
+        """Withdraw this generation at the next `retry`; beyond 1,000 pending ones it is left to the sweep."""
+        if len(self._deadlines) < MAX_PENDING:
+            self._deadlines[new] = time.monotonic() + self._life_seconds
+
+    def retry(self) -> None:
+        """Try every pending withdrawal once; raises RedisUnavailable."""
+        for new, deadline in list(self._deadlines.items()):
+            if time.monotonic() < deadline:
+                try:
+                    verdict = withdraw_generation(self._redis, self._database, new)
+                except DatabaseUnavailable as error:
+                    _log.warning("withdrawal_postponed", generation=new.ids.generation, error=error)
+                    continue
+                _log.info("generation_withdrawn", generation=new.ids.generation, verdict=verdict)
+            self._deadlines.pop(new, None)

@@ -11,13 +11,14 @@ from functools import wraps
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 from flask.sansio.scaffold import Scaffold
 from flask_limiter import Limiter, RateLimitExceeded, RequestLimit
 from limits.errors import StorageError
 from limits.storage import RedisStorage
 
 from millrace.webapp.guard.auth import current_owner, ensure_owner
+from millrace.webapp.mounts import Part
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
@@ -33,8 +34,9 @@ STORAGE_RETRY_SECONDS = 1.0  # after a failure the storage is not contacted for 
 LONG_RETRY_SECONDS = 5.0
 
 _MARK = "limited_as"
-_EXTENSION = "millrace-limits"
 _LIMIT = "millrace_limit"
+
+_limits: "Part[RateLimits]" = Part("rate_limits")
 
 _log = get_logger(__name__)
 
@@ -59,12 +61,13 @@ def install(scaffold: Scaffold) -> None:
     scaffold.after_request(add_headers)
 
 
-def apply_limits(app: Flask, settings: Settings, on_failure: Callable[[], object]) -> None:
-    """Limit the marked views of an app whose routes are registered; call `on_failure` each time the storage fails."""
-    app.extensions[_EXTENSION] = limits = RateLimits(settings, on_failure)
+def apply_limits(app: Flask, mount: str, settings: Settings, on_failure: Callable[[], object]) -> None:
+    """Limit the marked views of a mount whose routes are registered; call `on_failure` each time the storage fails."""
+    limits = RateLimits(settings, on_failure)
+    _limits.set(app, mount, limits)
     for endpoint, view in app.view_functions.items():
         kind = limit_kind_of(view)
-        if kind is not None:
+        if kind is not None and endpoint.startswith(f"{mount}."):
             app.view_functions[endpoint] = limits.wrap(view, kind)
 
 
@@ -75,7 +78,7 @@ def add_headers(response: Response) -> Response:
     """
     limit = cast("RequestLimit | None", g.get(_LIMIT))
     if limit is not None:
-        window = cast("RateLimits", current_app.extensions[_EXTENSION]).window(limit)
+        window = _limits.current().window(limit)
         if window is not None:
             remaining, seconds = window
             response.headers["RateLimit-Limit"] = str(limit.limit.amount)
@@ -85,7 +88,7 @@ def add_headers(response: Response) -> Response:
 
 
 class RateLimits:
-    """The rate limits of one app."""
+    """The rate limits of one mount."""
 
     def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.limits.redis_url or settings.redis.url

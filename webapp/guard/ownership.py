@@ -30,6 +30,11 @@ def owned_generation(generation: str) -> GenerationState:
     return _check_owner(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
 
 
+def owned_by(owner: str, generation: str) -> GenerationState:
+    """Return the state of a generation of this owner, also of one that only the database still has; raises the same."""
+    return _check_owner(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
+
+
 def owned_generation_with_retry(generation: str) -> GenerationState:
     """Return the same; retry for 5 s while Redis is unavailable."""
     owner = current_owner()
@@ -70,8 +75,8 @@ def generation_not_found() -> Problem:
 
 def _check_owner(owner: str | None, generation: str, state: GenerationState | None) -> GenerationState:
     if state is None and is_id(generation):
-        kept = services().archive.kept(generation)
-        state = None if kept is None else state_of(kept)
+        stored = services().stored_logs.answer(generation)
+        state = None if stored is None else state_of(stored)
     if state is None or state.owner != owner:
         raise generation_not_found()
     return state

@@ -91,9 +91,10 @@ def description_of(view: Callable[..., Any]) -> Description | None:
     return cast("Description | None", getattr(view, _ATTRIBUTE, None))
 
 
-def build_document(app: Flask) -> Json:
-    """Return the document of all described routes; a host app's own routes have no description and are left out."""
-    views = [(rule, description_of(app.view_functions[rule.endpoint])) for rule in app.url_map.iter_rules()]
+def build_document(app: Flask, mount: str | None = None) -> Json:
+    """Return the document of the described routes of one mount, by default of all; a host's own have no description."""
+    rules = [rule for rule in app.url_map.iter_rules() if mount is None or rule.endpoint.startswith(f"{mount}.")]
+    views = [(rule, description_of(app.view_functions[rule.endpoint])) for rule in rules]
     routes = [(rule, description) for rule, description in views if description is not None]
     types = [ProblemBody, AnyEvent, *(each for _, description in routes for each in _types_of(description))]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
 
 from millrace.webapp.guard.auth import renew_cookie
+from millrace.webapp.mounts import current_mount
 from millrace.webapp.openapi.document import Description, build_document, described
 
 routes = Blueprint("documents", __name__)
@@ -15,7 +16,7 @@ routes = Blueprint("documents", __name__)
 def get_page() -> Response:
     """Return the page, with the cookie that identifies its visitor."""
     renew_cookie()
-    response = make_response(render_template("millrace.html"))
+    response = make_response(render_template("millrace.html", static=f"{current_mount()}.static"))
     response.headers["Cache-Control"] = "no-cache"
     return response
 
@@ -24,6 +25,6 @@ def get_page() -> Response:
 @described(Description(answers={200: dict[str, Any]}))
 def get_openapi() -> Response:
     """Return this document."""
-    response = jsonify(build_document(current_app))
+    response = jsonify(build_document(current_app, current_mount()))
     response.headers["Cache-Control"] = "no-cache"
     return response

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from flask import Blueprint, Response, request
 
-from millrace.webapp.generation.resuming import resumed
+from millrace.webapp.generation.stored_log import resume_cursor
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import owned_generations_with_retry, with_redis_retry
@@ -51,7 +51,7 @@ def stream_many() -> Response:
     if isinstance(last, StreamCursor) and last.generation in after:
         after[last.generation] = last.cursor
     states = owned_generations_with_retry(list(after)) if after else []
-    followed = [(state, resumed(state, after[state.generation])) for state in states]
+    followed = [(state, resume_cursor(services().redis, state, after[state.generation])) for state in states]
     feed_start = None if feed in ("", "0") else _feed_start(feed, last)
     return multiplexed_stream(services().hub, request.environ, followed, feed_start)
 

@@ -2,9 +2,9 @@
 
 from flask import Blueprint, Response, request
 
-from millrace.webapp.generation.creation import idempotency_key
-from millrace.webapp.generation.responses import ask_and_answer
-from millrace.webapp.generation.resuming import resumed
+from millrace.webapp.generation import creation
+from millrace.webapp.generation.responses import idempotency_key, respond_with_generation
+from millrace.webapp.generation.stored_log import resume_cursor
 from millrace.webapp.generation.validation import GenerationFields, parse
 from millrace.webapp.generation.views import view_of, view_of_stored
 from millrace.webapp.guard.auth import ensure_owner
@@ -16,7 +16,6 @@ from millrace.webapp.relay import event_stream
 from millrace.webapp.request_input import read_object
 from millrace.webapp.schemas import CancelReceipt, GenerationView, Receipt, WholeAnswerView, json_response
 from millrace.webapp.services import services
-from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.events import AnyEvent
 from millrace.worker.contract.ids import START, Cursor, parse_cursor
 from millrace.worker.contract.log import read_transcript
@@ -38,9 +37,9 @@ routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 def create_generation() -> Response:
     """Create a generation; answer 202, or 200 with its event stream or its whole answer, as the request chooses."""
     owner = ensure_owner()
-    key = idempotency_key(request)
+    key = idempotency_key()
     parsed = parse(read_object(request, services().settings.limits.max_body_bytes), services().settings)
-    return ask_and_answer(owner, parsed, key)
+    return respond_with_generation(owner, parsed, key)
 
 
 @routes.get("/<generation>")
@@ -50,7 +49,7 @@ def get_generation(generation: str) -> Response:
     state = owned_generation(generation)
     transcript, cursor = read_transcript(services().redis, generation)
     model_request = read_request(services().redis, generation)
-    stored = services().archive.kept(generation) if cursor == START else None
+    stored = services().stored_logs.answer(generation) if cursor == START else None
     if stored is not None:
         return json_response(view_of_stored(state, model_request, stored))
     return json_response(view_of(state, model_request, transcript, cursor))
@@ -63,7 +62,7 @@ def stream_events(generation: str) -> Response:
     """Stream the events after the client's cursor."""
     after = _cursor()
     state = owned_generation_with_retry(generation)
-    return event_stream(services().hub, request.environ, state, resumed(state, after))
+    return event_stream(services().hub, request.environ, state, resume_cursor(services().redis, state, after))
 
 
 @routes.post("/<generation>/cancel")
@@ -71,13 +70,11 @@ def stream_events(generation: str) -> Response:
 @described(Description(answers={200: CancelReceipt, 202: CancelReceipt}))
 def cancel_generation(generation: str) -> Response:
     """Cancel a generation: 202, or 200 if it had ended already."""
-    state = owned_generation(generation)
-    cancelled = cancel(services().redis, generation, "user", services().settings)
-    if cancelled is None and not state.is_done:
+    cancelled = creation.cancel_generation(services(), owned_generation(generation))
+    if cancelled is None:
         raise generation_not_found()
-    if cancelled is None:  # only the database knows the generation: its state in Redis has expired
-        return json_response(CancelReceipt(state.status))
-    return json_response(CancelReceipt(cancelled.status), 200 if cancelled.had_ended_before else 202)
+    status, had_ended_before = cancelled
+    return json_response(CancelReceipt(status), 200 if had_ended_before else 202)
 
 
 def _cursor() -> Cursor:

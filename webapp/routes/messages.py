@@ -3,8 +3,7 @@
 from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
-from millrace.webapp.generation.creation import idempotency_key
-from millrace.webapp.generation.responses import ask_and_answer
+from millrace.webapp.generation.responses import idempotency_key, respond_with_generation
 from millrace.webapp.generation.validation import AnswerFields, no_conversation, parse_again
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import CURSOR, IDEMPOTENCY_KEY, LIMIT, Description, described
@@ -59,7 +58,7 @@ def list_messages(conversation: str) -> Response:
 )
 def retry_message(conversation: str, message: str) -> Response:
     """Answer a question again, as a new generation; `message` is the question or an answer to it."""
-    owner, key = conversation_owner(conversation), idempotency_key(request)
+    owner, key = conversation_owner(conversation), idempotency_key()
     body = read_optional_object(request, services().settings.limits.max_body_bytes)
 
     def find_question(session: Session) -> StoredQuestion | None:
@@ -71,7 +70,7 @@ def retry_message(conversation: str, message: str) -> Response:
     question = services().database.run(find_question)
     if question is None:
         raise no_conversation()
-    return ask_and_answer(owner, parse_again(body, question, services().settings), key)
+    return respond_with_generation(owner, parse_again(body, question, services().settings), key)
 
 
 def _render(record: messages.MessageRecord) -> MessageSchema:

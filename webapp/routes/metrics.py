@@ -14,7 +14,7 @@ from millrace.worker.contract.lease import count_unfinished
 from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.observability.shared_metrics import collect, merge, process_name
+from millrace.worker.observability.shared_metrics import collect, merge
 
 REDIS_SECONDS = 1.0
 
@@ -40,7 +40,7 @@ class AllProcesses(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric family once."""
-        collected = {process_name("web"): list(self._services.figures.registry.collect())}
+        collected = {self._services.metrics.process_name: list(self._services.metrics.registry.collect())}
         redis = connect(self._services.settings.redis.url, timeout_seconds=REDIS_SECONDS, retries=0)
         gauges: dict[str, tuple[str, int]] = {}
         try:

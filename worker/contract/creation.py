@@ -14,6 +14,7 @@ from millrace.worker.contract.lease import first_event
 from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, queue_ms, to_ms
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
+from millrace.worker.contract.state import GenerationState, parse_state
 from millrace.worker.settings.schema import Settings
 
 
@@ -73,10 +74,10 @@ def release_idempotency_key(redis: Redis, owner: str, key: str) -> None:
         redis.delete(idempotency_key(owner, key))
 
 
-def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", "running", "ended"]:
+def create(redis: Redis, draft: Draft, settings: Settings) -> GenerationState:
     """Write the generation's state and its first event, once; a second call with the same id changes nothing.
 
-    Returns its status; only a queued generation has to be enqueued. Raises RedisUnavailable.
+    Returns the state in Redis after the call; only a queued generation has to be enqueued. Raises RedisUnavailable.
     """
     ids = draft.ids
     fields: dict[str, str | bytes | int] = {
@@ -92,8 +93,9 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> Literal["queued", 
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)
     arguments = (ids.generation, secrets.token_hex(4), first, queue_ms(settings), STATE_MS, *flat)
-    status = cast("list[bytes]", CREATE(redis, keys_of(ids.generation), *arguments))[1]
-    return "queued" if status == b"queued" else "running" if status == b"running" else "ended"
+    reply = cast("list[bytes | None]", CREATE(redis, keys_of(ids.generation), *arguments))
+    # Never None: the script has written the state, or found it.
+    return cast("GenerationState", parse_state(ids.generation, reply))
 
 
 def withdraw(redis: Redis, generation: str) -> Literal["withdrawn", "kept", "claimed"]:

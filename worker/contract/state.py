@@ -34,7 +34,11 @@ class GenerationState:
         return self.status in ("queued", "running")
 
 
-_FIELDS = ("owner", "conversation", "message", "status", "attempt", "top", "done", "on_disconnect", "created")
+_FIELDS = (
+    *("owner", "conversation", "message", "status", "attempt", "top", "done", "on_disconnect", "created"),
+    "question",
+)
+"""The fields of the hash that `parse_state` takes, in its order; `create.lua` returns the same."""
 
 
 def may_run(state: GenerationState | None, age_ms: int) -> bool:
@@ -52,12 +56,13 @@ def read_states(redis: Redis, generations: list[str]) -> list[GenerationState | 
     with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
         for generation in generations:
-            pipeline.hmget(keys_of(generation).state, *_FIELDS, "question")
+            pipeline.hmget(keys_of(generation).state, *_FIELDS)
         rows = cast("list[list[bytes | None]]", pipeline.execute())
-    return [_state(generation, row) for generation, row in zip(generations, rows, strict=True)]
+    return [parse_state(generation, row) for generation, row in zip(generations, rows, strict=True)]
 
 
-def _state(generation: str, row: list[bytes | None]) -> GenerationState | None:
+def parse_state(generation: str, row: list[bytes | None]) -> GenerationState | None:
+    """Return the state from the values of its fields, or None where there is no such generation."""
     owner, conversation, message, status, attempt, top, done, on_disconnect, created, question = (
         each or b"" for each in row
     )

@@ -17,8 +17,8 @@ def setting(names: str, parse: Callable[[str], Any], default: Any, doc: str) -> 
 
 _redis_url = parsers.url("redis", "rediss", "unix")
 _auth = parsers.matching(
-    r"session|header|jwt|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
-    "session, header, jwt, or package.module:function",
+    r"session|header|jwt|host|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
+    "session, header, jwt, host, or package.module:function",
 )
 _header_name = parsers.matching(r"[A-Za-z0-9-]{1,100}", "the name of a header: letters, digits, -")
 _cookie_name = parsers.matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", "the name of a cookie")
@@ -155,7 +155,7 @@ class RelaySettings:
 class AuthSettings:
     """Authentication and cookies."""
 
-    method: str = setting("MILLRACE_AUTH", _auth, "session", "authentication method: `session`, `header`, `jwt`, or `package.module:function`")
+    method: str = setting("MILLRACE_AUTH", _auth, "session", "authentication method: `session`, `header`, `jwt`, `package.module:function`, or `host` (the host application's `Millrace(owner=…)`)")
     header: str = setting("MILLRACE_AUTH_HEADER", _header_name, "", "header in which a trusted proxy passes the owner; required by `header`")
     secret_key: str = setting("MILLRACE_SECRET_KEY", parsers.text, "", "key that signs the session cookie; required by the web tier where it keeps sessions")
     cookie_samesite: Literal["lax", "strict", "none"] = setting("MILLRACE_COOKIE_SAMESITE", parsers.choice("lax", "strict", "none"), "lax", "SameSite attribute of the session cookie; `none` also sets Secure")

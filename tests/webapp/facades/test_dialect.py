@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from millrace.webapp.facades.chat import ChatContent, ChatDialect
 from millrace.webapp.facades.conversation import ConversationDialect
-from millrace.webapp.facades.dialect import Appended, Dialect, Line, spell
+from millrace.webapp.facades.dialect import AppendOnlyText, Dialect, Line, encode_frames
 from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
@@ -39,7 +39,7 @@ def told(dialect: Dialect, *events: AnyEvent) -> list[Any]:
     lines: list[Line] = []
     for event in events:
         assert not dialect.is_over, "told more after the end"
-        lines += dialect.tell(event)
+        lines += dialect.render(event)
     return msgspec.to_builtins(lines)
 
 
@@ -52,7 +52,7 @@ TEXTS = st.text("ab", max_size=3)
 
 @given(st.lists(st.one_of(TEXTS.map(Chunk), TEXTS.map(restart), st.just(Reasoning("r")))))
 def test_what_is_appended_is_the_truth_or_its_beginning_or_is_said_to_be_wrong(events: list[AnyEvent]) -> None:
-    text, appended, truth = Appended(), "", ""
+    text, appended, truth = AppendOnlyText(), "", ""
     for event in events:
         appended += text.add(event)
         match event:
@@ -165,9 +165,9 @@ def test_a_stream_that_its_server_ends_says_so() -> None:
 @given(st.text(st.characters()), st.text("\udc00\ud800\r\n\u2028\x00"))
 def test_no_text_breaks_a_line_and_each_comes_back_as_it_was(text: str, hostile: str) -> None:
     content = text + hostile
-    spelled = spell([ChatContent(content)])
+    spelled = encode_frames([ChatContent(content)])
     line, end = spelled.decode("ascii").split("\n\n")
     assert (line.count("\n"), line.count("\r"), end) == (0, 0, "")
     told = json.loads(line.removeprefix("data: "))
     assert told == json.loads(json.dumps({"content": content}))  # which joins two halves of one character
-    assert spell(["[DONE]"]) == b"data: [DONE]\n\n"
+    assert encode_frames(["[DONE]"]) == b"data: [DONE]\n\n"

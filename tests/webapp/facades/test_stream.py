@@ -8,7 +8,7 @@ import pytest
 
 from millrace.webapp.facades.chat import ChatDialect
 from millrace.webapp.facades.conversation import ConversationDialect
-from millrace.webapp.facades.dialect import Dialect, spell
+from millrace.webapp.facades.dialect import Dialect, encode_frames
 from millrace.webapp.facades.stream import DialectReader
 from millrace.webapp.relay.frames import Frame, join, make_frame, stream_end
 from millrace.webapp.relay.reader import Reader
@@ -47,7 +47,7 @@ def unchunked(raw: bytes) -> bytes:
 
 
 def expected(dialect: Dialect, events: list[AnyEvent]) -> bytes:
-    return b"".join(spell(dialect.tell(event)) for event in events if not dialect.is_over)
+    return b"".join(encode_frames(dialect.render(event)) for event in events if not dialect.is_over)
 
 
 class Shelf:

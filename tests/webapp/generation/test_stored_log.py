@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from millrace.webapp.generation.stored_log import retold
+from millrace.webapp.generation.stored_log import entries_of
 from millrace.worker.contract.events import Cancelled, Done, Error, Title, decode
 from millrace.worker.contract.ids import Cursor, new_id, parse_cursor
 from millrace.worker.contract.keys import keys_of
@@ -142,6 +142,6 @@ def test_without_the_database_an_expired_one_is_503_and_not_lost(build: Build) -
 def test_retold_ids_end_with_that_of_done() -> None:
     last = parse_cursor("12-3")
     assert last is not None
-    entries = retold(StoredAnswer(new_id(), new_id(), 12, last, "", COMPLETE))
+    entries = entries_of(StoredAnswer(new_id(), new_id(), 12, last, "", COMPLETE))
     assert [str(entry.cursor) for entry in entries] == ["12-1", "12-2", "12-3"]
     assert [type(decode(entry.data)).__name__ for entry in entries] == ["Snapshot", "Complete", "Done"]

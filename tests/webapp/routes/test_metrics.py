@@ -67,7 +67,7 @@ def test_metrics_include_other_processes_once(site: Site) -> None:
     registry = CollectorRegistry()
     Counter("millrace_generations", "Attempts.", ["outcome"], registry=registry).labels("complete").inc(3)
     publish(site.redis, "worker:elsewhere:7", registry)
-    site.services.housekeeping.publish()
+    site.services.housekeeping.publish_metrics()
     text = site.stranger().get("/metrics").text
     assert 'millrace_generations_total{outcome="complete",process="worker:elsewhere:7"} 3.0' in text
     own = [line for line in text.splitlines() if line.startswith("millrace_readers{")]

@@ -175,7 +175,7 @@ class LogMachine(Participants):
 
     def ask_again(self, place: int) -> None:
         draft = self.drafts[place % len(self.drafts)]
-        if create(self.redis_model.redis, draft, SETTINGS) == "queued":
+        if create(self.redis_model.redis, draft, SETTINGS).status == "queued":
             self.messages.append(draft.ids.generation)
 
     def cancel(self, place: int) -> None:

@@ -22,6 +22,7 @@ from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.request import encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
+from millrace.worker.contract.state import read_state
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
@@ -42,7 +43,7 @@ def names_of(redis: Redis) -> list[str]:
 def test_a_create_makes_the_state_the_first_event_and_a_place_in_the_leases(redis: Redis) -> None:
     draft = new_draft()
     generation = draft.ids.generation
-    assert create(redis, draft, SETTINGS) == "queued"
+    assert create(redis, draft, SETTINGS).status == "queued"
     assert log_of(redis, generation) == [
         StatusEvent(
             "queued", generation=generation, conversation_id=draft.ids.conversation, message_id=draft.ids.message
@@ -57,11 +58,11 @@ def test_a_create_makes_the_state_the_first_event_and_a_place_in_the_leases(redi
 def test_second_create_changes_nothing_and_returns_the_status(redis: Redis) -> None:
     draft = new_draft()
     create(redis, draft, SETTINGS)
-    assert create(redis, draft, SETTINGS) == "queued"
+    assert create(redis, draft, SETTINGS).status == "queued"
     claimed = held(redis, draft.ids.generation).claim
-    assert create(redis, draft, SETTINGS) == "running"
+    assert create(redis, draft, SETTINGS).status == "running"
     put(redis, claimed, 2, COMPLETE)
-    assert create(redis, draft, SETTINGS) == "ended"
+    assert create(redis, draft, SETTINGS).status == "completed"
     assert kinds_of(redis, draft.ids.generation) == ["status", "complete"]
 
 
@@ -69,7 +70,7 @@ def test_a_hundred_creates_at_once_make_one(redis: Redis) -> None:
     draft = new_draft()
     tasks = [gevent.spawn(create, redis, draft, SETTINGS) for _ in range(100)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
-    assert [task.get() for task in tasks] == ["queued"] * 100
+    assert [task.get() for task in tasks] == [read_state(redis, draft.ids.generation)] * 100
     assert len(log_of(redis, draft.ids.generation)) == 1
 
 

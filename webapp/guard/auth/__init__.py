@@ -11,18 +11,20 @@ A way to authenticate raises no 401 itself: it returns None, and `owners` decide
 """
 
 from millrace.webapp.guard.auth.owners import (
+    AUTHENTICATOR,
     authenticated_owner,
     carries_ambient_credentials,
     cookie_hint,
     current_owner,
     ensure_owner,
-    install,
+    make_authenticator,
     renew_cookie,
 )
-from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authorization
+from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authorization, is_owner
 from millrace.webapp.guard.auth.session import sign_cookies
 
 __all__ = [
+    "AUTHENTICATOR",
     "AUTHORIZATION",
     "Authorization",
     "authenticated_owner",
@@ -30,7 +32,8 @@ __all__ = [
     "cookie_hint",
     "current_owner",
     "ensure_owner",
-    "install",
+    "is_owner",
+    "make_authenticator",
     "renew_cookie",
     "sign_cookies",
 ]

@@ -2,27 +2,29 @@
 
 from typing import cast
 
-from flask import Flask, current_app, g, request
+from flask import g, request
 
 from millrace.webapp.guard.auth import session
-from millrace.webapp.guard.auth.function import FunctionAuth, import_function
+from millrace.webapp.guard.auth.function import FunctionAuth, OwnerFunction, import_function
 from millrace.webapp.guard.auth.header import HeaderAuth
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authenticator
 from millrace.webapp.guard.auth.tokens import TokenAuth
+from millrace.webapp.mounts import Part
 from millrace.webapp.problems import Problem
+from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 
-_EXTENSION = "millrace-auth"
+AUTHENTICATOR: Part[Authenticator] = Part("authenticator")
 _OWNER = "millrace_owner"
 
 
-def install(app: Flask, settings: Settings) -> None:
-    """Make the app authenticate in the way that the settings select; raises SettingError."""
-    app.extensions[_EXTENSION] = _make(settings)
-
-
-def _make(settings: Settings) -> Authenticator:
+def make_authenticator(settings: Settings, owner: OwnerFunction | None = None) -> Authenticator:
+    """Return the authenticator that the settings select; `owner` is the function for `host`. Raises SettingError."""
     match settings.auth.method:
+        case "host":
+            if owner is None:
+                raise SettingError("MILLRACE_AUTH: host needs an app that passes an owner function to Millrace")
+            return FunctionAuth(owner)
         case "session":
             return session.SessionAuth()
         case "header":
@@ -84,7 +86,7 @@ def cookie_hint() -> str:
 
 
 def _authenticator() -> Authenticator:
-    return cast("Authenticator", current_app.extensions[_EXTENSION])
+    return AUTHENTICATOR.current()
 
 
 def _unauthorized() -> Problem:

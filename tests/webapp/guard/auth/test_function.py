@@ -77,5 +77,7 @@ def test_missing_function_prevents_the_start(path: str) -> None:
 
 @pytest.mark.parametrize("value", ["none", "Session", "package.module", ":function", "a:b:c", "a.:b", "os.path:x y"])
 def test_invalid_auth_setting_prevents_the_start(value: str) -> None:
-    with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: takes session, header, jwt, or package\.module:function$"):
+    with pytest.raises(
+        SettingError, match=r"^MILLRACE_AUTH: takes session, header, jwt, host, or package\.module:function$"
+    ):
         load({"MILLRACE_AUTH": value})

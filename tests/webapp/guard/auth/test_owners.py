@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp.guard.auth import AUTHENTICATOR
 from tests.webapp.guard.auth.issuer import SECRET, token
 from tests.webapp.guard.auth.test_tokens import signed_with
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
@@ -53,7 +54,7 @@ def test_owner_reaches_only_their_own_generations(
 def test_request_is_authenticated_once(build: Build, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, ada, _ = WAYS[way]
     site = build(**settings)
-    authenticator: Any = site.app.extensions["millrace-auth"]
+    authenticator: Any = AUTHENTICATOR.of(site.app, "millrace")
     asked: list[Any] = []
     authenticate = authenticator.authenticate
     monkeypatch.setattr(authenticator, "authenticate", lambda request: asked.append(request) or authenticate(request))

@@ -1,0 +1,76 @@
+"""The gunicorn configuration: `gunicorn -c python:millrace.webapp.gunicorn_config 'millrace.webapp:create_app()'`.
+
+A host application with mounts uses it in the same way: it starts and drains every mount of the process.
+"""
+
+# ruff: noqa: E402 - patched before anything imports urllib3 or redis, which keep the ssl module's classes as they find
+# them (https://github.com/boto/boto3/issues/4061).
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import gc
+import sys
+from math import ceil
+from typing import Any
+
+import gevent
+from gunicorn.http import message
+
+from millrace.webapp import settings as web_settings
+from millrace.webapp.extension import active_mounts
+from millrace.worker.errors import SettingError
+from millrace.worker.observability import logs
+
+try:
+    _settings = web_settings.load()
+except SettingError as error:
+    sys.stderr.write(f"millrace: {error}\n")
+    sys.exit(2)
+
+worker_class = "gevent"
+# Readers whose sockets gunicorn keeps, and room for all other requests.
+worker_connections = _settings.relay.max_readers + 1000
+max_requests = 0  # replacing a worker would end its streams
+keepalive = 75
+timeout = 60
+graceful_timeout = ceil(_settings.worker.shutdown_grace_seconds) + 3
+# A cursor that is much too long, in the address or in its header, gets the protocol's 400 instead of gunicorn's own.
+limit_request_line = limit_request_field_size = message.MAX_REQUEST_LINE = 16 * 1024
+accesslog = None
+# The control socket has one path per user: two systems of one user would take it from each other.
+control_socket_disable = True
+
+logs.configure()
+# Gunicorn sets up its own loggers after it has read this file; these settings pass its records to ours.
+logconfig_dict = {
+    "handlers": {"json": {"()": logs.make_handler}},
+    "root": {"level": "INFO", "handlers": ["json"]},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+}
+
+_POLL_SECONDS = 0.1
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start the background tasks of every mount, after the fork, and wait for the signal to drain."""
+    for mount in active_mounts():
+        mount.start()
+    gc.freeze()  # objects that live as long as the process; collecting among them would delay every stream
+    worker.drain = gevent.spawn(_drain_at_the_end, worker)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Wait until the drain is complete."""
+    drain = getattr(worker, "drain", None)
+    if drain is not None:
+        drain.join(graceful_timeout)
+
+
+def _drain_at_the_end(worker: Any) -> None:
+    # Not in `worker_exit`: gunicorn calls that after waiting for the streams and waiting requests that it serves itself.
+    while worker.alive:
+        gevent.sleep(_POLL_SECONDS)
+    grace = _settings.worker.shutdown_grace_seconds
+    gevent.joinall([gevent.spawn(mount.services.hub.drain, grace, worker.notify) for mount in active_mounts()])
