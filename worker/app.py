@@ -15,7 +15,7 @@ except SettingError as error:
 app = make_celery(settings)
 app.conf.update(
     imports=("millrace.worker.tasks",),
-    # What runs when the broker goes away goes on: its log and its lease are not the broker's.
+    # Running generations continue while the broker is unavailable: their logs and leases do not depend on it.
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_enable_prefetch_count_reduction=False,
 )

@@ -3,8 +3,9 @@
 import os
 import sys
 
-# gevent runs hundreds of streams in one process. Gossip and mingle are chatter between workers that nobody reads.
-_COMMAND = ("-m", "celery", "-A", "millrace.worker.app", "worker", "--pool", "gevent", "--without-gossip")
+# gevent runs hundreds of streams in one process. Gossip and mingle exchange messages that no Millrace worker uses.
+_COMMAND = ("-m", "celery", "-A", "millrace.worker.app", "worker", "--pool", "gevent")
+_OPTIONS = ("--without-gossip", "--without-mingle")
 _DEFAULTS = {"--concurrency": "500", "--loglevel": "INFO"}
 
 
@@ -14,9 +15,12 @@ def main() -> None:
 
 
 def arguments_for(given: list[str]) -> list[str]:
-    """Return the arguments of Python that start Celery, which must patch the standard library before all else."""
+    """Return the arguments of Python that start Celery; `given` comes last and replaces the defaults it names.
+
+    Celery must be the program that starts, because it patches the standard library before it imports anything else.
+    """
     defaults = [part for name, value in _DEFAULTS.items() if not _is_given(name, given) for part in (name, value)]
-    return [*_COMMAND, "--without-mingle", *defaults, *given]
+    return [*_COMMAND, *_OPTIONS, *defaults, *given]
 
 
 def _is_given(name: str, arguments: list[str]) -> bool:

@@ -1,180 +1,236 @@
-"""The story of one generation, from its claim to its `done`."""
+"""The story of one generation: claim it, build the context, ask the model, publish the answer, finish with `done`.
+
+`takeover` returns the text that a second attempt continues from; `finishing` stores the answer and ends the log.
+"""
 
 import random
 import time
+from collections.abc import Iterator
 from secrets import token_hex
 
 import gevent
 from structlog.contextvars import bound_contextvars
 
 from millrace.worker.after.hooks import dispatch_after_done
-from millrace.worker.answer import AnswerMeter
-from millrace.worker.asking import ask, build_context
-from millrace.worker.concluding import conclude
+from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.context.prompt import PromptBuilder
-from millrace.worker.contract.events import Cancelled, Error, Outcome, Snapshot, StatusEvent
+from millrace.worker.context.source import ContextQuestion
+from millrace.worker.contract.events import Cancelled, Error, Outcome, StatusEvent
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
-from millrace.worker.ending import tell_end
 from millrace.worker.errors import GenerationFailed, LastAttempt, QueueUnavailable, RedisUnavailable
-from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
+from millrace.worker.finishing import publish_end, report_end
+from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.run import RunningGeneration
-from millrace.worker.storing import kept_whole
-from millrace.worker.takeover import NOTHING, beginning, is_refusal
+from millrace.worker.providers.protocol import Prompt
+from millrace.worker.providers.retry import stream_with_retries
+from millrace.worker.takeover import EMPTY_SNAPSHOT, find_complete_answer, is_prefill_rejection, starting_snapshot
+from millrace.worker.upkeep.watcher import RunningGeneration
 
 CLAIM_SECONDS = 20.0
 CLAIM_PAUSE_SECONDS = 0.25
-HAND_OVER_SECONDS = 1.5
-PASS_ON_SECONDS = 0.3
+HANDOVER_FLUSH_SECONDS = 1.5
+REQUEUE_MAX_SECONDS = 0.3
 
 _log = get_logger(__name__)
 
 
 def generate(process: WorkerProcess, generation: str) -> None:
-    """Answer one generation, if it is to be had: it ends with one outcome and `done`, or another worker goes on."""
-    if process.is_leaving:
-        _pass_on(process, generation)
+    """Answer a generation, if this worker can claim it.
+
+    It then ends with one outcome and `done`, or another worker takes over.
+    """
+    if process.is_draining:
+        _requeue(process, generation)
         return
-    if process.has(generation):
+    if process.is_handling(generation):
         return
     try:
-        holding = _claim(process, generation, has_slot=False)
+        claimed = _claim(process, generation, has_slot=False)
     except LastAttempt:
-        process.seat.wait(generation)
-        _answer_last_chances(process)
+        process.last_attempts.add(generation)
+        _run_last_attempts(process)
         return
-    if holding is not None:
-        _answer(process, holding)
+    if claimed is not None:
+        _run(process, claimed)
 
 
-def _answer_last_chances(process: WorkerProcess) -> None:
-    """Answer those that wait for the seat, one after the other, unless another greenlet is about it."""
-    while not process.is_leaving and (generation := process.seat.take()):
-        try:
-            holding = _claim(process, generation, has_slot=True)
-            if holding is not None:
-                _answer(process, holding)
-        finally:
-            process.seat.leave()
-
-
-def _answer(process: WorkerProcess, holding: ClaimedGeneration) -> None:
-    with bound_contextvars(request_id=holding.request_id):
-        _run(process, holding)
-
-
-def _run(process: WorkerProcess, holding: ClaimedGeneration) -> None:
-    generation = holding.claim.generation
-    run = process.begin(holding)
-    _log.info("claimed", generation=generation, attempt=holding.attempt, epoch=holding.claim.epoch)
-    answer = AnswerMeter(holding, process.provider.name, run.begun_at, process.settings)
-    try:
-        outcome = _outcome(process, run, answer)
-        if outcome is not None:
-            conclude(process, run, outcome)
-            run.outbox.end(outcome)
-            run.outbox.wait()
-    finally:
-        process.end(run)
-    tell_end(process, run, answer, outcome)
-    if run.outbox.has_ended:
-        dispatch_after_done(process, run)
-
-
-def _pass_on(process: WorkerProcess, generation: str) -> None:
-    """Leave a ring to another worker: Celery goes on taking tasks for a second or two after it was told to end."""
-    gevent.sleep(random.uniform(0.1, PASS_ON_SECONDS))  # or this very process would be the next to hear it
+def _requeue(process: WorkerProcess, generation: str) -> None:
+    """Enqueue a task again for another worker: Celery still takes tasks for a second or two during its shutdown."""
+    gevent.sleep(random.uniform(0.1, REQUEUE_MAX_SECONDS))  # or this process would be the next to take it
     try:
         process.task_queue.enqueue(generation)
     except QueueUnavailable as error:
-        _log.warning("pass_on_failed", generation=generation, error=error)  # a sweep rings again
+        _log.warning("requeue_failed", generation=generation, error=error)  # a sweep enqueues it again
+
+
+def _run_last_attempts(process: WorkerProcess) -> None:
+    """Run the generations that wait for their last attempt, one at a time, unless another greenlet does so."""
+    while not process.is_draining and (generation := process.last_attempts.take()):
+        try:
+            claimed = _claim(process, generation, has_slot=True)
+            if claimed is not None:
+                _run(process, claimed)
+        finally:
+            process.last_attempts.release()
 
 
 def _claim(process: WorkerProcess, generation: str, *, has_slot: bool) -> ClaimedGeneration | None:
+    """Claim the generation; None if another worker has it, if it has ended, or if Redis stays unavailable."""
     token, give_up_at = token_hex(8), time.monotonic() + CLAIM_SECONDS
     while True:
         try:
-            with process.gate:
+            with process.redis_slots:
                 return claim(process.redis, generation, process.settings, token, has_slot=has_slot)
         except RedisUnavailable as error:
-            if time.monotonic() > give_up_at or process.is_leaving:
+            if time.monotonic() > give_up_at or process.is_draining:
                 _log.warning("claim_failed", generation=generation, error=error)
-                return None  # a sweep rings again
+                return None  # a sweep enqueues it again
         gevent.sleep(CLAIM_PAUSE_SECONDS)
 
 
-def _outcome(process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter) -> Outcome | None:
-    """Stream the answer and return how it ended; None where another worker has it, or shall have it, from here."""
+def _run(process: WorkerProcess, claimed: ClaimedGeneration) -> None:
+    """Run one attempt from its claim to its end, and report how it ended."""
+    with bound_contextvars(request_id=claimed.request_id):
+        run = process.register(claimed)
+        _log.info("claimed", generation=run.generation, attempt=claimed.attempt, epoch=claimed.claim.epoch)
+        meter = AnswerMeter(claimed, process.provider.name, run.started_at, process.settings)
+        try:
+            outcome = _answer(process, run, meter)
+            if outcome is not None:
+                publish_end(process, run, outcome)
+        finally:
+            process.unregister(run)
+        report_end(process, run, meter, outcome)
+        if run.outbox.is_finished:
+            dispatch_after_done(process, run)
+
+
+def _answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) -> Outcome | None:
+    """Publish the answer and return its outcome; None if another worker has taken over, or is to take over."""
     try:
-        kept = kept_whole(process, run.holding)
-        if kept is not None:
-            told, outcome = kept
-            run.outbox.write(told)
+        complete = find_complete_answer(process, run.claimed)
+        if complete is not None:
+            snapshot, outcome = complete
+            run.outbox.emit(snapshot)
             return outcome
-        begins_with = beginning(process, run)
-        # The only place where an interrupt is raised: whatever is waited for in here, it ends.
-        with run.interrupt.armed():
-            _say_running(run, process.provider.name, begins_with)
-            context = build_context(process, run, is_told=begins_with is None)
-            _stream(process, run, answer, begins_with or NOTHING, context)
-        return answer.complete()
-    except CancelAsked as asked:
-        return Cancelled(asked.by, answer.usage())
-    except (HandOver, HoldLost) as left:
-        _leave(process, run, left)
+        _stream(process, run, meter)
+        return meter.complete()
+    except CancelRequested as cancel:
+        return Cancelled(cancel.by, meter.usage())
+    except HandoverRequested:
+        _hand_over(process, run)
         return None
-    except TimeIsUp:
+    except LeaseLost:
+        run.outbox.wait_until_empty()  # the queue may hold an error that replaces a rejected event
+        return None
+    except DeadlineExceeded:
         failure = GenerationFailed("limit_exceeded", retryable=False)
-    except GenerationFailed as ends:
-        failure = ends
-    except Exception:  # noqa: BLE001 - the edge: whatever went wrong, the reader is told, and the generation ends
-        _log.exception("generation_failed", generation=run.holding.claim.generation)
+    except GenerationFailed as error:
+        failure = error
+    except Exception:  # noqa: BLE001 - the edge: whatever went wrong, the reader gets an error and the generation ends
+        _log.exception("generation_failed", generation=run.generation)
         failure = GenerationFailed("internal", retryable=True)
     return Error(failure.code, failure.message, retryable=failure.retryable)
 
 
-def _leave(process: WorkerProcess, run: RunningGeneration, why: HandOver | HoldLost) -> None:
-    if isinstance(why, HandOver):
-        _hand_over(process, run)
-    else:
-        run.outbox.wait()  # for the error that may stand in the place of what Redis refused
+def _stream(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) -> None:
+    """Publish the status, the context and the model's answer.
+
+    A second attempt begins with a snapshot and may continue from its text. If the model rejects that, the answer starts
+    again from nothing.
+    """
+    claimed, outbox = run.claimed, run.outbox
+    snapshot = starting_snapshot(process, run)
+    # Interrupts are raised only in this block, wherever the greenlet waits.
+    with run.interrupt.armed():
+        if snapshot is not None:
+            outbox.emit(snapshot)
+        outbox.emit(
+            StatusEvent("running", attempt=claimed.attempt, model=claimed.request.model, provider=process.provider.name)
+        )
+        context = _build_context(process, run, is_first=snapshot is None)
+        start = snapshot or EMPTY_SNAPSHOT
+        meter.start_from(start)
+        try:
+            _call_model(process, run, meter, context.prompts(start.content))
+        except GenerationFailed as failure:
+            if not start.content or meter.has_begun or not is_prefill_rejection(failure):
+                raise
+            _log.warning("prefill_rejected", generation=run.generation, code=failure.code)
+            outbox.emit(EMPTY_SNAPSHOT)
+            meter.start_from(EMPTY_SNAPSHOT)
+            _call_model(process, run, meter, context.prompts())
 
 
-def _say_running(run: RunningGeneration, provider: str, begins_with: Snapshot | None) -> None:
-    holding = run.holding
-    if begins_with is not None:
-        run.outbox.write(begins_with)
-    run.outbox.write(StatusEvent("running", attempt=holding.attempt, model=holding.request.model, provider=provider))
+def _build_context(process: WorkerProcess, run: RunningGeneration, *, is_first: bool) -> PromptBuilder:
+    """Gather the context from all sources at once, each within its own time.
+
+    Its event is published on the first attempt only: a takeover's snapshot has begun the content already.
+    """
+    claimed = run.claimed
+
+    def emit_searching() -> None:
+        run.outbox.emit(StatusEvent("searching", attempt=claimed.attempt))
+
+    question = ContextQuestion(
+        generation=run.generation,
+        owner=claimed.owner,
+        conversation=claimed.conversation,
+        answer_id=claimed.message,
+        request=claimed.request,
+        question_id=claimed.question or None,
+        on_search=emit_searching,
+    )
+    context = PromptBuilder(claimed.request, process.settings, process.sources.gather(question))
+    event = context.context_event()
+    if is_first and event is not None:
+        run.outbox.emit(event)
+    return context
 
 
-def _stream(
-    process: WorkerProcess, run: RunningGeneration, answer: AnswerMeter, begins_with: Snapshot, context: PromptBuilder
-) -> None:
-    """Stream what follows the beginning, or all from the start where the model does not go on from it."""
-    answer.begin(begins_with)
-    try:
-        ask(process, run, answer, context.prompts(begins_with.content))
-    except GenerationFailed as failure:
-        if not begins_with.content or answer.has_begun or not is_refusal(failure):
-            raise
-        _log.warning("prefill_refused", generation=run.holding.claim.generation, code=failure.code)
-        run.outbox.write(NOTHING)
-        answer.begin(NOTHING)
-        ask(process, run, answer, context.prompts())
+def _call_model(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, prompts: Iterator[Prompt]) -> None:
+    """Ask with the first prompt, and with the next shorter one each time the model says that it is too long."""
+    prompt = next(prompts)
+    while True:
+        meter.record_prompt(prompt)
+        try:
+            _stream_answer(process, run, meter, prompt)
+        except GenerationFailed as failure:
+            shorter = next(prompts, None)
+            if failure.code != "context_too_long" or meter.has_begun or shorter is None:
+                raise
+            _log.warning("prompt_too_long", generation=run.generation)
+            prompt = shorter
+        else:
+            return
+
+
+def _stream_answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, prompt: Prompt) -> None:
+    """Move each delta from the model's stream to the outbox, no faster than Redis takes them."""
+
+    def emit_retrying(_failure: GenerationFailed) -> None:
+        run.outbox.emit(StatusEvent("retrying", attempt=run.claimed.attempt))
+
+    for delta in stream_with_retries(
+        process.provider, prompt, process.settings.bedrock.tries, emit_retrying, gevent.sleep
+    ):
+        content = meter.accept(delta, run.outbox.next_seq)
+        if content is not None:
+            run.outbox.add(content)
+            run.outbox.wait_for_capacity()
 
 
 def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
-    """Give the generation to another worker at once: all that was gathered, then the lease, then a ring."""
+    """Hand the generation to another worker: write what is buffered, release the lease, enqueue the task."""
     outbox = run.outbox
     outbox.flush()
-    is_written = outbox.wait(HAND_OVER_SECONDS)
-    outbox.stop("handed over")
-    generation = run.holding.claim.generation
+    is_written = outbox.wait_until_empty(HANDOVER_FLUSH_SECONDS)
+    outbox.abandon("handed over")
     try:
-        with process.gate:
+        with process.redis_slots:
             if is_written and release(process.redis, outbox.claim, process.settings):
-                process.task_queue.enqueue(generation)
+                process.task_queue.enqueue(run.generation)
     except (RedisUnavailable, QueueUnavailable) as error:
-        # Then the lease runs out, or a sweep rings: later, but sure.
-        _log.warning("hand_over_failed", generation=generation, error=error)
+        # The lease expires, or a sweep enqueues the task: later, but surely.
+        _log.warning("handover_failed", generation=run.generation, error=error)

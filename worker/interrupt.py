@@ -1,13 +1,13 @@
-"""Interrupting the greenlet that reads a model's stream, at the right moment only.
+"""Interrupting the greenlet that reads a model's stream, only while it may be interrupted.
 
-A flag tested at each delta does nothing while a read blocks, and closing a stream under its reader is an error. So
-an exception is raised in the reading greenlet, which closes the stream in its `finally`.
+A flag that is tested at each delta has no effect while a read blocks, and closing a stream while another greenlet reads
+it is an error. So an exception is raised in the reading greenlet, which closes the stream in its `finally`.
 
 Interrupted
-├── CancelAsked     somebody asked to cancel; says who
-├── TimeIsUp        the answer has taken as long as it may
-├── HandOver        this process ends: another shall go on
-└── HoldLost        the log is somebody else's, or can't be written any more: stop and say nothing
+├── CancelRequested      a user or the system requested a cancel; `by` says which
+├── DeadlineExceeded     the answer has taken the longest time allowed
+├── HandoverRequested    this process shuts down, and another worker takes over
+└── LeaseLost            another worker has the lease, or the log is not writable: stop and publish nothing more
 """
 
 from collections.abc import Generator
@@ -20,70 +20,70 @@ from millrace.worker.contract.events import CancelledBy
 
 
 class Interrupted(BaseException):
-    """The root; not an `Exception`, because botocore turns every one of those into an error of its own."""
+    """The root; not an `Exception`, because botocore turns each `Exception` into an error of its own."""
 
 
-class CancelAsked(Interrupted):
-    """Somebody asked to cancel."""
+class CancelRequested(Interrupted):
+    """A cancel was requested."""
 
     def __init__(self, by: CancelledBy) -> None:
         super().__init__(by)
         self.by: CancelledBy = by
 
 
-class TimeIsUp(Interrupted):
-    """The answer has taken as long as it may."""
+class DeadlineExceeded(Interrupted):
+    """The answer has taken the longest time allowed."""
 
 
-class HandOver(Interrupted):
-    """This process ends: another shall go on."""
+class HandoverRequested(Interrupted):
+    """This process shuts down, and another worker takes over."""
 
 
-class HoldLost(Interrupted):
-    """Nothing may be written any more; the argument says why, for the log."""
+class LeaseLost(Interrupted):
+    """This worker may append nothing more; the argument is the reason, for the operator's log."""
 
 
 class Interrupt:
-    """Strikes one greenlet, the one that made it, once at most, and only within `armed`.
+    """Raises one exception in the greenlet that created it, at most once, and only inside `armed`.
 
-    What comes earlier is noted and raised on entering `armed`; what comes after the first is ignored, except that
-    `HoldLost` takes the place of one not raised yet.
+    A reason that is triggered before `armed` is raised on entering it. Later reasons are ignored, except that
+    `LeaseLost` replaces a reason that has not been raised yet.
     """
 
     def __init__(self) -> None:
         self._greenlet: greenlet = gevent.getcurrent()
         self._is_armed = False
         self._is_spent = False
-        self._noted: Interrupted | None = None
+        self._reason: Interrupted | None = None
 
     @property
-    def noted(self) -> Interrupted | None:
-        """What has been asked for, raised or not."""
-        return self._noted
+    def reason(self) -> Interrupted | None:
+        """The reason that was triggered, raised or not."""
+        return self._reason
 
     @contextmanager
     def armed(self) -> Generator[None]:
-        """Let the exception through at whatever this greenlet waits for inside the block."""
-        if self._noted is not None and not self._is_spent:
+        """Allow the exception to be raised wherever this greenlet waits inside the block."""
+        if self._reason is not None and not self._is_spent:
             self._is_spent = True
-            raise self._noted
+            raise self._reason
         self._is_armed = True
         try:
             yield
         finally:
             self._is_armed = False
 
-    def strike(self, why: Interrupted) -> None:
-        """Interrupt the greenlet, or note it; from any other greenlet."""
-        if self._is_spent or (self._noted is not None and not isinstance(why, HoldLost)):
+    def trigger(self, reason: Interrupted) -> None:
+        """Interrupt the greenlet, or record the reason until it is armed; call it from any other greenlet."""
+        if self._is_spent or (self._reason is not None and not isinstance(reason, LeaseLost)):
             return
-        is_first = self._noted is None
-        self._noted = why
+        is_first = self._reason is None
+        self._reason = reason
         if is_first:
             gevent.get_hub().loop.run_callback(self._raise)
 
     def _raise(self) -> None:
-        # In the hub: the greenlet waits for something just now, and can't leave `armed` between test and throw.
-        if self._noted is not None and self._is_armed and not self._is_spent:
+        # Runs in the hub, while the greenlet waits: it can't leave `armed` between the test and the throw.
+        if self._reason is not None and self._is_armed and not self._is_spent:
             self._is_spent = True
-            self._greenlet.throw(self._noted)
+            self._greenlet.throw(self._reason)

@@ -1,21 +1,23 @@
-"""What a worker process counts and measures, told every few seconds to whichever web is asked for it."""
+"""The metrics of a worker process, published every few seconds to Redis, where any web process reads them."""
+
+from typing import assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
+from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Outcome, Usage
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
 
 STOP_SECONDS = 2.0
 _FIRST_DELTA_BUCKETS = (0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
-_WHOLE_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
+_GENERATION_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
 
 
 class WorkerMetrics(PeriodicTask):
-    """One process's figures, told once more at the end.
+    """Counts the attempts of one process; publishes once more when it stops.
 
-    No label of theirs names a user, a generation or anything else without number.
+    Labels have bounded cardinality: none names a user or a generation.
     """
 
     def __init__(self, store: Redis) -> None:
@@ -32,14 +34,14 @@ class WorkerMetrics(PeriodicTask):
             registry=registry,
             buckets=_FIRST_DELTA_BUCKETS,
         )
-        self._whole = Histogram(
-            "millrace_generation_seconds", "From the claim to the end.", registry=registry, buckets=_WHOLE_BUCKETS
+        self._generation = Histogram(
+            "millrace_generation_seconds", "From the claim to the end.", registry=registry, buckets=_GENERATION_BUCKETS
         )
         self._tokens = Counter("millrace_tokens", "Tokens, as far as they are known.", ["kind"], registry=registry)
         self.running = Gauge("millrace_running", "Generations that run here.", registry=registry)
 
-    def ended(self, outcome: Complete | Cancelled | Error | None, usage: Usage, latency: Latency) -> None:
-        """Count an attempt that has ended here; None where another worker goes on with it."""
+    def record_end(self, outcome: Outcome | None, usage: Usage, latency: Latency) -> None:
+        """Count an attempt that has ended; an outcome of None means that another worker takes over."""
         match outcome:
             case Complete():
                 name, code = "complete", ""
@@ -49,11 +51,13 @@ class WorkerMetrics(PeriodicTask):
                 name = "error"
             case None:
                 name, code = "left", ""
+            case _:
+                assert_never(outcome)
         self._generations.labels(name, code).inc()
         if latency.first_delta_ms is not None:
             self._first_delta.observe(latency.first_delta_ms / 1000)
         if outcome is not None:
-            self._whole.observe(latency.total_ms / 1000)
+            self._generation.observe(latency.total_ms / 1000)
             self._tokens.labels("input").inc(usage.input_tokens)
             self._tokens.labels("output").inc(usage.output_tokens)
 

@@ -1,4 +1,4 @@
-"""What one worker process holds, made once at its start and shared by all its greenlets."""
+"""The objects that one worker process creates at its start and shares among all its greenlets."""
 
 import time
 
@@ -14,26 +14,24 @@ from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.publishing.batching import Batcher
 from millrace.worker.publishing.outbox import Outbox
-from millrace.worker.publishing.writer import Writer
-from millrace.worker.run import RunningGeneration
-from millrace.worker.seat import LastAttemptSlot
+from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 from millrace.worker.upkeep.late_storage import LateStorage
 from millrace.worker.upkeep.sweeper import Sweeper
-from millrace.worker.upkeep.watcher import Watcher
+from millrace.worker.upkeep.watcher import RunningGeneration, Watcher
 
-CALLERS = 32  # connections for claims and releases: hundreds may come at once
-WATCH_ANSWER_SECONDS = 2.0
+REDIS_SLOTS = 32  # connections for claims and releases: hundreds may come at once
+WATCH_TIMEOUT_SECONDS = 2.0
 
 
 def make_process(settings: Settings, concurrency: int) -> "WorkerProcess":
-    """Return a process that answers up to `concurrency` generations at once; a new provider is named here."""
+    """Return a process that runs up to `concurrency` generations at once; a new provider is added here."""
     return WorkerProcess(settings, Bedrock(settings, concurrency))
 
 
 class WorkerProcess:
-    """The clients, the provider, the greenlets that look after all generations, and the generations that run."""
+    """The clients, the provider, the background tasks and the running generations of one worker process."""
 
     def __init__(self, settings: Settings, provider: Provider) -> None:
         self.settings = settings
@@ -42,41 +40,41 @@ class WorkerProcess:
         self.sources = make_sources(settings, provider, self.database)
         self.redis = connect(settings.redis.url)
         self.task_queue = TaskQueue(settings)
-        self.gate = BoundedSemaphore(CALLERS)
-        self.runs: set[RunningGeneration] = set()
-        self.seat = LastAttemptSlot()
+        self.redis_slots = BoundedSemaphore(REDIS_SLOTS)
+        self.running: set[RunningGeneration] = set()
+        self.last_attempts = LastAttemptQueue()
         writing = connect(settings.redis.url, retries=0)
-        watching = connect(settings.redis.url, timeout_seconds=WATCH_ANSWER_SECONDS, retries=0)
+        watching = connect(settings.redis.url, timeout_seconds=WATCH_TIMEOUT_SECONDS, retries=0)
         self._clients = (self.redis, writing, watching)
-        self.writer = Writer(writing, settings)
-        self.watcher = Watcher(watching, settings, self.runs, self.writer.recover)
-        self.archivist = LateStorage(watching, self.database)
+        self.writer = LogWriter(writing, settings)
+        self.watcher = Watcher(watching, settings, self.running, self.writer.recover)
+        self.late_storage = LateStorage(watching, self.database)
         self.sweeper = Sweeper(watching, settings, self.task_queue)
-        self.figures = WorkerMetrics(watching)
-        self.figures.running.set_function(lambda: len(self.runs))
+        self.metrics = WorkerMetrics(watching)
+        self.metrics.running.set_function(lambda: len(self.running))
 
     def start(self) -> None:
-        """Spawn the greenlets."""
+        """Start the background tasks."""
         self.writer.start()
         self.watcher.start()
         self.sweeper.start()
-        self.archivist.start()
-        self.figures.start()
+        self.late_storage.start()
+        self.metrics.start()
 
-    def leave(self) -> None:
-        """Let what runs go on for the grace, then hand it over; only sets values: it is called in a signal handler."""
-        if self.watcher.leave_at is None:
-            self.watcher.leave_at = time.monotonic() + self.settings.worker.shutdown_grace_seconds
+    def drain(self) -> None:
+        """Claim nothing more, and hand over what still runs after the grace; only sets a value, for a signal handler."""
+        if self.watcher.handover_at is None:
+            self.watcher.handover_at = time.monotonic() + self.settings.worker.shutdown_grace_seconds
 
     @property
-    def is_leaving(self) -> bool:
-        """Whether this process has been told to end."""
-        return self.watcher.leave_at is not None
+    def is_draining(self) -> bool:
+        """Whether `drain` has been called."""
+        return self.watcher.handover_at is not None
 
     def stop(self) -> None:
-        """End the greenlets, each within a bounded time, and close the connections."""
-        for each in (self.archivist, self.sweeper, self.watcher, self.writer, self.figures):
-            each.stop()
+        """Stop the background tasks, each within a bounded time, and close the connections."""
+        for task in (self.late_storage, self.sweeper, self.watcher, self.writer, self.metrics):
+            task.stop()
         for client in self._clients:
             client.close()
         self.sources.close()
@@ -84,27 +82,55 @@ class WorkerProcess:
         self.provider.close()
         self.task_queue.close()
 
-    def has(self, generation: str) -> bool:
-        """Whether this process runs a generation, or has just ended it.
+    def is_handling(self, generation: str) -> bool:
+        """Return whether this process runs a generation or has just ended it.
 
-        A ring for such a one is a second, or comes from a Redis that has lost the claim: the watcher sees to that.
+        A task for such a generation is a duplicate, or comes from a Redis that has lost the claim, which the watcher
+        restores.
         """
-        is_running = any(run.outbox.is_alive and run.holding.claim.generation == generation for run in self.runs)
-        return is_running or self.watcher.has_kept(generation)
+        is_running = any(run.outbox.is_active and run.generation == generation for run in self.running)
+        return is_running or self.watcher.is_watching_end(generation)
 
-    def begin(self, holding: ClaimedGeneration) -> RunningGeneration:
-        """Take charge of a generation that the calling greenlet has claimed."""
+    def register(self, claimed: ClaimedGeneration) -> RunningGeneration:
+        """Add a generation that the calling greenlet has claimed to those that run."""
         interrupt = Interrupt()
         batcher = Batcher(self.settings.worker.flush_bytes)
-        outbox = Outbox(holding, interrupt, batcher, self.writer.notice, self.settings.worker.buffer_bytes)
-        run = RunningGeneration(
-            holding, interrupt, outbox, ends_by=time.monotonic() + self.settings.generation.max_seconds
-        )
-        self.runs.add(run)
+        outbox = Outbox(claimed, interrupt, batcher, self.writer.schedule, self.settings.worker.buffer_bytes)
+        deadline = time.monotonic() + self.settings.generation.max_seconds
+        run = RunningGeneration(claimed, interrupt, outbox, deadline)
+        self.running.add(run)
         return run
 
-    def end(self, run: RunningGeneration) -> None:
-        """Let go of a generation, after a moment where it has come to its end."""
-        self.runs.discard(run)
-        if run.outbox.has_ended:
-            self.watcher.keep(run)
+    def unregister(self, run: RunningGeneration) -> None:
+        """Remove a generation from those that run; if it is finished, the watcher watches its end."""
+        self.running.discard(run)
+        if run.outbox.is_finished:
+            self.watcher.watch_end(run)
+
+
+class LastAttemptQueue:
+    """Generations on their last attempt run one at a time, so that one that kills its worker takes no other with it.
+
+    Only this process knows which ones wait. If it dies or is slow, their leases expire and they are enqueued again.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, None] = {}
+        self._is_taken = False
+
+    def add(self, generation: str) -> None:
+        """Add a generation behind those that wait; a second time has no effect."""
+        self._waiting[generation] = None
+
+    def take(self) -> str | None:
+        """Take the slot for the generation that has waited longest and return it; None if taken, or if none waits."""
+        if self._is_taken or not self._waiting:
+            return None
+        self._is_taken = True
+        generation = next(iter(self._waiting))
+        del self._waiting[generation]
+        return generation
+
+    def release(self) -> None:
+        """Free the slot that `take` has taken."""
+        self._is_taken = False

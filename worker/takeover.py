@@ -1,65 +1,89 @@
-"""What an attempt begins with: after another worker's, with nothing again or, where so set, with the text so far."""
+"""Takeover: a later attempt publishes the complete answer that an earlier one has stored, or starts from a snapshot.
+
+The snapshot is empty, or, if `takeover` is set to `continue`, holds the text so far.
+"""
 
 import time
 
 import gevent
 import msgspec
 
-from millrace.worker.contract.events import Snapshot
+from millrace.worker.contract.events import Complete, Snapshot
+from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.errors import GenerationFailed, RedisUnavailable
+from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, RedisUnavailable
+from millrace.worker.finishing import STORE_SECONDS
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.run import RunningGeneration
+from millrace.worker.store import answers
+from millrace.worker.upkeep.watcher import RunningGeneration
 
-NOTHING = Snapshot("", "", [], [], "takeover")
+EMPTY_SNAPSHOT = Snapshot("", "", [], [], "takeover")
 READ_SECONDS = 20.0
 READ_PAUSE_SECONDS = 0.25
 
-_REFUSALS = ("provider_rejected", "context_too_long")
+_PREFILL_REJECTIONS = ("provider_rejected", "context_too_long")
 
 _log = get_logger(__name__)
 
 
-def beginning(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None:
-    """Return what this attempt's answer begins with, None where it is the first; waits for the log, within bounds.
+def find_complete_answer(process: WorkerProcess, claimed: ClaimedGeneration) -> tuple[Snapshot, Complete] | None:
+    """Return the complete answer that an earlier attempt has stored but not published to its end.
 
-    Where the text can't be gone on from, that is nothing, and the answer begins anew.
+    None if this is the first attempt, if there is no such answer, or if the database does not answer in time.
     """
-    holding = run.holding
-    if holding.is_first_attempt:
+    if not claimed.question or claimed.is_first_attempt:
         return None
-    transcript = _read(process, run) if process.settings.generation.takeover == "continue" else None
-    if transcript is None or transcript.tools:  # a tool's use without its result is nothing to go on from
-        return NOTHING
-    content = _trimmed(transcript.content)
-    return msgspec.structs.replace(transcript.snapshot("takeover"), content=content) if content else NOTHING
+    try:
+        record = process.database.run(lambda session: answers.find_answer(session, claimed.message), STORE_SECONDS)
+    except DatabaseUnavailable as error:
+        _log.warning("database_unavailable", generation=claimed.claim.generation, error=error)
+        return None
+    if record is None or not isinstance(record.answer.outcome, Complete):
+        return None
+    answer = record.answer
+    snapshot = Snapshot(answer.content, answer.reasoning, list(answer.citations), list(answer.tools), "takeover")
+    return snapshot, record.answer.outcome
 
 
-def is_refusal(failure: GenerationFailed) -> bool:
-    """Tell whether this, before the first delta, may be said of the beginning alone and not of the question."""
-    return failure.code in _REFUSALS
+def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None:
+    """Return the snapshot that this attempt starts from, None if it is the first; waits for Redis, within bounds.
+
+    It is empty if the answer can't be continued from the text so far.
+    """
+    if run.claimed.is_first_attempt:
+        return None
+    transcript = _read_transcript(process, run) if process.settings.generation.takeover == "continue" else None
+    if transcript is None or transcript.tools:  # a tool call without its result can't be continued
+        return EMPTY_SNAPSHOT
+    content = _trim(transcript.content)
+    return msgspec.structs.replace(transcript.snapshot("takeover"), content=content) if content else EMPTY_SNAPSHOT
 
 
-def _read(process: WorkerProcess, run: RunningGeneration) -> Transcript | None:
-    generation, give_up_at = run.holding.claim.generation, time.monotonic() + READ_SECONDS
+def is_prefill_rejection(failure: GenerationFailed) -> bool:
+    """Return whether a failure before the first delta may be due to the prefilled text instead of the question."""
+    return failure.code in _PREFILL_REJECTIONS
+
+
+def _read_transcript(process: WorkerProcess, run: RunningGeneration) -> Transcript | None:
+    give_up_at = time.monotonic() + READ_SECONDS
     while True:
         try:
-            with process.gate:
-                return read_transcript(process.redis, generation)[0]
+            with process.redis_slots:
+                return read_transcript(process.redis, run.generation)[0]
         except RedisUnavailable as error:
-            if time.monotonic() > give_up_at or run.interrupt.noted is not None:
-                _log.warning("takeover_unread", generation=generation, error=error)
+            if time.monotonic() > give_up_at or run.interrupt.reason is not None:
+                _log.warning("takeover_log_not_read", generation=run.generation, error=error)
                 return None
         except ValueError as error:  # an event that this version does not know
-            _log.warning("takeover_unread", generation=generation, error=type(error).__name__)
+            _log.warning("takeover_log_not_read", generation=run.generation, error=type(error).__name__)
             return None
         gevent.sleep(READ_PAUSE_SECONDS)
 
 
-def _trimmed(text: str) -> str:
-    """Return the text without the whitespace at its end, which Bedrock refuses, and without half a character there."""
+def _trim(text: str) -> str:
+    """Return the text without trailing whitespace, which Bedrock rejects, and without half a surrogate pair at its end."""
     text = text.rstrip()
     while "\ud800" <= text[-1:] <= "\udbff":
         text = text[:-1].rstrip()

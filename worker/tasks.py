@@ -1,4 +1,4 @@
-"""What Celery calls: the task, and the beginning and the end of a process."""
+"""The entry points that Celery calls: the tasks, and the start and the end of a worker process."""
 
 import faulthandler
 import gc
@@ -18,15 +18,19 @@ from millrace.worker.observability import logs
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess, make_process
 from millrace.worker.upkeep.canary import Canary
-from millrace.worker.upkeep.watcher import FAREWELL_SECONDS
+from millrace.worker.upkeep.watcher import HANDOVER_SECONDS
 
-GO_SECONDS = 5.0  # that Celery has for going once all is handed over
+EXIT_SECONDS = 5.0  # for Celery to exit once everything is handed over
 
 _log = get_logger(__name__)
 
 
-class Generate(Task[..., None]):
-    """The task holds what its process shares: made at the start, because what is made lazily is made twice."""
+class GenerateTask(Task[..., None]):
+    """Answers one generation.
+
+    The task holds the process's shared objects. They are created at the start, because objects that greenlets create on
+    demand are created twice.
+    """
 
     name: Any = TASK
     process: WorkerProcess
@@ -36,8 +40,8 @@ class Generate(Task[..., None]):
         generate(self.process, generation)
 
 
-class Learn(Task[..., None]):
-    """The task that learns from an answer; it only says so to the process, whose affair it is from there on."""
+class LearnTask(Task[..., None]):
+    """Learns from an answer; the task only enqueues it for the process's learner."""
 
     name: Any = LEARN
     learner: Learner
@@ -48,21 +52,21 @@ class Learn(Task[..., None]):
 
 
 class CanaryTask(Task[..., None]):
-    """The task by which the process hears that it consumes."""
+    """Proves that the process consumes."""
 
     name: Any = CANARY
     canary: Canary
 
     def run(self) -> None:
-        """Note that it has come home."""
+        """Record that the canary has returned."""
         try:
-            self.canary.returned()
-        except RedisUnavailable as away:
-            _log.warning("canary_not_noted", error=away)  # the next one says it
+            self.canary.record_return()
+        except RedisUnavailable as error:
+            _log.warning("canary_return_not_recorded", error=error)  # the next canary's return is recorded
 
 
-task = cast("Generate", app.register_task(Generate()))
-learn = cast("Learn", app.register_task(Learn()))
+generate_task = cast("GenerateTask", app.register_task(GenerateTask()))
+learn_task = cast("LearnTask", app.register_task(LearnTask()))
 canary_task = cast("CanaryTask", app.register_task(CanaryTask()))
 
 
@@ -73,37 +77,38 @@ def _set_up_logging(loglevel: int, **_: Any) -> None:
 
 @signals.celeryd_after_setup.connect
 def _start(instance: Any, **_: Any) -> None:
-    # Celery's own patching loads this module before `time` is patched: while the broker is away, its sleeps of many
-    # seconds would stop all the greenlets, and every lease would run out.
+    # Celery's own patching loads this module before `time` is patched: while the broker is unavailable, its sleeps of
+    # many seconds would block all greenlets, and every lease would expire.
     functional.sleep = gevent.sleep  # pyright: ignore[reportPrivateImportUsage]
     try:
-        task.process = make_process(settings, concurrency=instance.concurrency)
-        learn.learner = Learner(task.process)
-        canary_task.canary = Canary(task.process, instance.hostname, instance.concurrency)
+        process = make_process(settings, concurrency=instance.concurrency)
+        generate_task.process = process
+        learn_task.learner = Learner(process)
+        canary_task.canary = Canary(process, instance.hostname, instance.concurrency)
         instance.app.amqp.queues.select_add(own_queue(instance.hostname))
-    except Exception:  # noqa: BLE001 - Celery would go on without: a process that takes tasks and can do none of them
+    except Exception:  # noqa: BLE001 - Celery would continue with a process that takes tasks and can run none
         _log.exception("start_failed")
         sys.exit(1)
-    task.process.start()
-    learn.learner.start()
+    process.start()
+    learn_task.learner.start()
     canary_task.canary.start()
-    # Celery would make a backend for each greenlet, only to store nothing in it.
-    task.backend = learn.backend = canary_task.backend = app.backend
+    # Celery would create a result backend for each greenlet, and store nothing in it.
+    generate_task.backend = learn_task.backend = canary_task.backend = app.backend
     gc.collect()
-    gc.freeze()  # what is there now stays: looking through boto3's models again and again would hold up every answer
+    gc.freeze()  # keep boto3's models out of later collections, which would delay every answer
 
 
 @signals.worker_shutting_down.connect
-def _leave(**_: Any) -> None:
-    task.process.leave()
-    # Who can't go, because a queue that says nothing is waited for, or a thread, is ended once all is handed over, and
-    # says where it stood.
-    most_seconds = settings.worker.shutdown_grace_seconds + FAREWELL_SECONDS + GO_SECONDS
-    faulthandler.dump_traceback_later(most_seconds, exit=True, file=2)
+def _drain(**_: Any) -> None:
+    generate_task.process.drain()
+    # A queue that does not answer, or a thread, may keep the process from exiting. It is then ended once everything is
+    # handed over, and its tracebacks show where it hung.
+    exit_seconds = settings.worker.shutdown_grace_seconds + HANDOVER_SECONDS + EXIT_SECONDS
+    faulthandler.dump_traceback_later(exit_seconds, exit=True, file=2)
 
 
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
     canary_task.canary.stop()
-    learn.learner.stop()
-    task.process.stop()
+    learn_task.learner.stop()
+    generate_task.process.stop()

@@ -9,7 +9,7 @@ from tests.bench.scenario import OURS, Row, ScenarioContext, scenario
 from tests.bench.streaming import ControlledProcess
 from tests.client import emulate
 from tests.faults.rig import Rig
-from tests.worker.kept import new_database
+from tests.worker.migrated_database import new_database
 
 _DIRECT = "direct call"
 _MESSAGE = emulate(text="~" + "abcd " * 5, tokens=6, rate=50)

@@ -26,7 +26,7 @@ from tests.bench.scenario import OURS, Row, ScenarioContext, scenario
 from tests.bench.systems import PEERS
 from tests.client import emulate, wait_for
 from tests.faults.rig import Rig
-from tests.worker.kept import new_database
+from tests.worker.migrated_database import new_database
 
 _PLAIN, _PARSING = "plain loop", "botocore's parsing"
 _CHARS = 5

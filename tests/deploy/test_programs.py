@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.programs import Backoff, HeartbeatFile
-from millrace.worker.upkeep import heartbeat_file as workers
+from millrace.worker.upkeep import heartbeat_file as worker_heartbeat
 
 
 def test_backoff_doubles_up_to_its_bound_and_begins_again_after_a_long_life() -> None:
@@ -48,6 +48,6 @@ def test_content_that_is_no_number_is_no_heartbeat(tmp_path: Path) -> None:
 def test_heartbeat_file_is_the_one_that_a_worker_writes(tmp_path: Path) -> None:
     heartbeat = HeartbeatFile(tmp_path / "pulse")
     assert heartbeat.is_overdue(started_at=time.monotonic() - 100)
-    workers.beat(heartbeat.path)
+    worker_heartbeat.write_heartbeat(heartbeat.path)
     assert not heartbeat.is_overdue(started_at=time.monotonic() - 100)
-    assert heartbeat.max_silence_seconds == workers.MOST_SECONDS
+    assert heartbeat.max_silence_seconds == worker_heartbeat.MAX_AGE_SECONDS

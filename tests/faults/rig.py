@@ -15,7 +15,7 @@ from tests.bare import BARE
 from tests.client import Client, Json, wait_for
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess, free_port
-from tests.worker.kept import new_database
+from tests.worker.migrated_database import new_database
 
 ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent

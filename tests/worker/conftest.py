@@ -1,29 +1,32 @@
-"""The worker's tests run as the worker does: patched by gevent, before anything else is imported."""
+"""The worker's tests run as the worker does: patched by gevent before anything else is imported."""
 
 from gevent import monkey
 
 monkey.patch_all()
 
 # Everything below must be imported after the patching, hence E402.
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings as hypothesis_settings  # noqa: E402
 
+from millrace.worker.providers.stub import Reply, Step  # noqa: E402
 from tests.emulator_process import EmulatorProcess  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402
-from tests.worker.desk import Desk  # noqa: E402
+from tests.worker.harness import InProcessWorker, WorkerHarness  # noqa: E402
 
-settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
-settings.load_profile("patient")
+hypothesis_settings.register_profile("patient", deadline=None)  # the time of an example depends on the machine
+hypothesis_settings.load_profile("patient")
+
+MakeWorker = Callable[..., InProcessWorker]
 
 
 @pytest.fixture(autouse=True)
-def _close_desks() -> Iterator[None]:
+def _close_harnesses() -> Iterator[None]:
     yield
-    while Desk.opened:
-        Desk.opened.pop().close()
+    while WorkerHarness.opened:
+        WorkerHarness.opened.pop().close()
 
 
 @pytest.fixture
@@ -32,6 +35,29 @@ def valkey(tmp_path: Path) -> Iterator[ValkeyProcess]:
     directory.mkdir()
     with ValkeyProcess(directory) as running:
         yield running
+
+
+@pytest.fixture
+def make_worker(valkey: ValkeyProcess) -> Iterator[MakeWorker]:
+    """Return a function that starts an `InProcessWorker`; its scripts are what the model plays, call by call.
+
+    Each worker has a harness of its own, on the same Redis, unless `harness` gives one.
+    """
+    workers: list[InProcessWorker] = []
+
+    def make(
+        *scripts: Sequence[Step],
+        replies: Mapping[str, Reply] | None = None,
+        harness: WorkerHarness | None = None,
+        **settings: object,
+    ) -> InProcessWorker:
+        harness = harness or WorkerHarness(valkey.url, **({"shutdown_grace_seconds": 0} | settings))
+        workers.append(InProcessWorker(harness, scripts, replies))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.process.stop()
 
 
 @pytest.fixture(scope="session")

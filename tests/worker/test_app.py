@@ -1,4 +1,4 @@
-"""The Celery app starts with good settings, and with bad ones says what is wrong in one line."""
+"""The Celery app refuses to start with bad settings and names each of them in one line."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_bad_setting_stops_the_start_with_its_name() -> None:
+def test_bad_settings_stop_the_start_with_their_names() -> None:
     celery = str(Path(sys.executable).parent / "celery")
     run = subprocess.run(
         [celery, "-A", "millrace.worker.app", "worker", "--pool", "gevent"],

@@ -1,12 +1,49 @@
-from collections.abc import Iterator
+"""Background work repeats until it is stopped, survives failed calls, and stops within a bounded time."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import gevent
 import pytest
+from gevent.event import Event
 
-from millrace.worker.background_task import PeriodicTask
+from millrace.worker.background_task import BackgroundTask, PeriodicTask
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
 
 ERRORS: tuple[Exception, ...] = (RedisUnavailable("a"), QueueUnavailable("b"), DatabaseUnavailable("c"), KeyError("d"))
+
+
+class Counting(BackgroundTask):
+    """Counts its passes, and whether it ended by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = 0
+        self.has_returned = False
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.001):
+            self.passes += 1
+        self.has_returned = True
+
+
+class Hanging(BackgroundTask):
+    """Two greenlets that never look at `_stopping`."""
+
+    stop_seconds = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.killed = 0
+
+    def _loops(self) -> Sequence[Callable[[], None]]:
+        return (self._hang, self._hang)
+
+    def _hang(self) -> None:
+        try:
+            Event().wait()
+        except gevent.GreenletExit:
+            self.killed += 1
 
 
 class Calls:
@@ -26,6 +63,32 @@ class Calls:
 def deadline() -> Iterator[None]:
     with gevent.Timeout(10):
         yield
+
+
+def test_a_task_repeats_until_it_is_stopped() -> None:
+    task = Counting()
+    task.start()
+    while task.passes < 3:
+        gevent.sleep(0.001)
+    task.stop()
+    passes = task.passes
+    gevent.sleep(0.01)
+    assert task.has_returned
+    assert task.passes == passes
+
+
+def test_greenlets_that_do_not_return_are_killed_after_stop_seconds() -> None:
+    task = Hanging()
+    task.start()
+    gevent.sleep(0)
+    started_at = time.monotonic()
+    task.stop()
+    assert task.stop_seconds <= time.monotonic() - started_at < task.stop_seconds + 5
+    assert task.killed == 2
+
+
+def test_a_task_that_was_never_started_can_be_stopped() -> None:
+    Counting().stop()
 
 
 def test_a_failed_call_is_logged_and_does_not_end_the_task(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,17 +1,24 @@
-"""An interrupt strikes once, only where it may, and never a greenlet that has gone on to something else."""
+"""An interrupt is raised once, only inside `armed`, and never in a greenlet that has left it."""
 
 import gevent
 import pytest
 from gevent.event import Event
 
-from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, Interrupt, Interrupted, TimeIsUp
+from millrace.worker.interrupt import (
+    CancelRequested,
+    DeadlineExceeded,
+    HandoverRequested,
+    Interrupt,
+    Interrupted,
+    LeaseLost,
+)
 
 
 class Reader:
-    """A greenlet that waits within `armed`, then outside of it, and says what has struck it."""
+    """A greenlet that waits inside `armed`, then outside, and records what was raised."""
 
     def __init__(self) -> None:
-        self.struck: list[Interrupted] = []
+        self.raised: list[Interrupted] = []
         self.is_ready, self.may_arm, self.may_end = Event(), Event(), Event()
         self.greenlet = gevent.spawn(self._run)
         assert self.is_ready.wait(30)
@@ -23,17 +30,17 @@ class Reader:
         try:
             with self.interrupt.armed():
                 Event().wait()
-        except Interrupted as why:
-            self.struck.append(why)
+        except Interrupted as reason:
+            self.raised.append(reason)
         self.may_end.wait()
 
     def end(self) -> list[Interrupted]:
-        """Let it end, and return what has struck it; raises what has killed it."""
+        """Let the greenlet end and return what was raised inside `armed`; raises an error that ended the greenlet."""
         self.may_arm.set()
         gevent.sleep(0)
         self.may_end.set()
         self.greenlet.get(timeout=30)
-        return self.struck
+        return self.raised
 
 
 @pytest.fixture
@@ -41,48 +48,48 @@ def reader() -> Reader:
     return Reader()
 
 
-def turn() -> None:
+def run_others() -> None:
     """Let every other greenlet run until it waits."""
     for _ in range(3):
         gevent.sleep(0)
 
 
-def test_it_strikes_what_waits_within_armed(reader: Reader) -> None:
+def test_a_wait_inside_armed_is_interrupted(reader: Reader) -> None:
     reader.may_arm.set()
-    turn()
-    asked = CancelAsked("user")
-    reader.interrupt.strike(asked)
-    turn()
-    assert reader.struck == [asked]
-    assert reader.end() == [asked]
+    run_others()
+    cancel = CancelRequested("user")
+    reader.interrupt.trigger(cancel)
+    run_others()
+    assert reader.raised == [cancel]
+    assert reader.end() == [cancel]
 
 
-def test_what_comes_before_armed_is_noted_and_raised_on_entering(reader: Reader) -> None:
-    over = HandOver()
-    reader.interrupt.strike(over)
-    turn()
-    assert reader.struck == []
-    assert reader.end() == [over]
+def test_a_reason_before_armed_is_raised_on_entering_it(reader: Reader) -> None:
+    handover = HandoverRequested()
+    reader.interrupt.trigger(handover)
+    run_others()
+    assert reader.raised == []
+    assert reader.end() == [handover]
 
 
-def test_only_the_first_strikes_and_what_waits_outside_is_left_alone(reader: Reader) -> None:
+def test_only_the_first_reason_is_raised_and_a_wait_outside_armed_is_not_interrupted(reader: Reader) -> None:
     reader.may_arm.set()
-    turn()
-    first = TimeIsUp()
-    for why in (first, HandOver(), CancelAsked("user"), HoldLost("fenced")):
-        reader.interrupt.strike(why)
-        turn()
+    run_others()
+    first = DeadlineExceeded()
+    for reason in (first, HandoverRequested(), CancelRequested("user"), LeaseLost("fenced")):
+        reader.interrupt.trigger(reason)
+        run_others()
     assert reader.end() == [first]
 
 
-def test_a_lost_hold_takes_the_place_of_what_was_only_noted(reader: Reader) -> None:
-    reader.interrupt.strike(HandOver())
-    lost = HoldLost("fenced")
-    reader.interrupt.strike(lost)
+def test_a_lost_lease_replaces_a_reason_that_was_not_raised_yet(reader: Reader) -> None:
+    reader.interrupt.trigger(HandoverRequested())
+    lost = LeaseLost("fenced")
+    reader.interrupt.trigger(lost)
     assert reader.end() == [lost]
 
 
-def test_one_that_leaves_armed_between_strike_and_throw_is_not_hit_later() -> None:
+def test_a_greenlet_that_leaves_armed_after_the_trigger_is_not_interrupted_later() -> None:
     may_leave, left = Event(), Event()
 
     def run() -> str:
@@ -97,16 +104,16 @@ def test_one_that_leaves_armed_between_strike_and_throw_is_not_hit_later() -> No
 
     interrupt: Interrupt | None = None
     greenlet = gevent.spawn(run)
-    turn()
+    run_others()
     assert interrupt is not None
-    may_leave.set()  # its waking stands in the hub's queue before the throw
-    interrupt.strike(HandOver())
+    may_leave.set()  # the hub wakes it before the throw
+    interrupt.trigger(HandoverRequested())
     assert greenlet.get(timeout=30) == "untouched"
 
 
-def test_a_greenlet_that_has_ended_is_left_alone(reader: Reader) -> None:
-    reader.interrupt.strike(HandOver())
+def test_a_greenlet_that_has_ended_is_not_interrupted(reader: Reader) -> None:
+    reader.interrupt.trigger(HandoverRequested())
     reader.end()
-    reader.interrupt.strike(HoldLost("late"))
-    turn()
+    reader.interrupt.trigger(LeaseLost("late"))
+    run_others()
     assert reader.greenlet.successful()

@@ -1,4 +1,4 @@
-"""What a worker counts reaches Redis, and says nothing of who asked."""
+"""A worker's metrics reach Redis."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,58 +10,58 @@ from millrace.worker.contract.events import Cancelled, Complete, Error, Latency,
 from millrace.worker.metrics import WorkerMetrics
 from millrace.worker.observability.shared_metrics import collect, merge, process_name
 from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk
+from tests.worker.harness import WorkerHarness
 
 COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(150, 900), "m", "bedrock", "i", stored=False)
 
 
 @pytest.fixture
-def desk(valkey: ValkeyProcess) -> Desk:
-    return Desk(valkey.url)
+def harness(valkey: ValkeyProcess) -> WorkerHarness:
+    return WorkerHarness(valkey.url)
 
 
 @pytest.fixture
-def figures(desk: Desk) -> Iterator[WorkerMetrics]:
-    figures = WorkerMetrics(desk.redis)
-    yield figures
-    figures.stop()
+def metrics(harness: WorkerHarness) -> Iterator[WorkerMetrics]:
+    metrics = WorkerMetrics(harness.redis)
+    yield metrics
+    metrics.stop()
 
 
-def told(desk: Desk, name: str, **labels: str) -> Any:
+def published(harness: WorkerHarness, name: str, **labels: str) -> Any:
     wanted = {**labels, "process": process_name("worker")}
-    samples = [each for family in merge(collect(desk.redis)) for each in family.samples]
+    samples = [each for family in merge(collect(harness.redis)) for each in family.samples]
     return next((each.value for each in samples if each.name == name and each.labels == wanted), None)
 
 
-def test_each_ending_is_counted_by_its_outcome_and_told_at_the_latest_at_the_end(
-    desk: Desk, figures: WorkerMetrics
+def test_each_end_is_counted_by_its_outcome_and_published_at_the_latest_when_the_process_stops(
+    harness: WorkerHarness, metrics: WorkerMetrics
 ) -> None:
-    figures.running.set_function(lambda: 7)
-    figures.start()
-    figures.ended(COMPLETE, COMPLETE.usage, COMPLETE.latency)
-    figures.ended(COMPLETE, COMPLETE.usage, COMPLETE.latency)
-    figures.ended(Cancelled("user", Usage(1, 1)), Usage(1, 1), Latency(None, 100))
-    figures.ended(Error("provider_timeout", "", retryable=True), Usage(1, 0), Latency(20_000, 30_000))
-    figures.ended(None, Usage(1, 1), Latency(200, 300))
-    assert told(desk, "millrace_running") is None
-    figures.stop()
-    assert told(desk, "millrace_generations_total", outcome="complete", code="") == 2
-    assert told(desk, "millrace_generations_total", outcome="cancelled", code="user") == 1
-    assert told(desk, "millrace_generations_total", outcome="error", code="provider_timeout") == 1
-    assert told(desk, "millrace_generations_total", outcome="left", code="") == 1
-    assert told(desk, "millrace_first_delta_seconds_count") == 4, "one had none"
-    assert told(desk, "millrace_first_delta_seconds_bucket", le="0.2") == 3
-    assert told(desk, "millrace_generation_seconds_count") == 4, "one goes on elsewhere"
-    assert told(desk, "millrace_tokens_total", kind="output") == 9
-    assert told(desk, "millrace_running") == 7
-    assert told(desk, "process_cpu_seconds_total") > 0
+    metrics.running.set_function(lambda: 7)
+    metrics.start()
+    metrics.record_end(COMPLETE, COMPLETE.usage, COMPLETE.latency)
+    metrics.record_end(COMPLETE, COMPLETE.usage, COMPLETE.latency)
+    metrics.record_end(Cancelled("user", Usage(1, 1)), Usage(1, 1), Latency(None, 100))
+    metrics.record_end(Error("provider_timeout", "", retryable=True), Usage(1, 0), Latency(20_000, 30_000))
+    metrics.record_end(None, Usage(1, 1), Latency(200, 300))
+    assert published(harness, "millrace_running") is None
+    metrics.stop()
+    assert published(harness, "millrace_generations_total", outcome="complete", code="") == 2
+    assert published(harness, "millrace_generations_total", outcome="cancelled", code="user") == 1
+    assert published(harness, "millrace_generations_total", outcome="error", code="provider_timeout") == 1
+    assert published(harness, "millrace_generations_total", outcome="left", code="") == 1
+    assert published(harness, "millrace_first_delta_seconds_count") == 4, "one attempt had no delta"
+    assert published(harness, "millrace_first_delta_seconds_bucket", le="0.2") == 3
+    assert published(harness, "millrace_generation_seconds_count") == 4, "one attempt was handed over"
+    assert published(harness, "millrace_tokens_total", kind="output") == 9
+    assert published(harness, "millrace_running") == 7
+    assert published(harness, "process_cpu_seconds_total") > 0
 
 
-def test_metrics_are_published_periodically(desk: Desk, figures: WorkerMetrics) -> None:
-    figures.seconds = 0.05
-    figures.start()
+def test_metrics_are_published_periodically(harness: WorkerHarness, metrics: WorkerMetrics) -> None:
+    metrics.seconds = 0.05
+    metrics.start()
     for count in (1, 2):
-        figures.ended(COMPLETE, COMPLETE.usage, COMPLETE.latency)
+        metrics.record_end(COMPLETE, COMPLETE.usage, COMPLETE.latency)
         with gevent.Timeout(10):
-            while told(desk, "millrace_generations_total", outcome="complete", code="") != count:
+            while published(harness, "millrace_generations_total", outcome="complete", code="") != count:
                 gevent.sleep(0.02)

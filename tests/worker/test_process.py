@@ -1,4 +1,4 @@
-"""What one process holds is told to leave, and ends."""
+"""A worker process drains and stops."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -14,64 +14,64 @@ from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Stub
 from millrace.worker.upkeep import watcher
 from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
+from tests.worker.harness import WorkerHarness, wait_until
 
 
 @pytest.fixture
-def desk(valkey: ValkeyProcess) -> Desk:
-    return Desk(valkey.url, shutdown_grace_seconds=30)
+def harness(valkey: ValkeyProcess) -> WorkerHarness:
+    return WorkerHarness(valkey.url, shutdown_grace_seconds=30)
 
 
 @pytest.fixture
-def process(desk: Desk) -> Iterator[WorkerProcess]:
-    made = WorkerProcess(
-        desk.settings, Stub([[Chunk("a"), lambda: gevent.sleep(0.5), Chunk("b"), Stopped("end_turn")]])
+def process(harness: WorkerHarness) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(
+        harness.settings, Stub([[Chunk("a"), lambda: gevent.sleep(0.5), Chunk("b"), Stopped("end_turn")]])
     )
-    yield made
-    made.stop()
+    yield process
+    process.stop()
 
 
-def test_within_the_grace_what_runs_goes_on_to_its_end(desk: Desk, process: WorkerProcess) -> None:
+def test_a_generation_that_runs_ends_within_the_grace(harness: WorkerHarness, process: WorkerProcess) -> None:
     process.start()
-    generation = desk.make("Why?")
+    generation = harness.create_generation("Why?")
     running = gevent.spawn(generate, process, generation)
-    wait_until(lambda: desk.text(generation) == "a", "the first text")
-    process.leave()
+    wait_until(lambda: harness.text(generation) == "a", "the first text")
+    process.drain()
     running.get(timeout=30)
-    assert isinstance(desk.transcript(generation).outcome, Complete)
+    assert isinstance(harness.transcript(generation).outcome, Complete)
 
 
-def test_a_second_word_to_leave_gives_no_more_time(process: WorkerProcess) -> None:
-    process.leave()
-    leaves_at = process.watcher.leave_at
-    process.leave()
-    assert process.watcher.leave_at == leaves_at
+def test_a_second_drain_does_not_extend_the_grace(process: WorkerProcess) -> None:
+    process.drain()
+    handover_at = process.watcher.handover_at
+    process.drain()
+    assert process.watcher.handover_at == handover_at
 
 
-def test_a_ring_from_before_redis_lost_the_claim_asks_the_model_no_second_time(
-    desk: Desk, process: WorkerProcess
+def test_a_duplicate_task_after_redis_lost_the_claim_causes_no_second_model_call(
+    harness: WorkerHarness, process: WorkerProcess
 ) -> None:
     process.start()
-    generation = desk.make("Why?")
+    generation = harness.create_generation("Why?")
     keys = keys_of(generation)
-    saved = {key: cast("bytes", desk.redis.dump(key)) for key in (keys.state, keys.log)}
+    saved = {key: cast("bytes", harness.redis.dump(key)) for key in (keys.state, keys.log)}
     running = gevent.spawn(generate, process, generation)
-    for text in ("a", "ab"):  # while it runs, and just after its end
-        wait_until(lambda text=text: desk.text(generation) == text, "the text")
+    for text in ("a", "ab"):  # while it runs, and right after its end
+        wait_until(lambda text=text: harness.text(generation) == text, "the text")
         if text == "ab":
             running.get(timeout=30)
         for key, value in saved.items():
-            desk.redis.restore(key, 0, value, replace=True)
+            harness.redis.restore(key, 0, value, replace=True)
         generate(process, generation)
-    assert desk.transcript(generation).content == "ab"
+    assert harness.transcript(generation).content == "ab"
     assert len(cast("Stub", process.provider).prompts) == 1
 
 
-def test_a_process_that_stops_is_not_held_up_by_what_has_just_ended(
-    desk: Desk, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+def test_a_generation_that_has_just_ended_does_not_delay_the_stop(
+    harness: WorkerHarness, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watcher, "STOP_SECONDS", 60)
     process.start()
-    generate(process, desk.make("Why?"))
+    generate(process, harness.create_generation("Why?"))
     with gevent.Timeout(30):
         process.stop()

@@ -19,7 +19,7 @@ from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, QueueU
 from millrace.worker.interrupt import Interrupted
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.run import RunningGeneration
+from millrace.worker.upkeep.watcher import RunningGeneration
 
 Hook = Callable[[WorkerProcess, CompletedTurn], Title | Suggestions | None]
 """Returns the event to append, or None. A hook may raise; it is killed when the time limit is reached."""
@@ -51,7 +51,7 @@ def run_hooks(process: WorkerProcess, run: RunningGeneration) -> None:
     greenlets: dict[str, gevent.Greenlet[..., None]] = {}
     try:
         with suppress(Interrupted), run.interrupt.armed():
-            if not run.outbox.wait(process.settings.hooks.after_seconds):
+            if not run.outbox.wait_until_empty(process.settings.hooks.after_seconds):
                 return
             turn = _turn_of(run)
             if turn is not None:
@@ -60,7 +60,7 @@ def run_hooks(process: WorkerProcess, run: RunningGeneration) -> None:
     finally:
         for name, greenlet in greenlets.items():
             if not greenlet.ready():
-                _log.warning("hook_cut_off", hook=name, generation=run.holding.claim.generation)
+                _log.warning("hook_cut_off", hook=name, generation=run.generation)
         gevent.killall([*greenlets.values()], block=False)
 
 
@@ -69,11 +69,11 @@ def dispatch_after_done(process: WorkerProcess, run: RunningGeneration) -> None:
 
     A generation without a question in a conversation is not stored, so that nothing can be learned from it.
     """
-    generation, transcript = run.holding.claim.generation, run.outbox.transcript
-    with process.gate:
+    generation, transcript = run.generation, run.outbox.transcript
+    with process.redis_slots:
         publish_ended(process.redis, [generation])
     is_complete = isinstance(transcript.outcome, Complete) and bool(transcript.content.strip())
-    if process.settings.hooks.learning and is_complete and run.holding.question:
+    if process.settings.hooks.learning and is_complete and run.claimed.question:
         try:
             process.task_queue.enqueue_learning(generation)
         except QueueUnavailable as error:
@@ -94,12 +94,12 @@ def _run_hook(process: WorkerProcess, run: RunningGeneration, turn: CompletedTur
         _log.exception("hook_failed", hook=name, generation=turn.generation)
         return
     if event is not None:
-        run.outbox.write(event)
+        run.outbox.emit(event)
     _log.info("hook_done", hook=name, generation=turn.generation, ms=int((time.monotonic() - started_at) * 1000))
 
 
 def _turn_of(run: RunningGeneration) -> CompletedTurn | None:
     """Return the turn as the log has it; None if the question or the answer is blank."""
-    holding = run.holding
-    question, answer = holding.request.messages[-1].content, run.outbox.transcript.content
-    return completed_turn(holding.claim.generation, holding.owner, holding.conversation, question, answer)
+    claimed = run.claimed
+    question, answer = claimed.request.messages[-1].content, run.outbox.transcript.content
+    return completed_turn(run.generation, claimed.owner, claimed.conversation, question, answer)

@@ -126,11 +126,11 @@ class Learner(BackgroundTask):
 
     def _acquire_marker(self, generation: str) -> bool:
         """Set the generation's marker; False if another greenlet or process has set it."""
-        with translate_redis_errors(), self._process.gate:
+        with translate_redis_errors(), self._process.redis_slots:
             return bool(self._process.redis.set(learning_key(generation), b"1", nx=True, px=MARKER_MS))
 
     def _release_marker(self, generation: str) -> None:
-        with translate_redis_errors(), self._process.gate:
+        with translate_redis_errors(), self._process.redis_slots:
             self._process.redis.delete(learning_key(generation))
 
 

@@ -50,6 +50,6 @@ def name_conversation(process: WorkerProcess, turn: CompletedTurn) -> Title | No
         lambda session: conversations.set_title_if_untitled(session, turn.owner, turn.conversation, title)
     ):
         return None  # the user renamed or deleted the conversation during the call
-    with process.gate:
+    with process.redis_slots:
         publish(process.redis, turn.owner, ConversationChanged(turn.conversation))
     return Title(title)

@@ -11,7 +11,7 @@ from math import ceil
 from millrace.worker.context.escaping import render_material
 from millrace.worker.context.source import Material
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.publishing.batching import size_of
+from millrace.worker.publishing.batching import utf8_size
 
 MARGIN = 1.2
 MESSAGE_TOKENS = 10  # of a message in addition to its text
@@ -24,7 +24,7 @@ _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 def estimate_tokens(text: str) -> int:
     """Return an upper bound of the text's tokens, which is never more than its bytes in UTF-8."""
-    return min(size_of(text), ceil(MARGIN * (len(_TOKEN.findall(text)) + 2 * len(_ASTRAL.findall(text)))))
+    return min(utf8_size(text), ceil(MARGIN * (len(_TOKEN.findall(text)) + 2 * len(_ASTRAL.findall(text)))))
 
 
 def fit_history(history: Sequence[PromptMessage], tokens: int) -> tuple[PromptMessage, ...]:
@@ -34,7 +34,7 @@ def fit_history(history: Sequence[PromptMessage], tokens: int) -> tuple[PromptMe
     """
     messages = [message for message in history if message.content.strip()]
     # Most histories fit by their bytes alone, and need no estimate.
-    is_short = sum(MESSAGE_TOKENS + size_of(message.content) for message in messages) <= tokens
+    is_short = sum(MESSAGE_TOKENS + utf8_size(message.content) for message in messages) <= tokens
     kept = messages if is_short else _newest(messages, tokens)
     first = next((at for at, message in enumerate(kept) if message.role == "user"), len(kept))
     return tuple(kept[first:])

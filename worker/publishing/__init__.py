@@ -1,4 +1,5 @@
-"""From deltas to the log: batching, the outbox of each generation, and the one writer of the process.
+"""From deltas to the log: the batcher, one outbox per generation, and one log writer per process.
 
-`batching` is pure. Only `writer` appends to logs; it retries until Redis has confirmed each event or the lease is lost.
+`batching` is pure. Only `writer` appends to the logs of running generations; it repeats each append until Redis
+acknowledges it or the lease is lost.
 """

@@ -1,4 +1,4 @@
-"""The events of one generation on their way into its log: numbered, encoded, kept until Redis has them for sure."""
+"""The events of one generation on their way into its log: numbered, encoded, kept until Redis acknowledges them."""
 
 import time
 from collections import deque
@@ -23,10 +23,10 @@ from millrace.worker.contract.lease import ClaimedGeneration, Reclaimed
 from millrace.worker.contract.log import Append, Claim
 from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.interrupt import HoldLost, Interrupt
+from millrace.worker.interrupt import Interrupt, LeaseLost
 from millrace.worker.publishing.batching import Batcher, Content
 
-EVENT_BYTES = 256  # what an event takes here besides its data, about
+EVENT_BYTES = 256  # memory that an event takes here in addition to its data, about
 
 
 @dataclass(slots=True)
@@ -37,182 +37,188 @@ class _Queued:
 
 
 class Outbox:
-    """One generation's way into its log, filled by its greenlet and emptied by the writer's.
+    """The queue between one generation's greenlet, which fills it, and the log writer, which empties it.
 
-    An event keeps its number and its bytes however often it is sent. `transcript` is the fold of what Redis has
-    acknowledged. Nothing here waits but `wait_for_room` and `wait`.
+    An event keeps its number and its bytes however often it is sent. `transcript` is the fold of all events that Redis
+    has acknowledged. Only `wait_for_capacity` and `wait_until_empty` wait. `schedule` is called whenever the log writer
+    has something to append or to flush.
     """
 
     def __init__(
         self,
-        holding: ClaimedGeneration,
+        claimed: ClaimedGeneration,
         interrupt: Interrupt,
         batcher: Batcher,
-        notice: Callable[["Outbox"], None],
+        schedule: Callable[["Outbox"], None],
         buffer_bytes: int,
     ) -> None:
-        self.holding = holding
-        self.claim = holding.claim
+        self.claimed = claimed
+        self.claim = claimed.claim
         self.interrupt = interrupt
         self.transcript = Transcript()
         self.is_open = True
-        self.next_seq = holding.top.seq + 1
-        self.heard_at = time.monotonic()
-        self.settled_by: Claim | None = None
-        """The claim under which the database took all of the answer, or refused it: nobody has to see to that later."""
+        self.next_seq = claimed.top.seq + 1
+        self.last_progress_at = time.monotonic()
+        """When Redis last acknowledged an event, or when an event was put into the empty queue."""
+        self.stored_under: Claim | None = None
+        """The claim under which the database accepted or rejected the complete answer: nothing is left to store."""
         self._batcher = batcher
-        self._notice = notice
+        self._schedule = schedule
         self._buffer_bytes = buffer_bytes
         self._queue: deque[_Queued] = deque()
         self._bytes = 0
         self._outcome: Outcome | None = None
-        self._is_refused = False
-        self._is_stopped = False
-        self._has_room = Signal()
+        self._has_rejected = False
+        self._is_abandoned = False
+        self._has_capacity = Signal()
         self._is_empty = Signal()
-        self._has_room.set()
+        self._has_capacity.set()
         self._is_empty.set()
 
     @property
-    def is_waiting(self) -> bool:
+    def has_unacknowledged(self) -> bool:
         """Whether there are events that Redis has not acknowledged."""
         return bool(self._queue)
 
     @property
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether the queue is within its bound."""
-        return self._has_room.is_set()
+        return self._has_capacity.is_set()
 
     @property
-    def is_alive(self) -> bool:
-        """Whether anything may still be written."""
-        return self.is_open or self.is_waiting
+    def is_active(self) -> bool:
+        """Whether more events may be appended to the log."""
+        return self.is_open or self.has_unacknowledged
 
     @property
     def done_cursor(self) -> Cursor:
-        """The id that `done` is to have, where nothing but the outcome comes before it, if that is still to come."""
+        """The id that `done` will have if only the outcome is added before it."""
         return Cursor(self.claim.epoch, self.next_seq + (self._outcome is None))
 
     @property
-    def has_ended(self) -> bool:
-        """Whether Redis has acknowledged all, to `done`."""
-        return self.transcript.is_done and not self.is_waiting and not self._is_stopped
+    def is_finished(self) -> bool:
+        """Whether Redis has acknowledged every event, including `done`."""
+        return self.transcript.is_done and not self.has_unacknowledged and not self._is_abandoned
 
     @property
-    def is_gathering(self) -> bool:
-        """Whether deltas are gathered that a flush would make events of."""
-        return self.is_open and self._batcher.is_gathering
+    def has_unflushed(self) -> bool:
+        """Whether deltas are buffered that a flush would turn into events."""
+        return self.is_open and self._batcher.has_unflushed
 
-    def gather(self, content: Content) -> None:
-        """Take a delta of the model's."""
+    def add(self, content: Content) -> None:
+        """Add a delta of the model's answer."""
         self._put(self._batcher.add(content))
-        if self._batcher.is_gathering:
-            self._notice(self)
+        if self._batcher.has_unflushed:
+            self._schedule(self)
 
-    def write(self, event: AnyEvent) -> None:
-        """Put an event behind everything that has been gathered."""
-        self._put([*self._batcher.end(), event])
+    def emit(self, event: AnyEvent) -> None:
+        """Add an event after all deltas added so far."""
+        self._put([*self._batcher.finish(), event])
 
     def flush(self) -> None:
-        """Make events of what is gathered; half a character waits for its other half."""
+        """Turn the buffered deltas into events; half a surrogate pair stays buffered."""
         self._put(self._batcher.flush())
 
-    def conclude(self, outcome: Outcome) -> None:
-        """Put the outcome; only a title and suggestions may follow, and the end."""
+    def emit_outcome(self, outcome: Outcome) -> None:
+        """Add the outcome; only `title`, `suggestions` and `done` may follow."""
         self._outcome = outcome
-        self.write(outcome)
+        self.emit(outcome)
 
-    def whole(self) -> Transcript:
-        """Return what a reader will have once everything is in the log that has been put, or gathered, so far."""
-        self._put(self._batcher.end())
+    def full_transcript(self) -> Transcript:
+        """Return what a reader will have assembled once everything added so far is in the log."""
+        self._put(self._batcher.finish())
         transcript = self.transcript.copy()
         for queued in self._queue:
             transcript.apply(queued.event)
         return transcript
 
-    def end(self, outcome: Outcome) -> None:
-        """Put the outcome, unless it has been concluded with, and `done`; nothing is taken after that."""
+    def finish(self, outcome: Outcome) -> None:
+        """Add the outcome, unless `emit_outcome` has added it, then `done`; later events are ignored."""
         if self._outcome is None:
-            self.conclude(outcome)
+            self.emit_outcome(outcome)
         self._put([Done(status_after(outcome))])
         self.is_open = False
 
-    def stop(self, why: str) -> None:
-        """Forget what is queued, take nothing more, and stop the generation without a word."""
+    def abandon(self, reason: str) -> None:
+        """Drop the queue, ignore later events, and interrupt the generation with `LeaseLost`."""
         self.is_open = False
-        self._is_stopped = True
+        self._is_abandoned = True
         self._queue.clear()
         self._bytes = 0
-        self._has_room.set()
+        self._has_capacity.set()
         self._is_empty.set()
-        self.interrupt.strike(HoldLost(why))
+        self.interrupt.trigger(LeaseLost(reason))
 
-    def wait_for_room(self) -> None:
-        """Wait until the queue is within its bound: this is how Redis's pace reaches the model's stream."""
-        if not self._has_room.is_set():
-            self._has_room.wait()
+    def wait_for_capacity(self) -> None:
+        """Wait until the queue is within its bound, so that the model's stream is read no faster than Redis writes."""
+        if not self._has_capacity.is_set():
+            self._has_capacity.wait()
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until all is in the log, or given up; False where the time was too short."""
+    def wait_until_empty(self, seconds: float | None = None) -> bool:
+        """Wait until everything is in the log, or abandoned; return False if `seconds` pass first."""
         return self._is_empty.wait(seconds)
 
-    def head(self, events: int, size: int) -> list[Append]:
-        """Return the oldest unacknowledged events, at least one, at most so many, about so many bytes."""
+    def oldest(self, events: int, size: int) -> list[Append]:
+        """Return the oldest unacknowledged events: at least one, at most `events`, about `size` bytes."""
         appends: list[Append] = []
         for queued in self._queue:
-            is_settled = self.settled_by == self.claim and isinstance(queued.event, Done)
-            appends.append(Append(self.claim, queued.seq, kind_of(queued.event), queued.data, is_settled))
+            is_stored = self.stored_under == self.claim and isinstance(queued.event, Done)
+            appends.append(Append(self.claim, queued.seq, kind_of(queued.event), queued.data, is_stored))
             size -= len(queued.data)
             if len(appends) >= events or size <= 0:
                 break
         return appends
 
     def acknowledge(self) -> None:
-        """Take note that the oldest event is in the log."""
-        self.heard_at = time.monotonic()
+        """Remove the oldest event: Redis has it."""
+        self.last_progress_at = time.monotonic()
         queued = self._queue.popleft()
         self._bytes -= len(queued.data) + EVENT_BYTES
         self.transcript.apply(queued.event)
-        self._show_level()
+        self._update_signals()
 
-    def refused(self) -> None:
-        """Give up the oldest event, which Redis will never take: end with an error in its place, or else stop."""
-        if self._is_refused or self.transcript.outcome is not None:
-            self.stop("refused")
+    def reject_oldest(self) -> None:
+        """Replace the oldest event, which Redis will never accept, and all after it by an error and `done`.
+
+        Abandons the generation if this fails too, or if the outcome is in the log already.
+        """
+        if self._has_rejected or self.transcript.outcome is not None:
+            self.abandon("rejected")
             return
-        self._is_refused = True
-        self.settled_by = None
+        self._has_rejected = True
+        self.stored_under = None
         self.is_open = False
         failure = GenerationFailed("internal", retryable=True)
         error = Error(failure.code, failure.message, retryable=failure.retryable)
         self._renumber(self._queue[0].seq, [error, Done(status_after(error))])
-        self.interrupt.strike(HoldLost("refused"))
+        self.interrupt.trigger(LeaseLost("rejected"))
 
-    def reclaimed(self, again: Reclaimed) -> None:
-        """Go on under a new claim, after Redis lost entries: say what the text is, then send what was on its way."""
-        self.claim = again.claim
-        told = [self.transcript.snapshot("lost"), *self._told_ending()]
-        # Where this very thing was under way when Redis lost entries once more, it is on its way already.
-        events = [*told, *(queued.event for queued in self._queue if queued.event not in told)]
-        if again.has_outcome:
+    def resume(self, reclaimed: Reclaimed) -> None:
+        """Continue under a new claim after Redis lost entries: a snapshot of the text, then the unacknowledged rest."""
+        self.claim = reclaimed.claim
+        restored = [self.transcript.snapshot("lost"), *self._acknowledged_ending()]
+        # If Redis loses entries again while these are under way, they are in the queue already.
+        events = [*restored, *(queued.event for queued in self._queue if queued.event not in restored)]
+        if reclaimed.has_outcome:
             events = [event for event in events if isinstance(event, Title | Suggestions | Done)]
-        self._renumber(again.top.seq + 1, events)
+        self._renumber(reclaimed.top.seq + 1, events)
 
-    def _told_ending(self) -> list[AnyEvent]:
+    def _acknowledged_ending(self) -> list[AnyEvent]:
         """Return the acknowledged events that come after all content."""
-        told = self.transcript
-        if told.outcome is None:
+        transcript = self.transcript
+        if transcript.outcome is None:
             return []
-        title = [Title(told.title)] if told.title is not None else []
-        suggestions = [Suggestions(told.suggestions)] if told.suggestions is not None else []
-        return [told.outcome, *title, *suggestions, *([Done(status_after(told.outcome))] if told.is_done else [])]
+        title = [Title(transcript.title)] if transcript.title is not None else []
+        suggestions = [Suggestions(transcript.suggestions)] if transcript.suggestions is not None else []
+        done = [Done(status_after(transcript.outcome))] if transcript.is_done else []
+        return [transcript.outcome, *title, *suggestions, *done]
 
     def _renumber(self, seq: int, events: Sequence[AnyEvent]) -> None:
         self._queue.clear()
         self._bytes = 0
         self.next_seq = seq
         self._enqueue(events)
-        self._show_level()
+        self._update_signals()
 
     def _put(self, events: Sequence[AnyEvent]) -> None:
         if events and self.is_open:
@@ -220,23 +226,23 @@ class Outbox:
 
     def _enqueue(self, events: Sequence[AnyEvent]) -> None:
         if not self._queue:
-            self.heard_at = time.monotonic()
+            self.last_progress_at = time.monotonic()
         for event in events:
             queued = _Queued(self.next_seq, event, encode(event))
             self._queue.append(queued)
             self._bytes += len(queued.data) + EVENT_BYTES
             self.next_seq += 1
-        self._show_level()
-        self._notice(self)
+        self._update_signals()
+        self._schedule(self)
 
-    def _show_level(self) -> None:
+    def _update_signals(self) -> None:
         if not self._queue:
             self._is_empty.set()
-            self._has_room.set()
+            self._has_capacity.set()
             return
         self._is_empty.clear()
-        # One event alone is always let in, whatever its size.
+        # A single event is always accepted, whatever its size.
         if len(self._queue) > 1 and self._bytes >= self._buffer_bytes:
-            self._has_room.clear()
+            self._has_capacity.clear()
         else:
-            self._has_room.set()
+            self._has_capacity.set()

@@ -1,11 +1,12 @@
-"""One greenlet a process that appends the events of all its generations, in one round trip after the other.
+"""The log writer: one greenlet per process that appends the events of all its generations, one round trip at a time.
 
-While a round trip is under way, what is appended meanwhile gathers for the next. What Redis has not acknowledged
-is sent again, the same bytes under the same numbers, which its script takes for one.
+Events that are added during a round trip wait for the next one. Events that Redis has not acknowledged are sent again,
+the same bytes under the same numbers; the append script recognises duplicates.
 """
 
 import random
 import time
+from typing import assert_never
 
 import redis
 from gevent.event import Event as Signal
@@ -16,23 +17,28 @@ from millrace.worker.contract.lease import reclaim
 from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.errors import RedisUnavailable
-from millrace.worker.interrupt import CancelAsked
+from millrace.worker.interrupt import CancelRequested
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.publishing.outbox import Outbox
 from millrace.worker.settings.schema import Settings
 
-GIVE_UP_SECONDS = 120.0  # Redis has taken nothing for so long: the lease is long gone, and the next attempt not ours
-EVENTS_AT_ONCE = 64  # of one generation, so that one that lags does not keep the others waiting
-BYTES_AT_ONCE = 1 << 18  # likewise
-ROUND_BYTES = 1 << 21  # of all generations together
+GIVE_UP_SECONDS = (
+    120.0  # without an acknowledgement: the lease expired long ago, and another worker has the next attempt
+)
+EVENTS_PER_GENERATION = 64  # in one round trip, so that a generation with a backlog does not delay the others
+BYTES_PER_GENERATION = 1 << 18  # likewise
+ROUND_TRIP_BYTES = 1 << 21  # of all generations together
 _FIRST_PAUSE = 0.05
-_MOST_PAUSE = 1.0
+_MAX_PAUSE = 1.0
 
 _log = get_logger(__name__)
 
 
-class Writer(BackgroundTask):
-    """The only one that writes running generations' logs; `redis` should not retry by itself, so that it decides."""
+class LogWriter(BackgroundTask):
+    """The only writer of the logs of running generations.
+
+    The client `store` must not retry by itself: the log writer decides what is sent again.
+    """
 
     def __init__(self, store: Redis, settings: Settings) -> None:
         super().__init__()
@@ -41,169 +47,172 @@ class Writer(BackgroundTask):
         self._log_ttl_ms = log_ttl_ms(settings)
         self._flush_seconds = settings.worker.flush_ms / 1000
         self._ready: dict[Outbox, None] = {}
-        self._gathering: dict[Outbox, None] = {}
-        self._lost: dict[Outbox, None] = {}
+        self._unflushed: dict[Outbox, None] = {}
+        self._to_reclaim: dict[Outbox, None] = {}
         self._woken = Signal()
-        self._tick_at = 0.0
+        self._flush_at = 0.0
         self._failures = 0
 
     def stop(self) -> None:
-        """End after the round under way; what is not in the log by then stays unsaid."""
+        """Stop after the current round trip; events that are not in the log by then are not written."""
         self._woken.set()
         super().stop()
 
-    def notice(self, outbox: Outbox) -> None:
-        """Hear from an outbox that it holds something."""
-        if outbox.is_waiting:
+    def schedule(self, outbox: Outbox) -> None:
+        """Append an outbox's events in the next round trip, and flush its buffered deltas at the next tick."""
+        if outbox.has_unacknowledged:
             self._ready[outbox] = None
             self._woken.set()
-        if outbox.is_gathering and outbox not in self._gathering:
-            if not self._gathering:
-                self._tick_at = time.monotonic() + self._flush_seconds
+        if outbox.has_unflushed and outbox not in self._unflushed:
+            if not self._unflushed:
+                self._flush_at = time.monotonic() + self._flush_seconds
                 self._woken.set()
-            self._gathering[outbox] = None
+            self._unflushed[outbox] = None
 
     def recover(self, outbox: Outbox) -> None:
-        """Hear that Redis has lost the claim or the end of a generation that has nothing to append just now.
+        """Reclaim a generation whose claim or end Redis has lost while nothing is to be appended.
 
-        Or that somebody has claimed it since, which is then found out, and its outbox stopped.
+        If another worker has claimed it since, the reclaim shows it, and the outbox is abandoned.
         """
-        self._lost[outbox] = None
+        self._to_reclaim[outbox] = None
         self._woken.set()
 
     def _run(self) -> None:
         while True:
-            self._await_work()
+            self._wait_for_work()
             if self._stopping.is_set():
                 return
             try:
-                self._flush_gathered()
-                for outbox in list(self._lost):
-                    del self._lost[outbox]
+                self._flush_outboxes()
+                for outbox in list(self._to_reclaim):
+                    del self._to_reclaim[outbox]
                     self._reclaim(outbox)
-                self._round()
+                self._append_ready()
             except RedisUnavailable as error:
                 self._back_off(error)
-            except Exception as error:  # noqa: BLE001 - the edge of this greenlet: it must outlive everything
+            except Exception as error:  # noqa: BLE001 - the edge of this greenlet: it must survive every error
                 _log.exception("writer_failed")
                 self._back_off(error)
 
-    def _await_work(self) -> None:
-        while not self._ready and not self._lost and not self._stopping.is_set():
-            left = self._tick_at - time.monotonic() if self._gathering else None
+    def _wait_for_work(self) -> None:
+        while not self._ready and not self._to_reclaim and not self._stopping.is_set():
+            left = self._flush_at - time.monotonic() if self._unflushed else None
             if left is not None and left <= 0:
                 return
             self._woken.clear()
             self._woken.wait(left)
 
-    def _flush_gathered(self) -> None:
-        if self._gathering and time.monotonic() >= self._tick_at:
-            gathered, self._gathering = self._gathering, {}
-            for outbox in gathered:
+    def _flush_outboxes(self) -> None:
+        if self._unflushed and time.monotonic() >= self._flush_at:
+            unflushed, self._unflushed = self._unflushed, {}
+            for outbox in unflushed:
                 outbox.flush()
 
-    def _round(self) -> None:
+    def _append_ready(self) -> None:
         appends: list[Append] = []
         parts: list[tuple[Outbox, int]] = []
         size = 0
         for outbox in list(self._ready):
-            # Taken out and, where something is left, put in again: the next round begins with the others.
+            # Removed and, if it has more, put back at the end: the next round trip begins with the others.
             del self._ready[outbox]
-            head = outbox.head(EVENTS_AT_ONCE, BYTES_AT_ONCE)
-            if head:
-                appends += head
-                parts.append((outbox, len(head)))
-                size += sum(len(append.data) for append in head)
-            if size >= ROUND_BYTES:
+            oldest = outbox.oldest(EVENTS_PER_GENERATION, BYTES_PER_GENERATION)
+            if oldest:
+                appends += oldest
+                parts.append((outbox, len(oldest)))
+                size += sum(len(append.data) for append in oldest)
+            if size >= ROUND_TRIP_BYTES:
                 break
         if not appends:
             return
         try:
-            answers = append_all(self._redis, appends, self._log_ttl_ms)
+            results = append_all(self._redis, appends, self._log_ttl_ms)
         finally:
             for outbox, _ in parts:
                 self._ready[outbox] = None
-        refusal = self._settle_all(parts, appends, answers)
-        if refusal is not None:
-            self._back_off(refusal)
+        error = self._apply_all(parts, appends, results)
+        if error is not None:
+            self._back_off(error)
         elif self._failures:
             self._failures = 0
-            _log.warning("redis_back")
+            _log.warning("redis_recovered")
 
-    def _settle_all(
-        self, parts: list[tuple[Outbox, int]], appends: list[Append], answers: list[AppendResult | Exception]
+    def _apply_all(
+        self, parts: list[tuple[Outbox, int]], appends: list[Append], results: list[AppendResult | Exception]
     ) -> Exception | None:
-        refusal: Exception | None = None
-        at = 0
+        """Apply the results to each outbox; return an error that means that Redis is unavailable, if there is one."""
+        error: Exception | None = None
+        start = 0
         for outbox, count in parts:
-            pairs = list(zip(appends[at : at + count], answers[at : at + count], strict=True))
-            at += count
-            refusal = self._settle(outbox, pairs) or refusal
-            if not outbox.is_waiting:
+            pairs = list(zip(appends[start : start + count], results[start : start + count], strict=True))
+            start += count
+            error = self._apply(outbox, pairs) or error
+            if not outbox.has_unacknowledged:
                 self._ready.pop(outbox, None)
-        return refusal
+        return error
 
-    def _settle(self, outbox: Outbox, pairs: list[tuple[Append, AppendResult | Exception]]) -> Exception | None:
-        """Act on the answers up to the first that is no success: those behind it are of no meaning then."""
-        for append, answer in pairs:
-            if not outbox.is_waiting or append.claim is not outbox.claim:
-                return None  # stopped meanwhile
-            if isinstance(answer, Exception):
-                if is_unavailable(answer):
-                    return answer
+    def _apply(self, outbox: Outbox, pairs: list[tuple[Append, AppendResult | Exception]]) -> Exception | None:
+        """Apply the results up to the first that is no success: the ones after it have no meaning then."""
+        for append, result in pairs:
+            if not outbox.has_unacknowledged or append.claim is not outbox.claim:
+                return None  # abandoned or reclaimed during the round trip
+            if isinstance(result, Exception):
+                if is_unavailable(result):
+                    return result
                 _log.error(
-                    "append_refused",
+                    "append_rejected",
                     generation=append.claim.generation,
                     seq=append.seq,
                     kind=append.kind,
-                    error=type(answer).__name__,
+                    error=type(result).__name__,
                 )
-                outbox.refused()
+                outbox.reject_oldest()
                 return None
-            if answer.cancelled_by and answer.verdict is not Verdict.FENCED:
-                outbox.interrupt.strike(CancelAsked(answer.cancelled_by))
-            match answer.verdict:
+            if result.cancelled_by and result.verdict is not Verdict.FENCED:
+                outbox.interrupt.trigger(CancelRequested(result.cancelled_by))
+            match result.verdict:
                 case Verdict.APPENDED | Verdict.DUP:
                     outbox.acknowledge()
                 case Verdict.OVER:
-                    outbox.stop(answer.verdict)
+                    outbox.abandon(result.verdict)
                     return None
                 case Verdict.GAP | Verdict.LOST | Verdict.FENCED:
-                    # The first of what is unacknowledged does not fit: so what was acknowledged is no more. Or the
-                    # claim is another's; where it is this worker's own by a reclaim it has not heard of, that tells.
-                    self._lost[outbox] = None
+                    # The oldest unacknowledged event does not fit, so Redis has lost acknowledged ones. Or the claim is
+                    # another's; a reclaim tells whether it is this worker's own, made by a call whose reply was lost.
+                    self._to_reclaim[outbox] = None
                     return None
+                case _:
+                    assert_never(result.verdict)
         return None
 
     def _reclaim(self, outbox: Outbox) -> None:
-        if not (outbox.is_alive or outbox.has_ended):
+        if not (outbox.is_active or outbox.is_finished):
             return
         held = outbox.claim
         try:
-            again = reclaim(self._redis, outbox.holding, held, self._settings)
+            reclaimed = reclaim(self._redis, outbox.claimed, held, self._settings)
         except redis.RedisError as error:
-            _log.error("reclaim_refused", generation=held.generation, error=type(error).__name__)
-            outbox.stop("refused")
+            _log.error("reclaim_rejected", generation=held.generation, error=type(error).__name__)
+            outbox.abandon("rejected")
             return
         except RedisUnavailable:
-            self._lost[outbox] = None
+            self._to_reclaim[outbox] = None
             raise
-        if again is None:
-            outbox.stop("fenced")
+        if reclaimed is None:
+            outbox.abandon("fenced")
             return
-        _log.warning("reclaimed", generation=held.generation, epoch=again.claim.epoch)
-        outbox.reclaimed(again)
+        _log.warning("reclaimed", generation=held.generation, epoch=reclaimed.claim.epoch)
+        outbox.resume(reclaimed)
 
     def _back_off(self, error: Exception) -> None:
         if not self._failures:
-            _log.warning("translate_redis_errors", error=error)
+            _log.warning("redis_unavailable", error=error)
         self._failures += 1
         now = time.monotonic()
         for outbox in list(self._ready):
-            if not outbox.is_waiting:
+            if not outbox.has_unacknowledged:
                 del self._ready[outbox]
-            elif now - outbox.heard_at > GIVE_UP_SECONDS:
+            elif now - outbox.last_progress_at > GIVE_UP_SECONDS:
                 del self._ready[outbox]
-                outbox.stop("redis away")
-        pause = min(_MOST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
+                outbox.abandon("redis unavailable")
+        pause = min(_MAX_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
         self._stopping.wait(pause * random.uniform(0.5, 1))

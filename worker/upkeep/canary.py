@@ -1,8 +1,8 @@
-"""A message that a worker process sends to itself through the queue: only one that comes back shows that it consumes.
+"""The canary: a task that a worker process sends to itself through the queue, to prove that it consumes.
 
-A process whose consumer has fallen silent lives, renews its leases and sweeps, and answers nothing
-(https://github.com/celery/celery/issues/8030). So its sign of life is the canary's return, and nothing else is; and
-where none returns for too long though Redis serves, the process hands over what it runs and ends, to be started again.
+A process whose consumer hangs still renews its leases and sweeps, but answers nothing
+(https://github.com/celery/celery/issues/8030). So only the canary's return counts as a sign of life. If no canary
+returns for too long although Redis serves, the process hands over what it runs and exits, to be started again.
 """
 
 import logging
@@ -18,19 +18,19 @@ from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.upkeep.heartbeat_file import beat
-from millrace.worker.upkeep.watcher import FAREWELL_SECONDS
+from millrace.worker.upkeep.heartbeat_file import write_heartbeat
+from millrace.worker.upkeep.watcher import HANDOVER_SECONDS
 
-LOOK_SECONDS = 0.5
-FLIGHT_SECONDS = 2.5  # from one return to the next departure
-LOST_SECONDS = 5.0  # one that is out for so long may be lost with Redis's data: another is sent after it
-EXIT_CODE = 75  # sysexits.h's "temporary failure": whoever started the process starts it again
+POLL_SECONDS = 0.5
+INTERVAL_SECONDS = 2.5  # from the return of one canary to the sending of the next
+RESEND_SECONDS = 5.0  # a canary that is out for this long may be lost with Redis's data: another is sent
+EXIT_CODE = 75  # sysexits.h's "temporary failure": the supervisor starts the process again
 
 _log = get_logger(__name__)
 
 
 class Canary(BackgroundTask):
-    """One a process, called `name`, which runs at most `concurrency` tasks at once."""
+    """The canary of the process named `name`, which runs at most `concurrency` tasks at once."""
 
     def __init__(self, process: WorkerProcess, name: str, concurrency: int) -> None:
         super().__init__()
@@ -41,63 +41,62 @@ class Canary(BackgroundTask):
         self._sent_at = 0.0
         self._out_since: float | None = None
 
-    def returned(self) -> None:
-        """Take note that this process has consumed its canary, and say so; raises RedisUnavailable."""
+    def record_return(self) -> None:
+        """Record that this process has consumed its canary, in the heartbeat file and Redis; raises RedisUnavailable."""
         self._returned_at, self._out_since = time.monotonic(), None
-        self._beat()
+        self._write_heartbeat()
         record_heartbeat(self._process.redis, self._name)
 
-    def silence(self, now: float) -> float:
-        """Send one where none is out, or another where it may be lost; return for how many seconds none has come.
+    def send_when_due(self, now: float) -> float:
+        """Send a canary if none is out, or if it may be lost; return for how many seconds none has returned.
 
         Raises RedisUnavailable, QueueUnavailable.
         """
         if self._is_full:
-            if now - self._returned_at >= FLIGHT_SECONDS:
-                self.returned()  # it consumes no more, and is as it should be
+            if now - self._returned_at >= INTERVAL_SECONDS:
+                self.record_return()  # a full process rightly consumes nothing
         elif self._out_since is None:
-            if now - self._returned_at >= FLIGHT_SECONDS:
+            if now - self._returned_at >= INTERVAL_SECONDS:
                 self._process.task_queue.send_canary(self._name)
                 self._out_since = self._sent_at = now
-        elif now - self._sent_at >= LOST_SECONDS:
+        elif now - self._sent_at >= RESEND_SECONDS:
             self._process.task_queue.send_canary(self._name)
             self._sent_at = now
         return 0.0 if self._out_since is None else now - self._out_since
 
-    def _beat(self) -> None:
-        """Say to whoever may restart the process that it needs no restart."""
+    def _write_heartbeat(self) -> None:
         if path := self._process.settings.worker.pulse_file:
             try:
-                beat(Path(path))
+                write_heartbeat(Path(path))
             except OSError as error:
-                _log.warning("pulse_not_written", error=error)
+                _log.warning("heartbeat_not_written", error=error)
 
     @property
     def _is_full(self) -> bool:
         return len(state.active_requests) >= self._concurrency
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
-            if self._process.is_leaving:
-                self._beat()
+        while not self._stopping.wait(POLL_SECONDS):
+            if self._process.is_draining:
+                self._write_heartbeat()
                 continue
             try:
-                silence = self.silence(time.monotonic())
-            except (QueueUnavailable, RedisUnavailable) as away:
-                _log.warning("canary_not_sent", error=away)
-                self._beat()
-                if self._out_since is not None:  # no fault of the consumer's: its time begins anew
+                silence = self.send_when_due(time.monotonic())
+            except (QueueUnavailable, RedisUnavailable) as error:
+                _log.warning("canary_not_sent", error=error)
+                self._write_heartbeat()
+                if self._out_since is not None:  # not the consumer's fault: its time starts again
                     self._out_since = time.monotonic()
             except Exception:  # noqa: BLE001 - the edge of this greenlet
                 _log.exception("canary_failed")
             else:
                 if silence > self._process.settings.worker.consume_seconds:
-                    self._give_up(silence)
+                    self._exit(silence)
 
-    def _give_up(self, silence: float) -> None:
-        """Hand over what runs and end the process, without the consumer's help: who has fallen silent may not hear."""
-        _log.critical("consumes_nothing", seconds=round(silence))
-        self._process.leave()
-        gevent.sleep(self._process.settings.worker.shutdown_grace_seconds + FAREWELL_SECONDS)
+    def _exit(self, silence: float) -> None:
+        """Hand over what runs and end the process; the consumer, which hangs, takes no part in it."""
+        _log.critical("consumer_stalled", seconds=round(silence))
+        self._process.drain()
+        gevent.sleep(self._process.settings.worker.shutdown_grace_seconds + HANDOVER_SECONDS)
         logging.shutdown()
         os._exit(EXIT_CODE)

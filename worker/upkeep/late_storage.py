@@ -1,71 +1,101 @@
-"""Stores, from their logs, the answers that have ended unstored: by a script, or while the database was away."""
+"""Late storage: answers that ended without being stored, because a script ended them or the database was away."""
 
-import random
+from msgspec.structs import replace
 
-from millrace.worker.background_task import BackgroundTask
+from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import Complete, Outcome
+from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
+from millrace.worker.contract.request import ModelRequest
 from millrace.worker.contract.state import read_request, read_state
+from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.record import record
 from millrace.worker.store import answers, conversations
+from millrace.worker.store.answers import StoredAnswer
 from millrace.worker.store.database import Database
 from millrace.worker.store.messages import StoredQuestion
 
-LOOK_SECONDS = 2.0
-PUT_OFF_MS = 10_000  # what one process has taken, the others leave alone for so long
+POLL_SECONDS = 2.0
+RESERVED_MS = 10_000  # answers that one process has taken are hidden from the others for this long
 
 _log = get_logger(__name__)
 
 
-class LateStorage(BackgroundTask):
-    """One greenlet a process; any number of processes may be about it at once."""
+class LateStorage(PeriodicTask):
+    """Stores pending answers; any number of processes may do so at once."""
 
     def __init__(self, store: Redis, database: Database) -> None:
-        super().__init__()
+        super().__init__("store_late", POLL_SECONDS, self.store_due)
         self._redis = store
         self._database = database
 
-    def look(self) -> None:
-        """Store all that is due; raises RedisUnavailable, and DatabaseUnavailable, after which the rest is due again in a while."""
-        for arrear in take_due(self._redis, PUT_OFF_MS):
+    def store_due(self) -> None:
+        """Store all answers that are due; raises RedisUnavailable, DatabaseUnavailable.
+
+        After an error the remaining answers are due again once their reservation ends.
+        """
+        for pending in take_due(self._redis, RESERVED_MS):
             try:
-                self._store(arrear)
+                self._store(pending)
             except (RedisUnavailable, DatabaseUnavailable):
                 raise
-            except Exception:  # noqa: BLE001 - one that can't be stored must not keep back the others
-                _log.exception("store_failed", generation=arrear.generation)
+            except Exception:  # noqa: BLE001 - an answer that can't be stored must not hold up the others
+                _log.exception("store_failed", generation=pending.generation)
             else:
-                remove_pending(self._redis, arrear)
+                remove_pending(self._redis, pending)
 
-    def _store(self, arrear: PendingAnswer) -> None:
-        generation = arrear.generation
+    def _store(self, pending: PendingAnswer) -> None:
+        generation = pending.generation
         state, request = read_state(self._redis, generation), read_request(self._redis, generation)
-        told, last = read_transcript(self._redis, generation)
-        if state is None or request is None or told.outcome is None or not told.is_done:
-            # Its log has expired, or Redis has lost its end, which is then told, and noted, again.
+        transcript, last = read_transcript(self._redis, generation)
+        if state is None or request is None or transcript.outcome is None or not transcript.is_done:
+            # The log has expired. Or Redis has lost its end, which the worker then appends, and notes here, again.
             _log.error("answer_not_stored", generation=generation)
             return
         question = StoredQuestion(state.question, state.owner, state.conversation, request.messages[-1].content)
-        named = {"message": state.message, "generation": generation}
-        answer = record(told, told.outcome, last, request, **named)
-        is_kept = self._database.run(lambda session: answers.save_answer(session, question, answer))
-        if is_kept and told.title is not None:
-            title = told.title
+        answer = make_stored_answer(
+            transcript, transcript.outcome, last, request, message=state.message, generation=generation
+        )
+        is_stored = self._database.run(lambda session: answers.save_answer(session, question, answer))
+        if is_stored and transcript.title is not None:
+            title = transcript.title
             self._database.run(
                 lambda session: conversations.set_title_if_untitled(
                     session, question.owner, question.conversation, title
                 )
             )
-        _log.info("stored_late", generation=generation, kept=is_kept)
+        _log.info("stored_late", generation=generation, is_stored=is_stored)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS * random.uniform(0.7, 1.3)):
-            try:
-                self.look()
-            except (RedisUnavailable, DatabaseUnavailable) as error:
-                _log.warning("archivist_put_off", error=error)
-            except Exception:  # noqa: BLE001 - the edge of this greenlet
-                _log.exception("archivist_failed")
+
+def make_stored_answer(
+    transcript: Transcript,
+    outcome: Outcome,
+    done: Cursor,
+    request: ModelRequest,
+    *,
+    message: str,
+    generation: str,
+    provider: str | None = None,
+) -> StoredAnswer:
+    """Return the answer as the database keeps it; `done` is the id of the log's last event.
+
+    A complete answer names the model and provider that gave it, any other the ones that were asked.
+    """
+    is_complete = isinstance(outcome, Complete)
+    return StoredAnswer(
+        id=message,
+        generation=generation,
+        epoch=done.epoch,
+        last_event=done,
+        content=transcript.content,
+        outcome=replace(outcome, stored=True) if is_complete else outcome,
+        model=outcome.model if is_complete else request.model,
+        provider=outcome.provider if is_complete else provider,
+        reasoning=transcript.reasoning,
+        citations=tuple(transcript.citations),
+        tools=tuple(transcript.tools),
+        suggestions=tuple(transcript.suggestions or ()),
+    )

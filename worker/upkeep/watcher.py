@@ -1,154 +1,180 @@
-"""Looks after the generations that this process runs: renews their leases, hears of cancels, keeps their deadlines.
+"""The watcher: renews the leases of the generations that this process runs, passes on cancels, enforces deadlines.
 
-For a moment it looks after those, too, that have just ended: what Redis loses of an end is told again.
+It also watches generations that have just ended: Redis may lose their last events, which are then published again.
 
-Two greenlets: one talks to Redis, with a bound on each wait; the other only reads the clock, so that deadlines and
-the end of the process hold while Redis stands still.
+Two greenlets: one talks to Redis, each wait bounded; the other reads only the clock, so that deadlines and the end of
+the process hold while Redis does not answer.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
 
-import gevent
-from gevent.event import Event as Signal
-
+from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.lease import Renewal, have_ended, renew_all
+from millrace.worker.contract.lease import ClaimedGeneration, Renewal, have_ended, renew_all
 from millrace.worker.errors import RedisUnavailable
-from millrace.worker.interrupt import CancelAsked, HandOver, TimeIsUp
+from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, Interrupt
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.publishing.outbox import Outbox
-from millrace.worker.run import RunningGeneration
 from millrace.worker.settings.schema import Settings
 
-LOOK_SECONDS = 0.2
-HEARD_SECONDS = 0.1  # an append within so long has told who asked to cancel
+POLL_SECONDS = 0.2
+FRESH_SECONDS = 0.1  # an append acknowledged within this time has carried any cancel in its reply
 RENEWALS_PER_LEASE = 3.2
 LAG_SECONDS = 1.0
-KEPT_SECONDS = 2.5  # Redis writes its file each second: an end that it has acknowledged may be lost in a crash
+ENDED_WATCH_SECONDS = 2.5  # Redis writes its file each second: a crash may lose an end that it has acknowledged
 STOP_SECONDS = 1.0
-FAREWELL_SECONDS = 2.5  # for handing over, after which the process goes, whatever Redis does
+HANDOVER_SECONDS = 2.5  # the longest time for handing over; then the process ends, whatever Redis does
 
 _log = get_logger(__name__)
 
 
-class Watcher:
-    """Watches over `runs`, which others add to and take from; `recover` is told of claims that Redis has lost."""
+@dataclass(eq=False)
+class RunningGeneration:
+    """A claimed generation that this process runs; times are those of `time.monotonic`."""
+
+    claimed: ClaimedGeneration
+    interrupt: Interrupt
+    outbox: Outbox
+    deadline: float
+    started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def generation(self) -> str:
+        """The generation's id."""
+        return self.claimed.claim.generation
+
+
+class Watcher(BackgroundTask):
+    """Watches `running`, a collection that others add to and remove from.
+
+    `recover` is called with the outbox of each claim or end that Redis has lost.
+    """
+
+    stop_seconds = STOP_SECONDS
 
     def __init__(
-        self, store: Redis, settings: Settings, runs: Collection[RunningGeneration], recover: Callable[[Outbox], None]
+        self,
+        store: Redis,
+        settings: Settings,
+        running: Collection[RunningGeneration],
+        recover: Callable[[Outbox], None],
     ) -> None:
+        super().__init__()
         self._redis = store
         self._settings = settings
-        self._runs = runs
+        self._running = running
         self._recover = recover
-        self._kept: dict[RunningGeneration, float] = {}
+        self._ended: dict[RunningGeneration, float] = {}
         self._renew_at = 0.0
-        self._is_away = False
-        self._stopping = Signal()
-        self._greenlets: list[gevent.Greenlet[..., None]] = []
-        self.leave_at: float | None = None
-        """When this process hands over what still runs; set from a signal handler, so it is only looked at here."""
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._greenlets = [gevent.spawn(self._look_for_ever), gevent.spawn(self._mind_the_clock)]
+        self._is_redis_unavailable = False
+        self.handover_at: float | None = None
+        """When this process hands over its generations. A signal handler sets it, so it is only polled here."""
 
     def stop(self) -> None:
-        """End after the round under way; ends that are being told again have a moment for it."""
+        """Stop after the current pass; ends that are being published again get a moment to reach the log."""
         waits_until = time.monotonic() + STOP_SECONDS
-        for run in list(self._kept):
-            run.outbox.wait(max(0.0, waits_until - time.monotonic()))
-        self._stopping.set()
-        gevent.joinall(self._greenlets, STOP_SECONDS)
-        gevent.killall(self._greenlets)
+        for run in list(self._ended):
+            run.outbox.wait_until_empty(max(0.0, waits_until - time.monotonic()))
+        super().stop()
 
-    def look(self) -> None:
-        """Renew all leases when it is time; in between, ask after those that no append has told of; raises RedisUnavailable.
+    def renew_leases(self) -> None:
+        """Renew all leases when they are due; raises RedisUnavailable.
 
-        Both are the same script, which also says who asked to cancel.
+        Between renewals, query the generations without a fresh append. Both are the same script, which also returns
+        a requested cancel.
         """
         now = time.monotonic()
-        is_time = now >= self._renew_at
+        is_due = now >= self._renew_at
         runs = [
             run
-            for run in [*self._runs, *self._kept]
-            if run.outbox.is_alive and (is_time or now - run.outbox.heard_at > HEARD_SECONDS)
+            for run in [*self._running, *self._ended]
+            if run.outbox.is_active and (is_due or now - run.outbox.last_progress_at > FRESH_SECONDS)
         ]
         claims = [run.outbox.claim for run in runs]
         renewals = renew_all(self._redis, claims, self._settings) if claims else []
-        if is_time:
+        if is_due:
             self._renew_at = now + self._settings.generation.lease_seconds / RENEWALS_PER_LEASE
         for run, claim, renewal in zip(runs, claims, renewals, strict=True):
-            if run.outbox.claim is claim:  # else claimed anew meanwhile: the answer is of the old claim
-                self._heed(run, renewal)
+            if run.outbox.claim is claim:  # else reclaimed during the call: the reply is about the old claim
+                self._apply_renewal(run, renewal)
 
-    def _heed(self, run: RunningGeneration, renewal: Renewal | Exception) -> None:
+    def _apply_renewal(self, run: RunningGeneration, renewal: Renewal | Exception) -> None:
         if isinstance(renewal, Exception):
-            _log.error("renewal_refused", generation=run.holding.claim.generation, error=renewal)
-        elif renewal.verdict == "expired":
-            run.outbox.stop("expired")
-        elif renewal.verdict != "held":
-            # Fenced or lost, a reclaim decides: it alone knows one before it whose reply was lost. Where everything is
-            # on its way, to `done`, its appends tell, and this may be the answer to a `done` that is in the log.
-            if run.outbox.is_open:
-                self._recover(run.outbox)
-        elif renewal.cancelled_by:
-            run.interrupt.strike(CancelAsked(renewal.cancelled_by))
-
-    def keep(self, run: RunningGeneration) -> None:
-        """Look after a generation for a little longer whose end is in the log: Redis may lose it yet."""
-        self._kept[run] = time.monotonic()
-
-    def has_kept(self, generation: str) -> bool:
-        """Whether this process has just ended a generation and looks after its end."""
-        return any(run.holding.claim.generation == generation for run in self._kept)
-
-    def look_back(self) -> None:
-        """Have the ends told again that Redis has lost, and forget those it has kept; raises RedisUnavailable."""
-        now = time.monotonic()
-        for run in [run for run in self._kept if not (run.outbox.is_alive or run.outbox.has_ended)]:
-            del self._kept[run]  # somebody else has claimed it since
-        ended = [run for run in self._kept if run.outbox.has_ended]
-        if not ended:
+            _log.error("renewal_rejected", generation=run.generation, error=renewal)
             return
-        known = have_ended(self._redis, [run.holding.claim.generation for run in ended])
-        for run, is_known in zip(ended, known, strict=True):
-            if not is_known:
-                self._recover(run.outbox)
-                self._kept[run] = now
-            elif now - self._kept[run] > KEPT_SECONDS:
-                del self._kept[run]
+        match renewal.verdict:
+            case "held":
+                if renewal.cancelled_by:
+                    run.interrupt.trigger(CancelRequested(renewal.cancelled_by))
+            case "expired":
+                run.outbox.abandon("expired")
+            case "fenced" | "lost":
+                # A reclaim decides: only it recognises an earlier reclaim whose reply was lost. With all events up to
+                # `done` in the queue the appends decide, and this may be the reply to a `done` that is in the log.
+                if run.outbox.is_open:
+                    self._recover(run.outbox)
+            case _:
+                assert_never(renewal.verdict)
 
-    def _look_for_ever(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
+    def watch_end(self, run: RunningGeneration) -> None:
+        """Watch a generation for a moment after its `done` is in the log: Redis may still lose it."""
+        self._ended[run] = time.monotonic()
+
+    def is_watching_end(self, generation: str) -> bool:
+        """Whether this process has just ended the generation and watches its end."""
+        return any(run.generation == generation for run in self._ended)
+
+    def restore_lost_ends(self) -> None:
+        """Publish again the ends that Redis has lost, and forget those it has kept; raises RedisUnavailable."""
+        now = time.monotonic()
+        for run in [run for run in self._ended if not (run.outbox.is_active or run.outbox.is_finished)]:
+            del self._ended[run]  # abandoned: another worker has claimed it since
+        finished = [run for run in self._ended if run.outbox.is_finished]
+        if not finished:
+            return
+        ended_in_redis = have_ended(self._redis, [run.generation for run in finished])
+        for run, has_ended in zip(finished, ended_in_redis, strict=True):
+            if not has_ended:
+                self._recover(run.outbox)
+                self._ended[run] = now
+            elif now - self._ended[run] > ENDED_WATCH_SECONDS:
+                del self._ended[run]
+
+    def enforce_deadlines(self, now: float) -> None:
+        """Interrupt the generations whose deadline has passed, and all of them once the process must hand over."""
+        for run in list(self._running):
+            if now >= run.deadline:
+                run.interrupt.trigger(DeadlineExceeded())
+            if self.handover_at is not None and now >= self.handover_at:
+                run.interrupt.trigger(HandoverRequested())
+                if now >= self.handover_at + HANDOVER_SECONDS:
+                    run.outbox.abandon("the process ends")
+
+    def _loops(self) -> Sequence[Callable[[], None]]:
+        return (self._poll_redis, self._poll_clock)
+
+    def _poll_redis(self) -> None:
+        while not self._stopping.wait(POLL_SECONDS):
             try:
-                self.look()
-                self.look_back()
+                self.renew_leases()
+                self.restore_lost_ends()
             except RedisUnavailable as error:
-                if not self._is_away:
-                    _log.warning("translate_redis_errors", error=error)
-                self._is_away = True
-            except Exception:  # noqa: BLE001 - the edge of this greenlet: without it every lease would run out
+                if not self._is_redis_unavailable:
+                    _log.warning("redis_unavailable", error=error)
+                self._is_redis_unavailable = True
+            except Exception:  # noqa: BLE001 - the edge of this greenlet: without it every lease would expire
                 _log.exception("watcher_failed")
             else:
-                self._is_away = False
+                self._is_redis_unavailable = False
 
-    def _mind_the_clock(self) -> None:
+    def _poll_clock(self) -> None:
         before = time.monotonic()
-        while not self._stopping.wait(LOOK_SECONDS):
+        while not self._stopping.wait(POLL_SECONDS):
             now = time.monotonic()
-            if now - before - LOOK_SECONDS > LAG_SECONDS:
-                _log.warning("hub_blocked", seconds=round(now - before - LOOK_SECONDS, 1))
-            self.keep_deadlines(now)
+            if now - before - POLL_SECONDS > LAG_SECONDS:
+                _log.warning("hub_blocked", seconds=round(now - before - POLL_SECONDS, 1))
+            self.enforce_deadlines(now)
             before = time.monotonic()
-
-    def keep_deadlines(self, now: float) -> None:
-        """Interrupt the runs whose time is up, and all of them once this process must leave."""
-        for run in list(self._runs):
-            if now >= run.ends_by:
-                run.interrupt.strike(TimeIsUp())
-            if self.leave_at is not None and now >= self.leave_at:
-                run.interrupt.strike(HandOver())
-                if now >= self.leave_at + FAREWELL_SECONDS:
-                    run.outbox.stop("the process ends")

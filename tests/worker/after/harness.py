@@ -26,7 +26,7 @@ from millrace.worker.providers.stub import Reply, Step, Stub
 from millrace.worker.store import answers, memories
 from millrace.worker.store.answers import StoredAnswer
 from millrace.worker.store.messages import StoredQuestion, save_question
-from tests.worker.desk import Desk, wait_until
+from tests.worker.harness import WorkerHarness, wait_until
 
 QUESTION = "What is a mill?"
 ANSWER: tuple[Step, ...] = (Chunk("It grinds "), Chunk("grain."), Stopped("end_turn"), Usage(3, 4))
@@ -50,7 +50,7 @@ class HookHarness:
     """A worker process, the web tier's side of it, and a learner."""
 
     def __init__(self, redis_url: str, script: tuple[Step, ...], replies: Mapping[str, Reply], **given: object) -> None:
-        self.worker = Desk(redis_url, **given)
+        self.worker = WorkerHarness(redis_url, **given)
         self.settings = self.worker.settings
         self.redis = self.worker.redis
         self.stub = Stub([script], replies=replies)
@@ -68,19 +68,19 @@ class HookHarness:
 
     def create(self, question: str = QUESTION) -> str:
         """Create a generation and save its question, as the web tier does; returns its id."""
-        generation = self.worker.make(question)
+        generation = self.worker.create_generation(question)
         self.save_question(generation, question)
         return generation
 
     def create_unstored(self, question: str = QUESTION) -> str:
         """Create a generation outside any conversation."""
-        return self.worker.make(question, is_turn=False)
+        return self.worker.create_generation(question, is_turn=False)
 
     def answer(self, question: str = QUESTION) -> list[AnyEvent]:
         """Answer a new generation and return its log."""
         generation = self.create(question)
         generate(self.process, generation)
-        assert not self.process.runs
+        assert not self.process.running
         return self.events(generation)
 
     def cancel(self, generation: str) -> None:
@@ -93,7 +93,7 @@ class HookHarness:
 
     def ended(self, generation: str) -> list[AnyEvent]:
         """Wait for the end and return the log."""
-        return self.worker.ended(generation)
+        return self.worker.wait_for_end(generation)
 
     def text(self, generation: str) -> str:
         """Return the text so far."""
@@ -126,7 +126,7 @@ class HookHarness:
 
     def save_turn(self, outcome: Outcome = COMPLETE, content: str = "Hello Ann.", question: str = "I am Ann.") -> str:
         """Save a question and its answer without running a model; returns the generation."""
-        generation = self.worker.make(question)
+        generation = self.worker.create_generation(question)
         self.save_answer(generation, self.save_question(generation, question), outcome, content)
         return generation
 

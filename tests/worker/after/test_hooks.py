@@ -24,7 +24,7 @@ from tests.worker.after.harness import (
     MakeHarness,
     tool_reply,
 )
-from tests.worker.desk import wait_until
+from tests.worker.harness import wait_until
 
 TITLE_EVENT = Title("Mills")
 SUGGESTIONS_EVENT = Suggestions(["Who built it?", "When?", "Why there?"])
@@ -178,7 +178,7 @@ def test_event_of_a_finished_hook_does_not_wait_for_the_others(make_harness: Mak
 
 
 def shut_down(harness: HookHarness, _: str) -> None:
-    harness.process.leave()
+    harness.process.drain()
 
 
 def abandon(harness: HookHarness, generation: str) -> None:
@@ -186,8 +186,8 @@ def abandon(harness: HookHarness, generation: str) -> None:
 
 
 def reach_the_deadline(harness: HookHarness, _: str) -> None:
-    (run,) = harness.process.runs
-    run.ends_by = time.monotonic()
+    (run,) = harness.process.running
+    run.deadline = time.monotonic()
 
 
 @pytest.mark.parametrize("interrupt", [shut_down, abandon, reach_the_deadline])

@@ -16,7 +16,7 @@ from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Reply
 from millrace.worker.store import answers, conversations, memories
 from tests.worker.after.harness import COMPLETE, FACTS, HookHarness, MakeHarness, tool_reply
-from tests.worker.desk import wait_until
+from tests.worker.harness import wait_until
 
 THROTTLED = GenerationFailed("provider_throttled", retryable=True)
 
@@ -155,7 +155,7 @@ def test_answer_that_is_stored_late_is_learned_late(
     make_learning: MakeLearning, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness = make_learning()
-    generation = harness.worker.make("I am Ann.")
+    generation = harness.worker.create_generation("I am Ann.")
     question = harness.save_question(generation, "I am Ann.")
     harness.learner.enqueue(generation)
     wait_until(lambda: "error=AnswerNotStored" in caplog.text, "a first try")

@@ -10,7 +10,8 @@ from millrace.worker.store.messages import StoredQuestion
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.after.harness import COMPLETE
-from tests.worker.desk import Desk, WorkerProcess, emulate, wait_until
+from tests.worker.celery_worker import CeleryWorker
+from tests.worker.harness import WorkerHarness, emulate, wait_until
 
 
 def stored_memories(database: Database) -> list[str]:
@@ -21,8 +22,8 @@ def stored_memories(database: Database) -> list[str]:
 def test_worker_learns_once_from_each_enqueued_generation(
     valkey: ValkeyProcess, emulator: EmulatorProcess, tmp_path: Path
 ) -> None:
-    desk = Desk(valkey.url, bedrock_endpoint_url=emulator.url, learning=1)
-    database = Database(desk.settings)
+    harness = WorkerHarness(valkey.url, bedrock_endpoint_url=emulator.url, learning=1)
+    database = Database(harness.settings)
     generations = [new_id(), new_id()]
     scripted = emulate(
         forced={"remember_facts": {"fault": "throttle", "times": 1, "tool": {"input": {"facts": ["x"]}}}}
@@ -31,10 +32,10 @@ def test_worker_learns_once_from_each_enqueued_generation(
         question = StoredQuestion(new_id(), "ann", new_id(), content)
         answer = StoredAnswer(new_id(), generation, 1, Cursor(1, 9), "It grinds grain.", COMPLETE)
         assert database.run(lambda session, q=question, a=answer: answers.save_answer(session, q, a))
-    with WorkerProcess(desk, tmp_path, "worker") as worker:
+    with CeleryWorker(harness, tmp_path, "worker") as worker:
         worker.wait_until_ready()
         for generation in generations * 3:
-            desk.task_queue.enqueue_learning(generation)
+            harness.task_queue.enqueue_learning(generation)
         wait_until(lambda: sorted(stored_memories(database)) == ["My name is Ann.", "x"], "both facts", 20)
         assert [call["tool"] for call in emulator.calls()] == ["remember_facts"] * 3  # one call was throttled
     database.close()

@@ -21,7 +21,7 @@ from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.store import answers, messages
 from millrace.worker.store.database import Database
 from tests.emulator_process import EmulatorProcess
-from tests.worker.desk import Desk
+from tests.worker.harness import WorkerHarness
 
 COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "stub", "m", stored=True)
 CANCELLED = Cancelled("user", Usage(3, 4, exact=False))
@@ -70,13 +70,13 @@ class StoredConversation:
 
 
 class ContextHarness:
-    """A running worker process; settings are given as to a `Desk`."""
+    """A running worker process; settings are given as to a `WorkerHarness`."""
 
     def __init__(self, redis_url: str, emulator: EmulatorProcess, **settings: object) -> None:
         defaults = {"titles": "off", "suggestions": "off", "bedrock_endpoint_url": emulator.url}
-        self.desk = Desk(redis_url, **(defaults | settings))
+        self.harness = WorkerHarness(redis_url, **(defaults | settings))
         self.emulator = emulator
-        self.process = WorkerProcess(self.desk.settings, Bedrock(self.desk.settings, 10))
+        self.process = WorkerProcess(self.harness.settings, Bedrock(self.harness.settings, 10))
         self.process.start()
 
     @property
@@ -89,11 +89,11 @@ class ContextHarness:
     ) -> list[AnyEvent]:
         """Create a generation, run it, and return its log."""
         ids = new_ids(conversation)
-        parameters: dict[str, Any] = {"model": self.desk.settings.models.model_id, "max_tokens": 1000} | fields
+        parameters: dict[str, Any] = {"model": self.harness.settings.models.model_id, "max_tokens": 1000} | fields
         request = ModelRequest([*history, PromptMessage("user", text)], **parameters)
-        create(self.desk.redis, Draft(ids, owner, request, "continue", 1), self.desk.settings)
+        create(self.harness.redis, Draft(ids, owner, request, "continue", 1), self.harness.settings)
         generate(self.process, ids.generation)
-        return self.desk.ended(ids.generation)
+        return self.harness.wait_for_end(ids.generation)
 
     def last_call(self) -> dict[str, Any]:
         """Return the last call of ConverseStream as the endpoint received it."""

@@ -14,7 +14,7 @@ from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from tests.worker.context.harness import StoredConversation
-from tests.worker.desk import wait_until
+from tests.worker.harness import wait_until
 
 PROFILE = {"text": "I am Ada, a miller."}
 

@@ -11,7 +11,7 @@ from gevent.event import Event
 from millrace.worker.context.gathering import gather
 from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuestion, GatheredContext
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from tests.worker.desk import wait_until
+from tests.worker.harness import wait_until
 
 QUESTION = ContextQuestion(
     "g" * 32, "owner", "c" * 32, "m" * 32, ModelRequest([PromptMessage("user", "the secret question")], "m", 1)

@@ -9,7 +9,7 @@ from millrace.worker.contract.events import Complete, ContextEvent
 from millrace.worker.contract.transcript import fold
 from millrace.worker.store import conversations, memories, profiles
 from tests.worker.context.harness import ContextHarness, StoredConversation, context_events
-from tests.worker.desk import emulate
+from tests.worker.harness import emulate
 
 SMALL = "amazon.nova-lite-v1:0:8k"
 TRAVEL = {

@@ -12,14 +12,14 @@ import pytest
 from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.interrupt import CancelAsked, Interrupt
+from millrace.worker.interrupt import CancelRequested, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.protocol import Delta, Prompt, Provider, Stopped
 from millrace.worker.providers.stub import Step, Stub
 from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
-from tests.worker.desk import emulate, wait_until
+from tests.worker.harness import emulate, wait_until
 
 
 class ProviderHarness(Protocol):
@@ -173,7 +173,7 @@ def test_an_exception_in_the_reading_greenlet_closes_the_connection(
         try:
             with interrupts[0].armed():
                 read_into(received, provider.stream(prompt))
-        except CancelAsked:
+        except CancelRequested:
             return "interrupted"
         return "whole"
 
@@ -183,7 +183,7 @@ def test_an_exception_in_the_reading_greenlet_closes_the_connection(
     else:
         wait_until(lambda: harness.started() == 1, "the question")
     interrupted_at = time.monotonic()
-    interrupts[0].strike(CancelAsked("user"))
+    interrupts[0].trigger(CancelRequested("user"))
     assert reader.get(timeout=2) == "interrupted"
     wait_until(lambda: harness.closed() == 1, "the close", 2)
     assert time.monotonic() - interrupted_at < 0.5

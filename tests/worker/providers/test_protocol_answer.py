@@ -16,7 +16,7 @@ from millrace.worker.providers.protocol import Prompt, Provider, Tool, WholeAnsw
 from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
-from tests.worker.desk import emulate, wait_until
+from tests.worker.harness import emulate, wait_until
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 TITLE_TOOL = Tool("name_it", "Names a conversation.", SCHEMA)

@@ -1,4 +1,4 @@
-"""The writer against a real Valkey that stalls, loses, refuses, or has given the log to somebody else."""
+"""The log writer with a real Valkey that stalls, loses or rejects events, or has another worker's claim."""
 
 import re
 from collections.abc import Iterator
@@ -15,66 +15,67 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim, release
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.errors import RedisUnavailable
-from millrace.worker.interrupt import CancelAsked, HoldLost
+from millrace.worker.interrupt import CancelRequested, LeaseLost
 from millrace.worker.publishing import writer as subject
-from millrace.worker.publishing.writer import Writer
+from millrace.worker.publishing.writer import LogWriter
 from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
-from tests.worker.holding import COMPLETE, Held, hold
+from tests.worker.harness import COMPLETE, Attempt, WorkerHarness, claim_attempt, wait_until
 
 
 @pytest.fixture
-def desk(valkey: ValkeyProcess) -> Desk:
-    return Desk(valkey.url, flush_ms=20)
+def harness(valkey: ValkeyProcess) -> WorkerHarness:
+    return WorkerHarness(valkey.url, flush_ms=20)
 
 
 @pytest.fixture
-def writer(desk: Desk) -> Iterator[Writer]:
-    running = Writer(desk.connect(retries=0), desk.settings)
+def writer(harness: WorkerHarness) -> Iterator[LogWriter]:
+    running = LogWriter(harness.connect(retries=0), harness.settings)
     running.start()
     yield running
     running.stop()
 
 
 @pytest.fixture
-def held(desk: Desk, writer: Writer) -> Held:
-    return hold(desk, writer)
+def attempt(harness: WorkerHarness, writer: LogWriter) -> Attempt:
+    return claim_attempt(harness, writer)
 
 
-def say(held: Held, *texts: str) -> None:
-    """Write each text as an event of its own, and wait until it is in the log."""
+def write(attempt: Attempt, *texts: str) -> None:
+    """Emit each text as an event, and wait until all are in the log."""
     for text in texts:
-        held.outbox.write(Chunk(text))
-    assert held.outbox.wait(10)
+        attempt.outbox.emit(Chunk(text))
+    assert attempt.outbox.wait_until_empty(10)
 
 
-def test_many_generations_are_written_in_their_own_order(desk: Desk, writer: Writer) -> None:
-    many = [hold(desk, writer, flush_bytes=4) for _ in range(50)]
+def test_each_of_many_generations_is_written_in_order(harness: WorkerHarness, writer: LogWriter) -> None:
+    many = [claim_attempt(harness, writer, flush_bytes=4) for _ in range(50)]
     for number in range(100):
         for each in many:
-            each.outbox.gather(Chunk(f"{number} "))
+            each.outbox.add(Chunk(f"{number} "))
     for each in many:
-        each.outbox.end(COMPLETE)
+        each.outbox.finish(COMPLETE)
     for each in many:
-        assert each.outbox.wait(20)
-        assert desk.transcript(each.generation).content == "".join(f"{number} " for number in range(100))
+        assert each.outbox.wait_until_empty(20)
+        assert harness.transcript(each.generation).content == "".join(f"{number} " for number in range(100))
 
 
-def test_what_is_gathered_is_written_even_when_the_model_falls_silent(desk: Desk, held: Held) -> None:
-    held.outbox.gather(Chunk("first"))
-    held.outbox.gather(Chunk(", second"))
-    wait_until(lambda: desk.text(held.generation) == "first, second", "the flush")
+def test_buffered_deltas_are_flushed_when_the_model_pauses(harness: WorkerHarness, attempt: Attempt) -> None:
+    attempt.outbox.add(Chunk("first"))
+    attempt.outbox.add(Chunk(", second"))
+    wait_until(lambda: harness.text(attempt.generation) == "first, second", "the flush")
 
 
-def test_what_is_gathered_while_the_queue_waits_is_flushed_too(desk: Desk, held: Held) -> None:
-    held.outbox.gather(Chunk("first"))
-    held.outbox.write(StatusEvent("retrying"))
-    held.outbox.gather(Chunk(", second"))
-    assert held.outbox.is_waiting
-    wait_until(lambda: desk.text(held.generation) == "first, second", "the flush")
+def test_deltas_buffered_behind_queued_events_are_flushed(harness: WorkerHarness, attempt: Attempt) -> None:
+    attempt.outbox.add(Chunk("first"))
+    attempt.outbox.emit(StatusEvent("retrying"))
+    attempt.outbox.add(Chunk(", second"))
+    assert attempt.outbox.has_unacknowledged
+    wait_until(lambda: harness.text(attempt.generation) == "first, second", "the flush")
 
 
-def test_a_lost_reply_leaves_one_entry(desk: Desk, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_append_whose_reply_is_lost_leaves_one_entry(
+    harness: WorkerHarness, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     losses = 3
 
     def lossy(store: Redis, appends: list[Append], ttl: int) -> list[AppendResult | Exception]:
@@ -86,74 +87,82 @@ def test_a_lost_reply_leaves_one_entry(desk: Desk, held: Held, monkeypatch: pyte
         return answers
 
     monkeypatch.setattr(subject, "append_all", lossy)
-    say(held, "a", "b", "c")
+    write(attempt, "a", "b", "c")
     assert losses == 0
-    assert desk.events(held.generation)[1:] == [Chunk("a"), Chunk("b"), Chunk("c")]
+    assert harness.events(attempt.generation)[1:] == [Chunk("a"), Chunk("b"), Chunk("c")]
 
 
-def test_while_redis_is_away_all_is_kept(desk: Desk, held: Held, valkey: ValkeyProcess) -> None:
-    say(held, "before, ")
+def test_events_are_kept_while_redis_is_unavailable(
+    harness: WorkerHarness, attempt: Attempt, valkey: ValkeyProcess
+) -> None:
+    write(attempt, "before, ")
     valkey.stop()
-    held.outbox.write(Chunk("meanwhile, "))
-    assert not held.outbox.wait(0.5)
+    attempt.outbox.emit(Chunk("during, "))
+    assert not attempt.outbox.wait_until_empty(0.5)
     valkey.start()
-    held.outbox.end(COMPLETE)
-    assert held.outbox.wait(10)
-    assert desk.transcript(held.generation).content == "before, meanwhile, "
+    attempt.outbox.finish(COMPLETE)
+    assert attempt.outbox.wait_until_empty(10)
+    assert harness.transcript(attempt.generation).content == "before, during, "
 
 
-def test_out_of_memory_passes(desk: Desk, held: Held) -> None:
-    desk.redis.config_set("maxmemory", 1)
-    held.outbox.write(Chunk("patience"))
-    assert not held.outbox.wait(0.5)
-    assert held.outbox.is_open
-    desk.redis.config_set("maxmemory", 0)
-    assert held.outbox.wait(10)
-    assert desk.text(held.generation) == "patience"
+def test_events_are_kept_while_redis_is_out_of_memory(harness: WorkerHarness, attempt: Attempt) -> None:
+    harness.redis.config_set("maxmemory", 1)
+    attempt.outbox.emit(Chunk("patience"))
+    assert not attempt.outbox.wait_until_empty(0.5)
+    assert attempt.outbox.is_open
+    harness.redis.config_set("maxmemory", 0)
+    assert attempt.outbox.wait_until_empty(10)
+    assert harness.text(attempt.generation) == "patience"
 
 
-def test_a_lost_tail_is_made_good_by_a_snapshot(desk: Desk, held: Held) -> None:
-    say(held, "a", "b", "c")
-    keys = keys_of(held.generation)
-    entries: Any = desk.redis.xrange(keys.log)
-    for key, _ in entries[2:]:  # "b" and "c", as a restart loses its last second
-        desk.redis.xdel(keys.log, key)
-    desk.redis.hset(keys.state, "top", entries[1][0])
-    say(held, "d")
-    held.outbox.end(COMPLETE)
-    assert held.outbox.wait(10)
-    assert desk.events(held.generation)[1:4] == [Chunk("a"), Snapshot("abc", "", [], [], "lost"), Chunk("d")]
-    assert desk.transcript(held.generation).content == "abcd"
+def test_a_lost_end_of_the_log_is_replaced_by_a_snapshot(harness: WorkerHarness, attempt: Attempt) -> None:
+    write(attempt, "a", "b", "c")
+    keys = keys_of(attempt.generation)
+    entries: Any = harness.redis.xrange(keys.log)
+    for key, _ in entries[2:]:  # "b" and "c": a restart loses the last second
+        harness.redis.xdel(keys.log, key)
+    harness.redis.hset(keys.state, "top", entries[1][0])
+    write(attempt, "d")
+    attempt.outbox.finish(COMPLETE)
+    assert attempt.outbox.wait_until_empty(10)
+    assert harness.events(attempt.generation)[1:4] == [Chunk("a"), Snapshot("abc", "", [], [], "lost"), Chunk("d")]
+    assert harness.transcript(attempt.generation).content == "abcd"
 
 
-def test_after_everything_is_lost_the_log_is_made_anew(desk: Desk, held: Held) -> None:
-    first = desk.events(held.generation)[0]
-    say(held, "a", "b")
-    desk.redis.flushall()
-    say(held, "c")
-    assert desk.events(held.generation) == [first, Snapshot("ab", "", [], [], "lost"), Chunk("c")]
+def test_a_lost_log_is_created_again_with_its_first_event_and_a_snapshot(
+    harness: WorkerHarness, attempt: Attempt
+) -> None:
+    first = harness.events(attempt.generation)[0]
+    write(attempt, "a", "b")
+    harness.redis.flushall()
+    write(attempt, "c")
+    assert harness.events(attempt.generation) == [first, Snapshot("ab", "", [], [], "lost"), Chunk("c")]
 
 
-def test_a_lost_claim_is_made_good_without_anything_to_append(desk: Desk, writer: Writer, held: Held) -> None:
-    say(held, "a")
-    desk.redis.flushall()
-    writer.recover(held.outbox)
-    wait_until(lambda: desk.redis.exists(keys_of(held.generation).log), "the log")
-    wait_until(lambda: desk.text(held.generation) == "a", "the snapshot")
+def test_a_lost_claim_is_recovered_with_nothing_to_append(
+    harness: WorkerHarness, writer: LogWriter, attempt: Attempt
+) -> None:
+    write(attempt, "a")
+    harness.redis.flushall()
+    writer.recover(attempt.outbox)
+    wait_until(lambda: harness.redis.exists(keys_of(attempt.generation).log), "the log")
+    wait_until(lambda: harness.text(attempt.generation) == "a", "the snapshot")
 
 
-def test_a_lost_claim_that_somebody_else_has_made_since_is_let_go(desk: Desk, held: Held) -> None:
-    say(held, "a")
-    release(desk.redis, held.outbox.claim, desk.settings)
-    assert claim(desk.redis, held.generation, desk.settings) is not None
-    held.outbox.write(Chunk("not mine to say"))
-    assert held.outbox.wait(10)
-    assert not held.outbox.is_alive
-    assert isinstance(held.interrupt.noted, HoldLost)
-    assert desk.text(held.generation) == "a"
+def test_a_generation_that_another_worker_has_claimed_is_abandoned(harness: WorkerHarness, attempt: Attempt) -> None:
+    write(attempt, "a")
+    release(harness.redis, attempt.outbox.claim, harness.settings)
+    assert claim(harness.redis, attempt.generation, harness.settings) is not None
+    attempt.outbox.emit(Chunk("fenced"))
+    assert attempt.outbox.wait_until_empty(10)
+    assert not attempt.outbox.is_active
+    assert isinstance(attempt.interrupt.reason, LeaseLost)
+    assert harness.text(attempt.generation) == "a"
 
 
-def test_a_reclaim_whose_reply_is_lost_is_found_again(desk: Desk, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reclaim_whose_reply_is_lost_is_repeated(
+    harness: WorkerHarness, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, losses = subject.reclaim, 1
 
     def lossy(*arguments: object) -> object:
@@ -165,38 +174,40 @@ def test_a_reclaim_whose_reply_is_lost_is_found_again(desk: Desk, held: Held, mo
         return found
 
     monkeypatch.setattr(subject, "reclaim", lossy)
-    say(held, "a")
-    desk.redis.flushall()
-    say(held, "b")
-    assert (losses, desk.text(held.generation)) == (0, "ab")
+    write(attempt, "a")
+    harness.redis.flushall()
+    write(attempt, "b")
+    assert (losses, harness.text(attempt.generation)) == (0, "ab")
 
 
-def test_an_append_fenced_by_this_very_workers_reclaim_goes_on_under_that(desk: Desk, held: Held) -> None:
-    say(held, "a")
-    unheard = reclaim(desk.redis, held.holding, held.outbox.claim, desk.settings)
-    say(held, "b")
-    assert unheard is not None
-    assert held.outbox.claim.token == unheard.claim.token
-    assert desk.text(held.generation) == "ab"
+def test_an_append_fenced_by_this_workers_own_reclaim_continues_under_it(
+    harness: WorkerHarness, attempt: Attempt
+) -> None:
+    write(attempt, "a")
+    unanswered = reclaim(harness.redis, attempt.claimed, attempt.outbox.claim, harness.settings)
+    write(attempt, "b")
+    assert unanswered is not None
+    assert attempt.outbox.claim.token == unanswered.claim.token
+    assert harness.text(attempt.generation) == "ab"
 
 
-def test_a_fence_tells_of_no_cancel(desk: Desk, held: Held) -> None:
-    desk.cancel(held.generation)
-    assert release(desk.redis, held.outbox.claim, desk.settings)
-    held.outbox.write(Chunk("not mine to say"))
-    with pytest.raises(HoldLost), held.interrupt.armed(), gevent.Timeout(10):
+def test_a_fenced_append_reports_no_cancel(harness: WorkerHarness, attempt: Attempt) -> None:
+    harness.cancel(attempt.generation)
+    assert release(harness.redis, attempt.outbox.claim, harness.settings)
+    attempt.outbox.emit(Chunk("fenced"))
+    with pytest.raises(LeaseLost), attempt.interrupt.armed(), gevent.Timeout(10):
         Signal().wait()
 
 
-def test_a_cancel_is_heard_of_in_the_reply_to_an_append(desk: Desk, held: Held) -> None:
-    desk.cancel(held.generation)
-    say(held, "a")
-    assert isinstance(held.interrupt.noted, CancelAsked)
-    assert held.interrupt.noted.by == "user"
+def test_a_cancel_arrives_in_the_reply_to_an_append(harness: WorkerHarness, attempt: Attempt) -> None:
+    harness.cancel(attempt.generation)
+    write(attempt, "a")
+    assert isinstance(attempt.interrupt.reason, CancelRequested)
+    assert attempt.interrupt.reason.by == "user"
 
 
-def test_an_event_that_redis_never_takes_ends_its_own_generation_only(
-    desk: Desk, writer: Writer, held: Held, monkeypatch: pytest.MonkeyPatch
+def test_a_rejected_event_ends_only_its_own_generation(
+    harness: WorkerHarness, writer: LogWriter, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def picky(store: Redis, appends: list[Append], ttl: int) -> list[AppendResult | Exception]:
         answers = append_all(store, [append for append in appends if b"poison" not in append.data], ttl)
@@ -206,43 +217,47 @@ def test_an_event_that_redis_never_takes_ends_its_own_generation_only(
         ]
 
     monkeypatch.setattr(subject, "append_all", picky)
-    other = hold(desk, writer)
-    held.outbox.write(Chunk("good, "))
-    held.outbox.write(Chunk("poison"))
-    held.outbox.write(Chunk("too late"))
-    say(other, "a", "b")
-    other.outbox.end(COMPLETE)
-    assert isinstance(desk.transcript(held.generation).outcome, Error)
-    assert desk.transcript(held.generation).content == "good, "
-    assert isinstance(desk.transcript(other.generation).outcome, Complete)
+    other = claim_attempt(harness, writer)
+    attempt.outbox.emit(Chunk("good, "))
+    attempt.outbox.emit(Chunk("poison"))
+    attempt.outbox.emit(Chunk("too late"))
+    write(other, "a", "b")
+    other.outbox.finish(COMPLETE)
+    assert isinstance(harness.transcript(attempt.generation).outcome, Error)
+    assert harness.transcript(attempt.generation).content == "good, "
+    assert isinstance(harness.transcript(other.generation).outcome, Complete)
 
 
-def test_a_key_that_is_no_longer_ours_stops_its_own_generation_only(desk: Desk, writer: Writer, held: Held) -> None:
-    other = hold(desk, writer)
-    desk.redis.delete(keys_of(held.generation).state)
-    desk.redis.set(keys_of(held.generation).state, "somebody else's")
-    held.outbox.write(Chunk("a"))
-    say(other, "b")
-    wait_until(lambda: not held.outbox.is_alive, "the end of the outbox")
-    assert desk.text(other.generation) == "b"
+def test_a_key_of_the_wrong_type_stops_only_its_own_generation(
+    harness: WorkerHarness, writer: LogWriter, attempt: Attempt
+) -> None:
+    other = claim_attempt(harness, writer)
+    harness.redis.delete(keys_of(attempt.generation).state)
+    harness.redis.set(keys_of(attempt.generation).state, "of another application")
+    attempt.outbox.emit(Chunk("a"))
+    write(other, "b")
+    wait_until(lambda: not attempt.outbox.is_active, "the end of the outbox")
+    assert harness.text(other.generation) == "b"
 
 
-def test_what_redis_has_not_taken_for_too_long_is_given_up(
-    held: Held, valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
+def test_a_generation_is_abandoned_when_redis_stays_unavailable_too_long(
+    attempt: Attempt, valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subject, "GIVE_UP_SECONDS", 0.3)
     valkey.stop()
-    held.outbox.write(Chunk("to nobody"))
-    assert held.outbox.wait(10)
-    assert not held.outbox.is_alive
-    assert isinstance(held.interrupt.noted, HoldLost)
+    attempt.outbox.emit(Chunk("lost"))
+    assert attempt.outbox.wait_until_empty(10)
+    assert not attempt.outbox.is_active
+    assert isinstance(attempt.interrupt.reason, LeaseLost)
 
 
-def test_a_queue_that_is_full_has_room_again_once_it_is_written(desk: Desk, held: Held, valkey: ValkeyProcess) -> None:
+def test_a_full_queue_has_capacity_again_once_it_is_written(
+    harness: WorkerHarness, attempt: Attempt, valkey: ValkeyProcess
+) -> None:
     valkey.stop()
     for _ in range(2):
-        held.outbox.write(Chunk("a" * desk.settings.worker.buffer_bytes))
-    assert not held.outbox.has_room
+        attempt.outbox.emit(Chunk("a" * harness.settings.worker.buffer_bytes))
+    assert not attempt.outbox.has_capacity
     valkey.start()
-    held.outbox.wait_for_room()
-    assert held.outbox.has_room
+    attempt.outbox.wait_for_capacity()
+    assert attempt.outbox.has_capacity

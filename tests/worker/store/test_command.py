@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.worker.desk import ROOT
+from tests.worker.celery_worker import ROOT
 
 
 def migrate(database_url: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

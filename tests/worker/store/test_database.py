@@ -21,7 +21,7 @@ from millrace.worker.store import conversations
 from millrace.worker.store.database import Database, engine_url, make_engine
 from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess
-from tests.worker.desk import ROOT
+from tests.worker.celery_worker import ROOT
 
 SLOW_QUERY = {
     True: "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 4000000) SELECT sum(x) FROM n",

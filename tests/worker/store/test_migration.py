@@ -12,7 +12,7 @@ from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import engine_url, make_engine
 from millrace.worker.store.migration import alembic_config, current_revision, migrate
 from millrace.worker.store.tables import Base
-from tests.worker.desk import ROOT
+from tests.worker.celery_worker import ROOT
 
 
 def engine_of(settings: Settings) -> Engine:

@@ -1,4 +1,4 @@
-"""The canary: sent round the queue, one at a time, and its return is the process's only sign of life."""
+"""The canary: one at a time is sent through the queue, and only its return is a sign of life."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,119 +12,123 @@ from millrace.worker.errors import QueueUnavailable
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.stub import Stub
 from millrace.worker.upkeep import canary as subject
-from millrace.worker.upkeep.canary import FLIGHT_SECONDS, LOST_SECONDS, Canary
-from millrace.worker.upkeep.heartbeat_file import silent_seconds
+from millrace.worker.upkeep.canary import INTERVAL_SECONDS, RESEND_SECONDS, Canary
+from millrace.worker.upkeep.heartbeat_file import heartbeat_age
 from tests.valkey import ValkeyProcess, free_port
-from tests.worker.desk import Desk, wait_until
+from tests.worker.harness import WorkerHarness, wait_until
 
 NAME = "worker1@here"
 NOON = 43_200.0
 
 
 @pytest.fixture
-def desk(valkey: ValkeyProcess) -> Desk:
-    return Desk(valkey.url)
+def harness(valkey: ValkeyProcess) -> WorkerHarness:
+    return WorkerHarness(valkey.url)
 
 
 @pytest.fixture
-def canary(desk: Desk) -> Iterator[Canary]:
-    process = WorkerProcess(desk.settings, Stub([]))
+def canary(harness: WorkerHarness) -> Iterator[Canary]:
+    process = WorkerProcess(harness.settings, Stub([]))
     yield Canary(process, NAME, concurrency=500)
     process.stop()
 
 
-def out(desk: Desk) -> int:
-    return desk.redis.llen(canary_queue(NAME))
+def queued(harness: WorkerHarness) -> int:
+    return harness.redis.llen(canary_queue(NAME))
 
 
-def test_one_is_sent_and_no_second_while_it_may_yet_return(desk: Desk, canary: Canary) -> None:
-    for seconds in (0, 1, LOST_SECONDS - 0.1):
-        assert canary.silence(NOON + seconds) == pytest.approx(seconds)
-    assert out(desk) == 1
+def test_no_second_canary_is_sent_while_the_first_may_return(harness: WorkerHarness, canary: Canary) -> None:
+    for seconds in (0, 1, RESEND_SECONDS - 0.1):
+        assert canary.send_when_due(NOON + seconds) == pytest.approx(seconds)
+    assert queued(harness) == 1
 
 
-def test_one_that_may_be_lost_is_followed_by_another_and_the_silence_goes_on(desk: Desk, canary: Canary) -> None:
-    for seconds in (0, LOST_SECONDS, LOST_SECONDS + 1):
-        assert canary.silence(NOON + seconds) == pytest.approx(seconds)
-    assert out(desk) == 2
-
-
-def test_only_its_return_is_a_sign_of_life(desk: Desk, canary: Canary) -> None:
-    canary.silence(NOON)
-    assert count_live_workers(desk.redis) == 0
-    canary.returned()
-    assert count_live_workers(desk.redis) == 1
-
-
-def test_after_its_return_the_next_is_sent_and_the_silence_begins_anew(
-    desk: Desk, canary: Canary, monkeypatch: pytest.MonkeyPatch
+def test_a_canary_that_may_be_lost_is_sent_again_and_the_silence_continues(
+    harness: WorkerHarness, canary: Canary
 ) -> None:
-    canary.silence(NOON)
+    for seconds in (0, RESEND_SECONDS, RESEND_SECONDS + 1):
+        assert canary.send_when_due(NOON + seconds) == pytest.approx(seconds)
+    assert queued(harness) == 2
+
+
+def test_only_the_return_of_a_canary_is_a_sign_of_life(harness: WorkerHarness, canary: Canary) -> None:
+    canary.send_when_due(NOON)
+    assert count_live_workers(harness.redis) == 0
+    canary.record_return()
+    assert count_live_workers(harness.redis) == 1
+
+
+def test_after_a_return_the_next_canary_is_sent_and_the_silence_starts_at_zero(
+    harness: WorkerHarness, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary.send_when_due(NOON)
     monkeypatch.setattr(subject.time, "monotonic", lambda: NOON + 1)
-    canary.returned()
-    assert canary.silence(NOON + 2) == 0
-    assert out(desk) == 1
-    assert canary.silence(NOON + 1 + FLIGHT_SECONDS) == 0
-    assert out(desk) == 2
+    canary.record_return()
+    assert canary.send_when_due(NOON + 2) == 0
+    assert queued(harness) == 1
+    assert canary.send_when_due(NOON + 1 + INTERVAL_SECONDS) == 0
+    assert queued(harness) == 2
 
 
-def test_a_process_whose_hands_are_full_is_as_it_should_be(desk: Desk) -> None:
-    process = WorkerProcess(desk.settings, Stub([]))
+def test_a_process_at_its_concurrency_limit_counts_as_alive(harness: WorkerHarness) -> None:
+    process = WorkerProcess(harness.settings, Stub([]))
     full = Canary(process, NAME, concurrency=0)
-    assert full.silence(NOON) == 0
-    assert count_live_workers(desk.redis) == 1
-    assert out(desk) == 0
+    assert full.send_when_due(NOON) == 0
+    assert count_live_workers(harness.redis) == 1
+    assert queued(harness) == 0
     process.stop()
 
 
-def test_a_queue_that_is_away_is_said(desk: Desk) -> None:
-    process = WorkerProcess(Desk(f"redis://127.0.0.1:{free_port()}/0").settings, Stub([]))
+def test_an_unavailable_queue_raises_queue_unavailable(harness: WorkerHarness) -> None:
+    process = WorkerProcess(WorkerHarness(f"redis://127.0.0.1:{free_port()}/0").settings, Stub([]))
     with pytest.raises(QueueUnavailable):
-        Canary(process, NAME, concurrency=500).silence(NOON)
+        Canary(process, NAME, concurrency=500).send_when_due(NOON)
     process.stop()
 
 
-def test_what_nobody_takes_is_gone_after_a_while_and_leaves_nothing_in_the_broker(desk: Desk, canary: Canary) -> None:
-    canary.silence(NOON)
-    assert 0 < desk.redis.ttl(canary_queue(NAME)) <= 30
-    assert desk.redis.keys("*") == [canary_queue(NAME).encode()]
+def test_an_unconsumed_canary_expires_and_leaves_nothing_in_the_broker(harness: WorkerHarness, canary: Canary) -> None:
+    canary.send_when_due(NOON)
+    assert 0 < harness.redis.ttl(canary_queue(NAME)) <= 30
+    assert harness.redis.keys("*") == [canary_queue(NAME).encode()]
 
 
-def test_the_pulse_beats_while_it_consumes_or_can_not_be_expected_to(valkey: ValkeyProcess, tmp_path: Path) -> None:
-    pulse = tmp_path / "pulse"
-    desk = Desk(valkey.url, pulse_file=pulse)
-    process = WorkerProcess(desk.settings, Stub([]))
+def test_the_heartbeat_is_written_while_the_process_consumes_or_cannot_be_expected_to(
+    valkey: ValkeyProcess, tmp_path: Path
+) -> None:
+    heartbeat = tmp_path / "heartbeat"
+    harness = WorkerHarness(valkey.url, pulse_file=heartbeat)
+    process = WorkerProcess(harness.settings, Stub([]))
     canary = Canary(process, NAME, concurrency=500)
 
-    def beats(within: float = LOST_SECONDS + 5) -> bool:
-        pulse.unlink(missing_ok=True)
+    def is_written(within: float = RESEND_SECONDS + 5) -> bool:
+        heartbeat.unlink(missing_ok=True)
         with suppress(AssertionError):
-            return wait_until(pulse.exists, "a beat", within)
+            return wait_until(heartbeat.exists, "a heartbeat", within)
         return False
 
     canary.start()
     try:
-        wait_until(lambda: out(desk), "a canary in the queue, which nobody consumes")
-        assert not beats(within=1.5)
-        canary.returned()
-        assert silent_seconds(pulse) < 1
-        wait_until(lambda: out(desk) > 1, "the next")
+        wait_until(lambda: queued(harness), "a canary in the queue, which no worker consumes")
+        assert not is_written(within=1.5)
+        canary.record_return()
+        assert heartbeat_age(heartbeat) < 1
+        wait_until(lambda: queued(harness) > 1, "the next")
         valkey.stop()
-        assert beats(), "the queue is away"
+        assert is_written(), "the queue is unavailable"
         valkey.start()
-        pulse.unlink()
-        process.leave()
-        assert beats(), "the process leaves"
+        heartbeat.unlink()
+        process.drain()
+        assert is_written(), "the process drains"
     finally:
         canary.stop()
         process.stop()
 
 
-def test_a_pulse_that_can_not_be_written_is_said_and_ends_nothing(
+def test_a_heartbeat_that_cannot_be_written_is_logged_and_ends_nothing(
     valkey: ValkeyProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
-    process = WorkerProcess(Desk(valkey.url, pulse_file="/nowhere/at/all").settings, Stub([]))
-    Canary(process, NAME, concurrency=500).returned()
-    assert "pulse_not_written error=[Errno 2]" in caplog.text
+    process = WorkerProcess(WorkerHarness(valkey.url, pulse_file="/nowhere/at/all").settings, Stub([]))
+    Canary(process, NAME, concurrency=500).record_return()
+    assert "heartbeat_not_written error=[Errno 2]" in caplog.text
     assert count_live_workers(process.redis) == 1
     process.stop()

@@ -1,4 +1,4 @@
-"""What has ended unstored is stored from its log, by whoever looks first."""
+"""Answers that ended without being stored are stored from their logs, by any worker."""
 
 import logging
 from collections.abc import Iterator
@@ -7,127 +7,160 @@ import gevent
 import pytest
 from sqlalchemy import text
 
-from millrace.worker.contract.events import Cancelled
+from millrace.worker.contract.events import (
+    Cancelled,
+    Chunk,
+    Complete,
+    Latency,
+    Reasoning,
+    Suggestions,
+    ToolUse,
+    Usage,
+)
+from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.store import answers, conversations
 from millrace.worker.store.answers import AnswerRecord
 from millrace.worker.store.database import Database, engine_url, make_engine
-from millrace.worker.upkeep.late_storage import LateStorage
+from millrace.worker.upkeep.late_storage import LateStorage, make_stored_answer
 from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
+from tests.worker.harness import WorkerHarness, wait_until
+
+REQUEST = ModelRequest([PromptMessage("user", "Why?")], "asked-model", 100)
+IDS = {"message": "m", "generation": "g"}
+TRANSCRIPT = fold([Reasoning("Hm."), Chunk("Because."), ToolUse("1", "look", {}), Suggestions(["And then?"])])
 
 
-class Office:
-    """A desk, and an archivist with its database."""
+class LateStorageHarness:
+    """Late storage with a database, not started, and generations that ended without being stored."""
 
     def __init__(self, url: str) -> None:
-        self.desk = Desk(url, database_seconds=0.3)
-        self.database = Database(self.desk.settings)
-        self.archivist = LateStorage(self.desk.redis, self.database)
+        self.harness = WorkerHarness(url, database_seconds=0.3)
+        self.database = Database(self.harness.settings)
+        self.late_storage = LateStorage(self.harness.redis, self.database)
 
-    def end(self) -> str:
-        """Make a generation and cancel it in the queue."""
-        generation = self.desk.make("Why?")
-        self.desk.cancel(generation)
+    def create_ended(self) -> str:
+        """Create a generation, and cancel it before a worker claims it."""
+        generation = self.harness.create_generation("Why?")
+        self.harness.cancel(generation)
         return generation
 
-    def kept(self, generation: str) -> AnswerRecord | None:
+    def stored(self, generation: str) -> AnswerRecord | None:
         return self.database.run(lambda session: answers.find_answer_of_generation(session, generation), 20)
 
-    def is_noted(self, generation: str) -> bool:
-        return self.desk.redis.zscore(keys_of(generation).unstored, generation) is not None
+    def is_pending(self, generation: str) -> bool:
+        return self.harness.redis.zscore(keys_of(generation).unstored, generation) is not None
 
-    def let_time_come(self, generation: str) -> None:
-        self.desk.redis.zadd(keys_of(generation).unstored, {generation: 1})
+    def make_due(self, generation: str) -> None:
+        self.harness.redis.zadd(keys_of(generation).unstored, {generation: 1})
 
 
 @pytest.fixture
-def office(valkey: ValkeyProcess) -> Iterator[Office]:
-    made = Office(valkey.url)
-    yield made
-    made.archivist.stop()
-    made.database.close()
+def storage(valkey: ValkeyProcess) -> Iterator[LateStorageHarness]:
+    opened = LateStorageHarness(valkey.url)
+    yield opened
+    opened.late_storage.stop()
+    opened.database.close()
 
 
-def test_what_ended_in_the_queue_is_stored_with_its_question(office: Office) -> None:
-    generation = office.end()
-    office.archivist.look()
-    state = read_state(office.desk.redis, generation)
-    kept = office.kept(generation)
-    assert kept
+def test_an_answer_cancelled_in_the_queue_is_stored_with_its_question(storage: LateStorageHarness) -> None:
+    generation = storage.create_ended()
+    storage.late_storage.store_due()
+    state = read_state(storage.harness.redis, generation)
+    record = storage.stored(generation)
+    assert record
     assert state
-    assert isinstance(kept.answer.outcome, Cancelled)
-    assert (kept.answer.id, kept.answer.content, kept.answer.last_event) == (state.message, "", state.top)
-    assert (kept.question.id, kept.question.content) == (state.question, "Why?")
-    assert (kept.question.owner, kept.question.conversation) == ("somebody", state.conversation)
-    assert not office.is_noted(generation)
+    assert isinstance(record.answer.outcome, Cancelled)
+    assert (record.answer.id, record.answer.content, record.answer.last_event) == (state.message, "", state.top)
+    assert (record.question.id, record.question.content) == (state.question, "Why?")
+    assert (record.question.owner, record.question.conversation) == ("somebody", state.conversation)
+    assert not storage.is_pending(generation)
 
 
-def test_it_looks_by_itself(office: Office) -> None:
-    generation = office.end()
-    office.archivist.start()
-    wait_until(lambda: office.kept(generation) and not office.is_noted(generation), "the answer")
+def test_a_started_task_stores_by_itself(storage: LateStorageHarness) -> None:
+    generation = storage.create_ended()
+    storage.late_storage.start()
+    wait_until(lambda: storage.stored(generation) and not storage.is_pending(generation), "the answer")
 
 
-def test_any_number_may_look_at_once(office: Office) -> None:
-    generations = [office.end() for _ in range(20)]
-    looking = [gevent.spawn(LateStorage(office.desk.redis, office.database).look) for _ in range(5)]
-    gevent.joinall(looking, raise_error=True)
-    assert all(office.kept(generation) for generation in generations)
-    assert not any(office.is_noted(generation) for generation in generations)
+def test_concurrent_late_storage_stores_every_answer(storage: LateStorageHarness) -> None:
+    generations = [storage.create_ended() for _ in range(20)]
+    storing = [gevent.spawn(LateStorage(storage.harness.redis, storage.database).store_due) for _ in range(5)]
+    gevent.joinall(storing, raise_error=True)
+    assert all(storage.stored(generation) for generation in generations)
+    assert not any(storage.is_pending(generation) for generation in generations)
 
 
-def test_while_the_database_is_away_it_stays_noted(office: Office) -> None:
-    generation = office.end()
-    engine = make_engine(engine_url(office.desk.settings.database.url), 1, 30)
+def test_an_answer_stays_pending_while_the_database_is_unavailable(storage: LateStorageHarness) -> None:
+    generation = storage.create_ended()
+    engine = make_engine(engine_url(storage.harness.settings.database.url), 1, 30)
     with engine.begin() as other:
         other.execute(text("DELETE FROM messages"))
         with pytest.raises(DatabaseUnavailable):
-            office.archivist.look()
+            storage.late_storage.store_due()
     engine.dispose()
-    assert office.is_noted(generation)
-    office.let_time_come(generation)
-    office.archivist.look()
-    assert office.kept(generation)
-    assert not office.is_noted(generation)
+    assert storage.is_pending(generation)
+    storage.make_due(generation)
+    storage.late_storage.store_due()
+    assert storage.stored(generation)
+    assert not storage.is_pending(generation)
 
 
-def test_while_redis_is_away_it_says_so(office: Office, valkey: ValkeyProcess) -> None:
+def test_an_unavailable_redis_raises_redis_unavailable(storage: LateStorageHarness, valkey: ValkeyProcess) -> None:
     valkey.stop()
     with pytest.raises(RedisUnavailable):
-        office.archivist.look()
+        storage.late_storage.store_due()
 
 
-def test_one_whose_log_has_expired_is_given_up_and_the_log_says_so(
-    office: Office, caplog: pytest.LogCaptureFixture
+def test_an_answer_whose_log_has_expired_is_given_up_and_logged(
+    storage: LateStorageHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    generation = office.end()
-    office.desk.redis.delete(keys_of(generation).log)
+    generation = storage.create_ended()
+    storage.harness.redis.delete(keys_of(generation).log)
     with caplog.at_level(logging.ERROR):
-        office.archivist.look()
+        storage.late_storage.store_due()
     assert f"answer_not_stored generation={generation}" in caplog.text
-    assert not office.is_noted(generation)
+    assert not storage.is_pending(generation)
 
 
-def test_one_that_can_not_be_stored_keeps_back_none_of_the_others(
-    office: Office, caplog: pytest.LogCaptureFixture
+def test_an_answer_that_cannot_be_stored_does_not_hold_up_the_others(
+    storage: LateStorageHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    damaged, sound = office.end(), office.end()
-    office.desk.redis.hset(keys_of(damaged).state, "request", "{")
-    office.archivist.look()
-    assert office.kept(sound)
+    damaged, sound = storage.create_ended(), storage.create_ended()
+    storage.harness.redis.hset(keys_of(damaged).state, "request", "{")
+    storage.late_storage.store_due()
+    assert storage.stored(sound)
     assert f"store_failed generation={damaged}" in caplog.text
-    assert office.is_noted(damaged)
+    assert storage.is_pending(damaged)
 
 
-def test_a_deleted_conversation_is_not_brought_back(office: Office) -> None:
-    generation = office.end()
-    state = read_state(office.desk.redis, generation)
+def test_a_deleted_conversation_is_not_restored(storage: LateStorageHarness) -> None:
+    generation = storage.create_ended()
+    state = read_state(storage.harness.redis, generation)
     assert state
-    office.database.run(lambda session: conversations.create_or_touch(session, "somebody", state.conversation))
-    office.database.run(lambda session: conversations.delete(session, "somebody", state.conversation))
-    office.archivist.look()
-    assert office.kept(generation) is None
-    assert not office.is_noted(generation)
+    storage.database.run(lambda session: conversations.create_or_touch(session, "somebody", state.conversation))
+    storage.database.run(lambda session: conversations.delete(session, "somebody", state.conversation))
+    storage.late_storage.store_due()
+    assert storage.stored(generation) is None
+    assert not storage.is_pending(generation)
+
+
+def test_a_complete_answer_is_marked_as_stored_and_names_the_model_that_gave_it() -> None:
+    outcome = Complete("live", "end_turn", Usage(3, 4), Latency(1, 2), "a-model", "bedrock", "m", stored=False)
+    answer = make_stored_answer(TRANSCRIPT, outcome, Cursor(7, 9), REQUEST, **IDS, provider="asked-provider")
+    assert (answer.content, answer.reasoning, answer.suggestions) == ("Because.", "Hm.", ("And then?",))
+    assert answer.tools == ({"id": "1", "name": "look", "input": {}},)
+    assert (answer.epoch, answer.last_event) == (7, Cursor(7, 9))
+    assert isinstance(answer.outcome, Complete)
+    assert answer.outcome.stored
+    assert (answer.model, answer.provider) == ("a-model", "bedrock")
+
+
+def test_an_incomplete_answer_names_the_model_that_was_asked() -> None:
+    cancelled = Cancelled("user", Usage())
+    answer = make_stored_answer(TRANSCRIPT, cancelled, Cursor(7, 9), REQUEST, **IDS, provider="asked-provider")
+    assert (answer.outcome, answer.model, answer.provider) == (cancelled, "asked-model", "asked-provider")

@@ -1,58 +1,63 @@
-"""The sweeper rings for what has lost its holder, and outlives errors."""
+"""The sweeper enqueues generations whose worker is gone, and survives errors."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.publishing.writer import Writer
+from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.upkeep import sweeper as subject
 from millrace.worker.upkeep.sweeper import Sweeper
 from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
-from tests.worker.holding import hold
+from tests.worker.harness import WorkerHarness, claim_attempt, wait_until
 
 
 @pytest.fixture
-def desk(valkey: ValkeyProcess) -> Desk:
-    return Desk(valkey.url, lease_seconds=1)
+def harness(valkey: ValkeyProcess) -> WorkerHarness:
+    return WorkerHarness(valkey.url, lease_seconds=1)
 
 
-class Ears(TaskQueue):
-    """A task_queue that only remembers."""
+class RecordingQueue(TaskQueue):
+    """A task queue that only records."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.enqueued: list[str] = []
 
     def enqueue(self, generation: str) -> None:
-        self.heard.append(generation)
+        self.enqueued.append(generation)
 
 
 @pytest.fixture
-def ears() -> Ears:
-    return Ears()
+def queue() -> RecordingQueue:
+    return RecordingQueue()
 
 
 @pytest.fixture
-def sweeper(desk: Desk, ears: Ears) -> Iterator[Sweeper]:
-    made = Sweeper(desk.redis, desk.settings, ears)
+def sweeper(harness: WorkerHarness, queue: RecordingQueue) -> Iterator[Sweeper]:
+    made = Sweeper(harness.redis, harness.settings, queue)
     yield made
     made.stop()
 
 
-def test_what_has_lost_its_holder_is_rung_for(desk: Desk, sweeper: Sweeper, ears: Ears) -> None:
-    generation = hold(desk, Writer(desk.redis, desk.settings)).generation
+def test_a_generation_whose_lease_expires_is_enqueued(
+    harness: WorkerHarness, sweeper: Sweeper, queue: RecordingQueue
+) -> None:
+    generation = claim_attempt(harness, LogWriter(harness.redis, harness.settings)).generation
     sweeper.start()
-    wait_until(lambda: generation in ears.heard, "the ring", 15)
+    wait_until(lambda: generation in queue.enqueued, "the task", 15)
 
 
-def test_an_error_in_one_round_does_not_end_the_sweeps(
-    desk: Desk, sweeper: Sweeper, ears: Ears, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_an_error_in_one_sweep_does_not_end_the_sweeper(
+    harness: WorkerHarness,
+    sweeper: Sweeper,
+    queue: RecordingQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     sweeper.seconds = 0.05
     monkeypatch.setattr(subject, "sweep_and_enqueue", lambda *_: 1 / 0)
     sweeper.start()
     wait_until(lambda: "task_failed" in caplog.text, "the failure")
     monkeypatch.undo()
-    generation = hold(desk, Writer(desk.redis, desk.settings)).generation
-    wait_until(lambda: generation in ears.heard, "the ring", 15)
+    generation = claim_attempt(harness, LogWriter(harness.redis, harness.settings)).generation
+    wait_until(lambda: generation in queue.enqueued, "the task", 15)

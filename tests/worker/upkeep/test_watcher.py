@@ -1,4 +1,4 @@
-"""Leases stay held, cancels are heard of, deadlines and the process's end are kept."""
+"""The watcher renews leases, passes on cancels, and enforces deadlines and the end of the process."""
 
 import logging
 import time
@@ -10,153 +10,159 @@ from millrace.worker.contract.events import Snapshot
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim, release
 from millrace.worker.contract.sweep import sweep
-from millrace.worker.interrupt import CancelAsked, HandOver, HoldLost, TimeIsUp
-from millrace.worker.publishing.writer import Writer
-from millrace.worker.run import RunningGeneration
+from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
+from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.upkeep import watcher as subject
-from millrace.worker.upkeep.watcher import FAREWELL_SECONDS
+from millrace.worker.upkeep.watcher import HANDOVER_SECONDS, RunningGeneration
 from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk, wait_until
-from tests.worker.holding import COMPLETE, hold
-from tests.worker.watching import Watch
+from tests.worker.harness import COMPLETE, WorkerHarness, claim_attempt, wait_until
+from tests.worker.upkeep.watcher_harness import WatcherHarness
 
 
 @pytest.fixture
-def desk(valkey: ValkeyProcess) -> Desk:
-    return Desk(valkey.url, lease_seconds=1)
+def harness(valkey: ValkeyProcess) -> WorkerHarness:
+    return WorkerHarness(valkey.url, lease_seconds=1)
 
 
 @pytest.fixture
-def watch(desk: Desk) -> Iterator[Watch]:
-    made = Watch(desk)
+def watch(harness: WorkerHarness) -> Iterator[WatcherHarness]:
+    made = WatcherHarness(harness)
     yield made
     made.stop()
 
 
-def test_a_lease_is_held_for_longer_than_it_lasts(desk: Desk, watch: Watch) -> None:
+def test_a_lease_is_renewed_before_it_expires(harness: WorkerHarness, watch: WatcherHarness) -> None:
     watch.watcher.start()
-    ends_at = time.monotonic() + 3 * desk.settings.generation.lease_seconds
+    ends_at = time.monotonic() + 3 * harness.settings.generation.lease_seconds
     suspected = 0
     while time.monotonic() < ends_at:
-        suspected += sweep(desk.redis, desk.settings).suspected
+        suspected += sweep(harness.redis, harness.settings).suspected
         time.sleep(0.05)
     assert suspected == 0
-    assert claim(desk.redis, watch.held.generation, desk.settings) is None
-    assert watch.held.interrupt.noted is None
+    assert claim(harness.redis, watch.attempt.generation, harness.settings) is None
+    assert watch.attempt.interrupt.reason is None
 
 
-def test_a_lease_is_held_while_appends_tell_of_cancels_and_no_other_look_is_needed(desk: Desk, watch: Watch) -> None:
+def test_a_lease_is_renewed_while_appends_make_other_queries_unnecessary(
+    harness: WorkerHarness, watch: WatcherHarness
+) -> None:
     renewals = 0
-    ends_at = time.monotonic() + 3 * desk.settings.generation.lease_seconds
+    ends_at = time.monotonic() + 3 * harness.settings.generation.lease_seconds
     while time.monotonic() < ends_at:
-        watch.held.outbox.heard_at = time.monotonic()  # as if Redis had just acknowledged one
-        watch.watcher.look()
-        assert sweep(desk.redis, desk.settings).suspected == 0
+        watch.attempt.outbox.last_progress_at = time.monotonic()  # as if Redis had just acknowledged one
+        watch.watcher.renew_leases()
+        assert sweep(harness.redis, harness.settings).suspected == 0
         renewals += 1
         time.sleep(0.02)
     assert renewals > 10
 
 
-def test_a_cancel_is_heard_of_without_an_append(valkey: ValkeyProcess) -> None:
-    desk = Desk(valkey.url)
-    watch = Watch(desk)
+def test_a_cancel_arrives_within_half_a_second_without_an_append(valkey: ValkeyProcess) -> None:
+    harness = WorkerHarness(valkey.url)
+    watch = WatcherHarness(harness)
     watch.watcher.start()
-    watch.watcher.look()
-    desk.cancel(watch.held.generation)
-    asked_at = time.monotonic()
-    wait_until(lambda: watch.held.interrupt.noted, "the cancel")
-    assert time.monotonic() - asked_at < 0.5
-    assert isinstance(watch.held.interrupt.noted, CancelAsked)
+    watch.watcher.renew_leases()
+    harness.cancel(watch.attempt.generation)
+    requested_at = time.monotonic()
+    wait_until(lambda: watch.attempt.interrupt.reason, "the cancel")
+    assert time.monotonic() - requested_at < 0.5
+    assert isinstance(watch.attempt.interrupt.reason, CancelRequested)
     watch.watcher.stop()
 
 
-def test_a_generation_that_somebody_else_holds_is_stopped(desk: Desk, watch: Watch) -> None:
+def test_a_generation_that_another_worker_has_claimed_is_abandoned(
+    harness: WorkerHarness, watch: WatcherHarness
+) -> None:
     watch.writer.start()
-    release(desk.redis, watch.held.outbox.claim, desk.settings)
-    watch.watcher.look()
-    wait_until(lambda: not watch.held.outbox.is_alive, "the end of the outbox", 1)
-    assert isinstance(watch.held.interrupt.noted, HoldLost)
+    release(harness.redis, watch.attempt.outbox.claim, harness.settings)
+    watch.watcher.renew_leases()
+    wait_until(lambda: not watch.attempt.outbox.is_active, "the end of the outbox", 1)
+    assert isinstance(watch.attempt.interrupt.reason, LeaseLost)
 
 
-def test_a_reclaim_whose_reply_was_lost_does_not_stop_its_own_worker(desk: Desk, watch: Watch) -> None:
+def test_a_reclaim_whose_reply_was_lost_does_not_fence_its_own_worker(
+    harness: WorkerHarness, watch: WatcherHarness
+) -> None:
     watch.writer.start()
-    unheard = reclaim(desk.redis, watch.held.holding, watch.held.outbox.claim, desk.settings)
-    assert unheard is not None
-    watch.watcher.look()
-    wait_until(lambda: watch.held.outbox.claim.token == unheard.claim.token, "the claim")
-    assert watch.held.interrupt.noted is None
-    watch.held.outbox.end(COMPLETE)
-    assert isinstance(desk.ended(watch.held.generation)[1], Snapshot)
+    unanswered = reclaim(harness.redis, watch.attempt.claimed, watch.attempt.outbox.claim, harness.settings)
+    assert unanswered is not None
+    watch.watcher.renew_leases()
+    wait_until(lambda: watch.attempt.outbox.claim.token == unanswered.claim.token, "the claim")
+    assert watch.attempt.interrupt.reason is None
+    watch.attempt.outbox.finish(COMPLETE)
+    assert isinstance(harness.wait_for_end(watch.attempt.generation)[1], Snapshot)
 
 
-def test_a_generation_that_was_held_for_as_long_as_one_may_be_is_stopped_at_once(desk: Desk, watch: Watch) -> None:
-    desk.redis.hset(keys_of(watch.held.generation).state, "run_until", "1")
-    watch.watcher.look()
-    assert not watch.held.outbox.is_alive
+def test_a_generation_held_for_the_longest_time_allowed_is_abandoned_at_once(
+    harness: WorkerHarness, watch: WatcherHarness
+) -> None:
+    harness.redis.hset(keys_of(watch.attempt.generation).state, "run_until", "1")
+    watch.watcher.renew_leases()
+    assert not watch.attempt.outbox.is_active
     assert watch.recovered == []
 
 
-def test_what_is_on_its_way_to_its_end_is_left_to_its_appends(desk: Desk, watch: Watch) -> None:
-    watch.held.outbox.end(COMPLETE)  # and the writer stands still: it may be in the log already
-    release(desk.redis, watch.held.outbox.claim, desk.settings)
-    watch.watcher.look()
+def test_a_finishing_generation_is_left_to_its_appends(harness: WorkerHarness, watch: WatcherHarness) -> None:
+    watch.attempt.outbox.finish(COMPLETE)  # the log writer is not started: it may be in the log already
+    release(harness.redis, watch.attempt.outbox.claim, harness.settings)
+    watch.watcher.renew_leases()
     assert watch.recovered == []
-    assert watch.held.outbox.is_waiting
+    assert watch.attempt.outbox.has_unacknowledged
 
 
-def test_a_claim_that_redis_has_lost_is_recovered(desk: Desk, watch: Watch) -> None:
-    desk.redis.flushall()
-    watch.watcher.look()
-    assert watch.recovered == [watch.held.outbox]
-    assert watch.held.outbox.is_alive
+def test_a_claim_that_redis_has_lost_is_recovered(harness: WorkerHarness, watch: WatcherHarness) -> None:
+    harness.redis.flushall()
+    watch.watcher.renew_leases()
+    assert watch.recovered == [watch.attempt.outbox]
+    assert watch.attempt.outbox.is_active
 
 
-def test_an_answer_about_a_claim_made_anew_meanwhile_is_of_no_meaning(
-    desk: Desk, watch: Watch, monkeypatch: pytest.MonkeyPatch
+def test_a_reply_about_a_claim_that_was_replaced_during_the_call_is_ignored(
+    harness: WorkerHarness, watch: WatcherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = subject.renew_all
 
     def slow(*arguments: object) -> object:
-        release(desk.redis, watch.held.outbox.claim, desk.settings)
+        release(harness.redis, watch.attempt.outbox.claim, harness.settings)
         renewals = real(*arguments)  # pyright: ignore[reportArgumentType]
-        again = claim(desk.redis, watch.held.generation, desk.settings)
+        again = claim(harness.redis, watch.attempt.generation, harness.settings)
         assert again is not None
-        watch.held.outbox.claim = again.claim
+        watch.attempt.outbox.claim = again.claim
         return renewals
 
     monkeypatch.setattr(subject, "renew_all", slow)
-    watch.watcher.look()
-    assert watch.held.outbox.is_alive
+    watch.watcher.renew_leases()
+    assert watch.attempt.outbox.is_active
 
 
-def test_an_answer_that_has_taken_too_long_is_interrupted(watch: Watch) -> None:
-    watch.watcher.keep_deadlines(watch.run.ends_by - 1)
-    assert watch.held.interrupt.noted is None
-    watch.watcher.keep_deadlines(watch.run.ends_by)
-    assert isinstance(watch.held.interrupt.noted, TimeIsUp)
+def test_an_answer_is_interrupted_at_its_deadline(watch: WatcherHarness) -> None:
+    watch.watcher.enforce_deadlines(watch.run.deadline - 1)
+    assert watch.attempt.interrupt.reason is None
+    watch.watcher.enforce_deadlines(watch.run.deadline)
+    assert isinstance(watch.attempt.interrupt.reason, DeadlineExceeded)
 
 
-def test_when_the_process_leaves_what_runs_is_handed_over_and_in_the_end_let_go(watch: Watch) -> None:
+def test_a_draining_process_hands_over_its_generations_and_abandons_the_rest(watch: WatcherHarness) -> None:
     now = time.monotonic()
-    watch.watcher.leave_at = now + 1
-    watch.watcher.keep_deadlines(now)
-    assert watch.held.interrupt.noted is None
-    watch.watcher.keep_deadlines(now + 1)
-    assert isinstance(watch.held.interrupt.noted, HandOver)
-    assert watch.held.outbox.is_alive
-    watch.watcher.keep_deadlines(now + 1 + FAREWELL_SECONDS)
-    assert not watch.held.outbox.is_alive
+    watch.watcher.handover_at = now + 1
+    watch.watcher.enforce_deadlines(now)
+    assert watch.attempt.interrupt.reason is None
+    watch.watcher.enforce_deadlines(now + 1)
+    assert isinstance(watch.attempt.interrupt.reason, HandoverRequested)
+    assert watch.attempt.outbox.is_active
+    watch.watcher.enforce_deadlines(now + 1 + HANDOVER_SECONDS)
+    assert not watch.attempt.outbox.is_active
 
 
-def test_deadlines_are_kept_while_redis_is_away(watch: Watch, valkey: ValkeyProcess) -> None:
+def test_deadlines_are_enforced_while_redis_is_unavailable(watch: WatcherHarness, valkey: ValkeyProcess) -> None:
     valkey.stop()
-    watch.run.ends_by = time.monotonic() + 0.5
+    watch.run.deadline = time.monotonic() + 0.5
     watch.watcher.start()
-    wait_until(lambda: isinstance(watch.held.interrupt.noted, TimeIsUp), "the deadline", 5)
+    wait_until(lambda: isinstance(watch.attempt.interrupt.reason, DeadlineExceeded), "the deadline", 5)
 
 
-def test_an_error_in_one_round_does_not_end_the_watch(
-    desk: Desk, watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_an_error_in_one_pass_does_not_end_the_watcher(
+    harness: WorkerHarness, watch: WatcherHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real, errors = subject.renew_all, 2
 
@@ -169,23 +175,25 @@ def test_an_error_in_one_round_does_not_end_the_watch(
 
     monkeypatch.setattr(subject, "renew_all", broken)
     watch.watcher.start()
-    desk.cancel(watch.held.generation)
-    wait_until(lambda: watch.held.interrupt.noted, "the cancel")
+    harness.cancel(watch.attempt.generation)
+    wait_until(lambda: watch.attempt.interrupt.reason, "the cancel")
     assert "watcher_failed" in caplog.text
 
 
-def test_one_renewal_that_redis_refuses_leaves_the_others_alone(desk: Desk, watch: Watch) -> None:
-    other = hold(desk, Writer(desk.redis, desk.settings))
-    watch.runs.add(RunningGeneration(other.holding, other.interrupt, other.outbox, ends_by=time.monotonic() + 60))
-    desk.redis.delete(keys_of(other.generation).state)
-    desk.redis.set(keys_of(other.generation).state, "somebody else's")
-    desk.cancel(watch.held.generation)
-    watch.watcher.look()
-    assert isinstance(watch.held.interrupt.noted, CancelAsked)
-    assert other.outbox.is_alive
+def test_a_rejected_renewal_does_not_affect_the_others(harness: WorkerHarness, watch: WatcherHarness) -> None:
+    other = claim_attempt(harness, LogWriter(harness.redis, harness.settings))
+    watch.running.add(RunningGeneration(other.claimed, other.interrupt, other.outbox, deadline=time.monotonic() + 60))
+    harness.redis.delete(keys_of(other.generation).state)
+    harness.redis.set(keys_of(other.generation).state, "of another application")
+    harness.cancel(watch.attempt.generation)
+    watch.watcher.renew_leases()
+    assert isinstance(watch.attempt.interrupt.reason, CancelRequested)
+    assert other.outbox.is_active
 
 
-def test_a_blocked_hub_is_told(watch: Watch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blocked_hub_is_logged(
+    watch: WatcherHarness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subject, "LAG_SECONDS", -1.0)
     with caplog.at_level(logging.WARNING):
         watch.watcher.start()

@@ -10,7 +10,7 @@ from millrace.worker.contract.request import PromptMessage
 from millrace.worker.contract.transcript import fold
 from tests.worker.context.harness import ContextHarness, context_events
 from tests.worker.context.search.search_service import SearchService
-from tests.worker.desk import emulate
+from tests.worker.harness import emulate
 
 HISTORY = (PromptMessage("user", "One?"), PromptMessage("assistant", "Two."))
 ATTACK = (

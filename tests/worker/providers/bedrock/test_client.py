@@ -9,13 +9,13 @@ import pytest
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.interrupt import HandOver, Interrupt
+from millrace.worker.interrupt import HandoverRequested, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import free_port
-from tests.worker.desk import emulate, wait_until
+from tests.worker.harness import emulate, wait_until
 
 SCRIPTED = emulate(text="Yes.")
 
@@ -98,7 +98,7 @@ def test_an_interrupt_ends_a_call_whose_server_never_responds(make_client: MakeC
             try:
                 with interrupts[0].armed():
                     list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
-            except HandOver:
+            except HandoverRequested:
                 return "struck"
             return "whole"
 
@@ -107,7 +107,7 @@ def test_an_interrupt_ends_a_call_whose_server_never_responds(make_client: MakeC
         connection, _ = silent.accept()
         with connection:
             assert connection.recv(10)
-            interrupts[0].strike(HandOver())
+            interrupts[0].trigger(HandoverRequested())
             assert reader.get(timeout=30) == "struck"
             connection.settimeout(30)
             while connection.recv(65536):  # the rest of the request, then the end of the connection

@@ -16,7 +16,7 @@ from millrace.worker.providers.bedrock.errors import map_error
 from millrace.worker.providers.bedrock.event_stream import Event
 from millrace.worker.providers.bedrock.wire import read_events
 from tests.emulator_process import EmulatorProcess
-from tests.worker.desk import emulate
+from tests.worker.harness import emulate
 
 READ_SECONDS = 5
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n"

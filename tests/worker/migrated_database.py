@@ -1,4 +1,4 @@
-"""A database of its own for each of a test's desks: a copy of one that has been migrated once."""
+"""Fresh migrated SQLite databases: each a copy of one that is migrated once per test process."""
 
 import atexit
 import shutil
@@ -10,21 +10,21 @@ from millrace.worker.settings.schema import load
 from millrace.worker.store.migration import migrate
 
 
-def address_of(file: Path) -> str:
-    """Return a SQLite file's address, as the setting takes it."""
+def database_url(file: Path) -> str:
+    """Return a SQLite file's URL, as the setting takes it."""
     return f"sqlite:///{file}"
 
 
 def new_database() -> str:
-    """Return the address of a fresh database, which goes with the test process."""
+    """Return the URL of a fresh migrated database, deleted at the end of the test process."""
     fresh = Path(tempfile.mkdtemp(dir=_directory())) / "millrace.db"
     shutil.copyfile(_migrated(), fresh)
-    return address_of(fresh)
+    return database_url(fresh)
 
 
 @cache
 def _directory() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="millrace-kept-"))
+    directory = Path(tempfile.mkdtemp(prefix="millrace-databases-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
 
@@ -32,5 +32,5 @@ def _directory() -> Path:
 @cache
 def _migrated() -> Path:
     file = _directory() / "migrated.db"
-    migrate(load({"MILLRACE_DATABASE_URL": address_of(file)}))
+    migrate(load({"MILLRACE_DATABASE_URL": database_url(file)}))
     return file

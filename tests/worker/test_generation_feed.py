@@ -1,4 +1,4 @@
-"""What an owner's feed is told of an answer."""
+"""The owner's feed shows the end of an answer."""
 
 import json
 from typing import Any
@@ -13,11 +13,11 @@ from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Step, Stub
 from tests.valkey import ValkeyProcess
-from tests.worker.desk import Desk
+from tests.worker.harness import WorkerHarness
 
 
-def told(desk: Desk) -> list[dict[str, Any]]:
-    (entries,) = read_feeds(desk.redis, [("somebody", FEED_START)], 100)
+def feed_of(harness: WorkerHarness) -> list[dict[str, Any]]:
+    (entries,) = read_feeds(harness.redis, [("somebody", FEED_START)], 100)
     return [json.loads(entry.data) for entry in entries]
 
 
@@ -25,22 +25,22 @@ def told(desk: Desk) -> list[dict[str, Any]]:
     ("script", "status"),
     [([Chunk("Yes."), Stopped("end_turn"), Usage(1, 1)], "completed"), ([Chunk("half")], "failed")],
 )
-def test_the_end_of_an_answer_is_told_after_its_done(valkey: ValkeyProcess, script: list[Step], status: str) -> None:
-    desk = Desk(valkey.url)
-    process = WorkerProcess(desk.settings, Stub([script]))
+def test_the_end_of_an_answer_is_published_to_the_feed(valkey: ValkeyProcess, script: list[Step], status: str) -> None:
+    harness = WorkerHarness(valkey.url)
+    process = WorkerProcess(harness.settings, Stub([script]))
     process.start()
-    generation = desk.make("Why?")
+    generation = harness.create_generation("Why?")
     generate(process, generation)
     process.stop()
-    (event,) = told(desk)
+    (event,) = feed_of(harness)
     assert (event["type"], event["generation"], event["status"]) == ("generation_ended", generation, status)
 
 
-def test_a_generation_that_another_holds_is_not_told_of(valkey: ValkeyProcess) -> None:
-    desk = Desk(valkey.url)
-    process = WorkerProcess(desk.settings, Stub([]))
-    generation = desk.make("Why?")
-    assert claim(desk.redis, generation, desk.settings) is not None
+def test_a_generation_that_another_worker_holds_is_not_published_to_the_feed(valkey: ValkeyProcess) -> None:
+    harness = WorkerHarness(valkey.url)
+    process = WorkerProcess(harness.settings, Stub([]))
+    generation = harness.create_generation("Why?")
+    assert claim(harness.redis, generation, harness.settings) is not None
     generate(process, generation)
     process.stop()
-    assert told(desk) == []
+    assert feed_of(harness) == []

@@ -1,31 +1,42 @@
-"""What has come of a model's answer: measured, held to its limits, judged at its end."""
+"""The answer meter: measures one attempt's answer, holds it to its limits and judges its end."""
 
 import math
 import time
+from typing import assert_never
 
-from millrace.worker.contract.events import Chunk, Complete, Latency, Reasoning, Snapshot, ToolUse, Usage
+from millrace.worker.contract.events import (
+    Chunk,
+    Citation,
+    Complete,
+    Latency,
+    Reasoning,
+    Snapshot,
+    ToolResult,
+    ToolUse,
+    Usage,
+)
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.mapping import map_stop_reason
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
-from millrace.worker.publishing.batching import Content, size_of
+from millrace.worker.publishing.batching import Content, utf8_size
 from millrace.worker.settings.schema import Settings
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
-ENDING_EVENTS = 6  # kept free for the text still gathered, the outcome, title, suggestions and `done`
+ENDING_EVENTS = 6  # reserved for the text still buffered, the outcome, title, suggestions and `done`
 
 
 class AnswerMeter:
-    """The measure of one attempt's answer; `begun_at` is of `time.monotonic`."""
+    """Counts bytes, characters, tokens and times of one attempt; `started_at` is a time of `time.monotonic`."""
 
-    def __init__(self, holding: ClaimedGeneration, provider: str, begun_at: float, settings: Settings) -> None:
-        self._holding = holding
+    def __init__(self, claimed: ClaimedGeneration, provider: str, started_at: float, settings: Settings) -> None:
+        self._claimed = claimed
         self._provider = provider
-        self._begun_at = begun_at
-        self._most_bytes = settings.generation.max_output_bytes
-        self._most_events = settings.generation.max_events
+        self._started_at = started_at
+        self._max_bytes = settings.generation.max_output_bytes
+        self._max_events = settings.generation.max_events
         self._bytes = 0
-        self._asked_chars = 0
+        self._prompt_chars = 0
         self._has_substance = False
         self._first_delta_ms: int | None = None
         self._stop_reason: str | None = None
@@ -35,22 +46,22 @@ class AnswerMeter:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the model has said anything in this attempt."""
+        """Whether the model has sent any content in this attempt."""
         return self._first_delta_ms is not None
 
-    def begin(self, beginning: Snapshot) -> None:
-        """Count what the answer begins with, within its limits."""
-        self._bytes = size_of(beginning.content) + size_of(beginning.reasoning)
-        self._has_substance = bool(beginning.content)
+    def start_from(self, snapshot: Snapshot) -> None:
+        """Count the text that the answer continues from towards its limits; replaces an earlier start."""
+        self._bytes = utf8_size(snapshot.content) + utf8_size(snapshot.reasoning)
+        self._has_substance = bool(snapshot.content)
 
-    def asks(self, prompt: Prompt) -> None:
-        """Take note of what the model is asked."""
-        self._asked_chars = sum(map(len, prompt.system)) + sum(len(each.content) for each in prompt.messages)
+    def record_prompt(self, prompt: Prompt) -> None:
+        """Record the size of a prompt, for an estimate of the input tokens."""
+        self._prompt_chars = sum(map(len, prompt.system)) + sum(len(each.content) for each in prompt.messages)
 
-    def take(self, delta: Delta, events: int) -> Content | None:
-        """Measure a delta and return it where it belongs into the log; `events` is how many the log has so far.
+    def accept(self, delta: Delta, events: int) -> Content | None:
+        """Measure a delta; return it if it belongs into the log, which has `events` events so far, else None.
 
-        Raises Failure (`limit_exceeded`) instead of taking more than allowed.
+        Raises GenerationFailed (`limit_exceeded`) instead of accepting more than the limits allow.
         """
         match delta:
             case Stopped(reason):
@@ -60,22 +71,24 @@ class AnswerMeter:
                 self._usage = delta
                 return None
             case Chunk(text) | Reasoning(text):
-                self._bytes += size_of(text)
+                self._bytes += utf8_size(text)
                 self.chars += len(text)
                 self.chunks += 1
                 self._has_substance = self._has_substance or bool(text)
             case ToolUse():
                 self._has_substance = True
-            case _:
+            case Citation() | ToolResult():
                 pass
+            case _:
+                assert_never(delta)
         if not self.has_begun:
             self._first_delta_ms = self._elapsed_ms()
-        if self._bytes > self._most_bytes or events + ENDING_EVENTS > self._most_events:
+        if self._bytes > self._max_bytes or events + ENDING_EVENTS > self._max_events:
             raise GenerationFailed("limit_exceeded", retryable=False)
         return delta
 
     def complete(self) -> Complete:
-        """Return the outcome of a stream that has come to its end; raises Failure where the answer is none."""
+        """Return the outcome of a stream that has ended; raises GenerationFailed if the answer is not complete."""
         if self._stop_reason is None:
             raise GenerationFailed("truncated", retryable=True)
         failure = map_stop_reason(self._stop_reason)
@@ -88,17 +101,17 @@ class AnswerMeter:
             stop_reason=self._stop_reason,
             usage=self.usage(),
             latency=self.latency(),
-            model=self._holding.request.model,
+            model=self._claimed.request.model,
             provider=self._provider,
-            message_id=self._holding.message,
+            message_id=self._claimed.message,
             stored=False,
         )
 
     def usage(self) -> Usage:
-        """Return the tokens as the provider told them, else an estimate: after an early close there is no telling."""
+        """Return the provider's token counts, else an estimate: a stream that is closed early reports none."""
         if self._usage is not None:
             return self._usage
-        tokens_in = math.ceil(self._asked_chars / CHARS_PER_TOKEN)
+        tokens_in = math.ceil(self._prompt_chars / CHARS_PER_TOKEN)
         return Usage(tokens_in, math.ceil(self.chars / CHARS_PER_TOKEN), exact=False)
 
     def latency(self) -> Latency:
@@ -106,4 +119,4 @@ class AnswerMeter:
         return Latency(self._first_delta_ms, self._elapsed_ms())
 
     def _elapsed_ms(self) -> int:
-        return int((time.monotonic() - self._begun_at) * 1000)
+        return int((time.monotonic() - self._started_at) * 1000)

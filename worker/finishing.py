@@ -1,0 +1,97 @@
+"""The end of a generation: store the answer, publish its outcome and `done`, then log and count how it ended.
+
+The answer is stored before its outcome is published, within a bounded time, and fenced by its claim.
+"""
+
+from msgspec.structs import replace
+
+from millrace.worker.after.hooks import run_hooks
+from millrace.worker.answer_meter import AnswerMeter
+from millrace.worker.contract.events import Complete, Error, Outcome
+from millrace.worker.contract.keys import hash_of
+from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.process import WorkerProcess
+from millrace.worker.store import answers
+from millrace.worker.store.messages import StoredQuestion
+from millrace.worker.upkeep.late_storage import make_stored_answer
+from millrace.worker.upkeep.watcher import RunningGeneration
+
+STORE_SECONDS = 2.0  # at most: the reader waits for the outcome, or for `done`
+
+_log = get_logger(__name__)
+
+
+def publish_end(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> None:
+    """Store the answer, publish its outcome and `done`, and wait until they are in the log.
+
+    The outcome of a complete answer says whether it is stored; the title and the suggestions follow it. Any other
+    outcome is published before the answer is stored, because its reader should not wait.
+    """
+    outbox = run.outbox
+    if isinstance(outcome, Complete):
+        is_stored = _store(process, run, outcome)
+        outbox.emit_outcome(replace(outcome, stored=is_stored))
+        run_hooks(process, run)
+        transcript = outbox.full_transcript()
+        if is_stored and (transcript.title is not None or transcript.suggestions is not None):
+            _store(process, run, outcome)
+    else:
+        outbox.emit_outcome(outcome)
+        _store(process, run, outcome)
+    outbox.finish(outcome)
+    outbox.wait_until_empty()
+
+
+def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> bool:
+    """Store the question and the answer so far with its outcome; return whether they are stored in time.
+
+    If that is unknown, any worker tries again after `done` is in the log, until the log expires.
+    """
+    claimed, outbox = run.claimed, run.outbox
+    outbox.stored_under = None
+    transcript, claim, done = outbox.full_transcript(), outbox.claim, outbox.done_cursor
+    if not claimed.question or not outbox.is_open:  # a closed outbox has lost the lease, or publishes another outcome
+        return False
+    question = StoredQuestion(
+        claimed.question, claimed.owner, claimed.conversation, claimed.request.messages[-1].content
+    )
+    ids = {"message": claimed.message, "generation": claim.generation, "provider": process.provider.name}
+    answer = make_stored_answer(transcript, outcome, done, claimed.request, **ids)
+    try:
+        is_stored = process.database.run(lambda session: answers.save_answer(session, question, answer), STORE_SECONDS)
+    except DatabaseUnavailable as error:
+        _log.warning("database_unavailable", generation=claim.generation, error=error)
+        return False
+    except Exception:  # noqa: BLE001 - the edge: an answer that can't be stored is published all the same
+        _log.exception("store_failed", generation=claim.generation)
+        return False
+    outbox.stored_under = claim
+    if not is_stored:
+        _log.warning("store_rejected", generation=claim.generation, epoch=claim.epoch)
+    return is_stored
+
+
+def report_end(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, outcome: Outcome | None) -> None:
+    """Log and count how an attempt ended; None means that another worker takes over."""
+    claimed, usage, latency = run.claimed, meter.usage(), meter.latency()
+    process.metrics.record_end(outcome, usage, latency)
+    _log.info(
+        "ended",
+        generation=run.generation,
+        owner=hash_of(claimed.owner),
+        attempt=claimed.attempt,
+        outcome="left" if outcome is None else type(outcome).__name__.lower(),
+        code=outcome.code if isinstance(outcome, Error) else None,
+        interrupted_by=type(run.interrupt.reason).__name__ if run.interrupt.reason else None,
+        provider=process.provider.name,
+        model=claimed.request.model,
+        first_delta_ms=latency.first_delta_ms,
+        total_ms=latency.total_ms,
+        events=run.outbox.next_seq - 1,
+        chunks=meter.chunks,
+        chars=meter.chars,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        is_exact=usage.exact,
+    )
