@@ -108,6 +108,12 @@ def test_importing_the_shared_room_pulls_in_no_boto3_and_no_task() -> None:
     assert not loaded & {"boto3", "botocore", "flask", "millrace.worker.app", "millrace.worker.tasks"}
 
 
+def test_starting_a_worker_loads_no_flask() -> None:
+    code = "import millrace.worker.app, millrace.worker.tasks, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not set(run.stdout.split()) & {"flask", "werkzeug", "millrace.webapp"}
+
+
 def test_no_import_stands_inside_a_function() -> None:
     for path in ALL:
         functions = [node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
