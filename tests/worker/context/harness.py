@@ -1,4 +1,4 @@
-"""What the tests of context share: a conversation in a database, and a worker process that answers in it.
+"""Shared by the tests of context: a conversation in a database, and a worker process that answers in it.
 
 `StoredConversation` needs a database only. It stores turns and returns `ContextQuestion`s, for tests of one source.
 `ContextHarness` runs a `WorkerProcess` with real boto3, the local Bedrock endpoint and a real database, for tests that

@@ -6,7 +6,7 @@ from contextlib import closing
 import httpx
 import pytest
 
-from millrace.worker.context.search.brave import URL, Brave
+from millrace.worker.context.search.brave import Brave
 from millrace.worker.context.search.engine import MAX_RESPONSE_BYTES, SearchEngine, SearchResult
 from millrace.worker.context.search.searxng import Searxng
 from tests.worker.context.search.search_service import SearchService
@@ -71,35 +71,3 @@ def test_an_error_status_is_an_error(engine: SearchEngine, service: SearchServic
 def test_an_unreachable_service_is_an_error(engine: SearchEngine, service: SearchService) -> None:
     with closing(Searxng("http://127.0.0.1:1", "", 5)) as unreachable, pytest.raises(httpx.ConnectError):
         unreachable.search("mill", 5)
-
-
-def test_searxng_receives_the_json_format_and_a_token_only_if_configured(service: SearchService) -> None:
-    for key in ("", "secret"):
-        with closing(Searxng(f"{service.url}/", key, 5)) as searxng:
-            searxng.search("mill", 5)
-    (path, parameters, without_key), (_, _, with_key) = service.requests
-    assert path == "/search"
-    assert parameters == {"q": "mill", "format": "json"}
-    assert "authorization" not in without_key
-    assert with_key["authorization"] == "Bearer secret"
-
-
-def test_a_searxng_result_without_content_is_kept(service: SearchService) -> None:
-    service.body = b'{"results": [{"url": "https://a.example", "title": "A", "content": null}]}'
-    with closing(Searxng(service.url, "", 5)) as searxng:
-        assert searxng.search("mill", 5) == [SearchResult("A", "https://a.example", "")]
-
-
-def test_brave_receives_the_key_and_a_count_of_at_most_twenty(service: SearchService) -> None:
-    service.pages = [("A", "https://a.example", "one|two|three")]
-    with closing(Brave(f"{service.url}/res/v1/web/search", "key", 5)) as brave:
-        assert brave.search("mill", 50) == [SearchResult("A", "https://a.example", "one two three")]
-    path, parameters, headers = service.requests[0]
-    assert path == "/res/v1/web/search"
-    assert (parameters["count"], parameters["text_decorations"]) == ("20", "false")
-    assert headers["x-subscription-token"] == "key"
-
-
-def test_brave_has_a_default_address() -> None:
-    with closing(Brave("", "key", 5)) as brave:
-        assert brave._url == URL

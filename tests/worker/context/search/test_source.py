@@ -38,7 +38,7 @@ def search(text: str, mode: bool | Literal["auto"]) -> tuple[ContextPart | None,
     ("text", "mode", "is_searched"),
     [(NEWS, "auto", True), (TASK, "auto", False), (NEWS, False, False), (TASK, True, True)],
 )
-def test_it_searches_if_the_request_says_so_or_auto_finds_it_worth_it(
+def test_a_search_runs_if_the_request_says_so_or_auto_finds_it_worth_it(
     text: str, mode: bool | Literal["auto"], is_searched: bool
 ) -> None:
     part, queries, statuses = search(text, mode)
