@@ -15,7 +15,7 @@ GRACE_SECONDS = 0.5  # for a source that swallows its own timeout
 _log = get_logger(__name__)
 
 
-class _Result(NamedTuple):
+class _SourceResult(NamedTuple):
     part: ContextPart | None
     has_failed: bool
 
@@ -35,19 +35,19 @@ def gather(sources: Sequence[ContextSource], question: ContextQuestion) -> Gathe
     return GatheredContext(parts, failed=sum(result.has_failed for result in results.values()))
 
 
-def _result_of(greenlet: "gevent.Greenlet[..., _Result]", name: str, question: ContextQuestion) -> _Result:
+def _result_of(greenlet: "gevent.Greenlet[..., _SourceResult]", name: str, question: ContextQuestion) -> _SourceResult:
     if greenlet.value is not None:
         return greenlet.value
     _log.warning("context_source_abandoned", source=name, generation=question.generation)
-    return _Result(None, has_failed=True)
+    return _SourceResult(None, has_failed=True)
 
 
-def _run(source: ContextSource, question: ContextQuestion) -> _Result:
+def _run(source: ContextSource, question: ContextQuestion) -> _SourceResult:
     started = time.monotonic()
     timeout = gevent.Timeout(source.seconds)
     try:
         with timeout:
-            return _Result(source.gather(question), has_failed=False)
+            return _SourceResult(source.gather(question), has_failed=False)
     except gevent.Timeout as expired:
         reason = "timed out" if expired is timeout else "the source's own timeout"
     except Exception as error:  # noqa: BLE001 - the edge of this greenlet: an answer never fails because of its context
@@ -56,4 +56,4 @@ def _run(source: ContextSource, question: ContextQuestion) -> _Result:
         reason = f"{type(error).__name__} at {place.filename}:{place.lineno}"
     ms = int((time.monotonic() - started) * 1000)
     _log.warning("context_source_failed", source=source.name, generation=question.generation, ms=ms, error=reason)
-    return _Result(None, has_failed=True)
+    return _SourceResult(None, has_failed=True)

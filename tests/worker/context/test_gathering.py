@@ -20,7 +20,7 @@ PART = ContextPart(instructions="Be brief.")
 
 
 @dataclass
-class Scripted:
+class FunctionSource:
     """A source that calls a function."""
 
     name: str
@@ -60,7 +60,8 @@ def test_parts_are_in_the_order_of_the_sources_by_name() -> None:
         return PART
 
     gathered = gather(
-        [Scripted("late", late), Scripted("none", lambda: None), Scripted("early", lambda: PART)], QUESTION
+        [FunctionSource("late", late), FunctionSource("none", lambda: None), FunctionSource("early", lambda: PART)],
+        QUESTION,
     )
     assert gathered == GatheredContext({"late": PART, "early": PART})
     assert list(gathered.parts) == ["late", "early"]
@@ -77,23 +78,23 @@ def test_sources_run_concurrently() -> None:
         met.set()
         return PART
 
-    assert len(gather([Scripted("waits", waits), Scripted("sets", sets)], QUESTION).parts) == 2
+    assert len(gather([FunctionSource("waits", waits), FunctionSource("sets", sets)], QUESTION).parts) == 2
 
 
 @pytest.mark.parametrize(
     ("failing", "logged"),
     [
-        (Scripted("bad", fails), "error=ValueError at "),
-        (Scripted("bad", hangs, seconds=0.05), "error=timed out"),
-        (Scripted("bad", swallows, seconds=0.05), "context_source_abandoned"),
+        (FunctionSource("bad", fails), "error=ValueError at "),
+        (FunctionSource("bad", hangs, seconds=0.05), "error=timed out"),
+        (FunctionSource("bad", swallows, seconds=0.05), "context_source_abandoned"),
     ],
     ids=["fails", "hangs", "swallows its timeout"],
 )
 def test_a_failure_is_counted_and_logged_without_the_text_of_the_question(
-    failing: Scripted, logged: str, caplog: pytest.LogCaptureFixture
+    failing: FunctionSource, logged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        gathered = gather([failing, Scripted("good", lambda: PART)], QUESTION)
+        gathered = gather([failing, FunctionSource("good", lambda: PART)], QUESTION)
     assert gathered == GatheredContext({"good": PART}, failed=1)
     (line,) = [record.getMessage() for record in caplog.records]
     assert "source=bad" in line
@@ -111,7 +112,7 @@ def test_an_interrupt_of_the_caller_ends_all_sources() -> None:
         finally:
             ended.append(True)
 
-    caller = gevent.spawn(gather, [Scripted("one", runs), Scripted("two", runs)], QUESTION)
+    caller = gevent.spawn(gather, [FunctionSource("one", runs), FunctionSource("two", runs)], QUESTION)
     gevent.sleep(0.01)
     caller.kill()
     wait_until(lambda: len(ended) == 2, "the end of both")

@@ -33,7 +33,7 @@ def test_two_questions_are_loaded_separately(settings: Settings, conversation: S
     assert (len(first.get().turns), len(second.get().turns)) == (1, 0)
 
 
-def test_a_failure_reaches_every_greenlets_greenlet_and_the_next_load_reads_again(
+def test_a_failure_reaches_every_waiting_greenlet_and_the_next_load_reads_again(
     settings: Settings, unmigrated_database: Database
 ) -> None:
     loader, question = (

@@ -15,7 +15,7 @@ def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-_REQUESTS_WEB = _any(
+_ASKS_FOR_WEB = _any(
     r"https?://",
     r"\bgoogle\b(?! (docs|drive|sheets|cloud|maps api))",
     r"\b(search|browse)\b.{0,20}\b(web|internet|online|for)\b",
@@ -24,7 +24,7 @@ _REQUESTS_WEB = _any(
     r"\bon the (web|internet)\b|\b(check|find out) (online|if|whether|when)\b",
 )
 
-_REQUESTS_WORK = _any(
+_ASKS_FOR_WORK = _any(
     r"```|^\s*(def|class|function|import|SELECT|#include)\b",
     r"^\W*((can|could|would|will) you |please |now |and )*"
     r"(write|draft|compose|translate|rewrite|rephrase|paraphrase|proofread|correct|edit|shorten|summari[sz]e|continue|"
@@ -35,7 +35,7 @@ _REQUESTS_WORK = _any(
 
 _ABOUT_ONESELF = _any(r"^\W*(I|I'm|I am|I've|my|we|our)\b(?!.*\?\s*$)")
 
-_ABOUT_CHANGES = _any(
+_ABOUT_CHANGING_THINGS = _any(
     # the time
     r"\b(today|tonight|tomorrow|yesterday|currently|nowadays|right now|at the moment|so far|lately|recently)\b",
     r"\b(this|next|last) (week|weekend|month|year|season|summer|winter|morning|afternoon|evening|night|time)\b",
@@ -87,12 +87,12 @@ _UNCHANGING = _any(
 
 def is_worth_searching(question: str) -> bool:
     """Return whether the web probably knows the answer better than a model."""
-    if _REQUESTS_WEB.search(question):
+    if _ASKS_FOR_WEB.search(question):
         return True
     unquoted = _QUOTED.sub("this", question)
-    if len(question) > MAX_QUESTION_CHARS or _REQUESTS_WORK.search(unquoted) or _ABOUT_ONESELF.search(unquoted):
+    if len(question) > MAX_QUESTION_CHARS or _ASKS_FOR_WORK.search(unquoted) or _ABOUT_ONESELF.search(unquoted):
         return False
-    return _ABOUT_CHANGES.search(unquoted) is not None or _is_about_a_name(unquoted)
+    return _ABOUT_CHANGING_THINGS.search(unquoted) is not None or _is_about_a_name(unquoted)
 
 
 def _is_about_a_name(question: str) -> bool:
