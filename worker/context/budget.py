@@ -49,7 +49,7 @@ def _newest(messages: list[PromptMessage], tokens: int) -> list[PromptMessage]:
 
 
 def fit_materials(materials: Iterable[Material], tokens: int) -> list[Material]:
-    """Return the first materials that together have at most `tokens` tokens once rendered; the last one is truncated."""
+    """Return the first materials that have at most `tokens` tokens once rendered; the last one is truncated."""
     kept: list[Material] = []
     for material in materials:
         text = truncate(material.text, tokens, lambda text, material=material: _cost(replace(material, text=text)))

@@ -68,9 +68,9 @@ class Material:
 class ContextPart:
     """One source's contribution. Everything except `instructions` is shortened to the prompt's token budget.
 
-    The model trusts `instructions` like the configured system prompt: never put text there that others wrote. `slots` is
-    the conversation's JSON context; if several sources return one, the last counts. `updated` holds the slots that this
-    question changed.
+    The model trusts `instructions` like the configured system prompt: never put text there that others wrote.
+    `slots` is the conversation's JSON context; if several sources return one, the last counts. `updated` holds the
+    slots that this question changed.
     """
 
     instructions: str = ""

@@ -99,6 +99,6 @@ def _load_plugin(path: str) -> ContextSource:
     )
     if not is_source:
         raise SettingError(
-            f"MILLRACE_CONTEXT: {path} is not a source: it takes an object with `name`, `seconds` and `gather(question)`"
+            f"MILLRACE_CONTEXT: {path} is not a source: an object with `name`, `seconds` and `gather(question)`"
         )
     return cast("ContextSource", source)

@@ -29,7 +29,7 @@ FAULTS = {
 
 
 class ProviderHarness(Protocol):
-    """A provider that answers with text or the tool as the script says, and the number of its calls that are running."""
+    """A provider that answers with text or the tool as the script says, and the number of its running calls."""
 
     def provider(self, **script: Any) -> Provider: ...
 

@@ -53,8 +53,8 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], ErrorMapping], ...] = (
     ((wire.HTTPError, ParserError, OSError), _UNAVAILABLE),
 )
 
-# Bedrock has no separate code for a prompt that is too long. Its messages: "Input is too long for requested model.", "prompt is too long: …",
-# "input length and `max_tokens` exceed context limit: …".
+# Bedrock has no separate code for a prompt that is too long. Its messages: "Input is too long for requested model.",
+# "prompt is too long: …", "input length and `max_tokens` exceed context limit: …".
 _TOO_LONG_MESSAGE = re.compile(r"too long|context (window|length|limit)|maximum context", re.IGNORECASE)
 
 

@@ -162,7 +162,7 @@ def parse_usage(usage: Event) -> Usage:
 
 
 def parse_answer(response: dict[str, Any], tool: Tool | None) -> WholeAnswer:
-    """Return the answer in a response of Converse; raises GenerationFailed if it has none, or not by the forced tool."""
+    """Return the answer in a response of Converse; raises GenerationFailed if it is cut off or the tool is not used."""
     reason = response.get("stopReason")
     if reason is None:  # botocore parses a body that is not JSON as a response without members
         raise GenerationFailed("truncated", retryable=True)
