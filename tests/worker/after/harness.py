@@ -66,19 +66,19 @@ class HookHarness:
 
     # Generations
 
-    def create(self, question: str = QUESTION) -> str:
+    def create_generation(self, question: str = QUESTION) -> str:
         """Create a generation and save its question, as the web tier does; returns its id."""
         generation = self.worker.create_generation(question)
         self.save_question(generation, question)
         return generation
 
-    def create_unstored(self, question: str = QUESTION) -> str:
+    def create_unstored_generation(self, question: str = QUESTION) -> str:
         """Create a generation outside any conversation."""
         return self.worker.create_generation(question, is_turn=False)
 
     def answer(self, question: str = QUESTION) -> list[AnyEvent]:
         """Answer a new generation and return its log."""
-        generation = self.create(question)
+        generation = self.create_generation(question)
         generate(self.process, generation)
         assert not self.process.running
         return self.events(generation)
@@ -91,7 +91,7 @@ class HookHarness:
         """Return the log so far."""
         return self.worker.events(generation)
 
-    def ended(self, generation: str) -> list[AnyEvent]:
+    def wait_for_end(self, generation: str) -> list[AnyEvent]:
         """Wait for the end and return the log."""
         return self.worker.wait_for_end(generation)
 

@@ -52,7 +52,7 @@ def only_generation(harness: HookHarness) -> str:
 
 def start_answer(harness: HookHarness) -> tuple[str, "gevent.Greenlet[..., None]"]:
     """Start a generation, and return when both hooks wait for the model."""
-    generation = harness.create()
+    generation = harness.create_generation()
     greenlet = gevent.spawn(generate, harness.process, generation)
     wait_until(lambda: harness.calls() == 2, "both hooks to call the model")
     return generation, greenlet
@@ -169,7 +169,7 @@ def test_event_of_a_finished_hook_does_not_wait_for_the_others(make_harness: Mak
         return SUGGESTIONS
 
     harness = make_harness({"name_conversation": TITLE, "suggest_questions": reply_late}, after_seconds=30)
-    generation = harness.create()
+    generation = harness.create_generation()
     greenlet = gevent.spawn(generate, harness.process, generation)
     wait_until(lambda: harness.events(generation)[-1] == TITLE_EVENT, "the title alone")
     released.set()
@@ -207,7 +207,7 @@ def test_cancel_during_the_hooks_does_not_change_the_outcome(make_harness: MakeH
     generation, greenlet = start_answer(harness)
     harness.cancel(generation)
     greenlet.get(timeout=30)
-    events = harness.ended(generation)
+    events = harness.wait_for_end(generation)
     assert isinstance(events[-2], Complete)
 
 
@@ -266,11 +266,11 @@ def test_hooks_call_the_small_model(make_harness: MakeHarness) -> None:
 @pytest.mark.parametrize(("learning", "tasks"), [(1, 1), (0, 0)])
 def test_learning_is_enqueued_after_done_if_enabled(make_harness: MakeHarness, learning: int, tasks: int) -> None:
     harness = make_harness({"remember_facts": FACTS}, titles=0, suggestions=0, learning=learning)
-    generate(harness.process, harness.create())
+    generate(harness.process, harness.create_generation())
     assert harness.queued_learning() == tasks
 
 
 def test_failed_generation_enqueues_no_learning(make_harness: MakeHarness) -> None:
     harness = make_harness(script=(Chunk("half"),), titles=0, suggestions=0, learning=1)
-    generate(harness.process, harness.create())
+    generate(harness.process, harness.create_generation())
     assert harness.queued_learning() == 0

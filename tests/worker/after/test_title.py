@@ -60,7 +60,7 @@ def test_prompt_holds_the_turn_in_its_roles_before_the_instruction(make_harness:
 
 def test_title_is_saved_and_published_to_the_owners_feed(make_harness: MakeHarness) -> None:
     harness = make_harness(suggestions=0)
-    generation = harness.create()
+    generation = harness.create_generation()
     generate(harness.process, generation)
     assert stored_title(harness, generation) == "Mills"
     (entries,) = read_feeds(harness.redis, [("somebody", FEED_START)], 10)
@@ -91,7 +91,7 @@ def test_rename_or_delete_by_the_user_takes_precedence(
         assert harness.database.run(lambda session: action(session, state.conversation))
 
     harness = make_harness({"name_conversation": TITLE if when == "before" else act_and_reply}, suggestions=0)
-    generation = harness.create()
+    generation = harness.create_generation()
     if when == "before":
         act()
     generate(harness.process, generation)
@@ -104,7 +104,7 @@ def test_conversation_that_is_not_stored_gets_no_title(
     make_harness: MakeHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness = make_harness(suggestions=0)
-    generation = harness.create_unstored()
+    generation = harness.create_unstored_generation()
     generate(harness.process, generation)
     assert titles(harness.events(generation)) == []
     assert harness.calls() == 0
@@ -113,8 +113,8 @@ def test_conversation_that_is_not_stored_gets_no_title(
 
 def test_database_failure_omits_the_title_but_not_done(make_harness: MakeHarness) -> None:
     harness = make_harness(suggestions=0)
-    generation = harness.create()
+    generation = harness.create_generation()
     harness.database.run(lambda session: session.execute(text("DROP TABLE conversations")).close())
     generate(harness.process, generation)
     assert titles(harness.events(generation)) == []
-    assert isinstance(harness.ended(generation)[-2], Complete)
+    assert isinstance(harness.wait_for_end(generation)[-2], Complete)
