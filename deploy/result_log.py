@@ -113,7 +113,7 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
             return
 
 
-class Writer:
+class ResultWriter:
     """The pytest plugin: appends a line for each result and flushes it, so that a crash loses none."""
 
     def __init__(self, path: Path) -> None:
@@ -158,4 +158,4 @@ def pytest_addoption(parser: "pytest.Parser") -> None:
 def pytest_configure(config: "pytest.Config") -> None:
     """Start to write where a file is named."""
     if path := config.getoption(OPTION):
-        config.pluginmanager.register(Writer(Path(path)), "result log writer")
+        config.pluginmanager.register(ResultWriter(Path(path)), "result log writer")

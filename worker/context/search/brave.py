@@ -11,7 +11,7 @@ URL = "https://api.search.brave.com/res/v1/web/search"
 MAX_RESULTS = 20
 
 
-class _Result(msgspec.Struct, frozen=True):
+class _BraveResult(msgspec.Struct, frozen=True):
     url: str = ""
     title: str = ""
     description: str | None = None
@@ -19,10 +19,10 @@ class _Result(msgspec.Struct, frozen=True):
 
 
 class _Web(msgspec.Struct, frozen=True):
-    results: list[_Result] = []
+    results: list[_BraveResult] = []
 
 
-class _Response(msgspec.Struct, frozen=True):
+class _BraveResponse(msgspec.Struct, frozen=True):
     web: _Web | None = None  # absent if nothing was found
 
 
@@ -38,7 +38,7 @@ class Brave:
         """Return the first pages, with the snippets that the subscription includes."""
         parameters = {"q": query, "count": str(min(count, MAX_RESULTS)), "text_decorations": "false"}
         request = self._client.build_request("GET", self._url, params=parameters)
-        response = msgspec.convert(json.loads(read_body(self._client, request)), _Response)
+        response = msgspec.convert(json.loads(read_body(self._client, request)), _BraveResponse)
         results = response.web.results if response.web else []
         return clean_results(
             (

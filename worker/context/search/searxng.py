@@ -11,14 +11,14 @@ import msgspec
 from millrace.worker.context.search.engine import SearchResult, clean_results, read_body
 
 
-class _Result(msgspec.Struct, frozen=True):
+class _SearxngResult(msgspec.Struct, frozen=True):
     url: str = ""
     title: str = ""
     content: str | None = None  # null from some engines
 
 
-class _Response(msgspec.Struct, frozen=True):
-    results: list[_Result] = []
+class _SearxngResponse(msgspec.Struct, frozen=True):
+    results: list[_SearxngResult] = []
 
 
 class Searxng:
@@ -32,7 +32,7 @@ class Searxng:
     def search(self, query: str, count: int) -> list[SearchResult]:
         """Return the first pages; the service has no parameter for their number and returns about twenty."""
         request = self._client.build_request("GET", self._url, params={"q": query, "format": "json"})
-        response = msgspec.convert(json.loads(read_body(self._client, request)), _Response)
+        response = msgspec.convert(json.loads(read_body(self._client, request)), _SearxngResponse)
         return clean_results(
             (SearchResult(result.title, result.url, result.content or "") for result in response.results), count
         )
