@@ -110,7 +110,7 @@ def test_a_terminated_worker_hands_over_at_once(
     harness: WorkerHarness, start: Start, emulator: EmulatorProcess
 ) -> None:
     first = start()
-    texts = {harness.ask(emulate(text=f"{n:03d} " * 160, tokens=160, rate=20)): f"{n:03d} " * 160 for n in range(40)}
+    texts = {harness.ask(emulate(text=f"{n:03d} " * 160, tokens=160, rate=10)): f"{n:03d} " * 160 for n in range(40)}
     for generation in texts:
         wait_until(lambda generation=generation: harness.text(generation), "its first text")
     start()
