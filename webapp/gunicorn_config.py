@@ -12,22 +12,31 @@ monkey.patch_all()
 
 import gc
 import sys
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
 import gevent
 from gunicorn.http import message
 
-from millrace.webapp import settings as web_settings
 from millrace.webapp.extension import active_mounts
 from millrace.worker.errors import SettingError
 from millrace.worker.observability import logs
+from millrace.worker.settings import schema
+from millrace.worker.settings.schema import Settings
 
-try:
-    _settings = web_settings.load()
-except SettingError as error:
-    sys.stderr.write(f"millrace: {error}\n")
-    sys.exit(2)
+
+def read_settings(load: Callable[[], Settings]) -> Settings:
+    """Return the settings; ends the process with one line that names what is wrong."""
+    try:
+        return load()
+    except SettingError as error:
+        sys.stderr.write(f"millrace: {error}\n")
+        sys.exit(2)
+
+
+# Each mount checks what it needs of its own: one with an owner function needs no MILLRACE_SECRET_KEY.
+_settings = read_settings(schema.load)
 
 worker_class = "gevent"
 # Readers whose sockets gunicorn keeps, and room for all other requests.

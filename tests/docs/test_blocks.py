@@ -63,7 +63,6 @@ def test_embedding_block_of_the_readme_runs(tmp_path: Path) -> None:
     (block,) = [each for each in blocks("python") if each.page == ROOT / "README.md"]
     (tmp_path / "yourapp.py").write_text(block.code, "utf-8")
     environment = {
-        "MILLRACE_AUTH": "yourapp:owner",
         "MILLRACE_REDIS_URL": "redis://127.0.0.1:1/0",  # nothing of this needs Redis
         "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db",
         "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / '.package'}",

@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT, blocks
 from tests.system import System
 from tests.valkey import free_port
 
-CONFIGURATION = str(ROOT / "deploy/gunicorn.conf.py")
+CONFIGURATION = "python:millrace.webapp.gunicorn_config"
 LOGIN = """
 
 @app.get("/login/<user>")
@@ -26,17 +26,25 @@ def login(user):
 """
 
 
+def python_blocks(page: str) -> list[str]:
+    return [each.code for each in blocks("python") if each.page == ROOT / page]
+
+
 @pytest.fixture
-def app_url(system: System, tmp_path: Path) -> Iterator[str]:
-    (block,) = [each for each in blocks("python") if each.page == ROOT / "README.md"]
-    (tmp_path / "yourapp.py").write_text(block.code + LOGIN, "utf-8")
-    port = free_port()
-    environment = {
+def environment(system: System) -> dict[str, str]:
+    """Return the environment of the README, with the addresses of the running system."""
+    return {
         **os.environ,
-        "MILLRACE_AUTH": "yourapp:owner",
         "MILLRACE_REDIS_URL": system.redis_url,
         "MILLRACE_DATABASE_URL": f"sqlite:///{system.state}/millrace.db",
     }
+
+
+@pytest.fixture
+def app_url(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    (code,) = python_blocks("README.md")
+    (tmp_path / "yourapp.py").write_text(code + LOGIN, "utf-8")
+    port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", CONFIGURATION, "--bind", f"127.0.0.1:{port}", "yourapp:app"]
     log = (tmp_path / "gunicorn.log").open("wb")
     with log, subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log) as process:
@@ -64,3 +72,15 @@ def test_app_of_the_readme_streams_answers_to_its_own_users(app_url: str) -> Non
         assert user.get("/").status_code == 404  # nothing outside the prefix
     with httpx.Client(base_url=app_url, trust_env=False) as stranger:
         assert stranger.get("/chat/api/profile").status_code == 401
+
+
+def test_python_api_of_the_docs_asks_and_cancels(environment: dict[str, str], tmp_path: Path) -> None:
+    app, program = python_blocks("webapp/docs/embedding.md")
+    (tmp_path / "yourapp.py").write_text(app, "utf-8")
+    (tmp_path / "ask.py").write_text(program + "millrace.stop()\n", "utf-8")
+    run = subprocess.run(
+        [sys.executable, "ask.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    generation, url = run.stdout.split()
+    assert url == f"/chat/api/generations/{generation}/events"
