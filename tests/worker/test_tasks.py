@@ -123,7 +123,7 @@ def test_a_terminated_worker_hands_over_at_once(
         time.monotonic() - terminated_at < 3 + harness.settings.generation.lease_seconds
     )  # by expired leases, it would be later
     for generation, text in texts.items():
-        snapshots = [event for event in harness.wait_for_end(generation) if isinstance(event, Snapshot)]
+        snapshots = [event for event in harness.wait_for_end(generation, 60) if isinstance(event, Snapshot)]
         assert [snapshot.reason for snapshot in snapshots] == ["takeover"]
         assert harness.transcript(generation).content == text
     assert len(emulator.calls()) == 2 * len(texts)
