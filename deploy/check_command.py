@@ -64,7 +64,7 @@ SLOW = (
     "webapp/test_mounting.py",
     "webapp/test_request_input.py",
     "webapp/test_settings.py",
-    "worker/after/test_following.py",
+    "worker/after/test_hooks.py",
     "worker/context/search/test_source_answers.py",
     "worker/context/test_prompt_answers.py",
     "worker/contract/test_log_machine.py",

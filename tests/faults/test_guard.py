@@ -73,7 +73,7 @@ def test_row_36_without_the_limiter_storage_following_is_allowed_and_creating_is
         assert client.snapshot(generation)["status"] == "completed"
         figures = client.http.get("/metrics").text
         assert re.search(r"^millrace_limiter_failures_total\S* [1-9]", figures, re.MULTILINE)
-        assert "limiter_away" in rig.webs[0].log.read_text()
+        assert "limiter_unavailable" in rig.webs[0].log.read_text()
         counting.start()
         wait_for(lambda: client.post({"message": emulate(text="Back.")}).status_code == 202, 10, "asking again")
         assert not rig.calls(emulate(text="Not now."))

@@ -22,7 +22,7 @@ export type FeedEvent =
   | GenerationEnded
   | ConversationChanged;
 
-/** Where the generation stands; the first event of every log is `queued` and carries the ids. */
+/** The generation's progress; the first event of every log is `queued` and carries the ids. */
 export interface StatusEvent {
   type: "status";
   status: "queued" | "retrying" | "running" | "searching";
@@ -34,7 +34,7 @@ export interface StatusEvent {
   message_id?: string;
 }
 
-/** What the answer is built on: pages, and how many messages, profiles and memories; `failed` sources were left out. */
+/** The context of the answer: web pages, and the number of messages, profiles and memories; `failed` ones are missing. */
 export interface ContextEvent {
   type: "context";
   sources: Link[];
@@ -46,7 +46,7 @@ export interface ContextEvent {
   updated?: Record<string, unknown>;
 }
 
-/** What there is so far is exactly this: replace all of it. */
+/** The whole answer so far: replace everything received before. */
 export interface Snapshot {
   type: "snapshot";
   content: string;
@@ -68,7 +68,7 @@ export interface Reasoning {
   content: string;
 }
 
-/** A citation, with the fields of Bedrock's `CitationsDelta`, named as there. */
+/** A citation, with the fields and names of Bedrock's `CitationsDelta`. */
 export interface Citation {
   type: "citation";
   title?: string;
@@ -77,7 +77,7 @@ export interface Citation {
   location?: Record<string, unknown>;
 }
 
-/** The model asks for a tool; `input` is the parsed JSON of all its input deltas. */
+/** The model's use of a tool; `input` is the parsed JSON of all its input deltas. */
 export interface ToolUse {
   type: "tool_use";
   id: string;
@@ -85,7 +85,7 @@ export interface ToolUse {
   input: unknown;
 }
 
-/** What a tool that ran on the model's side gave back. */
+/** The result of a tool that ran on the provider's side. */
 export interface ToolResult {
   type: "tool_result";
   id: string;
@@ -93,7 +93,7 @@ export interface ToolResult {
   status?: string;
 }
 
-/** The answer is whole. */
+/** The outcome of a complete answer. */
 export interface Complete {
   type: "complete";
   mode: "chunked" | "live" | "whole";
@@ -106,14 +106,14 @@ export interface Complete {
   stored: boolean;
 }
 
-/** Stopped; the text so far stands. */
+/** The outcome of a cancelled answer; the text so far is kept. */
 export interface Cancelled {
   type: "cancelled";
   by: "abandoned" | "deleted" | "user";
   usage: Usage;
 }
 
-/** Failed; the text so far stands. */
+/** The outcome of a failed answer; the text so far is kept. */
 export interface Error {
   type: "error";
   code: string;
@@ -121,32 +121,32 @@ export interface Error {
   retryable: boolean;
 }
 
-/** The conversation's name. */
+/** The conversation's title. */
 export interface Title {
   type: "title";
   title: string;
 }
 
-/** What to ask next. */
+/** Questions that the user may want to ask next. */
 export interface Suggestions {
   type: "suggestions";
   suggestions: string[];
 }
 
-/** The end: always last, always exactly one. */
+/** The end of the log: every log has exactly one, and it is the last event. */
 export interface Done {
   type: "done";
   status: "cancelled" | "completed" | "failed";
 }
 
-/** A question has been asked; its answer can be followed from now on. */
+/** A generation was enqueued; its log can be followed from now on. */
 export interface GenerationStarted {
   type: "generation_started";
   generation: string;
   conversation_id: string;
 }
 
-/** An answer has come to its `done`. */
+/** A generation's log has its `done`. */
 export interface GenerationEnded {
   type: "generation_ended";
   generation: string;
@@ -154,19 +154,19 @@ export interface GenerationEnded {
   status: "cancelled" | "completed" | "failed" | "queued" | "running";
 }
 
-/** A conversation has been named, renamed or deleted. */
+/** A conversation got its title, was renamed or was deleted. */
 export interface ConversationChanged {
   type: "conversation_changed";
   conversation_id: string;
 }
 
-/** A page that an answer is built on. */
+/** A web page used for an answer. */
 export interface Link {
   title: string;
   url: string;
 }
 
-/** Tokens as the provider counted them, or, where `exact` is false, as estimated from the text. */
+/** Tokens as the provider counted them or, where `exact` is false, as estimated from the text. */
 export interface Usage {
   input_tokens: number;
   output_tokens: number;
