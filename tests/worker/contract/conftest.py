@@ -1,4 +1,4 @@
-"""A real Valkey for all the tests of the contract, emptied before each of them."""
+"""The fixtures of the contract's tests: a real Valkey, emptied before each test."""
 
 from collections.abc import Iterator
 

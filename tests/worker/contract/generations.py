@@ -1,4 +1,4 @@
-"""Generations in every state that the tests need, and functions that let time pass without waiting."""
+"""Generations in every state that the tests need, and functions that expire deadlines without waiting."""
 
 from dataclasses import replace
 from typing import cast
@@ -38,39 +38,39 @@ def new_draft(text: str = "hello") -> Draft:
     return Draft(new_ids(), "owner", ModelRequest([PromptMessage("user", text)], "model", 100), "continue", 60.0)
 
 
-def queued(redis: Redis, settings: Settings = SETTINGS) -> str:
-    """Make a generation that nobody has claimed."""
+def create_queued(redis: Redis, settings: Settings = SETTINGS) -> str:
+    """Create a generation that is queued; return its id."""
     draft = new_draft()
     create(redis, draft, settings)
     return draft.ids.generation
 
 
-def watched_by_nobody(redis: Redis) -> str:
-    """Make a generation that is to be cancelled once nobody has been watching for 60 s."""
+def create_cancel_on_disconnect(redis: Redis) -> str:
+    """Create a generation that is cancelled after 60 s without a reader; return its id."""
     draft = replace(new_draft(), on_disconnect="cancel")
     create(redis, draft, SETTINGS)
     return draft.ids.generation
 
 
-def held(redis: Redis, generation: str | None = None, settings: Settings = SETTINGS) -> ClaimedGeneration:
+def claim_generation(redis: Redis, generation: str | None = None, settings: Settings = SETTINGS) -> ClaimedGeneration:
     """Claim a generation, a new one by default."""
-    holding = claim(redis, generation or queued(redis, settings), settings)
+    holding = claim(redis, generation or create_queued(redis, settings), settings)
     assert holding is not None
     return holding
 
 
-def put(redis: Redis, claimed: Claim, seq: int, event: AnyEvent) -> AppendResult:
+def append_event(redis: Redis, claimed: Claim, seq: int, event: AnyEvent) -> AppendResult:
     """Append one event."""
     answer = append_all(redis, [Append(claimed, seq, kind_of(event), encode(event))], LOG_TTL_MS)[0]
     assert isinstance(answer, AppendResult), answer
     return answer
 
 
-def completed(redis: Redis) -> ClaimedGeneration:
-    """Make a generation whose log is: queued, running, `hi`, complete, done (seq 1 to 5)."""
-    holding = held(redis)
+def create_completed(redis: Redis) -> ClaimedGeneration:
+    """Create a generation whose log is: queued, running, `hi`, complete, done (seq 1 to 5)."""
+    holding = claim_generation(redis)
     for seq, event in enumerate((RUNNING, Chunk("hi"), COMPLETE, DONE), 2):
-        put(redis, holding.claim, seq, event)
+        append_event(redis, holding.claim, seq, event)
     return holding
 
 
@@ -90,35 +90,35 @@ def cursors_of(redis: Redis, generation: str) -> list[Cursor]:
 
 
 def field(redis: Redis, generation: str, name: str) -> str | None:
-    """Return one field of the state."""
+    """Return one field of the state, or None if it is absent."""
     value = cast("bytes | None", redis.hget(keys_of(generation).state, name))
     return None if value is None else value.decode()
 
 
-def let_time_come(redis: Redis, generation: str) -> None:
-    """Let the generation's time in the leases come."""
-    assert is_leased(redis, generation), "no sweep will ever find it"
+def make_due(redis: Redis, generation: str) -> None:
+    """Make the generation due for the next sweep."""
+    assert is_leased(redis, generation), "the generation has no lease, so no sweep finds it"
     redis.zadd(keys_of(generation).leases, {generation: 1})
 
 
-def let_pass(redis: Redis, generation: str, *deadlines: str) -> None:
-    """Let these times in the state be over, and the generation's time in the leases come."""
+def expire_deadlines(redis: Redis, generation: str, *deadlines: str) -> None:
+    """Expire these deadlines in the state, and make the generation due for the next sweep."""
     redis.hset(keys_of(generation).state, mapping=dict.fromkeys(deadlines, 1))
-    let_time_come(redis, generation)
+    make_due(redis, generation)
 
 
-def look(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
-    """Sweep once the generation's time has come."""
-    let_time_come(redis, generation)
+def sweep_when_due(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
+    """Make the generation due, then sweep once."""
+    make_due(redis, generation)
     return sweep(redis, settings)
 
 
-def lose_holder(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
-    """Sweep twice, as happens to a generation whose holder is gone; returns the second look."""
-    assert look(redis, generation, settings) == SweepResult([], 1, 0)
-    return look(redis, generation, settings)
+def sweep_twice(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
+    """Sweep twice, as happens when the holder is lost; return the result of the second sweep, which takes over."""
+    assert sweep_when_due(redis, generation, settings) == SweepResult([], 1, 0)
+    return sweep_when_due(redis, generation, settings)
 
 
 def is_leased(redis: Redis, generation: str) -> bool:
-    """Tell whether any sweep will ever look at the generation again."""
+    """Return whether the generation has a lease, so that a sweep will find it."""
     return redis.zscore(keys_of(generation).leases, generation) is not None

@@ -10,7 +10,7 @@ OUTCOMES = ("complete", "cancelled", "error")
 
 
 class ReaderModel:
-    """One reader of one generation: its cursor and what it has assembled."""
+    """One reader of one generation: its cursor and the transcript it has assembled."""
 
     def __init__(self, redis_model: RedisModel, generation: str, *, drops_older: bool) -> None:
         self.redis_model = redis_model
@@ -26,7 +26,7 @@ class ReaderModel:
         return self.transcript.is_done
 
     def receive(self, cursor: Cursor, data: bytes) -> None:
-        """Take a live message, if it is the next; whatever else it is, the log tells."""
+        """Take a live message if it is the next one; otherwise read the log."""
         if self.is_done:
             return
         if self.missed_messages:
@@ -36,8 +36,8 @@ class ReaderModel:
         elif not (self.drops_older and cursor <= self.last):
             self.repair()
 
-    def look(self) -> None:
-        """Compare with the log's top, as is done now and then for all that is silent."""
+    def compare_with_log(self) -> None:
+        """Compare with the top of the log, as the relay periodically does for silent channels."""
         if not self.is_done:
             self.repair()
 
@@ -49,7 +49,7 @@ class ReaderModel:
             return
         entries = read(self.redis_model.redis, self.generation).entries
         if not entries:
-            return  # nothing can be said until the holder claims again, or the relay gives up
+            return  # nothing can be sent until the holder reclaims or the relay gives up
         ends = [place for place, entry in enumerate(entries) if kind_of(decode(entry.data)) in OUTCOMES]
         last_before_the_end = entries[(ends or [len(entries)])[0] - 1].cursor
         transcript, cursor = read_transcript(self.redis_model.redis, self.generation, last_before_the_end)
@@ -61,16 +61,16 @@ class ReaderModel:
 
     def _take(self, entry: LogEntry) -> None:
         event = decode(entry.data)
-        assert entry.cursor > self.last, "out of order"
-        assert isinstance(event, Snapshot) or entry.cursor.seq == self.last.seq + 1, "a hole"
+        assert entry.cursor > self.last, "an event is out of order"
+        assert isinstance(event, Snapshot) or entry.cursor.seq == self.last.seq + 1, "an event is missing"
         assert not self.is_done, "an event after done"
         assert self.transcript.outcome is None or isinstance(event, Title | Done), "an event after the outcome"
         self.transcript.apply(event)
         self.last = entry.cursor
 
     def check(self) -> None:
-        """Hold the text against the log's at this very place."""
+        """Compare the text with the log's text at this cursor."""
         text = self.transcript.content
         assert text == self.redis_model.text_at(self.generation, self.last), f"{text} at {self.last}"
-        assert is_of_one_attempt(text), f"mixed: {text}"
+        assert is_of_one_attempt(text), f"text of several attempts: {text}"
         assert not self.is_done or self.transcript.outcome is not None

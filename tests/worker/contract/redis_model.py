@@ -14,7 +14,7 @@ from millrace.worker.contract.keys import channel_of, keys_of
 from millrace.worker.contract.log import LogEntry
 from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.contract.transcript import Transcript
-from tests.worker.contract.generations import SETTINGS, field, let_time_come
+from tests.worker.contract.generations import SETTINGS, field, make_due
 
 STATUS_AFTER = {"complete": b"completed", "cancelled": b"cancelled", "error": b"failed"}
 _PIECE = re.compile(r"<(\d+):(\d+)>")
@@ -30,29 +30,29 @@ class SavedState:
 
 
 class RedisModel:
-    """One Redis and the machine's knowledge of it; `check` raises AssertionError where a log breaks a promise."""
+    """One Redis and the machine's knowledge of it; `check` raises AssertionError when a log violates an invariant."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.generations: list[str] = []
-        self.live: list[str] = []  # those that Redis knew and that had not ended at the last check
+        self.live: list[str] = []  # generations that existed and had not ended at the last check
         self.losses = 0  # how often data was lost
-        self.changed_at: dict[str, int] = {}  # when a generation last got another holder, or lost it
-        self.takes: dict[str, int] = {}  # how often a generation was taken from its holder
+        self.changed_at: dict[str, int] = {}  # the tick at which a generation last gained or lost a holder
+        self.takes: dict[str, int] = {}  # how often a sweep took a generation from its holder
         self._ticks = 0
         self._moments: list[SavedState] = []
         self._bytes_at: dict[tuple[str, Cursor], bytes] = {}
         self._text_at: dict[tuple[str, Cursor], str] = {}
         redis.flushall()
         self._pubsub = redis.pubsub()
-        self._pubsub.psubscribe("mr:{*")  # the logs' channels; an owner's feed promises less
+        self._pubsub.psubscribe("mr:{*")  # the logs' channels only; an owner's feed guarantees less
         assert self._pubsub.get_message(timeout=5)
 
     def close(self) -> None:
         self._pubsub.close()
 
     def mark(self, generation: str) -> int:
-        """Note that the generation has another holder from now on, or none; returns when that is."""
+        """Record that the holder of the generation has changed; return the tick of the change."""
         self._ticks += 1
         self.changed_at[generation] = self._ticks
         return self._ticks
@@ -64,7 +64,7 @@ class RedisModel:
         return field(self.redis, generation, "token") or ""
 
     def holders(self) -> dict[str, str]:
-        """Return the token under which each generation is held, empty where it is not."""
+        """Return the token under which each generation is held, or an empty string if it is not held."""
         pipeline = self.redis.pipeline(transaction=False)
         for generation in self.generations:
             pipeline.hget(keys_of(generation).state, "token")
@@ -72,7 +72,7 @@ class RedisModel:
         return {each: (token or b"").decode() for each, token in zip(self.generations, tokens, strict=True)}
 
     def published(self) -> Iterator[tuple[str, Cursor, bytes]]:
-        """Yield all that was published since the last call, up to now."""
+        """Yield every message published since the last call."""
         names = {channel_of(each): each for each in self.generations}
         self._pubsub.ping()
         while True:
@@ -84,7 +84,7 @@ class RedisModel:
             yield names[cast("bytes", message["channel"])], cursor_of(cursor), data
 
     def save(self) -> None:
-        """Remember this moment, to which a restart may go back."""
+        """Save the current state, to which a restart may return."""
         names = sorted({key for each in self.generations for key in keys_of(each)[:3]})
         pipeline = self.redis.pipeline(transaction=False)
         for name in names:
@@ -93,9 +93,9 @@ class RedisModel:
         self._moments.append(SavedState(values, dict(self.changed_at), dict(self.takes)))
 
     def restart(self, back: int | None) -> None:
-        """Lose what came after one of the last moments, or everything where `back` is None.
+        """Lose the changes after one of the last saved states, or everything if `back` is None.
 
-        As in life, it takes longer than the clock's smallest step.
+        As in production, it takes longer than the smallest step of the clock.
         """
         newest = max((int(field(self.redis, each, "epoch") or 0) for each in self.generations), default=0)
         moment = SavedState({}, {}, {}) if back is None else self._moments[-min(back, len(self._moments))]
@@ -115,8 +115,8 @@ class RedisModel:
         seconds, micros = self.redis.time()
         return seconds * 1000 + micros // 1000 - 1_735_689_600_000
 
-    def look(self) -> SweepResult:
-        """Sweep, and note what was taken from its holder."""
+    def sweep_and_mark(self) -> SweepResult:
+        """Sweep, and mark the generations taken from their holders."""
         before = self.holders()
         swept = sweep(self.redis, SETTINGS)
         after = self.holders()
@@ -125,23 +125,23 @@ class RedisModel:
                 self.mark(each)
                 self.takes[each] = self.takes.get(each, 0) + 1
                 is_spent = self.takes[each] >= SETTINGS.generation.max_attempts
-                assert not is_spent or field(self.redis, each, "done"), "it may be attempted for ever"
+                assert not is_spent or field(self.redis, each, "done"), "the number of attempts is not limited"
         return swept
 
-    def let_deadlines_pass(self, generation: str) -> None:
-        """Let the times be over in which a generation waits for a worker."""
+    def expire_deadlines(self, generation: str) -> None:
+        """Expire the deadlines within which a generation waits for a worker."""
         names = ("queue_until", "ring_until")
         for name in names:
             if field(self.redis, generation, name) is not None:
                 self.redis.hset(keys_of(generation).state, name, "1")
-        let_time_come(self.redis, generation)
+        make_due(self.redis, generation)
 
     def text_at(self, generation: str, cursor: Cursor) -> str:
-        """Return the text at a place where some log of the generation once was."""
+        """Return the text at a cursor that some log of the generation once had."""
         return "" if cursor == START else self._text_at[generation, cursor]
 
     def check(self) -> None:
-        """Hold every log against what is promised of it."""
+        """Check the invariants of every log."""
         pipeline = self.redis.pipeline(transaction=False)
         for generation in self.generations:
             keys = keys_of(generation)
@@ -157,7 +157,9 @@ class RedisModel:
 
     def _check_log(self, generation: str, entries: list[LogEntry]) -> Transcript:
         transcript = Transcript()
-        assert [entry.cursor.seq for entry in entries] == list(range(1, len(entries) + 1)), "a hole in the log"
+        assert [entry.cursor.seq for entry in entries] == list(range(1, len(entries) + 1)), (
+            "an event is missing from the log"
+        )
         assert all(left.cursor < right.cursor for left, right in pairwise(entries))
         for entry in entries:
             key = (generation, entry.cursor)
@@ -167,7 +169,7 @@ class RedisModel:
             assert transcript.outcome is None or isinstance(event, Title | Done), f"{event} after the outcome"
             assert not isinstance(event, Done) or transcript.outcome is not None, "done without an outcome"
             transcript.apply(event)
-            assert is_of_one_attempt(transcript.content), f"mixed: {transcript.content}"
+            assert is_of_one_attempt(transcript.content), f"text of several attempts: {transcript.content}"
             assert self._text_at.setdefault(key, transcript.content) == transcript.content
         return transcript
 
@@ -180,12 +182,14 @@ class RedisModel:
         assert (done is not None) == transcript.is_done, "the state and the log disagree about the end"
         if transcript.outcome is not None:
             assert status == STATUS_AFTER[kind_of(transcript.outcome)], f"{status} after {transcript.outcome}"
-        assert is_leased == (not transcript.is_done), "nobody will ever look at it, or for ever"
+        assert is_leased == (not transcript.is_done), (
+            "an unfinished generation has no lease, or an ended one still has a lease"
+        )
         if not transcript.is_done:
             self.live.append(generation)
 
 
 def is_of_one_attempt(text: str) -> bool:
-    """Tell whether the text is one attempt's from its beginning, nothing left out, doubled or mixed in."""
+    """Return whether the text belongs to one attempt, with no piece missing, repeated or added."""
     pieces = [(int(serial), int(number)) for serial, number in _PIECE.findall(text)]
     return not pieces or pieces == [(pieces[0][0], number) for number in range(len(pieces))]

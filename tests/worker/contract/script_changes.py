@@ -1,4 +1,4 @@
-"""Temporary changes of the Lua scripts: a faster clock, or a rule taken out."""
+"""Temporary changes of the Lua scripts: a faster clock, or one rule removed."""
 
 import hashlib
 from collections.abc import Generator, Iterable
@@ -12,23 +12,23 @@ from millrace.worker.contract.scripts import Script
 
 SCRIPTS = [each for each in vars(scripts).values() if isinstance(each, Script)]
 
-# An epoch counts tenths of a second, because no restart is faster. The machine's restarts take a millisecond.
+# An epoch counts tenths of a second, because no real restart is faster. The machine's restarts take a millisecond.
 FAST_CLOCK = ("math.floor(now_ms() / 100) - EPOCH_ORIGIN", "now_ms() - 100 * EPOCH_ORIGIN")
 
 
 @contextmanager
 def changed_scripts(redis: Redis, changes: Iterable[tuple[str, str]]) -> Generator[None]:
-    """Run with every occurrence of the first text replaced by the second, in all the scripts that have it.
+    """Run with every occurrence of the first text replaced by the second, in all the scripts that contain it.
 
-    Raises ValueError where no script has it, or where one is no Lua any more.
+    Raises ValueError if no script contains the text, or if a changed script is not valid Lua.
     """
     sources = {script: script.source for script in SCRIPTS}
     try:
         for old, new in changes:
             if not any(old in script.source for script in SCRIPTS):
-                raise ValueError(f"no script has: {old}")
+                raise ValueError(f"no script contains: {old}")
             for script in SCRIPTS:
-                _give(script, script.source.replace(old, new))
+                _set_source(script, script.source.replace(old, new))
         for script in SCRIPTS:
             try:
                 redis.script_load(script.source)
@@ -37,9 +37,9 @@ def changed_scripts(redis: Redis, changes: Iterable[tuple[str, str]]) -> Generat
         yield
     finally:
         for script, source in sources.items():
-            _give(script, source)
+            _set_source(script, source)
 
 
-def _give(script: Script, source: str) -> None:
+def _set_source(script: Script, source: str) -> None:
     script.source = source
     script.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()

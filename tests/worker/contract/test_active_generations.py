@@ -1,4 +1,4 @@
-"""How many answers an owner has running: never more than allowed, and what has ended makes room by itself."""
+"""The limit of active generations per owner; an ended generation frees its slot without a release."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,22 +13,31 @@ from millrace.worker.contract.creation import create
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import active_key, keys_of
 from millrace.worker.contract.scripts import ACQUIRE_SLOT
-from tests.worker.contract.generations import COMPLETE, SETTINGS, held, new_draft, put, queued
+from tests.worker.contract.generations import (
+    COMPLETE,
+    SETTINGS,
+    append_event,
+    claim_generation,
+    create_queued,
+    new_draft,
+)
 
 
-def made(redis: Redis, owner: str, most: int) -> str:
-    """Let one in and make it."""
+def acquire_and_create(redis: Redis, owner: str, limit: int) -> str:
+    """Acquire a slot and create a generation in it; return its id."""
     draft = new_draft()
-    assert acquire_slot(redis, owner, draft.ids.generation, most)
+    assert acquire_slot(redis, owner, draft.ids.generation, limit)
     create(redis, draft, SETTINGS)
     return draft.ids.generation
 
 
 def test_slots_are_limited_per_owner(redis: Redis) -> None:
-    generations = [made(redis, "ada", 3) for _ in range(3)]
+    generations = [acquire_and_create(redis, "ada", 3) for _ in range(3)]
     assert not acquire_slot(redis, "ada", new_id(), 3)
-    assert acquire_slot(redis, "eve", new_id(), 3), "another's are another's affair"
-    assert all(acquire_slot(redis, "ada", each, 3) for each in generations), "one that is in stays in"
+    assert acquire_slot(redis, "eve", new_id(), 3), "each owner has a separate limit"
+    assert all(acquire_slot(redis, "ada", each, 3) for each in generations), (
+        "a repeated acquire of a held slot succeeds"
+    )
     assert redis.zcard(active_key("ada")) == 3
     assert 0 < redis.ttl(active_key("ada")) <= 25 * 3600  # type: ignore[operator]
 
@@ -37,16 +46,16 @@ def test_slots_are_limited_per_owner(redis: Redis) -> None:
 def test_ended_generation_frees_its_slot_when_it_is_needed(
     redis: Redis, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = made(redis, "ada", 2), made(redis, "ada", 2)
+    first, second = acquire_and_create(redis, "ada", 2), acquire_and_create(redis, "ada", 2)
     assert not acquire_slot(redis, "ada", new_id(), 2)
     if how == "complete":
-        put(redis, held(redis, first).claim, 2, COMPLETE)
+        append_event(redis, claim_generation(redis, first).claim, 2, COMPLETE)
     elif how == "cancelled while queued":
         cancel(redis, first, "user", SETTINGS)
     else:
         redis.delete(keys_of(first).state)
         monkeypatch.setattr(state, "CREATION_MS", -1)
-    third = made(redis, "ada", 2)
+    third = acquire_and_create(redis, "ada", 2)
     assert set(redis.zrange(active_key("ada"), 0, -1)) == {second.encode(), third.encode()}  # type: ignore[arg-type]
     assert not acquire_slot(redis, "ada", new_id(), 2)
 
@@ -65,14 +74,14 @@ def test_released_slot_is_free(redis: Redis) -> None:
 
 def test_concurrent_requests_get_no_more_slots_than_allowed(redis: Redis) -> None:
     for _ in range(5):
-        put(redis, held(redis, made(redis, "ada", 5)).claim, 2, COMPLETE)
+        append_event(redis, claim_generation(redis, acquire_and_create(redis, "ada", 5)).claim, 2, COMPLETE)
     with ThreadPoolExecutor(20) as pool:
         let_in: list[Any] = list(pool.map(lambda _: acquire_slot(redis, "ada", new_id(), 5), range(60)))
     assert let_in.count(True) == 5
 
 
 def test_repeated_call_takes_one_slot(redis: Redis) -> None:
-    generation = queued(redis)
+    generation = create_queued(redis)
     for _ in range(3):
         assert ACQUIRE_SLOT(redis, (active_key("ada"),), generation, 2, 1000) == []
     assert redis.zcard(active_key("ada")) == 1

@@ -1,4 +1,4 @@
-"""How Redis is away."""
+"""Commands fail with RedisUnavailable, in bounded time, whenever Redis cannot serve them."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.valkey import ValkeyProcess, free_port
 from tests.worker.contract.generations import SETTINGS, new_draft
 
 
-def test_a_connection_is_made_at_the_first_command_only() -> None:
+def test_connection_is_opened_by_the_first_command() -> None:
     with (
         connect(f"redis://127.0.0.1:{free_port()}/0") as nobody,
         pytest.raises(RedisUnavailable),
@@ -42,7 +42,7 @@ def test_stalled_redis_is_unavailable_until_it_continues(tmp_path: Path) -> None
         finally:
             os.kill(server.pid, signal.SIGCONT)
         client.set("x", "y")
-        assert client.get("x") == b"y", "no late answer is taken for this one's"
+        assert client.get("x") == b"y", "a late reply was taken for this command's reply"
 
 
 def test_next_command_survives_a_restart(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_five_hundred_commands_at_once_are_served_by_few_connections(redis: Redi
 
 def test_full_connection_pool_raises_redis_unavailable(valkey: ValkeyProcess) -> None:
     narrow = connect(valkey.url, connections=1, timeout_seconds=0.1)
-    held = narrow.connection_pool.get_connection()
+    busy = narrow.connection_pool.get_connection()
     with pytest.raises(RedisUnavailable), translate_redis_errors():
         narrow.ping()
-    narrow.connection_pool.release(held)
+    narrow.connection_pool.release(busy)
     narrow.close()

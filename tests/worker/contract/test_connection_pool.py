@@ -1,4 +1,4 @@
-"""A pooled connection is looked at before it is used again."""
+"""A pooled connection is checked before it is used again."""
 
 import time
 from typing import Any

@@ -12,7 +12,7 @@ from millrace.worker.contract.conversation_lock import LockResult, acquire, mark
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import conversation_key, keys_of
-from tests.worker.contract.generations import COMPLETE, SETTINGS, held, new_draft, put
+from tests.worker.contract.generations import COMPLETE, SETTINGS, append_event, claim_generation, new_draft
 
 OWNER = "owner"
 TAKEN = LockResult("acquired")
@@ -23,28 +23,28 @@ def draft_in(conversation: str) -> Draft:
 
 
 def begin(redis: Redis, conversation: str) -> str:
-    """Make a generation in the conversation."""
+    """Create a generation in the conversation."""
     draft = draft_in(conversation)
     assert acquire(redis, OWNER, conversation, draft.ids.generation, is_known=True) == TAKEN
     create(redis, draft, SETTINGS)
     return draft.ids.generation
 
 
-def test_a_conversation_is_taken_by_one_and_by_the_same_once_more(redis: Redis) -> None:
+def test_conversation_is_acquired_by_one_generation_and_repeatedly_by_the_same(redis: Redis) -> None:
     conversation, first, second = new_id(), new_id(), new_id()
     assert acquire(redis, OWNER, conversation, first, is_known=True) == TAKEN
     assert acquire(redis, OWNER, conversation, first, is_known=True) == TAKEN
     assert acquire(redis, OWNER, conversation, second, is_known=True) == LockResult("busy", first)
-    assert acquire(redis, "somebody", conversation, second, is_known=True) == LockResult("foreign")
+    assert acquire(redis, "another", conversation, second, is_known=True) == LockResult("foreign")
     assert redis.ttl(conversation_key(conversation)) > 24 * 3600
 
 
-def test_one_that_redis_does_not_know_is_taken_only_where_the_caller_does(redis: Redis) -> None:
+def test_conversation_unknown_to_redis_is_acquired_only_if_the_caller_knows_it(redis: Redis) -> None:
     assert acquire(redis, OWNER, new_id(), new_id(), is_known=False) == LockResult("unknown")
     assert redis.keys("*") == []
 
 
-def test_of_many_at_once_one_takes_it(redis: Redis) -> None:
+def test_one_of_many_concurrent_acquires_succeeds(redis: Redis) -> None:
     conversation = new_id()
     previous = begin(redis, conversation)
     cancel(redis, previous, "user", SETTINGS)
@@ -55,21 +55,21 @@ def test_of_many_at_once_one_takes_it(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_it_is_busy_until_the_outcome_and_free_from_then_on(redis: Redis, is_held: bool) -> None:
+def test_conversation_is_busy_until_the_outcome_and_free_afterwards(redis: Redis, is_held: bool) -> None:
     conversation = new_id()
     first = begin(redis, conversation)
-    claimed = held(redis, first).claim if is_held else None
+    claimed = claim_generation(redis, first).claim if is_held else None
     assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == LockResult("busy", first)
     assert running_generations(redis, [conversation]) == {conversation: first}
     if claimed:
-        put(redis, claimed, 2, COMPLETE)
+        append_event(redis, claimed, 2, COMPLETE)
     else:
         cancel(redis, first, "user", SETTINGS)
     assert running_generations(redis, [conversation]) == {}
     assert acquire(redis, OWNER, conversation, new_id(), is_known=False) == TAKEN
 
 
-def test_one_whose_generation_is_gone_is_free_but_not_while_it_may_be_in_the_making(
+def test_conversation_of_lost_generation_is_free_once_creation_cannot_be_in_progress(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation, first = new_id(), new_id()
@@ -81,7 +81,7 @@ def test_one_whose_generation_is_gone_is_free_but_not_while_it_may_be_in_the_mak
     redis.delete(keys_of(second).state)
 
 
-def test_taking_it_again_does_not_make_it_younger(redis: Redis) -> None:
+def test_repeated_acquire_keeps_the_time_of_the_first(redis: Redis) -> None:
     conversation, first = new_id(), new_id()
     acquire(redis, OWNER, conversation, first, is_known=True)
     since = redis.hget(conversation_key(conversation), "since")
@@ -89,13 +89,13 @@ def test_taking_it_again_does_not_make_it_younger(redis: Redis) -> None:
     assert redis.hget(conversation_key(conversation), "since") == since
 
 
-def test_release_frees_the_conversation_of_its_own_generation_only(redis: Redis) -> None:
+def test_release_frees_only_the_conversation_of_its_generation(redis: Redis) -> None:
     conversation, first, second = new_id(), new_id(), new_id()
     acquire(redis, OWNER, conversation, first, is_known=True)
     release(redis, conversation, second)
     assert acquire(redis, OWNER, conversation, second, is_known=False) == LockResult("busy", first)
     release(redis, conversation, first)
-    assert redis.keys("*") == [], "it was opened by the one that left"
+    assert redis.keys("*") == [], "the released generation had created the conversation"
     ended = begin(redis, conversation)
     cancel(redis, ended, "user", SETTINGS)
     acquire(redis, OWNER, conversation, second, is_known=False)

@@ -1,4 +1,4 @@
-"""Making a generation and taking it back."""
+"""Creating a generation and withdrawing it."""
 
 from typing import cast
 
@@ -26,13 +26,13 @@ from millrace.worker.contract.state import read_state
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
+    append_event,
+    claim_generation,
     field,
-    held,
     is_leased,
     kinds_of,
     log_of,
     new_draft,
-    put,
 )
 
 
@@ -40,7 +40,7 @@ def names_of(redis: Redis) -> list[str]:
     return [key.decode() for key in cast("list[bytes]", redis.keys("*"))]
 
 
-def test_a_create_makes_the_state_the_first_event_and_a_place_in_the_leases(redis: Redis) -> None:
+def test_create_writes_the_state_the_first_event_and_a_lease(redis: Redis) -> None:
     draft = new_draft()
     generation = draft.ids.generation
     assert create(redis, draft, SETTINGS).status == "queued"
@@ -59,14 +59,14 @@ def test_second_create_changes_nothing_and_returns_the_status(redis: Redis) -> N
     draft = new_draft()
     create(redis, draft, SETTINGS)
     assert create(redis, draft, SETTINGS).status == "queued"
-    claimed = held(redis, draft.ids.generation).claim
+    claimed = claim_generation(redis, draft.ids.generation).claim
     assert create(redis, draft, SETTINGS).status == "running"
-    put(redis, claimed, 2, COMPLETE)
+    append_event(redis, claimed, 2, COMPLETE)
     assert create(redis, draft, SETTINGS).status == "completed"
     assert kinds_of(redis, draft.ids.generation) == ["status", "complete"]
 
 
-def test_a_hundred_creates_at_once_make_one(redis: Redis) -> None:
+def test_hundred_concurrent_creates_make_one_generation(redis: Redis) -> None:
     draft = new_draft()
     tasks = [gevent.spawn(create, redis, draft, SETTINGS) for _ in range(100)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
@@ -74,7 +74,7 @@ def test_a_hundred_creates_at_once_make_one(redis: Redis) -> None:
     assert len(log_of(redis, draft.ids.generation)) == 1
 
 
-def test_fresh_ids_are_ids_and_stay_in_the_conversation_given() -> None:
+def test_new_ids_are_valid_and_keep_the_given_conversation() -> None:
     ids = new_ids("c" * 32)
     assert is_id(ids.generation)
     assert is_id(ids.message)
@@ -83,7 +83,7 @@ def test_fresh_ids_are_ids_and_stay_in_the_conversation_given() -> None:
     assert (new_ids(question="q" * 32).question, new_ids(question="").question) == ("q" * 32, "")
 
 
-def test_a_key_is_bound_once_and_leads_to_the_same_ids_ever_after(redis: Redis) -> None:
+def test_idempotency_key_is_bound_once_and_returns_the_same_ids(redis: Redis) -> None:
     first, second = new_ids(), new_ids()
     assert bind_idempotency_key(redis, "owner", "key", first, "hash") == (first, True)
     assert bind_idempotency_key(redis, "owner", "key", second, "hash") == (first, True)
@@ -94,19 +94,19 @@ def test_a_key_is_bound_once_and_leads_to_the_same_ids_ever_after(redis: Redis) 
     assert bind_idempotency_key(redis, "owner", "key", second, "hash") == (second, True)
 
 
-def test_the_same_key_twenty_times_at_once_is_bound_to_one_generation(redis: Redis) -> None:
+def test_twenty_concurrent_binds_of_one_key_return_one_generation(redis: Redis) -> None:
     tasks = [gevent.spawn(bind_idempotency_key, redis, "owner", "key", new_ids(), "hash") for _ in range(20)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
     assert len({task.get()[0] for task in tasks}) == 1
 
 
-def test_a_body_hash_sees_values_and_not_spelling() -> None:
+def test_body_hash_depends_on_values_and_not_on_spelling() -> None:
     assert body_hash({"a": 1, "b": [1, "\ud83d"]}) == body_hash({"b": [1, "\ud83d"], "a": 1})
     assert body_hash({"a": 1}) != body_hash({"a": "1"})
     assert body_hash([1, 2]) != body_hash([2, 1])
 
 
-def test_a_generation_withdrawn_leaves_nothing(redis: Redis) -> None:
+def test_withdrawn_generation_leaves_no_keys(redis: Redis) -> None:
     draft = new_draft()
     create(redis, draft, SETTINGS)
     assert withdraw(redis, draft.ids.generation) == "withdrawn"
@@ -114,15 +114,15 @@ def test_a_generation_withdrawn_leaves_nothing(redis: Redis) -> None:
     assert withdraw(redis, draft.ids.generation) == "withdrawn"
 
 
-def test_withdrawing_leaves_the_conversation_to_the_next(redis: Redis) -> None:
+def test_withdrawal_frees_the_conversation(redis: Redis) -> None:
     first = new_draft()
     acquire(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
     create(redis, first, SETTINGS)
     assert withdraw(redis, first.ids.generation) == "withdrawn"
-    assert redis.keys("*") == [], "the conversation was opened by it, and nobody has been told"
+    assert redis.keys("*") == [], "the withdrawn generation had created the conversation, and no client has its id"
     second = type(first)(new_ids(first.ids.conversation), first.owner, first.request, "continue", 60.0)
     acquire(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
-    put(redis, held(redis, queued_as(redis, first)).claim, 2, COMPLETE)
+    append_event(redis, claim_generation(redis, create_from(redis, first)).claim, 2, COMPLETE)
     acquire(redis, first.owner, first.ids.conversation, second.ids.generation, is_known=False)
     create(redis, second, SETTINGS)
     assert withdraw(redis, second.ids.generation) == "withdrawn"
@@ -130,12 +130,12 @@ def test_withdrawing_leaves_the_conversation_to_the_next(redis: Redis) -> None:
     assert third.verdict == "acquired"
 
 
-def queued_as(redis: Redis, draft: Draft) -> str:
+def create_from(redis: Redis, draft: Draft) -> str:
     create(redis, draft, SETTINGS)
     return draft.ids.generation
 
 
-def test_one_that_was_asked_for_twice_is_kept_until_both_withdraw(redis: Redis) -> None:
+def test_generation_created_twice_is_kept_until_both_withdraw(redis: Redis) -> None:
     draft = new_draft()
     create(redis, draft, SETTINGS)
     create(redis, draft, SETTINGS)
@@ -145,7 +145,7 @@ def test_one_that_was_asked_for_twice_is_kept_until_both_withdraw(redis: Redis) 
     assert redis.keys("*") == []
 
 
-def test_a_create_or_withdrawal_whose_reply_was_lost_counts_once(redis: Redis) -> None:
+def test_create_or_withdrawal_with_lost_reply_counts_once(redis: Redis) -> None:
     draft = new_draft()
     create(redis, draft, SETTINGS)
     keys = keys_of(draft.ids.generation)
@@ -158,12 +158,12 @@ def test_a_create_or_withdrawal_whose_reply_was_lost_counts_once(redis: Redis) -
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_one_that_was_claimed_or_ended_is_not_withdrawn(redis: Redis, is_held: bool) -> None:
+def test_claimed_or_ended_generation_is_not_withdrawn(redis: Redis, is_held: bool) -> None:
     draft = new_draft()
     generation = draft.ids.generation
     create(redis, draft, SETTINGS)
     if is_held:
-        held(redis, generation)
+        claim_generation(redis, generation)
     else:
         cancel(redis, generation, "user", SETTINGS)
     assert withdraw(redis, generation) == "claimed"

@@ -35,7 +35,7 @@ from millrace.worker.contract.events import (
     kind_of,
 )
 
-# Every code point, lone surrogates and NUL included, and those that break lines rather often.
+# Every code point, lone surrogates and NUL included; line breaks are frequent.
 texts = st.text(st.characters() | st.sampled_from('\x00\r\n\x0b\x85\u2028\u2029\ud83d\ude00\udfff"\\<é😀'))
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
@@ -108,7 +108,7 @@ def any_event(kind: type[AnyEvent]) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("kind", get_args(AnyEvent), ids=lambda kind: kind.__name__)
-def test_every_event_comes_back_as_it_was_from_one_ascii_line(kind: type[AnyEvent]) -> None:
+def test_every_event_round_trips_through_one_ascii_line(kind: type[AnyEvent]) -> None:
     @given(any_event(kind))
     def check(event: AnyEvent) -> None:
         data = encode(event)
@@ -121,15 +121,15 @@ def test_every_event_comes_back_as_it_was_from_one_ascii_line(kind: type[AnyEven
 
 
 @given(texts)
-def test_a_chunk_is_encoded_as_everything_else_is(text: str) -> None:
+def test_chunk_is_encoded_like_every_other_event(text: str) -> None:
     assert encode(Chunk(text)) == encode(Reasoning(text)).replace(b"reasoning", b"chunk", 1)
 
 
-def test_the_types_are_those_of_the_protocol() -> None:
+def test_event_types_match_the_protocol() -> None:
     assert {str(kind.__struct_config__.tag) for kind in get_args(AnyEvent)} == PROTOCOL_TYPES
 
 
-def test_the_prefixes_find_their_events_and_no_other() -> None:
+def test_prefixes_match_only_their_events() -> None:
     for kind in get_args(AnyEvent):
         sample = f'{{"type":"{kind.__struct_config__.tag}"'.encode()
         assert sample.startswith(DONE_PREFIX) == (kind is Done)
@@ -141,12 +141,12 @@ def test_absent_fields_are_left_out() -> None:
     assert json.loads(encode(Citation(source_content=[]))) == {"type": "citation", "sourceContent": []}
 
 
-def test_usage_always_says_whether_it_is_exact() -> None:
+def test_usage_always_has_the_exact_field() -> None:
     assert json.loads(encode(Cancelled("user", Usage())))["usage"]["exact"] is True
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_a_number_that_json_does_not_know_is_refused(number: float) -> None:
+def test_number_without_json_form_is_rejected(number: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         encode(ToolUse("id", "name", {"x": number}))
 
@@ -155,6 +155,6 @@ def test_a_number_that_json_does_not_know_is_refused(number: float) -> None:
     "data",
     [b"", b"{", b"[]", b"1", b"{}", b'{"type":"x"}', b'{"type":"chunk"}', b'{"type":"chunk","content":1}', b"\xff"],
 )
-def test_anything_but_an_event_is_a_value_error(data: bytes) -> None:
+def test_invalid_event_raises_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - msgspec's and json's messages are their own
         decode(data)

@@ -9,41 +9,41 @@ numbers = st.integers(0, 10**10 - 1)
 cursors = st.builds(Cursor, numbers, numbers)
 
 
-def test_a_new_id_is_an_id_and_never_the_same() -> None:
+def test_new_ids_are_valid_and_distinct() -> None:
     ids = {new_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(is_id(each) and len(each) == 32 for each in ids)
 
 
 @given(st.text())
-def test_only_32_lowercase_ascii_hex_digits_are_an_id(text: str) -> None:
+def test_id_is_exactly_32_lowercase_ascii_hex_digits(text: str) -> None:
     assert is_id(text) == (len(text) == 32 and set(text) <= set("0123456789abcdef"))
 
 
-def test_an_id_has_nothing_around_it() -> None:
+def test_id_with_surrounding_text_is_invalid() -> None:
     good = "0" * 32
     assert is_id(good)
     wrong = (good + "\n", " " + good, good.replace("0", "\N{FULLWIDTH DIGIT ZERO}"), "A" * 32, good + "0", good[1:])
     assert not [each for each in wrong if is_id(each)]
 
 
-def test_ids_spread_over_all_the_buckets() -> None:
+def test_ids_are_spread_over_all_buckets() -> None:
     assert {bucket_of(f"{number:02x}" + "0" * 30) for number in range(256)} == set(range(BUCKETS))
 
 
 @given(cursors)
-def test_a_cursor_is_spelled_and_read_back(cursor: Cursor) -> None:
+def test_cursor_round_trips_through_text(cursor: Cursor) -> None:
     assert parse_cursor(str(cursor)) == cursor == cursor_of(str(cursor).encode())
 
 
 @given(st.text(alphabet="0123456789-+ \n٣", max_size=24))
-def test_a_cursor_is_two_runs_of_at_most_ten_ascii_digits_and_nothing_else(text: str) -> None:
+def test_cursor_is_two_runs_of_at_most_ten_ascii_digits(text: str) -> None:
     left, dash, right = text.partition("-")
     good = dash == "-" and all(1 <= len(each) <= 10 and each.isascii() and each.isdigit() for each in (left, right))
     assert (parse_cursor(text) is not None) == good
 
 
-def test_a_cursor_that_is_nearly_one_is_none() -> None:
+def test_malformed_cursor_is_parsed_as_none() -> None:
     wrong = ("", "1", "1-", "-1", "1-1\n", " 1-1", "1-1-1", "1--1", "+1-1", "12345678901-1", "1-12345678901", "٣-1")
     assert not [each for each in (*wrong, "1-1" * 4000) if parse_cursor(each) is not None]
 
@@ -54,11 +54,11 @@ def test_cursors_are_ordered_by_epoch_before_seq(left: Cursor, right: Cursor) ->
 
 
 @given(cursors, cursors)
-def test_a_cursor_precedes_only_the_next_seq_of_its_own_epoch(left: Cursor, right: Cursor) -> None:
+def test_cursor_precedes_only_the_next_seq_of_its_epoch(left: Cursor, right: Cursor) -> None:
     assert left.precedes(Cursor(left.epoch, left.seq + 1))
     assert left.precedes(right) == (right == Cursor(left.epoch, left.seq + 1))
     assert not left.precedes(Cursor(left.epoch + 1, left.seq + 1))
 
 
-def test_the_start_precedes_the_first_event_of_every_log() -> None:
+def test_start_precedes_the_first_event_of_every_log() -> None:
     assert START.precedes(Cursor(0, 1))

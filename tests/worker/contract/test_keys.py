@@ -1,4 +1,4 @@
-"""Keys."""
+"""The names of the keys in Redis."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import LEASES, UNSTORED, channel_of, conversation_key, idempotency_key, keys_of
 
 
-def test_all_the_keys_of_a_generation_share_one_hash_tag() -> None:
+def test_keys_of_a_generation_share_one_hash_tag() -> None:
     generation = new_id()
     keys = keys_of(generation)
     tags = {key[key.index("{") : key.index("}") + 1] for key in keys}
@@ -19,19 +19,19 @@ def test_all_the_keys_of_a_generation_share_one_hash_tag() -> None:
 
 
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
-def test_idempotency_keys_of_different_owners_never_meet(one: tuple[str, str], other: tuple[str, str]) -> None:
+def test_idempotency_keys_of_different_owners_are_distinct(one: tuple[str, str], other: tuple[str, str]) -> None:
     assert (idempotency_key(*one) == idempotency_key(*other)) == (one == other)
 
 
-def test_an_owner_whose_name_runs_into_the_key_is_another_owner() -> None:
+def test_owner_and_key_are_separated_in_idempotency_keys() -> None:
     assert idempotency_key("ab", "c") != idempotency_key("a", "bc")
 
 
-def test_an_idempotency_key_shows_neither_owner_nor_key_and_bears_lone_surrogates() -> None:
+def test_idempotency_key_reveals_neither_owner_nor_key_and_accepts_lone_surrogates() -> None:
     name = idempotency_key("somebody", "secret\ud83d")
     assert "somebody" not in name
     assert "secret" not in name
 
 
-def test_a_conversation_has_its_own_key() -> None:
+def test_conversations_have_distinct_keys() -> None:
     assert conversation_key("a" * 32) != conversation_key("b" * 32)

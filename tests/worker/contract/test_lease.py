@@ -1,4 +1,4 @@
-"""Claims: who may write, for how long, and how a claim is made again."""
+"""Claiming, renewing and releasing a generation."""
 
 from dataclasses import replace
 from typing import cast
@@ -20,20 +20,20 @@ from millrace.worker.contract.state import mark_watched
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
-    completed,
+    append_event,
+    claim_generation,
+    create_cancel_on_disconnect,
+    create_completed,
+    create_queued,
     cursors_of,
+    expire_deadlines,
     field,
-    held,
     is_leased,
     kinds_of,
-    let_pass,
     log_of,
-    look,
-    lose_holder,
     new_draft,
-    put,
-    queued,
-    watched_by_nobody,
+    sweep_twice,
+    sweep_when_due,
 )
 
 HELD = Renewal("held", None)
@@ -48,7 +48,7 @@ def renewed(redis: Redis, claimed: Claim) -> Renewal:
 def test_claim_returns_the_request(redis: Redis) -> None:
     draft = new_draft("what?")
     create(redis, draft, SETTINGS)
-    holding = held(redis, draft.ids.generation)
+    holding = claim_generation(redis, draft.ids.generation)
     assert holding.request == ModelRequest([PromptMessage("user", "what?")], "model", 100)
     ids = draft.ids
     assert (holding.owner, holding.conversation, holding.message) == ("owner", ids.conversation, ids.message)
@@ -58,16 +58,16 @@ def test_claim_returns_the_request(redis: Redis) -> None:
     assert field(redis, draft.ids.generation, "status") == "running"
 
 
-def test_of_a_hundred_claims_at_once_one_holds(redis: Redis) -> None:
-    generation = queued(redis)
+def test_one_of_a_hundred_concurrent_claims_succeeds(redis: Redis) -> None:
+    generation = create_queued(redis)
     tasks = [gevent.spawn(claim, redis, generation, SETTINGS) for _ in range(100)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
     assert len([task for task in tasks if task.get() is not None]) == 1
     assert field(redis, generation, "attempt") == "1"
 
 
-def test_a_claim_sent_again_with_the_same_token_is_the_same_claim(redis: Redis) -> None:
-    generation = queued(redis)
+def test_repeated_claim_with_the_same_token_is_the_same_claim(redis: Redis) -> None:
+    generation = create_queued(redis)
     arguments = (generation, "token", 8000, 60_000, 3, 1000, FINAL_EVENTS)
     first = cast("list[bytes]", CLAIM(redis, keys_of(generation), *arguments))
     assert first[0] == b"run"
@@ -75,27 +75,27 @@ def test_a_claim_sent_again_with_the_same_token_is_the_same_claim(redis: Redis) 
     assert CLAIM(redis, keys_of(generation), generation, "another", *arguments[2:]) == [b"busy"]
 
 
-def test_there_is_nothing_to_claim_where_there_is_no_generation_or_it_has_ended(redis: Redis) -> None:
+def test_claim_of_unknown_or_ended_generation_returns_none(redis: Redis) -> None:
     assert claim(redis, new_id(), SETTINGS) is None
-    generation = completed(redis).claim.generation
+    generation = create_completed(redis).claim.generation
     before = kinds_of(redis, generation)
     assert claim(redis, generation, SETTINGS) is None
     assert kinds_of(redis, generation) == before
 
 
-def test_every_claim_has_a_higher_epoch_than_all_before_it(redis: Redis) -> None:
-    generation = queued(redis)
+def test_every_claim_has_a_higher_epoch_than_all_earlier_ones(redis: Redis) -> None:
+    generation = create_queued(redis)
     epochs: list[int] = []
     for _ in range(20):
-        epochs.append(held(redis, generation).claim.epoch)
+        epochs.append(claim_generation(redis, generation).claim.epoch)
         assert release(redis, Claim(generation, field(redis, generation, "token") or "", epochs[-1]), SETTINGS)
     assert sorted(set(epochs)) == epochs
 
 
-def test_an_outcome_that_is_there_wins_over_a_cancel_and_spent_attempts(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_existing_outcome_wins_over_cancel_and_spent_attempts(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     generation = claimed.generation
-    put(redis, claimed, 2, COMPLETE)
+    append_event(redis, claimed, 2, COMPLETE)
     assert release(redis, claimed, SETTINGS)
     redis.hset(keys_of(generation).state, mapping={"cancel": "user", "losses": 9})
     assert claim(redis, generation, SETTINGS) is None
@@ -103,8 +103,8 @@ def test_an_outcome_that_is_there_wins_over_a_cancel_and_spent_attempts(redis: R
     assert field(redis, generation, "done") == "1"
 
 
-def test_a_cancel_wins_over_spent_attempts(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_cancel_wins_over_spent_attempts(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     cancel(redis, claimed.generation, "user", SETTINGS)
     assert release(redis, claimed, SETTINGS)
     redis.hset(keys_of(claimed.generation).state, "losses", 9)
@@ -113,7 +113,7 @@ def test_a_cancel_wins_over_spent_attempts(redis: Redis) -> None:
 
 
 def test_spent_attempts_end_in_worker_lost(redis: Redis) -> None:
-    generation = queued(redis)
+    generation = create_queued(redis)
     redis.hset(keys_of(generation).state, "losses", SETTINGS.generation.max_attempts)
     assert claim(redis, generation, SETTINGS) is None
     _, error, done = log_of(redis, generation)
@@ -121,30 +121,30 @@ def test_spent_attempts_end_in_worker_lost(redis: Redis) -> None:
     assert (error.code, error.retryable, done) == ("worker_lost", True, Done("failed"))
 
 
-def test_a_renewal_moves_the_lease_on_and_clears_a_suspicion(redis: Redis) -> None:
-    claimed = held(redis).claim
-    for _ in range(3):  # a living holder is never taken from, however often a sweep comes late
-        assert look(redis, claimed.generation).suspected == 1
+def test_renewal_extends_the_lease_and_clears_a_suspicion(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    for _ in range(3):  # a live holder keeps its lease, however often a sweep is late
+        assert sweep_when_due(redis, claimed.generation).suspected == 1
         assert renewed(redis, claimed) == HELD
         assert field(redis, claimed.generation, "suspect") is None
-    assert look(redis, claimed.generation).suspected == 1
+    assert sweep_when_due(redis, claimed.generation).suspected == 1
 
 
-def test_a_renewal_is_refused_to_anybody_but_the_holder(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_renewal_is_refused_to_everyone_but_the_holder(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     refused = Renewal("fenced", None)
     assert renewed(redis, Claim(claimed.generation, "0" * 16, claimed.epoch)) == refused
-    lose_holder(redis, claimed.generation)
+    sweep_twice(redis, claimed.generation)
     assert renewed(redis, claimed) == refused
-    held(redis, claimed.generation)
+    claim_generation(redis, claimed.generation)
     assert renewed(redis, claimed) == refused
-    assert renewed(redis, completed(redis).claim) == refused
+    assert renewed(redis, create_completed(redis).claim) == refused
 
 
-def test_a_renewal_tells_of_a_claim_that_redis_has_lost(redis: Redis) -> None:
-    generation = queued(redis)
+def test_renewal_reports_a_claim_that_redis_has_lost(redis: Redis) -> None:
+    generation = create_queued(redis)
     before = cast("bytes", redis.dump(keys_of(generation).state))
-    claimed = held(redis, generation).claim
+    claimed = claim_generation(redis, generation).claim
     redis.restore(keys_of(generation).state, 0, before, replace=True)
     lost = Renewal("lost", None)
     assert renewed(redis, claimed) == lost
@@ -153,66 +153,66 @@ def test_a_renewal_tells_of_a_claim_that_redis_has_lost(redis: Redis) -> None:
     assert redis.keys("*") == []
 
 
-def test_a_renewal_past_the_generations_own_deadline_is_refused_so_that_a_stuck_holder_loses_it(redis: Redis) -> None:
-    claimed = held(redis).claim
-    let_pass(redis, claimed.generation, "run_until")
+def test_renewal_past_the_generations_deadline_is_refused(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    expire_deadlines(redis, claimed.generation, "run_until")
     assert renewed(redis, claimed) == Renewal("expired", None)
-    assert look(redis, claimed.generation).suspected == 1
+    assert sweep_when_due(redis, claimed.generation).suspected == 1
     assert renewed(redis, claimed) == Renewal("expired", None)
-    assert look(redis, claimed.generation).to_enqueue == [claimed.generation]
+    assert sweep_when_due(redis, claimed.generation).to_enqueue == [claimed.generation]
 
 
-def test_many_renewals_share_a_round_trip_in_order(redis: Redis) -> None:
-    claims = [held(redis).claim for _ in range(5)]
+def test_renewals_share_a_round_trip_and_keep_their_order(redis: Redis) -> None:
+    claims = [claim_generation(redis).claim for _ in range(5)]
     cancel(redis, claims[3].generation, "user", SETTINGS)
     flags = [each.cancelled_by for each in renew_all(redis, claims, SETTINGS) if isinstance(each, Renewal)]
     assert flags == [None, None, None, "user", None]
 
 
-def test_a_generation_that_nobody_watches_is_abandoned_after_its_grace(redis: Redis) -> None:
-    claimed = held(redis, watched_by_nobody(redis)).claim
+def test_generation_without_readers_is_abandoned_after_its_grace(redis: Redis) -> None:
+    claimed = claim_generation(redis, create_cancel_on_disconnect(redis)).claim
     assert renewed(redis, claimed) == HELD
     mark_watched(redis, [claimed.generation])
     redis.hset(keys_of(claimed.generation).state, "watched_at", 1)
-    assert renewed(redis, claimed) == HELD, "somebody watches"
+    assert renewed(redis, claimed) == HELD, "a reader is present"
     assert int(field(redis, claimed.generation, "watched_at") or 0) > 1
     redis.delete(keys_of(claimed.generation).watched)
-    assert renewed(redis, claimed) == HELD, "the grace has only begun"
+    assert renewed(redis, claimed) == HELD, "the grace period has just started"
     redis.hset(keys_of(claimed.generation).state, "watched_at", 1)
     assert renewed(redis, claimed).cancelled_by == "abandoned"
-    assert put(redis, claimed, 2, Chunk("a")).cancelled_by == "abandoned"
+    assert append_event(redis, claimed, 2, Chunk("a")).cancelled_by == "abandoned"
 
 
-def test_a_generation_that_goes_on_without_readers_is_never_abandoned(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_generation_set_to_continue_is_never_abandoned(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     redis.hset(keys_of(claimed.generation).state, "watched_at", 1)
     assert renewed(redis, claimed) == HELD
 
 
-def test_a_release_lets_the_next_worker_in_at_once_and_counts_no_loss(redis: Redis) -> None:
-    holding = held(redis)
-    put(redis, holding.claim, 2, Chunk("a"))
+def test_release_allows_the_next_claim_at_once_and_counts_no_loss(redis: Redis) -> None:
+    holding = claim_generation(redis)
+    append_event(redis, holding.claim, 2, Chunk("a"))
     generation = holding.claim.generation
     assert release(redis, holding.claim, SETTINGS)
     assert field(redis, generation, "losses") == "0"
-    following = held(redis, generation)
+    following = claim_generation(redis, generation)
     assert (following.attempt, following.top) == (2, Cursor(holding.claim.epoch, 2))
     assert following.claim.epoch > holding.claim.epoch
 
 
 def test_released_generation_is_enqueued_by_sweeps_and_ends_in_time(redis: Redis) -> None:
-    claimed = held(redis).claim
+    claimed = claim_generation(redis).claim
     assert release(redis, claimed, SETTINGS)
     for _ in range(3):
-        assert look(redis, claimed.generation).to_enqueue == [claimed.generation]
-    let_pass(redis, claimed.generation, "ring_until")
-    assert look(redis, claimed.generation).ended == 1
+        assert sweep_when_due(redis, claimed.generation).to_enqueue == [claimed.generation]
+    expire_deadlines(redis, claimed.generation, "ring_until")
+    assert sweep_when_due(redis, claimed.generation).ended == 1
     assert kinds_of(redis, claimed.generation) == ["status", "error", "done"]
 
 
 @pytest.mark.parametrize("how", ["twice", "of another's", "after the end", "of nothing"])
-def test_a_release_of_what_is_not_held_changes_nothing(redis: Redis, how: str) -> None:
-    claimed = completed(redis).claim if how == "after the end" else held(redis).claim
+def test_release_without_the_claim_changes_nothing(redis: Redis, how: str) -> None:
+    claimed = create_completed(redis).claim if how == "after the end" else claim_generation(redis).claim
     if how == "twice":
         assert release(redis, claimed, SETTINGS)
     if how == "of another's":
@@ -224,10 +224,10 @@ def test_a_release_of_what_is_not_held_changes_nothing(redis: Redis, how: str) -
     assert redis.hgetall(keys_of(claimed.generation).state) == before
 
 
-def test_a_holder_that_released_is_fenced_even_before_anybody_claims(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_holder_is_fenced_after_release_even_before_the_next_claim(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     assert release(redis, claimed, SETTINGS)
-    assert put(redis, claimed, 2, Chunk("a")).verdict == Verdict.FENCED
+    assert append_event(redis, claimed, 2, Chunk("a")).verdict == Verdict.FENCED
     assert renewed(redis, claimed).verdict == "fenced"
     assert is_leased(redis, claimed.generation)
     assert cursors_of(redis, claimed.generation) == [Cursor(0, 1)]

@@ -27,30 +27,30 @@ from tests.worker.contract.generations import (
     LOG_TTL_MS,
     RUNNING,
     SETTINGS,
-    completed,
+    append_event,
+    claim_generation,
+    create_completed,
+    create_queued,
     cursors_of,
     field,
-    held,
     is_leased,
     kinds_of,
-    put,
-    queued,
 )
 
 
-def test_an_append_adds_one_entry_under_its_epoch_and_seq(redis: Redis) -> None:
-    claimed = held(redis).claim
-    answer = put(redis, claimed, 2, RUNNING)
+def test_append_adds_one_entry_with_its_epoch_and_seq(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    answer = append_event(redis, claimed, 2, RUNNING)
     assert answer == AppendResult(Verdict.APPENDED, None, Cursor(claimed.epoch, 2))
     assert cursors_of(redis, claimed.generation) == [Cursor(0, 1), Cursor(claimed.epoch, 2)]
 
 
 def test_published_message_is_the_id_and_the_bytes_of_the_entry(redis: Redis) -> None:
-    claimed = held(redis).claim
+    claimed = claim_generation(redis).claim
     with redis.pubsub() as pubsub:
         pubsub.subscribe(keys_of(claimed.generation).channel)
         assert pubsub.get_message(timeout=5)
-        put(redis, claimed, 2, Chunk("\ud83d\x00\u2028é"))
+        append_event(redis, claimed, 2, Chunk("\ud83d\x00\u2028é"))
         message = pubsub.get_message(timeout=5)
     entry = read(redis, claimed.generation, Cursor(0, 1)).entries[0]
     assert message is not None
@@ -59,18 +59,18 @@ def test_published_message_is_the_id_and_the_bytes_of_the_entry(redis: Redis) ->
     assert entry.data == encode(Chunk("\ud83d\x00\u2028é"))
 
 
-def test_the_first_event_is_published_as_well(redis: Redis) -> None:
+def test_first_event_is_published(redis: Redis) -> None:
     with redis.pubsub() as pubsub:
         pubsub.psubscribe("*")
         assert pubsub.get_message(timeout=5)
-        generation = queued(redis)
+        generation = create_queued(redis)
         message = pubsub.get_message(timeout=5)
     assert message is not None
     assert message["data"] == b"0-1 " + read(redis, generation).entries[0].data
 
 
-def test_an_append_sent_again_is_a_dup_and_leaves_one_entry(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_repeated_append_is_a_dup_and_leaves_one_entry(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     events = [Append(claimed, seq, "chunk", encode(Chunk(str(seq)))) for seq in (2, 3, 4)]
     assert [answer.verdict for answer in _answers(redis, events)] == [Verdict.APPENDED] * 3
     assert [answer.verdict for answer in _answers(redis, events)] == [Verdict.DUP] * 3
@@ -83,90 +83,90 @@ def _answers(redis: Redis, appends: list[Append]) -> list[AppendResult]:
     return cast("list[AppendResult]", answers)
 
 
-def test_an_append_after_a_missing_one_is_a_gap_that_tells_where(redis: Redis) -> None:
-    claimed = held(redis).claim
-    put(redis, claimed, 2, RUNNING)
-    answer = put(redis, claimed, 4, Chunk("b"))
+def test_append_after_a_missing_one_is_a_gap_with_its_position(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    append_event(redis, claimed, 2, RUNNING)
+    answer = append_event(redis, claimed, 4, Chunk("b"))
     assert (answer.verdict, answer.top) == (Verdict.GAP, Cursor(claimed.epoch, 2))
     assert len(cursors_of(redis, claimed.generation)) == 2
-    assert put(redis, claimed, 3, Chunk("a")).verdict == Verdict.APPENDED
-    assert put(redis, claimed, 4, Chunk("b")).verdict == Verdict.APPENDED
+    assert append_event(redis, claimed, 3, Chunk("a")).verdict == Verdict.APPENDED
+    assert append_event(redis, claimed, 4, Chunk("b")).verdict == Verdict.APPENDED
 
 
-def test_a_seq_below_the_claims_first_is_no_dup(redis: Redis) -> None:
-    claimed = held(redis).claim
-    assert put(redis, claimed, 1, Chunk("a")).verdict == Verdict.GAP
+def test_seq_below_the_first_of_the_claim_is_no_dup(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    assert append_event(redis, claimed, 1, Chunk("a")).verdict == Verdict.GAP
 
 
-def test_an_append_under_another_token_is_fenced(redis: Redis) -> None:
-    old = held(redis).claim
-    put(redis, old, 2, RUNNING)
-    assert put(redis, Claim(old.generation, "0" * 16, old.epoch), 3, Chunk("x")).verdict == Verdict.FENCED
+def test_append_with_another_token_is_fenced(redis: Redis) -> None:
+    old = claim_generation(redis).claim
+    append_event(redis, old, 2, RUNNING)
+    assert append_event(redis, Claim(old.generation, "0" * 16, old.epoch), 3, Chunk("x")).verdict == Verdict.FENCED
     assert release(redis, old, SETTINGS)
-    assert put(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
-    new = held(redis, old.generation).claim
-    assert put(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
-    assert put(redis, new, 3, Chunk("y")).verdict == Verdict.APPENDED
-    assert put(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
+    assert append_event(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
+    new = claim_generation(redis, old.generation).claim
+    assert append_event(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
+    assert append_event(redis, new, 3, Chunk("y")).verdict == Verdict.APPENDED
+    assert append_event(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
     assert len(cursors_of(redis, old.generation)) == 3
 
 
-def test_an_append_to_a_generation_that_redis_has_lost_is_lost(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_append_to_a_lost_generation_is_lost(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     redis.flushall()
-    assert put(redis, claimed, 2, RUNNING) == AppendResult(Verdict.LOST, None, START)
+    assert append_event(redis, claimed, 2, RUNNING) == AppendResult(Verdict.LOST, None, START)
     assert redis.keys("*") == []
 
 
-def test_an_append_to_a_state_from_before_its_claim_is_lost(redis: Redis) -> None:
-    generation = queued(redis)
+def test_append_to_a_state_from_before_its_claim_is_lost(redis: Redis) -> None:
+    generation = create_queued(redis)
     before = cast("bytes", redis.dump(keys_of(generation).state))
-    claimed = held(redis, generation).claim
+    claimed = claim_generation(redis, generation).claim
     redis.restore(keys_of(generation).state, 0, before, replace=True)
-    assert put(redis, claimed, 2, RUNNING).verdict == Verdict.LOST
+    assert append_event(redis, claimed, 2, RUNNING).verdict == Verdict.LOST
 
 
-def test_after_the_outcome_only_title_suggestions_and_done_may_follow(redis: Redis) -> None:
-    claimed = held(redis).claim
-    put(redis, claimed, 2, COMPLETE)
+def test_only_title_suggestions_and_done_may_follow_the_outcome(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    append_event(redis, claimed, 2, COMPLETE)
     assert field(redis, claimed.generation, "status") == "completed"
     for event in (Chunk("x"), StatusEvent("running"), COMPLETE):
-        assert put(redis, claimed, 3, event).verdict == Verdict.OVER
-    assert put(redis, claimed, 3, Title("t")).verdict == Verdict.APPENDED
-    assert put(redis, claimed, 4, Suggestions(["s"])).verdict == Verdict.APPENDED
-    assert put(redis, claimed, 5, DONE).verdict == Verdict.APPENDED
+        assert append_event(redis, claimed, 3, event).verdict == Verdict.OVER
+    assert append_event(redis, claimed, 3, Title("t")).verdict == Verdict.APPENDED
+    assert append_event(redis, claimed, 4, Suggestions(["s"])).verdict == Verdict.APPENDED
+    assert append_event(redis, claimed, 5, DONE).verdict == Verdict.APPENDED
     assert kinds_of(redis, claimed.generation) == ["status", "complete", "title", "suggestions", "done"]
 
 
-def test_after_done_nothing_may_follow_and_a_resend_is_still_a_dup(redis: Redis) -> None:
-    claimed = completed(redis).claim
+def test_nothing_may_follow_done_and_a_resend_is_still_a_dup(redis: Redis) -> None:
+    claimed = create_completed(redis).claim
     for event in (Chunk("x"), Title("t"), DONE):
-        assert put(redis, claimed, 6, event).verdict == Verdict.OVER
-    assert put(redis, claimed, 5, DONE).verdict == Verdict.DUP
+        assert append_event(redis, claimed, 6, event).verdict == Verdict.OVER
+    assert append_event(redis, claimed, 5, DONE).verdict == Verdict.DUP
 
 
-def test_done_ends_the_lease_and_starts_the_logs_time_to_live(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_done_ends_the_lease_and_starts_the_time_to_live_of_the_log(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     keys = keys_of(claimed.generation)
     assert redis.ttl(keys.log) > 24 * 3600
-    put(redis, claimed, 2, COMPLETE)
+    append_event(redis, claimed, 2, COMPLETE)
     assert is_leased(redis, claimed.generation)
-    put(redis, claimed, 3, DONE)
+    append_event(redis, claimed, 3, DONE)
     assert not is_leased(redis, claimed.generation)
     assert 0 < redis.pttl(keys.log) <= LOG_TTL_MS
     assert redis.ttl(keys.state) > 24 * 3600
 
 
-def test_every_answer_says_who_has_asked_to_cancel(redis: Redis) -> None:
-    claimed = held(redis).claim
-    assert put(redis, claimed, 2, RUNNING).cancelled_by is None
+def test_every_append_result_has_the_kind_of_cancel(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    assert append_event(redis, claimed, 2, RUNNING).cancelled_by is None
     cancel(redis, claimed.generation, "user", SETTINGS)
     for seq in (2, 3, 9):
-        assert put(redis, claimed, seq, Chunk("x")).cancelled_by == "user"
+        assert append_event(redis, claimed, seq, Chunk("x")).cancelled_by == "user"
 
 
-def test_appends_of_many_generations_share_a_round_trip_and_one_refused_harms_no_other(redis: Redis) -> None:
-    claims = [held(redis).claim for _ in range(3)]
+def test_appends_of_many_generations_share_a_round_trip_and_fail_separately(redis: Redis) -> None:
+    claims = [claim_generation(redis).claim for _ in range(3)]
     redis.set(keys_of(claims[1].generation).log, "no stream")
     answers = append_all(redis, [Append(each, 2, "chunk", encode(Chunk("a"))) for each in claims], LOG_TTL_MS)
     assert isinstance(answers[1], Exception)
@@ -175,8 +175,8 @@ def test_appends_of_many_generations_share_a_round_trip_and_one_refused_harms_no
     ] * 2
 
 
-def test_a_read_from_any_cursor_of_the_log_is_joined_and_holds_what_comes_after(redis: Redis) -> None:
-    generation = completed(redis).claim.generation
+def test_read_from_any_cursor_of_the_log_is_joined_and_has_the_later_events(redis: Redis) -> None:
+    generation = create_completed(redis).claim.generation
     cursors = cursors_of(redis, generation)
     for place, cursor in enumerate(cursors):
         run = read(redis, generation, cursor)
@@ -185,30 +185,30 @@ def test_a_read_from_any_cursor_of_the_log_is_joined_and_holds_what_comes_after(
 
 
 @pytest.mark.parametrize("cursor", [Cursor(0, 2), Cursor(9_999_999_999, 1), Cursor(1, 1), Cursor(0, 9_999_999_999)])
-def test_a_read_from_a_cursor_that_is_not_in_the_log_is_not_joined(redis: Redis, cursor: Cursor) -> None:
-    generation = completed(redis).claim.generation
+def test_read_from_a_cursor_outside_the_log_is_not_joined(redis: Redis, cursor: Cursor) -> None:
+    generation = create_completed(redis).claim.generation
     run = read(redis, generation, cursor)
     assert not run.is_joined
     assert [entry.cursor for entry in run.entries] == [each for each in cursors_of(redis, generation) if each > cursor]
 
 
-def test_a_read_of_no_log_is_empty(redis: Redis) -> None:
+def test_read_of_missing_log_is_empty(redis: Redis) -> None:
     generation = new_id()
     assert read(redis, generation) == LogSlice([], is_joined=True)
     assert read(redis, generation, Cursor(0, 1)) == LogSlice([], is_joined=False)
 
 
 @pytest.mark.parametrize("is_in_the_log", [True, False])
-def test_a_read_gives_at_most_as_many_as_asked_for_and_goes_on_from_the_last(redis: Redis, is_in_the_log: bool) -> None:
-    generation = completed(redis).claim.generation
+def test_read_is_limited_to_its_count_and_continues_from_the_last(redis: Redis, is_in_the_log: bool) -> None:
+    generation = create_completed(redis).claim.generation
     cursors = cursors_of(redis, generation)
     run = read(redis, generation, Cursor(0, 1) if is_in_the_log else Cursor(0, 2), 2)
     assert ([entry.cursor for entry in run.entries], run.is_joined) == (cursors[1:3], is_in_the_log)
     assert [entry.cursor for entry in read(redis, generation, cursors[2], 2).entries] == cursors[3:5]
 
 
-def test_a_transcript_is_folded_over_all_pages_up_to_the_cursor(redis: Redis) -> None:
-    claimed = held(redis).claim
+def test_transcript_is_folded_over_all_pages_up_to_the_cursor(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
     count = 2 * PAGE + 7
     chunks = [Append(claimed, seq, "chunk", encode(Chunk(f"{seq},"))) for seq in range(2, count)]
     append_all(redis, chunks, LOG_TTL_MS)
@@ -221,6 +221,6 @@ def test_a_transcript_is_folded_over_all_pages_up_to_the_cursor(redis: Redis) ->
     assert transcript.content == "".join(f"{seq}," for seq in range(2, PAGE + 4))
 
 
-def test_a_transcript_of_no_log_ends_at_the_start(redis: Redis) -> None:
+def test_transcript_of_missing_log_ends_at_the_start(redis: Redis) -> None:
     transcript, cursor = read_transcript(redis, new_id())
     assert (transcript.content, cursor) == ("", START)

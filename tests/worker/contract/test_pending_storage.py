@@ -1,4 +1,4 @@
-"""What has ended and may not be stored yet is noted by whoever ends it, and looked into by one at a time."""
+"""Every ended generation is recorded as pending until its answer is stored; one process at a time takes it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,69 +18,69 @@ from tests.worker.contract.generations import (
     COMPLETE,
     DONE,
     SETTINGS,
-    held,
-    let_pass,
-    lose_holder,
+    append_event,
+    claim_generation,
+    create_queued,
+    expire_deadlines,
     new_draft,
-    put,
-    queued,
+    sweep_twice,
 )
 
 LONG_MS = 60_000
 
 
-def noted(redis: Redis) -> list[str]:
-    """Return all that is noted, due or not."""
+def all_pending(redis: Redis) -> list[str]:
+    """Return all the pending generations, due or not."""
     return [each.decode() for bucket in UNSTORED for each in redis.zrange(bucket, 0, -1)]  # type: ignore[union-attr]
 
 
 def cancelled_in_the_queue(redis: Redis) -> str:
-    generation = queued(redis)
+    generation = create_queued(redis)
     cancel(redis, generation, "user", SETTINGS)
     return generation
 
 
 def never_claimed(redis: Redis) -> str:
-    generation = queued(redis)
-    let_pass(redis, generation, "queue_until")
+    generation = create_queued(redis)
+    expire_deadlines(redis, generation, "queue_until")
     sweep(redis, SETTINGS)
     return generation
 
 
 def lost_with_its_worker(redis: Redis) -> str:
     settings = SETTINGS.replace(max_attempts=1)
-    generation = held(redis).claim.generation
-    lose_holder(redis, generation, settings)
+    generation = claim_generation(redis).claim.generation
+    sweep_twice(redis, generation, settings)
     return generation
 
 
-def told_but_for_its_done(redis: Redis) -> str:
-    holding = held(redis)
-    put(redis, holding.claim, 2, COMPLETE)
+def ended_without_done(redis: Redis) -> str:
+    holding = claim_generation(redis)
+    append_event(redis, holding.claim, 2, COMPLETE)
     release(redis, holding.claim, SETTINGS)
     assert claim(redis, holding.claim.generation, SETTINGS) is None
     return holding.claim.generation
 
 
-def done_by_its_holder(redis: Redis) -> str:
-    holding = held(redis)
+def ended_by_its_holder(redis: Redis) -> str:
+    holding = claim_generation(redis)
     for seq, event in enumerate((COMPLETE, DONE), 2):
-        put(redis, holding.claim, seq, event)
+        append_event(redis, holding.claim, seq, event)
     return holding.claim.generation
 
 
 @pytest.mark.parametrize(
-    "end", [cancelled_in_the_queue, never_claimed, lost_with_its_worker, told_but_for_its_done, done_by_its_holder]
+    "end", [cancelled_in_the_queue, never_claimed, lost_with_its_worker, ended_without_done, ended_by_its_holder]
 )
 def test_every_ended_generation_is_recorded_as_pending(redis: Redis, end: Callable[[Redis], str]) -> None:
     generation = end(redis)
     assert redis.hget(keys_of(generation).state, "done") == b"1"
-    assert [arrear.generation for arrear in take_due(redis, LONG_MS)] == [generation]
+    assert [each.generation for each in take_due(redis, LONG_MS)] == [generation]
 
 
 def test_stored_answer_and_answer_without_conversation_are_not_pending(redis: Redis) -> None:
-    holding = held(redis)
-    put(redis, holding.claim, 2, COMPLETE)
+    holding = claim_generation(redis)
+    append_event(redis, holding.claim, 2, COMPLETE)
     done = Append(holding.claim, 3, "done", encode(DONE), is_settled=True)
     (answer,) = append_all(redis, [done], LONG_MS)
     assert isinstance(answer, AppendResult)
@@ -88,20 +88,20 @@ def test_stored_answer_and_answer_without_conversation_are_not_pending(redis: Re
     stateless = replace(new_draft(), ids=new_ids(question=""))
     create(redis, stateless, SETTINGS)
     cancel(redis, stateless.ids.generation, "user", SETTINGS)
-    assert noted(redis) == []
+    assert all_pending(redis) == []
 
 
 def test_unfinished_generation_is_not_pending(redis: Redis) -> None:
-    queued(redis)
-    put(redis, held(redis).claim, 2, COMPLETE)
-    assert noted(redis) == []
+    create_queued(redis)
+    append_event(redis, claim_generation(redis).claim, 2, COMPLETE)
+    assert all_pending(redis) == []
 
 
 def test_taken_answer_is_postponed_for_other_processes(redis: Redis) -> None:
     generation = cancelled_in_the_queue(redis)
     assert len(take_due(redis, LONG_MS)) == 1
     assert take_due(redis, LONG_MS) == []
-    redis.zadd(keys_of(generation).unstored, {generation: 1})  # the while is over
+    redis.zadd(keys_of(generation).unstored, {generation: 1})  # the postponement is over
     assert len(take_due(redis, LONG_MS)) == 1
 
 
@@ -113,5 +113,5 @@ def test_stored_answer_is_removed_unless_it_was_recorded_again(redis: Redis) -> 
     (second,) = take_due(redis, LONG_MS)
     assert second.generation == generation
     remove_pending(redis, second)
-    assert noted(redis) == []
+    assert all_pending(redis) == []
     remove_pending(redis, PendingAnswer(generation, second.score))

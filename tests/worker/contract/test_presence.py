@@ -1,4 +1,4 @@
-"""Which workers live."""
+"""The heartbeats of live workers."""
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import WORKERS

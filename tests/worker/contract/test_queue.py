@@ -1,4 +1,4 @@
-"""The task_queue."""
+"""The task queue: one bounded attempt to enqueue, and the workers' Celery settings."""
 
 import json
 import os
@@ -18,17 +18,17 @@ from millrace.worker.errors import QueueUnavailable
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess, free_port
 
-RING_BOUND_SECONDS = 5.0  # the ring promises 3 s; the rest is for a busy machine
+ENQUEUE_BOUND_SECONDS = 5.0  # enqueue is bounded to 3 s; the margin is for a busy machine
 
 
-def ring_fails_in_time(task_queue: TaskQueue) -> None:
+def assert_enqueue_fails_in_time(task_queue: TaskQueue) -> None:
     begun = time.monotonic()
     with pytest.raises(QueueUnavailable):
         task_queue.enqueue(new_id())
-    assert time.monotonic() - begun < RING_BOUND_SECONDS
+    assert time.monotonic() - begun < ENQUEUE_BOUND_SECONDS
 
 
-def test_message_is_in_the_queue_and_carries_the_id_alone(valkey: ValkeyProcess, redis: Redis) -> None:
+def test_message_in_the_queue_carries_only_the_id(valkey: ValkeyProcess, redis: Redis) -> None:
     generation = new_id()
     TaskQueue(Settings.of(redis_url=valkey.url)).enqueue(generation)
     (message,) = redis.lrange(QUEUE, 0, -1)
@@ -36,26 +36,28 @@ def test_message_is_in_the_queue_and_carries_the_id_alone(valkey: ValkeyProcess,
     assert (headers["task"], headers["argsrepr"]) == (TASK, f"[{generation!r}]")
 
 
-def test_the_broker_may_be_another_redis(valkey: ValkeyProcess, redis: Redis) -> None:
+def test_broker_can_be_another_redis(valkey: ValkeyProcess, redis: Redis) -> None:
     TaskQueue(Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0", broker_url=valkey.url)).enqueue(new_id())
     assert redis.llen(QUEUE) == 1
 
 
 def test_enqueue_at_a_dead_broker_fails_in_bounded_time() -> None:
-    ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{free_port()}/0")))
+    assert_enqueue_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{free_port()}/0")))
 
 
 def test_enqueue_at_a_silent_broker_fails_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")))
+        assert_enqueue_fails_in_time(
+            TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        )
 
 
 def test_enqueue_at_an_unreachable_host_fails_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
-        for filler in (first, second):  # a queue of connections that is full drops who comes next
+        for filler in (first, second):  # a full accept queue drops the next connection
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
-        ring_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{full.getsockname()[1]}/0")))
+        assert_enqueue_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{full.getsockname()[1]}/0")))
 
 
 def test_enqueue_at_a_stalled_broker_fails_and_the_next_one_succeeds(tmp_path: Path) -> None:
@@ -65,15 +67,15 @@ def test_enqueue_at_a_stalled_broker_fails_and_the_next_one_succeeds(tmp_path: P
         os.kill(server.pid, signal.SIGSTOP)
         try:
             begun = time.monotonic()
-            rings = [gevent.spawn(ring_fails_in_time, task_queue) for _ in range(30)]
-            gevent.joinall(rings, timeout=30, raise_error=True)
-            assert all(ring.successful() for ring in rings)
-            assert time.monotonic() - begun < RING_BOUND_SECONDS, "one waits for the other"
+            enqueues = [gevent.spawn(assert_enqueue_fails_in_time, task_queue) for _ in range(30)]
+            gevent.joinall(enqueues, timeout=30, raise_error=True)
+            assert all(enqueue.successful() for enqueue in enqueues)
+            assert time.monotonic() - begun < ENQUEUE_BOUND_SECONDS, "the calls waited for each other"
         finally:
             os.kill(server.pid, signal.SIGCONT)
         task_queue.enqueue(new_id())
         server.stop()
-        ring_fails_in_time(task_queue)
+        assert_enqueue_fails_in_time(task_queue)
         server.start()
         task_queue.enqueue(new_id())
 
@@ -88,11 +90,11 @@ def test_enqueue_at_a_broker_out_of_memory_is_refused(valkey: ValkeyProcess, red
     assert redis.llen(QUEUE) == 0
 
 
-def test_the_workers_app_bounds_its_waits_and_prefetches_nothing() -> None:
+def test_worker_app_bounds_its_waits_and_prefetches_nothing() -> None:
     conf = make_celery(Settings()).conf
     options = conf.broker_transport_options
     assert 0 < options["socket_connect_timeout"] < options["socket_timeout"] <= 20
     assert options["socket_keepalive"] is True
-    assert "max_retries" not in options, "a worker goes on looking for its broker"
+    assert "max_retries" not in options, "a worker retries its broker without a limit"
     assert (conf.worker_disable_prefetch, conf.task_acks_late, conf.task_ignore_result) == (True, False, True)
     assert conf.accept_content == ["json"]

@@ -1,4 +1,4 @@
-"""What is put into the queue is what Celery would have put there."""
+"""A message in the queue equals the one that Celery sends."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def test_message_is_the_one_that_celery_sends(
 
 
 def comparable(message: Any) -> Any:
-    """Return a message with its body read and without what no two have alike; the ids that Celery has alike must be."""
+    """Return a message with its body decoded and without its unique ids; assert that equal ids are equal."""
     headers, properties = message["headers"], message["properties"]
     assert headers.pop("id") == headers.pop("root_id") == properties.pop("correlation_id")
     assert properties.pop("delivery_tag")

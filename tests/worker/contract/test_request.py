@@ -1,4 +1,4 @@
-"""The request kept in the state."""
+"""The request stored in the state."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from millrace.worker.contract.request import ModelRequest, PromptMessage, decode_request, encode_request
 
-texts = st.text(alphabet=st.characters(), min_size=1)  # lone surrogates too
+texts = st.text(alphabet=st.characters(), min_size=1)  # includes lone surrogates
 requests = st.builds(
     ModelRequest,
     st.lists(st.builds(PromptMessage, st.sampled_from(["user", "assistant"]), texts), min_size=1),
@@ -22,13 +22,13 @@ requests = st.builds(
 
 
 @given(requests)
-def test_a_request_comes_back_as_it_was(request: ModelRequest) -> None:
+def test_request_round_trips(request: ModelRequest) -> None:
     encoded = encode_request(request)
     assert encoded.isascii()
     assert decode_request(encoded) == request
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[]", b'{"messages":1,"model":"m","max_tokens":1}'])
-def test_anything_but_a_request_is_a_value_error(data: bytes) -> None:
+def test_invalid_request_raises_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - msgspec's and json's messages are their own
         decode_request(data)

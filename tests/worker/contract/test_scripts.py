@@ -1,4 +1,4 @@
-"""Running the scripts."""
+"""Running the Lua scripts: lost script caches, lost replies, a full Redis."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -26,36 +26,36 @@ from tests.worker.contract.generations import (
     LOG_TTL_MS,
     RUNNING,
     SETTINGS,
-    completed,
-    held,
+    append_event,
+    claim_generation,
+    create_completed,
+    create_queued,
     kinds_of,
     new_draft,
-    put,
-    queued,
 )
 
 LOADED = [each for each in vars(scripts).values() if isinstance(each, Script)]
 
 
-def test_every_lua_file_is_a_script_and_is_taken_by_the_server(redis: Redis) -> None:
+def test_every_lua_file_is_a_script_that_the_server_accepts(redis: Redis) -> None:
     files = {path.name.removesuffix(".lua") for path in (resources.files("millrace.worker.contract") / "lua").iterdir()}
     assert {script.name for script in LOADED} | {"prelude"} == files
     for script in LOADED:
         assert redis.script_load(script.source) in (script.digest, script.digest.encode())
 
 
-def test_a_script_that_redis_has_forgotten_is_loaded_again(redis: Redis) -> None:
+def test_script_missing_from_redis_is_loaded_again(redis: Redis) -> None:
     redis.script_flush()
-    generation = queued(redis)
+    generation = create_queued(redis)
     redis.script_flush()
-    claimed = held(redis, generation).claim
+    claimed = claim_generation(redis, generation).claim
     redis.script_flush()
-    put(redis, claimed, 2, RUNNING)
+    append_event(redis, claimed, 2, RUNNING)
     assert kinds_of(redis, generation) == ["status", "status"]
 
 
-def test_a_pipeline_half_of_whose_scripts_are_forgotten_leaves_one_entry_each(redis: Redis) -> None:
-    claims = [held(redis).claim for _ in range(3)]
+def test_pipeline_with_missing_scripts_leaves_one_entry_each(redis: Redis) -> None:
+    claims = [claim_generation(redis).claim for _ in range(3)]
     redis.script_flush()
     answers = append_all(redis, [Append(each, 2, "chunk", encode(Chunk("a"))) for each in claims], LOG_TTL_MS)
     assert [isinstance(each, AppendResult) and each.verdict for each in answers] == ["appended"] * 3
@@ -75,7 +75,7 @@ def test_a_pipeline_half_of_whose_scripts_are_forgotten_leaves_one_entry_each(re
 def test_redis_that_loses_its_scripts_repeatedly_is_unavailable(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, times: int, is_served: bool
 ) -> None:
-    claimed, load, forgotten = held(redis).claim, redis.script_load, 0
+    claimed, load, forgotten = claim_generation(redis).claim, redis.script_load, 0
     redis.script_flush()
 
     def forget(source: str) -> None:
@@ -87,12 +87,12 @@ def test_redis_that_loses_its_scripts_repeatedly_is_unavailable(
 
     monkeypatch.setattr(redis, "script_load", forget)
     with nullcontext() if is_served else pytest.raises(RedisUnavailable):
-        assert put(redis, claimed, 2, RUNNING).verdict == "appended"
+        assert append_event(redis, claimed, 2, RUNNING).verdict == "appended"
     assert kinds_of(redis, claimed.generation) == ["status"] * (1 + is_served)
 
 
-def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: Redis) -> None:
-    waiting, running, ended = queued(redis), held(redis).claim, completed(redis).claim
+def test_redis_out_of_memory_rejects_every_writing_script_before_any_write(redis: Redis) -> None:
+    waiting, running, ended = create_queued(redis), claim_generation(redis).claim, create_completed(redis).claim
     before = {key: redis.dump(key) for key in redis.keys("*")}
     redis.config_set("maxmemory", 1)
     try:
@@ -108,21 +108,21 @@ def test_out_of_memory_refuses_every_script_that_writes_before_any_write(redis: 
         assert all(isinstance(answer, ResponseError) and is_unavailable(answer) for answer in answers)
         with pytest.raises(RedisUnavailable):
             renew_all(redis, [running, ended], SETTINGS)
-        assert count_live_workers(redis) == 0, "what only reads goes on"
+        assert count_live_workers(redis) == 0, "a script that only reads still works"
         assert sweep(redis, SETTINGS).to_enqueue == []
     finally:
         redis.config_set("maxmemory", 0)
     assert {key: redis.dump(key) for key in redis.keys("*")} == before
-    assert put(redis, running, 2, RUNNING).verdict == "appended"
+    assert append_event(redis, running, 2, RUNNING).verdict == "appended"
 
 
 def test_retried_append_leaves_one_entry(valkey: ValkeyProcess, redis: Redis) -> None:
-    claimed = held(redis).claim
+    claimed = claim_generation(redis).claim
     with connect(valkey.url) as client:
-        put(client, claimed, 2, RUNNING)
+        append_event(client, claimed, 2, RUNNING)
         for connection in redis.client_list():
             redis.client_kill_filter(_id=connection["id"], skipme=True)
-        assert put(client, claimed, 3, Chunk("a")).verdict == "appended"
+        assert append_event(client, claimed, 3, Chunk("a")).verdict == "appended"
     assert kinds_of(redis, claimed.generation) == ["status", "status", "chunk"]
 
 
@@ -130,7 +130,7 @@ def test_retried_append_leaves_one_entry(valkey: ValkeyProcess, redis: Redis) ->
 def test_lost_reply_is_retried_as_often_as_the_client_allows(
     valkey: ValkeyProcess, redis: Redis, monkeypatch: pytest.MonkeyPatch, retries: int
 ) -> None:
-    claimed, real, losses = held(redis).claim, scripts._exchange, 1
+    claimed, real, losses = claim_generation(redis).claim, scripts._exchange, 1
 
     def lossy(connection: Any, commands: Sequence[bytes]) -> list[Any]:
         nonlocal losses
@@ -143,15 +143,15 @@ def test_lost_reply_is_retried_as_often_as_the_client_allows(
     monkeypatch.setattr(scripts, "_exchange", lossy)
     with connect(valkey.url, retries=retries) as client:
         if retries:
-            assert put(client, claimed, 2, RUNNING).verdict == "dup"
+            assert append_event(client, claimed, 2, RUNNING).verdict == "dup"
         else:
             with pytest.raises(RedisUnavailable):
-                put(client, claimed, 2, RUNNING)
+                append_event(client, claimed, 2, RUNNING)
     assert kinds_of(redis, claimed.generation) == ["status", "status"]
 
 
-def test_an_error_in_a_script_is_no_absence(redis: Redis) -> None:
-    generation = queued(redis)
+def test_script_error_does_not_mean_unavailable(redis: Redis) -> None:
+    generation = create_queued(redis)
     redis.delete(keys_of(generation).state)
     redis.set(keys_of(generation).state, "no hash")
     with pytest.raises(ResponseError, match="WRONGTYPE"):

@@ -1,4 +1,4 @@
-"""The state as others see it."""
+"""The state of a generation as its readers see it."""
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
@@ -6,10 +6,18 @@ from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import GenerationState, mark_watched, read_state, read_states
-from tests.worker.contract.generations import COMPLETE, SETTINGS, completed, held, new_draft, put, queued
+from tests.worker.contract.generations import (
+    COMPLETE,
+    SETTINGS,
+    append_event,
+    claim_generation,
+    create_completed,
+    create_queued,
+    new_draft,
+)
 
 
-def test_the_state_follows_a_generation_through_its_life(redis: Redis) -> None:
+def test_state_follows_a_generation_through_its_life(redis: Redis) -> None:
     draft = new_draft()
     generation = draft.ids.generation
     create(redis, draft, SETTINGS)
@@ -23,33 +31,33 @@ def test_the_state_follows_a_generation_through_its_life(redis: Redis) -> None:
         question=draft.ids.question,
     )
     assert abs(state.created_ms - redis.time()[0] * 1000) < 60_000
-    claimed = held(redis, generation).claim
-    put(redis, claimed, 2, Chunk("a"))
+    claimed = claim_generation(redis, generation).claim
+    append_event(redis, claimed, 2, Chunk("a"))
     state = read_state(redis, generation)
     assert state is not None
     assert (state.status, state.attempt, state.top) == ("running", 1, Cursor(claimed.epoch, 2))
-    put(redis, claimed, 3, COMPLETE)
+    append_event(redis, claimed, 3, COMPLETE)
     state = read_state(redis, generation)
     assert state is not None
     assert (state.status, state.is_done) == ("completed", False)
 
 
-def test_the_end_is_seen(redis: Redis) -> None:
-    state = read_state(redis, completed(redis).claim.generation)
+def test_state_shows_the_end(redis: Redis) -> None:
+    state = read_state(redis, create_completed(redis).claim.generation)
     assert state is not None
     assert (state.status, state.is_done, state.top.seq) == ("completed", True, 5)
 
 
-def test_many_states_come_in_order_and_absent_ones_are_none(redis: Redis) -> None:
-    generations = [queued(redis), new_id(), queued(redis)]
+def test_states_are_returned_in_order_and_absent_ones_are_none(redis: Redis) -> None:
+    generations = [create_queued(redis), new_id(), create_queued(redis)]
     states = read_states(redis, generations)
     assert [state.generation if state else None for state in states] == [generations[0], None, generations[2]]
     assert read_states(redis, []) == []
     assert read_state(redis, new_id()) is None
 
 
-def test_a_generation_is_watched_for_a_while_only(redis: Redis) -> None:
-    generations = [queued(redis), queued(redis)]
+def test_generation_is_watched_for_a_limited_time(redis: Redis) -> None:
+    generations = [create_queued(redis), create_queued(redis)]
     mark_watched(redis, generations)
     for generation in generations:
         assert 0 < redis.pttl(keys_of(generation).watched) <= 15_000

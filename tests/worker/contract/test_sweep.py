@@ -1,4 +1,4 @@
-"""Sweeps: what becomes of generations whose time has come."""
+"""Sweeps: requeueing, takeover and the end of generations that are due."""
 
 import gevent
 import pytest
@@ -13,31 +13,31 @@ from millrace.worker.contract.sweep import SweepResult, sweep
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
-    completed,
+    append_event,
+    claim_generation,
+    create_completed,
+    create_queued,
+    expire_deadlines,
     field,
-    held,
     is_leased,
     kinds_of,
-    let_pass,
-    let_time_come,
     log_of,
-    look,
-    lose_holder,
-    put,
-    queued,
+    make_due,
+    sweep_twice,
+    sweep_when_due,
 )
 
 NOTHING = SweepResult([], 0, 0)
 
 
 def now_ms(redis: Redis) -> int:
-    """Return Redis's clock."""
+    """Return the clock of Redis in ms."""
     seconds, micros = redis.time()
     return int(seconds * 1000 + micros / 1000)
 
 
 def due_in(redis: Redis, generation: str) -> float:
-    """Return in how many ms the generation's time will come."""
+    """Return the time in ms until the generation is due."""
     score = redis.zscore(keys_of(generation).leases, generation)
     assert isinstance(score, float)
     return score - now_ms(redis)
@@ -48,40 +48,40 @@ def code_of(redis: Redis, generation: str) -> str | None:
     return error.code if isinstance(error, Error) else None
 
 
-def test_nothing_is_looked_at_before_its_time(redis: Redis) -> None:
-    queued(redis)
-    held(redis)
+def test_generation_is_not_swept_before_it_is_due(redis: Redis) -> None:
+    create_queued(redis)
+    claim_generation(redis)
     assert sweep(redis, SETTINGS) == NOTHING
 
 
 def test_ended_generation_is_never_swept_again(redis: Redis) -> None:
-    generation = completed(redis).claim.generation
+    generation = create_completed(redis).claim.generation
     assert sweep(redis, SETTINGS) == NOTHING
-    redis.zadd(keys_of(generation).leases, {generation: 1})  # a lease that was left behind
+    redis.zadd(keys_of(generation).leases, {generation: 1})  # a stale lease
     assert sweep(redis, SETTINGS) == NOTHING
     assert not is_leased(redis, generation)
 
 
-def test_a_lease_without_a_state_is_forgotten(redis: Redis) -> None:
-    generation = queued(redis)
+def test_lease_without_a_state_is_removed(redis: Redis) -> None:
+    generation = create_queued(redis)
     redis.delete(keys_of(generation).state, keys_of(generation).log)
-    assert look(redis, generation) == NOTHING
+    assert sweep_when_due(redis, generation) == NOTHING
     assert redis.exists(keys_of(generation).leases) == 0
 
 
 def test_queued_generation_is_enqueued_again_at_half_of_the_remaining_time(redis: Redis) -> None:
-    generation = queued(redis)
+    generation = create_queued(redis)
     assert 55_000 < due_in(redis, generation) <= 60_000
     for left, following in ((60_000, 30_000), (5000, ENQUEUE_AGAIN_MS), (1000, 1000)):
         redis.hset(keys_of(generation).state, "queue_until", now_ms(redis) + left)
-        assert look(redis, generation).to_enqueue == [generation]
+        assert sweep_when_due(redis, generation).to_enqueue == [generation]
         assert following - 1000 < due_in(redis, generation) <= following
     assert kinds_of(redis, generation) == ["status"]
 
 
-def test_one_never_claimed_in_its_time_ends_in_queue_timeout(redis: Redis) -> None:
-    generation = queued(redis)
-    let_pass(redis, generation, "queue_until")
+def test_generation_not_claimed_in_time_ends_in_queue_timeout(redis: Redis) -> None:
+    generation = create_queued(redis)
+    expire_deadlines(redis, generation, "queue_until")
     assert sweep(redis, SETTINGS) == SweepResult([], 0, 1)
     assert code_of(redis, generation) == "queue_timeout"
     assert log_of(redis, generation)[-1] == Done("failed")
@@ -89,85 +89,85 @@ def test_one_never_claimed_in_its_time_ends_in_queue_timeout(redis: Redis) -> No
     assert not is_leased(redis, generation)
 
 
-def test_the_first_look_at_an_expired_lease_only_suspects(redis: Redis) -> None:
-    claimed = held(redis).claim
-    assert look(redis, claimed.generation) == SweepResult([], 1, 0)
+def test_first_sweep_of_an_expired_lease_only_suspects(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    assert sweep_when_due(redis, claimed.generation) == SweepResult([], 1, 0)
     assert SUSPICION_MS - 2000 < due_in(redis, claimed.generation) <= SUSPICION_MS
-    assert sweep(redis, SETTINGS) == NOTHING, "the suspicion has its own time"
-    assert put(redis, claimed, 2, Chunk("still here")).verdict == "appended"
+    assert sweep(redis, SETTINGS) == NOTHING, "a suspected generation has a delay of its own"
+    assert append_event(redis, claimed, 2, Chunk("still here")).verdict == "appended"
 
 
 def test_second_sweep_takes_the_generation_and_enqueues_it(redis: Redis) -> None:
-    holding = held(redis)
+    holding = claim_generation(redis)
     generation = holding.claim.generation
-    assert lose_holder(redis, generation) == SweepResult([generation], 0, 0)
-    assert put(redis, holding.claim, 2, Chunk("late")).verdict == "fenced"
+    assert sweep_twice(redis, generation) == SweepResult([generation], 0, 0)
+    assert append_event(redis, holding.claim, 2, Chunk("late")).verdict == "fenced"
     assert 0 < due_in(redis, generation) <= ENQUEUE_AGAIN_MS
-    following = held(redis, generation)
+    following = claim_generation(redis, generation)
     assert following.attempt == 2
     assert field(redis, generation, "ring_until") is None
 
 
 def test_lost_message_is_enqueued_again_until_the_time_limit(redis: Redis) -> None:
-    generation = held(redis).claim.generation
-    lose_holder(redis, generation)
+    generation = claim_generation(redis).claim.generation
+    sweep_twice(redis, generation)
     for _ in range(3):
-        assert look(redis, generation) == SweepResult([generation], 0, 0)
-    let_pass(redis, generation, "ring_until")
+        assert sweep_when_due(redis, generation) == SweepResult([generation], 0, 0)
+    expire_deadlines(redis, generation, "ring_until")
     assert sweep(redis, SETTINGS) == SweepResult([], 0, 1)
     assert code_of(redis, generation) == "worker_lost"
 
 
 def test_second_takeover_is_enqueued_after_a_delay(redis: Redis) -> None:
-    generation = held(redis).claim.generation
-    lose_holder(redis, generation)
-    held(redis, generation)
-    assert lose_holder(redis, generation) == NOTHING
+    generation = claim_generation(redis).claim.generation
+    sweep_twice(redis, generation)
+    claim_generation(redis, generation)
+    assert sweep_twice(redis, generation) == NOTHING
     assert ENQUEUE_AGAIN_MS // 2 - 1000 < due_in(redis, generation) <= LATE_TAKEOVER_MS
-    assert look(redis, generation) == SweepResult([generation], 0, 0)
+    assert sweep_when_due(redis, generation) == SweepResult([generation], 0, 0)
 
 
-def test_one_that_loses_every_worker_ends_in_worker_lost_after_the_last_attempt(redis: Redis) -> None:
-    generation = queued(redis)
+def test_generation_that_loses_every_worker_ends_in_worker_lost_after_the_last_attempt(redis: Redis) -> None:
+    generation = create_queued(redis)
     for attempt in range(1, SETTINGS.generation.max_attempts + 1):
-        assert held(redis, generation).attempt == attempt
-        swept = lose_holder(redis, generation)
+        assert claim_generation(redis, generation).attempt == attempt
+        swept = sweep_twice(redis, generation)
     assert swept.ended == 1  # pyright: ignore[reportPossiblyUnboundVariable]
     assert code_of(redis, generation) == "worker_lost"
     assert claim(redis, generation, SETTINGS) is None
 
 
-def test_the_number_of_attempts_is_a_setting(redis: Redis) -> None:
+def test_number_of_attempts_is_a_setting(redis: Redis) -> None:
     once = SETTINGS.replace(max_attempts=1)
-    generation = held(redis).claim.generation
-    assert lose_holder(redis, generation, once).ended == 1
+    generation = claim_generation(redis).claim.generation
+    assert sweep_twice(redis, generation, once).ended == 1
 
 
-def test_one_lost_between_outcome_and_done_gets_only_done(redis: Redis) -> None:
-    claimed = held(redis).claim
-    put(redis, claimed, 2, COMPLETE)
-    assert lose_holder(redis, claimed.generation).ended == 1
+def test_generation_lost_between_outcome_and_done_gets_only_done(redis: Redis) -> None:
+    claimed = claim_generation(redis).claim
+    append_event(redis, claimed, 2, COMPLETE)
+    assert sweep_twice(redis, claimed.generation).ended == 1
     assert log_of(redis, claimed.generation)[1:] == [COMPLETE, Done("completed")]
     assert field(redis, claimed.generation, "status") == "completed"
 
 
 @pytest.mark.parametrize("is_released", [True, False])
 def test_generation_cancelled_while_held_is_ended_by_a_sweep(redis: Redis, is_released: bool) -> None:
-    claimed = held(redis).claim
+    claimed = claim_generation(redis).claim
     cancel(redis, claimed.generation, "user", SETTINGS)
     if is_released:
         redis.hset(keys_of(claimed.generation).state, "token", "")
-        assert look(redis, claimed.generation).ended == 1
+        assert sweep_when_due(redis, claimed.generation).ended == 1
     else:
-        assert lose_holder(redis, claimed.generation).ended == 1
+        assert sweep_twice(redis, claimed.generation).ended == 1
     assert kinds_of(redis, claimed.generation) == ["status", "cancelled", "done"]
 
 
-def test_many_sweeps_at_once_take_each_generation_once(redis: Redis) -> None:
-    generations = [held(redis).claim.generation for _ in range(20)]
+def test_concurrent_sweeps_take_each_generation_once(redis: Redis) -> None:
+    generations = [claim_generation(redis).claim.generation for _ in range(20)]
     for wanted in ("suspected", "to_enqueue"):
         for generation in generations:
-            let_time_come(redis, generation)
+            make_due(redis, generation)
         sweeps = [gevent.spawn(sweep, redis, SETTINGS) for _ in range(10)]
         gevent.joinall(sweeps, timeout=30, raise_error=True)
         if wanted == "suspected":
@@ -177,8 +177,8 @@ def test_many_sweeps_at_once_take_each_generation_once(redis: Redis) -> None:
     assert {field(redis, generation, "losses") for generation in generations} == {"1"}
 
 
-def test_a_sweep_reaches_every_bucket_and_more_than_it_looks_at_at_once(redis: Redis) -> None:
-    generations = {f"{number:02x}" + queued(redis)[2:] for number in range(64)}
+def test_sweep_reaches_every_bucket_and_more_than_one_batch(redis: Redis) -> None:
+    generations = {f"{number:02x}" + create_queued(redis)[2:] for number in range(64)}
     for generation in generations:
         redis.hset(keys_of(generation).state, mapping={"token": "", "epoch": 0, "queue_until": 10**15, "top": "0-1"})
         redis.zadd(keys_of(generation).leases, {generation: 1})

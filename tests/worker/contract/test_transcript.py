@@ -1,4 +1,4 @@
-"""What a reader has assembled."""
+"""The transcript that a reader assembles from events."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ bodies: st.SearchStrategy[list[AnyEvent]] = st.lists(
 
 
 @given(bodies)
-def test_the_text_is_all_the_chunks_in_order(events: list[AnyEvent]) -> None:
+def test_text_is_all_the_chunks_in_order(events: list[AnyEvent]) -> None:
     transcript = fold(events)
     assert transcript.content == "".join(event.content for event in events if isinstance(event, Chunk))
     assert transcript.reasoning == "".join(event.content for event in events if isinstance(event, Reasoning))
@@ -41,15 +41,15 @@ def test_the_text_is_all_the_chunks_in_order(events: list[AnyEvent]) -> None:
 
 @given(bodies, bodies, bodies)
 def test_snapshot_replaces_everything_before_it(
-    before: list[AnyEvent], held: list[AnyEvent], after: list[AnyEvent]
+    before: list[AnyEvent], replaced: list[AnyEvent], after: list[AnyEvent]
 ) -> None:
-    snapshot = fold(held).snapshot("lost")
+    snapshot = fold(replaced).snapshot("lost")
     assert fold([*before, snapshot, *after]) == fold([snapshot, *after])
-    one, other = fold([snapshot, *after]), fold([*held, *after])
+    one, other = fold([snapshot, *after]), fold([*replaced, *after])
     assert one.snapshot("gap") == other.snapshot("gap")
 
 
-def test_a_snapshot_replaces_text_reasoning_citations_and_tools() -> None:
+def test_snapshot_replaces_text_reasoning_citations_and_tools() -> None:
     transcript = fold([Chunk("a"), Reasoning("b"), Citation(title="c"), ToolUse("d", "e", {"f": 1})])
     assert transcript.snapshot("takeover") == Snapshot(
         "a", "b", [{"title": "c"}], [{"id": "d", "name": "e", "input": {"f": 1}}], "takeover"
@@ -58,7 +58,7 @@ def test_a_snapshot_replaces_text_reasoning_citations_and_tools() -> None:
     assert transcript.snapshot("gap") == Snapshot("x", "y", [], [], "gap")
 
 
-def test_a_snapshot_taken_is_not_changed_by_what_follows() -> None:
+def test_snapshot_is_not_changed_by_later_events() -> None:
     transcript = fold([Citation(title="a")])
     snapshot = transcript.snapshot("gap")
     transcript.apply(Citation(title="b"))
@@ -75,7 +75,7 @@ def test_outcome_title_suggestions_and_done_are_in_the_transcript() -> None:
     assert (transcript.suggestions, transcript.is_done) == (["s"], True)
 
 
-def test_an_error_is_an_outcome_and_the_text_stands() -> None:
+def test_error_is_an_outcome_and_keeps_the_text() -> None:
     error = Error("internal", "Sorry.", retryable=True)
     transcript = fold([Chunk("a"), error])
     assert (transcript.outcome, transcript.content) == (error, "a")

@@ -20,7 +20,7 @@ class Fate(Enum):
 
 
 class WorkerModel:
-    """One claim and what follows from it. `serial` marks its text, so that text of two attempts is told apart."""
+    """One claim and the calls made under it. `serial` marks its text, which distinguishes the text of two attempts."""
 
     def __init__(self, redis_model: RedisModel, holding: ClaimedGeneration, serial: int) -> None:
         self.redis_model = redis_model
@@ -38,7 +38,7 @@ class WorkerModel:
         self.acknowledged: list[AnyEvent] = []
         self.queue: deque[tuple[int, AnyEvent]] = deque()
         self.next_seq = holding.top.seq + 1
-        self.said = 0
+        self.chunk_count = 0
         self.write(RUNNING if holding.attempt == 1 else Snapshot("", "", [], [], "takeover"))
 
     @property
@@ -53,9 +53,9 @@ class WorkerModel:
         self.queue.append((self.next_seq, event))
         self.next_seq += 1
 
-    def say(self) -> None:
-        self.write(Chunk(f"<{self.serial}:{self.said}>"))
-        self.said += 1
+    def generate(self) -> None:
+        self.write(Chunk(f"<{self.serial}:{self.chunk_count}>"))
+        self.chunk_count += 1
 
     def end(self, outcome: AnyEvent, *, has_title: bool = False) -> None:
         self.outcome = outcome
@@ -65,7 +65,7 @@ class WorkerModel:
             self.write(event)
 
     def batch(self, skipped: int, count: int) -> list[Append]:
-        """Return some of what is unacknowledged, always the same bytes under the same number."""
+        """Return some of the unacknowledged appends; a sequence number always has the same bytes."""
         some = list(self.queue)[skipped : skipped + count]
         return [Append(self.claim, seq, kind_of(event), encode(event)) for seq, event in some]
 
@@ -75,11 +75,11 @@ class WorkerModel:
         answers = deliver(self.redis_model, appends)
         if fate is Fate.DELIVERED:
             for append, answer in zip(appends, answers, strict=True):
-                if not self._hear(append, answer):
+                if not self._react(append, answer):
                     break
 
-    def _hear(self, append: Append, answer: AppendResult) -> bool:
-        """React to one answer; False where the answers after it say nothing new."""
+    def _react(self, append: Append, answer: AppendResult) -> bool:
+        """React to one answer; return False if the answers after it add nothing."""
         if answer.cancelled_by is not None and self.outcome is None:
             self.end(Cancelled(answer.cancelled_by, Usage(exact=False)))
         match answer.verdict:
@@ -98,25 +98,27 @@ class WorkerModel:
                 self._lose()
             case Verdict.GAP:
                 missing = answer.top.seq + 1
-                assert missing < append.seq, "told of a gap after what is there"
+                assert missing < append.seq, "a gap was reported after the events that are present"
                 if missing < self.queue[0][0]:
                     self._lose()
         return False
 
     def _lose(self) -> None:
-        assert self.redis_model.losses > self.losses, "told of a loss although nothing was lost"
+        assert self.redis_model.losses > self.losses, "a loss was reported although nothing was lost"
         self.must_reclaim = True
 
     def _stop(self) -> None:
         is_over = (
             field(self.redis_model.redis, self.generation, "done") == "1"
-        )  # by its own `done`, whose reply was lost
-        assert is_over or self.redis_model.changed_at.get(self.generation, 0) > self.claimed_at, "fenced by nobody"
+        )  # ended by its own `done`, whose reply was lost
+        assert is_over or self.redis_model.changed_at.get(self.generation, 0) > self.claimed_at, (
+            "fenced although no other claim was made"
+        )
         self.is_running = False
-        assert self.reclaim_arrives(self.claim) is None, "fenced, and yet it may have it"
+        assert self.reclaim_arrives(self.claim) is None, "a fenced holder reclaimed the generation"
 
     def check_end_is_kept(self) -> None:
-        """Begin once more where Redis has lost the end that this holder has told."""
+        """Start again if Redis has lost the end that this holder appended."""
         if self.has_ended and field(self.redis_model.redis, self.generation, "done") is None:
             self.has_ended, self.is_running = False, True
             self._lose()
@@ -142,8 +144,8 @@ class WorkerModel:
             self.is_running = False
             return
         self.claim, self.losses, self.must_reclaim = again.claim, losses, False
-        told = [self.snapshot(), *(event for event in self.ending if event in self.acknowledged)]
-        rest = [*told, *(event for _, event in self.queue if event not in told)]
+        repeated = [self.snapshot(), *(event for event in self.ending if event in self.acknowledged)]
+        rest = [*repeated, *(event for _, event in self.queue if event not in repeated)]
         if again.has_outcome:
             rest = [event for event in rest if isinstance(event, Title | Done)]
         self.queue.clear()
@@ -152,19 +154,19 @@ class WorkerModel:
             self.write(event)
 
     def reclaim_arrives(self, held: Claim) -> Reclaimed | None:
-        """Let a reclaim arrive at Redis, which may be so late that this holder holds another claim by now."""
+        """Deliver a reclaim to Redis, possibly so late that this holder has another claim by then."""
         changed_at = self.redis_model.changed_at.get(self.generation, 0)
         again = reclaim(self.redis_model.redis, self.holding, held, SETTINGS)
         if again is not None and again.claim.token != self.claim.token:
-            assert changed_at <= self.claimed_at, "claimed again although another had it since"
+            assert changed_at <= self.claimed_at, "reclaimed although another holder claimed it in between"
             now = self.redis_model.mark(self.generation)
-            self.claimed_at = now if held == self.claim else self.claimed_at  # else it is nobody's, till it is swept
+            self.claimed_at = now if held == self.claim else self.claimed_at  # otherwise it has no holder until a sweep
         return again
 
     def snapshot(self) -> Snapshot:
-        """Return what there is so far: all that was said and acknowledged."""
-        said = [event.content for event in self.acknowledged if isinstance(event, Chunk)]
-        return Snapshot("".join(said), "", [], [], "lost")
+        """Return a snapshot of the acknowledged text."""
+        texts = [event.content for event in self.acknowledged if isinstance(event, Chunk)]
+        return Snapshot("".join(texts), "", [], [], "lost")
 
     def release(self) -> None:
         self.is_running = False
@@ -173,11 +175,13 @@ class WorkerModel:
 
 
 def deliver(redis_model: RedisModel, appends: list[Append]) -> list[AppendResult]:
-    """Let appends arrive at Redis, and hold the answers against who holds the generation."""
+    """Deliver appends to Redis and check the answers against the current holder of the generation."""
     generation, token = appends[0].claim.generation, appends[0].claim.token
     is_holder = redis_model.holder(generation) == token
     answers = append_all(redis_model.redis, appends, LOG_TTL_MS)
     assert all(isinstance(answer, AppendResult) for answer in answers), answers
-    given = cast("list[AppendResult]", answers)
-    assert is_holder or not [each for each in given if each.verdict is Verdict.APPENDED], "written without the claim"
-    return given
+    results = cast("list[AppendResult]", answers)
+    assert is_holder or not [each for each in results if each.verdict is Verdict.APPENDED], (
+        "an append succeeded without the claim"
+    )
+    return results

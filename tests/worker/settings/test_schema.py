@@ -17,9 +17,9 @@ def test_unknown_variable_is_rejected_with_its_name(name: str) -> None:
 def test_every_wrong_variable_is_named_in_one_error() -> None:
     with pytest.raises(SettingError) as raised:
         load({"MILLRACE_FLUSH_MS": "x", "MILLRACE_X": "1", "MILLRACE_LEASE_SECONDS": "0", "MILLRACE_MAX_EVENTS": "99"})
-    said = str(raised.value)
-    assert all(name in said for name in ("MILLRACE_FLUSH_MS", "MILLRACE_X", "MILLRACE_LEASE_SECONDS"))
-    assert "MILLRACE_MAX_EVENTS" not in said
+    message = str(raised.value)
+    assert all(name in message for name in ("MILLRACE_FLUSH_MS", "MILLRACE_X", "MILLRACE_LEASE_SECONDS"))
+    assert "MILLRACE_MAX_EVENTS" not in message
 
 
 def test_variables_without_our_prefix_are_ignored() -> None:
@@ -32,12 +32,12 @@ def test_unset_and_empty_variables_mean_the_defaults() -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(variables())), st.text(max_size=8)))
 def test_any_text_is_accepted_or_named_in_the_error(environment: dict[str, str]) -> None:
-    said = ""
+    message = ""
     try:
         load(environment)
     except SettingError as error:
-        said = str(error)
-    assert not said or any(name in said for name in environment)
+        message = str(error)
+    assert not message or any(name in message for name in environment)
 
 
 def test_environment_of_the_process_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
