@@ -1,4 +1,7 @@
-"""The web's tests run as the web does: patched by gevent, before anything else is imported."""
+"""Fixtures of the web tier's tests: a Valkey server, a database and a `Site`.
+
+The process is patched by gevent before anything else is imported, as the web tier is.
+"""
 
 from gevent import monkey
 
@@ -34,7 +37,7 @@ def client(store: ValkeyProcess) -> Iterator[Redis]:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database, up to date, for copies."""
+    """Create an empty database with the current schema, which each test copies."""
     path = tmp_path_factory.mktemp("database") / "empty.db"
     migrate(Settings.of(database_url=f"sqlite:///{path}"))
     return path
@@ -42,13 +45,13 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database_url(migrated: Path, tmp_path: Path) -> str:
-    """The address of a database of the test's own."""
+    """Return the URL of a database that only this test uses."""
     return f"sqlite:///{shutil.copy(migrated, tmp_path / 'millrace.db')}"
 
 
 @pytest.fixture
 def build(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Callable[..., Site]]:
-    """Make a site with these settings."""
+    """Return a function that makes a site with the given settings, and stop all sites after the test."""
     with ExitStack() as sites:
 
         def make(**settings: Any) -> Site:

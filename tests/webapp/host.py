@@ -1,4 +1,4 @@
-"""Somebody else's app with a login of its own, into which ours is mounted below /chat."""
+"""A host application with its own login, and Millrace mounted below /chat."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from flask import Flask, Request, Response, request, session
 from millrace.webapp import mount
 from millrace.worker.settings.schema import Settings
 
-LOGIN = "tests.webapp.host:who"
+LOGIN = "tests.webapp.host:user_of"
 
 
-def who(_: Request) -> Any:
-    """Return the user that this app's own login has let in."""
+def user_of(_: Request) -> Any:
+    """Return the user who is logged in to the host, as `MILLRACE_AUTH` needs it."""
     return session.get("user")
 
 
 def make_host(settings: Settings | None = None) -> Flask:
-    """Return the app: a login, a page and a 404 of its own, and ours below /chat."""
+    """Return the host with its own login, page and 404 handler, and Millrace below /chat."""
     app = Flask("tests.webapp.host")
     app.secret_key = "the host's own"
     app.register_error_handler(404, lambda _: ("the host knows no such page", 404))

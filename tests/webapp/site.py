@@ -1,4 +1,8 @@
-"""The app over a real Valkey, with one user at Flask's test client, and a worker where a test wants one."""
+"""The harness of the web tier's tests: the application over a real Valkey, and one user at Flask's test client.
+
+`Site` sends requests as that user, plays the worker (`hold`, `write`, `answer_next`) and looks into Redis (`made`,
+`generations`, `queued_tasks`). Every response is checked against the OpenAPI document.
+"""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -33,18 +37,18 @@ from tests.webapp.openapi.response_checker import Document
 
 USAGE = Usage(3, 4)
 COMPLETE = Complete("live", "end_turn", USAGE, Latency(1, 2), "asked-model", "bedrock", "m", stored=False)
-DEAD_PORT = 1  # nobody listens there
+DEAD_PORT = 1  # no server listens on it
 
 UNLIMITED = Settings.of(
     secret_key="of this test", rate_limit="", address_rate_limit="", follow_rate_limit="", max_active_per_user=1000
 )
-"""A test is one user who asks much."""
+"""Settings without limits, because a test is one user who sends many requests."""
 
 Json = dict[str, Any]
 
 
 class Site:
-    """One web process as its requests see it, and one user of it."""
+    """One web process and one of its users."""
 
     def __init__(self, url: str, redis: Redis, **settings: Any) -> None:
         self.redis = redis
@@ -54,11 +58,11 @@ class Site:
 
     @property
     def services(self) -> Services:
-        """What the app holds."""
+        """The services of the application."""
         return services_of(self.app)
 
     def owner(self) -> str:
-        """Return the user's own id."""
+        """Return the id of the user."""
         with self.user as user:
             user.get("/")
             owner = current_owner()
@@ -66,28 +70,28 @@ class Site:
         return owner
 
     def stranger(self) -> FlaskClient:
-        """Return another user."""
+        """Return a client of another user."""
         return self.app.test_client()
 
     def post(self, body: Any, **headers: str) -> TestResponse:
-        """Ask with a body, which is JSON unless it is text or bytes already."""
+        """Send a create request; a body that is text or bytes is sent as it is, any other as JSON."""
         headers = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
         if isinstance(body, str | bytes):
             return self.user.post("/api/generations", data=body, headers=headers)
         return self.user.post("/api/generations", json=body, headers=headers)
 
     def ask(self, message: str = "hello", **fields: Any) -> str:
-        """Ask, and return the generation's id."""
+        """Create a generation and return its id."""
         answer = self.post({"message": message, **fields})
         assert answer.status_code == 202, answer.text
         return str(json_of(answer)["id"])
 
-    def rings(self) -> int:
-        """Return how many rings lie in the queue."""
+    def queued_tasks(self) -> int:
+        """Return the number of tasks in the queue."""
         return int(self.redis.llen("millrace"))  # type: ignore[arg-type]
 
     def made(self) -> list[str]:
-        """Return every key of generations: not what processes tell of themselves, nor an owner's count, which heals."""
+        """Return the keys of generations: not those of processes, nor the owners' counts, which correct themselves."""
         found = (key.decode() for key in self.redis.keys("mr:*"))  # type: ignore[union-attr]
         own = (WORKERS, METRICS)
         return sorted(key for key in found if not key.startswith(own) and not key.endswith(":active"))
@@ -99,7 +103,7 @@ class Site:
         return holding
 
     def write(self, holding: ClaimedGeneration, *events: AnyEvent, after: int = 1) -> None:
-        """Append events, the first of them with the number after `after`."""
+        """Append events; the first gets the sequence number `after + 1`."""
         appends = [
             Append(holding.claim, after + number, kind_of(event), encode(event))
             for number, event in enumerate(events, 1)
@@ -108,7 +112,7 @@ class Site:
             assert isinstance(appended, AppendResult), appended
 
     def answer_next(self, *events: AnyEvent) -> "gevent.Greenlet[[], None]":
-        """Answer the next generation that is rung, in a greenlet beside the test."""
+        """Answer the next generation that is created, in a greenlet beside the test."""
 
         def work() -> None:
             before = set(self.generations())
@@ -120,13 +124,13 @@ class Site:
         return gevent.spawn(work)
 
     def generations(self) -> list[str]:
-        """Return the ids of all generations that are in the store."""
+        """Return the ids of all generations in Redis."""
         return [key.split(":")[2] for key in self.made() if key.endswith(":state")]
 
 
 @contextmanager
 def stopping(app: Flask) -> Generator[Flask]:
-    """End what an app runs beside its requests, whatever becomes of the test: another test might meet it."""
+    """Stop the background greenlets of an app at the end, because they would disturb the next test."""
     try:
         yield app
     finally:
@@ -137,14 +141,14 @@ WHOLE: tuple[AnyEvent, ...] = (Chunk("Hel"), Chunk("lo."), COMPLETE, Done("compl
 
 
 def json_of(answer: TestResponse) -> Json:
-    """Return an answer's JSON object."""
+    """Return the JSON object of a response."""
     found: Any = answer.get_json(force=True)
     assert isinstance(found, dict)
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
 def check_problem(answer: TestResponse, status: int, code: str, field: str | None = None) -> Json:
-    """Assert that an answer is this problem, and return it."""
+    """Assert that a response is this problem, and return it."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/problem+json"
     problem = json_of(answer)

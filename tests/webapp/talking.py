@@ -1,4 +1,4 @@
-"""What a user has said before, for tests that go on from there."""
+"""Earlier turns of a user's conversations, for tests that need a history."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ API = "/api/conversations"
 
 
 def begin(site: Site, message: str = "hello", **fields: Any) -> dict[str, Any]:
-    """Ask, and return the receipt."""
+    """Create a generation and return the receipt."""
     answer = site.post({"message": message, **fields})
     assert answer.status_code == 202, answer.text
     return json_of(answer)
@@ -24,7 +24,7 @@ def messages_of(site: Site, conversation: str, query: str = "") -> dict[str, Any
 
 
 def turn(site: Site, conversation: str, question: str, answer: str) -> tuple[str, str]:
-    """Store a whole turn of the user's, and return the ids of its question and its answer."""
+    """Store a question of the user and its answer, and return the ids of both."""
     owner = site.owner()
     asked = StoredQuestion(new_id(), owner, conversation, question)
     said = StoredAnswer(

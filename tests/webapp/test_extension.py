@@ -1,4 +1,4 @@
-"""Millrace as a host application uses it: imports from the package root, mounts, asks and cancels."""
+"""Millrace as a host application uses it: imports from the package root, mount, ask, cancel and stop."""
 
 import gc
 import subprocess
@@ -101,7 +101,7 @@ def test_the_owner_function_names_the_owner(make_mount: MakeMount) -> None:
     check_problem(app.test_client().get(receipt["events_url"]), 401, "unauthorized")
 
 
-def test_two_apps_in_one_process_have_mounts_of_their_own(make_mount: MakeMount) -> None:
+def test_two_apps_in_one_process_have_separate_mounts(make_mount: MakeMount) -> None:
     first, second = new_host(), new_host()
     one, two = make_mount(first), make_mount(second, url_prefix="/chat")
     assert one.services is not two.services
@@ -186,7 +186,7 @@ def test_ask_validates_and_limits_as_the_route_does(make_mount: MakeMount) -> No
 
 
 @pytest.mark.parametrize(("name", "error"), [("broker_url", QueueUnavailable), ("redis_url", RedisUnavailable)])
-def test_ask_raises_what_is_unavailable_and_leaves_nothing(
+def test_ask_raises_unavailable_errors_and_leaves_nothing(
     make_mount: MakeMount, client: Redis, name: str, error: type[Exception]
 ) -> None:
     mounted = make_mount(new_host(), **{name: f"redis://127.0.0.1:{DEAD_PORT}/0"})
@@ -195,7 +195,7 @@ def test_ask_raises_what_is_unavailable_and_leaves_nothing(
     assert not client.keys("mr:*:state")
 
 
-def test_cancel_is_the_owners_and_idempotent(make_mount: MakeMount, client: Redis) -> None:
+def test_cancel_requires_the_owner_and_is_idempotent(make_mount: MakeMount, client: Redis) -> None:
     mounted = make_mount(new_host())
     generation = mounted.ask("ada", "a").id
     for owner, id_ in (("eve", generation), ("ada", "0" * 32), ("ada", "no id")):
@@ -232,7 +232,7 @@ def test_init_app_mounts_later_and_once(settings: Settings) -> None:
     later.stop()
 
 
-def test_a_wrong_argument_is_named(settings: Settings) -> None:
+def test_error_names_the_wrong_argument(settings: Settings) -> None:
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"app": "app"}, TypeError, r"^app: takes a flask\.Flask, got str"),
         ({"settings": {"redis_url": ""}}, TypeError, r"^settings: takes a millrace\.Settings or None, got dict"),
@@ -252,7 +252,7 @@ def test_a_wrong_argument_is_named(settings: Settings) -> None:
         mount(create_app, settings, owner=user_of)  # type: ignore[arg-type]
 
 
-def test_a_prefix_is_taken_once_per_app(make_mount: MakeMount) -> None:
+def test_prefix_is_accepted_once_per_app(make_mount: MakeMount) -> None:
     app = new_host()
     make_mount(app)
     with pytest.raises(ValueError, match=r"^url_prefix: another Millrace is mounted at '/millrace'"):
@@ -260,7 +260,7 @@ def test_a_prefix_is_taken_once_per_app(make_mount: MakeMount) -> None:
 
 
 @pytest.mark.parametrize("owner", ["", " ada", "a\n", "x" * 256, 5, None])
-def test_an_owner_that_cannot_be_one_is_refused(make_mount: MakeMount, owner: Any) -> None:
+def test_invalid_owner_is_rejected(make_mount: MakeMount, owner: Any) -> None:
     mounted = make_mount(new_host())
     with pytest.raises(ValueError, match=r"^owner: "):
         mounted.ask(owner, "a")
@@ -268,7 +268,7 @@ def test_an_owner_that_cannot_be_one_is_refused(make_mount: MakeMount, owner: An
         mounted.cancel(owner, "0" * 32)
 
 
-def test_an_owner_function_and_the_setting_do_not_contradict_each_other(settings: Settings) -> None:
+def test_owner_function_that_contradicts_the_auth_setting_is_rejected(settings: Settings) -> None:
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: is header, but Millrace has an owner function"):
         Millrace(new_host(), settings=settings.replace(auth="header", auth_header="X-User"), owner=user_of)
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: host needs an app that passes an owner function"):

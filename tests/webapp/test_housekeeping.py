@@ -17,21 +17,21 @@ def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
 
 
 def make_due(site: Site, generation: str) -> None:
-    """Let the time have come when the generation is looked at."""
+    """Make the generation due for the next sweep."""
     site.redis.zadd(keys_of(generation).leases, {generation: 1})
 
 
-def test_what_waits_for_long_is_rung_again(site: Site) -> None:
+def test_generation_queued_for_long_is_enqueued_again_once(site: Site) -> None:
     generation = site.ask()
     site.redis.delete("millrace")
     make_due(site, generation)
     site.services.housekeeping.sweep()
-    assert site.rings() == 1
+    assert site.queued_tasks() == 1
     site.services.housekeeping.sweep()
-    assert site.rings() == 1
+    assert site.queued_tasks() == 1
 
 
-def test_what_nobody_claimed_in_time_is_ended_without_any_worker(build: Build) -> None:
+def test_generation_unclaimed_in_time_ends_without_a_worker(build: Build) -> None:
     site = build(queue_seconds=1.0)
     generation = site.ask()
     site.services.housekeeping.start()
@@ -42,11 +42,11 @@ def test_what_nobody_claimed_in_time_is_ended_without_any_worker(build: Build) -
     assert json_of(site.user.get(f"/api/generations/{generation}"))["outcome"]["code"] == "queue_timeout"
 
 
-def test_who_watches_is_marked_where_the_generation_is_cancelled_otherwise(site: Site) -> None:
+def test_generation_with_a_reader_is_marked_watched_if_leaving_cancels_it(site: Site) -> None:
     streams = [site.post({"message": "a", "stream": True, "on_disconnect": how}) for how in ("cancel", "continue")]
     cancelled, continued = (each.headers["Millrace-Generation-Id"] for each in streams)
     site.services.housekeeping.mark_watched()
-    assert not site.redis.exists(keys_of(cancelled).watched)  # nobody reads yet
+    assert not site.redis.exists(keys_of(cancelled).watched)  # there is no reader yet
     readers = [each.iter_encoded() for each in streams]
     for reader in readers:
         next(reader)
@@ -58,7 +58,7 @@ def test_who_watches_is_marked_where_the_generation_is_cancelled_otherwise(site:
         stream.close()
 
 
-def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
+def test_housekeeping_continues_after_redis_was_unavailable_and_after_its_own_errors(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
@@ -83,7 +83,7 @@ def test_it_goes_on_after_redis_was_away_and_after_its_own_failures(
     assert "kind=RedisUnavailable error=gone" in caplog.text
 
 
-def test_a_queue_that_is_away_does_not_end_a_sweep_for_good(build: Build) -> None:
+def test_sweep_with_an_unavailable_queue_raises_and_keeps_the_generation(build: Build) -> None:
     site = build(broker_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     good = build()
     generation = good.ask()

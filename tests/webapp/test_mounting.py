@@ -1,4 +1,4 @@
-"""Ours inside somebody else's app: their login names the owner, and nothing of theirs is touched."""
+"""Millrace mounted in a host application: the host's login names the owner, and the host is left unchanged."""
 
 import gc
 import os
@@ -39,7 +39,7 @@ def logged_in(host: Flask, user: str) -> FlaskClient:
     return client
 
 
-def test_the_hosts_login_names_the_owner(host: Flask, client: Redis) -> None:
+def test_login_of_the_host_names_the_owner(host: Flask, client: Redis) -> None:
     ada, eve = logged_in(host, "ada"), logged_in(host, "eve")
     asked = ada.post(API, json={"message": "a"})
     assert asked.status_code == 202
@@ -57,7 +57,7 @@ def test_the_hosts_login_names_the_owner(host: Flask, client: Redis) -> None:
     check_problem(host.test_client().post(API, json={"message": "a"}), 401, "unauthorized")
 
 
-def test_the_page_finds_itself_below_the_prefix(host: Flask) -> None:
+def test_page_and_its_script_work_below_the_prefix(host: Flask) -> None:
     page = logged_in(host, "ada").get("/chat/")
     assert page.status_code == 200
     assert 'src="/chat/static/page.js"' in page.text
@@ -69,7 +69,7 @@ def test_the_page_finds_itself_below_the_prefix(host: Flask) -> None:
     assert "/chat/api/generations" in json_of(host.test_client().get("/chat/api/openapi.json"))["paths"]
 
 
-def test_what_is_the_hosts_stays_the_hosts(host: Flask) -> None:
+def test_mount_leaves_routes_headers_and_errors_of_the_host_unchanged(host: Flask) -> None:
     client = logged_in(host, "ada")
     home, absent = client.get("/"), client.get("/absent")
     assert (home.text, absent.text) == ("the host's home", "the host knows no such page")
@@ -79,12 +79,12 @@ def test_what_is_the_hosts_stays_the_hosts(host: Flask) -> None:
     foreign = {"Sec-Fetch-Site": "cross-site"}
     assert client.post("/post", data=b"x", headers=foreign).text == "x"
     check_problem(client.post(API, json={"message": "a"}, headers=foreign), 403, "cross_site")
-    # Even where the host answers the same status in its own way.
+    # The host's own handlers of the same statuses do not apply to the mount.
     check_problem(client.get(f"{API}/{'0' * 32}"), 404, "not_found")
     check_problem(client.post(API, data=b"x", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
 
 
-def test_it_starts_with_its_first_request_whatever_serves_the_host(host: Flask) -> None:
+def test_housekeeping_starts_with_the_first_request_to_the_mount(host: Flask) -> None:
     housekeeping = services_of(host).housekeeping
     host.test_client().get("/")
     assert not housekeeping.is_running
@@ -92,21 +92,21 @@ def test_it_starts_with_its_first_request_whatever_serves_the_host(host: Flask) 
     assert housekeeping.is_running
 
 
-def test_nothing_of_it_runs_on_once_it_is_stopped(host: Flask) -> None:
+def test_no_greenlet_runs_after_stop(host: Flask) -> None:
     before = greenlets()
     assert logged_in(host, "ada").post(API, json={"message": "a"}).status_code == 202
-    wait_for(lambda: len(greenlets() - before) >= 8, 10, "its rounds")
+    wait_for(lambda: len(greenlets() - before) >= 8, 10, "the greenlets of the mount")
     services_of(host).stop()
     wait_for(lambda: not greenlets() - before, 10, "their end")
 
 
 def greenlets() -> set["gevent.Greenlet[..., object]"]:
-    """Return those of the process that run."""
+    """Return the running greenlets of the process."""
     found = [each for each in gc.get_objects() if isinstance(each, gevent.Greenlet)]
     return {each for each in found if each and not each.dead}
 
 
-def test_an_anonymous_owner_lives_in_the_hosts_own_session(store: ValkeyProcess, client: Redis) -> None:
+def test_anonymous_owner_is_kept_in_the_session_of_the_host(store: ValkeyProcess, client: Redis) -> None:
     host = Flask("host")
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: session needs an app that has a secret key"):
         mount(host, Settings.of(redis_url=store.url, secret_key="ours"))
@@ -120,7 +120,7 @@ def test_an_anonymous_owner_lives_in_the_hosts_own_session(store: ValkeyProcess,
         check_problem(host.test_client().get(f"/millrace/api/generations/{generation}"), 404, "not_found")
 
 
-def test_a_mounted_stream_runs_over_a_real_socket(
+def test_mounted_stream_works_over_a_real_socket(
     store: ValkeyProcess, build: Callable[..., Site], tmp_path: Path
 ) -> None:
     port = free_port()

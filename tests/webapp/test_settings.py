@@ -31,7 +31,7 @@ def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         ({"MILLRACE_SECRET_KEY": "k", "MILLRACE_SURPRISE": "1"}, "MILLRACE_SURPRISE"),
     ],
 )
-def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
+def test_wrong_setting_stops_the_start_with_one_line_about_it(
     command: tuple[str, ...], settings: dict[str, str], name: str
 ) -> None:
     ended = start(*command, **settings)
@@ -40,13 +40,13 @@ def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
     assert ended.stderr.startswith(f"millrace: {name}: ")
 
 
-def test_the_app_is_made_without_any_server_at_hand() -> None:
+def test_app_is_created_without_any_server_running() -> None:
     ended = start(*WSGI, MILLRACE_SECRET_KEY="k", MILLRACE_REDIS_URL="redis://127.0.0.1:1/0")
     assert ended.returncode == 0, ended.stderr
     assert "Flask" in ended.stdout
 
 
-def test_settings_without_a_secret_key_make_no_app() -> None:
+def test_settings_without_a_secret_key_are_rejected() -> None:
     with pytest.raises(SettingError, match="MILLRACE_SECRET_KEY"):
         create_app(Settings())
     assert check(Settings.of(secret_key="k")).auth.secret_key == "k"

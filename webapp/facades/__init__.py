@@ -1,5 +1,5 @@
 """Foreign protocols over the same log; one file per protocol.
 
-The law of this room: a facade is three pure parts, parse (their request to ours), render (our events to theirs) and
-errors (ours under their names). It touches no Redis key; generations are created, followed and owned as over our API.
+The rule of this package: a facade is three pure parts, parse (their request to ours), render (our events to theirs)
+and errors (ours under their field names). It touches no Redis key; it creates and follows generations as our API does.
 """

@@ -63,7 +63,7 @@ def chat() -> Response:
 
 def _parse(body: Json, settings: Settings) -> ParsedRequest:
     history: Any = body.pop("messages", None)
-    parse(body, settings)  # any error from here on is one of the history
+    parse(body, settings)  # the other fields are valid: any later error is about the history
     if history is not None and not isinstance(history, list):
         raise invalid("messages", "A history is a list of messages.")
     message = {"role": "user", "content": body.pop("message")}

@@ -1,4 +1,4 @@
-"""`/api/conversation-stream/USER` and `/api/conversation/USER`: one turn of a session, as typed lines or in one piece."""
+"""`/api/conversation-stream/USER` and `/api/conversation/USER`: a turn of a session, as typed lines or in one piece."""
 
 from typing import Any, Literal, assert_never
 
@@ -47,7 +47,7 @@ _STATUS_MESSAGES = {
     "searching": "Searching the web",
     "retrying": "Trying again",
 }
-_RESTARTED = "The answer begins again."
+_RESTARTED = "The answer restarts with different text."
 _INTERRUPTED = "This server is being restarted. Please ask again."
 
 routes = Blueprint("conversation_facade", __name__, url_prefix="/api")
@@ -150,7 +150,7 @@ def answer(user: str) -> Response:
     wait_seconds = services().settings.relay.wait_seconds
     whole = whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
     if whole is None:
-        detail = "The answer takes longer than this call may. It goes on: follow it by its events."
+        detail = "The answer takes longer than this call waits. It is still running: follow it at events_url."
         url = f"{generation_url(state.generation)}/events"
         raise Problem(504, "still_running", detail, generation_id=state.generation, events_url=url)
     if isinstance(whole.error, FailureSchema):
@@ -160,19 +160,19 @@ def answer(user: str) -> Response:
 
 
 def _owner(user: str) -> str:
-    """Return the owner of the request; raises Problem 404 where the address names another user."""
+    """Return the owner of the request; raises Problem 404 where the path names another user."""
     if user == ME:
         return ensure_owner()
     owner = current_owner()
     if owner is None or user != owner:
         raise Problem(
-            404, "not_found", "There is no such user, or it is not you. The address takes your own id, or me."
+            404, "not_found", "There is no such user, or it is another user. Use your own id or me in the path."
         )
     return owner
 
 
 def _body() -> Json:
-    """Return the body with our field names; a null `session_id`, with which clients begin, is left out."""
+    """Return the body with our field names; a null `session_id`, which starts a new session, is left out."""
     body = rename_fields(read_object(request, services().settings.limits.max_body_bytes), _FIELDS)
     return {name: value for name, value in body.items() if (name, value) != ("conversation_id", None)}
 
@@ -217,7 +217,7 @@ class ConversationDialect:
             case Done():
                 return self._end()
             case Chunk() | Snapshot():
-                pass  # their text has been taken already
+                pass  # `render` has taken their text already
             case Reasoning() | Citation() | ToolUse() | ToolResult():
                 pass  # this protocol has no counterpart
             case _:

@@ -1,4 +1,4 @@
-"""A generation's stream in a dialect: the relay's own way to the socket, with other bytes on it."""
+"""A generation's stream in a dialect: the readers of the relay, which render foreign frames instead of ours."""
 
 import _socket
 from collections.abc import Callable, Sequence

@@ -107,11 +107,13 @@ def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None
 
 @contextmanager
 def _admitted(services: Services, owner: str, generation: str) -> Generator[None]:
-    """Count the generation among the owner's active ones, unless creating it fails; raises Problem 429, RedisUnavailable."""
+    """Count the generation as active unless creating it fails; raises Problem 429, RedisUnavailable."""
     limit = services.settings.limits.max_active_per_user
     is_admitted = acquire_slot(services.redis, owner, generation, limit)
-    if not is_admitted and read_state(services.redis, generation) is None:  # an existing one may always be asked for
-        detail = f"You have {limit} answers running already. Wait for one of them to end, or stop one."
+    if (
+        not is_admitted and read_state(services.redis, generation) is None
+    ):  # a repeated request for an existing generation is always admitted
+        detail = f"You have {limit} answers running already. Wait until one ends, or cancel one."
         raise Problem(429, "too_many_active", detail, retry_after=RETRY_SECONDS)
     try:
         yield
@@ -126,7 +128,7 @@ def _enter_conversation(services: Services, new: NewGeneration, request: ParsedR
     ids = new.ids
     lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
     if lock.verdict == "busy":
-        detail = "An answer is still running in this conversation. Wait for its end, or stop it."
+        detail = "An answer is still running in this conversation. Wait until it ends, or cancel it."
         raise Problem(409, "conversation_busy", detail, generation_id=lock.active)
     exists = lock.verdict == "acquired"  # otherwise it was deleted after the check
     if exists:

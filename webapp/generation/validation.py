@@ -1,4 +1,4 @@
-"""The fields of a request for an answer: from parsed JSON to what is asked, or the 422 that names the field."""
+"""The fields of a create request: from parsed JSON to a `ParsedRequest`, or a 422 that names the field."""
 
 import re
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptM
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.messages import StoredQuestion
 
-_ECHO = 200  # characters of what was sent that an answer repeats
+_ECHO = 200  # the most characters of a request that an error repeats
 
 _Value = TypeVar("_Value")
 _Fields = TypeVar("_Fields", bound=msgspec.Struct)
@@ -33,7 +33,7 @@ class HistoryMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields that say how a question is to be answered, and what each takes, apart from what the settings say."""
+    """The fields that shape the answer, with their static bounds; bounds from the settings are checked in `parse`."""
 
     system: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
@@ -48,7 +48,7 @@ class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GenerationFields(AnswerFields, frozen=True, forbid_unknown_fields=True):
-    """The same, and what is asked: a message, within a conversation or in a new one; or a whole history."""
+    """The fields of a new generation: a message in a new or an existing conversation, or a whole history."""
 
     message: str | UnsetType = UNSET
     messages: list[HistoryMessage] | UnsetType = UNSET
@@ -57,10 +57,10 @@ class GenerationFields(AnswerFields, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """What is asked for: None where the request leaves it open. `digest` is the same for the same question.
+    """A validated request; None for a field that the request leaves open. Equal questions have equal digests.
 
     `is_turn`: the question and its answer become a turn of a conversation; with a whole history nothing is stored.
-    `question` names the stored one that is asked once more.
+    `question` is the id of a stored question that is asked again.
     """
 
     request: ModelRequest
@@ -73,7 +73,7 @@ class ParsedRequest:
 
 
 def parse(body: Json, settings: Settings) -> ParsedRequest:
-    """Return what the body asks for; raises Problem 403, 404 or 422."""
+    """Return the validated request; raises Problem 403, 404 or 422."""
     fields = convert(body, GenerationFields)
     request = ModelRequest(
         messages=_messages(fields, settings),
@@ -86,7 +86,7 @@ def parse(body: Json, settings: Settings) -> ParsedRequest:
         search=_search(fields, settings),
         metadata=_given(fields.metadata) or None,
     )
-    # How the answer is brought is no part of the question: a retry may ask for it in another way.
+    # The form of the response is not part of the question: a retry may ask for another form.
     digest = body_hash({name: value for name, value in body.items() if name != "stream"})
     is_turn = isinstance(fields.messages, UnsetType)
     return ParsedRequest(
@@ -101,33 +101,33 @@ def parse(body: Json, settings: Settings) -> ParsedRequest:
 
 
 def parse_again(body: Json, question: StoredQuestion, settings: Settings) -> ParsedRequest:
-    """Return what asks a stored question once more, answered as the body says; raises Problem 403 or 422."""
+    """Return a request that asks a stored question again, with the body's fields; raises Problem 403 or 422."""
     convert(body, AnswerFields)
     asked = parse({**body, "message": question.content, "conversation_id": question.conversation}, settings)
     return replace(asked, question=question.id, digest=body_hash([question.id, asked.digest]))
 
 
 def no_conversation(field: str | None = None) -> Problem:
-    """Return the 404 of a conversation that is absent or somebody else's; `field` is the one that names it, if any."""
-    problem = Problem(404, "not_found", f"There is no such conversation of yours.{cookie_hint()}")
+    """Return the 404 for an absent conversation or another user's; `field` is the request field that names it."""
+    problem = Problem(404, "not_found", f"You have no such conversation.{cookie_hint()}")
     if field is not None:
         problem.members["field"] = field
     return problem
 
 
 def convert(body: Json, fields: type[_Fields]) -> _Fields:
-    """Return the body as the struct of its fields; raises Problem 422 that names the one that is wrong."""
-    for name in body:  # by hand, because msgspec can't read a name with a lone surrogate
+    """Return the body as a struct of its fields; raises Problem 422 that names the invalid field."""
+    for name in body:  # not left to msgspec, which cannot read a name with a lone surrogate
         if name not in fields.__struct_fields__:
             raise invalid(name[:_ECHO], "There is no such field.")
     try:
         return msgspec.convert(body, fields, strict=True)
     except msgspec.ValidationError as error:
         why, _, where = str(error).partition(" - at ")
-        # At the top a missing field is named in the words alone.
+        # msgspec names a missing top-level field in its message only, not as a path.
         name = re.search(r"\$\.(\w+)", where, re.ASCII) or re.search(r"field `(\w+)`", why, re.ASCII)
         raise invalid(name[1] if name else "", f"{why[:_ECHO]} at {where[:_ECHO] or '$'}.") from error
-    except UnicodeEncodeError as error:  # the same inside one of the messages
+    except UnicodeEncodeError as error:  # a field name with a lone surrogate inside one of the messages
         raise invalid("messages", "There is an unknown field in a message.") from error
 
 
@@ -139,13 +139,15 @@ def _messages(fields: GenerationFields, settings: Settings) -> list[PromptMessag
     messages = fields.messages
     if isinstance(messages, UnsetType):
         if isinstance(fields.message, UnsetType):
-            raise invalid("message", "A message, or messages, must be given.")
+            raise invalid("message", "Either message or messages is required.")
         _check_text("message", fields.message, settings)
         return [PromptMessage("user", fields.message)]
     if fields.message is not UNSET:
-        raise invalid("messages", "Either message or messages can be given, not both.")
+        raise invalid("messages", "Give either message or messages, not both.")
     if fields.conversation_id is not UNSET:
-        raise invalid("conversation_id", "With messages the whole history is given, and no conversation is continued.")
+        raise invalid(
+            "conversation_id", "messages carries the whole history, so conversation_id cannot be given with it."
+        )
     if len(messages) > settings.limits.max_messages:
         raise invalid("messages", f"There are more than {settings.limits.max_messages} messages.")
     is_in_turn = all(each.role == role for each, role in zip(messages, cycle(("user", "assistant")), strict=False))
@@ -185,7 +187,9 @@ def _system(fields: GenerationFields, settings: Settings) -> str | None:
     system = _given(fields.system)
     if system is not None:
         if not settings.models.allow_system:
-            raise Problem(403, "system_not_allowed", "Instructions can't be given on this server.", field="system")
+            raise Problem(
+                403, "system_not_allowed", "This server does not accept instructions (system).", field="system"
+            )
         _check_text("system", system, settings)
     return system
 

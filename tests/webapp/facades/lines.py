@@ -1,4 +1,4 @@
-"""What a dialect's stream says."""
+"""The lines of a response in a foreign protocol, parsed from its event stream."""
 
 import json
 from typing import Any

@@ -12,7 +12,7 @@ API = "/api/chat"
 HISTORY = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
 
 
-def test_the_answer_is_content_and_done_and_the_history_is_asked_along(site: Site) -> None:
+def test_answer_is_content_lines_and_done_and_the_model_gets_the_history(site: Site) -> None:
     worker = site.answer_next(*WHOLE)
     answer = site.user.post(API, json={"message": "three", "history": HISTORY})
     assert lines_of(answer) == [{"content": "Hel"}, {"content": "lo."}, "[DONE]"]
@@ -25,13 +25,13 @@ def test_the_answer_is_content_and_done_and_the_history_is_asked_along(site: Sit
 
 
 @pytest.mark.parametrize("history", [{}, {"history": None}, {"history": []}])
-def test_a_first_message_has_no_history(site: Site, history: Any) -> None:
+def test_history_may_be_absent_null_or_empty(site: Site, history: Any) -> None:
     worker = site.answer_next(*WHOLE)
     assert lines_of(site.user.post(API, json={"message": "a", **history}))[-1] == "[DONE]"
     worker.get()
 
 
-def test_a_failed_answer_ends_in_an_error(site: Site) -> None:
+def test_failed_answer_ends_in_an_error_line(site: Site) -> None:
     worker = site.answer_next(Chunk("He"), Error("truncated", "It was cut.", retryable=True), Done("failed"))
     assert lines_of(site.user.post(API, json={"message": "a"})) == [{"content": "He"}, {"error": "It was cut."}]
     worker.get()
@@ -59,12 +59,12 @@ def test_a_failed_answer_ends_in_an_error(site: Site) -> None:
         ({"message": "a", "messages": HISTORY}, "messages"),
     ],
 )
-def test_a_bad_field_is_refused_under_its_own_name(site: Site, body: Any, field: str) -> None:
+def test_invalid_field_is_rejected_under_its_name_in_this_protocol(site: Site, body: Any, field: str) -> None:
     check_problem(site.user.post(API, json=body), 422, "invalid_field", field)
     assert site.made() == []
 
 
-def test_who_leaves_has_it_cancelled(site: Site) -> None:
+def test_generation_is_cancelled_after_ten_seconds_without_its_client(site: Site) -> None:
     site.user.post(API, json={"message": "a"}).close()
     (generation,) = site.generations()
     assert site.redis.hmget(keys_of(generation).state, "on_disconnect", "grace_ms") == [b"cancel", b"10000"]

@@ -15,7 +15,7 @@ STREAM, ONCE = "/api/conversation-stream", "/api/conversation"
 ANSWER = (*WHOLE[:-1], Suggestions(["What else?"]), WHOLE[-1])
 
 
-def test_the_stream_is_typed_lines_and_its_session_goes_on(site: Site) -> None:
+def test_stream_is_typed_lines_and_its_session_takes_a_second_turn(site: Site) -> None:
     worker = site.answer_next(*ANSWER)
     answer = site.user.post(f"{STREAM}/me", json={"message": "hello", "session_id": None})
     lines = lines_of(answer)
@@ -33,7 +33,7 @@ def test_the_stream_is_typed_lines_and_its_session_goes_on(site: Site) -> None:
     assert more[-1]["session_id"] == complete["session_id"]
 
 
-def test_the_answer_in_one_piece_has_three_fields(site: Site) -> None:
+def test_answer_in_one_piece_has_three_fields(site: Site) -> None:
     worker = site.answer_next(*ANSWER)
     answer = site.user.post(f"{ONCE}/me", json={"message": "hello"})
     worker.get()
@@ -43,14 +43,14 @@ def test_the_answer_in_one_piece_has_three_fields(site: Site) -> None:
     assert body == {"message": "Hello.", "suggestions": ["What else?"]}
 
 
-def test_what_was_cancelled_is_answered_as_far_as_it_went(site: Site) -> None:
+def test_cancelled_generation_is_answered_with_its_partial_text(site: Site) -> None:
     worker = site.answer_next(Chunk("Hel"), Cancelled("user", Usage()), Done("cancelled"))
     answer = site.user.post(f"{ONCE}/me", json={"message": "hello"})
     worker.get()
     assert (answer.status_code, json_of(answer)["message"]) == (200, "Hel")
 
 
-def test_an_answer_that_fails_or_takes_too_long_is_a_problem(build: Build) -> None:
+def test_failed_answer_is_502_and_a_late_answer_is_504(build: Build) -> None:
     site = build(wait_seconds=1.0)
     worker = site.answer_next(Error("provider_timeout", "It fell silent.", retryable=True), Done("failed"))
     failed = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 502, "provider_timeout")
@@ -61,10 +61,10 @@ def test_an_answer_that_fails_or_takes_too_long_is_a_problem(build: Build) -> No
 
 
 @pytest.mark.parametrize("path", [STREAM, ONCE])
-def test_only_ones_own_id_or_me_is_answered(build: Build, path: str) -> None:
+def test_path_takes_only_the_id_of_the_owner_or_me(build: Build, path: str) -> None:
     site = build(wait_seconds=0.0)
     mine = site.owner()
-    for user in ("0" * 32, "somebody", "a/b", "%00", mine + "x", mine.upper() + "/"):
+    for user in ("0" * 32, "another", "a/b", "%00", mine + "x", mine.upper() + "/"):
         check_problem(site.user.post(f"{path}/{user}", json={"message": "hello"}), 404, "not_found")
     check_problem(site.stranger().post(f"{path}/{mine}", json={"message": "hello"}), 404, "not_found")
     assert site.generations() == []
@@ -91,7 +91,7 @@ def test_only_ones_own_id_or_me_is_answered(build: Build, path: str) -> None:
         ({"message": "a", "session_id": "mine"}, 404, "session_id"),
     ],
 )
-def test_a_bad_field_is_refused_under_its_own_name(
+def test_invalid_field_is_rejected_under_its_name_in_this_protocol(
     site: Site, path: str, body: dict[str, Any], status: int, field: str
 ) -> None:
     code = "not_found" if status == 404 else "invalid_field"
@@ -99,7 +99,7 @@ def test_a_bad_field_is_refused_under_its_own_name(
     assert site.made() == []
 
 
-def test_a_session_of_somebody_elses_is_the_same_404_as_an_absent_one(site: Site) -> None:
+def test_session_of_another_user_is_the_same_404_as_an_absent_one(site: Site) -> None:
     theirs = json_of(site.post({"message": "a"}))["conversation_id"]
     stranger = site.stranger()
     foreign = stranger.post(f"{STREAM}/me", json={"message": "a", "session_id": theirs})
@@ -107,7 +107,7 @@ def test_a_session_of_somebody_elses_is_the_same_404_as_an_absent_one(site: Site
     assert check_problem(foreign, 404, "not_found", "session_id") == json_of(absent)
 
 
-def test_who_leaves_the_stream_has_it_cancelled_and_who_waits_has_not(build: Build) -> None:
+def test_leaving_the_stream_cancels_and_leaving_the_call_in_one_piece_does_not(build: Build) -> None:
     site = build(wait_seconds=0.0)
     site.user.post(f"{STREAM}/me", json={"message": "a"}).close()
     (streamed,) = site.generations()
@@ -117,7 +117,7 @@ def test_who_leaves_the_stream_has_it_cancelled_and_who_waits_has_not(build: Bui
     assert kept == [[b"cancel", b"10000"], [b"continue", b"60000"]]
 
 
-def test_the_same_idempotency_key_is_the_same_turn(site: Site) -> None:
+def test_same_idempotency_key_is_the_same_turn(site: Site) -> None:
     headers = {"Idempotency-Key": "k"}
     worker = site.answer_next(*WHOLE)
     first = site.user.post(f"{ONCE}/me", json={"message": "a"}, headers=headers)
@@ -131,7 +131,7 @@ def test_the_same_idempotency_key_is_the_same_turn(site: Site) -> None:
     assert [(each.role, each.content) for each in request.messages] == [("user", "a")]
 
 
-def test_no_room_for_one_more_stream_makes_nothing(build: Build) -> None:
+def test_stream_rejected_by_a_full_relay_creates_nothing(build: Build) -> None:
     site = build(max_readers=1)
     first = site.user.post(f"{STREAM}/me", json={"message": "a"})
     stream = first.iter_encoded()

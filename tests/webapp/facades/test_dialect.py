@@ -35,10 +35,10 @@ def restart(content: str = "") -> Snapshot:
     return Snapshot(content, "", [], [], "takeover")
 
 
-def told(dialect: Dialect, *events: AnyEvent) -> list[Any]:
+def render_all(dialect: Dialect, *events: AnyEvent) -> list[Any]:
     lines: list[Line] = []
     for event in events:
-        assert not dialect.is_over, "told more after the end"
+        assert not dialect.is_over, "an event was rendered after the last line"
         lines += dialect.render(event)
     return msgspec.to_builtins(lines)
 
@@ -51,7 +51,7 @@ TEXTS = st.text("ab", max_size=3)
 
 
 @given(st.lists(st.one_of(TEXTS.map(Chunk), TEXTS.map(restart), st.just(Reasoning("r")))))
-def test_what_is_appended_is_the_truth_or_its_beginning_or_is_said_to_be_wrong(events: list[AnyEvent]) -> None:
+def test_sent_text_is_a_prefix_of_the_current_text_or_is_reported_as_contradicted(events: list[AnyEvent]) -> None:
     text, appended, truth = AppendOnlyText(), "", ""
     for event in events:
         appended += text.add(event)
@@ -65,13 +65,13 @@ def test_what_is_appended_is_the_truth_or_its_beginning_or_is_said_to_be_wrong(e
         assert text.text == truth
         assert text.is_contradicted == (not (truth.startswith(appended) or appended.startswith(truth)))
         if not isinstance(event, Snapshot) and truth.startswith(appended):
-            assert appended == truth, "text is held back that could be told"
+            assert appended == truth, "text is withheld that could be sent"
 
 
-def test_the_conversation_is_told_from_queued_to_complete() -> None:
+def test_conversation_renders_lines_from_queued_to_complete() -> None:
     dialect = ConversationDialect()
     running = StatusEvent("running", 1, "model", "bedrock")
-    lines = told(
+    lines = render_all(
         dialect, QUEUED, running, Reasoning("Hm."), Chunk("Hel"), Chunk("lo."), COMPLETE, Title("T"), Suggestions(["s"])
     )
     assert lines == [
@@ -80,7 +80,7 @@ def test_the_conversation_is_told_from_queued_to_complete() -> None:
         {"type": "chunk", "content": "Hel"},
         {"type": "chunk", "content": "lo."},
     ]
-    assert told(dialect, DONE) == [
+    assert render_all(dialect, DONE) == [
         {
             "type": "complete",
             "message": "Hello.",
@@ -93,9 +93,9 @@ def test_the_conversation_is_told_from_queued_to_complete() -> None:
     assert dialect.is_over
 
 
-def test_the_conversation_is_told_what_its_answer_is_built_on() -> None:
+def test_conversation_renders_the_context_of_its_answer() -> None:
     built = ContextEvent([Link("Mill", "https://mill.example")], 2, 1, 0, 0, intent="ask", updated={"when": "now"})
-    assert told(ConversationDialect(), QUEUED, built)[1] == {
+    assert render_all(ConversationDialect(), QUEUED, built)[1] == {
         "type": "context",
         "sources": [{"title": "Mill", "url": "https://mill.example"}],
         "history": 2,
@@ -107,9 +107,9 @@ def test_the_conversation_is_told_what_its_answer_is_built_on() -> None:
     }
 
 
-def test_an_error_of_the_conversation_is_its_end_with_no_complete() -> None:
+def test_error_ends_the_conversation_without_a_complete_line() -> None:
     dialect = ConversationDialect()
-    lines = told(dialect, QUEUED, Chunk("He"), Error("truncated", "Cut.", retryable=True), Done("failed"))
+    lines = render_all(dialect, QUEUED, Chunk("He"), Error("truncated", "Cut.", retryable=True), Done("failed"))
     assert kinds(lines) == ["status", "chunk", "error"]
     assert lines[-1] == {
         "type": "error",
@@ -122,40 +122,40 @@ def test_an_error_of_the_conversation_is_its_end_with_no_complete() -> None:
     assert dialect.is_over
 
 
-def test_a_cancelled_conversation_is_complete_as_far_as_it_went() -> None:
-    lines = told(ConversationDialect(), QUEUED, Chunk("He"), Cancelled("user", Usage()), Done("cancelled"))
+def test_cancelled_conversation_is_complete_with_its_partial_text() -> None:
+    lines = render_all(ConversationDialect(), QUEUED, Chunk("He"), Cancelled("user", Usage()), Done("cancelled"))
     assert (lines[-1]["type"], lines[-1]["message"], lines[-1]["is_cancelled"]) == ("complete", "He", True)
 
 
-def test_an_attempt_that_says_the_same_again_goes_on_where_the_told_text_ends() -> None:
+def test_second_attempt_with_the_same_text_continues_where_the_sent_text_ends() -> None:
     events = (QUEUED, Chunk("Hello"), restart(), Chunk("Hel"), Chunk("lo wor"), Chunk("ld"))
-    assert told(ChatDialect(), *events) == [{"content": "Hello"}, {"content": " wor"}, {"content": "ld"}]
-    assert told(ChatDialect(), QUEUED, Chunk("He"), restart("Hello")) == [{"content": "He"}, {"content": "llo"}]
+    assert render_all(ChatDialect(), *events) == [{"content": "Hello"}, {"content": " wor"}, {"content": "ld"}]
+    assert render_all(ChatDialect(), QUEUED, Chunk("He"), restart("Hello")) == [{"content": "He"}, {"content": "llo"}]
 
 
-def test_an_attempt_with_other_words_is_never_mixed_into_the_first() -> None:
-    conversation = told(
+def test_second_attempt_with_different_text_is_never_mixed_into_the_first() -> None:
+    conversation = render_all(
         ConversationDialect(), QUEUED, Chunk("Hel"), restart(), Chunk("Good"), Chunk(" day"), COMPLETE, DONE
     )
     assert [line["content"] for line in conversation if line["type"] == "chunk"] == ["Hel"]
     assert [line.get("status") for line in conversation if line["type"] == "status"] == ["queued", "restarted"]
     assert conversation[-1]["message"] == "Good day"
     chat = ChatDialect()
-    lines = told(chat, QUEUED, Chunk("Hel"), restart(), Chunk("Good"))
+    lines = render_all(chat, QUEUED, Chunk("Hel"), restart(), Chunk("Good"))
     assert [set(line) for line in lines] == [{"content"}, {"error"}]
     assert chat.is_over
 
 
-def test_the_chat_is_content_and_done_or_an_error() -> None:
-    assert told(ChatDialect(), QUEUED, Chunk("Hi"), COMPLETE, Title("T"), DONE) == [{"content": "Hi"}, "[DONE]"]
-    stopped = told(ChatDialect(), QUEUED, Chunk("Hi"), Cancelled("user", Usage()), Done("cancelled"))
+def test_chat_renders_content_and_done_or_an_error() -> None:
+    assert render_all(ChatDialect(), QUEUED, Chunk("Hi"), COMPLETE, Title("T"), DONE) == [{"content": "Hi"}, "[DONE]"]
+    stopped = render_all(ChatDialect(), QUEUED, Chunk("Hi"), Cancelled("user", Usage()), Done("cancelled"))
     assert stopped == [{"content": "Hi"}, "[DONE]"]
     failed = ChatDialect()
-    assert told(failed, QUEUED, Error("internal", "Oh.", retryable=False)) == [{"error": "Oh."}]
+    assert render_all(failed, QUEUED, Error("internal", "Oh.", retryable=False)) == [{"error": "Oh."}]
     assert failed.is_over
 
 
-def test_a_stream_that_its_server_ends_says_so() -> None:
+def test_stream_that_its_server_ends_has_an_error_about_the_restart() -> None:
     for dialect in (ConversationDialect(), ChatDialect()):
         (line,) = msgspec.to_builtins(dialect.interrupted())
         assert "restarted" in line["error"]
@@ -163,11 +163,11 @@ def test_a_stream_that_its_server_ends_says_so() -> None:
 
 
 @given(st.text(st.characters()), st.text("\udc00\ud800\r\n\u2028\x00"))
-def test_no_text_breaks_a_line_and_each_comes_back_as_it_was(text: str, hostile: str) -> None:
+def test_any_text_is_one_line_and_is_decoded_unchanged(text: str, hostile: str) -> None:
     content = text + hostile
     spelled = encode_frames([ChatContent(content)])
     line, end = spelled.decode("ascii").split("\n\n")
     assert (line.count("\n"), line.count("\r"), end) == (0, 0, "")
-    told = json.loads(line.removeprefix("data: "))
-    assert told == json.loads(json.dumps({"content": content}))  # which joins two halves of one character
+    decoded = json.loads(line.removeprefix("data: "))
+    assert decoded == json.loads(json.dumps({"content": content}))  # which joins two halves of one character
     assert encode_frames(["[DONE]"]) == b"data: [DONE]\n\n"

@@ -1,4 +1,4 @@
-"""The reader at a socket; that of an iterator is what Flask's test client sees in the other files."""
+"""`DialectReader` on a real socket pair; the other files test `DialectPullReader` through Flask's test client."""
 
 import socket
 from collections.abc import Iterator
@@ -50,8 +50,8 @@ def expected(dialect: Dialect, events: list[AnyEvent]) -> bytes:
     return b"".join(encode_frames(dialect.render(event)) for event in events if not dialect.is_over)
 
 
-class Shelf:
-    """Where a reader gets its frames from, seven at a time."""
+class FrameSource:
+    """A source that gives a reader its frames, seven at a time."""
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
@@ -77,7 +77,7 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("make", [ConversationDialect, ChatDialect])
-def test_a_reader_that_is_slow_gets_every_byte_once_and_the_clean_end(make: type[Dialect], pair: Pair) -> None:
+def test_slow_reader_gets_every_byte_once_and_a_clean_end(make: type[Dialect], pair: Pair) -> None:
     ours, theirs = pair
     events: list[AnyEvent] = [
         QUEUED,
@@ -87,7 +87,7 @@ def test_a_reader_that_is_slow_gets_every_byte_once_and_the_clean_end(make: type
     ]
     frames = frames_of(*events)
     reader = DialectReader("g", ours, make())  # type: ignore[abstract]
-    host = Shelf(frames)
+    host = FrameSource(frames)
     reader.source = host
     gevent.spawn(host.resume, reader)
     with gevent.Timeout(20):
@@ -97,11 +97,11 @@ def test_a_reader_that_is_slow_gets_every_byte_once_and_the_clean_end(make: type
     assert host.turns > 20, "the socket was never full"
 
 
-def test_a_reader_whose_dialect_has_come_to_its_end_is_let_go(pair: Pair) -> None:
+def test_reader_is_removed_after_the_last_line_of_its_dialect(pair: Pair) -> None:
     ours, theirs = pair
     frames = frames_of(QUEUED, Chunk("a"), restart(), Chunk("b"), Chunk("c"))
     reader = DialectReader("g", ours, ChatDialect())
-    host = Shelf([])
+    host = FrameSource([])
     reader.source = host
     assert reader.take(frames, join(frames)) == 4
     assert host.gone == [reader]
@@ -110,7 +110,7 @@ def test_a_reader_whose_dialect_has_come_to_its_end_is_let_go(pair: Pair) -> Non
     assert body.count(b'data: {"error"') == 1
 
 
-def test_a_reader_that_is_drained_is_told_in_its_own_words(pair: Pair) -> None:
+def test_drained_reader_gets_the_error_of_its_dialect(pair: Pair) -> None:
     ours, theirs = pair
     reader = DialectReader("g", ours, ConversationDialect())
     frames = frames_of(QUEUED, Chunk("a"))

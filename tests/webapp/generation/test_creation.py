@@ -20,47 +20,47 @@ DEAD = f"redis://127.0.0.1:{DEAD_PORT}/0"
 
 
 @pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream": False}])
-def test_without_a_queue_it_is_503_and_nothing_half_made_stays(build: Build, fields: dict[str, bool]) -> None:
+def test_unavailable_queue_is_503_and_nothing_half_created_is_left(build: Build, fields: dict[str, bool]) -> None:
     site = build(broker_url=DEAD)
     check_problem(site.post({"message": "a", **fields}, Idempotency_Key="k"), 503, "queue_away")
     assert site.made() == []
     assert site.post({"message": "another"}, Idempotency_Key="k").status_code == 503  # not 409: the key is free again
 
 
-def test_without_a_queue_a_conversation_that_was_there_stays(build: Build) -> None:
+def test_unavailable_queue_leaves_an_existing_conversation_unchanged(build: Build) -> None:
     site, cut_off = build(), build(broker_url=DEAD)
     first = json_of(site.post({"message": "a"}))
     site.user.post(first["cancel_url"])
     before = site.made()
-    cut_off.user = site.user  # the same person, whom the next request brings to another process
+    cut_off.user = site.user  # the same user, whose next request reaches another process
     cut_off.user.application = cut_off.app
     answer = cut_off.post({"message": "b", "conversation_id": first["conversation_id"]})
     check_problem(answer, 503, "queue_away")
     assert site.made() == before
 
 
-def test_a_ring_that_was_heard_although_it_failed_is_a_success(build: Build) -> None:
+def test_generation_claimed_although_enqueue_failed_is_202(build: Build) -> None:
     site = build(broker_url=DEAD)
-    ring = site.services.task_queue.enqueue
+    enqueue = site.services.task_queue.enqueue
 
-    def heard(generation: str) -> None:
+    def claim_and_fail(generation: str) -> None:
         claim(site.redis, generation, site.services.settings)
-        ring(generation)
+        enqueue(generation)
 
-    site.services.task_queue.enqueue = heard
+    site.services.task_queue.enqueue = claim_and_fail
     answer = site.post({"message": "a"}, Idempotency_Key="k")
     assert answer.status_code == 202
-    site.services.task_queue.enqueue = ring
+    site.services.task_queue.enqueue = enqueue
     assert json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"] == json_of(answer)["id"]
 
 
-def test_without_redis_it_is_503(build: Build) -> None:
+def test_unavailable_redis_is_503(build: Build) -> None:
     site = build(redis_url=DEAD)
     check_problem(site.post({"message": "a"}), 503, "redis_away")
     check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "redis_away")
 
 
-def test_redis_out_of_memory_is_503_and_makes_nothing(site: Site) -> None:
+def test_redis_out_of_memory_is_503_and_creates_nothing(site: Site) -> None:
     site.user.get("/")
     site.redis.config_set("maxmemory", 1)
     try:
@@ -71,19 +71,17 @@ def test_redis_out_of_memory_is_503_and_makes_nothing(site: Site) -> None:
     assert site.made() == []
 
 
-def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
-    tmp_path: Path, database_url: str
-) -> None:
+def test_failed_create_is_rolled_back_when_redis_recovers(tmp_path: Path, database_url: str) -> None:
     with ValkeyProcess(tmp_path) as own, connect(own.url) as redis:
         site = Site(own.url, redis, broker_url=DEAD, database_url=database_url)
         with stopping(site.app):
-            ring = site.services.task_queue.enqueue
+            enqueue = site.services.task_queue.enqueue
 
-            def die_and_ring(generation: str) -> None:
+            def stop_redis_and_enqueue(generation: str) -> None:
                 own.stop()
-                ring(generation)
+                enqueue(generation)
 
-            site.services.task_queue.enqueue = die_and_ring
+            site.services.task_queue.enqueue = stop_redis_and_enqueue
             check_problem(site.post({"message": "a"}), 503, "redis_away")
             own.start()
             assert len(site.generations()) == 1
@@ -91,7 +89,7 @@ def test_what_redis_did_and_could_not_undo_is_taken_back_when_it_answers_again(
             assert site.made() == []
 
 
-def test_the_same_key_is_the_same_generation_in_any_mode(build: Build) -> None:
+def test_same_idempotency_key_is_the_same_generation_in_any_response_form(build: Build) -> None:
     site = build(wait_seconds=0.1)
     first = json_of(site.post({"message": "a", "temperature": 0.5}, Idempotency_Key="k"))
     again = site.post('{"temperature":  0.5, "message": "a"}', Idempotency_Key="k")
@@ -107,26 +105,26 @@ def test_the_same_key_is_the_same_generation_in_any_mode(build: Build) -> None:
     assert site.generations() == [first["id"]]
 
 
-def test_only_what_is_queued_is_rung_again(site: Site) -> None:
+def test_repeated_request_enqueues_only_a_queued_generation_again(site: Site) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
-    site.redis.delete("millrace")  # the web died before it rang, or the queue has lost it
+    site.redis.delete("millrace")  # the web process died before it enqueued the task, or the queue lost it
     site.post({"message": "a"}, Idempotency_Key="k")
-    assert site.rings() == 1
+    assert site.queued_tasks() == 1
     site.hold(first)
     site.post({"message": "a"}, Idempotency_Key="k")
-    assert site.rings() == 1
+    assert site.queued_tasks() == 1
 
 
-def test_a_create_that_died_before_the_state_was_written_is_completed(site: Site) -> None:
+def test_create_interrupted_before_the_state_was_written_is_completed_by_a_retry(site: Site) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
     keys = keys_of(first)
     site.redis.delete(keys.state, keys.log, "millrace")
     site.redis.zrem(keys.leases, first)
     assert json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"] == first
-    assert (site.rings(), site.generations()) == (1, [first])
+    assert (site.queued_tasks(), site.generations()) == (1, [first])
 
 
-def test_the_same_key_with_another_body_is_409(site: Site) -> None:
+def test_same_idempotency_key_with_another_body_is_409(site: Site) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
     problem = check_problem(site.post({"message": "b"}, Idempotency_Key="k"), 409, "idempotency_conflict")
     assert problem["generation_id"] == first
@@ -134,7 +132,7 @@ def test_the_same_key_with_another_body_is_409(site: Site) -> None:
     assert site.generations() == [first]
 
 
-def test_a_key_is_its_owners(site: Site) -> None:
+def test_same_idempotency_key_of_two_owners_is_two_generations(site: Site) -> None:
     mine = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
     theirs = site.stranger().post(API, json={"message": "b"}, headers={"Idempotency-Key": "k"})
     assert theirs.status_code == 202
@@ -142,17 +140,17 @@ def test_a_key_is_its_owners(site: Site) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "\xe9", "\x7f"], ids=range(5))
-def test_a_key_that_is_none_is_400(site: Site, key: str) -> None:
+def test_malformed_idempotency_key_is_400(site: Site, key: str) -> None:
     check_problem(site.post({"message": "a"}, Idempotency_Key=key), 400, "bad_idempotency_key")
     assert site.made() == []
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, 'a b~!"#'])
-def test_any_printable_key_is_taken(site: Site, key: str) -> None:
+def test_any_printable_idempotency_key_is_accepted(site: Site, key: str) -> None:
     assert site.post({"message": "a"}, Idempotency_Key=key).status_code == 202
 
 
-def test_twenty_at_once_with_one_key_are_one_generation(site: Site) -> None:
+def test_twenty_concurrent_requests_with_one_key_are_one_generation(site: Site) -> None:
     site.user.get("/")
     cookie = site.user.get_cookie("millrace")
     assert cookie is not None
@@ -174,7 +172,7 @@ def content(site: Site) -> dict[Any, Any]:
     return {key: site.redis.dump(key) for key in site.redis.scan_iter()}
 
 
-def test_every_refusal_leaves_the_store_as_it_was(site: Site) -> None:
+def test_rejected_request_leaves_redis_unchanged(site: Site) -> None:
     site.ask()
     before = content(site)
     for body in ({}, {"message": ""}, {"message": "a", "conversation_id": "0" * 32}, {"message": "a", "system": "b"}):
@@ -183,7 +181,7 @@ def test_every_refusal_leaves_the_store_as_it_was(site: Site) -> None:
     assert content(site) == before
 
 
-def test_a_question_is_told_to_its_owners_feed_once_it_is_rung(site: Site) -> None:
+def test_enqueued_generation_is_published_to_the_feed_of_its_owner(site: Site) -> None:
     generation = site.ask()
     owner = site.hold(generation).owner
     (entries,) = read_feeds(site.redis, [(owner, FEED_START)], 10)

@@ -1,4 +1,4 @@
-"""A question is stored on its way, and a create that dies between any two of its steps is completed by a retry."""
+"""Creating stores the question; a retry completes a create that was interrupted between any two of its steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ NOWHERE = {"database_url": "sqlite:////nowhere/at/all.db", "database_seconds": 0
 
 
 def same_user(site: Site, other: Site) -> None:
-    """Let the user's next requests come to another process."""
+    """Send the user's next requests to another process."""
     other.user = site.user
     other.user.application = other.app
 
@@ -32,15 +32,15 @@ def questions(site: Site, conversation: str) -> list[str]:
     return [each["content"] for each in json_of(answer)["messages"]]
 
 
-def test_without_the_database_a_new_conversation_is_asked_in_and_goes_on(build: Build) -> None:
+def test_new_conversation_starts_and_continues_without_the_database(build: Build) -> None:
     apart = build(**NOWHERE)
     first = json_of(apart.post({"message": "hello"}))
-    assert apart.rings() == 1
+    assert apart.queued_tasks() == 1
     apart.user.post(first["cancel_url"])
     assert apart.post({"message": "more", "conversation_id": first["conversation_id"]}).status_code == 202
 
 
-def test_without_the_database_one_that_only_it_could_know_is_503_and_nothing_is_made(build: Build) -> None:
+def test_conversation_known_only_to_an_unavailable_database_is_503_and_nothing_is_created(build: Build) -> None:
     site = build()
     conversation = json_of(site.user.post(API))["id"]
     apart = build(**NOWHERE)
@@ -50,7 +50,7 @@ def test_without_the_database_one_that_only_it_could_know_is_503_and_nothing_is_
     assert apart.made() == before
 
 
-def test_one_that_redis_has_forgotten_is_found_in_the_database(site: Site) -> None:
+def test_conversation_lost_by_redis_is_found_in_the_database(site: Site) -> None:
     first = json_of(site.post({"message": "hello"}))
     site.user.post(first["cancel_url"])
     site.redis.flushall()
@@ -60,7 +60,7 @@ def test_one_that_redis_has_forgotten_is_found_in_the_database(site: Site) -> No
     assert questions(site, first["conversation_id"]) == ["hello", "more"]
 
 
-def test_without_a_queue_the_question_is_taken_back_and_with_it_what_it_opened(build: Build) -> None:
+def test_unavailable_queue_withdraws_the_question_and_the_conversation_it_opened(build: Build) -> None:
     site, cut_off = build(), build(broker_url=DEAD)
     kept = json_of(site.user.post(API))["id"]
     same_user(site, cut_off)
@@ -70,16 +70,16 @@ def test_without_a_queue_the_question_is_taken_back_and_with_it_what_it_opened(b
     assert questions(cut_off, kept) == []
 
 
-def test_a_question_that_could_not_be_taken_back_is_when_the_database_answers_again(
+def test_failed_withdrawal_of_a_question_is_retried_when_the_database_recovers(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = build(broker_url=DEAD)
-    ring = site.services.task_queue.enqueue
+    enqueue = site.services.task_queue.enqueue
     good = site.services.database
 
     def lose_the_database(generation: str) -> None:
         monkeypatch.setattr(Database, "run", build(**NOWHERE).services.database.run)
-        ring(generation)
+        enqueue(generation)
 
     site.services.task_queue.enqueue = lose_the_database
     check_problem(site.post({"message": "a"}), 503, "queue_away")
@@ -96,7 +96,7 @@ class Died(BaseException):
 
 
 class Steps:
-    """Counts what a create does to Redis, the database and the queue, and dies before the step of this number."""
+    """Count the calls of a create to Redis, the database and the queue, and raise `Died` before call number `last`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int) -> None:
         self.count = 0
@@ -115,7 +115,7 @@ class Steps:
 
 
 @pytest.mark.parametrize("where", ["a new conversation", "one that was there"])
-def test_row_43_a_create_that_dies_before_any_of_its_steps_is_completed_once_by_a_retry(
+def test_row_43_create_interrupted_before_any_of_its_steps_is_completed_once_by_a_retry(
     build: Build, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     site = build()
@@ -143,7 +143,7 @@ def test_row_43_a_create_that_dies_before_any_of_its_steps_is_completed_once_by_
         assert listed(site) == [first["conversation_id"]]
         assert questions(site, first["conversation_id"]) == ["hello"]
         assert site.redis.hget(conversation_key(first["conversation_id"]), "active") == first["id"].encode()
-        assert 1 <= site.rings() <= 3
+        assert 1 <= site.queued_tasks() <= 3
         assert site.redis.hget(keys_of(first["id"]).state, "status") == b"queued"
     assert died_before == {"send_packed_command", "run", "enqueue"}
     assert count >= 5

@@ -1,4 +1,4 @@
-"""A stored answer outlives its log, and its state: the same three events, from any cursor, for its owner alone."""
+"""A stored answer replaces an expired log and state: the same three events from any cursor, for its owner only."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ LOST = ["the log", "the log and the state"]
 
 
 def answered(site: Site, outcome: Any = COMPLETE, *after: Any) -> tuple[str, int]:
-    """Ask, answer and store, as a worker does; returns the generation and its epoch."""
+    """Create a generation, answer and store it as a worker does; return its id and its epoch."""
     receipt = json_of(site.post({"message": "hello", "metadata": {"a": "b"}}))
     generation = receipt["id"]
     holding = site.hold(generation)
@@ -40,9 +40,9 @@ def answered(site: Site, outcome: Any = COMPLETE, *after: Any) -> tuple[str, int
     return generation, epoch
 
 
-def expire(site: Site, generation: str, what: str) -> None:
+def expire(site: Site, generation: str, lost: str) -> None:
     keys = keys_of(generation)
-    site.redis.delete(keys.log, *([keys.state] if what == "the log and the state" else []))
+    site.redis.delete(keys.log, *([keys.state] if lost == "the log and the state" else []))
 
 
 def follow(site: Site, generation: str, after: str = "") -> list[tuple[str, Any]]:
@@ -55,31 +55,35 @@ def follow(site: Site, generation: str, after: str = "") -> list[tuple[str, Any]
 
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda each: type(each).__name__)
-def test_row_32_an_expired_log_is_told_as_the_same_three_events_from_any_cursor(
+def test_row_32_expired_log_is_replayed_as_the_same_three_events_from_any_cursor(
     site: Site, outcome: Any, lost: str
 ) -> None:
     generation, epoch = answered(site, outcome)
     expire(site, generation, lost)
-    told = follow(site, generation)
-    assert [name for name, _ in told] == [f"{epoch}-3", f"{epoch}-4", f"{epoch}-5"]
-    assert [event["type"] for _, event in told] == ["snapshot", type(outcome).__name__.lower(), "done"]
-    assert (told[0][1]["content"], told[0][1]["reasoning"], told[0][1]["reason"]) == (TEXT, "Hm.", "expired")
-    assert told[1][1] == json.loads(json.dumps(told[1][1]))
+    replayed = follow(site, generation)
+    assert [name for name, _ in replayed] == [f"{epoch}-3", f"{epoch}-4", f"{epoch}-5"]
+    assert [event["type"] for _, event in replayed] == ["snapshot", type(outcome).__name__.lower(), "done"]
+    assert (replayed[0][1]["content"], replayed[0][1]["reasoning"], replayed[0][1]["reason"]) == (
+        TEXT,
+        "Hm.",
+        "expired",
+    )
+    assert replayed[1][1] == json.loads(json.dumps(replayed[1][1]))
     for cursor, expected in {
-        "0-1": told,
-        f"{epoch}-2": told,
-        f"{epoch}-3": told[1:],
-        f"{epoch}-4": told[2:],
-        f"{epoch - 1}-9": told,
-        f"{epoch + 1}-1": told,
-        "9999999999-9999999999": told,
+        "0-1": replayed,
+        f"{epoch}-2": replayed,
+        f"{epoch}-3": replayed[1:],
+        f"{epoch}-4": replayed[2:],
+        f"{epoch - 1}-9": replayed,
+        f"{epoch + 1}-1": replayed,
+        "9999999999-9999999999": replayed,
     }.items():
         assert follow(site, generation, cursor) == expected, cursor
     assert site.user.get(f"{API}/{generation}/events?after={epoch}-5").status_code == 204
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_reader_that_has_seen_what_followed_the_outcome_is_told_no_second_outcome(site: Site, lost: str) -> None:
+def test_reader_with_a_cursor_after_the_outcome_gets_no_second_outcome(site: Site, lost: str) -> None:
     generation, epoch = answered(site, COMPLETE, Title("T"))
     expire(site, generation, lost)
     url = f"{API}/{generation}/events"
@@ -91,7 +95,7 @@ def test_a_reader_that_has_seen_what_followed_the_outcome_is_told_no_second_outc
 
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda each: type(each).__name__)
-def test_row_32_a_poller_of_an_expired_log_gets_the_stored_answer(site: Site, outcome: Any, lost: str) -> None:
+def test_row_32_poller_of_an_expired_log_gets_the_stored_answer(site: Site, outcome: Any, lost: str) -> None:
     generation, epoch = answered(site, outcome)
     before = json_of(site.user.get(f"{API}/{generation}"))
     expire(site, generation, lost)
@@ -109,7 +113,7 @@ def test_row_32_a_poller_of_an_expired_log_gets_the_stored_answer(site: Site, ou
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_stored_answer_of_somebody_elses_is_the_same_404_as_an_absent_one(site: Site, lost: str) -> None:
+def test_stored_answer_of_another_user_is_the_same_404_as_an_absent_one(site: Site, lost: str) -> None:
     generation, _ = answered(site)
     expire(site, generation, lost)
     stranger = site.stranger()
@@ -120,13 +124,13 @@ def test_a_stored_answer_of_somebody_elses_is_the_same_404_as_an_absent_one(site
         assert check_problem(foreign, 404, "not_found") == json_of(absent)
 
 
-def test_a_reader_whom_redis_lost_everything_under_gets_the_stored_answer(site: Site) -> None:
+def test_reader_gets_the_stored_answer_after_redis_lost_everything(site: Site) -> None:
     generation, epoch = answered(site)
     site.redis.flushall()
     assert [event["type"] for _, event in follow(site, generation, f"{epoch}-2")] == ["snapshot", "complete", "done"]
 
 
-def test_without_the_database_an_expired_one_is_503_and_not_lost(build: Build) -> None:
+def test_expired_generation_is_503_while_the_database_is_unavailable(build: Build) -> None:
     site = build()
     generation, _ = answered(site)
     apart = build(database_url="sqlite:////nowhere/at/all.db", database_seconds=0.2)
@@ -139,7 +143,7 @@ def test_without_the_database_an_expired_one_is_503_and_not_lost(build: Build) -
     check_problem(apart.user.get(f"{API}/{generation}/events"), 503, "store_away")
 
 
-def test_retold_ids_end_with_that_of_done() -> None:
+def test_replayed_ids_end_with_the_id_of_done() -> None:
     last = parse_cursor("12-3")
     assert last is not None
     entries = entries_of(StoredAnswer(new_id(), new_id(), 12, last, "", COMPLETE))

@@ -68,10 +68,10 @@ REFUSED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), REFUSED, ids=[f"{n}-{f!a}" for n, (f, _) in enumerate(REFUSED)])
-def test_a_wrong_value_is_a_422_that_names_its_field_and_makes_nothing(site: Site, field: str, value: Any) -> None:
+def test_invalid_value_is_422_with_its_field_and_creates_nothing(site: Site, field: str, value: Any) -> None:
     check_problem(site.post({"message": "hello", field: value}), 422, "invalid_field", field)
     assert site.made() == []
-    assert site.rings() == 0
+    assert site.queued_tasks() == 0
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_a_wrong_value_is_a_422_that_names_its_field_and_makes_nothing(site: Sit
     ],
     ids=range(20),
 )
-def test_a_wrong_history_is_a_422(site: Site, messages: Any) -> None:
+def test_invalid_history_is_422(site: Site, messages: Any) -> None:
     check_problem(site.post({"messages": messages}), 422, "invalid_field", "messages")
     assert site.made() == []
 
 
-def test_message_or_messages_and_not_both(site: Site) -> None:
+def test_request_takes_either_message_or_messages(site: Site) -> None:
     check_problem(site.post({}), 422, "invalid_field", "message")
     both = {"message": "hello", "messages": turns("user")}
     check_problem(site.post(both), 422, "invalid_field", "messages")
@@ -113,7 +113,7 @@ def test_message_or_messages_and_not_both(site: Site) -> None:
     check_problem(site.post(stored), 422, "invalid_field", "conversation_id")
 
 
-def test_everything_that_the_table_names_reaches_the_worker(build: Build) -> None:
+def test_every_field_reaches_the_worker(build: Build) -> None:
     site = build(allow_system=True, model_id="m", allowed_models=(MODEL,), max_tokens=5000)
     history = turns("user", "assistant", "user")
     fields: dict[str, Any] = {
@@ -145,31 +145,31 @@ def test_everything_that_the_table_names_reaches_the_worker(build: Build) -> Non
     ["x", "x" * 32_000, "\ud83d lone \udc00", "a\x00b\u2028c\r\n", "\U0001f600" * 10, "\u202eשלום"],
     ids=range(6),
 )
-def test_any_text_reaches_the_worker_as_it_was_written(site: Site, text: str) -> None:
+def test_any_text_reaches_the_worker_unchanged(site: Site, text: str) -> None:
     assert site.hold(site.ask(text)).request.messages == [PromptMessage("user", text)]
 
 
-def test_what_is_left_open_is_as_configured(build: Build) -> None:
+def test_absent_field_takes_its_value_from_the_settings(build: Build) -> None:
     site = build(model_id="configured", max_tokens=77)
     asked = site.hold(site.ask(search=False)).request
     assert (asked.model, asked.max_tokens, asked.temperature, asked.system) == ("configured", 77, None, None)
 
 
 @pytest.mark.parametrize(("given", "reaches"), [({}, "auto"), ({"search": True}, True), ({"search": False}, False)])
-def test_where_a_search_is_configured_it_is_decided_by_itself_unless_the_request_says(
+def test_configured_search_is_automatic_unless_the_request_sets_it(
     build: Build, given: dict[str, Any], reaches: object
 ) -> None:
     site = build(search_engine="searxng", search_url="http://127.0.0.1:8888")
     assert site.hold(site.ask(**given)).request.search == reaches
 
 
-def test_instructions_are_403_unless_they_are_allowed(build: Build) -> None:
+def test_system_is_403_unless_the_settings_allow_it(build: Build) -> None:
     check_problem(build().post({"message": "a", "system": "b"}), 403, "system_not_allowed", "system")
     allowed = build(allow_system=True)
     check_problem(allowed.post({"message": "a", "system": " "}), 422, "invalid_field", "system")
     assert allowed.hold(allowed.ask(system="b")).request.system == "b"
 
 
-def test_a_long_wrong_value_is_not_repeated_at_length(site: Site) -> None:
+def test_long_invalid_value_is_truncated_in_the_response(site: Site) -> None:
     assert len(site.post({"message": "a", "on_disconnect": "x" * 500_000}).data) < 1000
     assert len(site.post({"message": "a", "x" * 500_000: 1}).data) < 1000

@@ -22,7 +22,7 @@ Build = Callable[..., Site]
 API = "/api/generations"
 
 
-def test_who_waits_gets_all_in_one_piece(site: Site) -> None:
+def test_waiting_client_gets_the_whole_answer(site: Site) -> None:
     worker = site.answer_next(*WHOLE[:-1], Title("A name"), Suggestions(["b"]), WHOLE[-1])
     answer = site.post({"message": "a", "stream": False})
     worker.get()
@@ -49,7 +49,7 @@ def usage() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status", "told"),
+    ("outcome", "status", "failure"),
     [
         (
             Error("provider_timeout", "It fell silent.", retryable=True),
@@ -59,17 +59,17 @@ def usage() -> dict[str, Any]:
         (Cancelled("user", USAGE), "cancelled", None),
     ],
 )
-def test_who_waits_for_what_fails_is_told_so(site: Site, outcome: Any, status: Any, told: Any) -> None:
+def test_waiting_client_gets_the_failure_or_cancellation(site: Site, outcome: Any, status: Any, failure: Any) -> None:
     worker = site.answer_next(Chunk("He"), outcome, Done(status))
     body = json_of(site.post({"message": "a", "stream": False}))
     worker.get()
-    assert (body["message"], body["outcome"], body.get("error")) == ("He", "error" if told else "cancelled", told)
+    assert (body["message"], body["outcome"], body.get("error")) == ("He", "error" if failure else "cancelled", failure)
     assert (body["title"], body["suggestions"], body["mode"], body["stop_reason"]) == (None, [], None, None)
     assert (body["model"], body["provider"]) == ("asked-model", "bedrock")
-    assert body["usage"] == (None if told else usage())
+    assert body["usage"] == (None if failure else usage())
 
 
-def test_who_waits_too_long_gets_202_and_nothing_is_lost(build: Build) -> None:
+def test_waiting_client_gets_202_after_the_time_limit_and_the_generation_continues(build: Build) -> None:
     site = build(wait_seconds=0.2)
     answer = site.post({"message": "a", "stream": False})
     assert answer.status_code == 202
@@ -77,7 +77,7 @@ def test_who_waits_too_long_gets_202_and_nothing_is_lost(build: Build) -> None:
     assert json_of(site.user.get(answer.headers["Location"]))["content"] == "Hello."
 
 
-def test_an_outcome_is_not_yet_the_end_for_who_waits(build: Build) -> None:
+def test_waiting_client_waits_beyond_the_outcome_until_done(build: Build) -> None:
     site = build(wait_seconds=1.0)
     worker = site.answer_next(*WHOLE[:-1])  # a title may follow
     answer = site.post({"message": "a", "stream": False})
@@ -86,7 +86,7 @@ def test_an_outcome_is_not_yet_the_end_for_who_waits(build: Build) -> None:
     assert json_of(site.user.get(answer.headers["Location"]))["outcome"]["type"] == "complete"
 
 
-def test_a_poller_sees_where_it_stands(site: Site) -> None:
+def test_poller_gets_the_current_state_at_each_stage(site: Site) -> None:
     generation = site.ask(metadata={"a": "b"})
     queued = json_of(site.user.get(f"{API}/{generation}"))
     assert (queued["status"], queued["content"], queued["last_event_id"]) == ("queued", "", "0-1")
@@ -104,7 +104,7 @@ def test_a_poller_sees_where_it_stands(site: Site) -> None:
     assert ended["created_at"].endswith("+00:00")
 
 
-def test_a_poller_whose_log_has_expired_is_not_told_an_empty_text(site: Site) -> None:
+def test_poller_of_an_expired_log_gets_null_instead_of_an_empty_text(site: Site) -> None:
     generation = site.ask()
     site.write(site.hold(generation), *WHOLE)
     site.redis.delete(keys_of(generation).log)

@@ -54,7 +54,7 @@ def test_same_origin_pages_and_programs_are_accepted(site: Site, headers: dict[s
 
 
 @pytest.mark.parametrize(
-    "way", [{"auth": "header", "auth_header": "X-User"}, {"auth": "tests.webapp.host:who"}], ids=str
+    "way", [{"auth": "header", "auth_header": "X-User"}, {"auth": "tests.webapp.host:user_of"}], ids=str
 )
 def test_cross_site_request_is_rejected_with_other_ambient_credentials(build: Callable[..., Site], way: Any) -> None:
     client = build(**way).stranger()

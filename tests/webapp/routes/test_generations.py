@@ -28,7 +28,7 @@ def test_create_is_202_with_events_and_cancel_urls(site: Site) -> None:
     assert answer.headers["Location"] == f"{API}/{body['id']}"
     assert (body["events_url"], body["cancel_url"]) == (f"{API}/{body['id']}/events", f"{API}/{body['id']}/cancel")
     assert answer.headers["Cache-Control"] == "no-store"
-    assert site.rings() == 1
+    assert site.queued_tasks() == 1
     assert site.generations() == [body["id"]]
 
 

@@ -1,4 +1,4 @@
-"""An owner has only so many answers running, by whatever route they ask."""
+"""The limit of active generations per owner holds on every route that creates one."""
 
 from collections.abc import Callable
 
@@ -35,18 +35,20 @@ def active_of(site: Site, generation: str) -> int:
         ("/api/conversation-stream/me", {"message": "a"}),
     ],
 )
-def test_one_too_many_is_refused_and_nothing_is_made(site: Site, path: str, body: dict[str, object]) -> None:
+def test_generation_over_the_limit_is_rejected_and_nothing_is_created(
+    site: Site, path: str, body: dict[str, object]
+) -> None:
     running = [site.ask(), site.ask()]
-    made, rings = site.generations(), site.rings()
+    before, queued = site.generations(), site.queued_tasks()
     answer = site.user.post(path, json=body)
     assert "2 answers running" in check_problem(answer, 429, "too_many_active")["detail"]
-    assert (sorted(site.generations()), site.rings()) == (sorted(made), rings)
+    assert (sorted(site.generations()), site.queued_tasks()) == (sorted(before), queued)
     assert site.stranger().post(API, json={"message": "a"}).status_code == 202
     site.user.post(f"{API}/{running[0]}/cancel")
     assert site.ask()
 
 
-def test_an_answer_that_has_come_to_its_end_makes_room(site: Site) -> None:
+def test_ended_generation_frees_its_slot(site: Site) -> None:
     generation = site.ask()
     for _ in range(5):
         site.write(site.hold(generation), *WHOLE)
@@ -54,7 +56,7 @@ def test_an_answer_that_has_come_to_its_end_makes_room(site: Site) -> None:
     assert active_of(site, generation) <= 2
 
 
-def test_the_same_key_again_is_told_again_however_many_run(site: Site) -> None:
+def test_repeated_idempotency_key_returns_its_generation_although_the_limit_is_reached(site: Site) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))
     site.user.post(f"{API}/{first['id']}/cancel")
     for _ in range(2):
@@ -64,14 +66,14 @@ def test_the_same_key_again_is_told_again_however_many_run(site: Site) -> None:
     assert (again.status_code, json_of(again)["id"]) == (202, first["id"])
 
 
-def test_a_refused_key_can_be_used_again(site: Site) -> None:
+def test_idempotency_key_of_a_rejected_request_can_be_used_again(site: Site) -> None:
     running = [site.ask(), site.ask()]
     check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 429, "too_many_active")
     site.user.post(f"{API}/{running[0]}/cancel")
     assert site.post({"message": "a"}, Idempotency_Key="k").status_code == 202
 
 
-def test_one_that_could_not_be_rung_gives_its_place_back(build: Build, client: Redis) -> None:
+def test_generation_that_could_not_be_enqueued_frees_its_slot(build: Build, client: Redis) -> None:
     site = build(max_active_per_user=1, broker_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
     for _ in range(2):
         check_problem(site.post({"message": "a"}), 503, "queue_away")

@@ -1,4 +1,4 @@
-"""The real gunicorn with its real configuration: what becomes of those whom it serves when it is told to stop."""
+"""A real gunicorn with the shipped configuration drains its clients on SIGTERM and replaces a killed worker."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def rest_of(connection: socket.socket) -> bytes:
     return received
 
 
-def test_on_sigterm_streams_end_with_a_retry_and_who_waits_gets_202(
+def test_sigterm_ends_streams_with_a_retry_and_waiting_clients_with_202(
     store: ValkeyProcess, client: Redis, tmp_path: Path
 ) -> None:
     with serving(store.url, tmp_path / "log") as (process, port):
@@ -89,7 +89,7 @@ def test_on_sigterm_streams_end_with_a_retry_and_who_waits_gets_202(
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_a_worker_that_is_killed_is_replaced_at_once(store: ValkeyProcess, client: Redis, tmp_path: Path) -> None:
+def test_killed_worker_is_replaced_at_once(store: ValkeyProcess, client: Redis, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(store.url, log) as (process, port):
         assert status_of(ask(port, "1.1")) == b"202"
