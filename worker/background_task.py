@@ -18,8 +18,8 @@ class BackgroundTask:
     """Base class of all background work.
 
     A subclass implements `_run`, which loops until `_stopping` is set: `while not self._stopping.wait(seconds): …`.
-    A subclass that needs several greenlets overrides `_loops` instead. A loop catches every `Exception` of one pass,
-    because a greenlet that dies is not started again.
+    A subclass that needs several greenlets overrides `_loops` instead. A loop must catch every `Exception` within
+    a pass, because a greenlet that dies is not restarted.
     """
 
     stop_seconds = STOP_SECONDS
@@ -29,7 +29,7 @@ class BackgroundTask:
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
     def start(self) -> None:
-        """Spawn the greenlets; returns at once."""
+        """Spawn the greenlets and return at once."""
         self._greenlets = [gevent.spawn(loop) for loop in self._loops()]
 
     def stop(self) -> None:
@@ -39,7 +39,7 @@ class BackgroundTask:
         gevent.killall(self._greenlets)
 
     def _loops(self) -> Sequence[Callable[[], None]]:
-        """Return the functions that run, each in one greenlet."""
+        """Return the functions to run, each in a greenlet of its own."""
         return (self._run,)
 
     def _run(self) -> None:
@@ -47,13 +47,13 @@ class BackgroundTask:
 
 
 class PeriodicTask(BackgroundTask):
-    """Calls one function again and again, in one greenlet.
+    """Calls one function periodically, in one greenlet.
 
     The pause before each call is between 70 and 100 percent of `seconds`, so that processes that started together do
-    not all call Redis at the same moment. A failed call is logged and the next one runs as usual: a dependency that is
-    unavailable is a warning, anything else is an error with its traceback.
+    not all call Redis at the same moment. A failed call is logged and does not prevent the next one: an unavailable
+    dependency is logged as a warning, any other exception as an error with its traceback.
 
-    With `runs_at_stop` the function is called one last time by `stop`, and has `stop_seconds` for it.
+    With `runs_at_stop`, the function runs one last time during `stop`, for at most `stop_seconds`.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The end of a generation: store the answer, publish its outcome and `done`, then log and count how it ended.
 
-The answer is stored before its outcome is published, within a bounded time, and fenced by its claim.
+A complete answer is stored before its outcome is published. Storing takes a bounded time and is fenced by the claim.
 """
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from millrace.worker.store.messages import StoredQuestion
 from millrace.worker.upkeep.late_storage import make_stored_answer
 from millrace.worker.upkeep.watcher import RunningGeneration
 
-STORE_SECONDS = 2.0  # at most: the reader waits for the outcome, or for `done`
+STORE_SECONDS = 2.0  # upper bound, because the reader waits meanwhile for the outcome or for `done`
 
 _log = get_logger(__name__)
 
@@ -25,8 +25,8 @@ _log = get_logger(__name__)
 def publish_end(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> None:
     """Store the answer, publish its outcome and `done`, and wait until they are in the log.
 
-    The outcome of a complete answer says whether it is stored; the title and the suggestions follow it. Any other
-    outcome is published before the answer is stored, because its reader should not wait.
+    The outcome of a complete answer states whether the answer is stored; the title and the suggestions follow. Any
+    other outcome is published before the answer is stored, so that the reader does not wait.
     """
     outbox = run.outbox
     if isinstance(outcome, Complete):
@@ -44,14 +44,14 @@ def publish_end(process: WorkerProcess, run: RunningGeneration, outcome: Outcome
 
 
 def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> bool:
-    """Store the question and the answer so far with its outcome; return whether they are stored in time.
+    """Store the question, the answer so far and the outcome; return whether they were stored in time.
 
-    If that is unknown, any worker tries again after `done` is in the log, until the log expires.
+    If the result is unknown, workers retry once `done` is in the log, until the log expires.
     """
     claimed, outbox = run.claimed, run.outbox
     outbox.stored_under = None
     transcript, claim, done = outbox.full_transcript(), outbox.claim, outbox.done_cursor
-    if not claimed.question or not outbox.is_open:  # a closed outbox has lost the lease, or publishes another outcome
+    if not claimed.question or not outbox.is_open:  # a closed outbox has lost its lease or publishes another outcome
         return False
     question = StoredQuestion(
         claimed.question, claimed.owner, claimed.conversation, claimed.request.messages[-1].content
@@ -63,7 +63,7 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
     except DatabaseUnavailable as error:
         _log.warning("database_unavailable", generation=claim.generation, error=error)
         return False
-    except Exception:  # noqa: BLE001 - the edge: an answer that can't be stored is published all the same
+    except Exception:  # noqa: BLE001 - the edge: an answer that can't be stored is still published
         _log.exception("store_failed", generation=claim.generation)
         return False
     outbox.stored_under = claim
@@ -73,7 +73,7 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
 
 
 def report_end(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, outcome: Outcome | None) -> None:
-    """Log and count how an attempt ended; None means that another worker takes over."""
+    """Log and count how an attempt ended; `outcome` is None if another worker takes over."""
     claimed, usage, latency = run.claimed, meter.usage(), meter.latency()
     process.metrics.record_end(outcome, usage, latency)
     _log.info(

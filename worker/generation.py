@@ -1,4 +1,4 @@
-"""The story of one generation: claim it, build the context, ask the model, publish the answer, finish with `done`.
+"""The flow of one generation: claim it, build the context, call the model, publish the answer, finish with `done`.
 
 `takeover` returns the text that a second attempt continues from; `finishing` stores the answer and ends the log.
 """
@@ -38,7 +38,7 @@ _log = get_logger(__name__)
 def generate(process: WorkerProcess, generation: str) -> None:
     """Answer a generation, if this worker can claim it.
 
-    It then ends with one outcome and `done`, or another worker takes over.
+    The generation then ends with one outcome and `done`, or another worker takes over.
     """
     if process.is_draining:
         _requeue(process, generation)
@@ -57,15 +57,15 @@ def generate(process: WorkerProcess, generation: str) -> None:
 
 def _requeue(process: WorkerProcess, generation: str) -> None:
     """Enqueue a task again for another worker: Celery still takes tasks for a second or two during its shutdown."""
-    gevent.sleep(random.uniform(0.1, REQUEUE_MAX_SECONDS))  # or this process would be the next to take it
+    gevent.sleep(random.uniform(0.1, REQUEUE_MAX_SECONDS))  # otherwise this process would take it again
     try:
         process.task_queue.enqueue(generation)
     except QueueUnavailable as error:
-        _log.warning("requeue_failed", generation=generation, error=error)  # a sweep enqueues it again
+        _log.warning("requeue_failed", generation=generation, error=error)  # a later sweep enqueues it
 
 
 def _run_last_attempts(process: WorkerProcess) -> None:
-    """Run the generations that wait for their last attempt, one at a time, unless another greenlet does so."""
+    """Run the generations that wait for their last attempt, one at a time; return if another greenlet runs them."""
     while not process.is_draining and (generation := process.last_attempts.take()):
         try:
             claimed = _claim(process, generation, has_slot=True)
@@ -107,7 +107,7 @@ def _run(process: WorkerProcess, claimed: ClaimedGeneration) -> None:
 
 
 def _answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) -> Outcome | None:
-    """Publish the answer and return its outcome; None if another worker has taken over, or is to take over."""
+    """Publish the answer and return its outcome; None if another worker has taken over or will take over."""
     try:
         complete = find_complete_answer(process, run.claimed)
         if complete is not None:
@@ -122,7 +122,7 @@ def _answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) 
         _hand_over(process, run)
         return None
     except LeaseLost:
-        run.outbox.wait_until_empty()  # the queue may hold an error that replaces a rejected event
+        run.outbox.wait_until_empty()  # the outbox may hold an error that replaces a rejected event
         return None
     except DeadlineExceeded:
         failure = GenerationFailed("limit_exceeded", retryable=False)
@@ -137,12 +137,12 @@ def _answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) 
 def _stream(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) -> None:
     """Publish the status, the context and the model's answer.
 
-    A second attempt begins with a snapshot and may continue from its text. If the model rejects that, the answer starts
-    again from nothing.
+    A later attempt begins with a snapshot and may continue from its text. If the model rejects that text, the answer
+    restarts from the beginning.
     """
     claimed, outbox = run.claimed, run.outbox
     snapshot = starting_snapshot(process, run)
-    # Interrupts are raised only in this block, wherever the greenlet waits.
+    # Interrupts are raised only inside this block, at any point where the greenlet waits.
     with run.interrupt.armed():
         if snapshot is not None:
             outbox.emit(snapshot)
@@ -164,9 +164,9 @@ def _stream(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) 
 
 
 def _build_context(process: WorkerProcess, run: RunningGeneration, *, is_first: bool) -> PromptBuilder:
-    """Gather the context from all sources at once, each within its own time.
+    """Gather the context from all sources concurrently, each within its own time limit.
 
-    Its event is published on the first attempt only: a takeover's snapshot has begun the content already.
+    The context event is published on the first attempt only: in a takeover, the snapshot has already begun the content.
     """
     claimed = run.claimed
 
@@ -190,7 +190,7 @@ def _build_context(process: WorkerProcess, run: RunningGeneration, *, is_first: 
 
 
 def _call_model(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, prompts: Iterator[Prompt]) -> None:
-    """Ask with the first prompt, and with the next shorter one each time the model says that it is too long."""
+    """Call the model with the first prompt; each time it rejects a prompt as too long, try the next shorter one."""
     prompt = next(prompts)
     while True:
         meter.record_prompt(prompt)
@@ -207,7 +207,7 @@ def _call_model(process: WorkerProcess, run: RunningGeneration, meter: AnswerMet
 
 
 def _stream_answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, prompt: Prompt) -> None:
-    """Move each delta from the model's stream to the outbox, no faster than Redis takes them."""
+    """Move each delta from the model's stream to the outbox, no faster than Redis accepts them."""
 
     def emit_retrying(_failure: GenerationFailed) -> None:
         run.outbox.emit(StatusEvent("retrying", attempt=run.claimed.attempt))
@@ -222,7 +222,7 @@ def _stream_answer(process: WorkerProcess, run: RunningGeneration, meter: Answer
 
 
 def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
-    """Hand the generation to another worker: write what is buffered, release the lease, enqueue the task."""
+    """Hand the generation to another worker: flush the buffered deltas, release the lease, enqueue the task."""
     outbox = run.outbox
     outbox.flush()
     is_written = outbox.wait_until_empty(HANDOVER_FLUSH_SECONDS)
@@ -232,5 +232,5 @@ def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
             if is_written and release(process.redis, outbox.claim, process.settings):
                 process.task_queue.enqueue(run.generation)
     except (RedisUnavailable, QueueUnavailable) as error:
-        # The lease expires, or a sweep enqueues the task: later, but surely.
+        # This only delays the takeover: a sweep enqueues the generation, if necessary after its lease has expired.
         _log.warning("handover_failed", generation=run.generation, error=error)

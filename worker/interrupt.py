@@ -1,12 +1,12 @@
-"""Interrupting the greenlet that reads a model's stream, only while it may be interrupted.
+"""Interrupts of the greenlet that reads a model's stream, raised only where the greenlet allows them.
 
 A flag that is tested at each delta has no effect while a read blocks, and closing a stream while another greenlet reads
-it is an error. So an exception is raised in the reading greenlet, which closes the stream in its `finally`.
+it is an error. So the exception is raised in the reading greenlet itself, which closes the stream in its `finally`.
 
 Interrupted
 ├── CancelRequested      a user or the system requested a cancel; `by` says which
-├── DeadlineExceeded     the answer has taken the longest time allowed
-├── HandoverRequested    this process shuts down, and another worker takes over
+├── DeadlineExceeded     the answer has reached its time limit
+├── HandoverRequested    this process is shutting down, and another worker takes over
 └── LeaseLost            another worker has the lease, or the log is not writable: stop and publish nothing more
 """
 
@@ -20,7 +20,7 @@ from millrace.worker.contract.events import CancelledBy
 
 
 class Interrupted(BaseException):
-    """The root; not an `Exception`, because botocore turns each `Exception` into an error of its own."""
+    """The base class; not an `Exception`, because botocore wraps every `Exception` in an error of its own."""
 
 
 class CancelRequested(Interrupted):
@@ -32,21 +32,21 @@ class CancelRequested(Interrupted):
 
 
 class DeadlineExceeded(Interrupted):
-    """The answer has taken the longest time allowed."""
+    """The answer has reached its time limit."""
 
 
 class HandoverRequested(Interrupted):
-    """This process shuts down, and another worker takes over."""
+    """This process is shutting down, and another worker takes over."""
 
 
 class LeaseLost(Interrupted):
-    """This worker may append nothing more; the argument is the reason, for the operator's log."""
+    """This greenlet must publish nothing more; the argument is the reason, for the operator's log."""
 
 
 class Interrupt:
     """Raises one exception in the greenlet that created it, at most once, and only inside `armed`.
 
-    A reason that is triggered before `armed` is raised on entering it. Later reasons are ignored, except that
+    A reason triggered before the `armed` block is raised on entry to the block. Later reasons are ignored, except that
     `LeaseLost` replaces a reason that has not been raised yet.
     """
 
@@ -74,7 +74,7 @@ class Interrupt:
             self._is_armed = False
 
     def trigger(self, reason: Interrupted) -> None:
-        """Interrupt the greenlet, or record the reason until it is armed; call it from any other greenlet."""
+        """Interrupt the greenlet, or record the reason until it is armed; call this from another greenlet."""
         if self._is_spent or (self._reason is not None and not isinstance(reason, LeaseLost)):
             return
         is_first = self._reason is None
@@ -83,7 +83,7 @@ class Interrupt:
             gevent.get_hub().loop.run_callback(self._raise)
 
     def _raise(self) -> None:
-        # Runs in the hub, while the greenlet waits: it can't leave `armed` between the test and the throw.
+        # Runs in the hub, while the greenlet waits: the greenlet can't leave `armed` between this check and the throw.
         if self._reason is not None and self._is_armed and not self._is_spent:
             self._is_spent = True
             self._greenlet.throw(self._reason)

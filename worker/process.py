@@ -1,4 +1,4 @@
-"""The objects that one worker process creates at its start and shares among all its greenlets."""
+"""The objects that one worker process creates at startup and shares among all its greenlets."""
 
 import time
 
@@ -21,12 +21,12 @@ from millrace.worker.upkeep.late_storage import LateStorage
 from millrace.worker.upkeep.sweeper import Sweeper
 from millrace.worker.upkeep.watcher import RunningGeneration, Watcher
 
-REDIS_SLOTS = 32  # connections for claims and releases: hundreds may come at once
+REDIS_SLOTS = 32  # connections for claims, releases and takeovers, of which hundreds may start at once
 WATCH_TIMEOUT_SECONDS = 2.0
 
 
 def make_process(settings: Settings, concurrency: int) -> "WorkerProcess":
-    """Return a process that runs up to `concurrency` generations at once; a new provider is added here."""
+    """Return a process that runs up to `concurrency` generations at once; create a new provider here."""
     return WorkerProcess(settings, Bedrock(settings, concurrency))
 
 
@@ -62,7 +62,10 @@ class WorkerProcess:
         self.metrics.start()
 
     def drain(self) -> None:
-        """Claim nothing more, and hand over what still runs after the grace; only sets a value, for a signal handler."""
+        """Claim no more generations, and hand over those that still run after the grace time.
+
+        Only sets a value, so that a signal handler may call it.
+        """
         if self.watcher.handover_at is None:
             self.watcher.handover_at = time.monotonic() + self.settings.worker.shutdown_grace_seconds
 
@@ -85,14 +88,14 @@ class WorkerProcess:
     def is_handling(self, generation: str) -> bool:
         """Return whether this process runs a generation or has just ended it.
 
-        A task for such a generation is a duplicate, or comes from a Redis that has lost the claim, which the watcher
-        restores.
+        A task for such a generation is a duplicate, or was enqueued because Redis lost the claim, which the watcher
+        then restores.
         """
         is_running = any(run.outbox.is_active and run.generation == generation for run in self.running)
         return is_running or self.watcher.is_watching_end(generation)
 
     def register(self, claimed: ClaimedGeneration) -> RunningGeneration:
-        """Add a generation that the calling greenlet has claimed to those that run."""
+        """Register a generation that the calling greenlet has claimed and runs."""
         interrupt = Interrupt()
         batcher = Batcher(self.settings.worker.flush_bytes)
         outbox = Outbox(claimed, interrupt, batcher, self.writer.schedule, self.settings.worker.buffer_bytes)
@@ -102,16 +105,17 @@ class WorkerProcess:
         return run
 
     def unregister(self, run: RunningGeneration) -> None:
-        """Remove a generation from those that run; if it is finished, the watcher watches its end."""
+        """Remove a generation from the running ones; if it is finished, the watcher watches its end."""
         self.running.discard(run)
         if run.outbox.is_finished:
             self.watcher.watch_end(run)
 
 
 class LastAttemptQueue:
-    """Generations on their last attempt run one at a time, so that one that kills its worker takes no other with it.
+    """A queue of generations on their last attempt, which run one at a time.
 
-    Only this process knows which ones wait. If it dies or is slow, their leases expire and they are enqueued again.
+    A generation that kills its worker then costs no other generation its last attempt. Only this process knows which
+    generations wait here. If it dies or is slow, their leases expire and they are enqueued again.
     """
 
     def __init__(self) -> None:
@@ -119,11 +123,14 @@ class LastAttemptQueue:
         self._is_taken = False
 
     def add(self, generation: str) -> None:
-        """Add a generation behind those that wait; a second time has no effect."""
+        """Add a generation at the end of the queue; no effect if it is in the queue already."""
         self._waiting[generation] = None
 
     def take(self) -> str | None:
-        """Take the slot for the generation that has waited longest and return it; None if taken, or if none waits."""
+        """Take the slot for the generation that has waited longest and return it.
+
+        None if the slot is taken, or if no generation waits.
+        """
         if self._is_taken or not self._waiting:
             return None
         self._is_taken = True
@@ -132,5 +139,5 @@ class LastAttemptQueue:
         return generation
 
     def release(self) -> None:
-        """Free the slot that `take` has taken."""
+        """Free the slot taken by `take`."""
         self._is_taken = False

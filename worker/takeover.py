@@ -29,7 +29,7 @@ _log = get_logger(__name__)
 
 
 def find_complete_answer(process: WorkerProcess, claimed: ClaimedGeneration) -> tuple[Snapshot, Complete] | None:
-    """Return the complete answer that an earlier attempt has stored but not published to its end.
+    """Return the complete answer that an earlier attempt stored but did not finish publishing.
 
     None if this is the first attempt, if there is no such answer, or if the database does not answer in time.
     """
@@ -48,9 +48,9 @@ def find_complete_answer(process: WorkerProcess, claimed: ClaimedGeneration) -> 
 
 
 def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None:
-    """Return the snapshot that this attempt starts from, None if it is the first; waits for Redis, within bounds.
+    """Return the snapshot that this attempt starts from, or None if it is the first attempt.
 
-    It is empty if the answer can't be continued from the text so far.
+    Waits for Redis for a bounded time. The snapshot is empty if the answer can't be continued from the text so far.
     """
     if run.claimed.is_first_attempt:
         return None
@@ -62,7 +62,7 @@ def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapsho
 
 
 def is_prefill_rejection(failure: GenerationFailed) -> bool:
-    """Return whether a failure before the first delta may be due to the prefilled text instead of the question."""
+    """Return whether a failure before the first delta may be caused by the prefill rather than by the question."""
     return failure.code in _PREFILL_REJECTIONS
 
 
@@ -83,7 +83,7 @@ def _read_transcript(process: WorkerProcess, run: RunningGeneration) -> Transcri
 
 
 def _trim(text: str) -> str:
-    """Return the text without trailing whitespace, which Bedrock rejects, and without half a surrogate pair at its end."""
+    """Return the text without trailing whitespace, which Bedrock rejects, and without an incomplete surrogate pair."""
     text = text.rstrip()
     while "\ud800" <= text[-1:] <= "\udbff":
         text = text[:-1].rstrip()

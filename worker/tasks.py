@@ -1,4 +1,4 @@
-"""The entry points that Celery calls: the tasks, and the start and the end of a worker process."""
+"""The entry points that Celery calls: the tasks, and the startup and shutdown of a worker process."""
 
 import faulthandler
 import gc
@@ -28,8 +28,8 @@ _log = get_logger(__name__)
 class GenerateTask(Task[..., None]):
     """Answers one generation.
 
-    The task holds the process's shared objects. They are created at the start, because objects that greenlets create on
-    demand are created twice.
+    The task holds the process's shared objects. They are created at startup: if they were created on demand,
+    concurrent greenlets could each create their own.
     """
 
     name: Any = TASK
@@ -52,7 +52,7 @@ class LearnTask(Task[..., None]):
 
 
 class CanaryTask(Task[..., None]):
-    """Proves that the process consumes."""
+    """Proves that the process consumes tasks."""
 
     name: Any = CANARY
     canary: Canary
@@ -62,7 +62,7 @@ class CanaryTask(Task[..., None]):
         try:
             self.canary.record_return()
         except RedisUnavailable as error:
-            _log.warning("canary_return_not_recorded", error=error)  # the next canary's return is recorded
+            _log.warning("canary_return_not_recorded", error=error)  # the next canary makes up for it
 
 
 generate_task = cast("GenerateTask", app.register_task(GenerateTask()))
@@ -77,8 +77,8 @@ def _set_up_logging(loglevel: int, **_: Any) -> None:
 
 @signals.celeryd_after_setup.connect
 def _start(instance: Any, **_: Any) -> None:
-    # Celery's own patching loads this module before `time` is patched: while the broker is unavailable, its sleeps of
-    # many seconds would block all greenlets, and every lease would expire.
+    # kombu.utils.functional is imported before gevent patches `time`. While the broker is unavailable, its unpatched
+    # sleeps of many seconds would block all greenlets, and every lease would expire.
     functional.sleep = gevent.sleep  # pyright: ignore[reportPrivateImportUsage]
     try:
         process = make_process(settings, concurrency=instance.concurrency)
@@ -86,23 +86,23 @@ def _start(instance: Any, **_: Any) -> None:
         learn_task.learner = Learner(process)
         canary_task.canary = Canary(process, instance.hostname, instance.concurrency)
         instance.app.amqp.queues.select_add(own_queue(instance.hostname))
-    except Exception:  # noqa: BLE001 - Celery would continue with a process that takes tasks and can run none
+    except Exception:  # noqa: BLE001 - Celery would keep a process that takes tasks but can't run any
         _log.exception("start_failed")
         sys.exit(1)
     process.start()
     learn_task.learner.start()
     canary_task.canary.start()
-    # Celery would create a result backend for each greenlet, and store nothing in it.
+    # Otherwise Celery creates a result backend for each greenlet, although no result is ever stored.
     generate_task.backend = learn_task.backend = canary_task.backend = app.backend
     gc.collect()
-    gc.freeze()  # keep boto3's models out of later collections, which would delay every answer
+    gc.freeze()  # exclude boto3's models from later collections, which would delay every answer
 
 
 @signals.worker_shutting_down.connect
 def _drain(**_: Any) -> None:
     generate_task.process.drain()
-    # A queue that does not answer, or a thread, may keep the process from exiting. It is then ended once everything is
-    # handed over, and its tracebacks show where it hung.
+    # A broker that does not answer, or a thread, may keep the process from exiting. faulthandler then ends the process,
+    # after all generations are handed over, and prints tracebacks that show where it hung.
     exit_seconds = settings.worker.shutdown_grace_seconds + HANDOVER_SECONDS + EXIT_SECONDS
     faulthandler.dump_traceback_later(exit_seconds, exit=True, file=2)
 

@@ -1,4 +1,4 @@
-"""The prompt: instructions, history, material, question, and a prefill of the answer. Pure."""
+"""The prompt: instructions, history, material, question, and a prefill of the answer. Does no I/O."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from millrace.worker.providers.bedrock.models import find_traits
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.schema import Settings
 
-MATERIAL_SHARE = 0.4  # of the tokens that instructions and question leave; the history has the rest
-PROFILE_SHARE = 0.25  # of the whole budget, at most: the longest profile would fill a small window
+MATERIAL_SHARE = 0.4  # of the tokens that instructions and question leave; the history gets the rest
+PROFILE_SHARE = 0.25  # at most, of the whole budget; otherwise a long profile would fill a small window
 SHRINK_SHARES = (1.0, 0.5, 0.2, 0.0)  # of the budget, for a model that rejects a prompt as too long
 
 _ABOUT_USER = (
@@ -46,7 +46,7 @@ class PromptBuilder:
             previous = prompt
 
     def context_event(self) -> ContextEvent | None:
-        """Return the event that describes the context, None if the question has no context and no source failed."""
+        """Return the event that describes the context, or None if there is no context and no source failed."""
         history, materials = self._fit(1.0, self._available_tokens(""))
         if not history and not self.gathered.parts and not self.gathered.failed:
             return None
@@ -101,7 +101,7 @@ class PromptBuilder:
 
     @property
     def _budget(self) -> int:
-        """The prompt's limit in tokens, beside the answer."""
+        """The prompt's limit in tokens, without the answer."""
         return min(self.settings.context.tokens, find_traits(self.request.model).window - self._max_tokens)
 
     def _available_tokens(self, prefill: str) -> int:
@@ -111,6 +111,7 @@ class PromptBuilder:
         return max(0, self._budget - needed)
 
     def _fit(self, share: float, available: int) -> tuple[tuple[PromptMessage, ...], list[Material]]:
+        """Return the history and the materials that fit into this share of the available tokens."""
         available = int(available * share)
         slots = self.gathered.slots
         context = [Material("conversation_context", json.dumps(slots, ensure_ascii=False))] if slots else []

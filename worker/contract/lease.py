@@ -37,10 +37,10 @@ class ClaimedGeneration:
     conversation: str
     message: str
     question: str
-    """The id of the stored user's message; empty where the request is no turn of a conversation, and nothing is stored."""
+    """The id of the user's message; empty if the request is not a turn of a conversation, so that nothing is stored."""
     request: ModelRequest
     fields: tuple[bytes, ...]
-    """The state's constant fields and values, to create it again where Redis loses everything."""
+    """The names and values, in turn, of the state's constant fields, to recreate the state if Redis loses all data."""
     request_id: str = ""
     """The id of the HTTP request, for the log."""
 
@@ -52,7 +52,7 @@ class ClaimedGeneration:
 
 @dataclass(frozen=True)
 class Reclaimed:
-    """A claim made again after Redis lost data; with `has_outcome` only the events after an outcome may follow."""
+    """A claim renewed after Redis lost data; if `has_outcome`, only events that may follow an outcome are accepted."""
 
     claim: Claim
     top: Cursor
@@ -64,10 +64,11 @@ RenewalVerdict = Literal["held", "fenced", "lost", "expired"]
 
 @dataclass(frozen=True)
 class Renewal:
-    """The reply to a renewal: what became of the claim, and who has cancelled, if anyone.
+    """The reply to a renewal: the state of the claim, and who requested a cancel, if anyone.
 
-    `lost`: Redis does not know this claim (any more). `fenced`: another worker holds the generation, or it has ended;
-    the other may be this very worker by a reclaim whose reply was lost. `expired`: held for as long as one may hold it.
+    `held`: the lease is renewed. `lost`: Redis does not know this claim, or no longer. `fenced`: the generation has
+    ended, or has another claim, which may be this worker's own from a reclaim whose reply was lost. `expired`: the
+    claim has been held for the longest time allowed.
     """
 
     verdict: RenewalVerdict
@@ -83,13 +84,13 @@ _CONSTANT_FIELDS = (
 def claim(
     redis: Redis, generation: str, settings: Settings, token: str | None = None, *, has_slot: bool = True
 ) -> ClaimedGeneration | None:
-    """Claim a generation; returns None where it is held, has ended, is ended by this call, or does not exist.
+    """Claim a generation; returns None if it is held, has ended, is ended by this call, or does not exist.
 
-    A process runs one generation at a time that is at its last attempt, so that a generation that kills its workers
-    takes at most itself with it: without `has_slot`, the claim of such a one raises LastAttempt.
+    A process runs at most one generation on its last attempt at a time, so that a generation that kills its workers
+    cannot cost another one its last attempt. Without `has_slot`, a claim for a last attempt raises LastAttempt.
 
     Raises RedisUnavailable. Then a sweep enqueues the generation again, or the caller claims again with the same
-    `token` (16 random hexadecimal digits), which finds a claim whose reply was lost.
+    `token` (16 random hexadecimal digits), which recognizes a claim whose reply was lost.
     """
     token = token or secrets.token_hex(8)
     arguments: tuple[Argument, ...] = (
@@ -119,12 +120,12 @@ def claim(
 
 
 def reclaim(redis: Redis, holding: ClaimedGeneration, held: Claim, settings: Settings) -> Reclaimed | None:
-    """Claim again a generation that this worker holds, after Redis lost data; None where another worker has it.
+    """Claim again a generation that this worker holds, after Redis lost data; None if another worker has it.
 
-    `held` is this worker's newest claim. Where everything is lost, the state and the first event are written again.
+    `held` is this worker's newest claim. If everything is lost, the state and the first event are written again.
     Raises RedisUnavailable, after which it may be called again with the same `held`.
     """
-    # The new token follows from the old one, so that a second call recognizes a first one whose reply was lost.
+    # The new token is derived from the old one, so that a second call recognizes a first one whose reply was lost.
     generation, token = held.generation, hashlib.sha256(held.token.encode()).hexdigest()[:16]
     first = first_event(generation, holding.conversation, holding.message)
     arguments: tuple[Argument, ...] = (
@@ -146,7 +147,7 @@ def first_event(generation: str, conversation: str, message: str) -> bytes:
 def renew_all(redis: Redis, claims: list[Claim], settings: Settings) -> list[Renewal | Exception]:
     """Renew all the leases in one round trip and return the replies in order; raises RedisUnavailable.
 
-    A renewal that Redis refused has its exception in its place.
+    For a renewal that Redis rejected, the list holds the exception.
     """
     replies = run_all(
         redis,
@@ -169,7 +170,7 @@ def _renewal(reply: Reply) -> Renewal | Exception:
 
 
 def release(redis: Redis, claim: Claim, settings: Settings) -> bool:
-    """Release a claim so that another worker can take over at once; False where it was not held.
+    """Release a claim so that another worker can take over at once; False if it was not held.
 
     Raises RedisUnavailable.
     """
@@ -178,7 +179,7 @@ def release(redis: Redis, claim: Claim, settings: Settings) -> bool:
 
 
 def have_ended(redis: Redis, generations: list[str]) -> list[bool]:
-    """Return of each whether Redis knows that it has ended, in one round trip; raises RedisUnavailable."""
+    """Return for each generation whether Redis has recorded its end, in one round trip; raises RedisUnavailable."""
     with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
         for generation in generations:

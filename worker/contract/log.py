@@ -23,7 +23,7 @@ class Verdict(StrEnum):
     FENCED = "fenced"  # another worker has claimed the generation
     GAP = "gap"  # an entry before this one is missing; nothing was written
     OVER = "over"  # the outcome, or `done`, is in the log already
-    LOST = "lost"  # Redis has lost the claim, or everything
+    LOST = "lost"  # Redis has lost the claim, or all its data
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Append:
     kind: str
     data: bytes
     is_settled: bool = False
-    """Of a `done`: whether the answer is stored, or never will be, so that it is not recorded as pending."""
+    """For `done` only: whether the answer is stored or never will be, so that it is not recorded as pending."""
 
 
 @dataclass(frozen=True)
 class AppendResult:
-    """The reply to an append: the verdict, who has cancelled the generation, if anyone, and the log's last id."""
+    """The reply to an append: the verdict, who requested a cancel, if anyone, and the log's last id."""
 
     verdict: Verdict
     cancelled_by: CancelledBy | None
@@ -66,7 +66,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class LogSlice:
-    """The entries after a cursor. `is_joined` is false where the log does not hold the cursor's own entry."""
+    """The entries after a cursor; `is_joined` is false if the log does not hold the cursor's own entry."""
 
     entries: list[LogEntry]
     is_joined: bool
@@ -75,14 +75,17 @@ class LogSlice:
 def append_all(redis: Redis, appends: list[Append], log_ttl_ms: int) -> list[AppendResult | Exception]:
     """Append the events in one round trip, each by its own script call, and return the results in order.
 
-    An append that Redis refused has its exception in its place. Raises RedisUnavailable where no reply came.
+    For an append that Redis rejected, the list holds the exception. Raises RedisUnavailable if no reply arrives.
     """
     return [_result(reply) for reply in run_packed(redis, [_packed(each, log_ttl_ms) for each in appends], [APPEND])]
 
 
 @lru_cache(maxsize=4096)
 def packed_parts(claim: Claim, kind: str, log_ttl_ms: int, *, is_settled: bool = False) -> tuple[bytes, bytes, bytes]:
-    """Return the encoded parts of an append before its seq, between seq and data, and after the data: they rarely change."""
+    """Return the encoded parts of an append before its seq, between seq and data, and after the data.
+
+    They are cached because they rarely change.
+    """
     before = APPEND.packed(keys_of(claim.generation), claim.generation, claim.token, claim.epoch, more=5)
     return before, pack(kind), pack(log_ttl_ms) + pack(int(is_settled))
 
@@ -103,7 +106,7 @@ def _result(reply: Reply) -> AppendResult | Exception:
 def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE) -> LogSlice:
     """Return at most `count` entries after the cursor; raises RedisUnavailable.
 
-    The cursor's own entry is read as well: a log that does not hold it cannot continue from the cursor.
+    The cursor's own entry is read as well: without it, entries may be missing and the stream cannot continue.
     """
     if after == START:
         return LogSlice(_entries(redis, generation, "-", count), is_joined=True)
@@ -122,9 +125,9 @@ def _entries(redis: Redis, generation: str, start: str, count: int) -> list[LogE
 
 
 def read_transcript(redis: Redis, generation: str, upto: Cursor | None = None) -> tuple[Transcript, Cursor]:
-    """Fold the log, up to and including the entry at `upto` (by default all of it); raises RedisUnavailable.
+    """Fold the log into a transcript, up to and including the entry at `upto`, by default all of it.
 
-    Returns the transcript and the id of the last entry folded in, `START` where there is none.
+    Raises RedisUnavailable. Returns the transcript and the id of the last entry folded in, `START` if there is none.
     """
     transcript, cursor = Transcript(), START
     while entries := _entries(redis, generation, f"({cursor}" if cursor != START else "-", PAGE):

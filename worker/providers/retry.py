@@ -1,4 +1,4 @@
-"""Retries of a model call, only before the first delta: a later retry would be paid for and read twice."""
+"""Retries of a model call, only before the first delta: a later one would be billed twice and repeat published text."""
 
 import random
 from collections.abc import Callable, Generator
@@ -27,7 +27,7 @@ def stream_with_retries(
     on_retry: Callable[[GenerationFailed], object],
     wait: Callable[[float], object],
 ) -> Generator[Delta]:
-    """Yield the answer's deltas; a transient failure before the first delta is retried, up to `max_tries` calls in all.
+    """Yield the answer's deltas; retry a transient failure before the first delta, up to `max_tries` calls.
 
     `on_retry` is called with the failure before each pause, `wait` with the seconds of the pause. Raises the last
     GenerationFailed.

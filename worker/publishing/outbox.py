@@ -26,7 +26,7 @@ from millrace.worker.errors import GenerationFailed
 from millrace.worker.interrupt import Interrupt, LeaseLost
 from millrace.worker.publishing.batching import Batcher, Content
 
-EVENT_BYTES = 256  # memory that an event takes here in addition to its data, about
+EVENT_BYTES = 256  # approximate memory that a queued event takes in addition to its data
 
 
 @dataclass(slots=True)
@@ -39,8 +39,8 @@ class _Queued:
 class Outbox:
     """The queue between one generation's greenlet, which fills it, and the log writer, which empties it.
 
-    An event keeps its number and its bytes however often it is sent. `transcript` is the fold of all events that Redis
-    has acknowledged. Only `wait_for_capacity` and `wait_until_empty` wait. `schedule` is called whenever the log writer
+    An event that is sent again keeps its number and its bytes. `transcript` is the fold of all events that Redis has
+    acknowledged. Only `wait_for_capacity` and `wait_until_empty` block. `schedule` is called whenever the log writer
     has something to append or to flush.
     """
 
@@ -59,9 +59,9 @@ class Outbox:
         self.is_open = True
         self.next_seq = claimed.top.seq + 1
         self.last_progress_at = time.monotonic()
-        """When Redis last acknowledged an event, or when an event was put into the empty queue."""
+        """When Redis last acknowledged an event, or an event was added to the empty queue."""
         self.stored_under: Claim | None = None
-        """The claim under which the database accepted or rejected the complete answer: nothing is left to store."""
+        """The claim under which the database accepted or rejected the final answer: nothing is left to store."""
         self._batcher = batcher
         self._schedule = schedule
         self._buffer_bytes = buffer_bytes
@@ -82,7 +82,7 @@ class Outbox:
 
     @property
     def has_capacity(self) -> bool:
-        """Whether the queue is within its bound."""
+        """Whether the queue is below its size limit."""
         return self._has_capacity.is_set()
 
     @property
@@ -116,7 +116,7 @@ class Outbox:
         self._put([*self._batcher.finish(), event])
 
     def flush(self) -> None:
-        """Turn the buffered deltas into events; half a surrogate pair stays buffered."""
+        """Turn the buffered deltas into events; an incomplete surrogate pair stays buffered."""
         self._put(self._batcher.flush())
 
     def emit_outcome(self, outcome: Outcome) -> None:
@@ -125,7 +125,7 @@ class Outbox:
         self.emit(outcome)
 
     def full_transcript(self) -> Transcript:
-        """Return what a reader will have assembled once everything added so far is in the log."""
+        """Return the transcript that a reader will have once everything added so far is in the log."""
         self._put(self._batcher.finish())
         transcript = self.transcript.copy()
         for queued in self._queue:
@@ -150,12 +150,12 @@ class Outbox:
         self.interrupt.trigger(LeaseLost(reason))
 
     def wait_for_capacity(self) -> None:
-        """Wait until the queue is within its bound, so that the model's stream is read no faster than Redis writes."""
+        """Wait until the queue is below its limit, so that the model's stream is read no faster than Redis writes."""
         if not self._has_capacity.is_set():
             self._has_capacity.wait()
 
     def wait_until_empty(self, seconds: float | None = None) -> bool:
-        """Wait until everything is in the log, or abandoned; return False if `seconds` pass first."""
+        """Wait until every event is in the log or dropped; return False if `seconds` elapse first."""
         return self._is_empty.wait(seconds)
 
     def oldest(self, events: int, size: int) -> list[Append]:
@@ -170,7 +170,7 @@ class Outbox:
         return appends
 
     def acknowledge(self) -> None:
-        """Remove the oldest event: Redis has it."""
+        """Remove the oldest event, which Redis has acknowledged, and apply it to the transcript."""
         self.last_progress_at = time.monotonic()
         queued = self._queue.popleft()
         self._bytes -= len(queued.data) + EVENT_BYTES
@@ -178,9 +178,9 @@ class Outbox:
         self._update_signals()
 
     def reject_oldest(self) -> None:
-        """Replace the oldest event, which Redis will never accept, and all after it by an error and `done`.
+        """Replace the oldest event, which Redis will never accept, and all later ones with an error and `done`.
 
-        Abandons the generation if this fails too, or if the outcome is in the log already.
+        Abandons the generation if one of these is rejected too, or if the outcome is in the log already.
         """
         if self._has_rejected or self.transcript.outcome is not None:
             self.abandon("rejected")
@@ -194,17 +194,20 @@ class Outbox:
         self.interrupt.trigger(LeaseLost("rejected"))
 
     def resume(self, reclaimed: Reclaimed) -> None:
-        """Continue under a new claim after Redis lost entries: a snapshot of the text, then the unacknowledged rest."""
+        """Continue under a new claim after Redis lost entries: queue a snapshot, then the unacknowledged events.
+
+        If the outcome was acknowledged, it is queued again after the snapshot, with the events that follow it.
+        """
         self.claim = reclaimed.claim
         restored = [self.transcript.snapshot("lost"), *self._acknowledged_ending()]
-        # If Redis loses entries again while these are under way, they are in the queue already.
+        # If Redis loses entries again before it has acknowledged these, the queue holds them already.
         events = [*restored, *(queued.event for queued in self._queue if queued.event not in restored)]
         if reclaimed.has_outcome:
             events = [event for event in events if isinstance(event, Title | Suggestions | Done)]
         self._renumber(reclaimed.top.seq + 1, events)
 
     def _acknowledged_ending(self) -> list[AnyEvent]:
-        """Return the acknowledged events that come after all content."""
+        """Return the acknowledged events that follow the content: the outcome and all after it."""
         transcript = self.transcript
         if transcript.outcome is None:
             return []

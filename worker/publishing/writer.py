@@ -1,7 +1,7 @@
 """The log writer: one greenlet per process that appends the events of all its generations, one round trip at a time.
 
 Events that are added during a round trip wait for the next one. Events that Redis has not acknowledged are sent again,
-the same bytes under the same numbers; the append script recognises duplicates.
+with the same bytes and numbers; the append script recognises duplicates.
 """
 
 import random
@@ -22,12 +22,10 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.publishing.outbox import Outbox
 from millrace.worker.settings.schema import Settings
 
-GIVE_UP_SECONDS = (
-    120.0  # without an acknowledgement: the lease expired long ago, and another worker has the next attempt
-)
+GIVE_UP_SECONDS = 120.0  # without an acknowledgement; by then the lease has expired and another worker has taken over
 EVENTS_PER_GENERATION = 64  # in one round trip, so that a generation with a backlog does not delay the others
 BYTES_PER_GENERATION = 1 << 18  # likewise
-ROUND_TRIP_BYTES = 1 << 21  # of all generations together
+ROUND_TRIP_BYTES = 1 << 21  # for all generations together
 _FIRST_PAUSE = 0.05
 _MAX_PAUSE = 1.0
 
@@ -54,12 +52,12 @@ class LogWriter(BackgroundTask):
         self._failures = 0
 
     def stop(self) -> None:
-        """Stop after the current round trip; events that are not in the log by then are not written."""
+        """Stop after the current round trip; events that are not in the log by then are never written."""
         self._woken.set()
         super().stop()
 
     def schedule(self, outbox: Outbox) -> None:
-        """Append an outbox's events in the next round trip, and flush its buffered deltas at the next tick."""
+        """Append an outbox's events in the next round trip, and flush its buffered deltas at the next flush."""
         if outbox.has_unacknowledged:
             self._ready[outbox] = None
             self._woken.set()
@@ -70,9 +68,9 @@ class LogWriter(BackgroundTask):
             self._unflushed[outbox] = None
 
     def recover(self, outbox: Outbox) -> None:
-        """Reclaim a generation whose claim or end Redis has lost while nothing is to be appended.
+        """Reclaim a generation whose claim or end Redis has lost, when no append is pending that would detect the loss.
 
-        If another worker has claimed it since, the reclaim shows it, and the outbox is abandoned.
+        If another worker has claimed the generation since, the reclaim fails and the outbox is abandoned.
         """
         self._to_reclaim[outbox] = None
         self._woken.set()
@@ -110,15 +108,15 @@ class LogWriter(BackgroundTask):
 
     def _append_ready(self) -> None:
         appends: list[Append] = []
-        parts: list[tuple[Outbox, int]] = []
+        batches: list[tuple[Outbox, int]] = []
         size = 0
         for outbox in list(self._ready):
-            # Removed and, if it has more, put back at the end: the next round trip begins with the others.
+            # Each outbox moves to the end of the queue, so that the next round trip begins with the others.
             del self._ready[outbox]
             oldest = outbox.oldest(EVENTS_PER_GENERATION, BYTES_PER_GENERATION)
             if oldest:
                 appends += oldest
-                parts.append((outbox, len(oldest)))
+                batches.append((outbox, len(oldest)))
                 size += sum(len(append.data) for append in oldest)
             if size >= ROUND_TRIP_BYTES:
                 break
@@ -127,9 +125,9 @@ class LogWriter(BackgroundTask):
         try:
             results = append_all(self._redis, appends, self._log_ttl_ms)
         finally:
-            for outbox, _ in parts:
+            for outbox, _ in batches:
                 self._ready[outbox] = None
-        error = self._apply_all(parts, appends, results)
+        error = self._apply_all(batches, appends, results)
         if error is not None:
             self._back_off(error)
         elif self._failures:
@@ -137,12 +135,12 @@ class LogWriter(BackgroundTask):
             _log.warning("redis_recovered")
 
     def _apply_all(
-        self, parts: list[tuple[Outbox, int]], appends: list[Append], results: list[AppendResult | Exception]
+        self, batches: list[tuple[Outbox, int]], appends: list[Append], results: list[AppendResult | Exception]
     ) -> Exception | None:
-        """Apply the results to each outbox; return an error that means that Redis is unavailable, if there is one."""
+        """Apply the results to each outbox; return the error if one shows that Redis is unavailable."""
         error: Exception | None = None
         start = 0
-        for outbox, count in parts:
+        for outbox, count in batches:
             pairs = list(zip(appends[start : start + count], results[start : start + count], strict=True))
             start += count
             error = self._apply(outbox, pairs) or error
@@ -151,7 +149,7 @@ class LogWriter(BackgroundTask):
         return error
 
     def _apply(self, outbox: Outbox, pairs: list[tuple[Append, AppendResult | Exception]]) -> Exception | None:
-        """Apply the results up to the first that is no success: the ones after it have no meaning then."""
+        """Apply the results up to the first failure; those after it carry no information."""
         for append, result in pairs:
             if not outbox.has_unacknowledged or append.claim is not outbox.claim:
                 return None  # abandoned or reclaimed during the round trip
@@ -176,8 +174,8 @@ class LogWriter(BackgroundTask):
                     outbox.abandon(result.verdict)
                     return None
                 case Verdict.GAP | Verdict.LOST | Verdict.FENCED:
-                    # The oldest unacknowledged event does not fit, so Redis has lost acknowledged ones. Or the claim is
-                    # another's; a reclaim tells whether it is this worker's own, made by a call whose reply was lost.
+                    # Redis has lost acknowledged events, or holds another claim. That claim may be this worker's own,
+                    # from a reclaim whose reply was lost; only another reclaim can tell.
                     self._to_reclaim[outbox] = None
                     return None
                 case _:

@@ -1,9 +1,9 @@
 """The database of one process: short transactions, bounded waits, and a gevent hub that is never blocked.
 
-With PostgreSQL, psycopg's waits yield to other greenlets under gevent's monkey patches. SQLite's calls block, so that
+With PostgreSQL, psycopg's waits yield to other greenlets under gevent's monkey patches. SQLite's calls block, so
 all of its work runs in one native thread. One thread is enough, because SQLite allows one writer at a time. A greenlet
-that finds the file locked by another process waits outside the thread and tries again. Without the monkey patches both
-are called directly.
+that finds the file locked by another process waits outside the thread and tries again. Without the monkey patches,
+both are called directly in the calling thread.
 """
 
 import math
@@ -28,7 +28,7 @@ from millrace.worker.settings.schema import Settings
 
 SQLITE_BUSY_SECONDS = 0.001  # in the thread; if the file is locked for longer, the greenlet retries
 _RETRY_SECONDS = 0.001, 0.03  # first and longest pause; the other transaction takes a millisecond or two
-_TIMEOUT_SLACK_SECONDS = 0.5  # a working server cancels the statement itself; this is for one that has stopped
+_TIMEOUT_SLACK_SECONDS = 0.5  # a working server cancels the statement itself; this is for one that does not answer
 _CLOSE_SECONDS = 1.0
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 _UNDEFINED_TABLE = "42P01"
@@ -56,8 +56,8 @@ class Database:
     def run(self, work: Callable[[Session], T], seconds: float | None = None) -> T:
         """Run `work` in one transaction and return its result; raises DatabaseUnavailable after `seconds`.
 
-        `seconds` bounds all waiting, including that for a connection; the default is `MILLRACE_DATABASE_SECONDS`. A
-        conflict with another transaction runs `work` again, so that it must be repeatable. An exception that `work`
+        `seconds` bounds all waiting, including that for a connection; the default is `MILLRACE_DATABASE_SECONDS`. After
+        a conflict with another transaction, `work` runs again, so it must be safe to repeat. An exception that `work`
         raises rolls the transaction back and propagates.
         """
         deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
@@ -70,7 +70,7 @@ class Database:
                 if time.monotonic() >= deadline:
                     raise DatabaseUnavailable("all connections to the database are in use") from error
             except (OperationalError, InterfaceError, InternalError) as error:
-                # A connection may have died in the pool. That is retried once, on a new connection.
+                # A pooled connection may have died. `work` is then retried once, on a new connection.
                 is_retryable = is_conflict(error) or (error.connection_invalidated and not has_reconnected)
                 if not is_retryable or time.monotonic() >= deadline:
                     raise DatabaseUnavailable(_reason(error)) from error
@@ -83,7 +83,7 @@ class Database:
             pause = min(1.5 * pause, longest)
 
     def check(self, seconds: float) -> None:
-        """Raise DatabaseUnavailable if it does not answer within `seconds`, or has not been migrated."""
+        """Raise DatabaseUnavailable if the database does not answer within `seconds`, or has not been migrated."""
         self.run(lambda session: session.execute(text("SELECT 1 FROM conversations LIMIT 1")), seconds)
 
     def close(self) -> None:
@@ -95,11 +95,11 @@ class Database:
     def _run_once(self, work: Callable[[Session], T], deadline: float) -> T:
         left = max(0.001, deadline - time.monotonic())
         if not self._is_sqlite:
-            # The connections' own timeouts are those of `MILLRACE_DATABASE_SECONDS`.
+            # The connections' own timeouts equal `MILLRACE_DATABASE_SECONDS`; a longer wait must raise them.
             work = _with_timeouts(work, left) if left > self._seconds else work
         if not self._is_patched:
             return self._transact(work)
-        # A Timeout is not an Exception: SQLAlchemy closes the connection that it interrupts, and sends it nothing more.
+        # Timeout is a BaseException: SQLAlchemy closes the interrupted connection and sends nothing more on it.
         timeout = gevent.Timeout(left + (0.0 if self._thread else _TIMEOUT_SLACK_SECONDS))
         try:
             with timeout:
@@ -128,7 +128,7 @@ class Database:
 
 
 def engine_url(address: str) -> URL:
-    """Return SQLAlchemy's URL of an address; PostgreSQL uses psycopg 3, whichever driver the address names."""
+    """Return the SQLAlchemy URL for an address; PostgreSQL uses psycopg 3, whichever driver the address names."""
     url = make_url(address)
     return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
 

@@ -1,9 +1,9 @@
-"""The watcher: renews the leases of the generations that this process runs, passes on cancels, enforces deadlines.
+"""The watcher: renews the leases of the generations that this process runs, forwards cancels, enforces deadlines.
 
 It also watches generations that have just ended: Redis may lose their last events, which are then published again.
 
-Two greenlets: one talks to Redis, each wait bounded; the other reads only the clock, so that deadlines and the end of
-the process hold while Redis does not answer.
+It runs two greenlets. One calls Redis, with bounded waits. The other reads only the clock, so that deadlines and the
+handover are enforced even while Redis does not answer.
 """
 
 import time
@@ -21,12 +21,12 @@ from millrace.worker.publishing.outbox import Outbox
 from millrace.worker.settings.schema import Settings
 
 POLL_SECONDS = 0.2
-FRESH_SECONDS = 0.1  # an append acknowledged within this time has carried any cancel in its reply
+FRESH_SECONDS = 0.1  # the reply to an append within this time has already reported any cancel
 RENEWALS_PER_LEASE = 3.2
 LAG_SECONDS = 1.0
-ENDED_WATCH_SECONDS = 2.5  # Redis writes its file each second: a crash may lose an end that it has acknowledged
+ENDED_WATCH_SECONDS = 2.5  # Redis syncs its file every second: a crash may lose an end that it has acknowledged
 STOP_SECONDS = 1.0
-HANDOVER_SECONDS = 2.5  # the longest time for handing over; then the process ends, whatever Redis does
+HANDOVER_SECONDS = 2.5  # the longest time for the handover; then the process ends, even if Redis does not answer
 
 _log = get_logger(__name__)
 
@@ -48,9 +48,9 @@ class RunningGeneration:
 
 
 class Watcher(BackgroundTask):
-    """Watches `running`, a collection that others add to and remove from.
+    """Watches the generations in `running`, to which the process adds and from which it removes.
 
-    `recover` is called with the outbox of each claim or end that Redis has lost.
+    `recover` is called with the outbox of each generation whose claim or end Redis has lost.
     """
 
     stop_seconds = STOP_SECONDS
@@ -71,20 +71,20 @@ class Watcher(BackgroundTask):
         self._renew_at = 0.0
         self._is_redis_unavailable = False
         self.handover_at: float | None = None
-        """When this process hands over its generations. A signal handler sets it, so it is only polled here."""
+        """When this process hands over its generations. A signal handler sets it; the watcher polls it."""
 
     def stop(self) -> None:
         """Stop after the current pass; ends that are being published again get a moment to reach the log."""
-        waits_until = time.monotonic() + STOP_SECONDS
+        give_up_at = time.monotonic() + STOP_SECONDS
         for run in list(self._ended):
-            run.outbox.wait_until_empty(max(0.0, waits_until - time.monotonic()))
+            run.outbox.wait_until_empty(max(0.0, give_up_at - time.monotonic()))
         super().stop()
 
     def renew_leases(self) -> None:
         """Renew all leases when they are due; raises RedisUnavailable.
 
-        Between renewals, query the generations without a fresh append. Both are the same script, which also returns
-        a requested cancel.
+        In between, renew only the leases of generations without a recent append, because the reply also reports a
+        requested cancel.
         """
         now = time.monotonic()
         is_due = now >= self._renew_at
@@ -98,7 +98,7 @@ class Watcher(BackgroundTask):
         if is_due:
             self._renew_at = now + self._settings.generation.lease_seconds / RENEWALS_PER_LEASE
         for run, claim, renewal in zip(runs, claims, renewals, strict=True):
-            if run.outbox.claim is claim:  # else reclaimed during the call: the reply is about the old claim
+            if run.outbox.claim is claim:  # otherwise the reply is about a claim that was replaced during the call
                 self._apply_renewal(run, renewal)
 
     def _apply_renewal(self, run: RunningGeneration, renewal: Renewal | Exception) -> None:
@@ -112,23 +112,23 @@ class Watcher(BackgroundTask):
             case "expired":
                 run.outbox.abandon("expired")
             case "fenced" | "lost":
-                # A reclaim decides: only it recognises an earlier reclaim whose reply was lost. With all events up to
-                # `done` in the queue the appends decide, and this may be the reply to a `done` that is in the log.
+                # Only a reclaim recognises an earlier reclaim whose reply was lost. A closed outbox needs none here:
+                # its appends detect any loss, and this verdict may only mean that `done` is in the log.
                 if run.outbox.is_open:
                     self._recover(run.outbox)
             case _:
                 assert_never(renewal.verdict)
 
     def watch_end(self, run: RunningGeneration) -> None:
-        """Watch a generation for a moment after its `done` is in the log: Redis may still lose it."""
+        """Watch a generation for a moment after its `done` is in the log, because Redis may still lose it."""
         self._ended[run] = time.monotonic()
 
     def is_watching_end(self, generation: str) -> bool:
-        """Whether this process has just ended the generation and watches its end."""
+        """Return whether this process has just ended the generation and still watches its end."""
         return any(run.generation == generation for run in self._ended)
 
     def restore_lost_ends(self) -> None:
-        """Publish again the ends that Redis has lost, and forget those it has kept; raises RedisUnavailable."""
+        """Publish again the ends that Redis has lost, and stop watching those it has kept; raises RedisUnavailable."""
         now = time.monotonic()
         for run in [run for run in self._ended if not (run.outbox.is_active or run.outbox.is_finished)]:
             del self._ended[run]  # abandoned: another worker has claimed it since
@@ -165,7 +165,7 @@ class Watcher(BackgroundTask):
                 if not self._is_redis_unavailable:
                     _log.warning("redis_unavailable", error=error)
                 self._is_redis_unavailable = True
-            except Exception:  # noqa: BLE001 - the edge of this greenlet: without it every lease would expire
+            except Exception:  # noqa: BLE001 - the edge of this greenlet: if it died, every lease would expire
                 _log.exception("watcher_failed")
             else:
                 self._is_redis_unavailable = False

@@ -1,5 +1,5 @@
 -- Claim a generation for one attempt.
--- KEYS: the generation's (see prelude.lua).
+-- KEYS: those of the generation (see prelude.lua).
 -- ARGV: 1 generation, 2 token, 3 lease (ms), 4 limit of the attempt (ms), 5 max attempts (count), 6 lifetime of the log
 -- after `done` (ms), 7 final events (JSON object), 8 '1' if the process has its slot for last attempts, 9 delay until the
 -- generation is enqueued again (ms).
@@ -13,7 +13,7 @@ if s[1] ~= token then
   if end_if_due(id, cjson.decode(ARGV[7]), ARGV[6], tonumber(ARGV[5])) then return { 'ended' } end
   local losses = tonumber(s[6])
   if losses > 0 and losses >= tonumber(ARGV[5]) - 1 and ARGV[8] == '0' then
-    -- It may be the one that kills its workers: beside another last attempt, it would end that one for good.
+    -- This generation may kill its worker. Another last attempt in the same process would then be lost for good.
     redis.call('HINCRBY', STATE, 'ring_until', ARGV[9])
     return { 'last_attempt' }
   end
