@@ -1,6 +1,6 @@
 """The web tier: takes questions over HTTP, answers with event streams, and runs no model.
 
-The law of this room: of `millrace.worker` it imports only the rooms that both tiers share; anything that waits, waits in
+The law of this room: of `millrace.worker` it imports only the rooms that both tiers share; all that waits, waits in
 Redis or in a socket. The package itself imports nothing before it is used, so that `gunicorn_config` can patch first.
 """
 

@@ -52,7 +52,7 @@ class Millrace:
         millrace.init_app(app)
 
     `settings`: by default the environment's, read by `init_app`.
-    `owner`: returns the id of the user who makes a request (a text of 1 to 255 printable characters, or a whole number),
+    `owner`: returns the id of the user who makes a request (1 to 255 printable characters, or a whole number),
     or None for a 401. It is called once per request, and again every few seconds while a stream is open, so that
     a user who loses access loses the stream. Without it, `MILLRACE_AUTH` decides.
     `url_prefix`: begins with a slash and does not end with one; empty for the root of the app.

@@ -78,7 +78,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def _drain_at_the_end(worker: Any) -> None:
-    # Not in `worker_exit`: gunicorn calls that after waiting for the streams and waiting requests that it serves itself.
+    # Not in `worker_exit`: gunicorn calls that after waiting for its own streams and requests.
     while worker.alive:
         gevent.sleep(_POLL_SECONDS)
     grace = _settings.worker.shutdown_grace_seconds

@@ -1,4 +1,4 @@
-"""Rows 1 to 3, 25, 28 to 31, 33 to 35, 37: readers that drop, leave, stop reading, vanish, reconnect all at once or guess ids."""
+"""Rows 1 to 3, 25, 28 to 31, 33 to 35, 37: readers that drop, leave, stall, vanish, reconnect at once or guess ids."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""Rows 13 and 17 with MILLRACE_TAKEOVER=continue: the next attempt continues the text of a lost or terminated worker."""
+"""Rows 13 and 17 with MILLRACE_TAKEOVER=continue: the next attempt continues a lost worker's text."""
 
 import signal
 from pathlib import Path

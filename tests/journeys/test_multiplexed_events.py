@@ -1,4 +1,4 @@
-"""Several answers on one connection, dropped and resumed as EventSource does it; and a second tab that follows the feed."""
+"""Several answers on one connection, dropped and resumed as by EventSource; and a second tab on the feed."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The seam between a log and a foreign protocol: renders events, names fields, and keeps append-only clients consistent."""
+"""The seam between a log and a foreign protocol: renders events and keeps append-only clients consistent."""
 
 import json
 from collections.abc import Generator, Mapping

@@ -93,7 +93,7 @@ class Hub:
             task.stop()
 
     def follow(self, reader: Reader, *, cancels_unwatched: bool, authorization: Authorization | None = None) -> None:
-        """Let a reader follow its generation from its cursor, for as long as its authorization is valid; returns at once."""
+        """Let a reader follow its generation from its cursor, while its authorization is valid; returns at once."""
         tail = self._tails.get(reader.generation) or self._open(reader.generation)
         tail.cancels_unwatched = cancels_unwatched
         self._register(reader, authorization)

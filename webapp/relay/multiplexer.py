@@ -51,7 +51,7 @@ class Multiplexer:
         return self._connection.is_full
 
     def start(self, authorization: Authorization | None) -> None:
-        """Start all sub-streams, for as long as the authorization is valid; returns at once, whatever state Redis is in."""
+        """Start all sub-streams, while the authorization is valid; returns at once, whatever state Redis is in."""
         self._connection.source = self
         self._hub.add_connection(self._connection, authorization)
         if self._feed is not None and not self._connection.end_reason:

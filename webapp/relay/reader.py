@@ -95,7 +95,7 @@ class Reader:
         return len(frames) if written == len(payload) else self.take_rest(frames, written)
 
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
-        """Continue after a `write` that accepted only this many bytes, or failed; return how many frames are accepted."""
+        """Continue after a `write` that accepted only this many bytes, or failed; return the number of frames."""
         raise NotImplementedError
 
     def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:

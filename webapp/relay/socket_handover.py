@@ -73,7 +73,7 @@ def take_socket(environ: WSGIEnvironment) -> _socket.socket:
 
 
 def yield_bytes(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:
-    """Yield the rendered frames of a reader until its end, with heartbeats between them; closes the reader at the end."""
+    """Yield the rendered frames of a reader until its end, with heartbeats between them; then close the reader."""
     heartbeat_at = time.monotonic() + heartbeat_seconds
     try:
         while not reader.is_over:

@@ -74,7 +74,7 @@ class Subscription(BackgroundTask):
         return confirmed is not None and bool(confirmed.wait(_CONFIRM_SECONDS))
 
     def stop(self) -> None:
-        """End within a second. A greenlet killed while it connects would leave its socket open, so it is joined first."""
+        """End within a second. A greenlet killed while it connects leaves its socket open, so it is joined first."""
         self._wakeup.set()
         super().stop()
 
@@ -107,7 +107,7 @@ class Subscription(BackgroundTask):
             self._stopping.wait(random.uniform(0.5, 1.0) * wait)
 
     def _serve(self, connection: Any, sock: Any) -> None:
-        """Send commands and receive messages until `stop`, or until the connection ends; raises the reason for its end."""
+        """Send commands and receive messages until `stop` or the end of the connection; raises the reason for it."""
         sock.settimeout(_SILENT_SECONDS)
         self._is_connected = self._is_catching_up = True
         self._unconfirmed.clear()

@@ -34,7 +34,7 @@ export interface StatusEvent {
   message_id?: string;
 }
 
-/** The context of the answer: web pages, and the number of messages, profiles and memories; `failed` ones are missing. */
+/** The context of the answer: web pages, and counts of messages, profiles and memories; `failed` ones are missing. */
 export interface ContextEvent {
   type: "context";
   sources: Link[];

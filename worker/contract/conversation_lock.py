@@ -1,4 +1,4 @@
-"""The lock of a conversation: at most one generation runs in it. The lock frees itself once that generation has ended."""
+"""The lock of a conversation: at most one generation runs in it. It frees itself once that generation has ended."""
 
 from dataclasses import dataclass
 from typing import Literal, cast

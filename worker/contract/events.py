@@ -59,7 +59,7 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class ContextEvent(Event, frozen=True, tag="context"):
-    """The context of the answer: web pages, and the number of messages, profiles and memories; `failed` ones are missing.
+    """The context of the answer: web pages, and counts of messages, profiles and memories; `failed` ones are missing.
 
     `intent` is the message's intent, `updated` the slots of the conversation's context that the message has changed.
     """

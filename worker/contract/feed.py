@@ -114,7 +114,7 @@ def end_of_feed(redis: Redis, owner: str) -> FeedPosition:
 
 
 def read_feeds(redis: Redis, positions: Sequence[tuple[str, FeedPosition]], count: int) -> list[list[FeedEntry]]:
-    """Return at most `count` events of each owner's feed after its position, in one round trip; raises RedisUnavailable."""
+    """Return at most `count` events of each feed after its position, in one round trip; raises RedisUnavailable."""
     with translate_redis_errors():
         pipeline = redis.pipeline(transaction=False)
         for owner, after in positions:

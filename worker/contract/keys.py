@@ -6,17 +6,17 @@
 | `mr:{bNN}:ID:state` | hash | owner, request, status, token, epoch, attempt, top, outcome, cancel flag, times | 25 h |
 | `mr:{bNN}:ID` | channel | `<epoch>-<seq> <JSON>`, the same bytes as the log's entries | - |
 | `mr:{bNN}:leases` | sorted set | unfinished generations by the time of their next sweep, in Redis's ms | - |
-| `mr:{bNN}:unstored` | sorted set | ended generations whose answer may be missing from SQL, by the time of the next check | - |
+| `mr:{bNN}:unstored` | sorted set | ended generations whose answer may not be in SQL, by the next check | - |
 | `mr:{bNN}:ID:watched` | string | present while the generation has readers; only for `on_disconnect: cancel` | 15 s |
 | `mr:idem:HASH` | string | an owner's Idempotency-Key: the ids and the body's hash, set NX | 24 h |
-| `mr:conversation:ID:turn` | hash | owner, the generation that acquired it last and when, the one that opened it, `deleted` | 25 h |
+| `mr:conversation:ID:turn` | hash | owner, last generation and its time, first generation, `deleted` | 25 h |
 | `mr:owner:HASH:active` | sorted set | an owner's running generations by the time of their start; heals itself | 25 h |
 | `mr:limits:…` | strings | flask-limiter's counts, by owner's hash or address and limit | two of the limit's windows |
 | `mr:figures` | sorted set | processes that publish metrics, by the time of the last publish, in Redis's ms | - |
 | `mr:figures:PROCESS` | string | one process's metrics, JSON | 30 s |
 | `mr:workers` | sorted set | worker processes by the time when they last consumed their canary, in Redis's ms | - |
 | `mr:{bNN}:ID:learning` | string | a worker learns from the answer, or has done so | 10 min |
-| `millrace`, `millrace.learning`, `millrace.canary.…` | list | Celery's queues: to answer, to learn, and each worker's canary | - |
+| `millrace`, `millrace.learning`, `millrace.canary.…` | list | Celery's queues: answers, learning, canaries | - |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
 

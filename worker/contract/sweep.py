@@ -66,7 +66,7 @@ def _arguments(generation: str, settings: Settings) -> tuple[Argument, ...]:
 def sweep_and_enqueue(redis: Redis, settings: Settings, task_queue: TaskQueue) -> None:
     """Sweep once and enqueue the generations without a worker, as every process does, web or worker.
 
-    Raises RedisUnavailable and QueueUnavailable; a generation that could not be enqueued is swept again in a few seconds.
+    Raises RedisUnavailable and QueueUnavailable; a generation that could not be enqueued is swept again soon.
     """
     swept = sweep(redis, settings)
     if swept.to_enqueue or swept.suspected or swept.ended:

@@ -37,7 +37,7 @@ def _order_fields(_logger: logging.Logger, _method: str, event: EventDict) -> Ev
 
 
 def get_logger(name: str) -> Logger:
-    """Return the logger of a module, for calls such as `_log.info("ended", generation=…)`. No value may be a user's text."""
+    """Return a module's logger, for calls such as `_log.info("ended", generation=…)`. No value may hold user text."""
     return structlog.wrap_logger(
         logging.getLogger(name),
         processors=[structlog.stdlib.filter_by_level, structlog.contextvars.merge_contextvars, _wrap_event],

@@ -35,7 +35,7 @@ def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
 
 
 def collect(redis: Redis) -> dict[str, list[Metric]]:
-    """Return the metrics of every process that has published within half a minute, by its name; raises RedisUnavailable."""
+    """Return the metrics of every process that published within half a minute, by name; raises RedisUnavailable."""
     with translate_redis_errors():
         names = [name.decode() for name in cast("list[bytes]", redis.zrange(METRICS, 0, -1))]
         pipeline = redis.pipeline(transaction=False)

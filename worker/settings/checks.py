@@ -23,7 +23,7 @@ def check_auth(auth: AuthSettings) -> None:
     """
     if auth.method == "header" and not auth.header:
         raise SettingError(
-            "MILLRACE_AUTH_HEADER: is not set; MILLRACE_AUTH=header requires it. It takes the name of the header in which "
+            "MILLRACE_AUTH_HEADER: is not set; MILLRACE_AUTH=header requires it. It names the header in which "
             "a trusted proxy passes the owner"
         )
     if auth.method == "jwt":

@@ -42,7 +42,7 @@ class Canary(BackgroundTask):
         self._out_since: float | None = None
 
     def record_return(self) -> None:
-        """Record that this process has consumed its canary, in the heartbeat file and Redis; raises RedisUnavailable."""
+        """Record that the canary was consumed, in the heartbeat file and in Redis; raises RedisUnavailable."""
         self._returned_at, self._out_since = time.monotonic(), None
         self._write_heartbeat()
         record_heartbeat(self._process.redis, self._name)

@@ -1,4 +1,4 @@
-"""The heartbeat file: written by a worker process while it consumes, so that a supervisor can restart one that does not.
+"""The heartbeat file: a worker writes it while it consumes, so that a supervisor can restart one that does not.
 
 `python -m millrace.worker.upkeep.heartbeat_file` exits with 0 if the file that `MILLRACE_PULSE_FILE` names is fresh,
 else with 1. The file holds the monotonic clock's seconds, which all processes of a machine share and which never jump.
