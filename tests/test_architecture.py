@@ -192,10 +192,65 @@ def test_no_name_says_nothing() -> None:
         assert not vague & set(parts)
 
 
-def test_the_tests_of_both_tiers_mirror_the_source() -> None:
-    """Every test file under tests/worker and tests/webapp is named for a source file or folder at the same path."""
-    for tier in TIERS:
-        for path in (ROOT / "tests" / tier).rglob("test_*.py"):
-            inside = path.relative_to(ROOT / "tests" / tier)
-            source = ROOT / tier / inside.parent
-            assert source.is_dir(), f"{named(path)}: there is no {source.relative_to(ROOT)}"
+TESTED_ELSEWHERE = {
+    "0001_first": "store/test_migration.py migrates with it",
+    "brave": "search/test_engine.py runs one contract over all engines",
+    "env": "store/test_migration.py",
+    "errors": "a tree of exceptions; each is tested where it is raised",
+    "gunicorn.conf": "imports webapp/gunicorn_config.py",
+    "metrics": "routes/test_metrics.py reads what it registers",
+    "migrate": "an entry file; deploy/test_migration.py runs it",
+    "mounts": "test_extension.py and test_mounting.py mount several times",
+    "profile": "routes/test_profile.py and context/test_profile.py",
+    "responses": "routes/test_generations.py and generation/test_views.py",
+    "searxng": "search/test_engine.py runs one contract over all engines",
+    "services": "built by every test of the web tier",
+    "source": "the protocol of sources; context/test_gathering.py",
+    "stub": "providers/test_protocol.py runs one contract over stub and Bedrock",
+    "tables": "store/test_migration.py compares them with the migrations",
+    "withdrawal": "generation/test_creation.py fails creates at each step",
+    "test": "an entry file; deploy/test_check_command.py runs it",
+}
+"""Modules without a test file of their own, each with its reason."""
+MIRRORED = {"webapp": "webapp", "worker": "worker", "deploy": "deploy", "deploy/emulator": "emulator"}
+
+
+def mirror_of(path: Path) -> Path:
+    """Return the folder of the tests of a source file."""
+    folder = path.relative_to(ROOT).parent
+    for source in sorted(MIRRORED, key=len, reverse=True):
+        if folder.is_relative_to(source):
+            return ROOT / "tests" / MIRRORED[source] / folder.relative_to(source)
+    raise AssertionError(path)
+
+
+def test_each_module_has_its_tests_at_the_same_path_and_each_test_file_its_module() -> None:
+    """`a/b/c.py` is tested by `tests/a/b/test_c.py`, or by several files `test_c_<aspect>.py`."""
+    names: dict[Path, set[str]] = {}
+    for path in ALL:
+        if path.relative_to(ROOT).parts[0] in ("webapp", "worker", "deploy"):
+            names.setdefault(mirror_of(path), set()).add(path.stem.strip("_"))
+    untested = [
+        f"{folder.relative_to(ROOT)}/test_{name}.py"
+        for folder, modules in names.items()
+        for name in modules
+        if name not in ("init", "main", *TESTED_ELSEWHERE)
+        if not list(folder.glob(f"test_{name}.py")) and not list(folder.glob(f"test_{name}_*.py"))
+    ]
+    without_module = [
+        named(path)
+        for tier in ("webapp", "worker", "deploy", "emulator")
+        for path in (ROOT / "tests" / tier).rglob("test_*.py")
+        if not any(f"{path.stem}_".startswith(f"test_{name}_") for name in names.get(path.parent, ()))
+    ]
+    assert (sorted(untested), sorted(without_module)) == ([], [])
+
+
+def test_no_class_name_has_two_meanings() -> None:
+    places: dict[str, list[str]] = {}
+    for path in ALL:
+        if path.relative_to(ROOT).parts[0] in ("webapp", "worker", "deploy"):
+            for node in ast.walk(parse(path)):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(named(path))
+    assert not {name: files for name, files in places.items() if len(files) > 1}

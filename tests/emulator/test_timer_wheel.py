@@ -25,7 +25,7 @@ class StubLoop:
         self.call_at(0.0, callback, *arguments)
 
     def run(self) -> None:
-        """Run the recorded timers; timers that they add are recorded anew."""
+        """Run the recorded timers; timers that they add are recorded again."""
         timers, self.timers = self.timers, []
         for _, callback in sorted(timers, key=lambda timer: timer[0]):
             callback()

@@ -39,7 +39,7 @@ class Participants(RuleBasedStateMachine):
         draft = replace(draft, ids=replace(draft.ids, generation=generation))
         self.drafts.append(draft)
         self.redis_model.generations.append(generation)
-        assert create(self.redis_model.redis, draft, SETTINGS) == "queued"
+        assert create(self.redis_model.redis, draft, SETTINGS).status == "queued"
         self.readers += [ReaderModel(self.redis_model, generation, drops_older=drops) for drops in (True, False)]
         return generation
 
