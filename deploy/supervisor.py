@@ -1,8 +1,8 @@
-"""Keep programs running: restart those that end or do no work any more, and end all of them in order.
+"""Keep programs running: restart those that exit or stop working, and stop all of them in order.
 
 Each program leads a session and process group of its own: the terminal's Ctrl-C reaches only the supervisor, and any
-processes that a program leaves behind can be ended with it. The orphan reaper knows every group, for the case that the
-supervisor is killed.
+processes that a program leaves behind can be killed with it. The orphan reaper is given every group, so that it can
+kill them if the supervisor is killed.
 """
 
 import os
@@ -21,14 +21,14 @@ from deploy.errors import ProgramExited, StopRequested
 from deploy.orphan_reaper import OrphanReaper, signal_group
 from deploy.programs import STOP_ORDER, Backoff, Program, Role
 
-IDLE_SECONDS = 5.0  # a signal ends the wait; this bounds the harm of a lost one
+IDLE_SECONDS = 5.0  # a signal ends the wait early; this bounds the delay if one is missed
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SignalWakeup:
-    """Makes `wait` return at a signal: a child has ended, or a stop is requested.
+    """Makes `wait` return on a signal: a child has exited, or a stop is requested.
 
-    It replaces the signal handlers from `with` to the end of its block, in the main thread.
+    It replaces the signal handlers for the duration of its `with` block, which must be in the main thread.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class SignalWakeup:
         os.write(self._write, b"\0")
 
     def wait(self, seconds: float) -> None:
-        """Return at the next signal, at `wake`, or after the seconds."""
+        """Return on the next signal, on `wake`, or after this many seconds."""
         if select.select([self._read], [], [], max(0.0, seconds))[0]:
             os.read(self._read, 4096)
 
@@ -70,9 +70,9 @@ class SignalWakeup:
 
 @dataclass
 class Child:
-    """One program and its present process.
+    """One program and its current process.
 
-    `start_at` is when it is started (again), `kill_at` when its grace after SIGTERM ends, in monotonic seconds.
+    `start_at` is when it is to be restarted, `kill_at` when its grace period after SIGTERM ends; both in monotonic seconds.
     """
 
     program: Program
@@ -85,9 +85,9 @@ class Child:
 
 
 class Supervisor:
-    """Runs programs from one thread, which calls `step` again and again.
+    """Runs programs from one thread, which calls `step` in a loop.
 
-    `on_change` is called after each start and each end of a process, `print_line` with lines for people.
+    `on_change` is called after each start and each exit of a process, `print_line` with messages for the operator.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Supervisor:
         self._print_line = print_line
         self._children: list[Child] = []
         self.on_change: Callable[[], None] = lambda: None
-        self.restarts = False  # until the system is ready an exit is an error; after that the program is restarted
+        self.restarts = False  # set once the system is ready; before that an exit is an error
 
     def start(self, program: Program) -> None:
         """Start a program now and keep it running."""
@@ -113,13 +113,13 @@ class Supervisor:
         self._spawn(child)
 
     def processes(self) -> list[tuple[Program, int]]:
-        """Return each living program with its process id."""
+        """Return each running program with its process id."""
         return [(child.program, child.process.pid) for child in self._children if child.process]
 
     def step(self, seconds: float = IDLE_SECONDS) -> None:
-        """Wait up to the seconds for an event and handle it.
+        """Wait up to this many seconds for an event and handle it.
 
-        Raises StopRequested, and ProgramExited during the start.
+        Raises StopRequested, and ProgramExited while `restarts` is false.
         """
         now = time.monotonic()
         waits = [child.start_at - now for child in self._children if not child.process]
@@ -136,7 +136,7 @@ class Supervisor:
                 self._spawn(child)
 
     def stop(self) -> None:
-        """End all, role by role: SIGTERM, each program's grace, SIGKILL; a further stop request kills at once."""
+        """Stop all, role by role: SIGTERM, each program's grace period, SIGKILL; another stop request kills at once."""
         requests = self._wakeup.stop_requests
         for roles in STOP_ORDER:
             ending = [child for child in self._children if child.process and child.program.role in roles]
@@ -184,7 +184,7 @@ class Supervisor:
         self.on_change()
 
     def _check_heartbeat(self, child: Child) -> None:
-        """End a process that lives but does no work: SIGTERM, so that it hands over its generations; later SIGKILL."""
+        """Stop a process that runs but does no work: SIGTERM, so that it hands over its generations; later SIGKILL."""
         if not child.process or not self.restarts or not child.program.heartbeat_file:
             return
         if child.kill_at is None:
@@ -196,7 +196,7 @@ class Supervisor:
             signal_group(child.process.pid, signal.SIGKILL)
 
     def _clear(self, child: Child) -> None:
-        """End the rest of a program's group, which would hold its port or data, and forget it."""
+        """Kill the rest of a program's group, which could still hold its port or data, and forget its process."""
         if child.process:
             signal_group(child.process.pid, signal.SIGKILL)
             child.process.wait()
@@ -207,7 +207,7 @@ class Supervisor:
 def _terminate(child: Child) -> None:
     assert child.process
     child.process.terminate()
-    child.process.send_signal(signal.SIGCONT)  # a stopped process does not handle SIGTERM
+    child.process.send_signal(signal.SIGCONT)  # a suspended process does not handle SIGTERM
 
 
 def pids_by_role(processes: Iterable[tuple[Program, int]]) -> dict[Role, list[int]]:

@@ -42,9 +42,9 @@ class Generation:
 
 
 class Millrace:
-    """Millrace inside a Flask app: its page and its API below a prefix, beside the app's own pages.
+    """Millrace inside a Flask app: its page and its API under a URL prefix, beside the app's own pages.
 
-    As with other Flask extensions the app comes now or later:
+    As with other Flask extensions, pass the app at once or later:
 
         millrace = Millrace(app, owner=lambda request: session.get("user"))
 
@@ -57,11 +57,11 @@ class Millrace:
     a user who loses access loses the stream. Without it, `MILLRACE_AUTH` decides.
     `url_prefix`: begins with a slash and does not end with one; empty for the root of the app.
 
-    One object is one mount. A process may have several: in different apps, or in one app below different prefixes, each
+    One object is one mount. A process may have several: in different apps, or in one app under different prefixes, each
     with settings, connections and background tasks of its own. Mounts that share a Redis and a database share their
     generations. The app is served by gunicorn's gevent workers: `gunicorn -c python:millrace.webapp.gunicorn_config`.
 
-    Raises TypeError or ValueError that names a wrong argument, and SettingError for a bad setting. Does no I/O.
+    Raises TypeError or ValueError, which name the bad argument, and SettingError for a bad setting. Does no I/O.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Millrace:
     def init_app(self, app: Flask) -> None:
         """Mount into an app, once.
 
-        Raises TypeError, ValueError where another mount of the app has the same prefix, RuntimeError at a second call,
+        Raises TypeError, ValueError if another mount of the app has the same prefix, RuntimeError on a second call,
         and SettingError.
         """
         settings = self._prepare(app)
@@ -131,7 +131,7 @@ class Millrace:
     def stop(self) -> None:
         """Stop the background tasks and close all connections, within a few seconds.
 
-        Open streams receive nothing more. Their generations go on in the workers.
+        Open streams receive nothing more. Their generations continue in the workers.
         """
         _active.discard(self)
         self.services.stop()
@@ -151,11 +151,11 @@ class Millrace:
         over HTTP; rate limits count HTTP requests only. `fields` are the other fields of that route, such as `model` or
         `metadata`. Works in and outside a request.
 
-        Raises TypeError or ValueError for a wrong `owner`. Raises Problem, with a `status` and a stable `code`, where
-        the route answers with one: 400 `bad_idempotency_key`, 403 `system_not_allowed`, 404 `not_found` for
+        Raises TypeError or ValueError for a bad `owner`. Raises Problem, with a `status` and a stable `code`, where
+        the route responds with one: 400 `bad_idempotency_key`, 403 `system_not_allowed`, 404 `not_found` for
         a conversation of another owner, 409 `conversation_busy` or `idempotency_conflict`, 422 `invalid_field` with the
         name in `members["field"]`, 429 `too_many_active`. Raises RedisUnavailable, QueueUnavailable or
-        DatabaseUnavailable where a dependency does not answer; then nothing half-created stays behind.
+        DatabaseUnavailable if a dependency does not answer; nothing half-created is left behind.
         """
         _check_owner(owner)
         body = {"message": message, **fields}
@@ -176,7 +176,7 @@ class Millrace:
         """Cancel a generation of an owner and return its status; idempotent.
 
         A generation that is still queued is `cancelled` at once, a running one shortly afterwards. The status of one
-        that has ended does not change. Raises Problem 404 where the owner has no such generation, RedisUnavailable, and
+        that has ended does not change. Raises Problem 404 if the owner has no such generation, RedisUnavailable, and
         DatabaseUnavailable.
         """
         _check_owner(owner)
@@ -223,7 +223,7 @@ def active_mounts() -> list[Millrace]:
 def create_app(settings: Settings | None = None, *, owner: OwnerFunction | None = None) -> Flask:
     """Return an app that serves Millrace alone, by default with the environment's settings.
 
-    Does no I/O. Raises TypeError that names a wrong argument, and SettingError.
+    Does no I/O. Raises TypeError, which names the bad argument, and SettingError.
     """
     return Millrace(settings=settings, owner=owner, url_prefix="").make_app()
 

@@ -12,11 +12,11 @@ from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, publis
 from millrace.worker.settings.schema import Settings
 
 SWEEP_SECONDS = 1.0
-WATCH_SECONDS = 5.0  # a mark lives 15 s
+WATCH_SECONDS = 5.0  # a mark expires after 15 s
 
 
 class Housekeeping:
-    """One greenlet per duty, so that an unavailable queue does not delay the marks of watched generations."""
+    """One greenlet per task, so that an unavailable queue does not delay the marks of watched generations."""
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class Housekeeping:
         sweep_and_enqueue(self._redis, self._settings, self._task_queue)
 
     def mark_watched(self) -> None:
-        """Mark the generations that have readers here and are cancelled without; raises RedisUnavailable."""
+        """Mark the generations that have readers here and are cancelled once they have none; raises RedisUnavailable."""
         if watched := self._hub.watched():
             mark_watched(self._redis, watched)
 
     def publish_metrics(self) -> None:
-        """Publish the metrics of this process, from which any web process can serve them; raises RedisUnavailable."""
+        """Publish this process's metrics to Redis, so that any web process can serve them; raises RedisUnavailable."""
         publish(self._redis, self._metrics.process_name, self._metrics.registry)

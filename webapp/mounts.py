@@ -1,6 +1,6 @@
 """Per-mount state: one app may carry several mounts, and each request is served by exactly one of them.
 
-A mount is known by the name of its blueprint. Rooms keep their state in a `Part` instead of `app.extensions`.
+A mount is identified by the name of its blueprint. Packages keep their state in a `Part` instead of `app.extensions`.
 """
 
 from collections.abc import Generator
@@ -40,7 +40,7 @@ class Part(Generic[T]):
 def current_mount() -> str:
     """Return the name of the mount that serves the current request.
 
-    A request outside every mount, such as one for an unknown address, counts as the first mount's.
+    A request outside every mount, such as one for an unknown path, belongs to the first mount.
     """
     entered = _entered.get()
     if entered is not None:
@@ -52,7 +52,7 @@ def current_mount() -> str:
 
 @contextmanager
 def entered(app: Flask, mount: str) -> Generator[None]:
-    """Make a mount the current one, also outside a request and inside a request of the host's own."""
+    """Make a mount the current one; works outside a request, and inside a request to the host app's own routes."""
     with app.app_context():
         token = _entered.set(mount)
         try:

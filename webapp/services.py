@@ -15,7 +15,7 @@ from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 
-REDIS_SECONDS = 2.5  # a client waits: with its one retry a command is given up after 5 s
+REDIS_SECONDS = 2.5  # a command's timeout; with the client's one retry it fails after 5 s
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Services:
 
     @property
     def stored_logs(self) -> StoredLogs:
-        """Stored answers, which outlive the logs."""
+        """The answers stored in the database, which outlive the logs."""
         return StoredLogs(self.database)
 
     def start(self) -> None:
@@ -42,7 +42,7 @@ class Services:
         self.housekeeping.start()
 
     def stop(self) -> None:
-        """Stop the background tasks and close the connections, within a few seconds; readers receive nothing more."""
+        """Stop the background tasks and close the connections within a few seconds; readers receive nothing more."""
         self.hub.stop()
         self.housekeeping.stop()
         self.task_queue.close()

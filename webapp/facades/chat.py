@@ -78,7 +78,7 @@ class ChatDialect:
         self._text = AppendOnlyText()
 
     def render(self, event: AnyEvent) -> list[Line]:
-        """Return the lines for an event; text that was sent and is withdrawn is an error in this protocol."""
+        """Return the lines for an event; withdrawing text that was sent is an error in this protocol."""
         content = self._text.add(event)
         if content:
             return [ChatContent(content)]
@@ -90,7 +90,7 @@ class ChatDialect:
             case Done():
                 self.is_over = True
                 return [_DONE]
-            case _:  # this protocol has text, an error and the end only
+            case _:  # this protocol has only text, an error and the end
                 return []
 
     def interrupted(self) -> list[Line]:

@@ -160,7 +160,7 @@ def answer(user: str) -> Response:
 
 
 def _owner(user: str) -> str:
-    """Return the owner of the request; raises Problem 404 where the path names another user."""
+    """Return the owner of the request; raises Problem 404 if the path names another user."""
     if user == ME:
         return ensure_owner()
     owner = current_owner()
@@ -189,7 +189,7 @@ class ConversationDialect:
         self._outcome: Complete | Cancelled | Error | None = None
 
     def render(self, event: AnyEvent) -> list[Line]:
-        """Return the lines for an event; `complete` carries the whole text, also after a snapshot replaced it."""
+        """Return the lines for an event; `complete` carries the whole text, even after a snapshot has replaced it."""
         was_contradicted = self._text.is_contradicted
         content = self._text.add(event)
         if content:

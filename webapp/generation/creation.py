@@ -1,4 +1,4 @@
-"""Creates and cancels generations. Each step is idempotent by the id, and undone when the queue refuses the task.
+"""Creates and cancels generations. Each step is idempotent by id, and is undone if the queue refuses the task.
 
 1. check that the conversation is the owner's      4. acquire the conversation and store the question
 2. fix the ids, which an Idempotency-Key remembers  5. write the generation's state and first event
@@ -26,7 +26,7 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.store import conversations
 from millrace.worker.store.messages import StoredQuestion, save_question
 
-STREAM_GRACE_SECONDS = 10.0  # a client that reads the answer on the POST itself has no URL to come back to
+STREAM_GRACE_SECONDS = 10.0  # a client that streams from the POST has no URL to reconnect to
 RETRY_SECONDS = 5
 _MAX_KEY_CHARACTERS = 255
 
@@ -34,7 +34,7 @@ _log = get_logger(__name__)
 
 
 def check_idempotency_key(key: str | None) -> str | None:
-    """Return the key, None where there is none; raises Problem 400."""
+    """Return the key, or None if there is none; raises Problem 400."""
     if key is None:
         return None
     if not 1 <= len(key) <= _MAX_KEY_CHARACTERS or not all(" " <= each <= "~" for each in key):
@@ -46,9 +46,9 @@ def check_idempotency_key(key: str | None) -> str | None:
 def create_generation(
     services: Services, owner: str, request: ParsedRequest, key: str | None, *, is_streamed: bool
 ) -> GenerationState:
-    """Create the generation, or find the one that the key has created, and enqueue it while no worker has claimed it.
+    """Create the generation, or find the one created with the key, and enqueue it unless a worker has claimed it.
 
-    Returns the state as it was written, or as it is where the generation existed before. Raises Problem 404, 409 and
+    Returns the state as written, or the current state if the generation existed before. Raises Problem 404, 409 and
     429, QueueUnavailable, RedisUnavailable and DatabaseUnavailable. After any of these nothing half-created is left, or
     it is withdrawn as soon as Redis and the database answer.
     """
@@ -75,7 +75,7 @@ def create_generation(
 def cancel_generation(services: Services, state: GenerationState) -> tuple[Status, bool] | None:
     """Cancel a generation for its owner; idempotent.
 
-    Returns its status and whether it had ended before, or None where Redis has lost it. Raises RedisUnavailable.
+    Returns its status and whether it had ended before, or None if Redis has lost it. Raises RedisUnavailable.
     """
     cancelled = cancel(services.redis, state.generation, "user", services.settings)
     if cancelled is not None:
@@ -118,7 +118,7 @@ def _admitted(services: Services, owner: str, generation: str) -> Generator[None
     try:
         yield
     except Exception:
-        with suppress(RedisUnavailable):  # the next count finds that the generation never began
+        with suppress(RedisUnavailable):  # the next count drops a generation that has no state
             release_slot(services.redis, owner, generation)
         raise
 
@@ -150,7 +150,7 @@ def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streame
 
 
 def _enqueue(services: Services, new: NewGeneration, key: str | None) -> None:
-    """Enqueue the task; raises QueueUnavailable where the queue refused it and no worker has the generation."""
+    """Enqueue the task; raises QueueUnavailable if the queue refused it and no worker has the generation."""
     generation = new.ids.generation
     try:
         services.task_queue.enqueue(generation)

@@ -26,7 +26,7 @@ from millrace.worker.settings.schema import Settings
 
 _SWEEP_SECONDS = 1.0
 _SILENT_SECONDS = 2.0  # a tail without deliveries for this long is compared with its log
-_IDLE_TAIL_SECONDS = 30.0  # a tail outlives its last reader, which is likely to reconnect
+_IDLE_TAIL_SECONDS = 30.0  # a tail is kept after its last reader leaves, because readers tend to reconnect
 _MAX_IDLE_TAILS = 500
 
 _log = get_logger(__name__)
@@ -73,22 +73,22 @@ class Hub:
         return len(self._readers)
 
     def has_room(self, places: int = 1) -> bool:
-        """Tell whether there is room for this many more readers."""
+        """Return whether this many more readers fit within `max_readers`."""
         return len(self._readers) + places <= self.settings.relay.max_readers
 
     def watched(self) -> list[str]:
-        """Return the generations that have readers here, of those that are cancelled when they have none anywhere."""
+        """Return the generations that have readers in this process and are cancelled once no process has any."""
         return [tail.generation for tail in self._tails.values() if tail.cancels_unwatched and tail.readers]
 
     def start(self) -> None:
-        """Connect to Redis and start the background tasks; has no effect if they were started before."""
+        """Connect to Redis and start the background tasks; further calls do nothing."""
         if not self._is_started:
             self._is_started = True
             for task in self._tasks:
                 task.start()
 
     def stop(self) -> None:
-        """Stop the background tasks and close the connection to Redis; remaining readers get nothing more."""
+        """Stop the background tasks and close the connection to Redis; the remaining readers receive nothing more."""
         for task in reversed(self._tasks):
             task.stop()
 
@@ -112,9 +112,9 @@ class Hub:
         self._remove(connection)
 
     def entries(self, generation: str, after: Cursor, seconds: float) -> Iterator[LogEntry]:
-        """Yield the entries after the cursor, in order and without a hole, until `done` or for this many seconds.
+        """Yield the entries after the cursor, in order and without gaps, until `done` or for this many seconds.
 
-        A snapshot that the relay makes may come first or in between. Raises RedisUnavailable at the call only.
+        The relay may insert a snapshot at any point. Raises RedisUnavailable when called, never during iteration.
         """
         state = read_state(self._redis, generation)
         reader = PullReader(generation, after)
@@ -122,9 +122,9 @@ class Hub:
         return _pull(reader, time.monotonic() + seconds)
 
     def drain(self, seconds: float, notify: Callable[[], None]) -> None:
-        """End all streams cleanly, spread over the time, each with a jittered `retry:`; returns when all have ended.
+        """End all streams cleanly, spread over `seconds`, each with a jittered `retry:`; returns when all have ended.
 
-        Calls `notify` several times a second in the process; closes the readers left when the time is over.
+        Calls `notify` several times a second meanwhile. Closes the readers that are left when the time is over.
         """
         self._is_draining = True
         drain(self._readers, seconds, notify)

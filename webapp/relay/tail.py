@@ -1,9 +1,9 @@
 """The newest part of one log, shared by all its readers in this process. It does no I/O on Redis itself.
 
 A tail's frames are numbered consecutively. The buffer holds the newest of them, and a reader's `position` is the
-number of its next frame. A reader is in one of four conditions: live (at the end, written to as events arrive), full
-(it notifies the tail when it has room again), lagging (its cursor is not in the buffer, and a page of the log will
-bring it there), or gone.
+number of its next frame. A reader is in one of four conditions: live (it has every frame, and
+is written to as events arrive), full (it notifies the tail when it has room again), lagging (its cursor is not in the
+buffer, so pages of the log are sent to it until it is), or gone.
 """
 
 import time
@@ -23,7 +23,7 @@ _NO_MESSAGE = b"\n"  # no message begins with this
 class Tail:
     """Delivers a log to its readers.
 
-    `request_repair` is called when the log has to be read for them, `on_removed` when a reader has left.
+    `request_repair` is called when the log has to be read for the readers, `on_removed` after a reader has left.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class Tail:
         self.cancels_unwatched = False
         self.is_done = False
         self.is_lost = False
-        self.is_unstored = False  # Redis has lost it, and a look into the database found no stored answer
-        self.is_stale = False  # the log may have more events than this, or fewer
-        self.announced: Cursor | None = None  # the newest published event that did not follow the last one
+        self.is_unstored = False  # Redis has lost the log, and the database has no stored answer
+        self.is_stale = False  # the log may have more or fewer events than this tail
+        self.announced: Cursor | None = None  # the newest published event that was not appended
         self.delivered_at = self.checked_at = self.idle_since = now
         self.missing_since: float | None = None
         self.readers: set[Reader] = set()
@@ -51,7 +51,7 @@ class Tail:
         self._undelivered: list[Frame] = []
         self._is_open = False
         self._epoch = self._seq = 0  # of the last event
-        self._sent_epoch = self._sent_seq = 0  # of the last event that was written to the live readers
+        self._sent_epoch = self._sent_seq = 0  # of the last event written to the live readers
         self._next_prefix = _NO_MESSAGE  # the beginning of the next event's message, in the same epoch
         self._request_repair = request_repair
         self._on_removed = on_removed
@@ -77,7 +77,7 @@ class Tail:
         return bool(self.readers) and (bool(self.lagging) or (self._is_open and self.is_behind))
 
     def add(self, reader: Reader) -> None:
-        """Let a reader follow from its cursor."""
+        """Deliver the events after the reader's cursor to it."""
         reader.source = self
         self.readers.add(reader)
         self.resume(reader)
@@ -93,7 +93,7 @@ class Tail:
         self._on_removed(reader)
 
     def resume(self, reader: Reader) -> None:
-        """Continue a reader that has room: from the buffer, or, if its next frame was dropped there, from the log."""
+        """Continue a reader that has room: from the buffer, or from the log if its next frame is no longer buffered."""
         if reader in self._live:
             return
         if reader.position >= self._buffer.start or self._locate(reader):
@@ -102,7 +102,7 @@ class Tail:
             self._mark_lagging(reader)
 
     def resume_lagging(self) -> None:
-        """Continue the lagging readers that the buffer can serve by now."""
+        """Continue the lagging readers that the buffer can serve now."""
         for reader in tuple(self.lagging):
             if self._locate(reader):
                 self.lagging.discard(reader)
@@ -162,7 +162,7 @@ class Tail:
         self._buffer.before = before
 
     def replace(self, entries: list[LogEntry]) -> None:
-        """Replace all frames: the first entry is a snapshot of everything before it, whatever the readers have."""
+        """Replace all frames: the first entry is a snapshot that supersedes everything before it."""
         self._deliver([make_frame(entries[0])])
         self._buffer.reset()
         # Events published while the entries were read are in the log, so it is read once more.
@@ -187,7 +187,7 @@ class Tail:
             reader.finish("done")
 
     def mark_lost(self) -> None:
-        """Give the log up: every reader becomes a lagging one, which gets the stored answer or `stream_lost`."""
+        """Give up the log: every reader becomes lagging and gets the stored answer or `stream_lost`."""
         self.is_lost = True
         for reader in tuple(self._live):
             self._remove_live(reader)
