@@ -72,7 +72,7 @@ class SignalWakeup:
 class Child:
     """One program and its current process.
 
-    `start_at` is when it is to be restarted, `kill_at` when its grace period after SIGTERM ends; both in monotonic seconds.
+    `start_at` is the time of its restart, `kill_at` the end of its grace period after SIGTERM; in monotonic seconds.
     """
 
     program: Program

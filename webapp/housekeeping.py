@@ -65,7 +65,7 @@ class Housekeeping:
         sweep_and_enqueue(self._redis, self._settings, self._task_queue)
 
     def mark_watched(self) -> None:
-        """Mark the generations that have readers here and are cancelled once they have none; raises RedisUnavailable."""
+        """Mark generations with readers here that are cancelled once they have none; raises RedisUnavailable."""
         if watched := self._hub.watched():
             mark_watched(self._redis, watched)
 
