@@ -9,11 +9,7 @@ from millrace.worker.errors import SettingError
 from millrace.worker.settings.groups import AuthSettings, SearchSettings
 
 _PINNED = ("jwt_algorithm", "jwt_issuer", "jwt_audience")
-_KEYS = {
-    "jwt_secret": "MILLRACE_JWT_SECRET",
-    "jwt_public_key": "MILLRACE_JWT_PUBLIC_KEY",
-    "jwt_jwks_url": "MILLRACE_JWT_JWKS_URL",
-}
+_KEYS = ("jwt_secret", "jwt_public_key", "jwt_jwks_url")
 
 
 def check_auth(auth: AuthSettings) -> None:
@@ -31,20 +27,25 @@ def check_auth(auth: AuthSettings) -> None:
     used = {"header": ("header",), "jwt": ("jwt_",)}.get(auth.method, ())
     for name in ("header", *(each for each in AuthSettings.__dataclass_fields__ if each.startswith("jwt_"))):
         if getattr(auth, name) and not name.startswith(used):
-            variable = "MILLRACE_AUTH_HEADER" if name == "header" else f"MILLRACE_{name.upper()}"
-            raise SettingError(f"{variable}: has no effect with MILLRACE_AUTH={auth.method}")
+            raise SettingError(f"{_variables(name)}: has no effect with MILLRACE_AUTH={auth.method}")
+
+
+def _variables(*names: str, joined_by: str = ", ") -> str:
+    """Return the variables of these fields of `AuthSettings`."""
+    fields = AuthSettings.__dataclass_fields__
+    return joined_by.join(fields[name].metadata["names"][0] for name in names)
 
 
 def _check_jwt(auth: AuthSettings) -> None:
-    missing = [f"MILLRACE_{name.upper()}" for name in _PINNED if not getattr(auth, name)]
+    missing = [name for name in _PINNED if not getattr(auth, name)]
     if missing:
-        raise SettingError(f"{', '.join(missing)}: is not set; MILLRACE_AUTH=jwt requires it")
+        raise SettingError(f"{_variables(*missing)}: is not set; MILLRACE_AUTH=jwt requires it")
     wanted = ["jwt_secret"] if auth.jwt_algorithm == "HS256" else ["jwt_public_key", "jwt_jwks_url"]
     given = [name for name in _KEYS if getattr(auth, name)]
     if given not in ([name] for name in wanted):
         raise SettingError(
-            f"{' or '.join(_KEYS[name] for name in wanted)}: takes the key for {auth.jwt_algorithm}; set exactly one "
-            f"of {', '.join(_KEYS.values())}, and for this algorithm no other one"
+            f"{_variables(*wanted, joined_by=' or ')}: takes the key for {auth.jwt_algorithm}; set exactly one "
+            f"of {_variables(*_KEYS)}, and for this algorithm no other one"
         )
 
 
