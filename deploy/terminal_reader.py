@@ -80,23 +80,29 @@ class TerminalReader:
         raise NoAnswer(f"the server answers {response.status}: {_detail(response.read(65_536))}")
 
     def _read(self, response: http.client.HTTPResponse) -> Iterator[Event]:
-        """Yield the events of a stream's whole frames; an incomplete frame is dropped and sent again after a resume."""
-        cursor, data = "", ""
+        """Yield the events of a stream's whole frames, without its heartbeats.
+
+        An incomplete frame is dropped, and comes again after a resume.
+        """
+        cursor, data, is_heartbeat = "", "", False
         with response:
             while line := response.readline().decode("utf-8"):
                 name, _, value = line.rstrip("\r\n").partition(": ")
                 if name == "id":
                     cursor = value
+                elif name == "event":
+                    is_heartbeat = True
                 elif name == "data":
                     data = value
                 elif name == "retry" and value.isdigit():
                     self._retry_seconds = min(int(value) / 1000, 10.0)
-                elif not name and data:
-                    self._cursor = cursor or self._cursor
-                    event = json.loads(data)
-                    self._generation = event.get("generation") or self._generation
-                    yield event
-                    data = ""
+                elif not name:
+                    if data and not is_heartbeat:
+                        self._cursor = cursor or self._cursor
+                        event = json.loads(data)
+                        self._generation = event.get("generation") or self._generation
+                        yield event
+                    data, is_heartbeat = "", False
 
 
 def ask(url: str, question: str, out: TextIO | None = None, err: TextIO | None = None) -> int:

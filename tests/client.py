@@ -27,17 +27,23 @@ def emulate(**script: Any) -> str:
 
 
 def parse_frames(lines: Iterator[str]) -> Iterator[Received]:
-    """Yield the events of an SSE body; a frame without its blank line is thrown away, as EventSource does."""
-    cursor, data = "", ""
+    """Yield the events of an SSE body without its heartbeats.
+
+    A frame without its blank line is dropped, and its id does not count, as EventSource does it.
+    """
+    cursor, data, name = "", "", ""
     for line in lines:
         if line.startswith("id: "):
             cursor = line[4:]
+        elif line.startswith("event: "):
+            name = line[7:]
         elif line.startswith("data: "):
             assert not data, "two data lines in one frame"
             data = line[6:]
-        elif not line and data:
-            yield Received(cursor, json.loads(data), time.monotonic())
-            data = ""
+        elif not line:
+            if data and not name:
+                yield Received(cursor, json.loads(data), time.monotonic())
+            data = name = ""
 
 
 def text_of(received: list[Received]) -> str:

@@ -28,7 +28,7 @@ PREFACE = b": hello\nretry: 10\n\n"
 
 def frames(events: list[dict[str, Any]], first: int = 1) -> bytes:
     """Return the SSE bytes of events, numbered from the first."""
-    parts = [f"id: 7-{seq}\ndata: {json.dumps(event)}\n\n" for seq, event in enumerate(events, first)]
+    parts = [f"data: {json.dumps(event)}\nid: 7-{seq}\n\n" for seq, event in enumerate(events, first)]
     return PREFACE + "".join(parts).encode()
 
 
@@ -105,7 +105,9 @@ def test_dropped_connection_is_resumed_with_cookie_and_cursor_wherever_it_is_cut
 
 
 def test_heartbeats_between_events_repeat_nothing(script: Script) -> None:
-    script.answers = [(200, frames(EVENTS).replace(b"\n\n", b"\n\n: still here\n\n"))]
+    script.answers = [
+        (200, frames(EVENTS).replace(b"\n\n", b'\n\n: still here\n\nevent: ping\ndata: {"type":"ping"}\n\n'))
+    ]
     assert run_ask(script)[1] == "wör\u2028ds \U0001f600\n"
 
 

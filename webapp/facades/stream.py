@@ -11,7 +11,7 @@ from millrace.webapp.generation.creation import create_generation
 from millrace.webapp.generation.responses import idempotency_key
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
-from millrace.webapp.relay.frames import Frame, chunked
+from millrace.webapp.relay.frames import COMMENT, Frame, chunked
 from millrace.webapp.relay.reader import EndReason, PullReader, write_nothing
 from millrace.webapp.relay.socket_handover import hand_over_or_yield
 from millrace.webapp.relay.socket_reader import SocketReader
@@ -50,6 +50,7 @@ class DialectPullReader(PullReader):
     """A reader whose frames are yielded to the server in a dialect."""
 
     __slots__ = ("_dialect",)
+    heartbeat = COMMENT
 
     def __init__(self, generation: str, dialect: Dialect, on_stall: Callable[[], None] | None) -> None:
         super().__init__(generation, START, on_stall)
@@ -75,6 +76,7 @@ class DialectReader(SocketReader):
     """A reader on a client's socket that sends every event in a dialect."""
 
     __slots__ = ("_dialect",)
+    heartbeat = COMMENT
 
     def __init__(self, generation: str, sock: _socket.socket, dialect: Dialect) -> None:
         super().__init__(generation, START, sock)

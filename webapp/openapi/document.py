@@ -23,6 +23,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 VERSION = "1"
 IDEMPOTENCY_KEY = ("header", "Idempotency-Key", "The same key within 24 h returns the same generation.")
 LAST_EVENT_ID = ("header", "Last-Event-ID", "The cursor: the id of the last event that the client has received.")
+LAST_EVENT_ID_QUERY = ("query", "lastEventId", "The same; polyfills of EventSource send it.")
 AFTER = ("query", "after", "The cursor, for clients that cannot send the header.")
 CURSOR = ("query", "cursor", "The start of the page: `next` of the previous page.")
 LIMIT = ("query", "limit", f"The maximum number of items, 1 to {MAX_PAGE_ITEMS}.")

@@ -1,7 +1,10 @@
 r"""The bytes on the wire: an event as an SSE frame inside one HTTP chunk, made once and shared by all its readers.
 
-42\r\n
-id: 12-7\ndata: {"type":"chunk","content":"so"}\n\n\r\n
+31\r\n
+data: {"type":"chunk","content":"so"}\nid: 12-7\n\n\r\n
+
+The `data:` line precedes the `id:` line. Some clients take an id as soon as they have read its line; if the connection
+broke between the two lines, such a client would resume after an event that it has never seen.
 """
 
 import random
@@ -14,7 +17,9 @@ from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
 
 TERMINATOR = b"0\r\n\r\n"  # ends a chunked body
-HEARTBEAT = b":\n\n"
+# A comment would be invisible to an EventSource: only an event lets a page notice that its connection is dead.
+HEARTBEAT = b'event: ping\ndata: {"type":"ping"}\n\n'
+COMMENT = b":\n\n"  # the heartbeat of the facades, whose clients know no such event
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +47,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     @property
     def data(self) -> bytes:
         """The event's JSON, as it stands in the log."""
-        return self.payload[self.payload.index(b"\ndata: ") + 7 : -4]
+        return self.payload[self.payload.index(b"\ndata: ") + 7 : self.payload.rindex(b"\nid: ")]
 
     @property
     def entry(self) -> LogEntry:
@@ -52,14 +57,20 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 def payload_of(message: bytes) -> bytes:
     """Return the payload for a published message, `<epoch>-<seq> <JSON>`, whose JSON contains no line break."""
-    return b"%X\r\nid: %b\n\n\r\n" % (len(message) + 12, message.replace(b" ", b"\ndata: ", 1))
+    cursor, _, data = message.partition(b" ")
+    return b"%X\r\ndata: %b\nid: %b\n\n\r\n" % (len(message) + 12, data, cursor)
 
 
 def make_frame(entry: LogEntry) -> Frame:
     """Return the frame of an event in the log."""
     epoch, seq = entry.cursor
-    payload = payload_of(b"%d-%d %b" % (epoch, seq, entry.data))
+    payload = chunked(body_of(b"%d-%d" % (epoch, seq), entry.data))
     return Frame(epoch, seq, payload, entry.data.startswith(DONE_PREFIX))
+
+
+def body_of(event_id: bytes, data: bytes) -> bytes:
+    """Return the SSE frame of an event without the HTTP chunk around it."""
+    return b"data: %b\nid: %b\n\n" % (data, event_id)
 
 
 def join(frames: Sequence[Frame]) -> bytes:
@@ -73,13 +84,13 @@ def chunked(body: bytes) -> bytes:
 
 
 def stream_start() -> bytes:
-    """Return the first bytes of every stream: a comment, which makes proxies flush, and a jittered `retry:`."""
-    return b": millrace\nretry: %d\n\n" % random.randint(1000, 2000)
+    """Return the first bytes of every stream: a comment, which makes proxies flush, a jittered `retry:`, a heartbeat.
+
+    The heartbeat makes it known to a client that this server sends them.
+    """
+    return b": millrace\nretry: %d\n\n%b" % (random.randint(1000, 2000), HEARTBEAT)
 
 
 def stream_end() -> bytes:
     """Return the last bytes of a stream that ends early: a `retry:` whose jitter spreads the reconnects."""
     return b"retry: %d\n\n" % random.randint(500, 3000)
-
-
-HEARTBEAT_CHUNK = chunked(HEARTBEAT)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.relay.feeds import Feeds
-from millrace.webapp.relay.frames import Frame, chunked, join
+from millrace.webapp.relay.frames import Frame, body_of, chunked, join
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.reader import EndReason, Reader, write_nothing
 from millrace.worker.contract.feed import FeedEntry, FeedPosition
@@ -144,8 +144,8 @@ class SubStream(Reader):
         data = frame.data
         # The first event of each log already contains its generation.
         name = b"" if _contains_generation(data) else b'"generation":"%b",' % self._name
-        body = b"id: %b@%d-%d\ndata: {%b%b\n\n" % (self._name, frame.epoch, frame.seq, name, data[1:])
-        return Frame(frame.epoch, frame.seq, chunked(body))
+        event_id = b"%b@%d-%d" % (self._name, frame.epoch, frame.seq)
+        return Frame(frame.epoch, frame.seq, chunked(body_of(event_id, b"{%b%b" % (name, data[1:]))))
 
 
 class FeedSubStream:
@@ -165,9 +165,7 @@ class FeedSubStream:
     def take(self, entries: list[FeedEntry]) -> None:
         """Write as many entries as there is room for, and advance `position` by those."""
         frames = [
-            Frame(
-                *entry.position, chunked(b"id: %b@%d-%d\ndata: %b\n\n" % (FEED.encode(), *entry.position, entry.data))
-            )
+            Frame(*entry.position, chunked(body_of(b"%b@%d-%d" % (FEED.encode(), *entry.position), entry.data)))
             for entry in entries
         ]
         taken = self._multiplexer.write(frames)

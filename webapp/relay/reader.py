@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from gevent.event import Event
 
-from millrace.webapp.relay.frames import Frame
+from millrace.webapp.relay.frames import HEARTBEAT, Frame
 from millrace.worker.contract.ids import Cursor
 
 EndReason = Literal["done", "client_left", "stalled", "drained", "revoked", "error"]
@@ -63,6 +63,8 @@ class Reader:
         "started_at",
         "write",
     )
+
+    heartbeat = HEARTBEAT
 
     write: Callable[[bytes], int]
     """Accept as many of the bytes as there is room for now, and return how many; raises OSError.

@@ -21,7 +21,6 @@ from wsgiref.types import WSGIEnvironment
 
 from gevent.socket import socket as gevent_socket
 
-from millrace.webapp.relay.frames import HEARTBEAT
 from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.webapp.relay.socket_reader import SocketReader, prepare
 
@@ -81,7 +80,7 @@ def yield_bytes(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]
                 yield rendered
             if time.monotonic() >= heartbeat_at:
                 heartbeat_at += heartbeat_seconds
-                yield HEARTBEAT
+                yield reader.heartbeat
         if last_bytes := reader.render_end():
             yield last_bytes
     finally:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import gevent
 
-from millrace.webapp.relay.frames import HEARTBEAT_CHUNK, TERMINATOR, Frame, chunked
+from millrace.webapp.relay.frames import TERMINATOR, Frame, chunked
 from millrace.webapp.relay.reader import EndReason, Reader, write_nothing
 from millrace.worker.contract.ids import Cursor
 
@@ -109,7 +109,7 @@ class SocketReader(Reader):
     def send_heartbeat(self) -> None:
         """Send a heartbeat, unless other bytes are half sent."""
         if not self.is_full and not self.end_reason:
-            self.send(HEARTBEAT_CHUNK)
+            self.send(chunked(self.heartbeat))
 
     def send(self, chunk: bytes) -> None:
         """Send bytes that are not a frame of the log; a rest that finds no room goes out before anything else."""

@@ -28,6 +28,11 @@ HEADERS = {
 _MULTIPLEXED = "many"  # stands for the generation's id in the log line of a connection that carries several streams
 
 
+def ended_stream() -> Response:
+    """Return the 204 that makes an EventSource stop; some clients check its type first."""
+    return Response(status=204, headers=HEADERS, content_type="text/event-stream")
+
+
 class EventStream(Response):
     """A response whose connection ends with it and says so; otherwise a client would send its next request into it."""
 
@@ -48,7 +53,7 @@ def event_stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, aft
     Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
     """
     if state.is_done and after == state.top:
-        return Response(status=204, headers=HEADERS)
+        return ended_stream()
     refuse_when_full(hub)
     body = hand_over_or_yield(
         environ,
@@ -77,7 +82,7 @@ def multiplexed_stream(
     with the last `done`. Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
     """
     if feed is None and all(state.is_done and after == state.top for state, after in followed):
-        return Response(status=204, headers=HEADERS)
+        return ended_stream()
     refuse_when_full(hub, places=1 + len(followed))
     parts = [FollowedGeneration(state.generation, after, state.on_disconnect == "cancel") for state, after in followed]
 

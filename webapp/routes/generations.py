@@ -3,21 +3,27 @@
 from flask import Blueprint, Response, request
 
 from millrace.webapp.generation import creation
-from millrace.webapp.generation.responses import idempotency_key, respond_with_generation
+from millrace.webapp.generation.responses import check_cursor, idempotency_key, respond_with_generation
 from millrace.webapp.generation.stored_log import resume_cursor
 from millrace.webapp.generation.validation import GenerationFields, parse
 from millrace.webapp.generation.views import view_of, view_of_stored
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import generation_not_found, owned_generation, owned_generation_with_retry
-from millrace.webapp.openapi.document import AFTER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
-from millrace.webapp.problems import Problem
+from millrace.webapp.openapi.document import (
+    AFTER,
+    IDEMPOTENCY_KEY,
+    LAST_EVENT_ID,
+    LAST_EVENT_ID_QUERY,
+    Description,
+    described,
+)
 from millrace.webapp.relay import event_stream
 from millrace.webapp.request_input import read_object
 from millrace.webapp.schemas import CancelReceipt, GenerationView, Receipt, WholeAnswerView, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
-from millrace.worker.contract.ids import START, Cursor, parse_cursor
+from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.state import read_request
 
@@ -28,9 +34,9 @@ routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 @described(
     Description(
         body=GenerationFields,
-        answers={200: WholeAnswerView, 202: Receipt},
+        answers={200: WholeAnswerView, 202: Receipt, 204: None},
         stream=(AnyEvent,),
-        parameters=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY, LAST_EVENT_ID),
     )
 )
 @limited("create")
@@ -56,7 +62,7 @@ def get_generation(generation: str) -> Response:
 
 
 @routes.get("/<generation>/events")
-@described(Description(answers={204: None}, stream=(AnyEvent,), parameters=(LAST_EVENT_ID, AFTER)))
+@described(Description(answers={204: None}, stream=(AnyEvent,), parameters=(LAST_EVENT_ID, AFTER, LAST_EVENT_ID_QUERY)))
 @limited("follow")
 def stream_events(generation: str) -> Response:
     """Stream the events after the client's cursor."""
@@ -78,9 +84,7 @@ def cancel_generation(generation: str) -> Response:
 
 
 def _cursor() -> Cursor:
-    """Return the client's cursor; raises Problem 400."""
-    text = request.headers.get("Last-Event-ID") or request.args.get("after") or ""
-    cursor = parse_cursor(text) if text else START
-    if cursor is None:
-        raise Problem(400, "bad_cursor", "Invalid cursor. Use the id of an event of this stream, such as 1-5.")
-    return cursor
+    """Return the client's cursor, from the first of the three places that has one; raises Problem 400."""
+    return check_cursor(
+        request.headers.get("Last-Event-ID") or request.args.get("after") or request.args.get("lastEventId") or ""
+    )

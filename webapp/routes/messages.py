@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from millrace.webapp.generation.responses import idempotency_key, respond_with_generation
 from millrace.webapp.generation.validation import AnswerFields, no_conversation, parse_again
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.openapi.document import CURSOR, IDEMPOTENCY_KEY, LIMIT, Description, described
+from millrace.webapp.openapi.document import CURSOR, IDEMPOTENCY_KEY, LAST_EVENT_ID, LIMIT, Description, described
 from millrace.webapp.request_input import read_optional_object, read_page
 from millrace.webapp.routes.conversations import conversation_owner
 from millrace.webapp.schemas import MessagePage, MessageSchema, Receipt, WholeAnswerView, json_response, timestamp
@@ -51,9 +51,9 @@ def list_messages(conversation: str) -> Response:
 @described(
     Description(
         body=AnswerFields,
-        answers={200: WholeAnswerView, 202: Receipt},
+        answers={200: WholeAnswerView, 202: Receipt, 204: None},
         stream=(AnyEvent,),
-        parameters=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY, LAST_EVENT_ID),
     )
 )
 def retry_message(conversation: str, message: str) -> Response:

@@ -1,8 +1,8 @@
 // The page: asks questions in a conversation and cancels answers. After a reload it reopens the conversation and its stream.
 
 import { call, createGeneration } from "./api.js";
+import { follow } from "./client.js";
 import { listConversations, readTurns } from "./conversations.js";
-import { follow } from "./follow.js";
 import { showTurn } from "./turns.js";
 
 const RETRY_MS = 3000;
@@ -16,7 +16,7 @@ const notice = document.querySelector("#notice");
 
 let conversation = null; // id of the open conversation; the URL's hash keeps it over a reload
 let running = null; // id of the generation that is running in it
-let stopFollowing = () => {};
+let following = new AbortController(); // aborted when another conversation is opened
 let visit = 0; // incremented when the shown conversation changes: results of earlier calls are then ignored
 
 function showNotice(text) {
@@ -45,21 +45,18 @@ function setConversation(id) {
   list.markCurrent(id);
 }
 
-function followTurn(turn, id) {
+async function followTurn(turn, id) {
   setRunning(id);
-  const finish = () => {
-    if (running !== id) return;
-    setRunning(null);
-    list.refresh();
-  };
-  stopFollowing = follow(`api/generations/${id}/events`, {
-    onEvent: turn.apply,
-    onEnd: finish,
-    onGone: () => {
-      turn.setStatus("failed", "This answer no longer exists.");
-      finish();
-    },
-  });
+  const { signal } = following;
+  try {
+    await follow(`api/generations/${id}/events`, { onEvent: turn.apply, onConnection: turn.setConnected, signal });
+  } catch (error) {
+    if (signal.aborted) return;
+    turn.setStatus("failed", error.status === 404 ? "This answer no longer exists." : `Failed: ${error.message}`);
+  }
+  if (running !== id) return;
+  setRunning(null);
+  list.refresh();
 }
 
 async function submit() {
@@ -99,7 +96,8 @@ async function stop() {
 // Opens a conversation, or an empty page for null.
 async function open(id) {
   const here = ++visit;
-  stopFollowing();
+  following.abort();
+  following = new AbortController();
   setRunning(null);
   setConversation(id);
   turns.replaceChildren();

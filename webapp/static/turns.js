@@ -14,13 +14,19 @@ export function showTurn(turns, question, onSuggestion) {
   const turn = document.querySelector("#turn").content.cloneNode(true).firstElementChild;
   const answer = document.createTextNode("");
   const status = turn.querySelector(".status");
+  let statusText = "";
   turn.querySelector(".question").textContent = question;
   turn.querySelector(".answer").append(answer);
   turns.append(turn);
 
   function setStatus(state, text = STATUS_TEXT[state] ?? state) {
     turn.dataset.state = state;
-    status.textContent = text;
+    statusText = status.textContent = text;
+  }
+
+  // The text so far stays; the status comes back with the connection.
+  function setConnected(isConnected) {
+    status.textContent = isConnected ? statusText : "Reconnecting";
   }
 
   function setTitle(title) {
@@ -65,5 +71,5 @@ export function showTurn(turns, question, onSuggestion) {
 
   setStatus("queued");
   scrollTo(0, document.documentElement.scrollHeight);
-  return { setStatus, apply, showStored, setTitle, remove: () => turn.remove() };
+  return { setStatus, setConnected, apply, showStored, setTitle, remove: () => turn.remove() };
 }

@@ -145,7 +145,7 @@ class RelaySettings:
     """The event streams of a web process."""
 
     wait_seconds: float = setting("MILLRACE_WAIT_SECONDS", parsers.seconds(0, 3600), 300.0, "maximum wait of a `stream: false` request before it returns 202")
-    heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", parsers.seconds(0.1, 300), 15.0, "interval of the comments in an idle stream")
+    heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", parsers.seconds(0.1, 300), 15.0, "interval of the heartbeats of a stream")
     reader_stall_seconds: float = setting("MILLRACE_READER_STALL_SECONDS", parsers.seconds(1, 3600), 30.0, "time after which a reader that accepts no data is disconnected")
     max_readers: int = setting("MILLRACE_MAX_READERS", parsers.whole(1, 1_000_000), 10_000, "maximum number of readers per web process")
     max_follows: int = setting("MILLRACE_MAX_FOLLOWS", parsers.whole(1, 200), 50, "maximum number of generations that one connection follows; the URL must hold all their ids")

@@ -161,7 +161,7 @@ class StreamClient:
             lines = self.body[self._framed : end].split(b"\n")
             self._framed = end + 2
             fields = dict(line.decode().split(": ", 1) for line in lines if not line.startswith(b":"))
-            if "data" in fields:
+            if "data" in fields and "event" not in fields:
                 self._frames.append((fields["id"], json.loads(fields["data"])))
         return self._frames
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.webapp.relay.frames import (
-    HEARTBEAT_CHUNK,
+    HEARTBEAT,
     chunked,
     join,
     make_frame,
@@ -28,8 +28,8 @@ def test_joined_frames_carry_the_same_events_in_chunks(given_events: list[tuple[
     body = unchunked(join(frames))
     assert body == b"".join(frame.body for frame in frames)
     lines = body.split(b"\n")
-    assert [line[4:].decode() for line in lines[0:-1:3]] == [str(cursor) for cursor, _ in given_events]
-    assert [decode(line[6:]) for line in lines[1::3]] == [Chunk(text) for _, text in given_events]
+    assert [decode(line[6:]) for line in lines[0:-1:3]] == [Chunk(text) for _, text in given_events]
+    assert [line[4:].decode() for line in lines[1::3]] == [str(cursor) for cursor, _ in given_events]
     assert set(lines[2::3]) == {b""}
     assert list(split(join(frames))) == [frame.payload for frame in frames]
     assert [(each.cursor, decode(each.data)) for each in (frame.entry for frame in frames)] == [
@@ -58,8 +58,13 @@ def test_only_the_done_event_makes_a_done_frame() -> None:
             assert not make_frame(LogEntry(cursor, encode(event))).is_done
 
 
-def test_stream_start_is_a_comment_and_a_retry_of_one_to_two_seconds() -> None:
-    found = {re.fullmatch(rb": millrace\nretry: (\d+)\n\n", stream_start()) for _ in range(200)}
+def test_id_follows_the_data_so_that_a_cut_between_them_loses_no_event() -> None:
+    frame = make_frame(LogEntry(Cursor(3, 14), encode(Chunk("text"))))
+    assert frame.body == b'data: {"type":"chunk","content":"text"}\nid: 3-14\n\n'
+
+
+def test_stream_start_is_a_comment_a_retry_of_one_to_two_seconds_and_a_heartbeat() -> None:
+    found = {re.fullmatch(rb": millrace\nretry: (\d+)\n\n" + re.escape(HEARTBEAT), stream_start()) for _ in range(200)}
     times = {int(each[1]) for each in found if each}
     assert len(found) > 50
     assert min(times) >= 1000
@@ -67,5 +72,5 @@ def test_stream_start_is_a_comment_and_a_retry_of_one_to_two_seconds() -> None:
 
 
 def test_heartbeat_and_stream_end_are_whole_frames() -> None:
-    assert unchunked(HEARTBEAT_CHUNK) == b":\n\n"
+    assert unchunked(chunked(HEARTBEAT)) == b'event: ping\ndata: {"type":"ping"}\n\n'
     assert re.fullmatch(rb"retry: \d+\n\n", unchunked(chunked(stream_end())))

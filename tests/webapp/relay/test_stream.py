@@ -10,12 +10,13 @@ from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import COMPLETE, DONE, LogWriter
 from tests.webapp.relay.relay_server import RelayServer, StreamClient
+from tests.webapp.relay.wire_format import events_in, is_heartbeat
 
 
 def logged(redis: Redis, writer: LogWriter) -> bytes:
     """The SSE frames of the whole log."""
     entries = read(redis, writer.generation).entries
-    return b"".join(b"id: %b\ndata: %b\n\n" % (str(entry.cursor).encode(), entry.data) for entry in entries)
+    return b"".join(b"data: %b\nid: %b\n\n" % (entry.data, str(entry.cursor).encode()) for entry in entries)
 
 
 def test_reader_gets_existing_events_then_new_ones_then_a_clean_end(
@@ -30,8 +31,9 @@ def test_reader_gets_existing_events_then_new_ones_then_a_clean_end(
         writer.end()
         stream.rest()
         assert stream.is_ended
-        opening, _, events = stream.body.partition(b"\n\n")
+        opening, heartbeat, events = bytes(stream.body).split(b"\n\n", 2)
         assert events == logged(redis, writer)
+        assert is_heartbeat(heartbeat)
         comment, retry = opening.split(b"\n")
         assert comment.startswith(b":")
         assert 1000 <= int(retry.removeprefix(b"retry: ")) <= 2000
@@ -57,7 +59,7 @@ def test_reader_resumes_at_the_next_event_after_any_cursor(
     for number, (cursor, _) in enumerate(events[:-1], 1):
         with server.follow(writer.generation, cursor) as stream:
             stream.rest()
-            assert stream.body.partition(b"\n\n")[2] == b"\n\n".join(whole.split(b"\n\n")[number:])
+            assert events_in(bytes(stream.body)) == b"\n\n".join(whole.split(b"\n\n")[number:])
 
 
 def test_interrupted_frame_is_sent_again(server: RelayServer, writer: LogWriter) -> None:
@@ -80,11 +82,11 @@ def test_reader_that_reconnects_during_the_answer_misses_nothing(
             writer.chunks(*(f"{written + number} " for number in range(count + 3)))
             written += count + 3
             cursor = stream.events(count)[-1][0]
-            body += b"\n\n".join(stream.body.split(b"\n\n")[1 : count + 1]) + b"\n\n"
+            body += b"\n\n".join(events_in(bytes(stream.body)).split(b"\n\n")[:count]) + b"\n\n"
     writer.end()
     with server.follow(writer.generation, cursor) as stream:
         stream.rest()
-        assert body + stream.body.partition(b"\n\n")[2] == logged(redis, writer)
+        assert body + events_in(bytes(stream.body)) == logged(redis, writer)
 
 
 def test_two_readers_get_the_same_events(server: RelayServer, writer: LogWriter) -> None:
@@ -163,13 +165,13 @@ def test_long_log_is_replayed_whole(server: RelayServer, redis: Redis, writer: L
         writer.end()
         one.rest()
         other.rest()
-        assert one.body.partition(b"\n\n")[2] == logged_pages(redis, writer)
+        assert events_in(bytes(one.body)) == logged_pages(redis, writer)
         assert len(other.frames()) == 3002
 
 
 def logged_pages(redis: Redis, writer: LogWriter) -> bytes:
     entries = read(redis, writer.generation, count=10_000).entries
-    return b"".join(b"id: %b\ndata: %b\n\n" % (str(entry.cursor).encode(), entry.data) for entry in entries)
+    return b"".join(b"data: %b\nid: %b\n\n" % (entry.data, str(entry.cursor).encode()) for entry in entries)
 
 
 def test_blocking_entries_are_those_of_the_log(server: RelayServer, redis: Redis, writer: LogWriter) -> None:

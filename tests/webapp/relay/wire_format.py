@@ -17,6 +17,17 @@ def unchunked(raw: bytes) -> bytes:
     return body
 
 
+def events_in(body: bytes) -> bytes:
+    """Return a stream's frames that are events of the log, byte for byte: without its opening and its heartbeats."""
+    frames = body.split(b"\n\n")
+    return b"\n\n".join(each for each in frames if not each or each.startswith(b"data: "))
+
+
+def is_heartbeat(frame: bytes) -> bool:
+    """Return whether a frame is a heartbeat, as the protocol spells it."""
+    return frame == b'event: ping\ndata: {"type":"ping"}'
+
+
 def split(payload: bytes) -> Iterator[bytes]:
     """Yield the payloads of the frames that were joined."""
     begin = 0

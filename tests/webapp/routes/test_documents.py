@@ -27,7 +27,7 @@ def test_files_referenced_by_the_page_exist(site: Site) -> None:
 
 
 def test_scripts_never_turn_text_into_markup(site: Site) -> None:
-    for name in ("page.js", "follow.js", "api.js", "turns.js", "conversations.js"):
+    for name in ("page.js", "client.js", "api.js", "turns.js", "conversations.js"):
         script = site.user.get(f"/static/{name}", buffered=True).text
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(", script)
 

