@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import gevent
-import msgspec
 
 from millrace.worker.after.suggestions import suggest_questions
 from millrace.worker.after.title import name_conversation
@@ -87,7 +86,7 @@ def _run_hook(process: WorkerProcess, run: RunningGeneration, turn: CompletedTur
     except GenerationFailed as failure:
         _log.warning("hook_failed", hook=name, generation=turn.generation, error=failure.code)
         return
-    except (msgspec.ValidationError, DatabaseUnavailable) as error:
+    except DatabaseUnavailable as error:
         _log.warning("hook_failed", hook=name, generation=turn.generation, error=error)
         return
     except Exception:  # noqa: BLE001 - the edge of this greenlet: a hook's failure must not reach the answer

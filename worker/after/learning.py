@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable, Sequence
 
 import gevent
-import msgspec
 from gevent.queue import Full, Queue
 from sqlalchemy.orm import Session
 
@@ -29,6 +28,7 @@ from millrace.worker.store.answers import AnswerRecord
 CONCURRENCY = 8  # greenlets of one process
 MAX_QUEUED = 10_000  # generations in one process; more than these are dropped
 MAX_TRIES = 6
+MAX_REJECTIONS = 2  # unusable replies, or requests that the model refuses: more of the same would be paid for
 FIRST_BACKOFF_SECONDS = 1.0  # doubles with each retry; half of it is jitter
 CALL_TIMEOUT_SECONDS = 30.0
 MARKER_MS = 600_000  # longer than all tries together
@@ -91,7 +91,7 @@ class Learner(BackgroundTask):
             self._in_progress.discard(generation)  # not in a `finally`: a killed greenlet's work is still unfinished
 
     def _learn_with_retries(self, generation: str) -> None:
-        has_marker = False
+        has_marker, rejections = False, 0
         for tries in range(1, MAX_TRIES + 1):
             try:
                 has_marker = has_marker or self._acquire_marker(generation)
@@ -100,14 +100,15 @@ class Learner(BackgroundTask):
                 return
             except (
                 GenerationFailed,
-                msgspec.ValidationError,
                 AnswerNotStored,
                 DatabaseUnavailable,
                 RedisUnavailable,
                 TimeoutError,
             ) as error:
                 cause = error.code if isinstance(error, GenerationFailed) else type(error).__name__
-                if tries == MAX_TRIES or (isinstance(error, GenerationFailed) and not error.retryable):
+                rejections += cause == "provider_rejected"
+                is_final = isinstance(error, GenerationFailed) and not error.retryable
+                if tries == MAX_TRIES or rejections == MAX_REJECTIONS or is_final:
                     _log.warning("learning_failed", generation=generation, tries=tries, error=cause)
                     return
                 _log.warning("learning_postponed", generation=generation, tries=tries, error=cause)

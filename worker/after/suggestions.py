@@ -1,11 +1,11 @@
 """Suggestions: questions that the user may want to ask next."""
 
-import msgspec
-
-from millrace.worker.after.turn import CompletedTurn, build_prompt, one_line
+from millrace.worker.after.turn import CompletedTurn, build_prompt
 from millrace.worker.contract.events import Suggestions
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Tool
+from millrace.worker.text.lines import to_line
+from millrace.worker.text.replies import texts_in
 
 COUNT = 3
 SUGGESTION_CHARS = 160
@@ -33,17 +33,13 @@ _INSTRUCTION = (
 )
 
 
-class _SuggestionsReply(msgspec.Struct, frozen=True):
-    suggestions: list[str]
-
-
 def suggest_questions(process: WorkerProcess, turn: CompletedTurn) -> Suggestions | None:
     """Ask the small model for suggestions; None if it returns only blank ones.
 
-    Raises GenerationFailed, msgspec.ValidationError.
+    Raises GenerationFailed.
     """
     prompt = build_prompt(turn, process.settings, _INSTRUCTION, _TOOL, _MAX_TOKENS)
-    reply = msgspec.convert(process.provider.answer(prompt).tool_input, _SuggestionsReply)
-    lines = dict.fromkeys(one_line(suggestion, SUGGESTION_CHARS) for suggestion in reply.suggestions)
+    texts = texts_in(process.provider.answer(prompt).tool_input, "suggestions")
+    lines = dict.fromkeys(to_line(text, SUGGESTION_CHARS) for text in texts)
     suggestions = [line for line in lines if line][:COUNT]
     return Suggestions(suggestions) if suggestions else None

@@ -1,19 +1,16 @@
 """The title of a conversation, written by the small model after the first turn unless the user has set one."""
 
-from typing import Annotated
-
-import msgspec
-
-from millrace.worker.after.turn import CompletedTurn, build_prompt, one_line
+from millrace.worker.after.turn import CompletedTurn, build_prompt
 from millrace.worker.contract.events import Title
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Tool
 from millrace.worker.store import conversations
+from millrace.worker.text.lines import to_title
+from millrace.worker.text.replies import text_in
 
 TITLE_CHARS = 80
 _MAX_TOKENS = 200
-_QUOTES = "\"'“”„«»`*#. "
 
 _TOOL = Tool(
     "name_conversation",
@@ -30,22 +27,17 @@ _INSTRUCTION = (
 )
 
 
-class _TitleReply(msgspec.Struct, frozen=True):
-    title: Annotated[str, msgspec.Meta(min_length=1)]
-
-
 def name_conversation(process: WorkerProcess, turn: CompletedTurn) -> Title | None:
     """Ask the small model for a title, save it and publish the change to the owner's feed.
 
     Returns None if the conversation has a title or is not stored, or if the reply is blank. Raises GenerationFailed,
-    msgspec.ValidationError, DatabaseUnavailable.
+    DatabaseUnavailable.
     """
     conversation = process.database.run(lambda session: conversations.find(session, turn.owner, turn.conversation))
     if conversation is None or conversation.title is not None:
         return None
     prompt = build_prompt(turn, process.settings, _INSTRUCTION, _TOOL, _MAX_TOKENS)
-    reply = msgspec.convert(process.provider.answer(prompt).tool_input, _TitleReply)
-    title = one_line(reply.title, TITLE_CHARS).strip(_QUOTES)
+    title = to_title(text_in(process.provider.answer(prompt).tool_input, "title"), TITLE_CHARS)
     if not title or not process.database.run(
         lambda session: conversations.set_title_if_untitled(session, turn.owner, turn.conversation, title)
     ):

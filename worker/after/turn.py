@@ -60,9 +60,3 @@ def excerpt(text: str) -> str:
         return text
     half = EXCERPT_CHARS // 2
     return text[:half] + _ELLIPSIS + text[-half:]
-
-
-def one_line(text: str, max_chars: int) -> str:
-    """Return the text as one line of at most `max_chars` characters, without non-printable characters."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= max_chars else line[: max_chars - 1].rstrip() + "…"

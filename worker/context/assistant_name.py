@@ -1,11 +1,10 @@
 """Make up a name for the assistant if a profile has none: once, by the small model, in the background."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import gevent
-import msgspec
 
-from millrace.worker.context.escaping import element, sanitize
+from millrace.worker.context.escaping import element
 from millrace.worker.contract.profile import Profile
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import DatabaseUnavailable, GenerationFailed
@@ -14,6 +13,8 @@ from millrace.worker.providers.protocol import Prompt, Provider, Tool
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from millrace.worker.store.database import Database
+from millrace.worker.text.lines import to_title
+from millrace.worker.text.replies import text_in
 
 SECONDS = 30.0
 MAX_CALLS = 8  # at once, in one process
@@ -35,10 +36,6 @@ _INSTRUCTION = (
 )
 
 _log = get_logger(__name__)
-
-
-class _ToolInput(msgspec.Struct, frozen=True):
-    name: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class AssistantNamer:
@@ -71,7 +68,7 @@ class AssistantNamer:
                 # A profile that the user has changed in the meantime stays as it is.
                 is_kept = self._database.run(lambda session: profiles.compare_and_set(session, owner, stored, named))
             _log.info("assistant_named", is_kept=is_kept)
-        except (GenerationFailed, DatabaseUnavailable, msgspec.ValidationError, gevent.Timeout) as error:
+        except (GenerationFailed, DatabaseUnavailable, gevent.Timeout) as error:
             _log.warning("assistant_naming_failed", error=type(error).__name__)  # the next answer tries again
         finally:
             self.running.pop(owner, None)
@@ -84,5 +81,4 @@ class AssistantNamer:
             system=(_INSTRUCTION,),
             tool=_TOOL,
         )
-        tool_input = msgspec.convert(self._provider.answer(prompt).tool_input, _ToolInput)
-        return " ".join(sanitize(tool_input.name).split())[:_NAME_CHARS] or "Assistant"
+        return to_title(text_in(self._provider.answer(prompt).tool_input, "name"), _NAME_CHARS) or "Assistant"

@@ -124,6 +124,12 @@ def test_failure_that_is_not_retryable_is_not_retried(make_learning: MakeLearnin
     assert harness.calls() == 1
 
 
+def test_unusable_reply_is_asked_for_once_more_only(make_learning: MakeLearning) -> None:
+    harness = make_learning(tool_reply(facts="nothing"))
+    harness.learn(harness.save_turn())
+    assert harness.calls() == learning.MAX_REJECTIONS
+
+
 def test_learning_fails_after_the_last_try_and_logs_no_text(
     make_learning: MakeLearning, caplog: pytest.LogCaptureFixture
 ) -> None:

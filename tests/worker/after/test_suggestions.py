@@ -17,10 +17,12 @@ def suggestions(events: list[AnyEvent]) -> list[list[str]]:
         (["a?", "b?", "c?", "d?"], ["a?", "b?", "c?"]),
         ([" a\nb? ", "", " ", "a b?"], ["a b?"]),
         (["a" * 500], ["a" * 159 + "…"]),
+        ('["a?", "b?"]', ["a?", "b?"]),
+        ([{"question": "a?"}, 5, "b?"], ["a?", "b?"]),
     ],
 )
 def test_suggestions_are_at_most_three_short_distinct_lines(
-    make_harness: MakeHarness, reply: list[str], expected: list[str]
+    make_harness: MakeHarness, reply: object, expected: list[str]
 ) -> None:
     harness = make_harness({"suggest_questions": tool_reply(suggestions=reply)}, titles=0)
     assert suggestions(harness.answer()) == [expected]

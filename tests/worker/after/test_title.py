@@ -34,6 +34,8 @@ def stored_title(harness: HookHarness, generation: str) -> str | None:
         ("Mills and their races", "Mills and their races"),
         ('  "Mills\nand\ttheir races." ', "Mills and their races"),
         ("**Mills**", "Mills"),
+        ("Introduction to C#", "Introduction to C#"),
+        ("می‌خواهم", "می‌خواهم"),
         ("«Мельницы»", "Мельницы"),
         ("a" * 200, "a" * 79 + "…"),
         ("Mills\x00\u2028\u202e!", "Mills !"),

@@ -1,13 +1,8 @@
-"""The excerpt of a turn in a prompt, and the normalization of replies; pure."""
+"""The excerpt of a turn in a prompt; pure."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from millrace.worker.after.turn import EXCERPT_CHARS, CompletedTurn, build_prompt, completed_turn, excerpt, one_line
+from millrace.worker.after.turn import EXCERPT_CHARS, CompletedTurn, build_prompt, completed_turn, excerpt
 from millrace.worker.providers.protocol import Tool
 from millrace.worker.settings.schema import Settings
-
-any_text = st.text(st.characters(exclude_categories=()), max_size=300)
 
 
 def test_excerpt_of_a_long_text_is_its_beginning_and_its_end() -> None:
@@ -15,14 +10,6 @@ def test_excerpt_of_a_long_text_is_its_beginning_and_its_end() -> None:
     assert len(shortened) <= EXCERPT_CHARS + 10
     assert (shortened[0], shortened[-1]) == ("a", "b")
     assert excerpt("a" * EXCERPT_CHARS) == "a" * EXCERPT_CHARS
-
-
-@given(any_text, st.integers(1, 300))
-def test_one_line_is_short_printable_and_stripped(text: str, max_chars: int) -> None:
-    line = one_line(text, max_chars)
-    assert len(line) <= max_chars
-    assert line.isprintable()
-    assert line == line.strip()
 
 
 def test_turn_with_a_blank_text_is_not_completed() -> None:

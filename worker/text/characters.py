@@ -1,0 +1,79 @@
+"""Characters that need care: lone surrogates, characters that people do not see, and endless combining marks."""
+
+import re
+import unicodedata
+
+import wcwidth
+
+MAX_MARKS = 30
+"""Combining marks in a row; no language needs more: https://unicode.org/reports/tr15/#Stream_Safe_Text_Format"""
+_MAX_CLUSTER_CHARS = 64  # code points of what a reader sees as one character; an emoji of a family has 11
+
+# Control characters, zero-width space, writing directions, invisible operators, the byte order mark and tag characters.
+# The joiners U+200C and U+200D are no part of it: words of Persian and Hindi and many emoji need them.
+_INVISIBLE = (
+    "\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+INVISIBLE = re.compile(f"[{_INVISIBLE}]")
+_BLANKED = re.compile(f"[{_INVISIBLE}\\s\x1c-\x1e\x85]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _ranges(chars: list[int]) -> str:
+    """Return the content of a regular expression's class for these characters, in ascending order."""
+    runs: list[list[int]] = []
+    for char in chars:
+        if runs and char == runs[-1][1] + 1:
+            runs[-1][1] = char
+        else:
+            runs.append([char, char])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in runs)
+
+
+# Unicode assigns combining marks in the first two planes only.
+_MARKS = _ranges([char for char in range(0x300, 0x20000) if unicodedata.combining(chr(char))])
+_TOO_MANY_MARKS = re.compile(f"([{_MARKS}]{{{MAX_MARKS}}})[{_MARKS}]+")
+
+
+def replace_surrogates(text: str) -> str:
+    """Return the text with its surrogate pairs joined and every lone surrogate replaced by U+FFFD."""
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def limit_marks(text: str) -> str:
+    """Return the text with at most `MAX_MARKS` combining marks in a row.
+
+    Normalization sorts each run of marks in quadratic time, so it must never see a longer run.
+    """
+    return text if text.isascii() else _TOO_MANY_MARKS.sub(r"\1", text)
+
+
+def clean_line(text: str) -> str:
+    """Return the text as one line: each invisible character is a blank, and no blank follows another."""
+    return _BLANKED.sub(" ", limit_marks(replace_surrogates(text))).strip()
+
+
+def shorten(text: str, max_chars: int) -> str:
+    """Return at most `max_chars` characters of the text, with an ellipsis if it is cut.
+
+    The cut never divides what a reader sees as one character, such as a letter with its marks, a flag or an emoji.
+    """
+    if len(text) <= max_chars:
+        return text
+    end = max_chars - 1
+    kept = "".join(_whole_clusters(text[: end + _MAX_CLUSTER_CHARS], end))
+    return (kept or text[:end]).rstrip() + "…"
+
+
+def _whole_clusters(text: str, max_chars: int) -> list[str]:
+    kept: list[str] = []
+    size = 0
+    for cluster in wcwidth.iter_graphemes(text):
+        size += len(cluster)
+        if size > max_chars:
+            break
+        kept.append(cluster)
+    return kept
