@@ -23,6 +23,9 @@ from millrace.worker.publishing.batching import Content, utf8_size
 from millrace.worker.settings.schema import Settings
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
+THOUGHT_ONLY = (
+    "The model used up its tokens for thinking, before any answer. Please try again with a larger max_tokens."
+)
 ENDING_EVENTS = 6  # reserved for the text still buffered, the outcome, title, suggestions and `done`
 
 
@@ -37,7 +40,8 @@ class AnswerMeter:
         self._max_events = settings.generation.max_events
         self._bytes = 0
         self._prompt_chars = 0
-        self._has_substance = False
+        self._has_substance = False  # text that a reader sees, or a use of a tool
+        self._has_reasoned = False
         self._first_delta_ms: int | None = None
         self._stop_reason: str | None = None
         self._usage: Usage | None = None
@@ -52,7 +56,7 @@ class AnswerMeter:
     def start_from(self, snapshot: Snapshot) -> None:
         """Count the text that the answer continues from towards its limits; replaces an earlier start."""
         self._bytes = utf8_size(snapshot.content) + utf8_size(snapshot.reasoning)
-        self._has_substance = bool(snapshot.content)
+        self._has_substance = bool(snapshot.content.strip())
 
     def record_prompt(self, prompt: Prompt) -> None:
         """Record the size of a prompt, for an estimate of the input tokens."""
@@ -74,7 +78,8 @@ class AnswerMeter:
                 self._bytes += utf8_size(text)
                 self.chars += len(text)
                 self.chunks += 1
-                self._has_substance = self._has_substance or bool(text)
+                self._has_reasoned = self._has_reasoned or isinstance(delta, Reasoning)
+                self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
             case ToolUse():
                 self._has_substance = True
             case Citation() | ToolResult():
@@ -95,7 +100,8 @@ class AnswerMeter:
         if failure is not None:
             raise failure
         if not self._has_substance:
-            raise GenerationFailed("empty_answer", retryable=True)
+            has_run_out = self._has_reasoned and self._stop_reason == "max_tokens"
+            raise GenerationFailed("empty_answer", retryable=True, message=THOUGHT_ONLY if has_run_out else None)
         return Complete(
             mode="live",
             stop_reason=self._stop_reason,

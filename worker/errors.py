@@ -99,14 +99,16 @@ class LastAttempt(MillraceError):
 class GenerationFailed(MillraceError):
     """Ends a generation with an `error` event.
 
-    `message` is the code's, and safe to show. `retryable`: the same request may succeed later. `is_transient`: the
-    worker itself may repeat the call at once, as long as no part of the answer has been received. The cause, if any,
-    is for the log only.
+    `message`, by default the code's, is safe to show. `retryable`: the same request may succeed later. `is_transient`:
+    the worker itself may repeat the call at once, as long as no part of the answer has been received. The cause, if
+    any, is for the log only.
     """
 
-    def __init__(self, code: ErrorCode, *, retryable: bool, is_transient: bool = False) -> None:
-        super().__init__(MESSAGES[code])
+    def __init__(
+        self, code: ErrorCode, *, retryable: bool, is_transient: bool = False, message: str | None = None
+    ) -> None:
+        super().__init__(message or MESSAGES[code])
         self.code: ErrorCode = code
-        self.message = MESSAGES[code]
+        self.message = message or MESSAGES[code]
         self.retryable = retryable
         self.is_transient = is_transient

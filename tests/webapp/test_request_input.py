@@ -20,7 +20,6 @@ from tests.webapp.site import Site, check_problem
         '"message"',
         "5",
         "null",
-        '\ufeff{"message": "a"}',
         b'{"message": "\xff"}',
         b'{"message": "\xed\xa0\xbd"}',
         '{"message": "a"}'.encode("utf-16"),
@@ -29,7 +28,7 @@ from tests.webapp.site import Site, check_problem
         '{"a":' * 100_000,
         '{"message": ' + "[" * 900 + "]" * 900 + "}",
     ],
-    ids=range(19),
+    ids=range(18),
 )
 def test_malformed_body_is_400_or_422_within_two_seconds(site: Site, body: str | bytes) -> None:
     began = time.monotonic()
@@ -40,6 +39,10 @@ def test_malformed_body_is_400_or_422_within_two_seconds(site: Site, body: str |
     else:
         check_problem(answer, 400, "malformed")
     assert site.made() == []
+
+
+def test_byte_order_mark_before_the_object_is_accepted(site: Site) -> None:
+    assert site.post('\ufeff{"message": "a"}').status_code == 202
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e999", "[1e400]", "NaN", "Infinity"])

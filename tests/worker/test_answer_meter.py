@@ -11,7 +11,7 @@ from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import Claim
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Prompt, Stopped
+from millrace.worker.providers.protocol import Delta, Prompt, Stopped
 from millrace.worker.settings.schema import load
 
 SETTINGS = load({"MILLRACE_MAX_OUTPUT_BYTES": "1024", "MILLRACE_MAX_EVENTS": "20"})
@@ -67,6 +67,21 @@ def test_a_stream_without_content_is_an_empty_answer(meter: AnswerMeter) -> None
     meter.accept(Chunk(""), 1)
     meter.accept(Stopped("end_turn"), 1)
     assert failure_of(meter) == "empty_answer"
+
+
+@pytest.mark.parametrize("delta", [Reasoning("I think."), Chunk(" \n"), Citation("c")])
+def test_an_answer_without_a_visible_character_is_empty(meter: AnswerMeter, delta: Delta) -> None:
+    meter.accept(delta, 1)
+    meter.accept(Stopped("end_turn"), 1)
+    assert failure_of(meter) == "empty_answer"
+
+
+def test_an_answer_that_was_all_thinking_names_the_tokens_as_the_cause(meter: AnswerMeter) -> None:
+    meter.accept(Reasoning("I think."), 1)
+    meter.accept(Stopped("max_tokens"), 1)
+    with pytest.raises(GenerationFailed, match="used up its tokens for thinking") as raised:
+        meter.complete()
+    assert raised.value.code == "empty_answer"
 
 
 def test_the_text_that_an_answer_continues_from_is_content_and_counts_towards_the_size(meter: AnswerMeter) -> None:

@@ -159,10 +159,10 @@ def _messages(fields: GenerationFields, settings: Settings) -> list[PromptMessag
 
 
 def _check_text(field: str, text: str, settings: Settings, place: str = "") -> None:
-    if not text.strip():
-        raise invalid(field, f"{place}A text must not be empty.")
     if len(text) > settings.limits.max_message_chars:
         raise invalid(field, f"{place}A text has at most {settings.limits.max_message_chars} characters.")
+    if not text.strip():
+        raise invalid(field, f"{place}A text must not be empty.")
 
 
 def _model(fields: GenerationFields, settings: Settings) -> str:

@@ -137,7 +137,7 @@ def get_context(conversation: str) -> Response:
 def merge_context(conversation: str) -> Response:
     """Merge an object into the context and return the result; a key whose value is null is removed.
 
-    Raises Problem 413 if the result is too large.
+    Raises Problem 413 if the result is too large, 422 if a value is nested too deeply.
     """
     owner = conversation_owner(conversation)
     changes = read_object(request, services().settings.limits.max_body_bytes)
@@ -147,6 +147,8 @@ def merge_context(conversation: str) -> Response:
         )
     except conversations.ContextFull as error:
         raise Problem(413, "too_large", str(error)) from error
+    except conversations.ContextTooDeep as error:
+        raise invalid(error.key[:MAX_TITLE_CHARACTERS], str(error)) from error
     return _context_response(merged)
 
 

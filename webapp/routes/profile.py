@@ -11,7 +11,7 @@ from millrace.webapp.problems import invalid
 from millrace.webapp.request_input import read_object
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import services
-from millrace.worker.contract.profile import Fact, Profile, parse_profile
+from millrace.worker.contract.profile import MAX_TEXT_CHARS, Fact, Profile, parse_profile
 from millrace.worker.store import profiles
 
 routes = Blueprint("profile", __name__, url_prefix="/api/profile")
@@ -42,6 +42,10 @@ def put_profile() -> Response:
     profile = convert(read_object(request, services().settings.limits.max_body_bytes), Profile)
     if profile.assistant_name is not None and not profile.assistant_name.strip():
         raise invalid("assistant_name", "The assistant's name must not be empty.")
+    if profile.is_too_long:
+        raise invalid(
+            "facts", f"text and facts together have at most {MAX_TEXT_CHARS} characters. Shorten one of them."
+        )
     owner = ensure_owner()
     services().database.run(lambda session: profiles.save(session, owner, msgspec.to_builtins(profile)))
     return _render(profile)

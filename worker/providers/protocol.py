@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.text.characters import replace_surrogates
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Prompt:
     """A request to a model.
 
     `system` holds the instructions, one text per source, the configured ones first. With a `tool` the model is forced
-    to use it, so that the answer is the tool's input and not prose.
+    to use it, so that the answer is the tool's input and not prose. Lone surrogates are replaced by U+FFFD, because a
+    service rejects the whole request for one.
     """
 
     model: str
@@ -33,6 +35,13 @@ class Prompt:
     top_p: float | None = None
     stop_sequences: tuple[str, ...] = ()
     tool: Tool | None = None
+
+    def __post_init__(self) -> None:
+        """Replace lone surrogates."""
+        messages = tuple(PromptMessage(each.role, replace_surrogates(each.content)) for each in self.messages)
+        object.__setattr__(self, "messages", messages)
+        for name in ("system", "stop_sequences"):
+            object.__setattr__(self, name, tuple(replace_surrogates(text) for text in getattr(self, name)))
 
 
 @dataclass(frozen=True)

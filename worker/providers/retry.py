@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Generator
 from contextlib import closing
 
+from millrace.worker.contract.events import Chunk, Reasoning
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, Provider
 
@@ -27,16 +28,18 @@ def stream_with_retries(
     on_retry: Callable[[GenerationFailed], object],
     wait: Callable[[float], object],
 ) -> Generator[Delta]:
-    """Yield the answer's deltas; retry a transient failure before the first delta, up to `max_tries` calls.
+    """Yield the answer's deltas; retry a transient failure before the first one, up to `max_tries` calls.
 
-    `on_retry` is called with the failure before each pause, `wait` with the seconds of the pause. Raises the last
-    GenerationFailed.
+    Empty deltas are left out. `on_retry` is called with the failure before each pause, `wait` with the seconds of the
+    pause. Raises the last GenerationFailed.
     """
     for tries in range(1, max_tries + 1):
         has_begun = False
         try:
             with closing(provider.stream(prompt)) as deltas:
                 for delta in deltas:
+                    if isinstance(delta, Chunk | Reasoning) and not delta.content:
+                        continue  # no beginning: the call may still be repeated
                     has_begun = True
                     yield delta
         except GenerationFailed as failure:

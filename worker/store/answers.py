@@ -51,7 +51,7 @@ class AnswerRecord:
 
 @dataclass(frozen=True)
 class HistoryTurn:
-    """A question and the text of its answer; neither is blank."""
+    """A question and the text of its answer, which is empty if the answer failed before any text."""
 
     question: str
     answer: str
@@ -102,6 +102,9 @@ def find_answer_of_generation(session: Session, generation: str) -> AnswerRecord
     return _find(session, MessageRow.generation == generation)
 
 
+_FAILED = '{"type":"error"'  # the beginning of an `error` outcome
+
+
 def _history_query() -> Select[str, str]:
     question, answer, later = aliased(MessageRow), aliased(MessageRow), aliased(MessageRow)
     is_superseded = and_(
@@ -110,14 +113,17 @@ def _history_query() -> Select[str, str]:
         later.rank > answer.rank,
         later.content != "",
     )
+    is_failed = answer.outcome.startswith(_FAILED, autoescape=True)
     before = select(MessageRow.turn).where(MessageRow.id == bindparam("before")).scalar_subquery()
     return (
-        select(question.content, answer.content)
+        select(question.turn, question.content, answer.content, answer.outcome)
         .join(answer, and_(answer.conversation == question.conversation, answer.turn == question.turn, answer.rank > 0))
-        .where(question.conversation == bindparam("conversation"), question.rank == 0, answer.content != "")
+        .where(
+            question.conversation == bindparam("conversation"), question.rank == 0, or_(answer.content != "", is_failed)
+        )
         .where(~select(later.id).where(is_superseded).exists())
         .where(or_(before.is_(None), question.turn < before))
-        .order_by(question.turn.desc())
+        .order_by(question.turn.desc(), (answer.content == "").asc())
         .limit(bindparam("max_turns", type_=Integer))
     )
 
@@ -131,16 +137,19 @@ def read_history(
     """Return the newest turns of a conversation for a prompt, at most `max_turns`, oldest first.
 
     `before` is the id of a question: only turns before it are returned; all turns, if it is None or not stored. The
-    last answer with text counts, whatever its outcome. A turn without one is left out, so that roles alternate. The
-    turn that exceeds `max_chars` is the last one.
+    last answer with text counts, whatever its outcome. A turn without one is left out, unless its answer failed: its
+    question is returned with an empty answer. The turn that exceeds `max_chars` is the last one.
     """
     turns: list[HistoryTurn] = []
     chars = 0
     parameters = {"conversation": conversation, "before": before, "max_turns": max_turns}
-    for question, answer in session.execute(_HISTORY, parameters):
-        if question.strip() and answer.strip():
-            turns.append(HistoryTurn(question, answer))
+    last: int | None = None
+    for turn, question, answer, outcome in session.execute(_HISTORY, parameters):
+        is_part = answer.strip() or (outcome or "").startswith(_FAILED)
+        if turn != last and question.strip() and is_part:  # of a turn's rows the one with text comes first
+            turns.append(HistoryTurn(question, answer if answer.strip() else ""))
             chars += len(question) + len(answer)
+        last = turn
         if max_chars is not None and chars > max_chars:
             break
     return turns[::-1]

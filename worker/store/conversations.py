@@ -16,7 +16,7 @@ from millrace.worker.store.tables import ConversationRow, MessageRow, insert
 # A generation that started before the deletion may still end within this time, and must not recreate the conversation.
 TOMBSTONE_MS = 26 * 3600 * 1000
 MAX_CONTEXT_CHARS = 16_000  # of the JSON context, in ASCII
-
+MAX_CONTEXT_DEPTH = 32  # of lists and objects within each other; the context itself is the first
 
 _FIND = select(ConversationRow).where(
     ConversationRow.id == bindparam("conversation"),
@@ -30,6 +30,14 @@ class ContextFull(MillraceError):
 
     def __init__(self) -> None:
         super().__init__(f"A conversation's context has at most {MAX_CONTEXT_CHARS} characters of JSON.")
+
+
+class ContextTooDeep(MillraceError):
+    """A value of the change is nested too deeply; the context is unchanged. `key` is its name in the context."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"A conversation's context has at most {MAX_CONTEXT_DEPTH} levels of lists and objects.")
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,12 @@ def replace_context(session: Session, owner: str, conversation: str, context: di
 def merge_context(session: Session, owner: str, conversation: str, changes: dict[str, Any]) -> dict[str, Any] | None:
     """Merge the changes into the JSON context and return the result; a None value deletes its key.
 
-    Returns None if the conversation is absent or another user's. Concurrent merges are serialized. Raises ContextFull.
+    Returns None if the conversation is absent or another user's. Concurrent merges are serialized. Raises ContextFull,
+    ContextTooDeep.
     """
+    for key, value in changes.items():
+        if _is_deeper(value, MAX_CONTEXT_DEPTH - 1):
+            raise ContextTooDeep(key)
     # An update that changes nothing locks the row, in both databases.
     session.execute(update(ConversationRow).where(*_is_owned(owner, conversation)).values(title=ConversationRow.title))
     found = find(session, owner, conversation)
@@ -128,6 +140,17 @@ def delete(session: Session, owner: str, conversation: str) -> bool:
     return True
 
 
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Return whether a JSON value has more than `levels` levels of lists and objects; without recursion."""
+    layer = [value]
+    for _ in range(levels + 1):
+        containers: list[Any] = [each for each in layer if isinstance(each, dict | list)]
+        if not containers:
+            return False
+        layer = [item for each in containers for item in (each.values() if isinstance(each, dict) else each)]
+    return True
+
+
 def _is_owned(owner: str, conversation: str) -> tuple[Any, ...]:
     return ConversationRow.id == conversation, ConversationRow.owner == owner, ConversationRow.deleted_ms.is_(None)
 
@@ -139,4 +162,6 @@ def _count(session: Session, change: Any) -> int:
 
 def _record(row: ConversationRow) -> ConversationRecord:
     context = cast("dict[str, Any]", row.context) if isinstance(row.context, dict) else {}
+    # Deeper values, stored before the depth was limited, would fail every answer of the conversation.
+    context = {key: value for key, value in context.items() if not _is_deeper(value, MAX_CONTEXT_DEPTH - 1)}
     return ConversationRecord(row.id, row.owner, row.title, context, row.created_ms, row.updated_ms)

@@ -17,7 +17,6 @@ _INVISIBLE = (
 )
 INVISIBLE = re.compile(f"[{_INVISIBLE}]")
 _BLANKED = re.compile(f"[{_INVISIBLE}\\s\x1c-\x1e\x85]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _ranges(chars: list[int]) -> str:
@@ -38,9 +37,11 @@ _TOO_MANY_MARKS = re.compile(f"([{_MARKS}]{{{MAX_MARKS}}})[{_MARKS}]+")
 
 def replace_surrogates(text: str) -> str:
     """Return the text with its surrogate pairs joined and every lone surrogate replaced by U+FFFD."""
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    try:
+        text.encode("utf-8")  # faster than any search
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def limit_marks(text: str) -> str:

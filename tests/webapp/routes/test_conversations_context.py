@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from millrace.worker.contract.ids import new_id
-from millrace.worker.store.conversations import MAX_CONTEXT_CHARS
+from millrace.worker.store.conversations import MAX_CONTEXT_CHARS, MAX_CONTEXT_DEPTH
 from tests.webapp.site import Site, check_problem, json_of
 
 
@@ -39,6 +39,22 @@ def test_context_is_unchanged_when_a_merge_would_make_it_too_large(site: Site, p
     merge(site, path, {"a": half})
     check_problem(site.user.patch(path, json={"b": half}), 413, "too_large")
     assert json_of(site.user.get(path)) == {"a": half}
+
+
+def test_value_that_is_nested_too_deeply_is_422_with_its_key_and_changes_nothing(site: Site, path: str) -> None:
+    def nested(depth: int, kind: type) -> Any:
+        value: Any = 1
+        for _ in range(depth):
+            value = [value] if kind is list else {"a": value}
+        return value
+
+    for kind in (list, dict):
+        merge(site, path, {"a": nested(MAX_CONTEXT_DEPTH - 1, kind)})
+        for depth in (MAX_CONTEXT_DEPTH, 900):
+            changes = {"b": 1, "deep": nested(depth, kind)}
+            problem = check_problem(site.user.patch(path, json=changes), 422, "invalid_field", "deep")
+            assert str(MAX_CONTEXT_DEPTH) in problem["detail"]
+        assert json_of(site.user.get(path)) == {"a": nested(MAX_CONTEXT_DEPTH - 1, kind)}
 
 
 def test_body_that_is_not_an_object_is_rejected(site: Site, path: str) -> None:

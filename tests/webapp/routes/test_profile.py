@@ -69,11 +69,19 @@ def test_invalid_field_is_422_with_its_name_and_changes_nothing(site: Site, fiel
 def test_largest_valid_profile_is_accepted(site: Site) -> None:
     longest = {
         "assistant_name": "x" * 80,
-        "text": "é" * 8000,
-        "facts": {f"{number:100}": "x" * 1000 for number in range(100)},
+        "text": "é" * 4000,
+        "facts": {f"{number:96}": "x" for number in range(40)},
     }
     assert site.user.put(API, json=longest).status_code == 200
     assert get(site) == longest
+
+
+def test_profile_that_is_too_long_in_all_is_422_and_changes_nothing(site: Site) -> None:
+    facts = {str(number): "x" * 996 for number in range(8)}  # with its key, the colon and the line break: 1000 each
+    assert site.user.put(API, json={"facts": facts}).status_code == 200
+    problem = check_problem(site.user.put(API, json={"text": "I", "facts": facts}), 422, "invalid_field", "facts")
+    assert "8000" in problem["detail"]
+    assert get(site) == EMPTY | {"facts": facts}
 
 
 def test_damaged_profile_is_returned_as_empty(site: Site) -> None:

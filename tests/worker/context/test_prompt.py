@@ -30,6 +30,25 @@ def make_history(count: int, text: str) -> tuple[PromptMessage, ...]:
     return tuple(PromptMessage("assistant" if number % 2 else "user", f"{number} {text}") for number in range(count))
 
 
+def test_a_prompt_holds_no_lone_surrogate_anywhere_and_the_request_is_unchanged() -> None:
+    request = ModelRequest(
+        [
+            PromptMessage("user", "a\ud83d"),
+            PromptMessage("assistant", "\ude00b"),
+            PromptMessage("user", "\ud83d\ude00\ud800"),
+        ],
+        "model",
+        10,
+        "Be \ud800.",
+        stop_sequences=["\udfff"],
+    )
+    prompt = build(request, gathered=GatheredContext({"profile": ContextPart(about_user="I \ud800.")}))
+    texts = (*prompt.system, *(each.content for each in prompt.messages), *prompt.stop_sequences)
+    assert [each.content for each in prompt.messages] == ["a\ufffd", "\ufffdb", "😀\ufffd"]
+    assert not [text for text in texts if text.encode("utf-8", "replace").decode() != text]
+    assert request.messages[0].content == "a\ud83d"
+
+
 def test_a_request_without_context_sends_its_messages_only() -> None:
     assert build(ModelRequest(HISTORY, "model", 10)) == Prompt("model", tuple(HISTORY), 10)
 
@@ -131,7 +150,7 @@ def test_the_context_event_describes_the_prompt() -> None:
         "profile": ContextPart(about_user="I am Ada."),
         "memory": ContextPart(materials=(Material("memory", "A cat."), Material("memory", "A dog."))),
         "intent": ContextPart(intent="ask", updated={"pet": "cat"}),
-        "search": ContextPart(materials=(PAGE, replace(PAGE, title="", url="https://b.example"))),
+        "search": ContextPart(materials=(PAGE, replace(PAGE, title="\u202e", url="https://b.example"))),
     }
     event = PromptBuilder(
         ModelRequest(HISTORY[:1], "model", 10), load({}), GatheredContext(parts, failed=1)

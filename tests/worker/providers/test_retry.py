@@ -2,7 +2,7 @@
 
 import pytest
 
-from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.events import Chunk, Reasoning
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
@@ -53,6 +53,12 @@ def test_a_failure_after_the_first_delta_is_not_retried(recorder: RetryRecorder)
         recorder.read(stub)
     assert len(stub.prompts) == 1
     assert recorder.retries == []
+
+
+def test_an_empty_delta_is_no_beginning(recorder: RetryRecorder) -> None:
+    stub = Stub([[Chunk(""), Reasoning(""), BUSY], WHOLE])
+    assert recorder.read(stub) == WHOLE
+    assert recorder.retries == [BUSY]
 
 
 def test_a_failure_that_is_not_transient_is_not_retried(recorder: RetryRecorder) -> None:

@@ -67,7 +67,7 @@ def test_answer_in_another_users_conversation_is_not_saved(database: Database) -
     assert database.run(lambda session: answers.find_answer(session, foreign.id)) is None
 
 
-def test_history_holds_the_last_answer_with_text_of_each_turn_oldest_first(database: Database) -> None:
+def test_history_holds_each_turns_last_answer_with_text_and_the_question_of_a_failed_one(database: Database) -> None:
     first = question("q0")
     for number, turn_answers in enumerate(
         [
@@ -87,9 +87,14 @@ def test_history_holds_the_last_answer_with_text_of_each_turn_oldest_first(datab
     def history(before: str | None, max_turns: int = 9) -> list[HistoryTurn]:
         return database.run(lambda session: answers.read_history(session, first.conversation, before, max_turns))
 
-    complete = [HistoryTurn("q0", "a0"), HistoryTurn("q2", "a2 again"), HistoryTurn("q3", "a3 in pa")]
+    complete = [
+        HistoryTurn("q0", "a0"),
+        HistoryTurn("q1", ""),
+        HistoryTurn("q2", "a2 again"),
+        HistoryTurn("q3", "a3 in pa"),
+    ]
     assert history(None) == history(unanswered.id) == history("f" * 32) == complete
-    assert history(f"{3:032}") == complete[:2]
+    assert history(f"{3:032}") == complete[:3]
     assert history(f"{3:032}", 1) == [HistoryTurn("q2", "a2 again")]
     assert history(f"{0:032}") == []
 

@@ -8,7 +8,7 @@ false` override it. Nine of ten questions of a set written after the rule are de
 
 import re
 
-MAX_QUESTION_CHARS = 600  # a message of this length contains its material
+MAX_QUESTION_CHARS = 600  # a longer message contains its material
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -87,10 +87,15 @@ _UNCHANGING = _any(
 
 def is_worth_searching(question: str) -> bool:
     """Return whether the web probably knows the answer better than a model."""
+    if len(question) > MAX_QUESTION_CHARS:
+        # The request stands before its material or after it. The patterns never see a longer text.
+        return any(
+            _ASKS_FOR_WEB.search(part) for part in (question[:MAX_QUESTION_CHARS], question[-MAX_QUESTION_CHARS:])
+        )
     if _ASKS_FOR_WEB.search(question):
         return True
     unquoted = _QUOTED.sub("this", question)
-    if len(question) > MAX_QUESTION_CHARS or _ASKS_FOR_WORK.search(unquoted) or _ABOUT_ONESELF.search(unquoted):
+    if _ASKS_FOR_WORK.search(unquoted) or _ABOUT_ONESELF.search(unquoted):
         return False
     return _ABOUT_CHANGING_THINGS.search(unquoted) is not None or _is_about_a_name(unquoted)
 

@@ -7,6 +7,7 @@ from millrace.worker.context.source import ContextPart, ContextQuestion, Materia
 
 MAX_QUERY_CHARS = 400  # no service accepts more, of characters or of words
 MAX_QUERY_WORDS = 50
+MAX_QUERY_SOURCE_CHARS = 4 * MAX_QUERY_CHARS  # of the message, before white space is removed
 
 
 class SearchSource:
@@ -33,4 +34,4 @@ class SearchSource:
 
 def build_query(text: str) -> str:
     """Return the search query: the message on one line, as much of it as services accept."""
-    return " ".join(sanitize(text).split()[:MAX_QUERY_WORDS])[:MAX_QUERY_CHARS]
+    return " ".join(sanitize(text[:MAX_QUERY_SOURCE_CHARS]).split()[:MAX_QUERY_WORDS])[:MAX_QUERY_CHARS]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from millrace.worker.context.search.brave import Brave
-from millrace.worker.context.search.engine import MAX_RESPONSE_BYTES, SearchEngine, SearchResult
+from millrace.worker.context.search.engine import MAX_RESPONSE_BYTES, MAX_TEXT_CHARS, SearchEngine, SearchResult
 from millrace.worker.context.search.searxng import Searxng
 from tests.worker.context.search.search_service import SearchService
 
@@ -45,6 +45,20 @@ def test_markup_becomes_plain_text(engine: SearchEngine, service: SearchService)
 def test_a_result_without_a_web_address_is_left_out(engine: SearchEngine, service: SearchService, url: str) -> None:
     service.pages = [("Bad", url, "x"), MILL]
     assert engine.search("mill", 5) == [SearchResult(*MILL)]
+
+
+def test_a_result_without_an_excerpt_is_left_out(engine: SearchEngine, service: SearchService) -> None:
+    service.pages = [("Empty", "https://a.example", " <b></b> "), MILL]
+    assert engine.search("mill", 1) == [SearchResult(*MILL)]
+
+
+def test_titles_and_excerpts_hold_no_invisible_characters_and_are_bounded(
+    engine: SearchEngine, service: SearchService
+) -> None:
+    service.pages = [("Mill\u202e\0 \U000e0041 می‌خواهم", "https://a.example", "a&#" + "9" * 5000 + "b" * 100_000)]
+    (page,) = engine.search("mill", 1)
+    assert page.title == "Mill می‌خواهم"
+    assert len(page.text) == MAX_TEXT_CHARS
 
 
 def test_duplicate_pages_are_removed(engine: SearchEngine, service: SearchService) -> None:

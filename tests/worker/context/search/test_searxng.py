@@ -18,7 +18,10 @@ def test_searxng_receives_the_json_format_and_a_token_only_if_configured(service
     assert with_key["authorization"] == "Bearer secret"
 
 
-def test_a_searxng_result_without_content_is_kept(service: SearchService) -> None:
-    service.body = b'{"results": [{"url": "https://a.example", "title": "A", "content": null}]}'
+def test_a_searxng_result_without_content_is_left_out(service: SearchService) -> None:
+    service.body = (
+        b'{"results": [{"url": "https://a.example", "title": "A", "content": null},'
+        b'{"url": "https://b.example", "title": "B", "content": "b"}]}'
+    )
     with closing(Searxng(service.url, "", 5)) as searxng:
-        assert searxng.search("mill", 5) == [SearchResult("A", "https://a.example", "")]
+        assert searxng.search("mill", 5) == [SearchResult("B", "https://b.example", "b")]
