@@ -147,15 +147,17 @@ def answer(user: str) -> Response:
     with problems_in(_FIELDS):
         parsed = parse(body, services().settings)
         state = create_generation(services(), owner, parsed, idempotency_key(), is_streamed=False)
+    headers = {"Millrace-Generation-Id": state.generation}  # a new owner is kept although the status is an error
     wait_seconds = services().settings.relay.wait_seconds
     whole = whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
     if whole is None:
         detail = "The answer takes longer than this call waits. It is still running: follow it at events_url."
         url = f"{generation_url(state.generation)}/events"
-        raise Problem(504, "still_running", detail, generation_id=state.generation, events_url=url)
+        raise Problem(504, "still_running", detail, headers=headers, generation_id=state.generation, events_url=url)
     if isinstance(whole.error, FailureSchema):
         failure = whole.error
-        raise Problem(502, failure.code, failure.message, retryable=failure.retryable, session_id=state.conversation)
+        members = {"retryable": failure.retryable, "session_id": state.conversation}
+        raise Problem(502, failure.code, failure.message, headers=headers, **members)
     return json_response(SessionAnswer(whole.message, whole.suggestions, state.conversation))
 
 

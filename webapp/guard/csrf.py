@@ -10,6 +10,8 @@ from millrace.webapp.guard.cors import allowed_origin
 from millrace.webapp.problems import Problem
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_SHOWN_CHARACTERS = 200
 
 
 def install(scaffold: Scaffold) -> None:
@@ -22,24 +24,33 @@ def reject_cross_site() -> None:
 
     `same-site` is rejected as well: another host of the same domain may belong to another party
     (https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html).
-    A client that is not a browser sends neither `Sec-Fetch-Site` nor `Origin`, and passes.
+    A browser sends no `Sec-Fetch-Site` to a plain HTTP host that has a name; there `Origin` decides. A client that is
+    not a browser sends neither, and passes.
     """
     if request.method in _SAFE_METHODS or not carries_ambient_credentials() or allowed_origin() is not None:
         return
+    own = f"{request.scheme}://{request.host}"
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         is_same_origin = site in ("same-origin", "none")
     else:
         origin = request.headers.get("Origin")
-        is_same_origin = origin is None or _host_of(origin) == request.host
+        is_same_origin = origin is None or _parts_of(origin) == _parts_of(own)
     if not is_same_origin:
-        detail = "Cross-site request rejected. Send it from a page of this site or of an allowed origin."
+        given = request.headers.get("Origin", "none")[:_MAX_SHOWN_CHARACTERS]
+        detail = (
+            f"Cross-site request rejected: its origin is {given}, this site is {own}. Send it from a page of this site"
+            " or of an allowed origin. Behind a proxy with HTTPS, set MILLRACE_TRUSTED_PROXIES."
+        )
         raise Problem(403, "cross_site", detail)
 
 
-def _host_of(origin: str) -> str | None:
-    """Return an origin's host and port as a Host header spells them, None for `null` and for an invalid origin."""
+def _parts_of(origin: str) -> tuple[str, str, int] | None:
+    """Return an origin's scheme, host and port, None for `null` and for anything that is not an http(s) origin."""
     try:
-        return urlsplit(origin).netloc or None
-    except ValueError:
+        parts = urlsplit(origin)
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    except (ValueError, KeyError):
         return None
+    has_more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+    return None if has_more or not parts.hostname else (parts.scheme, parts.hostname, port)

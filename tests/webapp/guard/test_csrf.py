@@ -18,6 +18,8 @@ FOREIGN = [
     {"Origin": "http://localhost.evil.example"},
     {"Origin": "http://evil.example/localhost"},
     {"Origin": "http://localhost:81"},
+    {"Origin": "https://localhost"},
+    {"Origin": "http://ada@localhost"},
     {"Origin": "null"},
     {"Origin": ""},
     {"Origin": "http://[::1"},
@@ -28,7 +30,7 @@ OURS = [
     {"Sec-Fetch-Site": "none"},
     {"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"},
     {"Origin": "http://localhost"},
-    {"Origin": "https://localhost"},
+    {"Origin": "http://localhost:80"},
 ]
 
 
@@ -80,6 +82,36 @@ def test_allowed_origin_may_send_cookies(build: Callable[..., Site], origin: str
     assert site.post({"message": "a"}, **headers).status_code == (202 if is_let_in else 403)
 
 
-def test_cross_site_request_without_a_cookie_is_accepted(site: Site) -> None:
-    answer = site.stranger().post(API, json={"message": "a"}, headers={"Origin": "http://evil.example"})
-    assert answer.status_code == 202
+@pytest.mark.parametrize("headers", FOREIGN, ids=range(len(FOREIGN)))
+def test_cross_site_request_without_a_cookie_creates_no_owner(site: Site, headers: dict[str, str]) -> None:
+    generation = site.ask()
+    before = site.made()
+    for path in (API, "/api/conversations"):
+        answer = site.stranger().post(path, data='{"message": "a"}', content_type="text/plain", headers=headers)
+        check_problem(answer, 403, "cross_site")
+        assert "Set-Cookie" not in answer.headers
+    assert site.made() == before
+    assert site.user.get(f"{API}/{generation}").status_code == 200
+
+
+def test_rejection_names_both_origins(site: Site) -> None:
+    answer = site.stranger().post(API, json={"message": "a"}, headers={"Origin": "https://localhost"})
+    assert "its origin is https://localhost, this site is http://localhost." in answer.get_json()["detail"]
+
+
+@pytest.mark.parametrize(("proxies", "scheme"), [(0, "http"), (1, "https")])
+def test_scheme_of_the_origin_is_compared_with_a_trusted_proxys(
+    build: Callable[..., Site], proxies: int, scheme: str
+) -> None:
+    client = build(trusted_proxies=proxies).stranger()
+    for origin in ("http", "https"):
+        headers = {"Origin": f"{origin}://localhost", "X-Forwarded-Proto": "https"}
+        answer = client.post(API, json={"message": "a"}, headers=headers)
+        assert answer.status_code == (202 if origin == scheme else 403)
+
+
+def test_rejected_request_sets_no_cookie(site: Site) -> None:
+    for body in ({}, {"message": ""}, {"no": 1}):
+        answer = site.stranger().post(API, json=body)
+        assert answer.status_code == 422
+        assert "Set-Cookie" not in answer.headers

@@ -50,7 +50,7 @@ def current_owner() -> str | None:
 
 
 def ensure_owner() -> str:
-    """Return the request's owner; in session mode create one if needed, whose cookie goes with the response.
+    """Return the request's owner; in session mode create one if needed, whose cookie goes with a successful response.
 
     Raises Problem 401 and 503.
     """
@@ -74,8 +74,13 @@ def authenticated_owner() -> str | None:
 
 
 def carries_ambient_credentials() -> bool:
-    """Return whether a browser may have added the request's credentials by itself: a cookie, or the proxy's login."""
-    return "Cookie" in request.headers or _authenticator().has_ambient_credentials
+    """Return whether a browser may have added the request's credentials by itself: a cookie, or the proxy's login.
+
+    True without a cookie where a new owner would be created: its cookie would replace the one that the browser withheld
+    from a cross-site request.
+    """
+    authenticator = _authenticator()
+    return "Cookie" in request.headers or authenticator.has_ambient_credentials or authenticator.creates_owners
 
 
 def cookie_hint() -> str:

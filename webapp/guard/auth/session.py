@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Request, request, session
+from flask import Flask, Request, Response, after_this_request, request, session
 from flask.sessions import SecureCookieSessionInterface
 
 from millrace.webapp.guard.auth.protocol import Authorization
@@ -56,9 +56,16 @@ class SessionAuth:
 
 
 def create_owner() -> str:
-    """Create an owner, store it in the session and return it."""
-    session[_OWNER] = owner = new_id()
-    session.permanent = True
+    """Create an owner and return it; the session keeps it only if the request succeeds or created a generation."""
+    owner = new_id()
+
+    @after_this_request
+    def store(response: Response) -> Response:
+        if response.status_code < 400 or "Millrace-Generation-Id" in response.headers:
+            session[_OWNER] = owner
+            session.permanent = True
+        return response
+
     return owner
 
 
