@@ -47,6 +47,9 @@ timeout = 60
 graceful_timeout = ceil(_settings.worker.shutdown_grace_seconds) + 3
 # A cursor that is much too long, in the address or in its header, gets the protocol's 400 instead of gunicorn's own.
 limit_request_line = limit_request_field_size = message.MAX_REQUEST_LINE = 16 * 1024
+# By default gunicorn believes these headers from every client on the same machine.
+if not _settings.http.trusted_proxies:
+    forwarder_headers = forwarded_allow_ips = ""
 accesslog = None
 # The control socket has one path per user: two systems of one user would take it from each other.
 control_socket_disable = True

@@ -98,3 +98,18 @@ def test_killed_worker_is_replaced_at_once(store: ValkeyProcess, client: Redis, 
         os.kill(int(first), signal.SIGKILL)
         wait_for(lambda: children.read_text().split() not in ([], [first]), 10, "the next worker")
         assert status_of(ask(port, "1.1")) == b"202"
+
+
+def test_proxy_headers_of_a_direct_client_are_ignored(store: ValkeyProcess, tmp_path: Path) -> None:
+    body = b'{"message": "a"}'
+    head = b"POST /api/generations HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    with serving(store.url, tmp_path / "log") as (_, port):
+        for spoofed in (b"SCRIPT_NAME: /api\r\n", b"PATH_INFO: /healthz\r\n", b"X-Forwarded-Proto: https\r\n"):
+            connection = socket.create_connection(("127.0.0.1", port), 20)
+            connection.sendall(head + spoofed + length + body)
+            answer = rest_of(connection)
+            assert answer.startswith(b"HTTP/1.1 202 "), spoofed
+            assert b"\r\nLocation: /api/generations/" in answer, spoofed
+            assert b"Secure" not in answer, spoofed
+        assert status_of(ask(port, "1.1")) == b"202"
