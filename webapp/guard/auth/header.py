@@ -21,7 +21,7 @@ class HeaderAuth:
         """
         name = request.headers.get(self._header, "")
         try:
-            name = name.encode("latin-1").decode("utf-8").strip()  # WSGI decodes headers as Latin-1
+            name = name.encode("latin-1").decode("utf-8").strip(" \t")  # WSGI decodes headers as Latin-1
         except UnicodeError:
             return None
         return name if is_owner(name) and "," not in name else None

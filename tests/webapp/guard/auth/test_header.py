@@ -47,6 +47,15 @@ def test_invalid_header_value_is_401(site: Site, name: str) -> None:
     assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u3000", "\u0085", "\u2028"], ids=ascii)
+def test_name_with_an_unusual_space_is_401_not_another_owner(site: Site, space: str) -> None:
+    generation = asked_by(site, "alice")
+    for name in (f"alice{space}", f"{space}alice"):
+        headers = {"X-Forwarded-User": name.encode().decode("latin-1")}
+        check_problem(site.stranger().get(f"{API}/{generation}", headers=headers), 401, "unauthorized")
+    assert site.stranger().get(f"{API}/{generation}", headers={"X-Forwarded-User": " alice\t"}).status_code == 200
+
+
 def test_duplicate_header_is_401(site: Site) -> None:
     both = [("X-Forwarded-User", "eve"), ("X-Forwarded-User", "ada")]
     check_problem(site.stranger().post(API, json={"message": "a"}, headers=both), 401, "unauthorized")
