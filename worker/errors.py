@@ -5,7 +5,8 @@ MillraceError
 ├── DependencyUnavailable      a server that this process needs does not serve; the outcome of the last call is unknown
 │   ├── RedisUnavailable       Redis does not reply, or replies that it cannot serve
 │   ├── QueueUnavailable       the broker does not accept a message
-│   └── DatabaseUnavailable    the database does not reply in time, is locked, or has not been migrated
+│   └── DatabaseUnavailable    the database does not reply in time, is locked, damaged or not migrated, or rejects
+│                              a statement
 ├── LastAttempt                the claim would be a generation's last attempt, and this process runs one already
 └── GenerationFailed           ends a generation with an `error` event of one of the codes in `ErrorCode`
 
@@ -86,7 +87,7 @@ class QueueUnavailable(DependencyUnavailable):
 
 
 class DatabaseUnavailable(DependencyUnavailable):
-    """The database does not reply in time, is locked, or has not been migrated."""
+    """The database does not reply in time, is locked, damaged or not migrated, or rejects a statement."""
 
 
 class LastAttempt(MillraceError):

@@ -1,3 +1,4 @@
+import io
 import time
 from typing import Any
 
@@ -56,9 +57,54 @@ def test_other_content_type_is_415(site: Site, kind: str) -> None:
     assert site.made() == []
 
 
-def test_charset_and_repeated_field_are_accepted(site: Site) -> None:
-    answer = site.post('{"message": "a", "message": "b"}', Content_Type="application/json; charset=utf-8")
-    assert answer.status_code == 202
+def test_charset_in_the_content_type_is_accepted(site: Site) -> None:
+    assert site.post('{"message": "a"}', Content_Type="application/json; charset=utf-8").status_code == 202
+
+
+@pytest.mark.parametrize(
+    "body", ['{"message": "a", "message": "b"}', '{"message": "a", "metadata": {"k": "1", "k": "2"}}'], ids=range(2)
+)
+def test_key_that_occurs_twice_in_an_object_is_400(site: Site, body: str) -> None:
+    assert "twice" in check_problem(site.post(body), 400, "malformed")["detail"]
+    assert site.made() == []
+
+
+def test_body_shorter_than_its_content_length_is_400_and_not_executed(site: Site) -> None:
+    body = b'{"message": "a"}'
+    answer = site.user.post(
+        "/api/generations",
+        data=body,
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": "500", "wsgi.input_terminated": True},
+    )
+    check_problem(answer, 400, "malformed")
+    assert site.made() == []
+
+
+class FailingBody(io.BytesIO):
+    """A body whose reading raises, as a server's input stream does for a bad chunk or after its deadline."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(b"{")
+        self._error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(ValueError("0x5"), 400, "malformed"), (OSError("lost"), 400, "malformed"), (TimeoutError(), 408, "body_timeout")],
+    ids=["chunk", "lost", "late"],
+)
+def test_body_that_cannot_be_read_is_the_clients_error(site: Site, error: Exception, status: int, code: str) -> None:
+    answer = site.user.post(
+        "/api/generations",
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": "20", "wsgi.input": FailingBody(error), "wsgi.input_terminated": True},
+    )
+    check_problem(answer, status, code)
+    assert site.made() == []
 
 
 @pytest.mark.parametrize(

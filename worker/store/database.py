@@ -18,7 +18,7 @@ from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
@@ -75,10 +75,8 @@ class Database:
                 if not is_retryable or time.monotonic() >= deadline:
                     raise DatabaseUnavailable(_reason(error)) from error
                 has_reconnected = has_reconnected or error.connection_invalidated
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
-                    raise DatabaseUnavailable(_reason(error)) from error
-                raise
+            except DBAPIError as error:  # a damaged file, a violated constraint, a value that the server rejects
+                raise DatabaseUnavailable(_reason(error)) from error
             time.sleep(uniform(0.5, 1.5) * pause)
             pause = min(1.5 * pause, longest)
 
@@ -157,6 +155,7 @@ def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float 
         max_overflow=0,
         pool_timeout=seconds,
         connect_args=connect_args,
+        hide_parameters=True,  # they are users' texts, and an error's text ends up in the log
     )
     if is_sqlite:
         event.listen(engine, "connect", _on_connect)
@@ -167,7 +166,8 @@ def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     # Stops sqlite3 from beginning transactions itself: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    # `secure_delete` overwrites deleted texts, which would otherwise stay readable in free pages of the file.
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -192,8 +192,11 @@ def is_conflict(error: DBAPIError) -> bool:
 
 
 def _reason(error: DBAPIError) -> str:
-    """Return the error's first line for the log, without the statement and its values, which are users' data."""
+    """Return the reason for the log, without the statement and its values, which are users' data."""
     reason = str(error.orig).strip().partition("\n")[0]
-    if reason.startswith("no such table") or getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    if reason.startswith("no such table") or state == _UNDEFINED_TABLE:
         return f"{reason}: the database has not been migrated; run python3 deploy/migrate.py"
+    if isinstance(error, DataError | IntegrityError):  # PostgreSQL quotes the value
+        return f"the database rejected a value ({type(error.orig).__name__}, {state})"
     return reason

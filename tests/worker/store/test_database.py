@@ -125,6 +125,45 @@ def test_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     database.close()
 
 
+def test_violated_constraint_is_unavailable_and_names_no_value(database: Database) -> None:
+    conversation = database.run(create)
+    insert = text(
+        "INSERT INTO conversations (id, owner, context, created_ms, updated_ms) VALUES (:id, 'a', '{}', 0, 0)"
+    )
+    with pytest.raises(DatabaseUnavailable, match="rejected a value") as raised:
+        database.run(lambda session: session.execute(insert, {"id": conversation}))
+    assert conversation not in str(raised.value)
+    assert exists(database, database.run(create))
+
+
+def test_error_of_a_statement_hides_its_parameters(database: Database) -> None:
+    query = text("SELECT nothing FROM conversations WHERE owner = :owner")
+    with pytest.raises(DatabaseUnavailable) as raised:
+        database.run(lambda session: session.execute(query, {"owner": "a private text"}))
+    assert "a private text" not in f"{raised.value} {raised.value.__cause__}"
+
+
+def test_damaged_file_is_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "millrace.db"
+    path.write_bytes(b"this is no database" * 1000)
+    database = Database(Settings.of(database_url=f"sqlite:///{path}"))
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
+        database.run(create)
+    database.close()
+
+
+def test_deleted_text_is_overwritten_in_the_file(tmp_path: Path) -> None:
+    settings = Settings.of(database_url=f"sqlite:///{tmp_path / 'millrace.db'}")
+    migrate(settings)
+    database = Database(settings)
+    conversation, secret = database.run(create), "a text to be forgotten"
+    database.run(lambda session: conversations.rename(session, "ada", conversation, secret))
+    assert database.run(lambda session: conversations.delete(session, "ada", conversation))
+    database.run(lambda session: session.connection().exec_driver_sql("SELECT 1"))
+    database.close()  # the last connection writes the log of changes into the file and removes it
+    assert all(secret.encode() not in each.read_bytes() for each in tmp_path.iterdir())
+
+
 def test_concurrent_transactions_lose_no_update(database: Database) -> None:
     conversation = database.run(create)
 
