@@ -142,8 +142,13 @@ def timestamp(milliseconds: int) -> str:
 
 
 def json_response(body: msgspec.Struct, status: int = 200) -> Response:
-    """Return a JSON response; uses the standard library's encoder, which escapes lone surrogates."""
-    return Response(json.dumps(msgspec.to_builtins(body)), status, content_type="application/json")
+    """Return a JSON response in UTF-8, which for most languages is half as large as ASCII with escapes."""
+    built = msgspec.to_builtins(body)
+    try:
+        encoded = json.dumps(built, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
+        encoded = json.dumps(built).encode("ascii")
+    return Response(encoded, status, content_type="application/json")
 
 
 def generation_url(generation: str) -> str:

@@ -19,7 +19,7 @@ from millrace.webapp.schemas import (
 from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
-from millrace.worker.contract.request import ModelRequest
+from millrace.worker.contract.request import RequestSummary
 from millrace.worker.contract.state import GenerationState
 from millrace.worker.contract.transcript import Transcript, fold
 from millrace.worker.store.answers import AnswerRecord
@@ -61,7 +61,7 @@ def whole_answer(state: GenerationState, entries: Iterable[LogEntry]) -> WholeAn
 
 
 def view_of(
-    state: GenerationState, request: ModelRequest | None, transcript: Transcript, cursor: Cursor
+    state: GenerationState, summary: RequestSummary | None, transcript: Transcript, cursor: Cursor
 ) -> GenerationView:
     """Return the current state of a generation; `content`, `reasoning` etc. are None where the log has expired."""
     has_log = cursor.seq > 0
@@ -81,19 +81,19 @@ def view_of(
         conversation_id=state.conversation,
         message_id=state.message,
         attempt=state.attempt,
-        model=request.model if request else None,
-        metadata=(request.metadata if request else None) or {},
+        model=summary.model if summary else None,
+        metadata=(summary.metadata if summary else None) or {},
         on_disconnect=state.on_disconnect,
         created_at=timestamp(state.created_ms),
     )
 
 
-def view_of_stored(state: GenerationState, request: ModelRequest | None, stored: AnswerRecord) -> GenerationView:
+def view_of_stored(state: GenerationState, summary: RequestSummary | None, stored: AnswerRecord) -> GenerationView:
     """Return a generation whose log has expired, from its stored answer."""
     answer = stored.answer
     transcript = fold(decode(entry.data) for entry in entries_of(answer))
     transcript.title, transcript.suggestions = stored.title, list(answer.suggestions)
-    view = view_of(state, request, transcript, answer.last_event)
+    view = view_of(state, summary, transcript, answer.last_event)
     return msgspec.structs.replace(view, model=view.model or answer.model)
 
 

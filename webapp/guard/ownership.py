@@ -77,6 +77,6 @@ def _check_owner(owner: str | None, generation: str, state: GenerationState | No
     if state is None and is_id(generation):
         stored = services().stored_logs.answer(generation)
         state = None if stored is None else state_of(stored)
-    if state is None or state.owner != owner:
+    if state is None or state.owner != owner or state.is_deleted:
         raise generation_not_found()
     return state

@@ -18,9 +18,10 @@ from millrace.webapp.schemas import ConversationPage, ConversationSchema, conver
 from millrace.webapp.services import services
 from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.conversation_lock import mark_deleted, read_owner, running_generations
+from millrace.worker.contract.deletion import forget
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import is_id, new_id
-from millrace.worker.store import conversations
+from millrace.worker.store import conversations, messages
 from millrace.worker.store.pagination import Page
 
 DEFAULT_LIMIT = 20
@@ -105,14 +106,17 @@ def rename_conversation(conversation: str) -> Response:
 @routes.delete("/<conversation>")
 @described(Description(answers={204: None}))
 def delete_conversation(conversation: str) -> Response:
-    """Delete a conversation with all its messages, and cancel the generation that runs in it."""
+    """Delete a conversation with all its messages and logs, and cancel the generation that runs in it."""
     owner, redis = conversation_owner(conversation), services().redis
     is_stored = _find(owner, conversation) is not None
     if not is_stored and read_owner(redis, owner, conversation) != "own":
         raise no_conversation()
-    running = mark_deleted(redis, owner, conversation)  # first, so that no generation starts in it any more
-    if running is not None:
-        cancel(redis, running, "deleted", services().settings)
+    last, first = mark_deleted(redis, owner, conversation)  # before all else, so that no generation starts in it
+    if last is not None:
+        cancel(redis, last, "deleted", services().settings)
+    # Before the messages, which name the generations: a delete that fails in between can be repeated.
+    stored = services().database.run(lambda session: messages.generations(session, owner, conversation))
+    forget(redis, {*stored, *filter(None, (last, first))})
 
     def delete(session: Session) -> None:
         # A conversation that is not stored yet is created here first, so that its answer cannot create it later.

@@ -25,7 +25,7 @@ from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import read_transcript
-from millrace.worker.contract.state import read_request
+from millrace.worker.contract.state import read_summary
 
 routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 
@@ -54,11 +54,11 @@ def get_generation(generation: str) -> Response:
     """Return the current state of a generation, for clients that poll."""
     state = owned_generation(generation)
     transcript, cursor = read_transcript(services().redis, generation)
-    model_request = read_request(services().redis, generation)
+    summary = read_summary(services().redis, generation)
     stored = services().stored_logs.answer(generation) if cursor == START else None
     if stored is not None:
-        return json_response(view_of_stored(state, model_request, stored))
-    return json_response(view_of(state, model_request, transcript, cursor))
+        return json_response(view_of_stored(state, summary, stored))
+    return json_response(view_of(state, summary, transcript, cursor))
 
 
 @routes.get("/<generation>/events")

@@ -26,14 +26,18 @@ routes = Blueprint("messages", __name__, url_prefix="/api/conversations/<convers
 @routes.get("")
 @described(Description(answers={200: MessagePage}, parameters=(CURSOR, LIMIT)))
 def list_messages(conversation: str) -> Response:
-    """Return the messages, newest page first; within a page, oldest message first."""
+    """Return the messages, newest page first; within a page, oldest message first.
+
+    A page ends early where its messages exceed `MILLRACE_MAX_PAGE_BYTES`.
+    """
     owner = conversation_owner(conversation)
+    max_bytes = services().settings.limits.max_page_bytes
 
     def read(cursor: str | None, limit: int) -> Page[messages.MessageRecord] | None:
         def find_page(session: Session) -> Page[messages.MessageRecord] | None:
             if conversations.find(session, owner, conversation) is None:
                 return None
-            return messages.page(session, owner, conversation, cursor, limit)
+            return messages.page(session, owner, conversation, cursor, limit, max_bytes=max_bytes)
 
         return services().database.run(find_page)
 

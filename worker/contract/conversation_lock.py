@@ -57,13 +57,14 @@ def release(redis: Redis, conversation: str, generation: str) -> None:
     RELEASE_CONVERSATION(redis, (conversation_key(conversation),), generation)
 
 
-def mark_deleted(redis: Redis, owner: str, conversation: str) -> str | None:
-    """Mark an owner's conversation as deleted and return the generation that ran in it last, if any.
+def mark_deleted(redis: Redis, owner: str, conversation: str) -> tuple[str | None, str | None]:
+    """Mark an owner's conversation as deleted and return the generations that ran in it last and first, if any.
 
     Raises RedisUnavailable.
     """
-    active = cast("bytes", MARK_CONVERSATION_DELETED(redis, (conversation_key(conversation),), owner, STATE_MS))
-    return active.decode() or None
+    arguments = (conversation_key(conversation),), owner, STATE_MS
+    last, first = cast("list[bytes | None]", MARK_CONVERSATION_DELETED(redis, *arguments))
+    return last.decode() if last else None, first.decode() if first else None
 
 
 def running_generations(redis: Redis, conversations: list[str]) -> dict[str, str]:

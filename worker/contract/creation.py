@@ -12,7 +12,7 @@ from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import idempotency_key, keys_of
 from millrace.worker.contract.lease import first_event
 from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, queue_ms, to_ms
-from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request
+from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request, encode_summary
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
 from millrace.worker.contract.state import GenerationState, parse_state
 from millrace.worker.settings.schema import Settings
@@ -86,6 +86,7 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> GenerationState:
         "message": ids.message,
         "question": ids.question,
         "request": encode_request(draft.request),
+        "summary": encode_summary(draft.request),
         "on_disconnect": draft.on_disconnect,
         "grace_ms": to_ms(draft.grace_seconds),
         "request_id": draft.request_id,

@@ -20,6 +20,9 @@
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
 
+The request leaves the state once the answer is stored. When a conversation is deleted, the logs of its generations are
+deleted at once or with their `done`, and their states 30 s later.
+
 NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot.
 """
 

@@ -77,7 +77,7 @@ class Renewal:
 
 _CONSTANT_FIELDS = (
     *(b"owner", b"conversation", b"message", b"question", b"request"),
-    *(b"on_disconnect", b"grace_ms", b"request_id"),
+    *(b"summary", b"on_disconnect", b"grace_ms", b"request_id"),
 )
 
 

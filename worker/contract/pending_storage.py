@@ -33,8 +33,8 @@ def take_due(redis: Redis, delay_ms: int) -> list[PendingAnswer]:
 
 
 def remove_pending(redis: Redis, pending: PendingAnswer) -> None:
-    """Remove an answer that is stored, or never will be, unless it was recorded again since it was taken.
+    """Remove an answer that is stored, or never will be, and its request; not if it was recorded again since.
 
     Raises RedisUnavailable.
     """
-    REMOVE_PENDING(redis, (keys_of(pending.generation).unstored,), pending.generation, pending.score)
+    REMOVE_PENDING(redis, keys_of(pending.generation), pending.generation, pending.score)

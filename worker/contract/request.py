@@ -29,12 +29,37 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] | None = None
 
 
+class RequestSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The part of a request that stays in the state once the answer is stored and the request has left Redis."""
+
+    model: str
+    metadata: dict[str, str] | None = None
+
+
 def encode_request(request: ModelRequest) -> bytes:
-    """Return the request as ASCII JSON, which can carry lone surrogates."""
-    return json.dumps(msgspec.to_builtins(request), separators=(",", ":")).encode("ascii")
+    """Return the request as JSON in UTF-8, lone surrogates included; escapes would triple the size of an emoji."""
+    return _encode(request)
 
 
 def decode_request(data: bytes | str) -> ModelRequest:
     """Return the request that `encode_request` encoded; raises ValueError."""
-    built: Any = json.loads(data)
-    return msgspec.convert(built, ModelRequest)
+    return msgspec.convert(_parse(data), ModelRequest)
+
+
+def encode_summary(request: ModelRequest) -> bytes:
+    """Return the summary of a request as JSON."""
+    return _encode(RequestSummary(request.model, request.metadata))
+
+
+def decode_summary(data: bytes | str) -> RequestSummary:
+    """Return the summary that `encode_summary` encoded; raises ValueError."""
+    return msgspec.convert(_parse(data), RequestSummary)
+
+
+def _encode(value: msgspec.Struct) -> bytes:
+    text = json.dumps(msgspec.to_builtins(value), separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _parse(data: bytes | str) -> Any:
+    return json.loads(data if isinstance(data, str) else data.decode("utf-8", "surrogatepass"))

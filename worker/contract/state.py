@@ -8,7 +8,7 @@ from millrace.worker.contract.events import Status
 from millrace.worker.contract.ids import Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import CREATION_MS, WATCHED_MS
-from millrace.worker.contract.request import ModelRequest, OnDisconnect, decode_request
+from millrace.worker.contract.request import ModelRequest, OnDisconnect, RequestSummary, decode_request, decode_summary
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class GenerationState:
     created_ms: int
     question: str = ""
     """The id of the user's message; empty where the request belongs to no conversation and nothing is stored."""
+    is_deleted: bool = False
+    """Whether its conversation has been deleted; then no one may read it any more."""
 
     @property
     def is_running(self) -> bool:
@@ -36,7 +38,7 @@ class GenerationState:
 
 _FIELDS = (
     *("owner", "conversation", "message", "status", "attempt", "top", "done", "on_disconnect", "created"),
-    "question",
+    *("question", "deleted"),
 )
 """The fields of the hash that `parse_state` takes, in its order; `create.lua` returns the same."""
 
@@ -63,7 +65,7 @@ def read_states(redis: Redis, generations: list[str]) -> list[GenerationState | 
 
 def parse_state(generation: str, row: list[bytes | None]) -> GenerationState | None:
     """Return the state from the values of its fields, or None where there is no such generation."""
-    owner, conversation, message, status, attempt, top, done, on_disconnect, created, question = (
+    owner, conversation, message, status, attempt, top, done, on_disconnect, created, question, deleted = (
         each or b"" for each in row
     )
     if not status or not owner:
@@ -80,14 +82,22 @@ def parse_state(generation: str, row: list[bytes | None]) -> GenerationState | N
         cast("OnDisconnect", on_disconnect.decode()),
         int(created),
         question.decode(),
+        deleted == b"1",
     )
 
 
 def read_request(redis: Redis, generation: str) -> ModelRequest | None:
-    """Return the request, or None where Redis has no such generation; raises RedisUnavailable."""
+    """Return the request; None where Redis has no such generation, or its answer is stored. Raises RedisUnavailable."""
     with translate_redis_errors():
         request = cast("bytes | None", redis.hget(keys_of(generation).state, "request"))
     return None if request is None else decode_request(request)
+
+
+def read_summary(redis: Redis, generation: str) -> RequestSummary | None:
+    """Return the summary of the request, or None where Redis has no such generation; raises RedisUnavailable."""
+    with translate_redis_errors():
+        summary = cast("bytes | None", redis.hget(keys_of(generation).state, "summary"))
+    return None if summary is None else decode_summary(summary)
 
 
 def mark_watched(redis: Redis, generations: list[str]) -> None:

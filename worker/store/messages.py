@@ -1,5 +1,6 @@
 """Messages: the questions of a conversation in order, each followed by its answers."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -13,6 +14,8 @@ from millrace.worker.store.pagination import Page, decode_cursor, make_page
 from millrace.worker.store.tables import ConversationRow, MessageRow, insert
 
 _MAX_INTEGER = 2**31 - 1  # PostgreSQL rejects a larger number in a comparison with a turn or a rank
+_MAX_PAGE_BYTES = 1 << 20
+_FETCHED_ROWS = 4
 _NO_SYNC = {"synchronize_session": False}  # the session holds no objects of the deleted rows
 
 
@@ -74,19 +77,45 @@ def save_question(session: Session, question: StoredQuestion) -> bool:
     return True
 
 
-def page(session: Session, owner: str, conversation: str, cursor: str | None, count: int) -> Page[MessageRecord]:
-    """Return the newest `count` messages before the cursor, the oldest of them first.
+def page(
+    session: Session,
+    owner: str,
+    conversation: str,
+    cursor: str | None,
+    count: int,
+    *,
+    max_bytes: int = _MAX_PAGE_BYTES,
+) -> Page[MessageRecord]:
+    """Return the newest messages before the cursor, the oldest of them first.
 
-    The page's `next_cursor` leads to older messages. The page is empty if the conversation is absent or another user's.
-    Raises ValueError if the cursor is malformed.
+    They are `count` messages, or as many as have `max_bytes` together, but at least one. The page's `next_cursor` leads
+    to older messages. The page is empty if the conversation is absent or another user's. Raises ValueError if the
+    cursor is malformed.
     """
     query = select(MessageRow).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
     query = query.where(ConversationRow.id == conversation, ConversationRow.owner == owner)
     if cursor is not None:
         query = query.where(tuple_(MessageRow.turn, MessageRow.rank) < tuple_(*_turn_and_rank(cursor)))
     newest = query.order_by(MessageRow.turn.desc(), MessageRow.rank.desc()).limit(count + 1)
-    found = make_page(session.scalars(newest).all(), count, lambda row: (row.turn, row.rank), _record)
+    rows: list[MessageRow] = []
+    size = 0
+    # Fetched in small batches: a whole page of large answers would be in memory before the first one is measured.
+    with session.scalars(newest.execution_options(yield_per=_FETCHED_ROWS)) as result:
+        for row in result:
+            rows.append(row)
+            size += _bytes(row)
+            if size > max_bytes and len(rows) > 1:
+                count = min(count, len(rows) - 1)
+                break
+    found = make_page(rows, count, lambda row: (row.turn, row.rank), _record)
     return Page(found.items[::-1], found.next_cursor)
+
+
+def generations(session: Session, owner: str, conversation: str) -> list[str]:
+    """Return the generations of the conversation's answers; none if it is absent or another user's."""
+    query = select(MessageRow.generation).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
+    query = query.where(ConversationRow.id == conversation, ConversationRow.owner == owner)
+    return [each for each in session.scalars(query) if each is not None]
 
 
 def find(session: Session, owner: str, conversation: str, message: str) -> MessageRecord | None:
@@ -122,6 +151,12 @@ def delete_unanswered(session: Session, owner: str, conversation: str, question:
         is_used = select(MessageRow.id).where(MessageRow.conversation == conversation).exists()
         unused = delete(ConversationRow).where(ConversationRow.id.in_(owned), ConversationRow.deleted_ms.is_(None))
         session.execute(unused.where(~is_used), execution_options=_NO_SYNC)
+
+
+def _bytes(row: MessageRow) -> int:
+    """Return about as many bytes as the message has in a response."""
+    texts = (row.content, row.reasoning or "", json.dumps((row.citations, row.tools, row.suggestions)))
+    return sum(len(each.encode("utf-8", "surrogatepass")) for each in texts)
 
 
 def _turn_and_rank(cursor: str) -> tuple[int, int]:

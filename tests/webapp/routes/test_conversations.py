@@ -5,13 +5,14 @@ import pytest
 from sqlalchemy import event as sql_event
 from werkzeug.test import TestResponse
 
+from millrace.worker.contract.events import Cancelled, Chunk, Done, Usage
 from millrace.worker.contract.ids import Cursor, is_id, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.site import COMPLETE, WHOLE, Site, check_problem, json_of
-from tests.webapp.talking import API, begin, messages_of
+from tests.webapp.talking import API, begin, messages_of, turn
 
 Build = Callable[..., Site]
 
@@ -141,6 +142,39 @@ def test_delete_removes_messages_and_cancels_the_running_generation(site: Site) 
     assert not site.services.database.run(lambda session: save_answer(session, question, answer))
     check_problem(site.user.get(f"{API}/{conversation}"), 404, "not_found")
     assert json_of(site.user.get(API))["conversations"] == []
+
+
+def test_delete_ends_access_to_every_generation_and_removes_its_texts_from_redis(site: Site) -> None:
+    conversation = json_of(site.user.post(API))["id"]
+    turn(site, conversation, "a question", "an answer")
+    ended = site.ask("a secret question", conversation_id=conversation)
+    site.write(site.hold(ended), Chunk("a secret answer"), COMPLETE, Done("completed"))
+    question = StoredQuestion(new_id(), site.owner(), conversation, "a secret question")
+    answer = StoredAnswer(new_id(), ended, 1, Cursor(1, 9), "a secret answer", COMPLETE)
+    assert site.services.database.run(lambda session: save_answer(session, question, answer))
+    unstored = site.ask("a secret question", conversation_id=conversation)
+    site.write(site.hold(unstored), Chunk("a secret answer"), COMPLETE, Done("completed"))
+    assert site.user.delete(f"{API}/{conversation}").status_code == 204
+    for generation in (ended, unstored):
+        url = f"/api/generations/{generation}"
+        for response in (site.user.get(url), site.user.get(f"{url}/events"), site.user.post(f"{url}/cancel")):
+            check_problem(response, 404, "not_found")
+        check_problem(site.user.get(f"/api/events?follow={generation}"), 404, "not_found")
+        keys = keys_of(generation)
+        assert not site.redis.exists(keys.log)
+        assert site.redis.zscore(keys.unstored, generation) is None
+        assert not any(b"secret" in value for value in site.redis.hvals(keys.state))  # type: ignore[union-attr]
+        assert 0 < site.redis.pttl(keys.state) <= 30_000  # type: ignore[operator]
+
+
+def test_running_generation_of_a_deleted_conversation_is_unreadable_at_once(site: Site) -> None:
+    receipt = begin(site)
+    holding = site.hold(receipt["id"])
+    assert site.user.delete(f"{API}/{receipt['conversation_id']}").status_code == 204
+    check_problem(site.user.get(f"/api/generations/{receipt['id']}"), 404, "not_found")
+    site.write(holding, Cancelled("deleted", Usage()), Done("cancelled"))
+    check_problem(site.user.get(f"/api/generations/{receipt['id']}"), 404, "not_found")
+    assert 0 < site.redis.pttl(keys_of(receipt["id"]).log) <= 30_000  # type: ignore[operator]
 
 
 def test_conversation_not_yet_stored_can_be_deleted_and_does_not_reappear(build: Build, site: Site) -> None:

@@ -1,5 +1,7 @@
 """Messages are listed page by page, and a question is answered again."""
 
+from collections.abc import Callable
+
 import pytest
 
 from millrace.worker.contract.keys import keys_of
@@ -23,6 +25,27 @@ def test_messages_are_paged_newest_page_first_and_oldest_message_first(site: Sit
     assert answer["parent_id"] == question["id"]
     assert (answer["outcome"]["type"], answer["model"], answer["suggestions"]) == ("complete", "model", ["more?"])
     assert (question["outcome"], question["generation"]) == (None, None)
+
+
+def test_page_of_large_messages_is_bounded_in_bytes(build: Callable[..., Site]) -> None:
+    site = build(max_page_bytes=10_000)
+    conversation = json_of(site.user.post(API))["id"]
+    for number in range(4):
+        turn(site, conversation, f"q{number}", "\U0001f600" * 2000)
+    found: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        answer = site.user.get(f"{API}/{conversation}/messages?limit=100" + (cursor and f"&cursor={cursor}"))
+        assert len(answer.data) < 12_000
+        found += [each["content"] for each in reversed(json_of(answer)["messages"])]
+        cursor = json_of(answer)["next"]
+    assert found[1::2] == ["q3", "q2", "q1", "q0"]
+
+
+def test_message_with_a_lone_surrogate_is_listed_unchanged(site: Site) -> None:
+    conversation = json_of(site.user.post(API))["id"]
+    turn(site, conversation, "q", "caf\u00e9 \ud83d")
+    assert [each["content"] for each in messages_of(site, conversation)["messages"]] == ["q", "caf\u00e9 \ud83d"]
 
 
 @pytest.mark.parametrize("which", ["question", "answer"])

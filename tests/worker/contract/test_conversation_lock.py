@@ -106,11 +106,11 @@ def test_release_frees_only_the_conversation_of_its_generation(redis: Redis) -> 
 def test_no_generation_starts_in_a_deleted_conversation(redis: Redis) -> None:
     conversation = new_id()
     running = begin(redis, conversation)
-    assert mark_deleted(redis, OWNER, conversation) == running
-    assert mark_deleted(redis, OWNER, conversation) == running
+    assert mark_deleted(redis, OWNER, conversation) == (running, running)
+    assert mark_deleted(redis, OWNER, conversation) == (running, running)
     assert acquire(redis, OWNER, conversation, new_id(), is_known=True) == LockResult("foreign")
     never_seen = new_id()
-    assert mark_deleted(redis, OWNER, never_seen) is None
+    assert mark_deleted(redis, OWNER, never_seen) == (None, None)
     assert acquire(redis, OWNER, never_seen, new_id(), is_known=True) == LockResult("foreign")
     assert 24 * 3600 < redis.ttl(conversation_key(never_seen)) <= 25 * 3600
 

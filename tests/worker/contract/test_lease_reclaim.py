@@ -61,7 +61,9 @@ def test_lost_state_and_first_event_are_created_again(redis: Redis) -> None:
     holding = claim_generation(redis)
     generation = holding.claim.generation
     before = log_of(redis, generation)
-    constant = {name: field(redis, generation, name) for name in ("owner", "conversation", "message", "request")}
+    constant = {
+        name: field(redis, generation, name) for name in ("owner", "conversation", "message", "request", "summary")
+    }
     redis.flushall()
     again = reclaim(redis, holding, holding.claim, SETTINGS)
     assert again is not None

@@ -13,6 +13,8 @@ from millrace.worker.contract.keys import UNSTORED, keys_of
 from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
+from millrace.worker.contract.request import RequestSummary
+from millrace.worker.contract.state import read_request, read_summary
 from millrace.worker.contract.sweep import sweep
 from tests.worker.contract.generations import (
     COMPLETE,
@@ -89,6 +91,9 @@ def test_stored_answer_and_answer_without_conversation_are_not_pending(redis: Re
     create(redis, stateless, SETTINGS)
     cancel(redis, stateless.ids.generation, "user", SETTINGS)
     assert all_pending(redis) == []
+    for generation in (holding.claim.generation, stateless.ids.generation):
+        assert read_request(redis, generation) is None, "the request stays in Redis for a day"
+        assert read_summary(redis, generation) == RequestSummary("model")
 
 
 def test_unfinished_generation_is_not_pending(redis: Redis) -> None:
@@ -112,6 +117,9 @@ def test_stored_answer_is_removed_unless_it_was_recorded_again(redis: Redis) -> 
     remove_pending(redis, first)
     (second,) = take_due(redis, LONG_MS)
     assert second.generation == generation
+    assert read_request(redis, generation) is not None
     remove_pending(redis, second)
     assert all_pending(redis) == []
+    assert read_request(redis, generation) is None
+    assert read_summary(redis, generation) == RequestSummary("model")
     remove_pending(redis, PendingAnswer(generation, second.score))

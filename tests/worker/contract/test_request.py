@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.contract.request import ModelRequest, PromptMessage, decode_request, encode_request
+from millrace.worker.contract.request import (
+    ModelRequest,
+    PromptMessage,
+    RequestSummary,
+    decode_request,
+    decode_summary,
+    encode_request,
+    encode_summary,
+)
 
 texts = st.text(alphabet=st.characters(), min_size=1)  # includes lone surrogates
 requests = st.builds(
@@ -24,8 +32,13 @@ requests = st.builds(
 @given(requests)
 def test_request_round_trips(request: ModelRequest) -> None:
     encoded = encode_request(request)
-    assert encoded.isascii()
     assert decode_request(encoded) == request
+    assert decode_summary(encode_summary(request)) == RequestSummary(request.model, request.metadata)
+
+
+def test_request_is_not_larger_than_its_text_in_utf_8() -> None:
+    text = "\U0001f600" * 1000
+    assert len(encode_request(ModelRequest([PromptMessage("user", text)], "m", 1))) < len(text.encode()) + 100
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[]", b'{"messages":1,"model":"m","max_tokens":1}'])

@@ -2,8 +2,10 @@
 
 import pytest
 
+from millrace.worker.contract.ids import new_id
 from millrace.worker.store import answers, conversations, messages
 from millrace.worker.store.database import Database
+from millrace.worker.store.messages import StoredQuestion
 from tests.worker.store.samples import answer, question
 
 HOSTILE = "\0 \r\n \u2028 \ud800 \udc00 😀 \\u0000 \\ ' \" שלום"
@@ -49,6 +51,23 @@ def test_pages_go_from_newest_to_oldest_and_keep_the_order_within_a_page(databas
         if cursor is None:
             break
     assert pages == [["a2", "q3", "a3"], ["a1", "a1 again", "q2"], ["q0", "a0", "q1"]]
+
+
+def test_page_ends_before_the_message_that_exceeds_its_bytes_but_holds_one(database: Database) -> None:
+    conversation = new_id()
+    texts = ["\u00e9" * size for size in (100, 5000, 100, 100)]
+    for text in texts:
+        question = StoredQuestion(new_id(), "ada", conversation, text)
+        assert database.run(lambda session, asked=question: messages.save_question(session, asked))
+    pages: list[list[str]] = []
+    cursor: str | None = None
+    while not pages or cursor:
+        page = database.run(
+            lambda session, at=cursor: messages.page(session, "ada", conversation, at, 9, max_bytes=1000)
+        )
+        pages.append([each.content for each in page.items])
+        cursor = page.next_cursor
+    assert pages == [texts[2:], texts[1:2], texts[:1]]
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1-a", "999999999999-0", "0-99999999999", f"0-{2**31}"])

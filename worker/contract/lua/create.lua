@@ -4,7 +4,7 @@
 -- 6 ... the state's constant fields and values. Returns the state's fields in the order of `state.py`.
 local function whole_state()
   return redis.call('HMGET', STATE, 'owner', 'conversation', 'message', 'status', 'attempt', 'top', 'done', 'on_disconnect',
-    'created', 'question')
+    'created', 'question', 'deleted')
 end
 
 local id, ask, first, queue_ms, life_ms = ARGV[1], 'ask:' .. ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]

@@ -1,6 +1,8 @@
 -- Put before every script. Scripts about a generation take KEYS: 1 state, 2 log, 3 leases, 4 channel, 5 watched, 6 unstored.
 -- Every time is Redis's own, in ms. The state's field `top` is the id of the log's last entry.
 local STATE, LOG, LEASES, CHANNEL, WATCHED, UNSTORED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+-- What is left of a deleted generation, without any text, so that its worker and its readers still see its end.
+local DELETED_MS = 30000
 local EPOCH_ORIGIN = 17356896000 -- 2025-01-01 in tenths of a second
 
 local function now_ms()
@@ -31,15 +33,21 @@ end
 local STATUS_AFTER = { complete = 'completed', cancelled = 'cancelled', error = 'failed' }
 
 -- Mark a generation as done. The answer to a conversation's message is recorded as pending for the database, unless it is
--- stored or never will be.
+-- stored or never will be; then the request, the largest part of the state, is not needed any more.
 local function mark_done(id, log_ttl_ms, is_settled)
   redis.call('HSET', STATE, 'done', '1', 'ended', number(now_ms()))
-  if not is_settled and (redis.call('HGET', STATE, 'question') or '') ~= '' then
-    redis.call('ZADD', UNSTORED, number(now_ms()), id)
-  end
   redis.call('ZREM', LEASES, id)
   redis.call('PEXPIRE', LOG, log_ttl_ms)
   redis.call('DEL', WATCHED)
+  local s = redis.call('HMGET', STATE, 'question', 'deleted')
+  if s[2] then
+    redis.call('PEXPIRE', LOG, DELETED_MS)
+    redis.call('PEXPIRE', STATE, DELETED_MS)
+  elseif not is_settled and (s[1] or '') ~= '' then
+    redis.call('ZADD', UNSTORED, number(now_ms()), id)
+    return
+  end
+  redis.call('HDEL', STATE, 'request')
 end
 
 -- End a generation that no worker holds: take a new epoch (without a token), append the outcome where there is none, and
