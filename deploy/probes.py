@@ -12,12 +12,13 @@ ANSWER_SECONDS = 2.0
 PS_SECONDS = 10.0
 
 
-def valkey_answers(port: int) -> bool:
+def valkey_answers(port: int, password: str = "") -> bool:
     """Return whether the server answers PING; one that still loads its data does not."""
+    commands = [*([f"AUTH {password}"] if password else []), "PING"]
     try:
-        with socket.create_connection((HOST, port), ANSWER_SECONDS) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+        with socket.create_connection((HOST, port), ANSWER_SECONDS) as connection, connection.makefile("rb") as replies:
+            connection.sendall("".join(f"{each}\r\n" for each in commands).encode("ascii"))
+            return [replies.readline(64) for _ in commands][-1].startswith(b"+PONG")
     except OSError:
         return False
 

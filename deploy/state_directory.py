@@ -1,16 +1,22 @@
-"""The state directory: the record of the system that runs in it, its secret key, its logs.
+"""The state directory: the record of the system that runs in it, its secrets, its logs.
+
+It belongs to the user who runs the system, and so does every file that is read from it: another user's could hold a
+planted key, or be a link to a file that a log would then be appended to.
 
 The running system holds a lock on it, and so does its orphan reaper until the last process is gone. After a SIGKILL the
 next start waits for that, because two Valkeys must never write to the same data.
 """
 
+import errno
 import fcntl
 import json
 import os
 import secrets
+import stat
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from deploy.errors import StartError
 
@@ -43,9 +49,9 @@ class StateDirectory:
         Raises StartError where another system runs in it or it can't be used.
         """
         try:
-            (self.path / "logs").mkdir(parents=True, exist_ok=True)
-            self.path.chmod(0o700)
-            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._make(self.path)
+            self.directory("logs")
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StartError(f"the state directory {self.path} can't be used: {error.strerror}") from error
         deadline = time.monotonic() + ENDING_SECONDS
@@ -70,10 +76,10 @@ class StateDirectory:
     def running(self) -> SystemRecord | None:
         """Return the system that runs here, or None; the record of a killed system doesn't count."""
         try:
-            record = SystemRecord(**json.loads(self._record.read_text("ascii")))
+            record = SystemRecord(**json.loads(_read_own(self._record)))
             os.kill(record.pid, 0)
-            descriptor = os.open(self.path / "lock", os.O_RDONLY)
-        except (OSError, ValueError, TypeError):
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_NOFOLLOW)
+        except (OSError, ValueError, TypeError, StartError):
             return None
         try:
             # A shared lock, so that two processes that look at once don't take each other for a system.
@@ -83,10 +89,20 @@ class StateDirectory:
 
     def secret_key(self) -> str:
         """Return the key that signs cookies; made once, readable by its owner only."""
-        path = self.path / "secret_key"
-        if not path.exists():
-            _replace(path, secrets.token_urlsafe(48))
-        return path.read_text("ascii").strip()
+        return self._secret("secret_key")
+
+    def redis_password(self) -> str:
+        """Return the password of the system's own Valkey; made once, readable by its owner only."""
+        return self._secret("redis_password")
+
+    def directory(self, name: str) -> Path:
+        """Return a directory inside, made where it is missing; raises StartError where it is another user's."""
+        self._make(self.path / name)
+        return self.path / name
+
+    def write_private(self, path: Path, content: str) -> None:
+        """Replace a file inside by one that only its owner can read."""
+        _replace(path, content)
 
     def log_path(self, name: str) -> Path:
         """Return the path of a program's log."""
@@ -100,6 +116,44 @@ class StateDirectory:
             return ""
         lines = [line for line in content.split("\n") if line.strip()]
         return "\n".join(f"  | {line}" for line in lines[-LAST_LINES:])
+
+    def _secret(self, name: str) -> str:
+        path = self.path / name
+        if not os.path.lexists(path):
+            _replace(path, secrets.token_urlsafe(48))
+        return _read_own(path).strip()
+
+    def _make(self, path: Path) -> None:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+        if found.st_uid != os.geteuid():
+            raise StartError(
+                f"the directory {path} belongs to another user (uid {found.st_uid}, this one is {os.geteuid()}); "
+                "name one of your own with --state DIR"
+            )
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            path.chmod(0o700)
+
+
+def _read_own(path: Path) -> str:
+    """Return a file's text; raises StartError unless it is a regular file of this user, and OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise StartError(f"{path} is a symbolic link; remove it") from error
+    with os.fdopen(descriptor, encoding="ascii") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise StartError(f"{path} is not a file of this user; remove it")
+        return file.read()
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """Open a log for appending, readable by its owner only; raises OSError where it is a symbolic link."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o600), "ab")
 
 
 def _lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:

@@ -20,6 +20,7 @@ from deploy.environment import PrintLine
 from deploy.errors import ProgramExited, StopRequested
 from deploy.orphan_reaper import OrphanReaper, signal_group
 from deploy.programs import STOP_ORDER, Backoff, Program, Role
+from deploy.state_directory import open_log
 
 IDLE_SECONDS = 5.0  # a signal ends the wait early; this bounds the delay if one is missed
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -156,7 +157,7 @@ class Supervisor:
             self._clear(child)
 
     def _spawn(self, child: Child) -> None:
-        with self._log_path(child.program.name).open("ab") as log:
+        with open_log(self._log_path(child.program.name)) as log:
             child.log_offset = log.tell()
             child.process = subprocess.Popen(
                 child.program.command,

@@ -65,9 +65,14 @@ def start_all(supervisor: Supervisor, topology: Topology, state: StateDirectory,
             supervisor.start(topology.emulator)
         if topology.redis:
             supervisor.start(topology.redis)
-            port = topology.redis_port
+            port, password = topology.redis_port, topology.redis_password
             print_line(f"waiting for Valkey on port {port}")
-            _await(supervisor, lambda: "" if valkey_answers(port) else "no answer", topology.redis, state)
+            _await(
+                supervisor,
+                lambda: "" if valkey_answers(port, password) else "no answer",
+                topology.redis,
+                state,
+            )
         for worker in topology.workers:
             supervisor.start(worker)
         supervisor.start(topology.web)

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.errors import StartError
@@ -30,6 +30,20 @@ CREDENTIALS_CHECK = "import boto3, sys; sys.exit(boto3.Session().get_credentials
 USER_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
 HEARTBEAT_SETTING = "MILLRACE_PULSE_FILE"
 LOCAL_CREDENTIAL = "local"  # the local endpoint accepts any credentials, but boto3 does not sign without
+# Each process gets the secrets that it needs, so that one that is broken into gives away no others. The worker asks no
+# one who they are, the web tier asks no model and no search engine.
+WEB_ONLY = (
+    "MILLRACE_SECRET_KEY",
+    "MILLRACE_AUTH",
+    "MILLRACE_JWT_",
+    "MILLRACE_COOKIE_",
+    "MILLRACE_RATE_LIMIT_REDIS_URL",
+)
+WORKER_ONLY = (
+    *("MILLRACE_SEARCH_", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    *USER_CREDENTIALS,
+)
+SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 MODEL_SETTINGS = ("MILLRACE_MODEL_ID", "BEDROCK_MODEL_ID")
 
 
@@ -57,6 +71,7 @@ class Topology:
     redis_url: str
     redis_port: int
     emulator_url: str
+    redis_password: str = field(default="", repr=False)
 
 
 def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> Topology:
@@ -66,7 +81,8 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
     users_redis = os.environ.get("MILLRACE_REDIS_URL", "")
     redis_port = 0 if users_redis else claim(options.redis_port, "--redis-port", taken)
     emulator_port = 0 if options.aws else claim(options.emulator_port, "--emulator-port", taken)
-    redis_url = users_redis or f"redis://{HOST}:{redis_port}/0"
+    password = "" if users_redis else state.redis_password()
+    redis_url = users_redis or f"redis://:{password}@{HOST}:{redis_port}/0"
     emulator_url = f"http://{HOST}:{emulator_port}" if emulator_port else ""
     inspected = _inspect(root, python)
     defaults = {
@@ -82,21 +98,28 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
         check_aws(environment, root, python)
     run = str(python)
     return Topology(
-        web=Program("web", "web", _web(run, port, options.web), environment),
+        web=Program("web", "web", _web(run, port, options.web), web_environment(environment)),
         workers=tuple(
-            _with_heartbeat(Program(f"worker{number}", "worker", _worker(run, number), environment), state)
+            _with_heartbeat(
+                Program(f"worker{number}", "worker", _worker(run, number), worker_environment(environment)), state
+            )
             for number in range(1, options.worker + 1)
         ),
-        redis=Program("redis", "redis", _valkey(inspected["valkey"], redis_port, state), os.environ)
+        redis=Program(
+            "redis", "redis", _valkey(inspected["valkey"], redis_port, state, password), bare_environment(os.environ)
+        )
         if redis_port
         else None,
-        emulator=Program("emulator", "emulator", _emulator(run, emulator_port), environment, grace_seconds=3.0)
+        emulator=Program(
+            "emulator", "emulator", _emulator(run, emulator_port), bare_environment(os.environ), grace_seconds=3.0
+        )
         if emulator_port
         else None,
         url=f"http://{HOST}:{port}",
         redis_url=redis_url,
         redis_port=redis_port,
         emulator_url=emulator_url,
+        redis_password=password,
     )
 
 
@@ -109,6 +132,30 @@ def child_environment(given: Mapping[str, str], defaults: Mapping[str, str], emu
         environment["MILLRACE_BEDROCK_ENDPOINT_URL"] = emulator_url
         environment |= {"AWS_ACCESS_KEY_ID": LOCAL_CREDENTIAL, "AWS_SECRET_ACCESS_KEY": LOCAL_CREDENTIAL}
     return environment
+
+
+def web_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the web tier's environment, without the credentials of models and search engines.
+
+    An authentication function of the user's own may need AWS, so that those credentials stay then.
+    """
+    is_own_function = ":" in environment.get("MILLRACE_AUTH", "")
+    removed = ("MILLRACE_SEARCH_",) if is_own_function else WORKER_ONLY
+    return {name: value for name, value in environment.items() if not name.startswith(removed)}
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return a worker's environment, without the secrets that authenticate users."""
+    return {name: value for name, value in environment.items() if not name.startswith(WEB_ONLY)}
+
+
+def bare_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program that takes no setting and needs no secret."""
+    return {
+        name: value
+        for name, value in given.items()
+        if not name.startswith(("MILLRACE_", "AWS_")) and not any(word in name.upper() for word in SECRET_WORDS)
+    }
 
 
 def check_aws(environment: Mapping[str, str], root: Path, python: Path) -> None:
@@ -164,8 +211,10 @@ def _emulator(python: str, port: int) -> tuple[str, ...]:
     return (python, "-m", "deploy.emulator", "--host", HOST, "--port", str(port))
 
 
-def _valkey(binary: str, port: int, state: StateDirectory) -> tuple[str, ...]:
-    directory = state.path / "redis"
-    directory.mkdir(exist_ok=True)
+def _valkey(binary: str, port: int, state: StateDirectory, password: str) -> tuple[str, ...]:
+    directory = state.directory("redis")
+    # The password is in a file, because every user of the machine can read a command line.
+    configuration = directory / "valkey.conf"
+    state.write_private(configuration, f"requirepass {password}\n")
     command = f"--bind {HOST} --port {port} --appendonly yes --appendfsync everysec --maxmemory-policy noeviction"
-    return (binary, *command.split(), "--save", "", "--dir", str(directory))
+    return (binary, str(configuration), *command.split(), "--save", "", "--dir", str(directory))

@@ -29,11 +29,17 @@ def test_server_that_is_loading_its_data_does_not_answer_yet() -> None:
             connection.recv(64)
             connection.sendall(reply)
 
-    for reply, is_ready in ((b"-LOADING Redis is loading\r\n", False), (b"+PONG\r\n", True)):
+    for reply, password, is_ready in (
+        (b"-LOADING Redis is loading\r\n", "", False),
+        (b"+PONG\r\n", "", True),
+        (b"+OK\r\n-LOADING Redis is loading\r\n", "secret", False),
+        (b"+OK\r\n+PONG\r\n", "secret", True),
+        (b"-WRONGPASS invalid\r\n-NOAUTH Authentication required.\r\n", "secret", False),
+    ):
         with socket.create_server(("127.0.0.1", 0)) as server:
             answering = threading.Thread(target=answer, args=(server, reply))
             answering.start()
-            assert valkey_answers(server.getsockname()[1]) == is_ready
+            assert valkey_answers(server.getsockname()[1], password) == is_ready
             answering.join()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import StartError
-from deploy.state_directory import StateDirectory, SystemRecord
+from deploy.state_directory import StateDirectory, SystemRecord, open_log
 from tests.deploy.supervised import ROOT
 
 CLAIM = """
@@ -96,3 +96,51 @@ def test_last_lines_of_a_log_begin_at_the_offset(tmp_path: Path) -> None:
     assert state.last_lines("web").split("\n")[0] == "  | 25"
     assert state.last_lines("web", offset=-7).split("\n") == ["  | 38", "  | 39\ufffd"]
     assert state.last_lines("none") == ""
+
+
+def test_directory_of_another_user_is_refused_and_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "secret_key").write_text("planted")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(StartError, match=r"belongs to another user.*--state DIR"):
+        StateDirectory(tmp_path).claim()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["secret_key"]
+    with pytest.raises(StartError, match="not a file of this user"):
+        StateDirectory(tmp_path).secret_key()
+
+
+@pytest.mark.parametrize("name", ["secret_key", "redis_password"])
+def test_secret_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("planted")
+    state = StateDirectory(tmp_path / "state")
+    os.close(state.claim())
+    (state.path / name).symlink_to(elsewhere)
+    with pytest.raises(StartError, match="symbolic link"):
+        getattr(state, name)()
+
+
+def test_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("untouched")
+    state = StateDirectory(tmp_path / "state")
+    os.close(state.claim())
+    state.log_path("web").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        open_log(state.log_path("web"))
+    with open_log(state.log_path("worker1")) as log:
+        log.write(b"a line")
+    assert stat.S_IMODE(state.log_path("worker1").stat().st_mode) == 0o600
+    assert elsewhere.read_text() == "untouched"
+
+
+def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    state.path.mkdir()
+    (state.path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StartError, match="can't be used"):
+        state.claim()
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,6 +1,6 @@
 """The environment of the child processes."""
 
-from deploy.topology import child_environment
+from deploy.topology import bare_environment, child_environment, web_environment, worker_environment
 
 ENDPOINT = "http://127.0.0.1:2"
 
@@ -27,3 +27,32 @@ def test_credentials_are_unchanged_without_the_local_endpoint() -> None:
     given = {"AWS_PROFILE": "mine", "MILLRACE_BEDROCK_ENDPOINT_URL": "https://vpce"}
     assert child_environment(given, {}, "") == given
     assert child_environment(given, {}, ENDPOINT) == given
+
+
+GIVEN = {
+    "MILLRACE_SECRET_KEY": "s",
+    "MILLRACE_AUTH": "jwt",
+    "MILLRACE_JWT_SECRET": "j",
+    "MILLRACE_SEARCH_KEY": "b",
+    "AWS_SECRET_ACCESS_KEY": "a",
+    "AWS_SESSION_TOKEN": "t",
+    "AWS_REGION": "r",
+    "MILLRACE_REDIS_URL": "redis://x",
+    "OTHER_API_KEY": "o",
+    "PATH": "/bin",
+}
+
+
+def test_each_process_gets_only_the_secrets_that_it_needs() -> None:
+    web, worker, bare = web_environment(GIVEN), worker_environment(GIVEN), bare_environment(GIVEN)
+    assert {"MILLRACE_SEARCH_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}.isdisjoint(web)
+    assert {"MILLRACE_SECRET_KEY", "MILLRACE_JWT_SECRET", "AWS_REGION", "MILLRACE_REDIS_URL"} <= set(web)
+    assert {"MILLRACE_SECRET_KEY", "MILLRACE_JWT_SECRET", "MILLRACE_AUTH"}.isdisjoint(worker)
+    assert {"MILLRACE_SEARCH_KEY", "AWS_SECRET_ACCESS_KEY", "MILLRACE_REDIS_URL"} <= set(worker)
+    assert bare == {"PATH": "/bin"}
+
+
+def test_authentication_function_of_ones_own_keeps_the_credentials_that_it_may_need() -> None:
+    web = web_environment({**GIVEN, "MILLRACE_AUTH": "mine.auth:owner"})
+    assert web["AWS_SECRET_ACCESS_KEY"] == "a"
+    assert "MILLRACE_SEARCH_KEY" not in web
