@@ -14,20 +14,23 @@ import gc
 import sys
 from collections.abc import Callable
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 from gunicorn.http import message
 
+from millrace.webapp.descriptors import connections
 from millrace.webapp.extension import active_mounts
+from millrace.webapp.gunicorn_worker import BoundedGeventWorker
 from millrace.worker.errors import SettingError
 from millrace.worker.observability import logs
 from millrace.worker.settings import schema
-from millrace.worker.settings.schema import Settings
+
+T = TypeVar("T")
 
 
-def read_settings(load: Callable[[], Settings]) -> Settings:
-    """Return the settings; ends the process with one line that names what is wrong."""
+def read_settings(load: Callable[[], T]) -> T:
+    """Return what is loaded from the settings; ends the process with one line that names what is wrong."""
     try:
         return load()
     except SettingError as error:
@@ -38,9 +41,10 @@ def read_settings(load: Callable[[], Settings]) -> Settings:
 # Each mount checks what it needs of its own: one with an owner function needs no MILLRACE_SECRET_KEY.
 _settings = read_settings(schema.load)
 
-worker_class = "gevent"
-# Readers whose sockets gunicorn keeps, and room for all other requests.
-worker_connections = _settings.relay.max_readers + 1000
+worker_class = BoundedGeventWorker
+BoundedGeventWorker.read_seconds = _settings.limits.body_seconds
+BoundedGeventWorker.send_seconds = _settings.relay.reader_stall_seconds
+worker_connections = read_settings(lambda: connections(_settings.relay.max_readers))
 max_requests = 0  # replacing a worker would end its streams
 keepalive = 75
 timeout = 60
@@ -64,13 +68,21 @@ logconfig_dict = {
 
 _POLL_SECONDS = 0.1
 
+_log = logs.get_logger(__name__)
+
 
 def post_worker_init(worker: Any) -> None:
     """Start the background tasks of every mount, after the fork, and wait for the signal to drain."""
     for mount in active_mounts():
         mount.start()
+    gevent.get_hub().print_exception = log_exception
     gc.freeze()  # objects that live as long as the process; collecting among them would delay every stream
     worker.drain = gevent.spawn(_drain_at_the_end, worker)
+
+
+def log_exception(_context: object, kind: Any, error: Any, trace: Any) -> None:
+    """Log what ends a greenlet, such as a failed accept; gevent itself prints a traceback between the lines of JSON."""
+    _log.error("greenlet_failed", exc_info=(kind, error, trace))
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -9,6 +9,7 @@ from flask import Response, request
 from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException, default_exceptions
 
+from millrace.webapp.descriptors import is_exhausted
 from millrace.worker.errors import DatabaseUnavailable, MillraceError, QueueUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
@@ -79,6 +80,7 @@ def install(scaffold: Scaffold) -> None:
     for code in default_exceptions:  # by code too: otherwise Flask finds a host app's error pages first
         scaffold.register_error_handler(code, _on_http_error)
     scaffold.register_error_handler(HTTPException, _on_http_error)
+    scaffold.register_error_handler(OSError, _on_os_error)
     scaffold.register_error_handler(Exception, _on_unexpected_error)
 
 
@@ -112,6 +114,13 @@ def _on_http_error(error: HTTPException) -> Response:
         if name != "Content-Type":  # keeps Allow of a 405 and Retry-After of a 429
             response.headers[name] = value
     return response
+
+
+def _on_os_error(error: OSError) -> Response:
+    if not is_exhausted(error):
+        return _on_unexpected_error(error)
+    _log.warning("out_of_descriptors", route=_route())
+    return Problem(503, "overloaded", "This server has no file descriptors left. Please retry.").response()
 
 
 def _on_unexpected_error(error: Exception) -> Response:

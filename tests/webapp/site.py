@@ -111,15 +111,17 @@ class Site:
         for appended in append_all(self.redis, appends, 3_600_000):
             assert isinstance(appended, AppendResult), appended
 
-    def answer_next(self, *events: AnyEvent) -> "gevent.Greenlet[[], None]":
-        """Answer the next generation that is created, in a greenlet beside the test."""
+    def answer_next(self, *events: AnyEvent) -> "gevent.Greenlet[[], ClaimedGeneration]":
+        """Answer the next generation that is created, in a greenlet beside the test, which returns what it claimed."""
 
-        def work() -> None:
+        def work() -> ClaimedGeneration:
             before = set(self.generations())
             with gevent.Timeout(10):
                 while not (new := set(self.generations()) - before):
                     gevent.sleep(0.01)
-                self.write(self.hold(new.pop()), StatusEvent("running", 1, "asked-model", "bedrock"), *events)
+                holding = self.hold(new.pop())
+                self.write(holding, StatusEvent("running", 1, "asked-model", "bedrock"), *events)
+                return holding
 
         return gevent.spawn(work)
 

@@ -20,7 +20,7 @@ GRACE_SECONDS = 1
 
 
 @contextmanager
-def serving(url: str, log: Path) -> Generator[tuple[subprocess.Popen[bytes], int]]:
+def serving(url: str, log: Path, **settings: object) -> Generator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")} | {
@@ -28,6 +28,7 @@ def serving(url: str, log: Path) -> Generator[tuple[subprocess.Popen[bytes], int
         "MILLRACE_SECRET_KEY": "k",
         "MILLRACE_DATABASE_URL": f"sqlite:///{log.parent / 'millrace.db'}",
         "MILLRACE_SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS),
+        **{f"MILLRACE_{name.upper()}": str(value) for name, value in settings.items()},
     }
     with log.open("wb") as sink:
         process = subprocess.Popen([*command, "wsgi:application"], cwd=ROOT, env=environment, stdout=sink, stderr=sink)

@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,18 @@ def test_unexpected_error_is_500_with_details_only_in_the_log(site: Site, caplog
 )
 def test_unavailable_redis_or_queue_is_503_on_any_route(site: Site, error: Exception, code: str) -> None:
     assert "10.0.0.1" not in check_problem(failing(site, error), 503, code)["detail"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_process_without_file_descriptors_answers_503_without_a_traceback(
+    site: Site, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_problem(failing(site, OSError(number, "Too many open files")), 503, "overloaded")
+    assert "Traceback" not in caplog.text
+
+
+def test_any_other_system_error_is_500(site: Site) -> None:
+    check_problem(failing(site, OSError(errno.EIO, "broken")), 500, "internal")
 
 
 def test_problem_has_extra_members_and_retry_after(site: Site) -> None:

@@ -179,6 +179,7 @@ class LimitSettings:
     max_active_per_user: int = setting("MILLRACE_MAX_ACTIVE_PER_USER", parsers.whole(1, 1_000_000), 5, "maximum number of generations that one owner may have running")
     max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", parsers.whole(1, 10_000_000), 32_000, "maximum length of a message in characters")
     max_messages: int = setting("MILLRACE_MAX_MESSAGES", parsers.whole(1, 10_000), 500, "maximum number of messages in a stateless history")
+    body_seconds: float = setting("MILLRACE_BODY_SECONDS", parsers.seconds(1, 3600), 30.0, "time limit for a request's headers, and again for its body; a body that is later gets 408")
     max_page_bytes: int = setting("MILLRACE_MAX_PAGE_BYTES", parsers.whole(1024, 1 << 30), 1 << 20, "maximum size in bytes of a page of messages, unless its only message is larger; the page then holds fewer than `limit`")
     max_body_bytes: int = setting("MILLRACE_MAX_BODY_BYTES", parsers.whole(1024, 1 << 30), 1 << 20, "maximum size of a request body in bytes")
 

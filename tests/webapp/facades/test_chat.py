@@ -4,7 +4,6 @@ import pytest
 
 from millrace.worker.contract.events import Chunk, Done, Error
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.contract.state import read_request
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.site import WHOLE, Site, check_problem
 
@@ -16,12 +15,9 @@ def test_answer_is_content_lines_and_done_and_the_model_gets_the_history(site: S
     worker = site.answer_next(*WHOLE)
     answer = site.user.post(API, json={"message": "three", "history": HISTORY})
     assert lines_of(answer) == [{"content": "Hel"}, {"content": "lo."}, "[DONE]"]
-    worker.get()
-    (generation,) = site.generations()
-    request = read_request(site.redis, generation)
-    assert request is not None
-    assert [each.content for each in request.messages] == ["one", "two", "three"]
-    assert answer.headers["Millrace-Generation-Id"] == generation
+    claimed = worker.get()
+    assert [each.content for each in claimed.request.messages] == ["one", "two", "three"]
+    assert answer.headers["Millrace-Generation-Id"] == claimed.claim.generation
 
 
 @pytest.mark.parametrize("history", [{}, {"history": None}, {"history": []}])

@@ -1,7 +1,7 @@
 -- Put before every script. Scripts about a generation take KEYS: 1 state, 2 log, 3 leases, 4 channel, 5 watched, 6 unstored.
 -- Every time is Redis's own, in ms. The state's field `top` is the id of the log's last entry.
 local STATE, LOG, LEASES, CHANNEL, WATCHED, UNSTORED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
--- What is left of a deleted generation, without any text, so that its worker and its readers still see its end.
+-- Lifetime of what remains of a deleted generation, without its texts, so that its worker and its readers see its end.
 local DELETED_MS = 30000
 local EPOCH_ORIGIN = 17356896000 -- 2025-01-01 in tenths of a second
 

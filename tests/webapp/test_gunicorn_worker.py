@@ -1,0 +1,189 @@
+"""Attacks on the server itself: half-sent requests, false lengths, clients that read nothing. Others notice nothing."""
+
+import json
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace.webapp.gunicorn_worker import PIECE_BYTES, WAITING_CONNECTIONS, in_pieces
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.events import Complete, Latency, Usage
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.settings.schema import Settings
+from millrace.worker.store.answers import StoredAnswer, save_answer
+from millrace.worker.store.database import Database
+from millrace.worker.store.messages import StoredQuestion
+from millrace.worker.store.migration import migrate
+from tests.client import wait_for
+from tests.valkey import ValkeyProcess
+from tests.webapp.test_gunicorn_config import serving
+
+BODY_SECONDS = 3
+STALL_SECONDS = 2
+UNREAD = 40
+HEAD = "Host: h\r\nX-User: {user}\r\nContent-Type: application/json\r\n"
+ANSWER_BYTES = 500_000
+COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(1, 2), "model", "bedrock", "m", stored=True)
+
+
+class Server:
+    """A running web process and its database."""
+
+    def __init__(self, port: int, pid: int, database: Database, redis_url: str, log: Path) -> None:
+        self.port = port
+        self.database = database
+        self._pid = pid
+        self._log = log
+        self.redis = connect(redis_url)
+
+    def send(self, text: str | bytes, receive_buffer: int = 0) -> socket.socket:
+        """Connect, send this, and return the connection."""
+        connection = socket.socket()
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", self.port))
+        connection.sendall(text.encode() if isinstance(text, str) else text)
+        return connection
+
+    def status(self, text: str | bytes, *, ends: bool = False) -> int:
+        """Send a request, with `ends` also the end of the connection, and return the status of the response."""
+        with self.send(text) as connection:
+            if ends:
+                connection.shutdown(socket.SHUT_WR)
+            return int(connection.recv(4096).split(b" ")[1])
+
+    def check_honest_user(self) -> None:
+        """Check that the health check answers and that a user can ask."""
+        assert self.status("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n") == 200
+        user = new_id()
+        body = json.dumps({"message": "hello"})
+        request = f"POST /api/generations HTTP/1.1\r\n{HEAD.format(user=user)}Content-Length: {len(body)}\r\n\r\n{body}"
+        assert self.status(request) == 202
+
+    def generations(self) -> int:
+        """Return how many generations Redis has."""
+        return len(self.redis.keys("*:state"))  # type: ignore[arg-type]
+
+    def log(self) -> str:
+        """Return what the server has logged."""
+        return self._log.read_text()
+
+    def resident_bytes(self) -> int:
+        """Return the memory of the process that serves."""
+        (child,) = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()
+        line = next(line for line in Path(f"/proc/{child}/status").read_text().splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+
+@pytest.fixture(scope="module")
+def server(store: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    directory = tmp_path_factory.mktemp("web")
+    settings = Settings.of(database_url=f"sqlite:///{directory / 'millrace.db'}", database_seconds=20)
+    migrate(settings)
+    given = {"auth": "header", "auth_header": "X-User", "rate_limit": "off", "address_rate_limit": "off"}
+    given |= {"body_seconds": BODY_SECONDS, "reader_stall_seconds": STALL_SECONDS, "max_readers": 10}
+    with serving(store.url, directory / "log", **given) as (process, port):
+        database = Database(settings)
+        yield Server(port, process.pid, database, store.url, directory / "log")
+        database.close()
+        assert "Traceback" not in (directory / "log").read_text()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Return whether the server has closed the connection, with 408 if it has answered."""
+    connection.setblocking(False)
+    try:
+        received = connection.recv(65_536)
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+    assert not received or received.startswith(b"HTTP/1.1 408 "), received
+    return not received
+
+
+def test_half_sent_requests_keep_no_one_out_and_are_cut(server: Server) -> None:
+    head = HEAD.format(user="attacker")
+    conversation = new_id()
+    question = StoredQuestion(new_id(), "attacker", conversation, "q")
+    answer = StoredAnswer(new_id(), new_id(), 1, Cursor(1, 9), "a", COMPLETE)
+    assert server.database.run(lambda session: save_answer(session, question, answer))
+    halves = [
+        f'POST /api/generations HTTP/1.1\r\n{head}Content-Length: 500\r\n\r\n{{"message": "half',
+        f"PATCH /api/conversations/{conversation}/context HTTP/1.1\r\n{head}Content-Length: 500\r\n\r\n{{",
+        f"POST /api/generations HTTP/1.1\r\n{head}",
+    ]
+    before = server.generations()
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(server.send(halves[number % len(halves)]))
+            for number in range(WAITING_CONNECTIONS + 200)
+        ]
+        server.check_honest_user()
+        wait_for(lambda: all(map(is_closed, opened)), 10 * BODY_SECONDS, "the end of all half-sent requests")
+    assert server.generations() == before + 1, "a half-sent request was executed"
+
+
+def is_still_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        while connection.recv(65_536):
+            pass
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
+
+
+def test_unread_pages_take_little_memory_and_are_cut(server: Server) -> None:
+    conversation = new_id()
+    for _ in range(30):
+        question = StoredQuestion(new_id(), "ada", conversation, "q")
+        answer = StoredAnswer(new_id(), new_id(), 1, Cursor(1, 9), "a" * ANSWER_BYTES, COMPLETE)
+        assert server.database.run(lambda session, q=question, a=answer: save_answer(session, q, a))
+    head = HEAD.format(user="ada")
+    page = f"GET /api/conversations/{conversation}/messages?limit=100 HTTP/1.1\r\n{head}\r\n"
+    before = server.resident_bytes()
+    with ExitStack() as stack:
+        unread = [stack.enter_context(server.send(page, receive_buffer=4096)) for _ in range(UNREAD)]
+        server.check_honest_user()
+        grown = server.resident_bytes() - before
+        assert grown < UNREAD * 4 * ANSWER_BYTES, f"{grown >> 20} MB for {UNREAD} pages"
+        wait_for(lambda: server.log().count("client_stalled") >= UNREAD, 10 * STALL_SECONDS, "the end of them all")
+        assert not any(map(is_still_open, unread))
+    server.check_honest_user()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'Content-Length: 500\r\n\r\n{"message": "a"}',
+        'Transfer-Encoding: chunked\r\n\r\n10\r\n{"message": "a"}\r\n',
+        'Transfer-Encoding: chunked\r\n\r\n0x10\r\n{"message": "a"}\r\n0\r\n\r\n',
+        'Transfer-Encoding: chunked\r\n\r\n-5\r\n{"message": "a"}\r\n0\r\n\r\n',
+        'Transfer-Encoding: chunked\r\n\r\n10\r\n{"message": "a"}\r\nx\r\n\r\n',
+    ],
+    ids=["short", "no last chunk", "0x", "negative", "no number"],
+)
+def test_body_of_a_false_length_is_400_and_not_executed(server: Server, body: str) -> None:
+    before = server.generations()
+    request = f"POST /api/generations HTTP/1.1\r\n{HEAD.format(user='ada')}{body}"
+    assert server.status(request, ends=True) == 400
+    assert server.generations() == before
+    server.check_honest_user()
+
+
+def test_responses_are_cut_into_pieces_that_add_up() -> None:
+    parts = [b"", b"a" * 10, b"b" * (2 * PIECE_BYTES + 1)]
+    environ: dict[str, Any] = {"wsgi.file_wrapper": bytearray}
+    pieces = list(in_pieces(lambda _environ, _start: parts)(environ, None))
+    assert b"".join(pieces) == b"".join(parts)
+    assert max(map(len, pieces)) == PIECE_BYTES
