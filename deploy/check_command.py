@@ -93,7 +93,8 @@ def shards(root: Path, python: str) -> list[Shard]:
             (others if file == LONGEST else patient).add(file)
     return _with_tests(
         [
-            Shard("tests of the tiers", (*pytest, *PATCHED), _paths(tiers)),
+            Shard("tests of the worker", (*pytest, *PATCHED), _paths(tiers & {"worker"})),
+            Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(tiers - {"worker"})),
             Shard("faults and a short soak", pytest, _paths(patient)),
             Shard("all other tests", pytest, _paths(others)),
         ]

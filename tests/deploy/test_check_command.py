@@ -31,10 +31,10 @@ def test_every_test_of_this_project_is_in_exactly_one_shard() -> None:
 
 
 def test_only_the_tests_of_the_tiers_run_under_gevents_patches() -> None:
-    tiers, *others = shards(ROOT, "python")
-    assert {Path(path).name for path in tiers.paths} == {"worker", "webapp", "emulator"}
-    assert "tests.patched" in tiers.pytest
-    assert not any("tests.patched" in shard.pytest for shard in others)
+    found = shards(ROOT, "python")
+    patched = [shard for shard in found if "tests.patched" in shard.pytest]
+    assert sorted(Path(path).name for shard in patched for path in shard.paths) == ["emulator", "webapp", "worker"]
+    assert len(patched) < len(found)
 
 
 def test_shard_without_tests_is_an_error(tmp_path: Path) -> None:
