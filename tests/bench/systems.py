@@ -1,6 +1,7 @@
 """The contestants: Millrace's real web, its peers, and the floor. Each is restarted for every measurement."""
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,9 @@ from tests.valkey import ValkeyProcess, free_port
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = Path(__file__).parent / "peers"
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
-MANY = 100_000
+_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+# A web process does not start with more readers than file descriptors; no load of the bench comes near either.
+MANY = 100_000 if _DESCRIPTORS == resource.RLIM_INFINITY else min(100_000, _DESCRIPTORS - 2000)
 BACKLOG = 4096
 _GET = "GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n{headers}\r\n"
 

@@ -131,7 +131,9 @@ def test_row_41_a_body_without_the_json_content_type_is_rejected(rig: Rig, kind:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"message": "\xff"}', b'\xef\xbb\xbf{"message": "a"}', '{"message": "a"}'.encode("utf-16")], ids=range(3)
+    "body",
+    [b'{"message": "\xff"}', b'\xef\xbb\xbf\xff{"message": "a"}', '{"message": "a"}'.encode("utf-16")],
+    ids=range(3),
 )
 def test_row_41_a_body_that_is_not_utf_8_is_rejected(rig: Rig, body: bytes) -> None:
     answer = rig.client().http.post("/api/generations", content=body, headers={"Content-Type": "application/json"})

@@ -75,6 +75,7 @@ def test_failed_withdrawal_of_a_question_is_retried_when_the_database_recovers(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = build(broker_url=DEAD)
+    site.owner()  # a failed request would begin none
     enqueue = site.services.task_queue.enqueue
     good = site.services.database
 

@@ -101,7 +101,7 @@ def test_each_hook_has_a_setting_that_disables_it(
     [
         ((Chunk("half"),), "failed"),
         ((Chunk("No"), Stopped("content_filtered")), "failed"),
-        ((Chunk(" \n"), Stopped("end_turn"), Usage(1, 1)), "completed"),
+        ((Chunk(" \n"), Stopped("end_turn"), Usage(1, 1)), "failed"),
     ],
 )
 def test_hooks_run_only_after_a_complete_answer_with_text(
