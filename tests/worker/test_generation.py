@@ -88,8 +88,10 @@ def test_an_incomplete_answer_ends_with_an_error_and_keeps_its_text(
     assert "".join(event.content for event in events if isinstance(event, Chunk)) == text
 
 
-def test_reasoning_alone_is_a_complete_answer(make_worker: MakeWorker) -> None:
-    assert isinstance(outcome_of(make_worker([Reasoning("Hm."), *END]).answer()), Complete)
+def test_reasoning_alone_is_an_empty_answer(make_worker: MakeWorker) -> None:
+    outcome = outcome_of(make_worker([Reasoning("Hm."), *END]).answer())
+    assert isinstance(outcome, Error)
+    assert (outcome.code, outcome.retryable) == ("empty_answer", True)
 
 
 def test_a_throttled_call_is_retried_with_a_status_event(make_worker: MakeWorker) -> None:
