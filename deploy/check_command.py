@@ -35,7 +35,7 @@ TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
 # These wait most of their time, for leases and deadlines, so one more process slows the others down little.
 PATIENT = ("faults", "soak")
-LONGEST = "faults/test_workers.py"  # goes with all other tests, so that the shards end at about the same time
+LONGEST = "faults/test_workers.py"  # waits for most of its seven minutes, in a process of its own
 # Left out of --quick: tests that start whole systems, and the files that take longest, which is over half of the time.
 SLOW = (
     "bench",
@@ -82,7 +82,7 @@ SLOW = (
 def shards(root: Path, python: str) -> list[Shard]:
     """Return the shards that together hold all tests; raises StartError where one of them has no tests."""
     pytest = (python, "-m", "pytest", "--color=no")
-    tiers, patient, others = set[str](), set[str](), set[str]()
+    tiers, longest, patient, others = set[str](), set[str](), set[str](), set[str]()
     for path in _test_files(root):
         room, file = path.parts[0], path.as_posix()
         if room in TIERS:
@@ -90,12 +90,13 @@ def shards(root: Path, python: str) -> list[Shard]:
         elif room not in PATIENT:
             others.add(room)
         else:
-            (others if file == LONGEST else patient).add(file)
+            (longest if file == LONGEST else patient).add(file)
     return _with_tests(
         [
             Shard("tests of the worker", (*pytest, *PATCHED), _paths(tiers & {"worker"})),
             Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(tiers - {"worker"})),
-            Shard("faults and a short soak", pytest, _paths(patient)),
+            Shard("faults of workers", pytest, _paths(longest)),
+            Shard("all other faults and a short soak", pytest, _paths(patient)),
             Shard("all other tests", pytest, _paths(others)),
         ]
     )
