@@ -205,7 +205,7 @@ TESTED_ELSEWHERE = {
     "responses": "routes/test_generations.py and generation/test_views.py",
     "searxng": "search/test_engine.py runs one contract over all engines",
     "services": "built by every test of the web tier",
-    "source": "the protocol of sources; context/test_gathering.py",
+    "source": "the protocol of sources; context/test_sources_gathering.py",
     "stub": "providers/test_protocol.py runs one contract over stub and Bedrock",
     "tables": "store/test_migration.py compares them with the migrations",
     "withdrawal": "generation/test_creation.py fails creates at each step",

@@ -16,9 +16,8 @@ from millrace.webapp.problems import Problem, invalid
 from millrace.webapp.request_input import read_object, read_optional_object, read_page
 from millrace.webapp.schemas import ConversationPage, ConversationSchema, conversation_url, json_response, timestamp
 from millrace.webapp.services import services
-from millrace.worker.contract.cancellation import cancel
+from millrace.worker.contract.cancellation import cancel, forget
 from millrace.worker.contract.conversation_lock import mark_deleted, read_owner, running_generations
-from millrace.worker.contract.deletion import forget
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.store import conversations, messages

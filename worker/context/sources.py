@@ -1,23 +1,34 @@
-"""The sources that the settings switch on, in the order in which the prompt shows them; plug-ins come last."""
+"""The context sources that the settings switch on, and how they run: all at once, each within its own time limit.
 
+The prompt shows them in this order; plug-ins come last. A failure is logged and counted, and delays no answer.
+"""
+
+import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
+
+import gevent
 
 from millrace.worker.context.assistant_name import AssistantNamer
-from millrace.worker.context.gathering import gather
 from millrace.worker.context.intent import IntentSource
 from millrace.worker.context.search.brave import Brave
 from millrace.worker.context.search.engine import SearchEngine
 from millrace.worker.context.search.searxng import Searxng
 from millrace.worker.context.search.source import SearchSource
-from millrace.worker.context.source import ContextQuestion, ContextSource, GatheredContext
+from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuestion, ContextSource, GatheredContext
 from millrace.worker.context.stored_context import ContextLoader, HistorySource, MemorySource, ProfileSource
 from millrace.worker.errors import SettingError
+from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
+
+GRACE_SECONDS = 0.5  # for a source that swallows its own timeout
+
+_log = get_logger(__name__)
 
 
 class Closable(Protocol):
@@ -102,3 +113,47 @@ def _load_plugin(path: str) -> ContextSource:
             f"MILLRACE_CONTEXT: {path} is not a source: an object with `name`, `seconds` and `gather(question)`"
         )
     return cast("ContextSource", source)
+
+
+class _SourceResult(NamedTuple):
+    part: ContextPart | None
+    has_failed: bool
+
+
+def gather(sources: Sequence[ContextSource], question: ContextQuestion) -> GatheredContext:
+    """Return the parts of all sources; raises only an exception that interrupts the calling greenlet."""
+    if not sources:
+        return NO_CONTEXT
+    greenlets = {source.name: gevent.spawn(_run, source, question) for source in sources}
+    try:
+        gevent.sleep(0)  # lets the sources' timeouts start before the common one
+        gevent.joinall([*greenlets.values()], timeout=max(source.seconds for source in sources) + GRACE_SECONDS)
+    finally:
+        gevent.killall([*greenlets.values()], block=False)
+    results = {name: _result_of(greenlet, name, question) for name, greenlet in greenlets.items()}
+    parts = {name: result.part for name, result in results.items() if result.part is not None}
+    return GatheredContext(parts, failed=sum(result.has_failed for result in results.values()))
+
+
+def _result_of(greenlet: "gevent.Greenlet[..., _SourceResult]", name: str, question: ContextQuestion) -> _SourceResult:
+    if greenlet.value is not None:
+        return greenlet.value
+    _log.warning("context_source_abandoned", source=name, generation=question.generation)
+    return _SourceResult(None, has_failed=True)
+
+
+def _run(source: ContextSource, question: ContextQuestion) -> _SourceResult:
+    started = time.monotonic()
+    timeout = gevent.Timeout(source.seconds)
+    try:
+        with timeout:
+            return _SourceResult(source.gather(question), has_failed=False)
+    except gevent.Timeout as expired:
+        reason = "timed out" if expired is timeout else "the source's own timeout"
+    except Exception as error:  # noqa: BLE001 - the edge of this greenlet: an answer never fails because of its context
+        # The message of an error may quote the question: only its type and place are logged.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__} at {place.filename}:{place.lineno}"
+    ms = int((time.monotonic() - started) * 1000)
+    _log.warning("context_source_failed", source=source.name, generation=question.generation, ms=ms, error=reason)
+    return _SourceResult(None, has_failed=True)

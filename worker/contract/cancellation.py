@@ -1,14 +1,15 @@
-"""Cancelling a generation from outside, at any point of its life."""
+"""Cancel a generation from outside, at any point of its life, and forget those of a deleted conversation."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, Status
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import log_ttl_ms
-from millrace.worker.contract.scripts import CANCEL
+from millrace.worker.contract.scripts import CANCEL, FORGET, run_all
 from millrace.worker.settings.schema import Settings
 
 
@@ -34,3 +35,14 @@ def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -
     if verdict == b"ended":
         publish_ended(redis, [generation])
     return CancelReply(cast("Status", status.decode()), verdict in (b"over", b"ended"), verdict == b"over")
+
+
+def forget(redis: Redis, generations: Collection[str]) -> None:
+    """Make these generations unreadable at once, and delete their texts; one that runs is deleted when it has ended.
+
+    Idempotent. Raises RedisUnavailable.
+    """
+    for reply in run_all(redis, [(FORGET, keys_of(each), (each,)) for each in generations]):
+        if isinstance(reply, Exception):
+            with translate_redis_errors():
+                raise reply

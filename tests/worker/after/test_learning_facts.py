@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.after.facts import extract_facts
+from millrace.worker.after.learning import extract_facts
 from millrace.worker.after.turn import CompletedTurn
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.stub import Stub

@@ -2,9 +2,8 @@
 
 import pytest
 
-from millrace.worker.contract.cancellation import cancel
+from millrace.worker.contract.cancellation import cancel, forget
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.deletion import forget
 from millrace.worker.contract.events import Cancelled, Done, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import keys_of

@@ -8,8 +8,8 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from millrace.worker.context.gathering import gather
 from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuestion, GatheredContext
+from millrace.worker.context.sources import gather
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from tests.worker.harness import wait_until
 
