@@ -30,7 +30,7 @@ class ChatFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message and the turns before it, which alternate and begin with the user's."""
 
     message: str
-    history: list[HistoryMessage] | None = None
+    history: list[HistoryMessage] | UnsetType = UNSET
     model: str | UnsetType = UNSET
 
 
@@ -63,11 +63,13 @@ def chat() -> Response:
 
 def _parse(body: Json, settings: Settings) -> ParsedRequest:
     history: Any = body.pop("messages", None)
+    if history is None or history == "":
+        history = []
     parse(body, settings)  # the other fields are valid: any later error is about the history
-    if history is not None and not isinstance(history, list):
+    if not isinstance(history, list):
         raise invalid("messages", "A history is a list of messages.")
     message = {"role": "user", "content": body.pop("message")}
-    return parse({**body, "messages": [*(history or []), message]}, settings)
+    return parse({**body, "messages": [*history, message]}, settings)
 
 
 class ChatDialect:

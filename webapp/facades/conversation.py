@@ -57,7 +57,7 @@ class ConversationFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """A message in a session, or in a new one where `session_id` is null."""
 
     message: str
-    session_id: str | None = None
+    session_id: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
     search: bool | Literal["auto"] | UnsetType = UNSET
 
@@ -174,9 +174,8 @@ def _owner(user: str) -> str:
 
 
 def _body() -> Json:
-    """Return the body with our field names; a null `session_id`, which starts a new session, is left out."""
-    body = rename_fields(read_object(request, services().settings.limits.max_body_bytes), _FIELDS)
-    return {name: value for name, value in body.items() if (name, value) != ("conversation_id", None)}
+    """Return the body with our field names."""
+    return rename_fields(read_object(request, services().settings.limits.max_body_bytes), _FIELDS)
 
 
 class ConversationDialect:

@@ -74,6 +74,7 @@ class ParsedRequest:
 
 def parse(body: Json, settings: Settings) -> ParsedRequest:
     """Return the validated request; raises Problem 403, 404 or 422."""
+    body = without_absent(body, GenerationFields)
     fields = convert(body, GenerationFields)
     request = ModelRequest(
         messages=_messages(fields, settings),
@@ -102,7 +103,7 @@ def parse(body: Json, settings: Settings) -> ParsedRequest:
 
 def parse_again(body: Json, question: StoredQuestion, settings: Settings) -> ParsedRequest:
     """Return a request that asks a stored question again, with the body's fields; raises Problem 403 or 422."""
-    convert(body, AnswerFields)
+    convert(body, AnswerFields)  # the fields that name the question are not allowed
     asked = parse({**body, "message": question.content, "conversation_id": question.conversation}, settings)
     return replace(asked, question=question.id, digest=body_hash([question.id, asked.digest]))
 
@@ -115,8 +116,23 @@ def no_conversation(field: str | None = None) -> Problem:
     return problem
 
 
+def without_absent(body: Json, fields: type[msgspec.Struct]) -> Json:
+    """Return the body without its optional fields that are null or an empty text: these count as absent."""
+    required = {each.name for each in msgspec.structs.fields(fields) if each.required}
+    known = fields.__struct_fields__
+    return {
+        name: value
+        for name, value in body.items()
+        if name in required or name not in known or not (value is None or value == "")
+    }
+
+
 def convert(body: Json, fields: type[_Fields]) -> _Fields:
-    """Return the body as a struct of its fields; raises Problem 422 that names the invalid field."""
+    """Return the body as a struct of its fields; raises Problem 422 that names the invalid field.
+
+    An optional field that is null or an empty text counts as absent.
+    """
+    body = without_absent(body, fields)
     for name in body:  # not left to msgspec, which cannot read a name with a lone surrogate
         if name not in fields.__struct_fields__:
             raise invalid(name[:_ECHO], "There is no such field.")

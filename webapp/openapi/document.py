@@ -102,6 +102,8 @@ def build_document(app: Flask, mount: str | None = None) -> Json:
     schema_of = {id(each): schema for each, schema in zip(types, schemas, strict=True)}
     components["GenerationEvent"] = schema_of[id(AnyEvent)]
     schema_of[id(AnyEvent)] = {"$ref": _REFERENCE.format(name="GenerationEvent")}
+    for name in {description.body.__name__ for _, description in routes if _is_struct(description.body)}:
+        _allow_absent(components[name])
     paths: dict[str, Json] = {}
     for rule, description in routes:
         for method in _METHODS:
@@ -132,6 +134,17 @@ def build_document(app: Flask, mount: str | None = None) -> Json:
 def _types_of(description: Description) -> list[Any]:
     given = (description.body, *description.stream, *description.answers.values())
     return [each for each in given if each is not None]
+
+
+def _allow_absent(schema: Json) -> None:
+    """Let the optional fields of a request's body be null or an empty text, which count as absent."""
+    for name, each in schema["properties"].items():
+        if name not in schema["required"]:
+            schema["properties"][name] = {"anyOf": [each, {"enum": [None, ""]}]}
+
+
+def _is_struct(given: Any) -> bool:
+    return inspect.isclass(given) and issubclass(given, msgspec.Struct)
 
 
 def _operation(app: Flask, rule: Rule, method: str, description: Description, schema_of: dict[int, Json]) -> Json:
@@ -168,7 +181,7 @@ def _operation(app: Flask, rule: Rule, method: str, description: Description, sc
 
 
 def _response_description(answer: Any) -> str:
-    doc = inspect.getdoc(answer) if inspect.isclass(answer) and issubclass(answer, msgspec.Struct) else None
+    doc = inspect.getdoc(answer) if _is_struct(answer) else None
     return (doc or "Done.").partition("\n")[0]
 
 
