@@ -65,12 +65,12 @@ def test_conversation_is_created_empty_and_renamed(site: Site) -> None:
 @pytest.mark.parametrize(
     ("method", "body"),
     [
-        ("post", {"title": ""}),
         ("post", {"title": " "}),
         ("post", {"title": "x" * 201}),
         ("post", {"title": 5}),
         ("patch", {}),
         ("patch", {"title": None}),
+        ("patch", {"title": ""}),
         ("patch", {"title": " \n"}),
     ],
 )

@@ -65,7 +65,7 @@ def test_stateless_history_cannot_be_continued(site: Site) -> None:
     check_problem(more, 404, "not_found", "conversation_id")
 
 
-@pytest.mark.parametrize("conversation", ["0" * 32, "", "x", "0" * 31 + "G", "0" * 5000, "\ud83d", "../" * 10])
+@pytest.mark.parametrize("conversation", ["0" * 32, " ", "x", "0" * 31 + "G", "0" * 5000, "\ud83d", "../" * 10])
 def test_absent_or_malformed_conversation_is_404_and_creates_nothing(site: Site, conversation: str) -> None:
     problem = check_problem(
         site.post({"message": "a", "conversation_id": conversation}), 404, "not_found", "conversation_id"
