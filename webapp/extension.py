@@ -15,7 +15,7 @@ from millrace.webapp.guard.auth import is_owner, sign_cookies
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.guard.ownership import generation_not_found, owned_by
 from millrace.webapp.mounting import mount_at_root, mount_routes
-from millrace.webapp.mounts import Part, entered, names_of
+from millrace.webapp.mounts import MountState, names_of, use_mount
 from millrace.webapp.problems import invalid
 from millrace.webapp.services import Services, services_of
 from millrace.worker.contract.events import Status
@@ -161,7 +161,7 @@ class Millrace:
         body = {"message": message, **fields}
         if conversation_id is not None:
             body["conversation_id"] = conversation_id
-        with entered(self._mounted_app(), self._name):
+        with use_mount(self._mounted_app(), self._name):
             if "stream" in fields:
                 raise invalid("stream", "The answer is streamed from events_url.")
             key = check_idempotency_key(idempotency_key)
@@ -180,7 +180,7 @@ class Millrace:
         DatabaseUnavailable.
         """
         _check_owner(owner)
-        with entered(self._mounted_app(), self._name):
+        with use_mount(self._mounted_app(), self._name):
             cancelled = cancel_generation(self.services, owned_by(owner, generation_id))
             if cancelled is None:
                 raise generation_not_found()
@@ -190,7 +190,7 @@ class Millrace:
         _check_type("app", app, Flask, "a flask.Flask")
         if self._app is not None:
             raise RuntimeError("this Millrace is mounted already; create another one for another app or prefix")
-        if self.url_prefix in (EXTENSION.of(app, name).url_prefix for name in names_of(app)):
+        if self.url_prefix in (INSTANCE.of(app, name).url_prefix for name in names_of(app)):
             raise ValueError(f"url_prefix: another Millrace is mounted at {self.url_prefix!r} in this app")
         settings = schema.load() if self._settings is None else self._settings
         if self._owner is not None:
@@ -203,7 +203,7 @@ class Millrace:
 
     def _mounted(self, app: Flask) -> None:
         self._app = app
-        EXTENSION.set(app, self._name, self)
+        INSTANCE.set(app, self._name, self)
         _active.add(self)
 
     def _mounted_app(self) -> Flask:
@@ -212,7 +212,7 @@ class Millrace:
         return self._app
 
 
-EXTENSION: Part[Millrace] = Part("extension")
+INSTANCE: MountState[Millrace] = MountState("extension")
 
 
 def active_mounts() -> list[Millrace]:

@@ -1,6 +1,6 @@
 """Per-mount state: one app may carry several mounts, and each request is served by exactly one of them.
 
-A mount is identified by the name of its blueprint. Packages keep their state in a `Part` instead of `app.extensions`.
+A mount is identified by the name of its blueprint. Modules keep what they need of each mount in a `MountState`.
 """
 
 from collections.abc import Generator
@@ -10,30 +10,30 @@ from typing import Any, Generic, TypeVar, cast
 
 from flask import Flask, current_app, has_request_context, request, url_for
 
-EXTENSION = "millrace"
-"""`app.extensions[EXTENSION]` maps the name of each mount, in the order of mounting, to its parts."""
+_KEY = "millrace"
+"""`app.extensions[_KEY]` maps the name of each mount, in the order of mounting, to its state."""
 
 T = TypeVar("T")
 
-_entered: ContextVar[str | None] = ContextVar("millrace_mount", default=None)
+_current: ContextVar[str | None] = ContextVar("millrace_mount", default=None)
 
 
-class Part(Generic[T]):
+class MountState(Generic[T]):
     """One piece of state that every mount has, such as its services or its rate limits."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def set(self, app: Flask, mount: str, value: T) -> None:
-        """Store the part of a mount."""
+        """Store the state of a mount."""
         _registry(app).setdefault(mount, {})[self._name] = value
 
     def of(self, app: Flask, mount: str) -> T:
-        """Return the part of a mount; raises KeyError."""
+        """Return the state of a mount; raises KeyError."""
         return cast("T", _registry(app)[mount][self._name])
 
     def current(self) -> T:
-        """Return the part of the mount that serves the current request."""
+        """Return the state of the mount that serves the current request."""
         return self.of(current_app, current_mount())
 
 
@@ -42,23 +42,23 @@ def current_mount() -> str:
 
     A request outside every mount, such as one for an unknown path, belongs to the first mount.
     """
-    entered = _entered.get()
-    if entered is not None:
-        return entered
+    chosen = _current.get()
+    if chosen is not None:
+        return chosen
     mounts = names_of(current_app)
     blueprint = request.blueprints[-1] if has_request_context() and request.blueprints else None
     return blueprint if blueprint in mounts else mounts[0]
 
 
 @contextmanager
-def entered(app: Flask, mount: str) -> Generator[None]:
+def use_mount(app: Flask, mount: str) -> Generator[None]:
     """Make a mount the current one; works outside a request, and inside a request to the host app's own routes."""
     with app.app_context():
-        token = _entered.set(mount)
+        token = _current.set(mount)
         try:
             yield
         finally:
-            _entered.reset(token)
+            _current.reset(token)
 
 
 def url_of(endpoint: str, **values: Any) -> str:
@@ -77,4 +77,4 @@ def names_of(app: Flask) -> list[str]:
 
 
 def _registry(app: Flask) -> dict[str, dict[str, Any]]:
-    return cast("dict[str, dict[str, Any]]", app.extensions.setdefault(EXTENSION, {}))
+    return cast("dict[str, dict[str, Any]]", app.extensions.setdefault(_KEY, {}))

@@ -8,7 +8,7 @@ from millrace.webapp.generation.stored_log import StoredLogs
 from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.housekeeping import Housekeeping
 from millrace.webapp.metrics import WebMetrics
-from millrace.webapp.mounts import Part, names_of
+from millrace.webapp.mounts import MountState, names_of
 from millrace.webapp.relay import Hub
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.queue import TaskQueue
@@ -50,7 +50,7 @@ class Services:
         self.redis.close()
 
 
-SERVICES: Part[Services] = Part("services")
+SERVICES: MountState[Services] = MountState("services")
 
 
 def make_services(settings: Settings) -> Services:

@@ -20,9 +20,9 @@ class WorkerMetrics(PeriodicTask):
     Labels have bounded cardinality: none names a user or a generation.
     """
 
-    def __init__(self, store: Redis) -> None:
+    def __init__(self, redis: Redis) -> None:
         super().__init__("publish_metrics", PUBLISH_SECONDS, self.publish, runs_at_stop=True, stop_seconds=STOP_SECONDS)
-        self._redis = store
+        self._redis = redis
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._generations = Counter(

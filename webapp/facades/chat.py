@@ -1,6 +1,6 @@
 """`/api/chat`: a message with its history in, lines of content and `[DONE]` out; no conversation is stored."""
 
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -15,7 +15,23 @@ from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, descr
 from millrace.webapp.problems import invalid
 from millrace.webapp.request_input import Json, read_object
 from millrace.webapp.services import services
-from millrace.worker.contract.events import AnyEvent, Done, Error
+from millrace.worker.contract.events import (
+    AnyEvent,
+    Cancelled,
+    Chunk,
+    Citation,
+    Complete,
+    ContextEvent,
+    Done,
+    Error,
+    Reasoning,
+    Snapshot,
+    StatusEvent,
+    Suggestions,
+    Title,
+    ToolResult,
+    ToolUse,
+)
 from millrace.worker.settings.schema import Settings
 
 _FIELDS = {"message": "message", "history": "messages", "model": "model"}
@@ -92,8 +108,12 @@ class ChatDialect:
             case Done():
                 self.is_over = True
                 return [_DONE]
-            case _:  # this protocol has only text, an error and the end
+            case StatusEvent() | ContextEvent() | Complete() | Cancelled() | Title() | Suggestions():
+                return []  # this protocol has only text, an error and the end
+            case Chunk() | Snapshot() | Reasoning() | Citation() | ToolUse() | ToolResult():
                 return []
+            case _:
+                assert_never(event)
 
     def interrupted(self) -> list[Line]:
         """Return the error line for a stream that this process has to end."""

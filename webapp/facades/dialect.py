@@ -3,15 +3,30 @@
 import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import msgspec
 
+from millrace.webapp.generation.validation import MAX_ECHO_CHARS
 from millrace.webapp.problems import Problem, invalid
 from millrace.webapp.request_input import Json
-from millrace.worker.contract.events import AnyEvent, Chunk, Snapshot
-
-_MAX_ECHO = 200
+from millrace.worker.contract.events import (
+    AnyEvent,
+    Cancelled,
+    Chunk,
+    Citation,
+    Complete,
+    ContextEvent,
+    Done,
+    Error,
+    Reasoning,
+    Snapshot,
+    StatusEvent,
+    Suggestions,
+    Title,
+    ToolResult,
+    ToolUse,
+)
 
 Line = msgspec.Struct | str
 
@@ -44,7 +59,7 @@ def rename_fields(body: Json, names: FieldNames) -> Json:
     """Return the body with our field names; raises Problem 422 for a field that the foreign protocol does not have."""
     for name in body:
         if name not in names:
-            raise invalid(name[:_MAX_ECHO], "There is no such field.")
+            raise invalid(name[:MAX_ECHO_CHARS], "There is no such field.")
     return {names[name]: value for name, value in body.items()}
 
 
@@ -95,8 +110,12 @@ class AppendOnlyText:
             case Snapshot(content):
                 self._current = [content]
                 self._has_diverged = True
-            case _:  # all other events leave the text as it is
+            case StatusEvent() | ContextEvent() | Reasoning() | Citation() | ToolUse() | ToolResult():
+                return ""  # no text of the answer
+            case Complete() | Cancelled() | Error() | Title() | Suggestions() | Done():
                 return ""
+            case _:
+                assert_never(event)
         return self._catch_up()
 
     def _catch_up(self) -> str:

@@ -17,7 +17,7 @@ from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptM
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.messages import StoredQuestion
 
-_ECHO = 200  # the most characters of a request that an error repeats
+MAX_ECHO_CHARS = 200  # the most characters of a request that an error repeats
 
 _Value = TypeVar("_Value")
 _Fields = TypeVar("_Fields", bound=msgspec.Struct)
@@ -135,14 +135,14 @@ def convert(body: Json, fields: type[_Fields]) -> _Fields:
     body = without_absent(body, fields)
     for name in body:  # not left to msgspec, which cannot read a name with a lone surrogate
         if name not in fields.__struct_fields__:
-            raise invalid(name[:_ECHO], "There is no such field.")
+            raise invalid(name[:MAX_ECHO_CHARS], "There is no such field.")
     try:
         return msgspec.convert(body, fields, strict=True)
     except msgspec.ValidationError as error:
         why, _, where = str(error).partition(" - at ")
         # msgspec names a missing top-level field in its message only, not as a path.
         name = re.search(r"\$\.(\w+)", where, re.ASCII) or re.search(r"field `(\w+)`", why, re.ASCII)
-        raise invalid(name[1] if name else "", f"{why[:_ECHO]} at {where[:_ECHO] or '$'}.") from error
+        raise invalid(name[1] if name else "", f"{why[:MAX_ECHO_CHARS]} at {where[:MAX_ECHO_CHARS] or '$'}.") from error
     except UnicodeEncodeError as error:  # a field name with a lone surrogate inside one of the messages
         raise invalid("messages", "There is an unknown field in a message.") from error
 

@@ -18,7 +18,7 @@ from limits.errors import StorageError
 from limits.storage import RedisStorage
 
 from millrace.webapp.guard.auth import current_owner, ensure_owner
-from millrace.webapp.mounts import Part
+from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
@@ -36,7 +36,7 @@ LONG_RETRY_SECONDS = 5.0
 _MARK = "limited_as"
 _LIMIT = "millrace_limit"
 
-_limits: "Part[RateLimits]" = Part("rate_limits")
+_limits: "MountState[RateLimits]" = MountState("rate_limits")
 
 _log = get_logger(__name__)
 

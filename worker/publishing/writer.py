@@ -35,12 +35,12 @@ _log = get_logger(__name__)
 class LogWriter(BackgroundTask):
     """The only writer of the logs of running generations.
 
-    The client `store` must not retry by itself: the log writer decides what is sent again.
+    The client `redis` must not retry by itself: the log writer decides what is sent again.
     """
 
-    def __init__(self, store: Redis, settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings) -> None:
         super().__init__()
-        self._redis = store
+        self._redis = redis
         self._settings = settings
         self._log_ttl_ms = log_ttl_ms(settings)
         self._flush_seconds = settings.worker.flush_ms / 1000

@@ -27,9 +27,9 @@ _log = get_logger(__name__)
 class LateStorage(PeriodicTask):
     """Stores pending answers; any number of processes may do so at once."""
 
-    def __init__(self, store: Redis, database: Database) -> None:
+    def __init__(self, redis: Redis, database: Database) -> None:
         super().__init__("store_late", POLL_SECONDS, self.store_due)
-        self._redis = store
+        self._redis = redis
         self._database = database
 
     def store_due(self) -> None:

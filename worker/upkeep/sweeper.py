@@ -12,9 +12,9 @@ SWEEP_SECONDS = 1.0
 class Sweeper(PeriodicTask):
     """One greenlet per process. Any number of processes may sweep at once; a generation is enqueued by one of them."""
 
-    def __init__(self, store: Redis, settings: Settings, task_queue: TaskQueue) -> None:
+    def __init__(self, redis: Redis, settings: Settings, task_queue: TaskQueue) -> None:
         super().__init__("sweep", SWEEP_SECONDS, self.sweep)
-        self._redis = store
+        self._redis = redis
         self._settings = settings
         self._task_queue = task_queue
 

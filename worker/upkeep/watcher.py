@@ -57,13 +57,13 @@ class Watcher(BackgroundTask):
 
     def __init__(
         self,
-        store: Redis,
+        redis: Redis,
         settings: Settings,
         running: Collection[RunningGeneration],
         recover: Callable[[Outbox], None],
     ) -> None:
         super().__init__()
-        self._redis = store
+        self._redis = redis
         self._settings = settings
         self._running = running
         self._recover = recover

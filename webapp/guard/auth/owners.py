@@ -9,12 +9,12 @@ from millrace.webapp.guard.auth.function import FunctionAuth, OwnerFunction, imp
 from millrace.webapp.guard.auth.header import HeaderAuth
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authenticator
 from millrace.webapp.guard.auth.tokens import TokenAuth
-from millrace.webapp.mounts import Part
+from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 
-AUTHENTICATOR: Part[Authenticator] = Part("authenticator")
+AUTHENTICATOR: MountState[Authenticator] = MountState("authenticator")
 _OWNER = "millrace_owner"
 
 
