@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from itertools import cycle
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -143,8 +143,19 @@ def convert(body: Json, fields: type[_Fields]) -> _Fields:
         # msgspec names a missing top-level field in its message only, not as a path.
         name = re.search(r"\$\.(\w+)", where, re.ASCII) or re.search(r"field `(\w+)`", why, re.ASCII)
         raise invalid(name[1] if name else "", f"{why[:MAX_ECHO_CHARS]} at {where[:MAX_ECHO_CHARS] or '$'}.") from error
-    except UnicodeEncodeError as error:  # a field name with a lone surrogate inside one of the messages
-        raise invalid("messages", "There is an unknown field in a message.") from error
+    except UnicodeEncodeError as error:  # msgspec cannot look up a text with a lone surrogate
+        name = next(name for name in body if _has_unknown_text(name, body[name], fields))
+        raise invalid(name, f"{name} has a value or a field that is not one of those allowed.") from error
+
+
+def _has_unknown_text(name: str, value: Any, fields: type[msgspec.Struct]) -> bool:
+    try:
+        msgspec.convert({name: value}, fields, strict=True)
+    except UnicodeEncodeError:
+        return True
+    except msgspec.ValidationError:  # another required field is absent
+        pass
+    return False
 
 
 def _given(value: _Value | UnsetType) -> _Value | None:

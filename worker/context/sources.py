@@ -100,8 +100,8 @@ def _load_plugin(path: str) -> ContextSource:
     module, _, name = path.partition(":")
     try:
         source: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SettingError(f"MILLRACE_CONTEXT: {path} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise SettingError(f"MILLRACE_CONTEXT: {path} cannot be imported: {type(error).__name__}: {error}") from error
     is_source = (
         isinstance(getattr(source, "name", None), str)
         and isinstance(getattr(source, "seconds", None), int | float)
@@ -150,7 +150,10 @@ def _run(source: ContextSource, question: ContextQuestion) -> _SourceResult:
             return _SourceResult(source.gather(question), has_failed=False)
     except gevent.Timeout as expired:
         reason = "timed out" if expired is timeout else "the source's own timeout"
-    except Exception as error:  # noqa: BLE001 - the edge of this greenlet: an answer never fails because of its context
+    except gevent.GreenletExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the edge of this greenlet: an answer never fails because of its
+        # context, and a SystemExit would end the whole process.
         # The message of an error may quote the question: only its type and place are logged.
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__} at {place.filename}:{place.lineno}"

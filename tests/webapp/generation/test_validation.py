@@ -90,7 +90,9 @@ REFUSED: list[tuple[str, Any]] = [
     ("search", 1),
     ("search", True),
     ("on_disconnect", "stop"),
+    ("search", "\ud83d"),
     ("on_disconnect", True),
+    ("on_disconnect", "\udc00"),
     ("stream", "true"),
     ("stream", 1),
     ("metadata", []),
@@ -135,10 +137,11 @@ def test_invalid_value_is_422_with_its_field_and_creates_nothing(site: Site, fie
         [{"role": "user", "content": ["text"]}],
         [{"role": "user", "content": "text", "name": "me"}],
         [{"role": "user", "content": "text", "\udc00": 1}],
+        [{"role": "\udc00", "content": "text"}],
         turns(*["user", "assistant"] * 250, "user"),
         turns(*["user", "assistant"] * 5000, "user"),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 def test_invalid_history_is_422(site: Site, messages: Any) -> None:
     check_problem(site.post({"messages": messages}), 422, "invalid_field", "messages")

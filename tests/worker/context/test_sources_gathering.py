@@ -36,6 +36,10 @@ def fails() -> ContextPart:
     raise ValueError(QUESTION.text)
 
 
+def exits() -> ContextPart:
+    raise SystemExit(QUESTION.text)
+
+
 def hangs() -> ContextPart:
     gevent.sleep(60)
     return PART
@@ -85,10 +89,11 @@ def test_sources_run_concurrently() -> None:
     ("failing", "logged"),
     [
         (FunctionSource("bad", fails), "error=ValueError at "),
+        (FunctionSource("bad", exits), "error=SystemExit at "),
         (FunctionSource("bad", hangs, seconds=0.05), "error=timed out"),
         (FunctionSource("bad", swallows, seconds=0.05), "context_source_abandoned"),
     ],
-    ids=["fails", "hangs", "swallows its timeout"],
+    ids=["fails", "exits", "hangs", "swallows its timeout"],
 )
 def test_a_failure_is_counted_and_logged_without_the_text_of_the_question(
     failing: FunctionSource, logged: str, caplog: pytest.LogCaptureFixture

@@ -1,5 +1,7 @@
 """Plug-in sources are loaded by import path; a bad path stops the start and names the setting."""
 
+from pathlib import Path
+
 import pytest
 
 from millrace.worker.context.source import ContextPart, ContextQuestion
@@ -23,6 +25,13 @@ class Clock:
 clock = Clock()
 
 
+@pytest.fixture(autouse=True)
+def _exiting_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a module that ends the process as soon as it is imported."""
+    (tmp_path / "exiting_source.py").write_text("raise SystemExit(1)")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
 def load_named(path: str) -> list[str]:
     return [source.name for source in load_plugins(load({"MILLRACE_CONTEXT": path}))]
 
@@ -37,6 +46,7 @@ def test_plugins_are_in_the_order_of_the_setting() -> None:
     [
         (f"{HERE}:nothing", "cannot be imported"),
         ("nowhere.at_all:source", "cannot be imported"),
+        ("exiting_source:source", "cannot be imported: SystemExit"),
         (f"{HERE}:HERE", "is not a source"),
         (f"{HERE}:Clock", "is not a source"),
         ("no path", "takes import paths"),

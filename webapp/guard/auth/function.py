@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any, cast
 from wsgiref.types import WSGIEnvironment
 
+import gevent
 from flask import Flask, Request, current_app
 from flask import request as current_request
 
@@ -25,7 +26,7 @@ def import_function(path: str) -> OwnerFunction:
     module, _, name = path.partition(":")
     try:
         function = getattr(import_module(module), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SettingError(f"MILLRACE_AUTH: {path} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(function):
         raise SettingError(f"MILLRACE_AUTH: {path} is not callable; it takes a function of a request")
@@ -33,7 +34,10 @@ def import_function(path: str) -> OwnerFunction:
 
 
 class FunctionAuth:
-    """Calls a function that returns the owner's id (a string or an integer) or None; it may raise to reject."""
+    """Calls a function that returns the owner's id (a string or an integer), or None or "" for nobody.
+
+    It may raise to reject.
+    """
 
     creates_owners = False
     has_ambient_credentials = True
@@ -42,9 +46,9 @@ class FunctionAuth:
         self._function = function
 
     def authenticate(self, request: Request) -> str | None:
-        """Return the owner; raises TypeError for an invalid id, and everything that the function raises."""
-        found = self._function(request)
-        if found is None:
+        """Return the owner; raises TypeError for an invalid id, and every Exception that the function raises."""
+        found = self._call(request)
+        if found is None or found == "":
             return None
         owner = str(found) if isinstance(found, int) and not isinstance(found, bool) else found
         if not is_owner(owner):
@@ -52,6 +56,14 @@ class FunctionAuth:
                 f"the function of MILLRACE_AUTH returned a {type(found).__name__} that is not an owner's id"
             )
         return cast("str", owner)
+
+    def _call(self, request: Request) -> Any:
+        try:
+            return self._function(request)
+        except (Exception, gevent.GreenletExit, gevent.Timeout):
+            raise
+        except BaseException as error:  # a SystemExit would leave the client without a response: the server ignores it
+            raise RuntimeError(f"the function of MILLRACE_AUTH raised {type(error).__name__}") from error
 
     def challenge(self, request: Request) -> str:
         """Return a challenge that opens no password dialog in a browser: the host app has the login."""

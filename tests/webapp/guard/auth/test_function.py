@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 import pytest
 from flask import request
 
@@ -34,10 +35,11 @@ def test_return_value_of_the_function_is_the_owner(site: Site, key: str, owner: 
     assert site.redis.hget(state, "owner") == owner
 
 
-def test_function_that_returns_none_is_401_and_its_abort_passes_through(site: Site) -> None:
-    answer = post(site, "unknown")
-    check_problem(answer, 401, "unauthorized")
-    assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
+def test_function_that_returns_none_or_nothing_is_401_and_its_abort_passes_through(site: Site) -> None:
+    for key in ("unknown", "key of an empty text"):
+        answer = post(site, key)
+        check_problem(answer, 401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
     check_problem(post(site, "key of a rejected user"), 403, "forbidden")
 
 
@@ -46,6 +48,27 @@ def test_invalid_owner_from_the_function_is_500(site: Site, key: str, caplog: py
     check_problem(post(site, key), 500, "internal")
     assert "the function of MILLRACE_AUTH returned" in caplog.text
     assert site.made() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "error"), [("key that ends the process", "SystemExit"), ("key that cancels", "CancelledError")]
+)
+def test_function_that_raises_no_exception_but_an_exit_is_500(
+    site: Site, key: str, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_problem(post(site, key), 500, "internal")
+    assert f"the function of MILLRACE_AUTH raised {error}" in caplog.text
+    assert site.made() == []
+
+
+@pytest.mark.parametrize("error", [gevent.GreenletExit(), gevent.Timeout(5)])
+def test_function_that_is_interrupted_lets_the_interruption_pass(site: Site, error: BaseException) -> None:
+    logins.failures["interrupted"] = error
+    try:
+        with pytest.raises(type(error)):
+            post(site, "interrupted")
+    finally:
+        del logins.failures["interrupted"]
 
 
 def test_authorization_is_checked_again_with_the_same_headers(site: Site) -> None:
