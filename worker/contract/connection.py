@@ -3,7 +3,7 @@
 import fcntl
 import socket
 import termios
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,13 @@ def translate_redis_errors() -> Generator[None]:
         if is_unavailable(error):
             raise RedisUnavailable(str(error)) from error
         raise
+
+
+def check_available(replies: Sequence[Any]) -> None:
+    """Raise RedisUnavailable if a reply, among those of several commands, is an error that means so."""
+    for reply in replies:
+        if isinstance(reply, Exception) and is_unavailable(reply):
+            raise RedisUnavailable(str(reply)) from reply
 
 
 # Before each command redis-py checks whether a pooled connection was closed, or holds bytes that were never read. It

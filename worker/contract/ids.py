@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from typing import NamedTuple
 
 BUCKETS = 64
@@ -23,6 +24,19 @@ def is_id(text: str) -> bool:
 def bucket_of(generation: str) -> int:
     """Return the bucket, 0 to 63, that holds a generation's keys and its lease."""
     return int(generation[:2], 16) % BUCKETS
+
+
+def split_members(members: Sequence[bytes], bucket: int) -> tuple[list[str], list[bytes]]:
+    """Return the generations among the members of one bucket's set, and the members that are no id of this bucket."""
+    generations: list[str] = []
+    junk: list[bytes] = []
+    for member in members:
+        text = member.decode("ascii", "replace")
+        if is_id(text) and bucket_of(text) == bucket:
+            generations.append(text)
+        else:
+            junk.append(member)
+    return generations, junk
 
 
 class Cursor(NamedTuple):

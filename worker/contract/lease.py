@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from millrace.worker.contract.connection import Redis, is_unavailable, translate_redis_errors
+from millrace.worker.contract.connection import Redis, check_available, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, StatusEvent, encode
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import Cursor, cursor_of
@@ -22,7 +22,7 @@ from millrace.worker.contract.lifetimes import (
 from millrace.worker.contract.log import Claim
 from millrace.worker.contract.request import ModelRequest, decode_request
 from millrace.worker.contract.scripts import CLAIM, RECLAIM, RELEASE, RENEW, Argument, Reply, run_all
-from millrace.worker.errors import LastAttempt, RedisUnavailable
+from millrace.worker.errors import LastAttempt
 from millrace.worker.settings.schema import Settings
 
 
@@ -156,9 +156,7 @@ def renew_all(redis: Redis, claims: list[Claim], settings: Settings) -> list[Ren
             for each in claims
         ],
     )
-    for reply in replies:
-        if isinstance(reply, Exception) and is_unavailable(reply):
-            raise RedisUnavailable(str(reply)) from reply
+    check_available(replies)
     return [_renewal(reply) for reply in replies]
 
 

@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.connection import Redis, check_available
+from millrace.worker.contract.ids import split_members
 from millrace.worker.contract.keys import UNSTORED, keys_of
 from millrace.worker.contract.scripts import REMOVE_PENDING, TAKE_PENDING, run_all
+from millrace.worker.contract.sweep import remove_junk
+from millrace.worker.observability.logs import get_logger
 
 _BATCH = 50  # per bucket
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,17 @@ def take_due(redis: Redis, delay_ms: int) -> list[PendingAnswer]:
     Raises RedisUnavailable.
     """
     replies = run_all(redis, [(TAKE_PENDING, (bucket,), (_BATCH, delay_ms)) for bucket in UNSTORED])
+    check_available(replies)
     taken: list[PendingAnswer] = []
-    for reply in replies:
-        if isinstance(reply, list):
-            *generations, score = cast("list[bytes]", reply)
-            taken += [PendingAnswer(generation.decode(), score) for generation in generations]
+    for bucket, (unstored, reply) in enumerate(zip(UNSTORED, replies, strict=True)):
+        if isinstance(reply, Exception):
+            _log.error("unstored_unreadable", key=unstored, error=reply)
+            continue
+        *members, score = cast("list[bytes]", reply)
+        generations, junk = split_members(members, bucket)
+        if junk:
+            remove_junk(redis, unstored, junk)
+        taken += [PendingAnswer(generation, score) for generation in generations]
     return taken
 
 

@@ -1,12 +1,14 @@
 """The sweep: finds generations whose worker is gone or that wait for one, and has them enqueued or ends them."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.connection import Redis, check_available, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS
 from millrace.worker.contract.feed import publish_ended
+from millrace.worker.contract.ids import split_members
 from millrace.worker.contract.keys import LEASES, keys_of
 from millrace.worker.contract.lifetimes import (
     ENQUEUE_AGAIN_MS,
@@ -39,13 +41,7 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
 
     Any number of processes may sweep at the same time: one script makes each decision. Raises RedisUnavailable.
     """
-    buckets = run_all(redis, [(LIST_DUE, (leases,), (_BATCH,)) for leases in LEASES])
-    due = [
-        generation.decode()
-        for bucket in buckets
-        if isinstance(bucket, list)
-        for generation in cast("list[bytes]", bucket)
-    ]
+    due = [generation for bucket in _list_due(redis) for generation in bucket]
     if not due:
         return SweepResult([], 0, 0)
     verdicts = run_all(redis, [(SWEEP, keys_of(each), _arguments(each, settings)) for each in due])
@@ -53,6 +49,27 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
     ended = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ended"]
     publish_ended(redis, ended)
     return SweepResult(to_enqueue, verdicts.count(b"suspect"), len(ended))
+
+
+def _list_due(redis: Redis) -> Iterator[list[str]]:
+    """Yield the due generations of each bucket, and remove members that are no id: they would take up the batch."""
+    replies = run_all(redis, [(LIST_DUE, (leases,), (_BATCH,)) for leases in LEASES])
+    check_available(replies)
+    for bucket, (leases, reply) in enumerate(zip(LEASES, replies, strict=True)):
+        if isinstance(reply, Exception):
+            _log.error("leases_unreadable", key=leases, error=reply)
+            continue
+        generations, junk = split_members(cast("list[bytes]", reply), bucket)
+        if junk:
+            remove_junk(redis, leases, junk)
+        yield generations
+
+
+def remove_junk(redis: Redis, key: str, junk: list[bytes]) -> None:
+    """Remove members of a bucket's set that are no generation's id; raises RedisUnavailable."""
+    with translate_redis_errors():
+        redis.zrem(key, *junk)
+    _log.error("junk_removed", key=key, members=len(junk), first=repr(junk[0][:100]))
 
 
 def _arguments(generation: str, settings: Settings) -> tuple[Argument, ...]:

@@ -9,6 +9,7 @@ from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create, new_ids
 from millrace.worker.contract.events import encode
+from millrace.worker.contract.ids import bucket_of
 from millrace.worker.contract.keys import UNSTORED, keys_of
 from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
@@ -123,3 +124,12 @@ def test_stored_answer_is_removed_unless_it_was_recorded_again(redis: Redis) -> 
     assert read_request(redis, generation) is None
     assert read_summary(redis, generation) == RequestSummary("model")
     remove_pending(redis, PendingAnswer(generation, second.score))
+
+
+def test_junk_among_the_unstored_answers_is_dropped_and_the_others_are_taken(redis: Redis) -> None:
+    ended = cancelled_in_the_queue(redis)
+    misplaced = b"05" + b"0" * 30  # the id of another bucket
+    for bucket in {UNSTORED[bucket_of(ended)], UNSTORED[3], UNSTORED[40]}:
+        redis.zadd(bucket, dict.fromkeys((b"junk", b"\xff\xfe", b"", misplaced), 1))  # pyright: ignore[reportArgumentType]
+    assert [each.generation for each in take_due(redis, 1000)] == [ended]
+    assert all_pending(redis) == [ended]

@@ -1,12 +1,15 @@
 """Sweeps: requeueing, takeover and the end of generations that are due."""
 
+from dataclasses import replace
+
 import gevent
 import pytest
 
 from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Done, Error
-from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.keys import LEASES, keys_of
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.lifetimes import ENQUEUE_AGAIN_MS, LATE_TAKEOVER_MS, SUSPICION_MS
 from millrace.worker.contract.sweep import SweepResult, sweep
@@ -23,6 +26,7 @@ from tests.worker.contract.generations import (
     kinds_of,
     log_of,
     make_due,
+    new_draft,
     sweep_twice,
     sweep_when_due,
 )
@@ -183,3 +187,24 @@ def test_sweep_reaches_every_bucket_and_more_than_one_batch(redis: Redis) -> Non
         redis.hset(keys_of(generation).state, mapping={"token": "", "epoch": 0, "queue_until": 10**15, "top": "0-1"})
         redis.zadd(keys_of(generation).leases, {generation: 1})
     assert set(sweep(redis, SETTINGS).to_enqueue) == generations
+
+
+JUNK = (b"junk", b"\xff\xfe", b"", b"zz" * 16, b"../state", b"0" * 31)
+
+
+def test_junk_among_the_leases_is_dropped_and_every_generation_is_still_swept(redis: Redis) -> None:
+    drafts = [new_draft() for _ in range(3)]
+    ids = [f"{number:02x}" + draft.ids.generation[2:] for number, draft in enumerate(drafts)]
+    for generation, draft in zip(ids, drafts, strict=True):
+        create(redis, replace(draft, ids=replace(draft.ids, generation=generation)), SETTINGS)
+        redis.zadd(keys_of(generation).leases, {generation: 2})
+    misplaced = "05" + "0" * 30  # the id of another bucket
+    junk = dict.fromkeys((*JUNK, misplaced.encode(), *(b"junk %d" % number for number in range(500))), 1)
+    for bucket in (*LEASES[:3], LEASES[40]):
+        redis.zadd(bucket, junk)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    swept: list[str] = []
+    for _ in range(4):
+        swept += sweep(redis, SETTINGS).to_enqueue
+    assert sorted(swept) == ids
+    assert [member.decode() for each in LEASES[:3] for member in redis.zrange(each, 0, -1)] == ids  # type: ignore[union-attr]
+    assert not redis.exists(LEASES[40])
