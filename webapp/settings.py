@@ -18,7 +18,7 @@ def check(settings: Settings) -> Settings:
     match settings.auth.method:
         case "session" if not settings.auth.secret_key:
             raise SettingError(
-                "MILLRACE_SECRET_KEY: is not set; takes a long random text, the same for all web processes"
+                "MILLRACE_SECRET_KEY: is not set; takes 32 random bytes or more, the same for all web processes"
             )
         case "jwt":
             verification_key(settings)

@@ -136,7 +136,7 @@ def _environment(directory: Path, redis_url: str) -> dict[str, str]:
     given = {
         "REDIS_URL": redis_url,
         "DATABASE_URL": f"sqlite:///{directory}/bench.db",
-        "SECRET_KEY": "nobody's but the bench's",
+        "SECRET_KEY": "nobody's but the bench's, and long enough",
         "LEASE_SECONDS": "300",
         "MAX_READERS": str(MANY),
         "RATE_LIMIT": "1000000/minute",

@@ -114,7 +114,7 @@ def _default(value: Any) -> str:
 
 
 def _routes() -> Table:
-    app = create_app(Settings.of(secret_key="of the documentation"))
+    app = create_app(Settings.of(secret_key="of the documentation" * 2))
     rows: list[tuple[str, ...]] = []
     names: list[str] = []
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):

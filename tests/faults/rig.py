@@ -129,7 +129,7 @@ class Rig:
             "PYTHONPATH": str(self._root / ".package"),  # a mutated copy of the system has its own
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
-            "MILLRACE_SECRET_KEY": "a secret of this test",
+            "MILLRACE_SECRET_KEY": "a secret of this test, long enough for a key",
             "MILLRACE_REDIS_URL": f"redis://127.0.0.1:{self.redis_ports.get(tier, self.valkey.port)}/0",
             "MILLRACE_BEDROCK_ENDPOINT_URL": self.emulator.url,
             **{f"MILLRACE_{name.upper()}": str(value) for name, value in self._settings.items()},

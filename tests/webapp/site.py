@@ -39,8 +39,10 @@ USAGE = Usage(3, 4)
 COMPLETE = Complete("live", "end_turn", USAGE, Latency(1, 2), "asked-model", "bedrock", "m", stored=False)
 DEAD_PORT = 1  # no server listens on it
 
+SECRET_KEY = "a key of these tests, which is long enough"
+
 UNLIMITED = Settings.of(
-    secret_key="of this test", rate_limit="", address_rate_limit="", follow_rate_limit="", max_active_per_user=1000
+    secret_key=SECRET_KEY, rate_limit="", address_rate_limit="", follow_rate_limit="", max_active_per_user=1000
 )
 """Settings without limits, because a test is one user who sends many requests."""
 
@@ -60,6 +62,12 @@ class Site:
     def services(self) -> Services:
         """The services of the application."""
         return services_of(self.app)
+
+    @property
+    def cookie_name(self) -> str:
+        """The name of the session cookie over plain HTTP."""
+        with self.app.test_request_context():
+            return self.app.session_interface.get_cookie_name(self.app)
 
     def owner(self) -> str:
         """Return the id of the user."""

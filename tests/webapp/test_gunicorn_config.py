@@ -25,7 +25,7 @@ def serving(url: str, log: Path, **settings: object) -> Generator[tuple[subproce
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")} | {
         "MILLRACE_REDIS_URL": url,
-        "MILLRACE_SECRET_KEY": "k",
+        "MILLRACE_SECRET_KEY": "k" * 32,
         "MILLRACE_DATABASE_URL": f"sqlite:///{log.parent / 'millrace.db'}",
         "MILLRACE_SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS),
         **{f"MILLRACE_{name.upper()}": str(value) for name, value in settings.items()},

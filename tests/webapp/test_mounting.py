@@ -109,9 +109,9 @@ def greenlets() -> set["gevent.Greenlet[..., object]"]:
 def test_anonymous_owner_is_kept_in_the_session_of_the_host(store: ValkeyProcess, client: Redis) -> None:
     host = Flask("host")
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: session needs an app that has a secret key"):
-        mount(host, Settings.of(redis_url=store.url, secret_key="ours"))
+        mount(host, Settings.of(redis_url=store.url, secret_key="ours" * 8))
     host.secret_key = "theirs"
-    mount(host, Settings.of(redis_url=store.url, secret_key="ours"))
+    mount(host, Settings.of(redis_url=store.url, secret_key="ours" * 8))
     user = host.test_client()
     with stopping(host):
         generation = json_of(user.post("/millrace/api/generations", json={"message": "a"}))["id"]

@@ -15,9 +15,9 @@ from millrace.webapp.schemas import (
     timestamp,
 )
 from millrace.worker.settings.schema import Settings
-from tests.webapp.site import stopping
+from tests.webapp.site import SECRET_KEY, stopping
 
-SETTINGS = Settings.of(secret_key="of this test")
+SETTINGS = Settings.of(secret_key=SECRET_KEY)
 
 
 def test_timestamp_is_iso_8601_in_utc_with_milliseconds() -> None:

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent.parent
 GUNICORN = ("-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", "127.0.0.1:0", "wsgi:application")
 WSGI = ("-c", "import wsgi; print(wsgi.application)")
 
+KEY = "k" * 32
+
 
 def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
@@ -26,9 +28,10 @@ def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     ("settings", "name"),
     [
         ({}, "MILLRACE_SECRET_KEY"),
-        ({"MILLRACE_SECRET_KEY": "k", "MILLRACE_MAX_READERS": "many"}, "MILLRACE_MAX_READERS"),
-        ({"MILLRACE_SECRET_KEY": "k", "MILLRACE_COOKIE_SAMESITE": "Lax"}, "MILLRACE_COOKIE_SAMESITE"),
-        ({"MILLRACE_SECRET_KEY": "k", "MILLRACE_SURPRISE": "1"}, "MILLRACE_SURPRISE"),
+        ({"MILLRACE_SECRET_KEY": "k" * 31}, "MILLRACE_SECRET_KEY"),
+        ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_MAX_READERS": "many"}, "MILLRACE_MAX_READERS"),
+        ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_COOKIE_SAMESITE": "Lax"}, "MILLRACE_COOKIE_SAMESITE"),
+        ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_SURPRISE": "1"}, "MILLRACE_SURPRISE"),
     ],
 )
 def test_wrong_setting_stops_the_start_with_one_line_about_it(
@@ -41,7 +44,7 @@ def test_wrong_setting_stops_the_start_with_one_line_about_it(
 
 
 def test_app_is_created_without_any_server_running() -> None:
-    ended = start(*WSGI, MILLRACE_SECRET_KEY="k", MILLRACE_REDIS_URL="redis://127.0.0.1:1/0")
+    ended = start(*WSGI, MILLRACE_SECRET_KEY=KEY, MILLRACE_REDIS_URL="redis://127.0.0.1:1/0")
     assert ended.returncode == 0, ended.stderr
     assert "Flask" in ended.stdout
 
@@ -49,4 +52,4 @@ def test_app_is_created_without_any_server_running() -> None:
 def test_settings_without_a_secret_key_are_rejected() -> None:
     with pytest.raises(SettingError, match="MILLRACE_SECRET_KEY"):
         create_app(Settings())
-    assert check(Settings.of(secret_key="k")).auth.secret_key == "k"
+    assert check(Settings.of(secret_key=KEY)).auth.secret_key == KEY

@@ -9,11 +9,12 @@ from millrace.worker.errors import SettingError
 from millrace.worker.settings.groups import AuthSettings, SearchSettings
 
 _PINNED = ("jwt_algorithm", "jwt_issuer", "jwt_audience")
+SECRET_BYTES = 32  # also of HS256: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 _KEYS = ("jwt_secret", "jwt_public_key", "jwt_jwks_url")
 
 
 def check_auth(auth: AuthSettings) -> None:
-    """Raise SettingError where the authentication method lacks a setting, or a setting of another method is set.
+    """Raise SettingError where the method lacks a setting, a setting of another method is set, or the key is short.
 
     A setting without effect is rejected because the operator believes that it protects the system.
     """
@@ -21,6 +22,10 @@ def check_auth(auth: AuthSettings) -> None:
         raise SettingError(
             "MILLRACE_AUTH_HEADER: is not set; MILLRACE_AUTH=header requires it. It names the header in which "
             "a trusted proxy passes the owner"
+        )
+    if 0 < len(auth.secret_key.encode("utf-8", "surrogateescape")) < SECRET_BYTES:
+        raise SettingError(
+            f"MILLRACE_SECRET_KEY: takes at least {SECRET_BYTES} bytes; `openssl rand -hex 32` prints a good one"
         )
     if auth.method == "jwt":
         _check_jwt(auth)

@@ -57,7 +57,7 @@ def test_failed_answer_is_502_and_a_late_answer_is_504(build: Build) -> None:
     worker.get()
     assert (failed["detail"], failed["retryable"], is_id(failed["session_id"])) == ("It fell silent.", True, True)
     late = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 504, "still_running")
-    assert site.user.get_cookie("millrace") is not None  # the owner of an answer that exists is kept
+    assert site.user.get_cookie(site.cookie_name) is not None  # the owner of an answer that exists is kept
     assert site.user.get(late["events_url"].removesuffix("/events")).status_code == 200
 
 

@@ -152,12 +152,12 @@ def test_any_printable_idempotency_key_is_accepted(site: Site, key: str) -> None
 
 def test_twenty_concurrent_requests_with_one_key_are_one_generation(site: Site) -> None:
     site.user.get("/")
-    cookie = site.user.get_cookie("millrace")
+    cookie = site.user.get_cookie(site.cookie_name)
     assert cookie is not None
 
     def ask(_: int) -> tuple[int, str]:
         client = site.stranger()
-        client.set_cookie("millrace", cookie.value)
+        client.set_cookie(site.cookie_name, cookie.value)
         answer = client.post(API, json={"message": "a"}, headers={"Idempotency-Key": "k"})
         return answer.status_code, json_of(answer)["id"]
 

@@ -163,7 +163,7 @@ def test_host_apps_limiter_settings_have_no_effect_on_ours(store: ValkeyProcess,
     host = Flask("host")
     host.config.update(RATELIMIT_ENABLED=False, RATELIMIT_DEFAULT="1/day", SECRET_KEY="theirs")
     host.add_url_rule("/", "home", lambda: "home")
-    mount(host, Settings.of(redis_url=store.url, secret_key="ours", rate_limit="1/hour"))
+    mount(host, Settings.of(redis_url=store.url, secret_key="ours" * 8, rate_limit="1/hour"))
     user = host.test_client()
     with stopping(host):
         answers = [user.post(f"/millrace{API}", json={"message": "a"}) for _ in range(2)]

@@ -189,7 +189,7 @@ def test_feed_has_only_its_owners_events_and_new_owner_gets_a_cookie(site: Site)
     owner = owner_of(site)
     stranger = site.stranger()
     answer = stranger.get(API, query_string={"feed": "1"})
-    assert "millrace=" in answer.headers["Set-Cookie"]
+    assert f"{site.cookie_name}=" in answer.headers["Set-Cookie"]
     parts = answer.iter_encoded()
     next(parts)
     publish(site.redis, owner, ConversationChanged("not theirs"))

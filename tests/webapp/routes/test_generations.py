@@ -126,7 +126,7 @@ def test_stream_field_overrides_the_accept_header(build: Build, fields: Any, acc
         assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
         assert answer.headers["Millrace-Generation-Id"] == generation
         assert answer.headers["Cache-Control"] == "no-cache, no-store, no-transform"
-        assert "millrace=" in answer.headers["Set-Cookie"]
+        assert f"{site.cookie_name}=" in answer.headers["Set-Cookie"]
     else:
         assert answer.status_code == 202
     answer.close()

@@ -34,7 +34,7 @@ def test_contradiction_stops_the_start_of_both_tiers_with_the_name_of_the_variab
         run = subprocess.run(
             [sys.executable, "-c", TIERS[tier]],
             cwd=ROOT,
-            env={**os.environ, "MILLRACE_SECRET_KEY": "secret", **environment},
+            env={**os.environ, "MILLRACE_SECRET_KEY": "secret" * 6, **environment},
             capture_output=True,
             text=True,
             timeout=60,
@@ -46,13 +46,14 @@ def test_contradiction_stops_the_start_of_both_tiers_with_the_name_of_the_variab
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_tier_starts_without_a_contradiction(tier: str) -> None:
-    environment = {**os.environ, "MILLRACE_SECRET_KEY": "secret", "MILLRACE_INTENT_SCHEMA": '{"type": "object"}'}
+    environment = {**os.environ, "MILLRACE_SECRET_KEY": "secret" * 6, "MILLRACE_INTENT_SCHEMA": '{"type": "object"}'}
     subprocess.run([sys.executable, "-c", TIERS[tier]], cwd=ROOT, env=environment, timeout=60, check=True)
 
 
 def test_contradiction_names_the_variable_that_is_missing_or_has_no_effect() -> None:
     cases: list[tuple[str, dict[str, str]]] = [
         ("MILLRACE_AUTH_HEADER: is not set", {"MILLRACE_AUTH": "header"}),
+        ("MILLRACE_SECRET_KEY: takes at least 32 bytes", {"MILLRACE_SECRET_KEY": "k" * 31}),
         ("MILLRACE_AUTH_HEADER: has no effect", {"MILLRACE_AUTH_HEADER": "X-User"}),
         ("MILLRACE_JWT_COOKIE: has no effect", {"MILLRACE_JWT_COOKIE": "token"}),
         ("MILLRACE_JWT_ISSUER: is not set", {**JWT, "MILLRACE_JWT_ISSUER": ""}),

@@ -1,10 +1,13 @@
 """`MILLRACE_AUTH=session`: an anonymous owner in a signed cookie. Suited to trying Millrace out."""
 
+import hmac
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, after_this_request, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from itsdangerous import BadSignature
 
 from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.worker.contract.ids import is_id, new_id
@@ -12,14 +15,54 @@ from millrace.worker.settings.schema import Settings
 
 COOKIE_LIFE = timedelta(days=365)
 _OWNER = "millrace_owner"
+_COOKIE = "millrace"
+_MARK_CHARACTERS = 8
 
 
 class SessionCookie(SecureCookieSessionInterface):
-    """Flask's signed cookie, with `Secure` whenever the request came over HTTPS."""
+    """Flask's signed cookie, under a name that two servers on one host do not share: cookies know no port.
+
+    The name carries a mark of the secret. Over HTTPS it begins with `__Host-` (`__Secure-` where the application is
+    mounted below a path), with which a browser accepts the cookie only from this very host, over HTTPS
+    (https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-cookie-name-prefixes). A cookie under one
+    of the other names, from an earlier version or from before the server had HTTPS, is read where there is none under
+    this name, and sent again under it.
+    """
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the name for the current request."""
+        name = f"{_COOKIE}_{_mark(app)}"
+        if not request.is_secure:
+            return name
+        return f"__Host-{name}" if self.get_cookie_path(app) == "/" else f"__Secure-{name}"
+
+    def get_cookie_path(self, app: Flask) -> str:
+        """Return the path below which the application is mounted in its server."""
+        return request.script_root or "/"
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Return whether the cookie is `Secure`; browsers accept `SameSite=None` only with it."""
         return request.is_secure or app.config["SESSION_COOKIE_SAMESITE"] == "None"
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of the cookie, or of one under another name, which is then sent again."""
+        session = super().open_session(app, request)
+        serializer = self.get_signing_serializer(app)
+        if session or session is None or serializer is None:
+            return session
+        name = f"{_COOKIE}_{_mark(app)}"
+        for other in (name, f"__Host-{name}", f"__Secure-{name}", _COOKIE):
+            with suppress(BadSignature):
+                found = serializer.loads(request.cookies.get(other, ""), max_age=int(COOKIE_LIFE.total_seconds()))
+                session = self.session_class(found)
+                session.modified = True
+                break
+        return session
+
+
+def _mark(app: Flask) -> str:
+    secret = str(app.secret_key).encode("utf-8", "surrogateescape")
+    return hmac.new(secret, b"millrace cookie name", "sha256").hexdigest()[:_MARK_CHARACTERS]
 
 
 def sign_cookies(app: Flask, settings: Settings) -> None:
@@ -27,7 +70,6 @@ def sign_cookies(app: Flask, settings: Settings) -> None:
     app.session_interface = SessionCookie()
     app.config.update(
         SECRET_KEY=settings.auth.secret_key,
-        SESSION_COOKIE_NAME="millrace",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE=settings.auth.cookie_samesite.capitalize(),
         SESSION_REFRESH_EACH_REQUEST=False,  # the response of a stream need not carry it

@@ -16,10 +16,10 @@ from millrace.webapp.guard.auth.protocol import Authorization, is_owner
 from millrace.webapp.problems import Problem
 from millrace.worker.errors import SettingError
 from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.checks import SECRET_BYTES
 from millrace.worker.settings.schema import Settings
 
 LEEWAY_SECONDS = 5  # clocks differ
-SECRET_BYTES = 32  # https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 _MAX_TOKEN_CHARACTERS = 8192
 _REQUIRED_CLAIMS = ["exp", "sub", "iss", "aud"]
 

@@ -75,4 +75,4 @@ def test_missing_header_setting_prevents_the_start() -> None:
 @pytest.mark.parametrize(("name", "value"), [("auth_header", "X-User"), ("jwt_secret", "s"), ("jwt_cookie", "c")])
 def test_unused_auth_setting_prevents_the_start(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=f"^MILLRACE_{name.upper()}: has no effect with MILLRACE_AUTH=session"):
-        check(Settings.of(secret_key="k", **{name: value}))  # type: ignore[arg-type]
+        check(Settings.of(secret_key="k" * 32, **{name: value}))  # type: ignore[arg-type]

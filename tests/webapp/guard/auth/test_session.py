@@ -5,6 +5,7 @@ import pytest
 from itsdangerous import URLSafeTimedSerializer
 
 from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.keys import keys_of
 from tests.webapp.site import Site, check_problem, json_of
 
 Build = Callable[..., Site]
@@ -17,7 +18,7 @@ def cookie_of(site: Site, **environment: Any) -> str:
 
 def test_first_request_gets_a_signed_http_only_cookie(site: Site) -> None:
     cookie = cookie_of(site)
-    assert cookie.startswith("millrace=")
+    assert cookie.startswith(f"{site.cookie_name}=")
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert "Path=/" in cookie
@@ -54,7 +55,7 @@ def test_each_client_gets_one_owner_and_keeps_it(site: Site) -> None:
 
 def test_post_without_a_cookie_gets_one_in_its_response(site: Site) -> None:
     answer = site.stranger().post(API, json={"message": "a"})
-    assert "millrace=" in answer.headers["Set-Cookie"]
+    assert f"{site.cookie_name}=" in answer.headers["Set-Cookie"]
     assert "Set-Cookie" not in site.stranger().get("/healthz").headers
 
 
@@ -62,19 +63,71 @@ def test_post_without_a_cookie_gets_one_in_its_response(site: Site) -> None:
 def test_forged_cookie_has_no_owner(site: Site, value: str) -> None:
     generation = site.ask()
     bare = site.app.test_client(use_cookies=False)  # one that keeps cookies replaces this header by its own
-    ours = site.user.get_cookie("millrace")
+    ours = site.user.get_cookie(site.cookie_name)
     assert ours is not None
-    assert bare.get(f"{API}/{generation}", headers={"Cookie": f"millrace={ours.value}"}).status_code == 200
-    check_problem(bare.get(f"{API}/{generation}", headers={"Cookie": f"millrace={value}"}), 404, "not_found")
+    assert bare.get(f"{API}/{generation}", headers={"Cookie": f"{site.cookie_name}={ours.value}"}).status_code == 200
+    check_problem(bare.get(f"{API}/{generation}", headers={"Cookie": f"{site.cookie_name}={value}"}), 404, "not_found")
 
 
 def test_cookie_signed_with_another_secret_has_no_owner(build: Build) -> None:
-    ours, theirs = build(), build(secret_key="another")
+    ours, theirs = build(), build(secret_key="another" * 5)
     generation = ours.ask()
-    cookie = ours.user.get_cookie("millrace")
+    cookie = ours.user.get_cookie(ours.cookie_name)
     assert cookie is not None
-    theirs.user.set_cookie("millrace", cookie.value)
+    for name in (theirs.cookie_name, "millrace"):
+        theirs.user.set_cookie(name, cookie.value)
     check_problem(theirs.user.get(f"{API}/{generation}"), 404, "not_found")
+
+
+def test_two_servers_on_one_host_keep_their_own_cookies(build: Build) -> None:
+    sites = build(), build(secret_key="another" * 5)
+    browser: dict[str, str] = {}  # one cookie jar for the host: it knows no ports
+    owners: list[bytes | None] = []
+    for site in (*sites, *sites):
+        cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.items())} if browser else {}
+        answer = site.app.test_client(use_cookies=False).post(API, json={"message": "a"}, headers=cookies)
+        owners.append(site.redis.hget(keys_of(json_of(answer)["id"]).state, "owner"))  # type: ignore[arg-type]
+        if given := answer.headers.get("Set-Cookie"):
+            name, _, value = given.partition(";")[0].partition("=")
+            browser[name] = value
+    assert owners[:2] == owners[2:]
+    assert owners[0] != owners[1]
+
+
+def test_cookie_of_an_earlier_version_is_read_and_sent_again_under_the_new_name(site: Site) -> None:
+    for scheme in ("http", "https"):
+        secure = {"wsgi.url_scheme": scheme}
+        before = site.stranger()
+        name, _, value = before.get("/").headers["Set-Cookie"].partition(";")[0].partition("=")
+        generation = json_of(before.post(API, json={"message": "a"}))["id"]
+        for other in ("millrace", name):
+            client = site.app.test_client(use_cookies=False)
+            found = client.get(f"{API}/{generation}", headers={"Cookie": f"{other}={value}"}, environ_overrides=secure)
+            assert found.status_code == 200, other
+            if other == name and scheme == "http":
+                assert "Set-Cookie" not in found.headers
+                continue
+            renewed, _, rest = found.headers["Set-Cookie"].partition("=")
+            assert renewed == (f"__Host-{name}" if scheme == "https" else name)
+            assert "Expires=" in rest
+            again = {"Cookie": f"{other}=x.y.z; {renewed}={rest.partition(';')[0]}"}
+            found = client.get(f"{API}/{generation}", headers=again, environ_overrides=secure)
+            assert (found.status_code, "Set-Cookie" in found.headers) == (200, False)
+
+
+def test_cookie_name_has_the_prefix_that_its_scheme_and_path_allow(site: Site) -> None:
+    name = site.cookie_name
+    for environment, wanted, path in (
+        ({}, name, "/"),
+        ({"wsgi.url_scheme": "https"}, f"__Host-{name}", "/"),
+        ({"SCRIPT_NAME": "/chat"}, name, "/chat"),
+        ({"SCRIPT_NAME": "/chat", "wsgi.url_scheme": "https"}, f"__Secure-{name}", "/chat"),
+    ):
+        cookie = cookie_of(site, **environment)
+        assert cookie.startswith(f"{wanted}="), environment
+        assert f"; Path={path}" in cookie, environment
+        assert ("; Secure" in cookie) == ("wsgi.url_scheme" in environment), environment
+        assert "Domain" not in cookie
 
 
 def test_signed_cookie_with_an_invalid_owner_is_replaced(site: Site) -> None:
@@ -82,8 +135,8 @@ def test_signed_cookie_with_an_invalid_owner_is_replaced(site: Site) -> None:
     serializer: URLSafeTimedSerializer = interface.get_signing_serializer(site.app)
     for owner in (5, None, "x", ["0" * 32], {"owner": 1}):
         client = site.stranger()
-        client.set_cookie("millrace", str(serializer.dumps({"millrace_owner": owner})))
+        client.set_cookie(site.cookie_name, str(serializer.dumps({"millrace_owner": owner})))
         answer = client.post(API, json={"message": "a"})
         assert answer.status_code == 202
         assert is_id(json_of(answer)["id"])
-        assert "millrace=" in answer.headers["Set-Cookie"]
+        assert f"{site.cookie_name}=" in answer.headers["Set-Cookie"]
