@@ -84,12 +84,15 @@ def cancel_generation(services: Services, state: GenerationState) -> tuple[Statu
 
 
 def _check_conversation(services: Services, owner: str, conversation: str) -> None:
-    """Raise Problem 404 unless the conversation is the owner's; DatabaseUnavailable where only the database knows."""
+    """Raise Problem 404 unless the conversation is the owner's; DatabaseUnavailable where Redis does not know it so.
+
+    Another user's id causes the same queries as an absent one, so that the time of the 404 does not tell them apart.
+    """
     known = read_owner(services.redis, owner, conversation)
-    if known == "unknown":
-        found = services.database.run(lambda session: conversations.find(session, owner, conversation))
-        known = "own" if found else "foreign"
-    if known != "own":
+    if known == "own":
+        return
+    found = services.database.run(lambda session: conversations.find(session, owner, conversation))
+    if found is None or known == "foreign":
         raise no_conversation("conversation_id")
 
 

@@ -17,9 +17,9 @@ class StoredLogs:
 
     database: Database
 
-    def answer(self, generation: str) -> AnswerRecord | None:
-        """Return the stored answer of a generation of any owner; None where there is none, or not yet."""
-        return self.database.run(lambda session: find_answer_of_generation(session, generation))
+    def answer(self, generation: str, owner: str | None = None) -> AnswerRecord | None:
+        """Return the stored answer of a generation, without `owner` of any; None if there is none, or not yet."""
+        return self.database.run(lambda session: find_answer_of_generation(session, generation, owner))
 
     def entries(self, generation: str) -> list[LogEntry]:
         """Return `snapshot`, outcome and `done` for a generation without a log; empty where no answer is stored."""

@@ -74,9 +74,14 @@ def generation_not_found() -> Problem:
 
 
 def _check_owner(owner: str | None, generation: str, state: GenerationState | None) -> GenerationState:
-    if state is None and is_id(generation):
-        stored = services().stored_logs.answer(generation)
-        state = None if stored is None else state_of(stored)
-    if state is None or state.owner != owner or state.is_deleted:
+    """Return the owner's state of the generation.
+
+    Another user's id causes the same queries as an absent one, so that the time of the 404 does not tell them apart.
+    """
+    is_own = state is not None and state.owner == owner and not state.is_deleted
+    if is_own:
+        return state
+    stored = services().stored_logs.answer(generation, owner or "") if is_id(generation) else None
+    if stored is None or state is not None:
         raise generation_not_found()
-    return state
+    return state_of(stored)

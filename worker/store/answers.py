@@ -97,9 +97,10 @@ def find_answer(session: Session, message: str) -> AnswerRecord | None:
     return _find(session, MessageRow.id == message)
 
 
-def find_answer_of_generation(session: Session, generation: str) -> AnswerRecord | None:
-    """Return the answer of this generation, of any owner: compare `question.owner`."""
-    return _find(session, MessageRow.generation == generation)
+def find_answer_of_generation(session: Session, generation: str, owner: str | None = None) -> AnswerRecord | None:
+    """Return the answer of this generation; without `owner`, of any owner: compare `question.owner`."""
+    is_answer = MessageRow.generation == generation
+    return _find(session, is_answer if owner is None else and_(is_answer, ConversationRow.owner == owner))
 
 
 _FAILED = '{"type":"error"'  # the beginning of an `error` outcome

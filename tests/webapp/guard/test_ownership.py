@@ -1,16 +1,24 @@
 """On every route with an id and with every method, another user's id gets the same 404 as an absent one."""
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
+import gevent
 import pytest
+from flask.testing import FlaskClient
+from redis.connection import AbstractConnection
+from sqlalchemy import Engine, event
 
 from millrace.webapp import create_app
 from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.keys import conversation_key
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import memories
+from tests.webapp.generation.test_stored_log import answered, expire
 from tests.webapp.guard.auth.test_owners import WAYS
-from tests.webapp.site import Site
+from tests.webapp.site import Site, json_of
 from tests.webapp.talking import begin, messages_of
 
 # Valid bodies for the routes that need one, so that only the id is wrong.
@@ -66,6 +74,80 @@ def test_foreign_and_absent_ids_get_the_same_404_on_every_route(site: Site, endp
             assert ask(dict.fromkeys(mine, odd))[0] == 404, odd
     assert sorted(site.made()) == before
     assert site.user.get(f"/api/generations/{mine['generation']}").status_code == 200
+
+
+@contextmanager
+def recorded() -> Generator[list[str]]:
+    """Collect every command that the test's requests send to Redis, and every statement sent to the database."""
+    found: list[str] = []
+    greenlet, send = gevent.getcurrent(), AbstractConnection.send_packed_command
+
+    def send_and_record(self: Any, command: Any, *given: Any, **more: Any) -> Any:
+        if gevent.getcurrent() is greenlet:  # not of a background task
+            parts = command if isinstance(command, list | tuple) else [command]
+            found.append(repr(b"".join(bytes(part) for part in parts)))
+        return send(self, command, *given, **more)
+
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        found.append(f"{statement} {parameters}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AbstractConnection, "send_packed_command", send_and_record)
+        event.listen(Engine, "before_cursor_execute", record)
+        try:
+            yield found
+        finally:
+            event.remove(Engine, "before_cursor_execute", record)
+
+
+def accesses(user: FlaskClient, ids: dict[str, str]) -> dict[str, list[str]]:
+    """Request every route with these ids; return what each request sends to Redis and to the database."""
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", "/api/generations", {"message": "a", "conversation_id": ids["conversation"]}),
+        ("POST", "/api/conversation/me", {"message": "a", "session_id": ids["conversation"]}),
+        ("GET", f"/api/events?follow={ids['generation']}&feed=1", None),
+        ("GET", f"/api/events?follow={ids['generation']}@1-5", None),
+    ]
+    for endpoint, rule in ENDPOINTS.items():
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: ids[found[1]], rule.rule)
+        body = BODIES.get(endpoint.rpartition(".")[2], {})
+        requests += [
+            (method, path, body if method in ("POST", "PUT", "PATCH") else None)
+            for method in sorted((rule.methods or set()) - {"OPTIONS"})
+        ]
+    sent: dict[str, list[str]] = {}
+    for method, path, body in requests:
+        with recorded() as found:
+            answer = user.open(path, method=method, json=body)
+        assert answer.status_code == 404, (method, path, answer.data)
+        name = f"{method} {path} {body}"
+        for kind, each in ids.items():
+            name = name.replace(each, kind)
+            found = [one.replace(each, kind) for one in found]
+        sent[name] = [re.sub(r"{b\d\d}", "{b}", one) for one in found]
+    return sent
+
+
+def test_foreign_ids_cause_the_same_queries_as_absent_ones(site: Site) -> None:
+    running = things_of(site)
+
+    def things_with_answer() -> dict[str, str]:
+        generation, _ = answered(site)
+        view = json_of(site.user.get(f"/api/generations/{generation}"))
+        return running | {"generation": generation, "conversation": view["conversation_id"]}
+
+    stored, expired, deleted = (things_with_answer() for _ in range(3))
+    expire(site, expired["generation"], "the log and the state")
+    site.redis.delete(conversation_key(expired["conversation"]))
+    assert site.user.delete(f"/api/conversations/{deleted['conversation']}").status_code == 204
+    stranger = site.stranger()
+    stranger.get("/")
+    absent = accesses(stranger, {name: new_id() for name in running})
+    assert sum(map(len, absent.values())) > len(absent), "the test sees the queries"
+    for ids in (running, stored, expired, deleted):
+        foreign = accesses(stranger, ids)
+        for request, sent in absent.items():
+            assert foreign[request] == sent, request
 
 
 def test_request_for_several_generations_is_404_if_one_is_foreign(site: Site) -> None:
