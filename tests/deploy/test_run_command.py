@@ -1,8 +1,11 @@
 """The flags of `deploy/run.py`, and the three entry files under an old Python."""
 
 import ast
+import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,33 @@ def test_bad_flag_is_rejected_by_name(arguments: tuple[str, str]) -> None:
     answer = command(*arguments)
     assert answer.returncode == 2
     assert arguments[0] in answer.stderr
+
+
+def test_redis_or_database_that_is_away_stops_the_start_with_one_sentence_within_seconds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        away = "MILLRACE_REDIS_URL: Redis at 127.0.0.1:1 does not serve: Connection refused."
+        mute = f"MILLRACE_BROKER_URL: Redis at {place} does not serve: no reply within"
+        wrong = (
+            ("MILLRACE_REDIS_URL", "redis://:hidden@127.0.0.1:1/0", away),
+            ("MILLRACE_BROKER_URL", f"redis://:hidden@{place}", mute),
+            ("MILLRACE_DATABASE_URL", f"postgresql://u:hidden@{place}/x", "the database could not be migrated: "),
+        )
+        started = time.monotonic()
+        runs = [
+            subprocess.Popen(
+                [sys.executable, ROOT / "deploy" / "run.py", "--port", "0", "--state", tmp_path / name],
+                env={**os.environ, name: url},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for name, url, _ in wrong
+        ]
+        for run, (_, _, sentence) in zip(runs, wrong, strict=True):
+            output = run.communicate(timeout=30)[0]
+            assert run.returncode == 1
+            assert output.startswith(f"Millrace does not start: {sentence}"), output
+            assert output.count("\n") == 1
+            assert "hidden" not in output
+        assert time.monotonic() - started < 15, "on a busy machine; alone it takes five seconds"

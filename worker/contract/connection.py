@@ -1,11 +1,15 @@
 """The connection to Redis: bounded waits, few retries, and one error for every way of being unavailable."""
 
 import fcntl
+import re
 import socket
 import termios
-from collections.abc import Generator, Sequence
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -21,6 +25,8 @@ MAX_CONNECTIONS = 64  # of one client; in a burst of requests the others wait fo
 
 # The codes of Redis's error replies while it cannot serve; each condition passes, or an operator has to end it.
 _UNAVAILABLE = ("READONLY", "LOADING", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
+
+_CONNECTING = re.compile(r"Error -?[0-9]+ connecting to \S+\. ")  # the beginning of redis-py's text: place and number
 
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # where the system has it
 _ESTABLISHED = b"\1"  # its first byte is the state: netinet/tcp.h, https://man7.org/linux/man-pages/man7/tcp.7.html
@@ -45,7 +51,7 @@ def connect(
         timeout=timeout_seconds,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
-        socket_keepalive=True,
+        **({} if urlsplit(url).scheme == "unix" else {"socket_keepalive": True}),
         health_check_interval=KEEPALIVE_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
     )
@@ -78,6 +84,45 @@ def check_available(replies: Sequence[Any]) -> None:
     for reply in replies:
         if isinstance(reply, Exception) and is_unavailable(reply):
             raise RedisUnavailable(str(reply)) from reply
+
+
+def find_unavailable(urls: Mapping[str, str], seconds: float) -> str:
+    """Return a sentence about the first of these Redis servers that does not serve within `seconds`, "" if all do.
+
+    `urls` are URLs by the names of their settings. The sentence names host and port, and no password. A server that
+    still loads its data counts as serving.
+    """
+    reasons = dict.fromkeys(urls, f"no reply within {seconds:g} s")
+
+    def ask(name: str) -> None:
+        with connect(urls[name], timeout_seconds=seconds, retries=0) as client:
+            try:
+                client.ping()
+                reasons[name] = ""
+            except (redis.BusyLoadingError, redis.ResponseError):
+                reasons[name] = ""
+            except redis.AuthenticationError:
+                reasons[name] = "its user name or password is missing or wrong"
+            except redis.RedisError as error:
+                reasons[name] = _CONNECTING.sub("", str(error)).rstrip(".")
+
+    deadline = time.monotonic() + seconds
+    # In threads, because looking up a name has no time limit of its own.
+    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in urls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    name = next((name for name in urls if reasons[name]), None)
+    if name is None:
+        return ""
+    return f"{name}: Redis at {_place_of(urls[name])} does not serve: {reasons[name]}. Start it, or correct the URL"
+
+
+def _place_of(url: str) -> str:
+    parts: dict[str, Any] = dict(parse_url(url))
+    host = parts.get("host", "localhost")
+    return str(parts.get("path") or f"{f'[{host}]' if ':' in host else host}:{parts.get('port', 6379)}")
 
 
 # Before each command redis-py checks whether a pooled connection was closed, or holds bytes that were never read. It

@@ -4,6 +4,7 @@ import base64
 import json
 import uuid
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from celery import Celery
 from kombu.entity import Queue
@@ -29,7 +30,7 @@ _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 def make_celery(settings: Settings) -> Celery:
     """Return the worker's Celery app; the web tier enqueues without one."""
-    app = Celery("millrace", broker=settings.redis.broker, set_as_current=False)
+    app = Celery("millrace", broker=_kombu_url(settings.redis.broker), set_as_current=False)
     app.conf.update(
         task_queues=[Queue(QUEUE), Queue(LEARNING_QUEUE)],
         task_default_queue=QUEUE,
@@ -54,6 +55,15 @@ def make_celery(settings: Settings) -> Celery:
         },
     )
     return app
+
+
+def _kombu_url(url: str) -> str:
+    """Return the URL of a broker as kombu spells it: it has other names for a Unix socket and its database."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    query = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(parts.query)]
+    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
 
 
 def own_queue(worker: str) -> Queue:

@@ -15,7 +15,7 @@ def setting(names: str, parse: Callable[[str], Any], default: Any, doc: str) -> 
     return field(default=default, metadata={"names": names.split(), "parse": parse, "doc": doc})
 
 
-_redis_url = parsers.url("redis", "rediss", "unix")
+redis_url = parsers.url("redis", "rediss", "unix")
 _auth = parsers.matching(
     r"session|header|jwt|host|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
     "session, header, jwt, host, or package.module:function",
@@ -29,8 +29,8 @@ _cookie_name = parsers.matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", "the name 
 class RedisSettings:
     """Redis: logs, state and queue."""
 
-    url: str = setting("MILLRACE_REDIS_URL", _redis_url, "redis://127.0.0.1:6379/0", "URL of the Redis that holds logs and state")
-    broker_url: str = setting("MILLRACE_BROKER_URL", _redis_url, "", "URL of the Redis that holds Celery's queues; by default `MILLRACE_REDIS_URL`")
+    url: str = setting("MILLRACE_REDIS_URL", redis_url, "redis://127.0.0.1:6379/0", "URL of the Redis that holds logs and state")
+    broker_url: str = setting("MILLRACE_BROKER_URL", redis_url, "", "URL of the Redis that holds Celery's queues; by default `MILLRACE_REDIS_URL`")
 
     @property
     def broker(self) -> str:
@@ -175,7 +175,7 @@ class LimitSettings:
     rate: str = setting("MILLRACE_RATE_LIMIT", parsers.rates, "60/minute", "rate limit per owner in flask-limiter's notation, or `off`")
     address_rate: str = setting("MILLRACE_ADDRESS_RATE_LIMIT", parsers.rates, "600/minute", "rate limit per address, for all its users together; an IPv6 /64 network counts as one address")
     follow_rate: str = setting("MILLRACE_FOLLOW_RATE_LIMIT", parsers.rates, "1200/minute", "rate limit per owner for opening streams")
-    redis_url: str = setting("MILLRACE_RATE_LIMIT_REDIS_URL", _redis_url, "", "URL of the Redis that counts for the rate limits; by default `MILLRACE_REDIS_URL`")
+    redis_url: str = setting("MILLRACE_RATE_LIMIT_REDIS_URL", redis_url, "", "URL of the Redis that counts for the rate limits; by default `MILLRACE_REDIS_URL`")
     max_active_per_user: int = setting("MILLRACE_MAX_ACTIVE_PER_USER", parsers.whole(1, 1_000_000), 5, "maximum number of generations that one owner may have running")
     max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", parsers.whole(1, 10_000_000), 32_000, "maximum length of a message in characters")
     max_messages: int = setting("MILLRACE_MAX_MESSAGES", parsers.whole(1, 10_000), 500, "maximum number of messages in a stateless history")

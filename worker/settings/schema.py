@@ -61,6 +61,13 @@ def variables() -> dict[str, str]:
     return {name: each.metadata["doc"] for _, each in declared() for name in each.metadata["names"]}
 
 
+def redis_urls(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the URL of each Redis that the environment names, by its variable."""
+    given = os.environ if environment is None else environment
+    declarations = [each.metadata for _, each in declared() if each.metadata["parse"] is groups.redis_url]
+    return {name: given[name] for each in declarations for name in each["names"] if given.get(name)}
+
+
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings, by default from the process's environment.
 

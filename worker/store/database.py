@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.settings.schema import Settings
 
+CONNECT_SECONDS = 4  # a server that takes longer counts as away, also for a migration, whose statements may take long
 SQLITE_BUSY_SECONDS = 0.001  # in the thread; if the file is locked for longer, the greenlet retries
 _RETRY_SECONDS = 0.001, 0.03  # first and longest pause; the other transaction takes a millisecond or two
 _TIMEOUT_SLACK_SECONDS = 0.5  # a working server cancels the statement itself; this is for one that does not answer
@@ -142,7 +143,7 @@ def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float 
         {"timeout": lock_seconds, "check_same_thread": False}
         if is_sqlite
         else {
-            "connect_timeout": max(2, int(seconds)),  # libpq's minimum
+            "connect_timeout": max(2, min(CONNECT_SECONDS, int(seconds))),  # libpq's minimum is 2
             "tcp_user_timeout": milliseconds + 1000,
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
             f"-c idle_in_transaction_session_timeout={milliseconds * 5}",

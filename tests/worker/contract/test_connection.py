@@ -9,7 +9,14 @@ import gevent
 import pytest
 from redis.exceptions import ResponseError
 
-from millrace.worker.contract.connection import MAX_CONNECTIONS, Redis, connect, is_unavailable, translate_redis_errors
+from millrace.worker.contract.connection import (
+    MAX_CONNECTIONS,
+    Redis,
+    connect,
+    find_unavailable,
+    is_unavailable,
+    translate_redis_errors,
+)
 from millrace.worker.contract.creation import create
 from millrace.worker.errors import RedisUnavailable
 from tests.valkey import ValkeyProcess, free_port
@@ -96,3 +103,21 @@ def test_full_connection_pool_raises_redis_unavailable(valkey: ValkeyProcess) ->
         narrow.ping()
     narrow.connection_pool.release(busy)
     narrow.close()
+
+
+def test_unavailable_servers_are_named_with_their_place_and_without_their_password(tmp_path: Path) -> None:
+    socket_path = tmp_path / "valkey.sock"
+    with ValkeyProcess(tmp_path, "--unixsocket", str(socket_path)) as server, connect(server.url) as client:
+        serving = {"A": server.url, "B": f"unix://{socket_path}?db=1"}
+        assert find_unavailable(serving, 2.0) == ""
+        client.config_set("requirepass", "right")
+        for url, sentence in (
+            (server.url, f"C: Redis at 127.0.0.1:{server.port} does not serve: its user name or password is missing"),
+            (f"unix://:hidden@{socket_path}", f"C: Redis at {socket_path} does not serve: its user name or password"),
+            ("redis://:hidden@[::1]:1", "C: Redis at [::1]:1 does not serve: "),
+            (f"unix://{tmp_path}/absent", f"C: Redis at {tmp_path}/absent does not serve: No such file"),
+            ("redis://:hidden@host.invalid", "C: Redis at host.invalid:6379 does not serve: "),
+        ):
+            found = find_unavailable({"A": f"redis://:right@127.0.0.1:{server.port}", "C": url}, 5.0)
+            assert found.startswith(sentence)
+            assert "hidden" not in found

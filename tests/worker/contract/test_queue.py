@@ -41,6 +41,14 @@ def test_broker_can_be_another_redis(valkey: ValkeyProcess, redis: Redis) -> Non
     assert redis.llen(QUEUE) == 1
 
 
+def test_broker_behind_a_unix_socket_carries_messages_from_the_web_to_celery(tmp_path: Path) -> None:
+    with ValkeyProcess(tmp_path, "--unixsocket", str(tmp_path / "valkey.sock")):
+        settings = Settings.of(redis_url=f"unix://{tmp_path / 'valkey.sock'}?db=1")
+        TaskQueue(settings).enqueue(new_id())
+        with make_celery(settings).connection_for_read() as connection:
+            assert connection.default_channel._get(QUEUE)["headers"]["task"] == TASK
+
+
 def test_enqueue_at_a_dead_broker_fails_in_bounded_time() -> None:
     assert_enqueue_fails_in_time(TaskQueue(Settings.of(broker_url=f"redis://127.0.0.1:{free_port()}/0")))
 
