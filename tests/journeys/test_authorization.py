@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
     """Publishes the server's keys."""
 
     def do_GET(self) -> None:
-        body = published(cast("Any", self.server).keys)
+        body = published(cast("Any", self.server).keys.items())
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

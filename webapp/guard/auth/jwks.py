@@ -30,33 +30,38 @@ class JwksCache:
     a fetch, three seconds at most, if there are no keys yet or its own key is unknown.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, algorithm: str) -> None:
+        self._algorithm = algorithm
         self._client = PyJWKClient(url, timeout=_SOCKET_SECONDS, cache_jwk_set=False)
         self._keys: PyJWKSet | None = None
         self._fetched_at = 0.0
         self._tried_at = -REFETCH_SECONDS
         self._fetching: Event | None = None
 
-    def key(self, kid: str | None) -> PyJWK | None:
-        """Return the key with this id, None if the provider has none; for a token without a key id, the only key.
+    def keys(self, kid: str | None) -> list[PyJWK]:
+        """Return the algorithm's keys with this id, all of them for a token without a key id.
 
-        Raises KeysUnavailable.
+        A provider may publish keys of several types, or old and new ones, under one id. Raises KeysUnavailable.
         """
         now = time.monotonic()
-        key = self._find(kid)
-        if key is None and (self._fetching is not None or now - self._tried_at >= REFETCH_SECONDS):
+        keys = self._find(kid)
+        if not keys and (self._fetching is not None or now - self._tried_at >= REFETCH_SECONDS):
             self._start_fetch().wait(FETCH_SECONDS)
-            key = self._find(kid)
+            keys = self._find(kid)
         elif now - self._fetched_at > FRESH_SECONDS and now - self._tried_at >= REFETCH_SECONDS:
             self._start_fetch()
         if self._keys is None or time.monotonic() - self._fetched_at > STALE_SECONDS:
             raise KeysUnavailable
-        return key
+        return keys
 
-    def _find(self, kid: str | None) -> PyJWK | None:
-        keys = [key for key in (self._keys or ()) if key.public_key_use in ("sig", None)]
-        found = [key for key in keys if kid is None or key.key_id == kid]
-        return found[0] if len(found) == 1 else None
+    def _find(self, kid: str | None) -> list[PyJWK]:
+        return [
+            key
+            for key in (self._keys or ())
+            if key.public_key_use in ("sig", None)
+            and key.algorithm_name == self._algorithm  # by the key's `alg`, else by its type and curve
+            and (kid is None or key.key_id == kid)
+        ]
 
     def _start_fetch(self) -> Event:
         """Start a fetch unless one runs, and return the event that is set when it ends."""

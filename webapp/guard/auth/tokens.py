@@ -4,6 +4,7 @@ https://www.rfc-editor.org/rfc/rfc8725 (JSON Web Token Best Current Practices)
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +71,8 @@ class TokenAuth:
     def _subject(self, token: str) -> str | None:
         if len(token) > _MAX_TOKEN_CHARACTERS:
             return None
-        settings = self._settings
         try:
-            key = self._key_for(token)
-            if key is None:
-                return None
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[settings.auth.jwt_algorithm],
-                issuer=settings.auth.jwt_issuer,
-                audience=settings.auth.jwt_audience,
-                leeway=LEEWAY_SECONDS,
-                options={"require": _REQUIRED_CLAIMS},
-            )
+            claims = self._claims(token)
         except jwt.PyJWTError as error:
             _log.info("token_rejected", reason=type(error).__name__)
             return None
@@ -93,11 +82,30 @@ class TokenAuth:
         subject: Any = claims["sub"]
         return subject if is_owner(subject) else None
 
-    def _key_for(self, token: str) -> Any:
+    def _claims(self, token: str) -> dict[str, Any]:
+        """Return the claims, verified with the key that signed the token; raises PyJWTError, KeysUnavailable."""
+        auth = self._settings.auth
+        failure: jwt.PyJWTError = jwt.InvalidKeyError("the provider has no such key")
+        for key in self._keys_for(token):
+            try:
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=[auth.jwt_algorithm],
+                    issuer=auth.jwt_issuer,
+                    audience=auth.jwt_audience,
+                    leeway=LEEWAY_SECONDS,
+                    options={"require": _REQUIRED_CLAIMS},
+                )
+            except jwt.InvalidSignatureError as error:  # another key may have signed it
+                failure = error
+        raise failure
+
+    def _keys_for(self, token: str) -> Sequence[Any]:
         if not isinstance(self._key, JwksCache):
-            return self._key
+            return (self._key,)
         kid: Any = jwt.get_unverified_header(token).get("kid")
-        return self._key.key(kid) if kid is None or isinstance(kid, str) else None
+        return self._key.keys(kid) if kid is None or isinstance(kid, str) else ()
 
 
 def verification_key(settings: Settings) -> Any:
@@ -106,7 +114,7 @@ def verification_key(settings: Settings) -> Any:
     Raises SettingError that names the variable that is missing, contradictory or not such a key.
     """
     if settings.auth.jwt_jwks_url:
-        return JwksCache(settings.auth.jwt_jwks_url)
+        return JwksCache(settings.auth.jwt_jwks_url, settings.auth.jwt_algorithm)
     return _public_key(settings) if settings.auth.jwt_public_key else _secret(settings)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,6 +50,7 @@ class Provider:
 
     def __init__(self, **keys: Any) -> None:
         self.keys = keys
+        self.more: list[tuple[str, Any]] = []  # further keys, whose ids need not be unique
         self.fetched = self.answered = 0
         self.seconds = 0.0
         self.status = "200 OK"
@@ -73,12 +75,12 @@ class Provider:
         gevent.sleep(self.seconds)
         self.answered += 1
         start_response(self.status, [("Content-Type", "application/json")])
-        return [published(self.keys)]
+        return [published([*self.keys.items(), *self.more])]
 
 
-def published(keys: dict[str, Any]) -> bytes:
-    """Return the public halves of private keys by their ids, as a provider publishes them."""
-    return json.dumps({"keys": [_jwk(kid, key) for kid, key in keys.items()]}).encode()
+def published(keys: Iterable[tuple[str, Any]]) -> bytes:
+    """Return the public halves of private keys with their ids, as a provider publishes them."""
+    return json.dumps({"keys": [_jwk(kid, key) for kid, key in keys]}).encode()
 
 
 def _jwk(kid: str, key: Any) -> dict[str, Any]:

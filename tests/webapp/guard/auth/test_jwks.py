@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from millrace.webapp.guard.auth import jwks
 from millrace.webapp.guard.auth.jwks import JwksCache, KeysUnavailable
@@ -11,6 +12,7 @@ from tests.client import wait_for
 from tests.webapp.guard.auth.issuer import (
     AUDIENCE,
     EC_KEY,
+    ED_KEY,
     ISSUER,
     OTHER_RSA_KEY,
     RSA_KEY,
@@ -57,42 +59,54 @@ def test_only_the_pinned_algorithm_is_accepted_whatever_keys_the_provider_has(bu
     assert ask(site, token("RS256", headers={"kid": "first"})) == 202
     assert ask(site, token("ES256", headers={"kid": "curve"})) == 401
     assert ask(site, token("RS256", headers={"kid": "curve"})) == 401
-    assert ask(site, token("RS256")) == 401, "without a kid, one of two keys must not be guessed"
+    assert ask(site, token("RS256")) == 202, "the only key of the algorithm needs no name"
     # The classic attack: the public key must not be accepted as an HMAC secret.
     assert ask(site, token("HS256", SECRET, headers={"kid": "first"})) == 401
     assert public_pem(RSA_KEY)
 
 
+def test_token_is_valid_with_any_of_the_keys_that_share_its_id(build: Build, provider: Provider) -> None:
+    provider.more = [("first", EC_KEY), ("first", ED_KEY), ("first", OTHER_RSA_KEY)]
+    site = made_for(build, provider.url)
+    for key in (RSA_KEY, OTHER_RSA_KEY):
+        assert ask(site, token("RS256", key, headers={"kid": "first"})) == 202
+        assert ask(site, token("RS256", key)) == 202, "without an id every key of the algorithm is tried"
+    foreign = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    assert ask(site, token("RS256", foreign, headers={"kid": "first"})) == 401
+    assert ask(site, token("ES256", headers={"kid": "first"})) == 401
+    assert ask(site, token("RS256", OTHER_RSA_KEY, headers={"kid": "first"}, exp=1)) == 401
+
+
 def test_hundred_concurrent_requests_fetch_the_keys_once(provider: Provider) -> None:
     provider.seconds = 0.3
-    keys = JwksCache(provider.url)
-    found = gevent.joinall([gevent.spawn(keys.key, "first") for _ in range(100)], timeout=30)
-    assert all(each.value is not None for each in found)
+    keys = JwksCache(provider.url, "RS256")
+    found = gevent.joinall([gevent.spawn(keys.keys, "first") for _ in range(100)], timeout=30)
+    assert all(each.value for each in found)
     assert provider.fetched == 1
 
 
 def test_unknown_keys_cause_no_fetch_storm(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = JwksCache(provider.url)
-    assert keys.key("first")
+    keys = JwksCache(provider.url, "RS256")
+    assert keys.keys("first")
     for number in range(50):
-        assert keys.key(f"made up {number}") is None
+        assert keys.keys(f"made up {number}") == []
     assert provider.fetched == 1
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
     provider.keys["second"] = OTHER_RSA_KEY
-    assert keys.key("second"), "a new key is fetched when a token names it"
+    assert keys.keys("second"), "a new key is fetched when a token names it"
 
 
 def test_revoked_key_is_noticed_by_a_background_fetch(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(jwks, "REFETCH_SECONDS", 0.0)
-    keys = JwksCache(provider.url)
-    assert keys.key("first")
+    keys = JwksCache(provider.url, "RS256")
+    assert keys.keys("first")
     provider.keys = {"second": OTHER_RSA_KEY}
     provider.seconds = 0.5
-    assert keys.key("first"), "no request waits while stale keys are refetched"
+    assert keys.keys("first"), "no request waits while stale keys are refetched"
     assert provider.answered == 1
-    wait_for(lambda: keys._find("first") is None, 5, "the new keys")
-    assert keys.key("first") is None
+    wait_for(lambda: not keys._find("first"), 5, "the new keys")
+    assert keys.keys("first") == []
 
 
 def test_cached_keys_are_used_while_the_provider_is_unavailable(
@@ -100,17 +114,17 @@ def test_cached_keys_are_used_while_the_provider_is_unavailable(
 ) -> None:
     for name in ("FRESH_SECONDS", "REFETCH_SECONDS"):
         monkeypatch.setattr(jwks, name, 0.0)
-    keys = JwksCache(provider.url)
-    assert keys.key("first")
+    keys = JwksCache(provider.url, "RS256")
+    assert keys.keys("first")
     for wrong in ("500 Internal Server Error", "404 Not Found"):
         provider.status = wrong
         fetched = provider.fetched
-        assert keys.key("first")
+        assert keys.keys("first")
         wait_for(lambda fetched=fetched: provider.fetched > fetched, 5, "a fetch")
-        assert keys.key("first")
+        assert keys.keys("first")
     monkeypatch.setattr(jwks, "STALE_SECONDS", 0.0)
     with pytest.raises(KeysUnavailable):
-        keys.key("first")
+        keys.keys("first")
 
 
 @pytest.mark.parametrize("how", ["unreachable", "silent"])
