@@ -14,10 +14,10 @@ from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
 from millrace.worker.contract.active_generations import acquire_slot, release_slot
-from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.conversation_lock import acquire, read_owner, release
+from millrace.worker.contract.cancellation import cancel, is_being_cancelled
+from millrace.worker.contract.conversation_lock import acquire, read_owner, release, running_generations
 from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
-from millrace.worker.contract.events import Status
+from millrace.worker.contract.events import Cancelled, Complete, Error, Status, decode
 from millrace.worker.contract.feed import GenerationStarted, publish
 from millrace.worker.contract.request import OnDisconnect
 from millrace.worker.contract.state import GenerationState, read_state
@@ -28,6 +28,7 @@ from millrace.worker.store.messages import StoredQuestion, save_question
 
 STREAM_GRACE_SECONDS = 10.0  # a client that streams from the POST has no URL to reconnect to
 RETRY_SECONDS = 5
+CANCEL_SECONDS = 5.0  # a worker ends a cancelled generation within 250 ms
 _MAX_KEY_CHARACTERS = 255
 
 _log = get_logger(__name__)
@@ -50,7 +51,8 @@ def create_generation(
 
     Returns the state as written, or the current state if the generation existed before. Raises Problem 404, 409 and
     429, QueueUnavailable, RedisUnavailable and DatabaseUnavailable. After any of these nothing half-created is left, or
-    it is withdrawn as soon as Redis and the database answer.
+    it is withdrawn as soon as Redis and the database answer. Waits until a cancel that is under way in the conversation
+    has ended its generation, 5 s at most.
     """
     if request.conversation is not None:
         _check_conversation(services, owner, request.conversation)
@@ -58,7 +60,7 @@ def create_generation(
     new = NewGeneration(owner, ids, opens_conversation=request.conversation is None)
     on_disconnect, grace = _disconnect_policy(services, request, is_streamed=is_streamed)
     try:
-        with _admitted(services, owner, ids.generation):
+        with _admitted(services, owner, ids):
             if request.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
                 _enter_conversation(services, new, request)
             draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id())
@@ -109,10 +111,12 @@ def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None
 
 
 @contextmanager
-def _admitted(services: Services, owner: str, generation: str) -> Generator[None]:
+def _admitted(services: Services, owner: str, ids: Ids) -> Generator[None]:
     """Count the generation as active unless creating it fails; raises Problem 429, RedisUnavailable."""
-    limit = services.settings.limits.max_active_per_user
+    limit, generation = services.settings.limits.max_active_per_user, ids.generation
     is_admitted = acquire_slot(services.redis, owner, generation, limit)
+    if not is_admitted and _await_cancel(services, ids.conversation):
+        is_admitted = acquire_slot(services.redis, owner, generation, limit)
     if (
         not is_admitted and read_state(services.redis, generation) is None
     ):  # a repeated request for an existing generation is always admitted
@@ -130,6 +134,8 @@ def _enter_conversation(services: Services, new: NewGeneration, request: ParsedR
     """Acquire the conversation for the generation and store the question; raises Problem 404, 409, RedisUnavailable."""
     ids = new.ids
     lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
+    if lock.verdict == "busy" and _await_cancel(services, ids.conversation):
+        lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
     if lock.verdict == "busy":
         detail = "An answer is still running in this conversation. Wait until it ends, or cancel it."
         raise Problem(409, "conversation_busy", detail, generation_id=lock.active)
@@ -143,6 +149,19 @@ def _enter_conversation(services: Services, new: NewGeneration, request: ParsedR
     if not exists:
         release(services.redis, ids.conversation, ids.generation)
         raise no_conversation("conversation_id")
+
+
+def _await_cancel(services: Services, conversation: str) -> bool:
+    """Wait until the generation that is being cancelled in the conversation has ended; return whether one has.
+
+    Raises RedisUnavailable.
+    """
+    running = running_generations(services.redis, [conversation]).get(conversation)
+    state = None if running is None else read_state(services.redis, running)
+    if state is None or not is_being_cancelled(services.redis, state.generation):
+        return False
+    entries = services.hub.entries(state.generation, state.top, CANCEL_SECONDS)
+    return any(isinstance(decode(entry.data), Complete | Cancelled | Error) for entry in entries)
 
 
 def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streamed: bool) -> tuple[OnDisconnect, float]:

@@ -37,6 +37,13 @@ def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -
     return CancelReply(cast("Status", status.decode()), verdict in (b"over", b"ended"), verdict == b"over")
 
 
+def is_being_cancelled(redis: Redis, generation: str) -> bool:
+    """Return whether a generation has been cancelled and its holder has not ended it yet; raises RedisUnavailable."""
+    with translate_redis_errors():
+        by, outcome = cast("list[bytes | None]", redis.hmget(keys_of(generation).state, "cancel", "outcome"))
+    return bool(by) and not outcome
+
+
 def forget(redis: Redis, generations: Collection[str]) -> None:
     """Make these generations unreadable at once, and delete their texts; one that runs is deleted when it has ended.
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 
+import gevent
 import pytest
 
+from millrace.webapp.generation import creation
 from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
 from millrace.worker.contract.keys import active_key
 from millrace.worker.contract.state import read_state
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
+from tests.client import wait_for
+from tests.webapp.site import DEAD_PORT, USAGE, WHOLE, Site, check_problem, json_of
 
 Build = Callable[..., Site]
 API = "/api/generations"
@@ -78,3 +82,26 @@ def test_generation_that_could_not_be_enqueued_frees_its_slot(build: Build, clie
     for _ in range(2):
         check_problem(site.post({"message": "a"}), 503, "queue_away")
     assert not list(client.scan_iter("mr:owner:*"))
+
+
+def test_question_waits_for_a_cancel_under_way_in_its_conversation(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most in (1000, 1):  # with the second, the cancelled generation also holds the only slot
+        site = build(max_active_per_user=most)
+        asked = json_of(site.post({"message": "a"}))
+        holding = site.hold(asked["id"])
+        site.write(holding, StatusEvent("running", 1, "m", "bedrock"), Chunk("x"))
+        more = {"message": "more", "conversation_id": asked["conversation_id"]}
+        busy = ("conversation_busy", 409) if most > 1 else ("too_many_active", 429)
+        check_problem(site.post(more), busy[1], busy[0])
+        assert site.user.post(asked["cancel_url"]).status_code == 202
+        with monkeypatch.context() as patched:
+            patched.setattr(creation, "CANCEL_SECONDS", 0.05)
+            check_problem(site.post(more), busy[1], busy[0])
+        posted = gevent.spawn(site.post, more)
+        wait_for(lambda site=site: site.services.hub.reader_count == 1, 5, "the request to wait")
+        assert not posted.ready()
+        site.write(holding, Cancelled("user", USAGE), Done("cancelled"), after=3)
+        assert posted.get(timeout=5).status_code == 202
+        assert site.services.hub.reader_count == 0
