@@ -182,6 +182,19 @@ def test_body_of_a_false_length_is_400_and_not_executed(server: Server, body: st
     server.check_honest_user()
 
 
+@pytest.mark.parametrize(
+    "line", ["GET /\x1b[31m\x00\u2028 HTTP/9.9", "\x1b]0;title\x07 / HTTP/1.1", "GET /\x9b HTTP/1.1\r\nna\x1bme: a"]
+)
+def test_hostile_request_line_is_escaped_in_the_log(server: Server, line: str) -> None:
+    before = len(server.log())
+    assert server.status(f"{line}\r\n\r\n", ends=True) == 400
+    wait_for(lambda: "Invalid" in server.log()[before:], 5, "the log line")
+    for logged in server.log()[before:].removesuffix("\n").split("\n"):
+        assert logged.isascii()
+        assert logged.isprintable(), logged
+        assert json.loads(logged)["event"].isprintable(), logged
+
+
 def test_responses_are_cut_into_pieces_that_add_up() -> None:
     parts = [b"", b"a" * 10, b"b" * (2 * PIECE_BYTES + 1)]
     environ: dict[str, Any] = {"wsgi.file_wrapper": bytearray}

@@ -17,11 +17,18 @@ _VERBOSE = ("celery.worker.strategy", "celery.app.trace", "botocore", "boto3", "
 
 
 class LogEvent(dict[str, Any]):
-    """An event as the message of a log record; its text is its name and then its fields."""
+    """An event as the message of a log record; its text is its name and then its fields, on one line."""
 
     def __str__(self) -> str:
         fields = [f"{name}={value}" for name, value in self.items() if name not in ("event", "exc_info")]
-        return " ".join([str(self.get("event", "")), *fields])
+        return _printable(" ".join([str(self.get("event", "")), *fields]))
+
+
+def _printable(text: str) -> str:
+    """Return the text with an escape for each character that could end the line or control a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def _wrap_event(logger: logging.Logger, method: str, event: EventDict) -> ProcessorReturnValue:

@@ -2,10 +2,15 @@
 
 import re
 
+import msgspec
+
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse
+from millrace.worker.text.characters import clean_line, shorten
 
 Content = Chunk | Reasoning | Citation | ToolUse | ToolResult
 """A delta of a model's answer, as an event of the log."""
+
+MAX_CITATION_CHARS = 1000  # of a citation's title or source
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -32,7 +37,7 @@ class Batcher:
     def add(self, content: Content) -> list[Content]:
         """Add a delta and return the events that are ready, oldest first."""
         if not isinstance(content, Chunk | Reasoning):
-            return [*self.finish(), content]
+            return [*self.finish(), _cleaned(content) if isinstance(content, Citation) else content]
         if not content.content:
             return []
         ready = self.finish() if self._kind is not type(content) else []
@@ -63,6 +68,15 @@ class Batcher:
             return []
         self._started.add(self._kind)
         return [self._kind(text)]
+
+
+def _cleaned(citation: Citation) -> Citation:
+    """Return the citation with a title and a source that a page can show: others wrote them, as they wrote the page."""
+    return msgspec.structs.replace(citation, title=_as_line(citation.title), source=_as_line(citation.source))
+
+
+def _as_line(text: str | None) -> str | None:
+    return None if text is None else shorten(clean_line(text[: 4 * MAX_CITATION_CHARS]), MAX_CITATION_CHARS) or None
 
 
 def join_surrogates(text: str) -> str:

@@ -96,3 +96,22 @@ def test_handler_of_a_host_application_renders_name_and_fields(caplog: pytest.Lo
         get_logger(NAME).info("ended", generation="abc", chars=17)
         get_logger(NAME).warning("100% of it", part="%s")
     assert [record.getMessage() for record in caplog.records] == ["ended generation=abc chars=17", "100% of it part=%s"]
+
+
+HOSTILE = 'a\nlevel=error\r\x1b[31m\x00\x85\u2028\u202e\ud800"'
+
+
+def test_hostile_text_stays_on_its_line_and_is_escaped(lines: Any, caplog: pytest.LogCaptureFixture) -> None:
+    written = make_handler()
+    with caplog.at_level(logging.INFO):
+        get_logger(NAME).info("ended", reason=HOSTILE)
+        logging.getLogger(NAME).info("Invalid request line: %s", HOSTILE)
+    ours, other = lines()
+    assert (ours["reason"], other["event"]) == (HOSTILE, f"Invalid request line: {HOSTILE}")
+    for record in caplog.records:
+        line = written.format(record)
+        assert line.isascii()
+        assert line.isprintable(), line
+    text = caplog.records[0].getMessage()
+    assert text.isprintable()
+    assert text == r'ended reason=a\nlevel=error\r\x1b[31m\x00\x85\u2028\u202e\ud800"'

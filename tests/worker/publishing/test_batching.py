@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolUse
-from millrace.worker.publishing.batching import Batcher, Content, join_surrogates, utf8_size
+from millrace.worker.publishing.batching import MAX_CITATION_CHARS, Batcher, Content, join_surrogates, utf8_size
 
 FLUSH = "flush"
 
@@ -90,3 +90,11 @@ def test_a_lone_surrogate_is_kept() -> None:
 
 def test_the_size_is_the_length_in_utf_8() -> None:
     assert [utf8_size(text) for text in ("", "a", "é", "😀", "\ud83d")] == [0, 1, 2, 4, 3]
+
+
+def test_a_citation_has_a_title_and_a_source_that_a_page_can_show() -> None:
+    hostile = Citation("\u202eTi\x00tle\U000e0041 \ud800می‌خواهم", "\u2066\0", [{"text": "\u202ex"}], {"web": {}})
+    assert run([hostile]) == [Citation("Ti tle \ufffdمی‌خواهم", None, [{"text": "\u202ex"}], {"web": {}})]
+    (long,) = run([Citation("a" * 100_000)])
+    assert isinstance(long, Citation)
+    assert long.title == "a" * (MAX_CITATION_CHARS - 1) + "…"
