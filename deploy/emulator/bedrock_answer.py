@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import Any, Literal
 from uuid import NAMESPACE_OID, uuid5
 
+import msgspec
+
 from deploy.emulator.bedrock_request import BedrockRequest, ForcedTool
 from deploy.emulator.directive import Directive, ScriptedTool, ScriptedUsage, invalid_directive
 from deploy.emulator.text_generator import default_answer, generate_text
@@ -61,15 +63,23 @@ class TokenUsage:
 
 @dataclass(frozen=True)
 class BedrockAnswer:
-    """A complete answer of the emulated model; each block has at least one delta."""
+    """A complete answer of the emulated model; each block has at least one delta.
+
+    Scripted `events`, each a name and its payload, are sent in place of the stream, and a scripted `response` in place
+    of the JSON.
+    """
 
     blocks: tuple[ContentBlock, ...]
     stop_reason: str
     usage: TokenUsage
+    events: tuple[tuple[str, Any], ...] | None = None
+    response: Any = msgspec.UNSET
 
     @property
     def delta_count(self) -> int:
-        """Return the number of deltas in all blocks."""
+        """Return the number of deltas in all blocks, or of the scripted events."""
+        if self.events is not None:
+            return len(self.events)
         return sum(block.delta_count for block in self.blocks)
 
 
@@ -79,6 +89,14 @@ def make_answer(request: BedrockRequest, directive: Directive | None) -> Bedrock
     If the text begins with the request's prefill, the answer is only the rest of the text. `max_tokens` limits the
     number of deltas, because a delta counts as a token. Raises ServiceError for a directive that contradicts itself.
     """
+    answer = _make_answer(request, directive)
+    if directive is None:
+        return answer
+    events = None if directive.events is None else tuple(item for event in directive.events for item in event.items())
+    return replace(answer, events=events, response=directive.response)
+
+
+def _make_answer(request: BedrockRequest, directive: Directive | None) -> BedrockAnswer:
     script = directive or Directive()
     if request.forced_tool:
         return _forced_tool_answer(request, script, request.forced_tool)

@@ -1,6 +1,7 @@
 """Parser for the bodies of the four operations; rejects what Bedrock rejects, with Bedrock's messages. Pure."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack, cast
@@ -11,7 +12,12 @@ from deploy.emulator.token_counter import count_prompt_tokens, reject_oversized_
 Json = dict[str, Any]
 Family = Literal["converse", "invoke"]
 
-_NO_PREFILL = "no-prefill"  # in the id of a model that rejects a prefill, as newer models do
+# In the id of a model that rejects a prefill, as newer models do; cache points; a forced tool.
+_NO_PREFILL = "no-prefill"
+_NO_CACHE = "no-cache"
+_NO_TOOL_CHOICE = "no-tool-choice"
+_ONE_SAMPLER = re.compile(r"anthropic\.claude-(opus-4-[1-6]|sonnet-4-[56]|haiku-4-5)\b")
+_ANTHROPIC = re.compile(r"(^|[./])anthropic\.")
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def _parse_converse(model: str, fields: Json, input_tokens: int) -> BedrockReque
     if not isinstance(inference, dict):
         raise validation_error("The value at 'inferenceConfig' must be an object")
     config = cast(Json, inference)
+    _reject_unsupported(model, fields, config)
     max_tokens = _max_tokens(config, "maxTokens", "inferenceConfig.maxTokens")
     rest = _RequestFields(
         input_tokens=input_tokens,
@@ -76,6 +83,34 @@ def _parse_converse(model: str, fields: Json, input_tokens: int) -> BedrockReque
         forced_tool=_forced_tool(fields.get("toolConfig")),
     )
     return _request(model, messages, _converse_texts, **rest)
+
+
+def _reject_unsupported(model: str, fields: Json, inference: Json) -> None:
+    """Raise ServiceError where the request uses a feature that the model does not have."""
+    if _NO_CACHE in model and '"cachePoint"' in json.dumps([fields.get("system"), fields.get("messages")]):
+        raise ServiceError(
+            403,
+            "AccessDeniedException",
+            "You invoked an unsupported model or your request did not allow prompt caching. "
+            "See the documentation for more information.",
+        )
+    tools = fields.get("toolConfig")
+    if _NO_TOOL_CHOICE in model and isinstance(tools, dict) and "toolChoice" in tools:
+        raise validation_error(
+            "This model doesn't support the toolConfig.toolChoice.tool field. "
+            "Remove toolConfig.toolChoice.tool and try again."
+        )
+    if _ONE_SAMPLER.search(model) and {"temperature", "topP"} <= inference.keys():
+        raise validation_error(
+            "The model returned the following errors: `temperature` and `top_p` cannot both be specified for this "
+            "model. Please use only one."
+        )
+    sequences = inference.get("stopSequences")
+    given = cast("list[Any]", sequences) if isinstance(sequences, list) else []
+    if _ANTHROPIC.search(model) and any(not str(each).strip() for each in given):
+        raise validation_error(
+            "The model returned the following errors: stop_sequences: each stop sequence must contain non-whitespace"
+        )
 
 
 def _forced_tool(config: Any) -> ForcedTool | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
-from deploy.emulator.errors import Fault, ServiceError, validation_error
+from deploy.emulator.errors import Fault, ScriptedError, ServiceError, validation_error
 
 PREFIX = "/emulate "
 MAX_GENERATED = 64 * 1024 * 1024  # characters; more is a typing error, and would exhaust the memory
@@ -26,6 +26,8 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=MAX_GENERATED)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 Tokens = Annotated[int, msgspec.Meta(ge=0)]
+EventName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+RawEvent = Annotated[dict[EventName, Any], msgspec.Meta(min_length=1, max_length=1)]
 
 
 class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +58,7 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chars: Size | None = None
     rate: Rate = 0.0
     first_delay: Seconds = 0.0
-    fault: Fault | None = None
+    fault: Fault | ScriptedError | None = None
     at: Count = 0
     times: Count | None = None
     split_surrogates: bool = False
@@ -64,6 +66,8 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool: bool | ScriptedTool = False
     stop_reason: StopReason | None = None
     usage: ScriptedUsage | None = None
+    events: list[RawEvent] | None = None
+    response: Any = msgspec.UNSET
     forced: "dict[str, Directive]" = {}
 
 

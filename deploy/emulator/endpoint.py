@@ -7,14 +7,17 @@ import time
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from deploy.emulator.bedrock_answer import BedrockAnswer, make_answer
 from deploy.emulator.bedrock_request import BedrockRequest, Family, parse_request
 from deploy.emulator.call_history import CallHistory, CallRecord, Operation
 from deploy.emulator.converse_format import ConverseFormat
 from deploy.emulator.directive import Directive, is_directive, parse_directive
 from deploy.emulator.errors import (
-    SCRIPTED_ERRORS,
+    ScriptedError,
     ServiceError,
+    find_scripted_error,
     missing_authentication,
     unknown_operation,
     validation_error,
@@ -123,7 +126,7 @@ class BedrockEndpoint:
         text = f"{request.forced_tool.name} {directive}" if request.forced_tool else request.question
         if not self._history.count_fault(text, directive):
             return None
-        return PlannedFault(directive.fault, min(directive.at, answer.delta_count))
+        return PlannedFault(find_scripted_error(directive.fault), min(directive.at, answer.delta_count))
 
     def _respond_with_stream(self, connection: HttpConnection, call: AcceptedCall) -> None:
         content_type = ("Content-Type", "application/vnd.amazon.eventstream")
@@ -136,6 +139,8 @@ class BedrockEndpoint:
 
     def _respond_with_json(self, connection: HttpConnection, call: AcceptedCall) -> None:
         def body() -> bytes:
+            if call.answer.response is not msgspec.UNSET:
+                return json_bytes(call.answer.response)
             return json_bytes(call.wire_format.json_response(call.request, call.answer, call.timing()))
 
         delta_count = call.fault.after_deltas if call.fault else call.answer.delta_count
@@ -153,6 +158,6 @@ def _find_directive(request: BedrockRequest) -> Directive | None:
 
 def _replaces_stream(fault: PlannedFault | None) -> bool:
     """Return whether the fault is an HTTP error in place of the whole stream."""
-    if fault is None or fault.after_deltas or fault.fault not in SCRIPTED_ERRORS:
+    if fault is None or fault.after_deltas or not isinstance(fault.fault, ScriptedError):
         return False
-    return not SCRIPTED_ERRORS[fault.fault].is_stream_only
+    return not fault.fault.in_stream

@@ -41,10 +41,14 @@ def pad_payload(value: dict[str, Any]) -> bytes:
 
 @lru_cache(maxsize=64)
 def _headers(kind: str, name: str) -> bytes:
-    fields = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    return _string_headers({f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind})
+
+
+def _string_headers(fields: dict[str, str]) -> bytes:
+    values = ((key.encode(), value.encode("utf-8", "replace")) for key, value in fields.items())
     return b"".join(
-        struct.pack(f">B{len(key)}sBH{len(value)}s", len(key), key.encode(), _STRING_TYPE, len(value), value.encode())
-        for key, value in fields.items()
+        struct.pack(f">B{len(key)}sBH{len(value)}s", len(key), key, _STRING_TYPE, len(value), value)
+        for key, value in values
     )
 
 
@@ -60,9 +64,20 @@ def encode_event(name: str, payload: dict[str, Any]) -> bytes:
     return encode_message(_headers("event", name), pad_payload(payload))
 
 
-def encode_exception(name: str, payload: dict[str, Any]) -> bytes:
+def encode_raw_event(name: str, payload: Any) -> bytes:
+    """Return an event of this `:event-type` with any JSON as its payload, without padding."""
+    return encode_message(_headers("event", name), json_bytes(payload))
+
+
+def encode_exception(name: str, payload: Any) -> bytes:
     """Return an exception of this `:exception-type`; Bedrock does not pad them."""
     return encode_message(_headers("exception", name), json_bytes(payload))
+
+
+def encode_error(code: str, text: str) -> bytes:
+    """Return a message of the type `error`: its code and text are headers, and it has no payload."""
+    fields = {":error-code": code, ":error-message": text, ":message-type": "error"}
+    return encode_message(_string_headers(fields), b"")
 
 
 def corrupt(message: bytes) -> bytes:

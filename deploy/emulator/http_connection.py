@@ -10,7 +10,7 @@ import termios
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from http import HTTPStatus
+from http.client import responses
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Protocol, cast
 
@@ -157,7 +157,7 @@ class HttpConnection(asyncio.Protocol):
     def _start_response(self, status: int, headers: Headers) -> None:
         self._is_chunked = self._http.their_http_version == b"1.1"
         date = ("Date", formatdate(usegmt=True))
-        self._send_event(h11.Response(status_code=status, headers=[date, *headers], reason=HTTPStatus(status).phrase))
+        self._send_event(h11.Response(status_code=status, headers=[date, *headers], reason=responses.get(status, "")))
 
     def _send_event(self, event: h11.Event) -> None:
         data = self._http.send(event)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploy.emulator.call_history import CallRecord
-from deploy.emulator.errors import SCRIPTED_ERRORS, Fault
+from deploy.emulator.errors import ScriptedError, TransportFault
 from deploy.emulator.http_connection import HttpConnection
 from deploy.emulator.stream_plan import Ending, PlannedFault, StreamPlan
 from deploy.emulator.timer_wheel import TimerWheel
@@ -151,13 +151,13 @@ class JsonResponder:
         self._is_over = True
         self._call.end("closed_by_client")
 
-    def _fail(self, fault: Fault) -> None:
+    def _fail(self, fault: TransportFault | ScriptedError) -> None:
         if fault == "stall":
             return
         self._is_over = True
         self._call.end("fault")
-        if fault in SCRIPTED_ERRORS:
-            self._connection.reject(SCRIPTED_ERRORS[fault].to_service_error(), [self._request_id])
+        if isinstance(fault, ScriptedError):
+            self._connection.reject(fault.to_service_error(), [self._request_id])
         elif fault == "disconnect":
             self._connection.reset()
         else:  # no_stop, corrupt: there is no stream to damage, so the JSON is cut in its middle

@@ -3,15 +3,15 @@
 A wire format turns an answer into messages; the plan arranges them around the deltas and applies a scripted fault.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
 from deploy.emulator.bedrock_answer import BedrockAnswer, ContentBlock
 from deploy.emulator.bedrock_request import BedrockRequest
-from deploy.emulator.errors import SCRIPTED_ERRORS, Fault
-from deploy.emulator.event_stream import corrupt, encode_exception
+from deploy.emulator.errors import ScriptedError, TransportFault
+from deploy.emulator.event_stream import corrupt, encode_error, encode_exception, encode_raw_event
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class WireFormat(Protocol):
 class PlannedFault:
     """A fault of this call, after `after_deltas` deltas; never more than the answer has."""
 
-    fault: Fault
+    fault: TransportFault | ScriptedError
     after_deltas: int
 
 
@@ -90,10 +90,12 @@ def plan_stream(
     clock: Callable[[], Timing],
 ) -> StreamPlan:
     """Return the plan of an answer's stream; each message is encoded only when it is due."""
-    opening = wire_format.opening(request, answer)
-    steps = _steps(wire_format, answer)
+    opening = wire_format.opening(request, answer) if answer.events is None else []
+    steps = _steps(wire_format, answer) if answer.events is None else _event_steps(answer.events)
 
     def closing() -> list[bytes]:
+        if answer.events is not None:
+            return []
         last = [wire_format.block_stop(len(answer.blocks) - 1)] if answer.blocks else []
         return last + wire_format.closing(answer, clock())
 
@@ -104,13 +106,24 @@ def plan_stream(
         if fault.fault == "corrupt":
             messages = next(steps, None) or closing()[:1]
             return [*messages[:-1], corrupt(messages[-1])]
-        if fault.fault in SCRIPTED_ERRORS:
-            error = SCRIPTED_ERRORS[fault.fault]
-            return [encode_exception(error.exception_type, error.to_stream_payload())]
+        if isinstance(fault.fault, ScriptedError):
+            return [_encode_scripted(fault.fault)]
         return []
 
-    ending = _FAULT_ENDINGS.get(fault.fault, Ending.INCOMPLETE)
+    ending = Ending.INCOMPLETE
+    if not isinstance(fault.fault, ScriptedError):
+        ending = _FAULT_ENDINGS.get(fault.fault, ending)
     return StreamPlan(opening, steps, fault.after_deltas, faulty_closing, ending)
+
+
+def _encode_scripted(error: ScriptedError) -> bytes:
+    if error.kind == "error":
+        return encode_error(error.code, error.message)
+    return encode_exception(error.stream_name, error.to_stream_payload())
+
+
+def _event_steps(events: Iterable[tuple[str, Any]]) -> Iterator[list[bytes]]:
+    return ([encode_raw_event(name, payload)] for name, payload in events)
 
 
 def _steps(wire_format: WireFormat, answer: BedrockAnswer) -> Iterator[list[bytes]]:
@@ -126,4 +139,4 @@ def _steps(wire_format: WireFormat, answer: BedrockAnswer) -> Iterator[list[byte
         before.append(wire_format.block_stop(index))
 
 
-_FAULT_ENDINGS: dict[Fault, Ending] = {"stall": Ending.HELD_OPEN, "disconnect": Ending.RESET}
+_FAULT_ENDINGS: dict[TransportFault, Ending] = {"stall": Ending.HELD_OPEN, "disconnect": Ending.RESET}

@@ -73,6 +73,24 @@ def test_model_without_prefill_support_rejects_a_prefill(emulator: EmulatorProce
     assert rejection(emulator, f"/model/a-no-prefill-model/{path}", body) == (400, "ValidationException", expected)
 
 
+@pytest.mark.parametrize(
+    ("model", "fields", "status", "expected"),
+    [
+        ("a-no-cache-model", {"system": [{"text": "x"}, {"cachePoint": {"type": "default"}}]}, 403, "prompt caching"),
+        ("a-no-tool-choice-model", {"toolConfig": {"tools": [], "toolChoice": {"any": {}}}}, 400, "toolChoice"),
+        ("us.anthropic.claude-sonnet-4-5-v1:0", {"inferenceConfig": {"temperature": 1, "topP": 1}}, 400, "both"),
+        ("anthropic.claude-v2", {"inferenceConfig": {"stopSequences": ["a", "\n\n"]}}, 400, "non-whitespace"),
+    ],
+)
+def test_model_rejects_a_feature_that_it_does_not_have(
+    emulator: EmulatorProcess, model: str, fields: dict[str, Any], status: int, expected: str
+) -> None:
+    body = json.dumps({"messages": [message("user")]} | fields).encode()
+    found, _, text = rejection(emulator, f"/model/{model}/converse", body)
+    assert found == status
+    assert expected in text
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_body_that_is_not_a_json_object_is_a_validation_exception(emulator: EmulatorProcess, body: bytes) -> None:
     assert rejection(emulator, CONVERSE, body)[:2] == (400, "ValidationException")
