@@ -1,11 +1,9 @@
 """The WSGI entry point: `gunicorn -c deploy/gunicorn.conf.py wsgi:application`."""
 
-import sys
-
 from millrace import SettingError, create_app
+from millrace.webapp import settings
 
 try:
     application = create_app()
 except SettingError as error:
-    sys.stderr.write(f"millrace: {error}\n")
-    sys.exit(2)
+    settings.end(error)

@@ -187,6 +187,7 @@ class Millrace:
         return cancelled[0]
 
     def _prepare(self, app: Flask) -> Settings:
+        web_settings.refuse_blocking_server()
         _check_type("app", app, Flask, "a flask.Flask")
         if self._app is not None:
             raise RuntimeError("this Millrace is mounted already; create another one for another app or prefix")

@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 import gevent
 from gunicorn.http import message
 
+from millrace.webapp import settings
 from millrace.webapp.descriptors import connections
 from millrace.webapp.extension import active_mounts
 from millrace.webapp.gunicorn_worker import BoundedGeventWorker
+from millrace.webapp.settings import SERVER_COMMAND
 from millrace.worker.errors import SettingError
 from millrace.worker.observability import logs
 from millrace.worker.settings import schema
@@ -69,6 +71,12 @@ logconfig_dict = {
 _POLL_SECONDS = 0.1
 
 _log = logs.get_logger(__name__)
+
+
+def on_starting(server: Any) -> None:
+    """End gunicorn if a flag or GUNICORN_CMD_ARGS replaces the worker class, before it starts any worker."""
+    if not issubclass(server.worker_class, BoundedGeventWorker):
+        settings.end(f"streams need the worker class of {SERVER_COMMAND}; remove --worker-class")
 
 
 def post_worker_init(worker: Any) -> None:

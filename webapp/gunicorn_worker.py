@@ -15,6 +15,8 @@ import gevent
 from gevent import getcurrent
 from gunicorn.workers.ggevent import GeventWorker
 
+from millrace.webapp import settings
+from millrace.worker.errors import SettingError
 from millrace.worker.observability.logs import get_logger
 
 WAITING_CONNECTIONS = 1000  # beyond that the oldest is closed
@@ -51,8 +53,11 @@ class BoundedGeventWorker(GeventWorker):
         self._first_requests: set[Any] = set()  # greenlets of connections that have not sent a request yet
 
     def load_wsgi(self) -> None:
-        """Load the application, whose responses are then sent in pieces."""
-        super().load_wsgi()
+        """Load the application, whose responses are then sent in pieces; a bad setting ends gunicorn with one line."""
+        try:
+            super().load_wsgi()
+        except SettingError as error:
+            settings.end(error)
         self.wsgi = in_pieces(self.wsgi)
 
     def timeout_ctx(self) -> gevent.Timeout:

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import gevent
 from celery import Task, signals
+from celery.concurrency import get_implementation
+from celery.concurrency.gevent import TaskPool as GeventPool
 from kombu.utils import functional
 
 from millrace.worker.after.learning import Learner
@@ -73,6 +75,16 @@ canary_task = cast("CanaryTask", app.register_task(CanaryTask()))
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int, **_: Any) -> None:
     logs.configure(loglevel)
+
+
+@signals.worker_init.connect
+def _refuse_other_pools(sender: Any, **_: Any) -> None:
+    if not issubclass(get_implementation(sender.pool_cls), GeventPool):
+        sys.stderr.write(
+            "millrace: the worker runs in gevent's pool only. Start it with: millrace-worker, or "
+            "celery -A millrace.worker.app worker --pool gevent --concurrency 500\n"
+        )
+        sys.exit(2)
 
 
 @signals.celeryd_after_setup.connect

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from millrace.webapp import create_app
-from millrace.webapp.settings import check
+from millrace.webapp.settings import EXIT_CODE, SERVER_COMMAND, check
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 
@@ -38,7 +38,7 @@ def test_wrong_setting_stops_the_start_with_one_line_about_it(
     command: tuple[str, ...], settings: dict[str, str], name: str
 ) -> None:
     ended = start(*command, **settings)
-    assert ended.returncode == 2
+    assert ended.returncode == (2 if command == GUNICORN else EXIT_CODE)
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith(f"millrace: {name}: ")
 
@@ -47,6 +47,43 @@ def test_app_is_created_without_any_server_running() -> None:
     ended = start(*WSGI, MILLRACE_SECRET_KEY=KEY, MILLRACE_REDIS_URL="redis://127.0.0.1:1/0")
     assert ended.returncode == 0, ended.stderr
     assert "Flask" in ended.stdout
+
+
+def test_gunicorn_that_can_not_start_the_app_ends_with_one_line_about_it(tmp_path: Path) -> None:
+    """A blocking worker class gets the right command; a bad setting is named, whichever way gunicorn was started."""
+    (tmp_path / "host.py").write_text(
+        "from flask import Flask; from millrace import mount; app = Flask('host'); mount(app, owner=lambda _: 'u')"
+    )
+    blocking, factory = f"streams need gevent workers. Start it with: {SERVER_COMMAND} ", "millrace.webapp:create_app()"
+    shipped = ("-c", "python:millrace.webapp.gunicorn_config")
+    expected = {
+        ("wsgi:application",): f"{blocking}wsgi:application",
+        ("--preload", "--threads", "2", "host:app"): f"{blocking}host:app",
+        (factory,): f"{blocking}'{factory}'",
+        (*shipped, "--worker-class", "sync", "wsgi:application"): "streams need the worker class of ",
+        (*shipped, factory): "MILLRACE_SECRET_KEY: ",
+        ("--worker-class", "gevent", "wsgi:application"): "MILLRACE_SECRET_KEY: ",
+    }
+    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+    path = os.pathsep.join(map(str, (ROOT, ROOT / ".package")))
+    runs = {
+        flags: subprocess.Popen(
+            [*command, *flags],
+            cwd=tmp_path,
+            env={**clean, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for flags in expected
+    }
+    for flags, run in runs.items():
+        output = run.communicate(timeout=60)[0]
+        assert run.returncode == EXIT_CODE, flags
+        (line,) = [line for line in output.splitlines() if line.startswith("millrace: ")]
+        assert line.startswith(f"millrace: {expected[flags]}")
+        assert "Traceback" not in output
 
 
 def test_settings_without_a_secret_key_are_rejected() -> None:

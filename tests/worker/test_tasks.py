@@ -1,6 +1,8 @@
 """Real worker processes, started as in production, against a real Valkey and the local Bedrock endpoint."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +16,7 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.presence import count_live_workers
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
-from tests.worker.celery_worker import CeleryWorker
+from tests.worker.celery_worker import ROOT, CeleryWorker
 from tests.worker.harness import WorkerHarness, emulate, wait_until
 
 Start = Callable[[], CeleryWorker]
@@ -23,6 +25,20 @@ Start = Callable[[], CeleryWorker]
 @pytest.fixture
 def harness(valkey: ValkeyProcess, emulator: EmulatorProcess) -> WorkerHarness:
     return WorkerHarness(valkey.url, bedrock_endpoint_url=emulator.url, shutdown_grace_seconds=0.5)
+
+
+def test_worker_with_another_pool_ends_with_the_right_command() -> None:
+    run = [sys.executable, "-m", "celery", "-A", "millrace.worker.app", "worker"]
+    started = [
+        subprocess.Popen([*run, *pool], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for pool in ([], ["--pool", "solo"], ["--pool", "threads"])
+    ]
+    for process in started:
+        output = process.communicate(timeout=60)[0]
+        assert process.returncode == 2
+        last = output.splitlines()[-1]
+        assert last.startswith("millrace: the worker runs in gevent's pool only. Start it with: millrace-worker, or ")
+        assert "Traceback" not in output
 
 
 @pytest.fixture

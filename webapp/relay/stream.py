@@ -7,6 +7,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Response
+from gevent.monkey import is_module_patched
 
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
 from millrace.webapp.problems import Problem
@@ -101,7 +102,13 @@ def multiplexed_stream(
 
 
 def refuse_when_full(hub: Hub, places: int = 1) -> None:
-    """Raise Problem 503 `too_many_readers` if there is no room for this many more readers."""
+    """Raise Problem 503 `too_many_readers` if there is no room for this many more readers.
+
+    Raises Problem 503 `unsupported_server` where no reader would ever get an event: readers are served by greenlets,
+    which do not run while an unpatched server waits in its threads.
+    """
+    if not is_module_patched("socket"):
+        raise Problem(503, "unsupported_server", "Streams need gunicorn with gevent workers, which this server is not.")
     if not hub.has_room(places):
         detail = "This server has reached its limit of open streams. Retry in a few seconds."
         raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp.relay import stream
 from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
@@ -236,6 +237,15 @@ def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -
     began = time.monotonic()
     check_problem(site.user.get(f"{API}/{'0' * 32}/events"), 503, "redis_away")
     assert 4 < time.monotonic() - began < 12
+
+
+def test_stream_in_a_server_without_gevent_is_503_and_creates_nothing(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = build()
+    monkeypatch.setattr(stream, "is_module_patched", lambda _: False)
+    check_problem(site.post({"message": "a", "stream": True}), 503, "unsupported_server")
+    assert not site.generations()
 
 
 def test_stream_beyond_max_readers_is_503_and_creates_nothing(build: Build) -> None:
