@@ -46,6 +46,7 @@ _settings = read_settings(schema.load)
 worker_class = BoundedGeventWorker
 BoundedGeventWorker.read_seconds = _settings.limits.body_seconds
 BoundedGeventWorker.send_seconds = _settings.relay.reader_stall_seconds
+BoundedGeventWorker.max_unsent_bytes = _settings.limits.max_unsent_bytes
 worker_connections = read_settings(lambda: connections(_settings.relay.max_readers))
 max_requests = 0  # replacing a worker would end its streams
 keepalive = 75

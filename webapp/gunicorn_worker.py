@@ -2,9 +2,11 @@
 
 A connection waits while its request's headers or body are incomplete. Where too many do, the one that has waited
 longest is closed, as nginx does with idle connections, so that half-sent requests never keep others out. The deadlines
-and the choice are the server's, because only the server knows of a connection before its request is complete.
+and the choice are the server's, because only the server knows of a connection before its request is complete. In the
+same way the client that has taken nothing for longest is closed where unread responses would fill the memory.
 """
 
+import errno
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -41,15 +43,17 @@ Wsgi = Callable[[Any, Any], Any]
 
 
 class BoundedGeventWorker(GeventWorker):
-    """The worker class of the shipped gunicorn configuration, which sets the two times."""
+    """The worker class of the shipped gunicorn configuration, which sets the times and the bound."""
 
     read_seconds = 30.0
     send_seconds = 30.0
+    max_unsent_bytes = 64 << 20
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._open = 0
         self._waiting: dict[Any, None] = {}  # in the order in which the clients began to wait
+        self._unsent = UnsentResponses(self.max_unsent_bytes)
         self._first_requests: set[Any] = set()  # greenlets of connections that have not sent a request yet
 
     def load_wsgi(self) -> None:
@@ -58,7 +62,7 @@ class BoundedGeventWorker(GeventWorker):
             super().load_wsgi()
         except SettingError as error:
             settings.end(error)
-        self.wsgi = in_pieces(self.wsgi)
+        self.wsgi = in_pieces(self.wsgi, self._unsent)
 
     def timeout_ctx(self) -> gevent.Timeout:
         """Return the time limit for the next request's headers, which for a later request includes the idle time."""
@@ -96,6 +100,10 @@ class BoundedGeventWorker(GeventWorker):
         except TimeoutError:
             _log.info("client_stalled")
             raise StopIteration from None
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            raise StopIteration from None  # cut off while its greenlet was sending
         finally:
             with suppress(OSError):  # the relay may have taken the socket
                 sock.settimeout(None)
@@ -132,21 +140,62 @@ class TimedReader:
             self._waiting.pop(self._client, None)
 
 
-def in_pieces(application: Wsgi) -> Wsgi:
+class UnsentResponses:
+    """The bytes of large responses that clients have not taken yet, bounded over all connections of a process."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._total = 0
+        self._left: dict[Any, int] = {}  # by connection, in the order in which the clients last took something
+
+    def add(self, client: Any, size: int) -> None:
+        """Count a response; beyond the bound the connections that have taken nothing for longest are closed."""
+        self._left[client] = self._left.pop(client, 0) + size
+        self._total += size
+        while self._total > self._max_bytes and len(self._left) > 1:
+            stalled = next(iter(self._left))
+            _log.info("unread_response_cut", bytes=self._left[stalled])
+            self.remove(stalled)
+            with suppress(OSError):
+                stalled.shutdown(socket.SHUT_RDWR)
+
+    def take(self, client: Any, size: int) -> None:
+        """Record that the client has taken so many bytes; no effect on a connection that was closed."""
+        left = self._left.pop(client, None)
+        if left is not None:
+            self._left[client] = left - size
+            self._total -= size
+
+    def remove(self, client: Any) -> None:
+        """Forget a connection's response."""
+        self._total -= self._left.pop(client, 0)
+
+
+def in_pieces(application: Wsgi, unsent: UnsentResponses) -> Wsgi:
     """Return the application with its responses cut into pieces; files are left to the server."""
 
     def answer(environ: Any, start_response: Any) -> Any:
         body = application(environ, start_response)
-        return body if isinstance(body, environ["wsgi.file_wrapper"]) else _pieces(body)
+        if isinstance(body, environ["wsgi.file_wrapper"]):
+            return body
+        return _pieces(body, environ["gunicorn.socket"], unsent)
 
     return answer
 
 
-def _pieces(body: Any) -> Iterator[bytes]:
+def _pieces(body: Any, client: Any, unsent: UnsentResponses) -> Iterator[bytes]:
     try:
         for part in body:
-            for start in range(0, len(part) or 1, PIECE_BYTES):
-                yield part[start : start + PIECE_BYTES]
+            if len(part) <= PIECE_BYTES:
+                yield part
+                continue
+            unsent.add(client, len(part))
+            for start in range(0, len(part), PIECE_BYTES):
+                piece = part[start : start + PIECE_BYTES]
+                yield piece
+                unsent.take(client, len(piece))
+            unsent.remove(client)
     finally:
+        unsent.remove(client)
         if hasattr(body, "close"):
             body.close()

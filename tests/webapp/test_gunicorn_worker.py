@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from millrace.webapp.gunicorn_worker import PIECE_BYTES, WAITING_CONNECTIONS, in_pieces
+from millrace.webapp.gunicorn_worker import PIECE_BYTES, WAITING_CONNECTIONS, UnsentResponses, in_pieces
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.events import Complete, Latency, Usage
 from millrace.worker.contract.ids import Cursor, new_id
@@ -28,6 +28,7 @@ STALL_SECONDS = 2
 UNREAD = 40
 HEAD = "Host: h\r\nX-User: {user}\r\nContent-Type: application/json\r\n"
 ANSWER_BYTES = 500_000
+MAX_UNSENT_BYTES = 8 << 20
 COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(1, 2), "model", "bedrock", "m", stored=True)
 
 
@@ -74,6 +75,10 @@ class Server:
         """Return what the server has logged."""
         return self._log.read_text()
 
+    def count_cut(self) -> int:
+        """Return how many clients were cut off because they took nothing."""
+        return self.log().count("client_stalled") + self.log().count("unread_response_cut")
+
     def resident_bytes(self) -> int:
         """Return the memory of the process that serves."""
         (child,) = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()
@@ -89,6 +94,7 @@ def server(store: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> It
     migrate(settings)
     given = {"auth": "header", "auth_header": "X-User", "rate_limit": "off", "address_rate_limit": "off"}
     given |= {"body_seconds": BODY_SECONDS, "reader_stall_seconds": STALL_SECONDS, "max_readers": 10}
+    given |= {"max_unsent_bytes": MAX_UNSENT_BYTES, "database_seconds": 20}
     with serving(store.url, directory / "log", **given) as (process, port):
         database = Database(settings)
         yield Server(port, process.pid, database, store.url, directory / "log")
@@ -157,8 +163,32 @@ def test_unread_pages_take_little_memory_and_are_cut(server: Server) -> None:
         server.check_honest_user()
         grown = server.resident_bytes() - before
         assert grown < UNREAD * 4 * ANSWER_BYTES, f"{grown >> 20} MB for {UNREAD} pages"
-        wait_for(lambda: server.log().count("client_stalled") >= UNREAD, 10 * STALL_SECONDS, "the end of them all")
+        wait_for(lambda: server.count_cut() >= UNREAD, 10 * STALL_SECONDS, "the end of them all")
         # The kernel delivers the rest of its buffers before the end.
+        wait_for(lambda: not any(map(is_still_open, unread)), what="the end of every connection")
+    server.check_honest_user()
+
+
+def test_unread_answers_are_cut_off_where_they_would_fill_the_memory(server: Server) -> None:
+    question = StoredQuestion(new_id(), "ada", new_id(), "q")
+    answer = StoredAnswer(new_id(), new_id(), 1, Cursor(1, 9), "a" * (2 << 20), COMPLETE)
+    assert server.database.run(lambda session: save_answer(session, question, answer))
+    head = f"{HEAD.format(user='ada')}Connection: close\r\n"
+    get = f"GET /api/generations/{answer.generation} HTTP/1.1\r\n{head}\r\n"
+    assert server.status(get) == 200
+    before, cut = server.resident_bytes(), server.count_cut()
+    with ExitStack() as stack:
+        unread = [stack.enter_context(server.send(get, receive_buffer=4096)) for _ in range(UNREAD)]
+        server.check_honest_user()
+        sizes: list[int] = []
+
+        def have_all_ended() -> bool:
+            sizes.append(server.resident_bytes())
+            return server.count_cut() >= cut + UNREAD
+
+        wait_for(have_all_ended, what="the end of them all")
+        grown = max(sizes) - before
+        assert grown < 5 * MAX_UNSENT_BYTES, f"{grown >> 20} MB for {UNREAD} answers"
         wait_for(lambda: not any(map(is_still_open, unread)), what="the end of every connection")
     server.check_honest_user()
 
@@ -197,7 +227,30 @@ def test_hostile_request_line_is_escaped_in_the_log(server: Server, line: str) -
 
 def test_responses_are_cut_into_pieces_that_add_up() -> None:
     parts = [b"", b"a" * 10, b"b" * (2 * PIECE_BYTES + 1)]
-    environ: dict[str, Any] = {"wsgi.file_wrapper": bytearray}
-    pieces = list(in_pieces(lambda _environ, _start: parts)(environ, None))
+    environ: dict[str, Any] = {"wsgi.file_wrapper": bytearray, "gunicorn.socket": None}
+    pieces = list(in_pieces(lambda _environ, _start: parts, UnsentResponses(1))(environ, None))
     assert b"".join(pieces) == b"".join(parts)
     assert max(map(len, pieces)) == PIECE_BYTES
+
+
+def test_client_that_has_taken_nothing_for_longest_is_cut_off_first() -> None:
+    unsent, ends = UnsentResponses(100), [socket.socketpair() for _ in range(3)]
+    with ExitStack() as stack:
+        (first, _), (second, _), (third, _) = [tuple(map(stack.enter_context, pair)) for pair in ends]
+        unsent.add(first, 50)
+        unsent.add(second, 50)
+        unsent.take(first, 10)
+        unsent.add(third, 40)
+        assert [_is_shut(peer) for _, peer in ends] == [False, True, False]
+        unsent.take(second, 50)  # no effect: it is closed
+        unsent.remove(third)
+        unsent.add(third, 60)
+        assert [_is_shut(peer) for _, peer in ends] == [False, True, False]
+
+
+def _is_shut(peer: socket.socket) -> bool:
+    peer.setblocking(False)
+    try:
+        return not peer.recv(1)
+    except BlockingIOError:
+        return False

@@ -181,6 +181,7 @@ class LimitSettings:
     max_messages: int = setting("MILLRACE_MAX_MESSAGES", parsers.whole(1, 10_000), 500, "maximum number of messages in a stateless history")
     body_seconds: float = setting("MILLRACE_BODY_SECONDS", parsers.seconds(1, 3600), 30.0, "time limit for a request's headers, and again for its body; a body that is later gets 408")
     max_page_bytes: int = setting("MILLRACE_MAX_PAGE_BYTES", parsers.whole(1024, 1 << 30), 1 << 20, "maximum size in bytes of a page of messages, unless its only message is larger; the page then holds fewer than `limit`")
+    max_unsent_bytes: int = setting("MILLRACE_MAX_UNSENT_BYTES", parsers.whole(1 << 20, 1 << 40), 64 << 20, "maximum size in bytes of all responses of a web process that clients have not read yet; beyond it the client that has read nothing for longest is cut off")
     max_body_bytes: int = setting("MILLRACE_MAX_BODY_BYTES", parsers.whole(1024, 1 << 30), 1 << 20, "maximum size of a request body in bytes")
 
 
