@@ -122,8 +122,9 @@ class Site:
     def answer_next(self, *events: AnyEvent) -> "gevent.Greenlet[[], ClaimedGeneration]":
         """Answer the next generation that is created, in a greenlet beside the test, which returns what it claimed."""
 
+        before = set(self.generations())
+
         def work() -> ClaimedGeneration:
-            before = set(self.generations())
             with gevent.Timeout(10):
                 while not (new := set(self.generations()) - before):
                     gevent.sleep(0.01)

@@ -1,14 +1,14 @@
 """`/api/chat`: a message with its history in, lines of content and `[DONE]` out; no conversation is stored."""
 
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, assert_never, cast
 
 import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields
+from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields, split_instructions
 from millrace.webapp.facades.stream import stream_answer
-from millrace.webapp.generation.validation import HistoryMessage, ParsedRequest, parse
+from millrace.webapp.generation.validation import ParsedRequest, parse
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
@@ -42,11 +42,18 @@ _INTERRUPTED = "This server is being restarted. Please ask again."
 routes = Blueprint("chat_facade", __name__, url_prefix="/api")
 
 
+class PastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message of the history; neighbours of one role count as one message, and empty ones as none."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class ChatFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message and the turns before it, which alternate and begin with the user's."""
+    """A message and the messages before it, which begin with the user's; one of `system` may come first."""
 
     message: str
-    history: list[HistoryMessage] | UnsetType = UNSET
+    history: list[PastMessage] | UnsetType = UNSET
     model: str | UnsetType = UNSET
 
 
@@ -73,7 +80,7 @@ def chat() -> Response:
     owner = ensure_owner()
     settings = services().settings
     body = rename_fields(read_object(request, settings.limits.max_body_bytes), _FIELDS)
-    with problems_in(_FIELDS):
+    with problems_in({"history": "system"}), problems_in(_FIELDS):
         return stream_answer(owner, _parse(body, settings), ChatDialect())
 
 
@@ -84,8 +91,10 @@ def _parse(body: Json, settings: Settings) -> ParsedRequest:
     parse(body, settings)  # the other fields are valid: any later error is about the history
     if not isinstance(history, list):
         raise invalid("messages", "A history is a list of messages.")
+    instructions, history = split_instructions(cast("list[Any]", history))
     message = {"role": "user", "content": body.pop("message")}
-    return parse({**body, "messages": [*history, message]}, settings)
+    given = {**body, "system": instructions, "messages": [*history, message]}
+    return parse(given, settings, merges_neighbours=True)
 
 
 class ChatDialect:

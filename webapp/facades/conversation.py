@@ -9,9 +9,8 @@ from msgspec import UNSET, UnsetType
 from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields
 from millrace.webapp.facades.stream import stream_answer
 from millrace.webapp.generation.creation import create_generation
-from millrace.webapp.generation.responses import idempotency_key
+from millrace.webapp.generation.responses import idempotency_key, wait_for_answer
 from millrace.webapp.generation.validation import parse
-from millrace.webapp.generation.views import whole_answer
 from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
@@ -37,7 +36,6 @@ from millrace.worker.contract.events import (
     ToolResult,
     ToolUse,
 )
-from millrace.worker.contract.ids import START
 
 ME = "me"
 _FIELDS = {"message": "message", "session_id": "conversation_id", "model": "model", "search": "search"}
@@ -148,16 +146,15 @@ def answer(user: str) -> Response:
         parsed = parse(body, services().settings)
         state = create_generation(services(), owner, parsed, idempotency_key(), is_streamed=False)
     headers = {"Millrace-Generation-Id": state.generation}  # a new owner is kept although the status is an error
-    wait_seconds = services().settings.relay.wait_seconds
-    whole = whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
+    session: dict[str, object] = {"session_id": state.conversation}
+    whole = wait_for_answer(state)
     if whole is None:
         detail = "The answer takes longer than this call waits. It is still running: follow it at events_url."
-        url = f"{generation_url(state.generation)}/events"
-        raise Problem(504, "still_running", detail, headers=headers, generation_id=state.generation, events_url=url)
+        running = {"generation_id": state.generation, "events_url": f"{generation_url(state.generation)}/events"}
+        raise Problem(504, "still_running", detail, headers=headers, **session, **running)
     if isinstance(whole.error, FailureSchema):
         failure = whole.error
-        members = {"retryable": failure.retryable, "session_id": state.conversation}
-        raise Problem(502, failure.code, failure.message, headers=headers, **members)
+        raise Problem(502, failure.code, failure.message, headers=headers, **session, retryable=failure.retryable)
     return json_response(SessionAnswer(whole.message, whole.suggestions, state.conversation))
 
 

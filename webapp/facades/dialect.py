@@ -3,7 +3,7 @@
 import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 import msgspec
 
@@ -61,6 +61,18 @@ def rename_fields(body: Json, names: FieldNames) -> Json:
         if name not in names:
             raise invalid(name[:MAX_ECHO_CHARS], "There is no such field.")
     return {names[name]: value for name, value in body.items()}
+
+
+def split_instructions(messages: list[Any]) -> tuple[str, list[Any]]:
+    """Return the texts of the leading system messages, and the messages after them."""
+    instructions: list[str] = []
+    for each in messages:
+        match each:
+            case {"role": "system", "content": str(text), **more} if not more:
+                instructions.append(text)
+            case _:
+                break
+    return "\n\n".join(filter(str.strip, instructions)), messages[len(instructions) :]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.generation.views import receipt, whole_answer
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import event_stream, refuse_when_full
-from millrace.webapp.schemas import generation_url, json_response
+from millrace.webapp.schemas import WholeAnswerView, generation_url, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import START, Cursor, parse_cursor
 from millrace.worker.contract.state import GenerationState
@@ -47,7 +47,8 @@ def respond_with_generation(owner: str, parsed: ParsedRequest, key: str | None) 
         response.headers["Millrace-Generation-Id"] = state.generation
         return response
     if parsed.stream is False:
-        return _wait(state)
+        answer = wait_for_answer(state)
+        return _receipt(state) if answer is None else json_response(answer)
     return _receipt(state)
 
 
@@ -55,13 +56,16 @@ def _accepts_stream() -> bool:
     return any(kind.lower() == _STREAM and quality > 0 for kind, quality in request.accept_mimetypes)
 
 
-def _wait(state: GenerationState) -> Response:
+def wait_for_answer(state: GenerationState) -> WholeAnswerView | None:
+    """Return the whole answer of a generation that was just created; None if it has not ended in time.
+
+    None as well while Redis is unavailable: the generation exists, and the client can follow it by its URL.
+    """
     wait_seconds = services().settings.relay.wait_seconds
     try:
-        answer = whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
-    except RedisUnavailable:  # the generation exists: the client can follow it by its URL
-        answer = None
-    return _receipt(state) if answer is None else json_response(answer)
+        return whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
+    except RedisUnavailable:
+        return None
 
 
 def _receipt(state: GenerationState) -> Response:

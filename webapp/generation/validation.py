@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from itertools import cycle
+from itertools import cycle, groupby
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -72,12 +72,15 @@ class ParsedRequest:
     digest: str
 
 
-def parse(body: Json, settings: Settings) -> ParsedRequest:
-    """Return the validated request; raises Problem 403, 404 or 422."""
+def parse(body: Json, settings: Settings, *, merges_neighbours: bool = False) -> ParsedRequest:
+    """Return the validated request; raises Problem 403, 404 or 422.
+
+    `merges_neighbours`: in `messages`, neighbours of one role count as one message, and empty messages as none.
+    """
     body = without_absent(body, GenerationFields)
     fields = convert(body, GenerationFields)
     request = ModelRequest(
-        messages=_messages(fields, settings),
+        messages=_messages(fields, settings, merges_neighbours=merges_neighbours),
         model=_model(fields, settings),
         max_tokens=_max_tokens(fields, settings),
         system=_system(fields, settings),
@@ -162,13 +165,18 @@ def _given(value: _Value | UnsetType) -> _Value | None:
     return None if isinstance(value, UnsetType) else value
 
 
-def _messages(fields: GenerationFields, settings: Settings) -> list[PromptMessage]:
-    messages = fields.messages
-    if isinstance(messages, UnsetType):
-        if isinstance(fields.message, UnsetType):
-            raise invalid("message", "Either message or messages is required.")
-        _check_text("message", fields.message, settings)
-        return [PromptMessage("user", fields.message)]
+def _messages(fields: GenerationFields, settings: Settings, *, merges_neighbours: bool) -> list[PromptMessage]:
+    if not isinstance(fields.messages, UnsetType):
+        return _history(fields, fields.messages, settings, merges_neighbours=merges_neighbours)
+    if isinstance(fields.message, UnsetType):
+        raise invalid("message", "Either message or messages is required.")
+    _check_text("message", fields.message, settings)
+    return [PromptMessage("user", fields.message)]
+
+
+def _history(
+    fields: GenerationFields, messages: list[HistoryMessage], settings: Settings, *, merges_neighbours: bool
+) -> list[PromptMessage]:
     if fields.message is not UNSET:
         raise invalid("messages", "Give either message or messages, not both.")
     if fields.conversation_id is not UNSET:
@@ -177,12 +185,24 @@ def _messages(fields: GenerationFields, settings: Settings) -> list[PromptMessag
         )
     if len(messages) > settings.limits.max_messages:
         raise invalid("messages", f"There are more than {settings.limits.max_messages} messages.")
-    is_in_turn = all(each.role == role for each, role in zip(messages, cycle(("user", "assistant")), strict=False))
-    if len(messages) % 2 == 0 or not is_in_turn:
+    given = [PromptMessage(each.role, each.content) for each in messages]
+    merged = _merge(given) if merges_neighbours else given
+    is_in_turn = all(each.role == role for each, role in zip(merged, cycle(("user", "assistant")), strict=False))
+    if len(merged) % 2 == 0 or not is_in_turn:
         raise invalid("messages", "Messages alternate between user and assistant, and begin and end with user.")
     for number, each in enumerate(messages):
-        _check_text("messages", each.content, settings, f"messages[{number}].content: ")
-    return [PromptMessage(each.role, each.content) for each in messages]
+        if not merges_neighbours or each.content.strip():
+            _check_text("messages", each.content, settings, f"messages[{number}].content: ")
+    return merged
+
+
+def _merge(messages: list[PromptMessage]) -> list[PromptMessage]:
+    """Return the messages that have text, with neighbours of one role joined by an empty line."""
+    with_text = (each for each in messages if each.content.strip())
+    return [
+        PromptMessage(role, "\n\n".join(each.content for each in run))
+        for role, run in groupby(with_text, key=lambda each: each.role)
+    ]
 
 
 def _check_text(field: str, text: str, settings: Settings, place: str = "") -> None:
@@ -215,7 +235,10 @@ def _system(fields: GenerationFields, settings: Settings) -> str | None:
     if system is not None:
         if not settings.models.allow_system:
             raise Problem(
-                403, "system_not_allowed", "This server does not accept instructions (system).", field="system"
+                403,
+                "system_not_allowed",
+                "This server does not accept instructions (MILLRACE_ALLOW_SYSTEM).",
+                field="system",
             )
         _check_text("system", system, settings)
     return system

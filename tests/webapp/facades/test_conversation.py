@@ -7,6 +7,7 @@ from millrace.worker.contract.events import Cancelled, Chunk, Done, Error, Sugge
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request, read_state
+from millrace.worker.errors import RedisUnavailable
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.site import WHOLE, Site, check_problem, json_of
 
@@ -57,8 +58,23 @@ def test_failed_answer_is_502_and_a_late_answer_is_504(build: Build) -> None:
     worker.get()
     assert (failed["detail"], failed["retryable"], is_id(failed["session_id"])) == ("It fell silent.", True, True)
     late = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 504, "still_running")
+    running = read_state(site.redis, late["generation_id"])
+    assert running is not None
+    assert late["session_id"] == running.conversation, "without it the client cannot go on in this session"
     assert site.user.get_cookie(site.cookie_name) is not None  # the owner of an answer that exists is kept
     assert site.user.get(late["events_url"].removesuffix("/events")).status_code == 200
+
+
+def test_answer_that_cannot_be_awaited_because_redis_is_away_is_the_504_of_a_running_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RedisUnavailable("away")
+
+    monkeypatch.setattr(site.services.hub, "entries", fail)  # after the generation was created
+    late = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 504, "still_running")
+    assert site.generations() == [late["generation_id"]]
+    assert site.post({"message": "hello", "stream": False}).status_code == 202
 
 
 @pytest.mark.parametrize("path", [STREAM, ONCE])
