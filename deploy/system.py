@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deploy.environment import PrintLine
@@ -17,6 +17,7 @@ from deploy.supervisor import SignalWakeup, Supervisor, pids_by_role
 from deploy.terminal_reader import ask
 from deploy.topology import Options, Topology, plan
 
+AUTH_SETTING, DEFAULT_AUTH = "MILLRACE_AUTH", "session"
 START_SECONDS = 90.0
 POLL_SECONDS = 0.05  # between two probes of a starting program
 
@@ -86,7 +87,13 @@ def start_all(supervisor: Supervisor, topology: Topology, state: StateDirectory,
     supervisor.restarts = True
     supervisor.on_change = lambda: write_record(is_ready=True)
     supervisor.on_change()
-    print_line(f"Millrace is ready: {topology.url}")
+    print_line(f"Millrace is ready: {topology.url} ({who_may_ask(topology.web.environment)})")
+
+
+def who_may_ask(environment: Mapping[str, str]) -> str:
+    """Return the authentication method of a web process, for the line that says that it is ready."""
+    method = environment.get(AUTH_SETTING) or DEFAULT_AUTH
+    return f"{AUTH_SETTING}={method}" + (": open to anonymous visitors" if method == DEFAULT_AUTH else "")
 
 
 def keep_running(supervisor: Supervisor, wakeup: SignalWakeup, url: str, question: str | None) -> int:

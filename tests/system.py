@@ -97,7 +97,7 @@ class System:
     def _wait_until_ready(self) -> str:
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
-        while not (ready := re.search(r"^Millrace is ready: (\S+)$", self.output(), re.MULTILINE)):
+        while not (ready := re.search(r"^Millrace is ready: (\S+) \(MILLRACE_AUTH=.+\)$", self.output(), re.MULTILINE)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the system did not start:\n{self.output()}")
             time.sleep(0.02)

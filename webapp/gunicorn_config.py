@@ -84,6 +84,7 @@ def post_worker_init(worker: Any) -> None:
     """Start the background tasks of every mount, after the fork, and wait for the signal to drain."""
     for mount in active_mounts():
         mount.start()
+        _log.info("mount_started", url_prefix=mount.url_prefix or "/", auth=mount.services.settings.auth.method)
     gevent.get_hub().print_exception = log_exception
     gc.freeze()  # objects that live as long as the process; collecting among them would delay every stream
     worker.drain = gevent.spawn(_drain_at_the_end, worker)

@@ -15,7 +15,7 @@ from deploy.ports import claim
 from deploy.programs import Program, Role
 from deploy.state_directory import StateDirectory
 from deploy.supervisor import SignalWakeup, Supervisor
-from deploy.system import keep_running, start_all
+from deploy.system import keep_running, start_all, who_may_ask
 from deploy.topology import Topology
 from tests.deploy.supervised import SLEEPS
 
@@ -63,12 +63,18 @@ def test_ready_line_and_record_follow_when_the_web_answers(tmp_path: Path) -> No
     state, topology, printed = StateDirectory(tmp_path), plan_of(SLEEPS), list[str]()
     with supervisor_in(state) as (supervisor, _):
         start_all(supervisor, topology, state, printed.append)
-        assert printed[-1] == f"Millrace is ready: {topology.url}"
+        assert printed[-1] == f"Millrace is ready: {topology.url} (MILLRACE_AUTH=session: open to anonymous visitors)"
         record = state.running()
         assert record
         assert record.is_ready
         assert {role: len(pids) for role, pids in record.roles.items()} == {"web": 1, "worker": 1}
         assert supervisor.restarts
+
+
+def test_ready_line_names_the_authentication_method() -> None:
+    assert who_may_ask({"MILLRACE_AUTH": "jwt"}) == "MILLRACE_AUTH=jwt"
+    for environment in ({}, {"MILLRACE_AUTH": ""}, {"MILLRACE_AUTH": "session"}):
+        assert who_may_ask(environment) == "MILLRACE_AUTH=session: open to anonymous visitors"
 
 
 def test_program_that_exits_during_the_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:

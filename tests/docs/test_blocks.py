@@ -1,7 +1,9 @@
 """The code blocks of the documentation: all of them parse, and those that stand alone run."""
 
 import ast
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,14 @@ assert client.get("/chat/").status_code == 200
 assert client.get("/chat/api/openapi.json").status_code == 200
 assert client.get("/api/openapi.json").status_code == 404
 """
+LOAD = """
+import json, sys
+from millrace.worker.settings.schema import load
+for page, environment in json.load(sys.stdin):
+    load(environment)
+"""
+UNEXPORTED = re.compile(r"^MILLRACE_\w+=(\S+|'[^']*')( MILLRACE_\w+=\S+)*$", re.MULTILINE)
+EXPORT = re.compile(r"^export (?:[^'\n]|'[^']*')+$", re.MULTILINE)
 
 
 def page_of(block: Block) -> str:
@@ -48,6 +58,25 @@ def test_shell_block_parses(block: Block) -> None:
     subprocess.run([bash, "-n"], input=block.code, text=True, check=True)
     for script in (word for word in block.code.split() if word.startswith("deploy/") and word.endswith(".py")):
         assert (ROOT / script).exists(), script
+
+
+def test_settings_in_shell_blocks_are_exported_and_valid() -> None:
+    """A shell variable that is not exported reaches no process, and the default of MILLRACE_AUTH is open to anyone."""
+    assert not [page_of(block) for block in blocks("sh") if UNEXPORTED.search(block.code)]
+    found: list[tuple[str, dict[str, str]]] = []
+    for block in blocks("sh"):
+        exports = "\n".join(EXPORT.findall(block.code))
+        if "MILLRACE_" not in exports:
+            continue
+        run = subprocess.run(["bash", "-euc", f"{exports}\nenv -0"], env={}, capture_output=True, text=True, check=True)
+        variables = dict(line.split("=", 1) for line in run.stdout.rstrip("\0").split("\0"))
+        exported = {name: value for name, value in variables.items() if name.startswith("MILLRACE_")}
+        assert set(re.findall(r"\b(MILLRACE_\w+)=", re.sub("#.*", "", block.code))) == set(exported), page_of(block)
+        found.append((page_of(block), exported))
+    assert len(found) >= 8
+    command = [sys.executable, "-c", LOAD]
+    load = subprocess.run(command, input=json.dumps(found), capture_output=True, text=True, check=False)
+    assert load.returncode == 0, load.stderr
 
 
 @pytest.mark.parametrize("block", blocks("js"), ids=page_of)

@@ -94,6 +94,7 @@ def test_killed_worker_is_replaced_at_once(store: ValkeyProcess, client: Redis, 
     log = tmp_path / "log"
     with serving(store.url, log) as (process, port):
         assert status_of(ask(port, "1.1")) == b"202"
+        assert '"event": "mount_started", "url_prefix": "/", "auth": "session"' in log.read_text()
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         (first,) = children.read_text().split()
         os.kill(int(first), signal.SIGKILL)
