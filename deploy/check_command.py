@@ -22,8 +22,8 @@ Without arguments: every check and every test, in processes side by side. A test
 alone; when it passes then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
 
   --quick            the static checks and the fast tests only, for the inner loop
-  --soak MINUTES     random faults on a running system for so long; more flags: tests/soak/__main__.py
-  --bench [NAME ...] measure beside the peers; without a name, every scenario
+  --soak MINUTES     random faults on a running system for so long; --soak --help lists more flags, such as --seed
+  --bench [NAME ...] measure beside the peers; without a name, every scenario; --bench --help lists more flags
   -h, --help         print this help
 
 Anything else is given to one pytest, such as a path, -k, -x; nothing is run again then. Tests of webapp, worker and
@@ -169,6 +169,8 @@ def _run(given: Sequence[str], python: str) -> int:
         case [] | ["--quick"]:
             chosen = quick_shards(ROOT, python) if given else shards(ROOT, python)
             return run_all(chosen, [static_checks(python)], ROOT, _print_line)
+        case ["--soak", "-h" | "--help"]:
+            return _call([python, "-m", "tests.soak", "--help"], ROOT)
         case ["--soak", *rest]:
             return _call([python, "-m", "tests.soak", "--minutes", *rest], ROOT)
         case ["--bench", *rest]:

@@ -6,6 +6,7 @@ there is a marker instead of the stamp, so that an interrupted one is recognised
 by the user: it is completed in place and never deleted.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
+
+from deploy.errors import StartError
 
 PackageSet = Literal["run", "test", "bench"]
 # The test set includes the run set.
@@ -48,6 +51,19 @@ def ensure(root: Path, wanted: PackageSet, installer: Installer, print_line: Pri
     Raises StartError that says what is missing.
     """
     directory = root / DIRECTORIES[wanted]
+    try:
+        return _ensure(directory, root, wanted, installer, print_line)
+    except OSError as error:
+        advice = ""
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            advice = (
+                "; make the checkout writable, or install it as a package and start its processes, as "
+                "deploy/docs/running.md describes"
+            )
+        raise StartError(f"the environment {directory} can't be made: {error.strerror}{advice}") from error
+
+
+def _ensure(directory: Path, root: Path, wanted: PackageSet, installer: Installer, print_line: PrintLine) -> Path:
     python = directory / "bin" / "python"
     if _holds(directory, root, wanted):
         make_importable(directory, root)

@@ -20,6 +20,7 @@ NETWORK_ERROR = re.compile(
     r"|Network is unreachable|Connection refused|ConnectTimeout|Read timed out|ProxyError|nodename nor servname"
     r"|SSLError|CERTIFICATE_VERIFY_FAILED|Max retries exceeded|NewConnectionError|NameResolutionError"
 )
+NO_INDEX = re.compile(r"no-index='(1|true|yes|on|t|y)'", re.IGNORECASE)
 NO_WHEEL = re.compile(
     r"No matching distribution found for (\S+)|Failed (?:building wheel|to build) (?:for )?'?([\w.-]+)"
 )
@@ -66,7 +67,7 @@ class PipInstaller:
             for line in progress(_copied(pip.stdout, log_file.write), total):
                 self._print_line(line)
         if pip.returncode:
-            raise StartError(failure_message(log.read_text("utf-8"), log))
+            raise StartError(failure_message(log.read_text("utf-8"), log, _pip_options(python)))
 
 
 def _copied(lines: Iterable[str], write: Callable[[str], object]) -> Iterable[str]:
@@ -96,12 +97,23 @@ def missing_venv_message(version: tuple[int, int]) -> str:
     )
 
 
-def failure_message(output: str, log: Path) -> str:
-    """Return the message for a failed installation, from pip's output."""
+def _pip_options(python: Path) -> str:
+    """Return the user's own options of pip, one a line, from its configuration files and the environment."""
+    command = [python, "-m", "pip", "config", "list"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def failure_message(output: str, log: Path, options: str = "") -> str:
+    """Return the message for a failed installation, from pip's output and the user's options of pip."""
     where = f"pip's output is in {log}"
     missing = NO_WHEEL.search(output)
     if "DO NOT MATCH THE HASHES" in output:
         return f"a package is not the pinned one: its hash differs. Nothing of it was installed; {where}"
+    if missing and NO_INDEX.search(options):
+        return (
+            "pip may not use its package index, and the first start needs it: unset PIP_NO_INDEX, or no-index in pip's "
+            f"configuration; {where}"
+        )
     if NETWORK_ERROR.search(output):
         return f"the package index can't be reached, and the first start needs it (is there a network?); {where}"
     if missing:

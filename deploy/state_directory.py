@@ -53,7 +53,9 @@ class StateDirectory:
             self.directory("logs")
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise StartError(f"the state directory {self.path} can't be used: {error.strerror}") from error
+            raise StartError(
+                f"the state directory {self.path} can't be used: {error.strerror}; name one with --state DIR"
+            ) from error
         deadline = time.monotonic() + ENDING_SECONDS
         while not _lock(descriptor):
             if running := self.running():

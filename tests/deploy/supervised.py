@@ -50,8 +50,9 @@ def is_alive(pid: int) -> bool:
 class SupervisedPrograms:
     """A supervisor at work on programs, from `with` to the end of its block, which leaves no process behind."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *flags: str) -> None:
         self.directory = directory
+        self._flags = flags
         self._programs: dict[str, dict[str, Any]] = {}
         self._seen: set[int] = set()
 
@@ -66,7 +67,7 @@ class SupervisedPrograms:
         (self.directory / "programs.json").write_text(json.dumps(self._programs))
         with (self.directory / "output").open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "tests.deploy.supervisor_process", str(self.directory)],
+                [sys.executable, "-u", "-m", "tests.deploy.supervisor_process", str(self.directory), *self._flags],
                 cwd=ROOT,
                 stdout=output,
             )

@@ -1,4 +1,4 @@
-"""A supervisor of tiny programs in a process of its own: `python -m tests.deploy.supervisor_process DIRECTORY`.
+"""A supervisor of tiny programs in a process of its own: `python -m tests.deploy.supervisor_process DIRECTORY [nohup]`.
 
 DIRECTORY/programs.json holds `{name: {"role", "script", "grace", "heartbeat"}}`; the scripts are Python. A program with
 a heartbeat is restarted when it has not written NAME.pulse for so many seconds. The living programs' ids are written to
@@ -17,10 +17,12 @@ from deploy.programs import HeartbeatFile, Program
 from deploy.supervisor import IDLE_SECONDS, STOP_SIGNALS, SignalWakeup, Supervisor
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, *, is_under_nohup: bool) -> None:
     """Keep the programs running until a stop is requested."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)  # a test run in the background or under nohup ignores some of them
+    if is_under_nohup:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     reaper = OrphanReaper()
     with SignalWakeup() as wakeup:
         supervisor = Supervisor(wakeup, reaper, directory, lambda name: directory / f"{name}.log", print)
@@ -48,4 +50,4 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), is_under_nohup="nohup" in sys.argv[2:])

@@ -93,6 +93,14 @@ def test_help_names_the_flags_and_runs_nothing() -> None:
         assert all(flag in answer.stdout for flag in ("--quick", "--soak MINUTES", "--bench [NAME ...]", "pytest"))
 
 
+def test_help_of_the_long_runs_names_their_own_flags_and_runs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments, flag in ((["--soak", "--help"], "--seed"), (["--bench", "-h"], "--rounds")):
+        assert main(arguments) == 0
+        printed = capfd.readouterr().out
+        assert printed.startswith("usage: ")
+        assert flag in printed
+
+
 def test_quick_with_other_arguments_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--quick", "tests/deploy"], ["-x", "--quick"]):
         assert main(arguments) == 2

@@ -1,5 +1,6 @@
 """The environment is made once, made again when incomplete, and never by two processes at once; without a network."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -53,6 +54,15 @@ def test_environment_is_made_once(root: Path) -> None:
     installer = FakeInstaller()
     assert ensure(root, "run", installer, silent) == ensure(root, "run", installer, silent)
     assert installer.calls == ["create", "run"]
+
+
+def test_checkout_that_is_not_writable_is_one_clear_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkdir(path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)  # the tests may run as root, which may write everywhere
+    with pytest.raises(StartError, match="can't be made: Read-only file system; make the checkout writable, or"):
+        ensure(root, "run", FakeInstaller(), silent)
 
 
 def test_the_test_set_includes_the_run_set_but_not_the_other_way_round(root: Path) -> None:

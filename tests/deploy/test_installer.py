@@ -1,10 +1,13 @@
 """Messages and progress made from pip's output."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from deploy.installer import failure_message, progress
+from deploy.errors import StartError
+from deploy.installer import PipInstaller, failure_message, progress
 
 LOG = Path("install.log")
 UNREACHABLE = """\
@@ -34,6 +37,15 @@ def test_failure_message_names_the_cause_and_the_log(output: str, cause: str) ->
     message = failure_message(output, LOG)
     assert cause in message
     assert message.endswith("install.log")
+
+
+def test_pip_without_its_index_is_named_as_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "run.txt").write_text(f"millrace-needs-nothing==1.0 --hash=sha256:{'0' * 64}\n")
+    lock = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(StartError, match=r"^pip may not use its package index, .*: unset PIP_NO_INDEX"):
+        PipInstaller(print).install(Path(sys.executable), tmp_path / "run.txt", tmp_path / "install.log", lock)
+    os.close(lock)
 
 
 def test_progress_has_a_line_for_ten_packages() -> None:

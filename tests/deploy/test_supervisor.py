@@ -58,6 +58,17 @@ def test_stop_ends_web_and_worker_first_then_the_emulator_then_redis(tmp_path: P
         assert not any(is_alive(pid) for pid in pids.values())
 
 
+def test_hangup_is_ignored_under_nohup_and_sigterm_is_not(tmp_path: Path) -> None:
+    with SupervisedPrograms(tmp_path, "nohup").program("a", SLEEPS) as programs:
+        before = programs.pids()["a"]
+        programs.send(signal.SIGHUP)
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: programs.pids().get("a") not in (None, before))
+        assert programs.process.poll() is None
+        programs.send(signal.SIGTERM)
+        assert programs.process.wait(10) == 0
+
+
 def test_program_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
     with SupervisedPrograms(tmp_path).program("a", IGNORES_SIGTERM, grace=0.5) as programs:
         pid = wait_for(lambda: "ignores" in programs.log("a") and programs.pids()["a"])
