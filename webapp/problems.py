@@ -10,7 +10,13 @@ from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from millrace.webapp.descriptors import is_exhausted
-from millrace.worker.errors import DatabaseUnavailable, MillraceError, QueueUnavailable, RedisUnavailable
+from millrace.worker.errors import (
+    DatabaseUnavailable,
+    MillraceError,
+    QueueUnavailable,
+    RedisKeyInvalid,
+    RedisUnavailable,
+)
 from millrace.worker.observability.logs import get_logger
 
 RETRY_AFTER_SECONDS = 2
@@ -75,6 +81,7 @@ def install(scaffold: Scaffold) -> None:
     """Render every error of an app or a blueprint, Flask's own included, as a problem."""
     scaffold.register_error_handler(Problem, Problem.response)
     scaffold.register_error_handler(RedisUnavailable, _on_redis_unavailable)
+    scaffold.register_error_handler(RedisKeyInvalid, _on_redis_key_invalid)
     scaffold.register_error_handler(QueueUnavailable, _on_queue_unavailable)
     scaffold.register_error_handler(DatabaseUnavailable, _on_database_unavailable)
     for code in default_exceptions:  # by code too: otherwise Flask finds a host app's error pages first
@@ -87,6 +94,11 @@ def install(scaffold: Scaffold) -> None:
 def _on_redis_unavailable(error: RedisUnavailable) -> Response:
     _log.warning("redis_unavailable", route=_route(), error=error)
     return Problem(503, "redis_away", "The event store is temporarily unavailable. Please retry.").response()
+
+
+def _on_redis_key_invalid(error: RedisKeyInvalid) -> Response:
+    _log.error("redis_key_invalid", route=_route(), error=error)
+    return Problem(503, "record_unreadable", "A record in the event store is unreadable.").response()
 
 
 def _on_queue_unavailable(error: QueueUnavailable) -> Response:

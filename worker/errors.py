@@ -4,6 +4,7 @@ MillraceError
 ├── SettingError               a setting is unknown, has a bad value or contradicts another one; stops the start
 ├── DependencyUnavailable      a server that this process needs does not serve; the outcome of the last call is unknown
 │   ├── RedisUnavailable       Redis does not reply, or replies that it cannot serve
+│   ├── RedisKeyInvalid        a key in Redis has another type or content than this project writes
 │   ├── QueueUnavailable       the broker does not accept a message
 │   └── DatabaseUnavailable    the database does not reply in time, is locked, damaged or not migrated, or rejects
 │                              a statement
@@ -24,6 +25,7 @@ __all__ = [
     "LastAttempt",
     "MillraceError",
     "QueueUnavailable",
+    "RedisKeyInvalid",
     "RedisUnavailable",
     "SettingError",
 ]
@@ -80,6 +82,10 @@ class DependencyUnavailable(MillraceError):
 
 class RedisUnavailable(DependencyUnavailable):
     """Redis does not reply, or replies that it cannot serve (read-only, loading, out of memory, busy)."""
+
+
+class RedisKeyInvalid(DependencyUnavailable):
+    """A key in Redis has another type or content than this project writes; it stays so until the key is removed."""
 
 
 class QueueUnavailable(DependencyUnavailable):

@@ -17,7 +17,14 @@ from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import ContextQuestion
 from millrace.worker.contract.events import Cancelled, Error, Outcome, StatusEvent
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
-from millrace.worker.errors import GenerationFailed, LastAttempt, QueueUnavailable, RedisUnavailable
+from millrace.worker.errors import (
+    DependencyUnavailable,
+    GenerationFailed,
+    LastAttempt,
+    QueueUnavailable,
+    RedisKeyInvalid,
+    RedisUnavailable,
+)
 from millrace.worker.finishing import publish_end, report_end
 from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.observability.logs import get_logger
@@ -82,6 +89,9 @@ def _claim(process: WorkerProcess, generation: str, *, has_slot: bool) -> Claime
         try:
             with process.redis_slots:
                 return claim(process.redis, generation, process.settings, token, has_slot=has_slot)
+        except RedisKeyInvalid as error:
+            _log.error("claim_failed", generation=generation, error=error)
+            return None
         except RedisUnavailable as error:
             if time.monotonic() > give_up_at or process.is_draining:
                 _log.warning("claim_failed", generation=generation, error=error)
@@ -231,6 +241,6 @@ def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
         with process.redis_slots:
             if is_written and release(process.redis, outbox.claim, process.settings):
                 process.task_queue.enqueue(run.generation)
-    except (RedisUnavailable, QueueUnavailable) as error:
+    except DependencyUnavailable as error:
         # This only delays the takeover: a sweep enqueues the generation, if necessary after its lease has expired.
         _log.warning("handover_failed", generation=run.generation, error=error)

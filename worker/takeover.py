@@ -12,7 +12,7 @@ from millrace.worker.contract.events import Complete, Snapshot
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, RedisUnavailable
+from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.finishing import STORE_SECONDS
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
@@ -76,7 +76,7 @@ def _read_transcript(process: WorkerProcess, run: RunningGeneration) -> Transcri
             if time.monotonic() > give_up_at or run.interrupt.reason is not None:
                 _log.warning("takeover_log_not_read", generation=run.generation, error=error)
                 return None
-        except ValueError as error:  # an event that this version does not know
+        except RedisKeyInvalid as error:  # an event that this version does not know
             _log.warning("takeover_log_not_read", generation=run.generation, error=type(error).__name__)
             return None
         gevent.sleep(READ_PAUSE_SECONDS)

@@ -14,7 +14,7 @@ from kombu.utils import functional
 from millrace.worker.after.learning import Learner
 from millrace.worker.app import app, settings
 from millrace.worker.contract.queue import CANARY, LEARN, TASK, own_queue
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.generation import generate
 from millrace.worker.observability import logs
 from millrace.worker.observability.logs import get_logger
@@ -63,7 +63,7 @@ class CanaryTask(Task[..., None]):
         """Record that the canary has returned."""
         try:
             self.canary.record_return()
-        except RedisUnavailable as error:
+        except DependencyUnavailable as error:
             _log.warning("canary_return_not_recorded", error=error)  # the next canary makes up for it
 
 

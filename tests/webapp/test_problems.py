@@ -6,8 +6,19 @@ import pytest
 from flask import abort
 
 from millrace.webapp.problems import Problem
-from millrace.worker.errors import QueueUnavailable, RedisUnavailable
-from tests.webapp.site import Site, check_problem
+from millrace.worker.contract.keys import (
+    LEASES,
+    METRICS,
+    UNSTORED,
+    WORKERS,
+    active_key,
+    feed_key,
+    idempotency_key,
+    keys_of,
+    metrics_key,
+)
+from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
+from tests.webapp.site import WHOLE, Site, check_problem, json_of
 
 Build = Callable[..., Site]
 
@@ -30,7 +41,11 @@ def test_unexpected_error_is_500_with_details_only_in_the_log(site: Site, caplog
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(RedisUnavailable("at 10.0.0.1"), "redis_away"), (QueueUnavailable("x"), "queue_away")],
+    [
+        (RedisUnavailable("at 10.0.0.1"), "redis_away"),
+        (QueueUnavailable("x"), "queue_away"),
+        (RedisKeyInvalid("at 10.0.0.1"), "record_unreadable"),
+    ],
 )
 def test_unavailable_redis_or_queue_is_503_on_any_route(site: Site, error: Exception, code: str) -> None:
     assert "10.0.0.1" not in check_problem(failing(site, error), 503, code)["detail"]
@@ -75,3 +90,59 @@ def test_every_response_forbids_sniffing_and_api_responses_caching(site: Site) -
     for path in ("/", "/healthz", "/api/nothing", "/static/page.js"):
         assert site.user.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
     assert site.user.get("/api/nothing").headers["Cache-Control"] == "no-store"
+
+
+def test_keys_of_another_type_or_content_are_503_and_the_rest_is_served(site: Site) -> None:
+    """Put something else under each key in turn, and use every route that reads it: nothing answers 500."""
+    healthy = site.ask()
+    site.write(site.hold(healthy), *WHOLE)
+    statuses: dict[tuple[str, str], int] = {}
+    for name, junk in (("state", b"x"), ("log", b"x"), ("state", {"status": "queued", "owner": "o", "attempt": "x"})):
+        made = json_of(site.post({"message": "a"}, Idempotency_Key=f"{name}{junk}"))
+        key = getattr(keys_of(made["id"]), name)
+        site.redis.delete(key)
+        site.redis.hset(key, mapping=junk) if isinstance(junk, dict) else site.redis.set(key, junk)  # pyright: ignore[reportArgumentType]
+        conversation = f"/api/conversations/{made['conversation_id']}"
+        one = f"/api/generations/{made['id']}"
+        for method, path, body in (
+            ("GET", one, None),
+            ("POST", f"{one}/cancel", None),
+            ("GET", conversation, None),
+            ("GET", f"{conversation}/messages", None),
+            ("GET", "/api/conversations", None),
+            ("POST", "/api/generations", {"message": "b", "conversation_id": made["conversation_id"]}),
+            ("DELETE", conversation, None),
+        ):
+            answer = site.user.open(path, method=method, json=body)
+            statuses[name + str(junk), f"{method} {path}"] = answer.status_code
+            if answer.status_code >= 500:
+                check_problem(answer, 503, "record_unreadable")
+        if name == "state":
+            repeated = site.post({"message": "a"}, Idempotency_Key=f"{name}{junk}")
+            assert repeated.status_code in (202, 503), repeated.text
+        assert site.user.get(f"/api/generations/{healthy}").status_code == 200
+    assert 503 in statuses.values()
+    assert 500 not in statuses.values(), statuses
+
+
+def test_process_wide_keys_of_another_type_leave_health_and_metrics_readable(site: Site) -> None:
+    owner = site.owner()
+    for key in (WORKERS, METRICS, LEASES[0], UNSTORED[0], feed_key(owner), metrics_key("x")):
+        site.redis.set(key, b"\xff{")
+    not_ready = check_problem(site.user.get("/readyz"), 503, "not_ready")
+    assert (not_ready["failing"], not_ready["checks"]["workers"]) == (["workers"], "unreadable")
+    figures = site.user.get("/metrics").text
+    assert "millrace_unfinished 0.0" in figures
+    assert "millrace_workers_alive" not in figures
+    site.redis.delete(METRICS)
+    site.redis.zadd(METRICS, {"x": 1})
+    assert site.user.get("/metrics").status_code == 200
+    assert site.post({"message": "a"}).status_code in (202, 503)
+    site.redis.set(active_key(owner), b"x")
+    check_problem(site.post({"message": "a"}), 503, "record_unreadable")
+    site.redis.delete(active_key(owner))
+    site.redis.zadd(active_key(owner), {b"\xff": 1, b"junk": 2})
+    for _ in range(3):
+        assert site.post({"message": "a"}).status_code == 202
+    site.redis.set(idempotency_key(owner, "k"), "junk")
+    check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "record_unreadable")

@@ -21,7 +21,7 @@ from millrace.worker.contract.events import Cancelled, Complete, Error, Status, 
 from millrace.worker.contract.feed import GenerationStarted, publish
 from millrace.worker.contract.request import OnDisconnect
 from millrace.worker.contract.state import GenerationState, read_state
-from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisUnavailable
+from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store import conversations
 from millrace.worker.store.messages import StoredQuestion, save_question
@@ -50,9 +50,9 @@ def create_generation(
     """Create the generation, or find the one created with the key, and enqueue it unless a worker has claimed it.
 
     Returns the state as written, or the current state if the generation existed before. Raises Problem 404, 409 and
-    429, QueueUnavailable, RedisUnavailable and DatabaseUnavailable. After any of these nothing half-created is left, or
-    it is withdrawn as soon as Redis and the database answer. Waits until a cancel that is under way in the conversation
-    has ended its generation, 5 s at most.
+    429, QueueUnavailable, RedisUnavailable, RedisKeyInvalid and DatabaseUnavailable. After any of these nothing
+    half-created is left, or it is withdrawn as soon as Redis and the database answer. Waits until a cancel that is
+    under way in the conversation has ended its generation, 5 s at most.
     """
     if request.conversation is not None:
         _check_conversation(services, owner, request.conversation)
@@ -68,7 +68,7 @@ def create_generation(
             if state.status == "queued":
                 _enqueue(services, new, key)
                 publish(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
-    except RedisUnavailable:
+    except (RedisUnavailable, RedisKeyInvalid):
         services.withdrawals.add(new)
         raise
     return state
@@ -125,7 +125,7 @@ def _admitted(services: Services, owner: str, ids: Ids) -> Generator[None]:
     try:
         yield
     except Exception:
-        with suppress(RedisUnavailable):  # the next count drops a generation that has no state
+        with suppress(RedisUnavailable, RedisKeyInvalid):  # the next count drops a generation that has no state
             release_slot(services.redis, owner, generation)
         raise
 

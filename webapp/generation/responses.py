@@ -12,7 +12,7 @@ from millrace.webapp.schemas import WholeAnswerView, generation_url, json_respon
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import START, Cursor, parse_cursor
 from millrace.worker.contract.state import GenerationState
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 
 _STREAM = "text/event-stream"
 
@@ -64,7 +64,7 @@ def wait_for_answer(state: GenerationState) -> WholeAnswerView | None:
     wait_seconds = services().settings.relay.wait_seconds
     try:
         return whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
-    except RedisUnavailable:
+    except (RedisUnavailable, RedisKeyInvalid):
         return None
 
 

@@ -18,7 +18,7 @@ from millrace.webapp.schemas import (
 )
 from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode, status_after
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.log import LogEntry, decode_entry
 from millrace.worker.contract.request import RequestSummary
 from millrace.worker.contract.state import GenerationState
 from millrace.worker.contract.transcript import Transcript, fold
@@ -35,7 +35,7 @@ def whole_answer(state: GenerationState, entries: Iterable[LogEntry]) -> WholeAn
     """Return the whole answer after reading the entries up to `done`; None where they end before it."""
     transcript, model, provider = Transcript(), None, None
     for entry in entries:
-        event = decode(entry.data)
+        event = decode_entry(entry)
         transcript.apply(event)
         if isinstance(event, StatusEvent):
             model, provider = event.model or model, event.provider or provider

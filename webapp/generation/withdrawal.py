@@ -6,7 +6,7 @@ from typing import Literal
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Ids, withdraw
-from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
 from millrace.worker.store.messages import delete_unanswered
@@ -67,6 +67,10 @@ class PendingWithdrawals:
             if time.monotonic() < deadline:
                 try:
                     verdict = withdraw_generation(self._redis, self._database, new)
+                except RedisKeyInvalid as error:  # the sweep removes it
+                    _log.error("withdrawal_failed", generation=new.ids.generation, error=error)
+                    del self._deadlines[new]
+                    continue
                 except DatabaseUnavailable as error:
                     _log.warning("withdrawal_postponed", generation=new.ids.generation, error=error)
                     continue

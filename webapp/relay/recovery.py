@@ -3,9 +3,9 @@
 from itertools import pairwise
 
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.events import Done, Error, SnapshotReason, decode, encode
+from millrace.worker.contract.events import Done, Error, SnapshotReason, encode
 from millrace.worker.contract.ids import START, Cursor
-from millrace.worker.contract.log import PAGE, LogEntry, read
+from millrace.worker.contract.log import PAGE, LogEntry, decode_entry, read
 from millrace.worker.contract.transcript import Transcript
 
 _LOST = Error(
@@ -22,7 +22,7 @@ def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[LogE
     """Return a snapshot of the log up to its outcome, then the entries from the outcome on; nothing without a log.
 
     The snapshot's id is that of the last entry folded in. Outcome, title, suggestions and `done` stay separate events,
-    because a snapshot does not contain them. Raises RedisUnavailable.
+    because a snapshot does not contain them. Raises RedisUnavailable, RedisKeyInvalid.
     """
     transcript, folded, rest = Transcript(), START, list[LogEntry]()
     cursor = START
@@ -30,7 +30,7 @@ def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[LogE
         page = read(redis, generation, cursor).entries
         for entry in page:
             if not rest:
-                event = decode(entry.data)
+                event = decode_entry(entry)
                 transcript.apply(event)
             if rest or transcript.outcome is not None:
                 rest.append(entry)

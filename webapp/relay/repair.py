@@ -15,8 +15,8 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import SnapshotReason
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import PAGE, LogEntry, read
-from millrace.worker.contract.state import read_state
-from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
+from millrace.worker.contract.state import read_states
+from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
 # After a restart of Redis that lost everything, a living worker has created its generation's log again by then.
@@ -75,9 +75,11 @@ class Repairer:
             except DatabaseUnavailable as error:
                 _log.warning("stored_answer_read_failed", generation=tail.generation, error=error)
                 return self._send_stored(tail, [])
-        if tail.last is not None and tail.is_behind:
-            return self._extend(tail, tail.last)
-        return self._replay(tail)
+        try:
+            return self._extend(tail, tail.last) if tail.last is not None and tail.is_behind else self._replay(tail)
+        except RedisKeyInvalid as error:
+            _log.error("log_unreadable", generation=tail.generation, error=error)
+            return self._handle_missing_log(tail)
 
     def _extend(self, tail: Tail, after: Cursor) -> float:
         announced, tail.is_stale = tail.announced, False
@@ -147,11 +149,13 @@ class Repairer:
 
     def _handle_missing_log(self, tail: Tail) -> float:
         """Send the stored answer if the log has expired; if Redis has lost it, wait for the worker to restore it."""
-        state = read_state(self._redis, tail.generation)
+        (state,) = read_states(self._redis, [tail.generation])
         has_ended = state is not None and state.is_done
         if has_ended or (state is None and not tail.is_unstored):
             stored = self._read_stored(tail.generation)
             if has_ended or stored:
+                if tail.is_behind:
+                    tail.mark_lost()  # else its live readers would wait for events that no one can read
                 return self._send_stored(tail, stored)
             tail.is_unstored = True
         if tail.missing_since is None:

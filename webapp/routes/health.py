@@ -12,7 +12,7 @@ from millrace.webapp.schemas import json_response
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import Redis, connect, translate_redis_errors
 from millrace.worker.contract.presence import count_live_workers
-from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
+from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
 
@@ -71,7 +71,7 @@ def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
         for name, is_failing in (
             ("redis", checks["redis"] != "ok"),
             ("maxmemory_policy", checks["maxmemory_policy"] not in (_REQUIRED_POLICY, "unknown")),
-            ("workers", checks["workers"] == "none"),
+            ("workers", checks["workers"] in ("none", "unreadable")),
             ("database", checks["database"] != "ok"),
         )
         if is_failing
@@ -82,12 +82,20 @@ def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
 def _check_redis(redis: Redis) -> Checks:
     with translate_redis_errors():
         redis.ping()
-    alive = count_live_workers(redis)
     return {
         "redis": "ok",
         "maxmemory_policy": _eviction_policy(redis),
-        "workers": f"{alive} alive" if alive else "none",
+        "workers": _live_workers(redis),
     }
+
+
+def _live_workers(redis: Redis) -> str:
+    try:
+        alive = count_live_workers(redis)
+    except RedisKeyInvalid as error:
+        _log.error("workers_unreadable", error=error)
+        return "unreadable"
+    return f"{alive} alive" if alive else "none"
 
 
 def _check_database(database: Database) -> str:

@@ -1,6 +1,7 @@
 """GET /metrics: the metrics of all web and worker processes, and of the queue in Redis, for Prometheus."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -12,7 +13,7 @@ from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import count_unfinished
 from millrace.worker.contract.presence import count_live_workers
-from millrace.worker.errors import QueueUnavailable, RedisUnavailable
+from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.observability.shared_metrics import collect, merge
 
@@ -44,8 +45,10 @@ class AllProcesses(Collector):
         redis = connect(self._services.settings.redis.url, timeout_seconds=REDIS_SECONDS, retries=0)
         gauges: dict[str, tuple[str, int]] = {}
         try:
-            collected = collect(redis) | collected
-            gauges["millrace_workers_alive"] = "Workers that consume.", count_live_workers(redis)
+            with _reported("processes"):
+                collected = collect(redis) | collected
+            with _reported("workers"):
+                gauges["millrace_workers_alive"] = "Workers that consume.", count_live_workers(redis)
             gauges["millrace_unfinished"] = "Generations that have not ended.", count_unfinished(redis)
             gauges["millrace_queue_length"] = "Tasks that wait in the queue.", self._services.task_queue.count_waiting()
         except (RedisUnavailable, QueueUnavailable) as error:
@@ -59,3 +62,12 @@ class AllProcesses(Collector):
         yield from merge(collected)
         for name, (documentation, value) in gauges.items():
             yield GaugeMetricFamily(name, documentation, value=value)
+
+
+@contextmanager
+def _reported(name: str) -> Generator[None]:
+    """Leave out a figure whose key is unreadable; the others are served."""
+    try:
+        yield
+    except RedisKeyInvalid as error:
+        _log.error("metric_unreadable", name=name, error=error)

@@ -19,7 +19,7 @@ from millrace.worker.context.escaping import element
 from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.events import Complete
 from millrace.worker.contract.keys import learning_key
-from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, QueueUnavailable, RedisUnavailable
+from millrace.worker.errors import DependencyUnavailable, GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Provider, Tool
@@ -93,7 +93,7 @@ class Learner(BackgroundTask):
             try:
                 self._release_marker(generation)
                 self._process.task_queue.enqueue_learning(generation)
-            except (RedisUnavailable, QueueUnavailable) as error:
+            except DependencyUnavailable as error:
                 _log.warning("learning_lost", generation=generation, error=error)
 
     @property
@@ -134,8 +134,7 @@ class Learner(BackgroundTask):
             except (
                 GenerationFailed,
                 AnswerNotStored,
-                DatabaseUnavailable,
-                RedisUnavailable,
+                DependencyUnavailable,
                 TimeoutError,
             ) as error:
                 cause = error.code if isinstance(error, GenerationFailed) else type(error).__name__

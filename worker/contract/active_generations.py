@@ -20,14 +20,14 @@ def acquire_slot(redis: Redis, owner: str, generation: str, limit: int) -> bool:
 
     Raises RedisUnavailable.
     """
-    ended: list[str] = []
+    ended: list[bytes] = []
     for _ in range(_TRIES):
         arguments = (generation, limit, STATE_MS, *ended)
         found = cast("list[bytes | int]", ACQUIRE_SLOT(redis, (active_key(owner),), *arguments))
         if not found:
             return True
-        members = [cast("bytes", each).decode() for each in found[::2]]
-        states = read_states(redis, members)
+        members = cast("list[bytes]", found[::2])
+        states = read_states(redis, [each.decode("ascii", "replace") for each in members])
         ages = cast("list[int]", found[1::2])
         ended = [each for each, age, state in zip(members, ages, states, strict=True) if not may_run(state, age)]
         if not ended:

@@ -4,12 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.connection import Redis, is_invalid_key, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, Status
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.scripts import CANCEL, FORGET, run_all
+from millrace.worker.contract.sweep import remove_unreadable
 from millrace.worker.settings.schema import Settings
 
 
@@ -26,7 +27,7 @@ def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -
     """Cancel a generation; returns None where Redis has no such generation.
 
     A worker that holds the generation ends it; without a holder this call ends it. A second cancel changes nothing.
-    Raises RedisUnavailable.
+    Raises RedisUnavailable, RedisKeyInvalid.
     """
     arguments = (generation, by, log_ttl_ms(settings), FINAL_EVENTS)
     verdict, status = cast("list[bytes]", CANCEL(redis, keys_of(generation), *arguments))
@@ -49,7 +50,12 @@ def forget(redis: Redis, generations: Collection[str]) -> None:
 
     Idempotent. Raises RedisUnavailable.
     """
-    for reply in run_all(redis, [(FORGET, keys_of(each), (each,)) for each in generations]):
-        if isinstance(reply, Exception):
+    replies = run_all(redis, [(FORGET, keys_of(each), (each,)) for each in generations])
+    for generation, reply in zip(generations, replies, strict=True):
+        if not isinstance(reply, Exception):
+            continue
+        if is_invalid_key(reply):
+            remove_unreadable(redis, generation, reply)
+        else:
             with translate_redis_errors():
                 raise reply

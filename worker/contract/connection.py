@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -16,7 +16,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 
 CONNECT_SECONDS = 2.0
 REPLY_SECONDS = 5.0
@@ -64,18 +64,32 @@ def is_unavailable(error: Exception) -> bool:
         return True
     if not isinstance(error, redis.ResponseError):
         return False
-    # redis-py removes the code from the text of those errors that it has a class for.
-    return (error.status_code or str(error).partition(" ")[0]) in _UNAVAILABLE
+    return _code_of(error) in _UNAVAILABLE
+
+
+def is_invalid_key(error: Exception) -> bool:
+    """Return whether this error of redis-py's means that a key has another type, or content no script can work with."""
+    if not isinstance(error, redis.ResponseError):
+        return False
+    return _code_of(error) == "WRONGTYPE" or "user_script" in str(error)
+
+
+def _code_of(error: redis.ResponseError) -> str:
+    # redis-py removes the code from the text of those errors that it has a class for, and a pipeline puts the command
+    # before the text.
+    return error.status_code or str(error).rpartition(" caused error: ")[2].partition(" ")[0]
 
 
 @contextmanager
 def translate_redis_errors() -> Generator[None]:
-    """Raise `RedisUnavailable` for every error that means so; any other error passes unchanged."""
+    """Raise `RedisUnavailable` or `RedisKeyInvalid` for each error that means so; any other error passes unchanged."""
     try:
         yield
     except redis.RedisError as error:
         if is_unavailable(error):
             raise RedisUnavailable(str(error)) from error
+        if is_invalid_key(error):
+            raise RedisKeyInvalid(str(error)) from error
         raise
 
 
@@ -123,6 +137,17 @@ def _place_of(url: str) -> str:
     parts: dict[str, Any] = dict(parse_url(url))
     host = parts.get("host", "localhost")
     return str(parts.get("path") or f"{f'[{host}]' if ':' in host else host}:{parts.get('port', 6379)}")
+
+
+def run_each(pipeline: Any) -> list[Any]:
+    """Run a pipeline whose commands are independent; one that Redis rejected has its error in its place.
+
+    Raises RedisUnavailable.
+    """
+    with translate_redis_errors():
+        replies = cast("list[Any]", pipeline.execute(raise_on_error=False))
+    check_available(replies)
+    return replies
 
 
 # Before each command redis-py checks whether a pooled connection was closed, or holds bytes that were never read. It

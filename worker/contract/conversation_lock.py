@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.keys import conversation_key
 from millrace.worker.contract.lifetimes import STATE_MS
 from millrace.worker.contract.scripts import ACQUIRE_CONVERSATION, MARK_CONVERSATION_DELETED, RELEASE_CONVERSATION
@@ -45,7 +45,7 @@ def acquire(redis: Redis, owner: str, conversation: str, generation: str, *, is_
         )
         if verdict != b"busy":
             return LockResult(cast("Literal['acquired', 'unknown', 'foreign']", verdict.decode()))
-        ended = active.decode()
+        ended = active.decode("ascii", "replace")
         (state,) = read_states(redis, [ended])
         if may_run(state, age_ms):
             break
@@ -69,12 +69,14 @@ def mark_deleted(redis: Redis, owner: str, conversation: str) -> tuple[str | Non
 
 def running_generations(redis: Redis, conversations: list[str]) -> dict[str, str]:
     """Return, by conversation, the generation that runs in it, in two round trips at most; raises RedisUnavailable."""
-    with translate_redis_errors():
-        pipeline = redis.pipeline(transaction=False)
-        for conversation in conversations:
-            pipeline.hget(conversation_key(conversation), "active")
-        found = cast("list[bytes | None]", pipeline.execute())
-    active = {each: generation.decode() for each, generation in zip(conversations, found, strict=True) if generation}
+    pipeline = redis.pipeline(transaction=False)
+    for conversation in conversations:
+        pipeline.hget(conversation_key(conversation), "active")
+    active = {
+        each: generation.decode("ascii", "replace")
+        for each, generation in zip(conversations, run_each(pipeline), strict=True)
+        if isinstance(generation, bytes)
+    }
     states = read_states(redis, list(active.values())) if active else []
     return {
         each: generation

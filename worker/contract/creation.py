@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import msgspec
+
 from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.conversation_lock import release
 from millrace.worker.contract.ids import new_id
@@ -15,6 +17,7 @@ from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, que
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request, encode_summary
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
 from millrace.worker.contract.state import GenerationState, parse_state
+from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.settings.schema import Settings
 
 
@@ -64,7 +67,10 @@ def bind_idempotency_key(redis: Redis, owner: str, key: str, ids: Ids, body: str
     with translate_redis_errors():
         redis.set(name, given, nx=True, px=IDEMPOTENCY_KEY_MS)
         bound = cast("bytes | None", redis.get(name)) or given.encode()
-    *names, bound_body = cast("list[str]", json.loads(bound))
+    try:
+        *names, bound_body = msgspec.json.decode(bound, type=tuple[str, str, str, str, str])
+    except ValueError as error:
+        raise RedisKeyInvalid(f"an Idempotency-Key is bound to something else: {error}") from error
     return Ids(*names), bound_body == body
 
 

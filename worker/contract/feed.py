@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.events import Event, Status, encode
 from millrace.worker.contract.keys import feed_key, keys_of
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
 FEED_MS = 3600 * 1000
@@ -73,7 +73,7 @@ def parse_position(text: str) -> FeedPosition | None:
 
 
 def publish(redis: Redis, owner: str, *events: FeedEvent) -> None:
-    """Append events to the owner's feed and wake its followers; an unavailable Redis is only logged."""
+    """Append events to the owner's feed and wake its followers; a failure is only logged."""
     key = feed_key(owner)
     try:
         with translate_redis_errors():
@@ -83,7 +83,7 @@ def publish(redis: Redis, owner: str, *events: FeedEvent) -> None:
             pipeline.pexpire(key, FEED_MS)
             pipeline.publish(key, b"")
             pipeline.execute()
-    except RedisUnavailable as error:
+    except (RedisUnavailable, RedisKeyInvalid) as error:
         _log.warning("feed_publish_failed", events=len(events), error=error)
 
 
@@ -92,16 +92,17 @@ def publish_ended(redis: Redis, generations: Sequence[str]) -> None:
     if not generations:
         return
     try:
-        with translate_redis_errors():
-            pipeline = redis.pipeline(transaction=False)
-            for generation in generations:
-                pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
-            rows = cast("list[list[bytes | None]]", pipeline.execute())
+        pipeline = redis.pipeline(transaction=False)
+        for generation in generations:
+            pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
+        rows = cast("list[list[bytes | None] | Exception]", run_each(pipeline))
     except RedisUnavailable as error:
         _log.warning("feed_publish_failed", events=len(generations), error=error)
         return
     for generation, row in zip(generations, rows, strict=True):
-        owner, conversation, status = ((each or b"").decode() for each in row)
+        if isinstance(row, Exception):
+            continue
+        owner, conversation, status = ((each or b"").decode("utf-8", "replace") for each in row)
         if owner:
             publish(redis, owner, GenerationEnded(generation, conversation, cast("Status", status)))
 
@@ -114,13 +115,21 @@ def end_of_feed(redis: Redis, owner: str) -> FeedPosition:
 
 
 def read_feeds(redis: Redis, positions: Sequence[tuple[str, FeedPosition]], count: int) -> list[list[FeedEntry]]:
-    """Return at most `count` events of each feed after its position, in one round trip; raises RedisUnavailable."""
-    with translate_redis_errors():
-        pipeline = redis.pipeline(transaction=False)
-        for owner, after in positions:
-            pipeline.xrange(feed_key(owner), f"({after}", "+", count)
-        answers = cast("list[list[tuple[bytes, dict[bytes, bytes]]]]", pipeline.execute())
-    return [[FeedEntry(_position(key), fields[b"d"]) for key, fields in rows] for rows in answers]
+    """Return at most `count` events of each feed after its position, in one round trip; raises RedisUnavailable.
+
+    An unreadable feed counts as empty, and entries without data are left out.
+    """
+    pipeline = redis.pipeline(transaction=False)
+    for owner, after in positions:
+        pipeline.xrange(feed_key(owner), f"({after}", "+", count)
+    return [_feed_entries(reply) for reply in run_each(pipeline)]
+
+
+def _feed_entries(reply: list[tuple[bytes, dict[bytes, bytes]]] | Exception) -> list[FeedEntry]:
+    if isinstance(reply, Exception):
+        _log.error("feed_unreadable", error=reply)
+        return []
+    return [FeedEntry(_position(key), fields[b"d"]) for key, fields in reply if b"d" in fields]
 
 
 def _position(raw: bytes) -> FeedPosition:

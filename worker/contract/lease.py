@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from millrace.worker.contract.connection import Redis, check_available, translate_redis_errors
+from millrace.worker.contract.connection import Redis, check_available, run_each
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, StatusEvent, encode
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import Cursor, cursor_of
@@ -178,17 +178,15 @@ def release(redis: Redis, claim: Claim, settings: Settings) -> bool:
 
 def have_ended(redis: Redis, generations: list[str]) -> list[bool]:
     """Return for each generation whether Redis has recorded its end, in one round trip; raises RedisUnavailable."""
-    with translate_redis_errors():
-        pipeline = redis.pipeline(transaction=False)
-        for generation in generations:
-            pipeline.hexists(keys_of(generation).state, "done")
-        return cast("list[bool]", pipeline.execute())
+    pipeline = redis.pipeline(transaction=False)
+    for generation in generations:
+        pipeline.hexists(keys_of(generation).state, "done")
+    return [reply is True for reply in run_each(pipeline)]
 
 
 def count_unfinished(redis: Redis) -> int:
-    """Return how many generations have not ended; raises RedisUnavailable."""
-    with translate_redis_errors():
-        pipeline = redis.pipeline(transaction=False)
-        for leases in LEASES:
-            pipeline.zcard(leases)
-        return sum(cast("list[int]", pipeline.execute()))
+    """Return how many generations have not ended, in all buckets that are readable; raises RedisUnavailable."""
+    pipeline = redis.pipeline(transaction=False)
+    for leases in LEASES:
+        pipeline.zcard(leases)
+    return sum(reply for reply in run_each(pipeline) if isinstance(reply, int))

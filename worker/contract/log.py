@@ -6,13 +6,15 @@ from functools import lru_cache
 from typing import cast
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
-from millrace.worker.contract.events import CancelledBy, decode
+from millrace.worker.contract.events import AnyEvent, CancelledBy, decode
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.scripts import APPEND, Reply, pack, run_packed
 from millrace.worker.contract.transcript import Transcript
+from millrace.worker.errors import RedisKeyInvalid
 
 PAGE = 500
+_EVENT_PREFIX = b'{"type":"'
 
 
 class Verdict(StrEnum):
@@ -104,7 +106,7 @@ def _result(reply: Reply) -> AppendResult | Exception:
 
 
 def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE) -> LogSlice:
-    """Return at most `count` entries after the cursor; raises RedisUnavailable.
+    """Return at most `count` entries after the cursor; raises RedisUnavailable, RedisKeyInvalid.
 
     The cursor's own entry is read as well: without it, entries may be missing and the stream cannot continue.
     """
@@ -118,22 +120,37 @@ def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE
 
 def _entries(redis: Redis, generation: str, start: str, count: int) -> list[LogEntry]:
     with translate_redis_errors():
-        rows = redis.xrange(keys_of(generation).log, start, "+", count)
-    return [
-        LogEntry(cursor_of(key), fields[b"d"]) for key, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", rows)
-    ]
+        rows = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrange(keys_of(generation).log, start, "+", count))
+    entries = [LogEntry(cursor_of(key), fields.get(b"d", b"")) for key, fields in rows]
+    if not all(is_event(entry.data) for entry in entries):
+        raise RedisKeyInvalid(f"the log of {generation} has an entry that is no event")
+    return entries
+
+
+def is_event(data: bytes) -> bool:
+    """Return whether data begins as every event does and has no line break, which would split its frame in two."""
+    return data.startswith(_EVENT_PREFIX) and b"\n" not in data and b"\r" not in data
+
+
+def decode_entry(entry: LogEntry) -> AnyEvent:
+    """Return the event of a log's entry; raises RedisKeyInvalid for one that this version does not know."""
+    try:
+        return decode(entry.data)
+    except ValueError as error:
+        raise RedisKeyInvalid(f"the event {entry.cursor} is unreadable: {error}") from error
 
 
 def read_transcript(redis: Redis, generation: str, upto: Cursor | None = None) -> tuple[Transcript, Cursor]:
     """Fold the log into a transcript, up to and including the entry at `upto`, by default all of it.
 
-    Raises RedisUnavailable. Returns the transcript and the id of the last entry folded in, `START` if there is none.
+    Raises RedisUnavailable, RedisKeyInvalid. Returns the transcript and the id of the last entry folded in, `START` if
+    there is none.
     """
     transcript, cursor = Transcript(), START
     while entries := _entries(redis, generation, f"({cursor}" if cursor != START else "-", PAGE):
         for entry in entries:
             if upto is not None and entry.cursor > upto:
                 return transcript, cursor
-            transcript.apply(decode(entry.data))
+            transcript.apply(decode_entry(entry))
             cursor = entry.cursor
     return transcript, cursor

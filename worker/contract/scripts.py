@@ -40,7 +40,7 @@ class Script:
         return b"*%d\r\n" % (len(words) + more) + b"".join(map(pack, words))
 
     def __call__(self, redis: Redis, keys: Sequence[str], *arguments: Argument) -> Reply:
-        """Run the script and return its reply; raises RedisUnavailable."""
+        """Run the script and return its reply; raises RedisUnavailable, RedisKeyInvalid."""
         reply = run_all(redis, [(self, keys, arguments)])[0]
         if isinstance(reply, Exception):
             with translate_redis_errors():
@@ -111,6 +111,7 @@ SWEEP = Script("sweep")
 CANCEL = Script("cancel")
 FORGET = Script("forget")
 LIST_DUE = Script("list_due", writes=False)
+REMOVE_UNREADABLE = Script("remove_unreadable")
 TAKE_PENDING = Script("take_pending")
 REMOVE_PENDING = Script("remove_pending")
 RECORD_HEARTBEAT = Script("record_heartbeat")

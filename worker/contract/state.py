@@ -1,14 +1,22 @@
 """A generation's state as other processes see it, and the key that says that it has readers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.events import Status
-from millrace.worker.contract.ids import Cursor, cursor_of
+from millrace.worker.contract.ids import Cursor, cursor_of, is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import CREATION_MS, WATCHED_MS
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, RequestSummary, decode_request, decode_summary
+from millrace.worker.errors import RedisKeyInvalid
+from millrace.worker.observability.logs import get_logger
+
+Row = list[bytes | None]
+Value = TypeVar("Value")
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,22 +57,45 @@ def may_run(state: GenerationState | None, age_ms: int) -> bool:
 
 
 def read_state(redis: Redis, generation: str) -> GenerationState | None:
-    """Return the state, or None where Redis has no such generation; raises RedisUnavailable."""
-    return read_states(redis, [generation])[0]
+    """Return the state, or None where Redis has no such generation; raises RedisUnavailable, RedisKeyInvalid."""
+    with translate_redis_errors():
+        return parse_state(generation, cast("Row", redis.hmget(keys_of(generation).state, *_FIELDS)))
 
 
 def read_states(redis: Redis, generations: list[str]) -> list[GenerationState | None]:
-    """Return the states in one round trip, in order; raises RedisUnavailable."""
-    with translate_redis_errors():
-        pipeline = redis.pipeline(transaction=False)
-        for generation in generations:
-            pipeline.hmget(keys_of(generation).state, *_FIELDS)
-        rows = cast("list[list[bytes | None]]", pipeline.execute())
-    return [parse_state(generation, row) for generation, row in zip(generations, rows, strict=True)]
+    """Return the states in one round trip, in order; one that is unreadable counts as missing.
+
+    Raises RedisUnavailable.
+    """
+    pipeline = redis.pipeline(transaction=False)
+    for generation in generations:
+        pipeline.hmget(keys_of(generation).state if is_id(generation) else "", *_FIELDS)
+    return [_state_or_none(*each) for each in zip(generations, run_each(pipeline), strict=True)]
 
 
-def parse_state(generation: str, row: list[bytes | None]) -> GenerationState | None:
-    """Return the state from the values of its fields, or None where there is no such generation."""
+def _state_or_none(generation: str, row: Row | Exception) -> GenerationState | None:
+    try:
+        with translate_redis_errors():
+            if isinstance(row, Exception):
+                raise row
+            return parse_state(generation, row)
+    except RedisKeyInvalid as error:
+        _log.error("state_unreadable", generation=generation, error=error)
+        return None
+
+
+def parse_state(generation: str, row: Row) -> GenerationState | None:
+    """Return the state from the values of its fields, or None where there is no such generation.
+
+    Raises RedisKeyInvalid.
+    """
+    try:
+        return _parse_state(generation, row)
+    except ValueError as error:
+        raise RedisKeyInvalid(f"the state of {generation} is unreadable: {error}") from error
+
+
+def _parse_state(generation: str, row: Row) -> GenerationState | None:
     owner, conversation, message, status, attempt, top, done, on_disconnect, created, question, deleted = (
         each or b"" for each in row
     )
@@ -87,17 +118,28 @@ def parse_state(generation: str, row: list[bytes | None]) -> GenerationState | N
 
 
 def read_request(redis: Redis, generation: str) -> ModelRequest | None:
-    """Return the request; None where Redis has no such generation, or its answer is stored. Raises RedisUnavailable."""
-    with translate_redis_errors():
-        request = cast("bytes | None", redis.hget(keys_of(generation).state, "request"))
-    return None if request is None else decode_request(request)
+    """Return the request; None where Redis has no such generation, or its answer is stored.
+
+    Raises RedisUnavailable, RedisKeyInvalid.
+    """
+    return _read_field(redis, generation, "request", decode_request)
 
 
 def read_summary(redis: Redis, generation: str) -> RequestSummary | None:
-    """Return the summary of the request, or None where Redis has no such generation; raises RedisUnavailable."""
+    """Return the summary of the request, None where Redis has no such generation.
+
+    Raises RedisUnavailable, RedisKeyInvalid.
+    """
+    return _read_field(redis, generation, "summary", decode_summary)
+
+
+def _read_field(redis: Redis, generation: str, name: str, parse: Callable[[bytes], Value]) -> Value | None:
     with translate_redis_errors():
-        summary = cast("bytes | None", redis.hget(keys_of(generation).state, "summary"))
-    return None if summary is None else decode_summary(summary)
+        value = cast("bytes | None", redis.hget(keys_of(generation).state, name))
+    try:
+        return None if value is None else parse(value)
+    except ValueError as error:
+        raise RedisKeyInvalid(f"the {name} of {generation} is unreadable: {error}") from error
 
 
 def mark_watched(redis: Redis, generations: list[str]) -> None:

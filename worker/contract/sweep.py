@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, check_available, translate_redis_errors
+from millrace.worker.contract.connection import Redis, check_available, is_unavailable, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import split_members
@@ -14,11 +14,13 @@ from millrace.worker.contract.lifetimes import (
     ENQUEUE_AGAIN_MS,
     LATE_TAKEOVER_MS,
     SUSPICION_MS,
+    UNREADABLE_AGAIN_MS,
     log_ttl_ms,
     queue_ms,
 )
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.scripts import LIST_DUE, SWEEP, Argument, run_all
+from millrace.worker.contract.scripts import LIST_DUE, REMOVE_UNREADABLE, SWEEP, Argument, run_all
+from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 
@@ -45,6 +47,9 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
     if not due:
         return SweepResult([], 0, 0)
     verdicts = run_all(redis, [(SWEEP, keys_of(each), _arguments(each, settings)) for each in due])
+    for generation, verdict in zip(due, verdicts, strict=True):
+        if isinstance(verdict, Exception) and not is_unavailable(verdict):
+            remove_unreadable(redis, generation, verdict)
     to_enqueue = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"enqueue"]
     ended = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ended"]
     publish_ended(redis, ended)
@@ -63,6 +68,18 @@ def _list_due(redis: Redis) -> Iterator[list[str]]:
         if junk:
             remove_junk(redis, leases, junk)
         yield generations
+
+
+def remove_unreadable(redis: Redis, generation: str, error: Exception) -> None:
+    """Remove a generation whose keys have another type than ours; after any other error a sweep looks at it later.
+
+    Raises RedisUnavailable.
+    """
+    try:
+        verdict = REMOVE_UNREADABLE(redis, keys_of(generation), generation, UNREADABLE_AGAIN_MS).decode()
+    except RedisKeyInvalid:
+        verdict = "rejected"
+    _log.error("generation_unreadable", generation=generation, verdict=verdict, error=error)
 
 
 def remove_junk(redis: Redis, key: str, junk: list[bytes]) -> None:

@@ -13,12 +13,15 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.keys import METRICS, metrics_key
 from millrace.worker.contract.scripts import RECORD_HEARTBEAT
+from millrace.worker.observability.logs import get_logger
 
 PUBLISH_SECONDS = 5.0
 _LIFE_MS = 30_000
+
+_log = get_logger(__name__)
 
 
 def process_name(role: str) -> str:
@@ -35,14 +38,23 @@ def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
 
 
 def collect(redis: Redis) -> dict[str, list[Metric]]:
-    """Return the metrics of every process that published within half a minute, by name; raises RedisUnavailable."""
+    """Return the metrics of every process that published within half a minute, by name; unreadable ones are left out.
+
+    Raises RedisUnavailable, RedisKeyInvalid.
+    """
     with translate_redis_errors():
-        names = [name.decode() for name in cast("list[bytes]", redis.zrange(METRICS, 0, -1))]
-        pipeline = redis.pipeline(transaction=False)
-        for name in names:
-            pipeline.get(metrics_key(name))
-        published = cast("list[bytes | None]", pipeline.execute())
-    return {name: _decode(text) for name, text in zip(names, published, strict=True) if text is not None}
+        names = [name.decode("utf-8", "replace") for name in cast("list[bytes]", redis.zrange(METRICS, 0, -1))]
+    pipeline = redis.pipeline(transaction=False)
+    for name in names:
+        pipeline.get(metrics_key(name))
+    found: dict[str, list[Metric]] = {}
+    for name, text in zip(names, run_each(pipeline), strict=True):
+        if text is not None:
+            try:
+                found[name] = _decode(text)
+            except (TypeError, ValueError) as error:  # not a text, or a text of another form
+                _log.error("metrics_unreadable", process=name, error=error)
+    return found
 
 
 def merge(processes: Mapping[str, Iterable[Metric]]) -> list[Metric]:

@@ -16,7 +16,7 @@ from millrace.worker.contract.connection import Redis, is_unavailable
 from millrace.worker.contract.lease import reclaim
 from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.interrupt import CancelRequested
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.publishing.outbox import Outbox
@@ -188,7 +188,7 @@ class LogWriter(BackgroundTask):
         held = outbox.claim
         try:
             reclaimed = reclaim(self._redis, outbox.claimed, held, self._settings)
-        except redis.RedisError as error:
+        except (redis.RedisError, RedisKeyInvalid) as error:
             _log.error("reclaim_rejected", generation=held.generation, error=type(error).__name__)
             outbox.abandon("rejected")
             return

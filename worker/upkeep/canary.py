@@ -15,7 +15,7 @@ from celery.worker import state
 
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.presence import record_heartbeat
-from millrace.worker.errors import QueueUnavailable, RedisUnavailable
+from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.upkeep.heartbeat_file import write_heartbeat
@@ -82,7 +82,7 @@ class Canary(BackgroundTask):
                 continue
             try:
                 silence = self.send_when_due(time.monotonic())
-            except (QueueUnavailable, RedisUnavailable) as error:
+            except DependencyUnavailable as error:
                 _log.warning("canary_not_sent", error=error)
                 self._write_heartbeat()
                 if self._out_since is not None:  # not the consumer's fault: its time starts again

@@ -10,8 +10,9 @@ from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
 from millrace.worker.contract.request import ModelRequest
 from millrace.worker.contract.state import read_request, read_state
+from millrace.worker.contract.sweep import remove_unreadable
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
+from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store import answers, conversations
 from millrace.worker.store.answers import StoredAnswer
@@ -42,6 +43,8 @@ class LateStorage(PeriodicTask):
                 self._store(pending)
             except (RedisUnavailable, DatabaseUnavailable):
                 raise
+            except RedisKeyInvalid as error:
+                remove_unreadable(self._redis, pending.generation, error)
             except Exception:  # noqa: BLE001 - an answer that can't be stored must not hold up the others
                 _log.exception("store_failed", generation=pending.generation)
             else:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
@@ -211,10 +212,27 @@ def test_expired_log_ends_with_an_error(own_valkey: ValkeyProcess, own_server: R
         assert [event["type"] for _, event in stream.rest()] == ["error", "done"]
 
 
-def test_missing_log_with_a_state_ends_in_stream_lost(own_valkey: ValkeyProcess, own_server: RelayServer) -> None:
-    writer = LogWriter(connect(own_valkey.url), SETTINGS)
-    writer.redis.delete(keys_of(writer.generation).log)
-    with own_server.follow(writer.generation) as stream:
+def test_missing_or_unreadable_log_ends_in_stream_lost_and_other_readers_get_everything(
+    own_valkey: ValkeyProcess, own_server: RelayServer
+) -> None:
+    redis = connect(own_valkey.url)
+    missing, text, junk, no_state, healthy = (LogWriter(redis, SETTINGS) for _ in range(5))
+    keys = {each: keys_of(each.generation) for each in (missing, text, junk, no_state)}
+    with ExitStack() as stack:
+        live = stack.enter_context(own_server.follow(no_state.generation))
+        other = stack.enter_context(own_server.follow(healthy.generation))
+        live.events(1)
+        other.events(1)
+        redis.delete(*(keys[each].log for each in (missing, text, junk)), keys[no_state].state)
+        redis.set(keys[text].log, "not a stream")
+        redis.xadd(keys[junk].log, {"d": "not an event"}, id="0-1")
+        redis.set(keys[no_state].state, "not a hash")
         began = time.monotonic()
-        assert [event["type"] for _, event in stream.rest()] == ["error", "done"]
+        lost = [stack.enter_context(own_server.follow(each.generation)) for each in (missing, text, junk)]
+        healthy.write_silently(Chunk("a"), Chunk("b"))
+        assert [event["type"] for _, event in other.events(3)] == ["status", "chunk", "chunk"]
+        healthy.end()
+        assert other.rest()[-1][1] == {"type": "done", "status": "completed"}
+        for stream in (*lost, live):
+            assert [event["type"] for _, event in stream.rest()][-2:] == ["error", "done"]
         assert time.monotonic() - began < 15

@@ -18,7 +18,7 @@ from millrace.worker.contract.connection import (
     translate_redis_errors,
 )
 from millrace.worker.contract.creation import create
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.contract.generations import SETTINGS, new_draft
 
@@ -70,9 +70,22 @@ def test_read_only_redis_is_unavailable_and_creates_nothing(tmp_path: Path) -> N
 
 
 def test_other_errors_pass_unchanged(redis: Redis) -> None:
+    with pytest.raises(ResponseError, match="unknown command"), translate_redis_errors():
+        redis.execute_command("NOTHING")
+
+
+def test_key_of_another_type_is_invalid_alone_in_a_pipeline_and_in_a_script(redis: Redis) -> None:
     redis.set("x", "text")
-    with pytest.raises(ResponseError, match="WRONGTYPE"), translate_redis_errors():
-        redis.lpush("x", "y")
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.lpush("x", "y")
+    for use in (
+        lambda: redis.lpush("x", "y"),
+        pipeline.execute,
+        lambda: redis.eval("redis.call('LPUSH', KEYS[1], 'y')", 1, "x"),
+        lambda: redis.eval("return 1 < redis.call('GET', KEYS[1])", 1, "x"),
+    ):
+        with pytest.raises(RedisKeyInvalid), translate_redis_errors():
+            use()
 
 
 @pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN"])

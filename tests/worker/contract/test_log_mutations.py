@@ -35,8 +35,8 @@ RULES = {
         "if false and end_if_due(id, ARGV[6]",
     ),
     "claim: a lease": (
-        "redis.call('ZADD', LEASES, number(now + lease_ms), id)\nend",
-        "redis.call('ZREM', LEASES, id)\nend",
+        "redis.call('ZADD', LEASES, number(now + lease_ms), id)\n  redis.call('HSET'",
+        "redis.call('ZREM', LEASES, id)\n  redis.call('HSET'",
     ),
     "settle: an outcome wins": ("if s[1] then\n    end_generation", "if s[1] and not s[2] then\n    end_generation"),
     "finish: done follows at once": ("top = write(epoch, seq + 1, final_events['done:' .. status])", ""),

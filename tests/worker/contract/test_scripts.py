@@ -20,7 +20,7 @@ from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.contract.scripts import Script
 from millrace.worker.contract.sweep import sweep
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from tests.valkey import ValkeyProcess
 from tests.worker.contract.generations import (
     LOG_TTL_MS,
@@ -154,5 +154,5 @@ def test_script_error_does_not_mean_unavailable(redis: Redis) -> None:
     generation = create_queued(redis)
     redis.delete(keys_of(generation).state)
     redis.set(keys_of(generation).state, "no hash")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
+    with pytest.raises(RedisKeyInvalid, match="WRONGTYPE"):
         claim(redis, generation, SETTINGS)

@@ -10,7 +10,7 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Done, Error
 from millrace.worker.contract.keys import LEASES, keys_of
-from millrace.worker.contract.lease import claim
+from millrace.worker.contract.lease import claim, reclaim
 from millrace.worker.contract.lifetimes import ENQUEUE_AGAIN_MS, LATE_TAKEOVER_MS, SUSPICION_MS
 from millrace.worker.contract.sweep import SweepResult, sweep
 from tests.worker.contract.generations import (
@@ -208,3 +208,31 @@ def test_junk_among_the_leases_is_dropped_and_every_generation_is_still_swept(re
     assert sorted(swept) == ids
     assert [member.decode() for each in LEASES[:3] for member in redis.zrange(each, 0, -1)] == ids  # type: ignore[union-attr]
     assert not redis.exists(LEASES[40])
+
+
+def test_generation_with_a_key_of_another_type_is_removed_and_all_others_are_swept(redis: Redis) -> None:
+    healthy = create_queued(redis)
+    broken_state, broken_log, held = create_queued(redis), create_queued(redis), claim_generation(redis)
+    redis.set(keys_of(broken_state).state, "not a hash")
+    redis.set(keys_of(broken_log).log, "not a stream")
+    redis.set(keys_of(held.claim.generation).state, "not a hash")
+    expire_deadlines(redis, broken_log, "queue_until")
+    for generation in (healthy, broken_state, held.claim.generation):
+        make_due(redis, generation)
+    redis.delete(LEASES[bucket := next(each for each in range(64) if not redis.exists(LEASES[each]))])
+    redis.set(LEASES[bucket], "not a sorted set")
+    assert sweep(redis, SETTINGS) == SweepResult([healthy], 0, 0)
+    for generation in (broken_state, broken_log, held.claim.generation):
+        assert redis.exists(keys_of(generation).state, keys_of(generation).log) == 0
+        assert not is_leased(redis, generation)
+    reclaimed = reclaim(redis, held, held.claim, SETTINGS)
+    assert reclaimed is not None, "a living worker restores its generation as after a loss of data"
+    assert append_event(redis, reclaimed.claim, 2, Chunk("on")).verdict == "appended"
+
+
+def test_generation_whose_state_no_script_can_read_does_not_hold_up_the_others(redis: Redis) -> None:
+    healthy, broken = create_queued(redis), create_queued(redis)
+    redis.hdel(keys_of(broken).state, "queue_until")
+    make_due(redis, healthy)
+    assert sweep_when_due(redis, broken).to_enqueue == [healthy]
+    assert due_in(redis, broken) > 50_000, "it would take a place in every batch"

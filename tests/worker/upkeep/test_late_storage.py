@@ -130,12 +130,15 @@ def test_an_answer_whose_log_has_expired_is_given_up_and_logged(
 def test_an_answer_that_cannot_be_stored_does_not_hold_up_the_others(
     storage: LateStorageHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    damaged, sound = storage.create_ended(), storage.create_ended()
-    storage.harness.redis.hset(keys_of(damaged).state, "request", "{")
+    damaged, foreign, sound = storage.create_ended(), storage.create_ended(), storage.create_ended()
+    redis = storage.harness.redis
+    redis.hset(keys_of(damaged).state, "request", "{")
+    redis.set(keys_of(foreign).log, "not a stream")
     storage.late_storage.store_due()
     assert storage.stored(sound)
-    assert f"store_failed generation={damaged}" in caplog.text
-    assert storage.is_pending(damaged)
+    assert f"generation_unreadable generation={damaged} verdict=postponed" in caplog.text
+    assert storage.is_pending(damaged), "a newer version may be able to read it"
+    assert not redis.exists(*keys_of(foreign)[:2])
 
 
 def test_a_deleted_conversation_is_not_restored(storage: LateStorageHarness) -> None:

@@ -20,10 +20,10 @@ if s[1] ~= token then
   local now = now_ms()
   s[3] = number(next_epoch(tonumber(s[3]), s[4]))
   s[5] = number(tonumber(s[5]) + 1)
+  redis.call('ZADD', LEASES, number(now + lease_ms), id)
   redis.call('HSET', STATE, 'token', token, 'epoch', s[3], 'attempt', s[5], 'status', 'running',
     'run_until', number(now + run_ms), 'watched_at', number(now))
   redis.call('HDEL', STATE, 'suspect', 'ring_until')
-  redis.call('ZADD', LEASES, number(now + lease_ms), id)
 end
 local reply = { 'run', s[3], s[4], s[5] }
 for _, item in ipairs(redis.call('HGETALL', STATE)) do reply[#reply + 1] = item end

@@ -14,10 +14,11 @@ if redis.call('EXISTS', STATE) == 1 then
   return whole_state()
 end
 local now = now_ms()
+-- Before the state, so that there is no generation where no sweep would find it.
+redis.call('ZADD', LEASES, number(now + queue_ms / 2), id)
 redis.call('HSET', STATE, 'status', 'queued', 'token', '', 'epoch', '0', 'attempt', '0', 'losses', '0', 'asks', '1', ask, '1',
   'top', '0-1', 'created', number(now), 'queue_until', number(now + queue_ms), unpack(ARGV, 6))
 redis.call('PEXPIRE', STATE, life_ms)
 write(0, 1, first)
 redis.call('PEXPIRE', LOG, life_ms)
-redis.call('ZADD', LEASES, number(now + queue_ms / 2), id)
 return whole_state()
