@@ -117,7 +117,7 @@ def _is_ready(address: str, directory: Path) -> bool:
     for log in directory.glob("?.log"):
         assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
     try:
-        return httpx.get(f"{address}/readyz", timeout=3, trust_env=False).status_code == 200
+        return httpx.get(f"{address}/readyz", timeout=3, trust_env=False, verify=False).status_code == 200
     except httpx.HTTPError:
         return False
 

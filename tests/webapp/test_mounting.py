@@ -143,6 +143,6 @@ def test_mounted_stream_works_over_a_real_socket(
 
 def _is_up(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/chat/healthz", trust_env=False).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/chat/healthz", trust_env=False, verify=False).status_code == 200
     except httpx.TransportError:
         return False
