@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from deploy.errors import StartError
 from deploy.ports import HOST, claim
@@ -91,7 +92,7 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
         "MILLRACE_REDIS_URL": redis_url,
         "MILLRACE_SECRET_KEY": state.secret_key(),
         "MILLRACE_STATE_DIR": str(state.path),
-        "MILLRACE_DATABASE_URL": f"sqlite:///{state.path / 'millrace.db'}",
+        "MILLRACE_DATABASE_URL": f"sqlite:///{quote(str(state.path / 'millrace.db'))}",
     }
     # The app rejects a variable that it does not know.
     known = {name: value for name, value in defaults.items() if name in inspected["variables"]}

@@ -1,6 +1,19 @@
 """The environment of the child processes."""
 
-from deploy.topology import bare_environment, child_environment, web_environment, worker_environment
+import sys
+from pathlib import Path
+
+from deploy.migration import migrate
+from deploy.state_directory import StateDirectory
+from deploy.topology import (
+    Options,
+    bare_environment,
+    child_environment,
+    plan,
+    web_environment,
+    worker_environment,
+)
+from tests.deploy.supervised import ROOT
 
 ENDPOINT = "http://127.0.0.1:2"
 
@@ -56,3 +69,14 @@ def test_authentication_function_of_ones_own_keeps_the_credentials_that_it_may_n
     web = web_environment({**GIVEN, "MILLRACE_AUTH": "mine.auth:owner"})
     assert web["AWS_SECRET_ACCESS_KEY"] == "a"
     assert "MILLRACE_SEARCH_KEY" not in web
+
+
+def test_database_lies_in_the_state_directory_whatever_its_name_and_is_private(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "st%2Fx?y=1&z #ü")
+    state.directory(".")
+    topology = plan(Options(port=0), ROOT, Path(sys.executable), state)
+    migrate(ROOT, Path(sys.executable), topology.web.environment)
+    assert list(tmp_path.iterdir()) == [state.path]
+    files = list(state.path.glob("millrace.db*"))
+    assert state.path / "millrace.db" in files
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}

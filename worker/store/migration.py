@@ -26,7 +26,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
     """
     url = engine_url(settings.database.url)
     if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_private_file(url.database)
     engine = make_engine(url, 1, TIMEOUT_SECONDS, lock_seconds=TIMEOUT_SECONDS)
     deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
@@ -42,6 +42,18 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
             time.sleep(_RETRY_SECONDS)
     finally:
         engine.dispose()
+
+
+def _make_private_file(database: str) -> None:
+    """Make the file that only its owner may read, unless it exists; SQLite gives its rights to the files beside it."""
+    if database == ":memory:" or database.startswith("file:"):
+        return
+    path = Path(database)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise DatabaseUnavailable(f"{path} can't be used: {error.strerror}") from error
 
 
 def current_revision(connection: Connection) -> str | None:
