@@ -5,7 +5,7 @@ from flask.sansio.scaffold import Scaffold
 
 from millrace.webapp import problems, request_log
 from millrace.webapp.facades import chat, conversation
-from millrace.webapp.guard import auth, cors, csrf, headers, limits
+from millrace.webapp.guard import access, auth, cors, csrf, headers, limits
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.mounts import names_of
 from millrace.webapp.routes import (
@@ -25,7 +25,7 @@ from millrace.worker.settings.schema import Settings
 NAME = "millrace"
 _ROUTES = (
     *(documents, generations, conversations, messages, profile, memories),
-    *(events, chat, conversation, health, metrics),
+    *(events, chat, conversation, health),
 )
 
 
@@ -35,7 +35,8 @@ def mount_routes(app: Flask, settings: Settings, url_prefix: str, owner: OwnerFu
     Errors, headers and checks apply to these routes only, so that the app's other pages stay as they are.
     """
     name = _new_name(app)
-    blueprint = _blueprint(name, url_prefix)
+    # A host app's address is public more often than not, and its operator may not know of these routes.
+    blueprint = _blueprint(name, url_prefix, has_metrics=bool(settings.http.metrics_token))
     install_guards(blueprint)
     _register(app, blueprint, settings, owner)
     return name
@@ -44,13 +45,13 @@ def mount_routes(app: Flask, settings: Settings, url_prefix: str, owner: OwnerFu
 def mount_at_root(app: Flask, settings: Settings, owner: OwnerFunction | None) -> str:
     """Register the routes in an app that has no others, so that unknown addresses get a problem as well."""
     install_guards(app)
-    _register(app, _blueprint(NAME, ""), settings, owner)
+    _register(app, _blueprint(NAME, "", has_metrics=True), settings, owner)
     return NAME
 
 
 def install_guards(scaffold: Scaffold) -> None:
     """Answer errors, add headers and check requests, in a whole app or in one blueprint."""
-    for room in (problems, request_log, headers, cors, csrf, limits):
+    for room in (problems, request_log, headers, access, cors, csrf, limits):
         room.install(scaffold)
 
 
@@ -69,7 +70,7 @@ def _new_name(app: Flask) -> str:
     return NAME if number == 1 else f"{NAME}_{number}"
 
 
-def _blueprint(name: str, url_prefix: str) -> Blueprint:
+def _blueprint(name: str, url_prefix: str, *, has_metrics: bool) -> Blueprint:
     blueprint = Blueprint(
         name,
         "millrace.webapp",
@@ -78,7 +79,7 @@ def _blueprint(name: str, url_prefix: str) -> Blueprint:
         static_url_path="/static",
         template_folder="templates",
     )
-    for room in _ROUTES:
+    for room in (*_ROUTES, metrics) if has_metrics else _ROUTES:
         blueprint.register_blueprint(room.routes)
     blueprint.before_request(_start)
     return blueprint

@@ -106,12 +106,15 @@ def greenlets() -> set["gevent.Greenlet[..., object]"]:
     return {each for each in found if each and not each.dead}
 
 
-def test_anonymous_owner_is_kept_in_the_session_of_the_host(store: ValkeyProcess, client: Redis) -> None:
+def test_anonymous_owner_is_kept_in_the_session_of_the_host(
+    store: ValkeyProcess, client: Redis, database_url: str
+) -> None:
+    settings = Settings.of(redis_url=store.url, database_url=database_url, secret_key="ours" * 8)
     host = Flask("host")
     with pytest.raises(SettingError, match=r"^MILLRACE_AUTH: session needs an app that has a secret key"):
-        mount(host, Settings.of(redis_url=store.url, secret_key="ours" * 8))
+        mount(host, settings)
     host.secret_key = "theirs"
-    mount(host, Settings.of(redis_url=store.url, secret_key="ours" * 8))
+    mount(host, settings)
     user = host.test_client()
     with stopping(host):
         generation = json_of(user.post("/millrace/api/generations", json={"message": "a"}))["id"]

@@ -4,8 +4,10 @@ from typing import Literal
 
 import msgspec
 from flask import Blueprint, Response
+from msgspec import UNSET, UnsetType
 from redis.exceptions import ResponseError
 
+from millrace.webapp.guard.access import may_see_figures
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
@@ -33,10 +35,10 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The result of each check."""
+    """Redis, the database and a worker are available; `checks` has the details, for clients that may see them."""
 
     status: Literal["ready"]
-    checks: Checks
+    checks: Checks | UnsetType = UNSET
 
 
 @routes.get("/healthz")
@@ -49,11 +51,17 @@ def get_liveness() -> Response:
 @routes.get("/readyz")
 @described(Description(answers={200: Ready}))
 def get_readiness() -> Response:
-    """Return 200 if Redis (with eviction off), the database and a worker are available, otherwise 503."""
+    """Return 200 if Redis (with eviction off), the database and a worker are available, otherwise 503.
+
+    The result of each check is added for clients that may see the metrics.
+    """
     checks, failing = check_dependencies(services())
-    if failing:
+    has_details = may_see_figures()
+    if failing and has_details:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
-    return json_response(Ready("ready", checks))
+    if failing:
+        raise Problem(503, "not_ready", "Not ready.")
+    return json_response(Ready("ready", checks if has_details else UNSET))
 
 
 def check_dependencies(services: Services) -> tuple[Checks, list[str]]:

@@ -8,7 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from millrace.webapp.guard.access import may_see_figures
 from millrace.webapp.openapi.document import Description, described
+from millrace.webapp.problems import Problem
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import count_unfinished
@@ -27,10 +29,23 @@ routes = Blueprint("metrics", __name__)
 @routes.get("/metrics")
 @described(Description(answers={200: str}, media="text/plain"))
 def get_metrics() -> Response:
-    """Return the metrics of all processes in Prometheus's format; while Redis is unavailable, of this one only."""
+    """Return the metrics of all processes in Prometheus's format; while Redis is unavailable, of this one only.
+
+    Raises Problem 401 or 403 for a client that may not see them.
+    """
+    if not may_see_figures():
+        raise _refusal()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(AllProcesses(services()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _refusal() -> Problem:
+    if services().settings.http.metrics_token:
+        challenge = {"WWW-Authenticate": 'Bearer realm="millrace metrics"'}
+        return Problem(401, "unauthorized", "The metrics need the bearer token of the server.", headers=challenge)
+    detail = "Only clients that connect directly from the server's machine get the metrics. Set MILLRACE_METRICS_TOKEN."
+    return Problem(403, "metrics_not_allowed", detail)
 
 
 class AllProcesses(Collector):

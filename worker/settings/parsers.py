@@ -110,6 +110,17 @@ def origins(value: str) -> tuple[str, ...]:
     return found
 
 
+def hosts(value: str) -> tuple[str, ...]:
+    """Parse host names and IP addresses without ports, separated by commas; an IPv6 address is in brackets."""
+    found = tuple(each.lower() for each in words(value))
+    for each in found:
+        if not re.fullmatch(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]", each, re.ASCII):
+            raise ValueError(
+                f"takes host names such as chat.example.com without ports, separated by commas; {each[:100]} is not one"
+            )
+    return found
+
+
 def json_object(value: str) -> str:
     """Parse a JSON object, or the path of a file that holds one, and return its text."""
     try:

@@ -35,6 +35,10 @@ BAD = {
         *("https://a.example:443", "http://a.example:80", "https://a.example:x", "https://A.example", "https://[::1"),
         *("https://u@a.example", "https://a.example?x", "https://*.example", "https://a.example, *", "https://a b"),
     ],
+    "hosts": [
+        *("*", ".example.com", "a b", "a.example:80", "https://a.example", "a/b", "\u00e9.example", "::1", "-a", "a."),
+        "a.example, *",
+    ],
     "import_paths": ["module", "module:", ":name", "a b:c", "a:b:c", "a.b:c.d"],
     "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
 }
@@ -61,6 +65,11 @@ def test_origins_are_accepted_as_browsers_send_them() -> None:
     given_value = "https://a.example, http://localhost:8080,http://[::1]:5173"
     loaded = load({"MILLRACE_ALLOWED_ORIGINS": given_value})
     assert loaded.http.allowed_origins == ("https://a.example", "http://localhost:8080", "http://[::1]:5173")
+
+
+def test_hosts_are_names_and_addresses_in_any_case() -> None:
+    loaded = load({"MILLRACE_ALLOWED_HOSTS": "Chat.example, my_app,127.0.0.1 , [::1]"})
+    assert loaded.http.allowed_hosts == ("chat.example", "my_app", "127.0.0.1", "[::1]")
 
 
 @pytest.mark.parametrize(

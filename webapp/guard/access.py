@@ -1,0 +1,64 @@
+"""Which host names the server answers to, and which clients may see its figures."""
+
+import hmac
+from ipaddress import ip_address
+
+from flask import request
+from flask.sansio.scaffold import Scaffold
+
+from millrace.webapp.mounts import current_mount
+from millrace.webapp.problems import Problem
+from millrace.webapp.services import services
+
+_MAX_SHOWN_CHARACTERS = 200
+_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
+
+
+def install(scaffold: Scaffold) -> None:
+    """Check the host of every request."""
+    scaffold.before_request(reject_unknown_host)
+
+
+def reject_unknown_host() -> None:
+    """Raise Problem 400 for a `Host` that is not in `MILLRACE_ALLOWED_HOSTS`; its port does not matter.
+
+    Without this check a site whose name resolves to this server's address may use it under its own origin
+    (https://en.wikipedia.org/wiki/DNS_rebinding). The health checks answer to any name, because a load balancer often
+    asks by address.
+    """
+    allowed = services().settings.http.allowed_hosts
+    if not allowed or request.blueprint == f"{current_mount()}.health":
+        return
+    if host_name(request.host) not in allowed:
+        host = request.host[:_MAX_SHOWN_CHARACTERS]
+        raise Problem(400, "unknown_host", f"This server does not answer to the host {host} (MILLRACE_ALLOWED_HOSTS).")
+
+
+def host_name(host: str) -> str:
+    """Return the name in a `Host` header: in lower case, without the port and without the root's dot."""
+    name = host.lower()
+    if not name.endswith("]"):  # not an IPv6 address without a port
+        name = name.rpartition(":")[0] or name
+    return name.removesuffix(".")
+
+
+def may_see_figures() -> bool:
+    """Return whether the client may see metrics and the results of checks.
+
+    With `MILLRACE_METRICS_TOKEN`, a client that sends it. Without it, a client on this machine that connects directly,
+    by the name or an address of the loopback: behind a proxy on this machine, every client seems to be on it.
+    """
+    token = services().settings.http.metrics_token
+    if token:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+    is_forwarded = any(name in request.headers for name in _FORWARDED)
+    return not is_forwarded and _is_loopback(request.remote_addr or "") and _is_loopback(host_name(request.host))
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        address = ip_address(name.strip("[]"))
+    except ValueError:
+        return name == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
