@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts connections after a number of bytes sent to the client."""
+"""A TCP proxy that cuts connections after a number of bytes sent to the client, or after some text."""
 
 import socket
 import threading
@@ -12,9 +12,12 @@ from tests.valkey import free_port
 
 
 class CuttingProxy:
-    """Forwards to `url`; `limit(n)` says after how many bytes to the client the n-th connection is cut."""
+    """Forwards to `url`; `limit(n)` says after how many bytes to the client the n-th connection is cut.
 
-    def __init__(self, url: str, limit: Callable[[int], int | None]) -> None:
+    Bytes instead of a number: it is cut where these have been sent. None: it is not cut.
+    """
+
+    def __init__(self, url: str, limit: Callable[[int], int | bytes | None]) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname or "", parts.port or 0)
         self._limit = limit
@@ -50,16 +53,26 @@ class CuttingProxy:
                 server.sendall(part)
         _close(server)
 
-    def _down(self, client: socket.socket, server: socket.socket, limit: int | None) -> None:
-        left = limit
+    def _down(self, client: socket.socket, server: socket.socket, limit: int | bytes | None) -> None:
+        sent = b""
         with suppress(OSError):
             while part := server.recv(65536):
-                client.sendall(part if left is None else part[:left])
-                if left is not None and (left := left - len(part)) <= 0:
+                end = _end(sent + part, limit)
+                client.sendall(part if end is None else part[: end - len(sent)])
+                sent += part
+                if end is not None:
                     self.cut += 1
                     break
         _close(client)
         _close(server)
+
+
+def _end(sent: bytes, limit: int | bytes | None) -> int | None:
+    """Return the number of bytes after which the connection is cut; None if these are not too many."""
+    if isinstance(limit, bytes):
+        found = sent.find(limit)
+        return None if found < 0 else found + len(limit)
+    return limit if limit is not None and len(sent) >= limit else None
 
 
 def _close(end: socket.socket) -> None:

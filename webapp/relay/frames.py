@@ -86,9 +86,10 @@ def chunked(body: bytes) -> bytes:
 def stream_start() -> bytes:
     """Return the first bytes of every stream: a comment, which makes proxies flush, a jittered `retry:`, a heartbeat.
 
-    The heartbeat makes it known to a client that this server sends them.
+    The heartbeat makes it known to a client that this server sends them. All are one frame: version 2 of the package
+    `eventsource` keeps the data of a frame that was cut, and adds it to the next frame, which must be no message.
     """
-    return b": millrace\nretry: %d\n\n%b" % (random.randint(1000, 2000), HEARTBEAT)
+    return b": millrace\nretry: %d\n%b" % (random.randint(1000, 2000), HEARTBEAT)
 
 
 def stream_end() -> bytes:

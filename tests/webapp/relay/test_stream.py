@@ -31,10 +31,10 @@ def test_reader_gets_existing_events_then_new_ones_then_a_clean_end(
         writer.end()
         stream.rest()
         assert stream.is_ended
-        opening, heartbeat, events = bytes(stream.body).split(b"\n\n", 2)
+        opening, events = bytes(stream.body).split(b"\n\n", 1)
         assert events == logged(redis, writer)
+        comment, retry, heartbeat = opening.split(b"\n", 2)
         assert is_heartbeat(heartbeat)
-        comment, retry = opening.split(b"\n")
         assert comment.startswith(b":")
         assert 1000 <= int(retry.removeprefix(b"retry: ")) <= 2000
 
