@@ -2,6 +2,7 @@
 
 import sys
 
+from millrace.worker import task_transport
 from millrace.worker.contract.queue import make_celery
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import load
@@ -12,6 +13,7 @@ except SettingError as error:
     sys.stderr.write(f"millrace: {error}\n")
     sys.exit(2)
 
+task_transport.install()
 app = make_celery(settings)
 app.conf.update(
     imports=("millrace.worker.tasks",),

@@ -8,6 +8,7 @@ from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Outcome, Usage
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
+from millrace.worker.task_transport import DISCARDED
 
 STOP_SECONDS = 2.0
 _FIRST_DELTA_BUCKETS = (0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
@@ -25,6 +26,7 @@ class WorkerMetrics(PeriodicTask):
         self._redis = redis
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        registry.register(DISCARDED)
         self._generations = Counter(
             "millrace_generations", "Attempts by how they ended here.", ["outcome", "code"], registry=registry
         )

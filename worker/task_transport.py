@@ -1,0 +1,106 @@
+"""Celery's connection to its queues in Redis, which discards what is no message for a task of ours.
+
+kombu decodes a message in the loop that consumes the queues. There an element of the list that is no message ends the
+worker, and one with a bad body ends the next worker as well, because it is put back. A discarded message loses nothing:
+a sweep enqueues each generation that waits for a worker again.
+"""
+
+import base64
+from queue import Empty
+from typing import Any, Literal
+
+import msgspec
+from kombu import transport as kombu_transports
+from kombu.transport.redis import Channel, Transport
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.queue import CANARY, LEARN, TASK
+from millrace.worker.observability.logs import get_logger
+
+DISCARDED = Counter("millrace_discarded_messages", "Messages in the queues that are for no task.", registry=None)
+_SHOWN = 100  # characters of a discarded message in the log
+
+_log = get_logger(__name__)
+
+
+class _Headers(msgspec.Struct, frozen=True):
+    """The headers that Celery works with; only the first two may be set in our messages."""
+
+    task: str
+    id: str
+    eta: None = None
+    expires: None = None
+    timelimit: tuple[None, None] | None = None
+    retries: Literal[0] = 0
+
+
+class _Properties(msgspec.Struct, frozen=True):
+    delivery_tag: str
+    delivery_info: dict[str, Any]
+    body_encoding: Literal["base64"]
+
+
+class _Message(msgspec.Struct, frozen=True, rename="kebab"):
+    body: str
+    headers: _Headers
+    properties: _Properties
+    content_type: Literal["application/json"]
+    content_encoding: Literal["utf-8"]
+
+
+_Body = tuple[list[str], dict[str, Any], dict[str, Any]]
+
+
+def check_message(message: object) -> None:
+    """Raise ValueError, which says what is wrong, for a message that is for no task of ours."""
+    envelope = msgspec.convert(message, _Message)
+    body = base64.b64decode(envelope.body, validate=True)
+    arguments, named, _ = msgspec.json.decode(body, type=_Body)
+    match envelope.headers.task, arguments:
+        case (task, [generation]) if task in (TASK, LEARN) and is_id(generation) and not named:
+            return
+        case (task, []) if task == CANARY and not named:
+            return
+        case (task, _):
+            raise ValueError(f"no task {task} with these arguments")
+
+
+class TaskChannel(Channel):
+    """Discards what cannot be parsed."""
+
+    def _brpop_read(self, **options: Any) -> bool | None:
+        try:
+            return super()._brpop_read(**options)
+        except (Empty, OSError, RedisError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: whatever the list holds, the worker goes on
+            _discard(error, "")
+            return True
+
+
+class TaskTransport(Transport):
+    """Discards what Celery could not work with."""
+
+    Channel = TaskChannel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        try:
+            check_message(message)
+        except ValueError as error:  # that of base64 and of msgspec is one
+            _discard(error, str(message)[:_SHOWN])
+        else:
+            super()._deliver(message, queue)
+
+
+def install() -> None:
+    """Make kombu use this transport for every Redis of the process."""
+    for scheme in ("redis", "rediss"):
+        kombu_transports.TRANSPORT_ALIASES[scheme] = f"{__name__}:{TaskTransport.__name__}"
+        kombu_transports._transport_cache.pop(scheme, None)  # noqa: SLF001 - filled if a connection was made before
+
+
+def _discard(error: Exception, shown: str) -> None:
+    DISCARDED.inc()
+    _log.error("message_discarded", error=f"{type(error).__name__}: {error}"[:_SHOWN], message=shown)
