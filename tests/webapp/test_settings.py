@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -23,22 +24,45 @@ def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(run, cwd=ROOT, env=clean | settings, capture_output=True, text=True, timeout=30, check=False)
 
 
-@pytest.mark.parametrize("command", [GUNICORN, WSGI], ids=["gunicorn", "wsgi"])
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({}, "MILLRACE_SECRET_KEY"),
-        ({"MILLRACE_SECRET_KEY": "k" * 31}, "MILLRACE_SECRET_KEY"),
-        ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_MAX_READERS": "many"}, "MILLRACE_MAX_READERS"),
-        ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_COOKIE_SAMESITE": "Lax"}, "MILLRACE_COOKIE_SAMESITE"),
-        ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_SURPRISE": "1"}, "MILLRACE_SURPRISE"),
-    ],
-)
-def test_wrong_setting_stops_the_start_with_one_line_about_it(
-    command: tuple[str, ...], settings: dict[str, str], name: str
-) -> None:
-    ended = start(*command, **settings)
-    assert ended.returncode == (2 if command == GUNICORN else EXIT_CODE)
+# Reads a list of settings and runs the WSGI entry point with each; imports, which take a second, are made once.
+WSGI_WITH_EACH = """
+import contextlib, io, json, os, runpy, sys
+for settings in json.loads(sys.argv[1]):
+    os.environ.update(settings)
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        try:
+            runpy.run_path("wsgi.py", run_name="wsgi")
+            code = 0
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, error.getvalue()]))
+    for name in settings:
+        del os.environ[name]
+"""
+
+WRONG: list[tuple[dict[str, str], str]] = [
+    ({}, "MILLRACE_SECRET_KEY"),
+    ({"MILLRACE_SECRET_KEY": "k" * 31}, "MILLRACE_SECRET_KEY"),
+    ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_MAX_READERS": "many"}, "MILLRACE_MAX_READERS"),
+    ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_COOKIE_SAMESITE": "Lax"}, "MILLRACE_COOKIE_SAMESITE"),
+    ({"MILLRACE_SECRET_KEY": KEY, "MILLRACE_SURPRISE": "1"}, "MILLRACE_SURPRISE"),
+]
+
+
+def test_wrong_setting_stops_the_start_with_one_line_about_it() -> None:
+    ended = start("-c", WSGI_WITH_EACH, json.dumps([settings for settings, _ in WRONG]))
+    results: list[tuple[int, str]] = [tuple(json.loads(line)) for line in ended.stdout.splitlines()]
+    assert len(results) == len(WRONG), ended.stderr
+    for (settings, name), (code, error) in zip(WRONG, results, strict=True):
+        assert code == EXIT_CODE, settings
+        assert error.count("\n") == 1, settings
+        assert error.startswith(f"millrace: {name}: ")
+
+
+@pytest.mark.parametrize(("settings", "name"), [WRONG[0], WRONG[-1]])
+def test_wrong_setting_stops_gunicorn_with_one_line_about_it(settings: dict[str, str], name: str) -> None:
+    ended = start(*GUNICORN, **settings)
+    assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith(f"millrace: {name}: ")
 
