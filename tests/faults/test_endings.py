@@ -1,8 +1,7 @@
 """Row 8, at the end: Redis loses an outcome and a `done` that it has acknowledged."""
 
 import signal
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -29,24 +28,30 @@ def _everything(rig: Rig, _: int) -> None:
     rig.valkey.wipe()
 
 
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with Rig(tmp_path_factory.mktemp("endings"), lease_seconds=2) as rig:
+        yield rig
+
+
 @pytest.mark.parametrize("lose", [_its_end, _its_claim_too, _everything])
 def test_row_08_an_outcome_that_redis_lost_is_appended_again_without_a_second_model_call(
-    tmp_path: Path, lose: Callable[[Rig, int], None]
+    rig: Rig, lose: Callable[[Rig, int], None]
 ) -> None:
-    with Rig(tmp_path, lease_seconds=2) as rig:
-        client = rig.client()
-        text = "It was there, and it is there again."
-        message = emulate(text=text, tokens=8, rate=20)
-        rig.workers[0].signal(signal.SIGSTOP)
-        generation = client.ask(message)
-        before = _size(rig)
-        rig.workers[0].signal(signal.SIGCONT)
-        wait_for(lambda: client.snapshot(generation)["status"] == "completed", 15, "the end")
-        rig.valkey.stop()
-        lose(rig, before)
-        rig.valkey.start()
-        _check_the_end(rig, client, generation, text, may_be_stored=lose is _everything)
-        assert len(rig.calls(message)) == 1
+    rig.await_ready(rig.urls[0])  # after the loss of the test before
+    client = rig.client()
+    text = f"It was there, and it is there again: {lose.__name__}."
+    message = emulate(text=text, tokens=8, rate=20)
+    rig.workers[0].signal(signal.SIGSTOP)
+    generation = client.ask(message)
+    before = _size(rig)
+    rig.workers[0].signal(signal.SIGCONT)
+    wait_for(lambda: client.snapshot(generation)["status"] == "completed", 15, "the end")
+    rig.valkey.stop()
+    lose(rig, before)
+    rig.valkey.start()
+    _check_the_end(rig, client, generation, text, may_be_stored=lose is _everything)
+    assert len(rig.calls(message)) == 1
 
 
 def _check_the_end(rig: Rig, client: Client, generation: str, text: str, *, may_be_stored: bool) -> None:

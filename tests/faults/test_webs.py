@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,11 +60,17 @@ def test_row_35_one_reader_over_the_limit_is_rejected_at_once_and_the_others_con
             assert each.connections == 1
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Two web processes that go on."""
+    with Rig(tmp_path_factory.mktemp("pair"), webs=2) as rig:
+        yield rig
+
+
 @pytest.mark.parametrize("died_after", ["the key was bound", "the state was written"])
-def test_row_43_a_create_that_crashed_between_two_steps_is_completed_by_a_retry(
-    tmp_path: Path, died_after: str
-) -> None:
-    with Rig(tmp_path) as rig, redis.Redis(port=rig.valkey.port) as store:
+def test_row_43_a_create_that_crashed_between_two_steps_is_completed_by_a_retry(pair: Rig, died_after: str) -> None:
+    rig = pair
+    with redis.Redis(port=rig.valkey.port) as store:
         client = rig.client()
         message = emulate(text=f"Once: {died_after}.", rate=0)
         client.ask(emulate(text="cookie", rate=0))
@@ -83,14 +90,13 @@ def test_row_43_a_create_that_crashed_between_two_steps_is_completed_by_a_retry(
         assert len(rig.calls(message)) == 1
 
 
-def test_row_26_a_stream_started_on_one_web_process_resumes_on_another(tmp_path: Path) -> None:
-    with Rig(tmp_path, webs=2) as rig:
-        client = rig.client()
-        generation = client.ask(emulate(tokens=100, rate=50))
-        reader = client.follow(generation)
-        before = [next(reader) for _ in range(10)]
-        reader.close()  # type: ignore[attr-defined]
-        with Client(rig.urls[1]) as other:
-            other.http.cookies = client.http.cookies
-            after = list(other.follow(generation, before[-1].cursor))
-        assert [each.event for each in before + after] == [each.event for each in client.whole(generation)]
+def test_row_26_a_stream_started_on_one_web_process_resumes_on_another(pair: Rig) -> None:
+    client = pair.client()
+    generation = client.ask(emulate(tokens=100, rate=50))
+    reader = client.follow(generation)
+    before = [next(reader) for _ in range(10)]
+    reader.close()  # type: ignore[attr-defined]
+    with Client(pair.urls[1]) as other:
+        other.http.cookies = client.http.cookies
+        after = list(other.follow(generation, before[-1].cursor))
+    assert [each.event for each in before + after] == [each.event for each in client.whole(generation)]

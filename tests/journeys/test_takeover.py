@@ -2,7 +2,7 @@
 
 import os
 import signal
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,13 +10,14 @@ from tests.client import Client, assert_complete, emulate, outcomes_of, text_of,
 from tests.system import System
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> System:
-    return System(tmp_path, "--worker", "2")
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("takeover"), "--worker", "2") as running:
+        yield running
 
 
 def test_a_killed_worker_is_taken_over_with_a_snapshot_and_no_mixed_text(own: System) -> None:
-    with own, Client(own.url) as client:
+    with Client(own.url) as client:
         generation = client.ask(emulate(tokens=400, chars=6, rate=40))
         reader = client.follow(generation)
         received = [each for _, each in zip(range(10), reader, strict=False)]
@@ -33,7 +34,7 @@ def test_a_killed_worker_is_taken_over_with_a_snapshot_and_no_mixed_text(own: Sy
 
 
 def test_cancelling_a_queued_generation_ends_it_before_the_reply(own: System) -> None:
-    with own, Client(own.url) as client:
+    with Client(own.url) as client:
         stopped = own.pids()["worker"]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)

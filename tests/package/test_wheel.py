@@ -44,8 +44,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the `bin` directory of a fresh environment that holds the wheel and its pinned dependencies."""
     directory = tmp_path_factory.mktemp("installed")
     python = directory / "bin" / "python"
-    subprocess.run([base_python(), "-m", "venv", str(directory)], check=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([base_python(), "-m", "venv", "--without-pip", str(directory)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
+    pip.append("--no-compile")  # most modules are never imported here
     pinned = ROOT / "deploy" / "constraints" / "run.txt"
     subprocess.run([*pip, "--require-hashes", "-r", str(pinned)], check=True)
     subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
