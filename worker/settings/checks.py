@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.groups import AuthSettings, SearchSettings
+from millrace.worker.settings.groups import AuthSettings, DatabaseSettings, SearchSettings
 
 _PINNED = ("jwt_algorithm", "jwt_issuer", "jwt_audience")
 SECRET_BYTES = 32  # also of HS256: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
@@ -52,6 +52,12 @@ def _check_jwt(auth: AuthSettings) -> None:
             f"{_variables(*wanted, joined_by=' or ')}: takes the key for {auth.jwt_algorithm}; set exactly one "
             f"of {_variables(*_KEYS)}, and for this algorithm no other one"
         )
+
+
+def check_database(database: DatabaseSettings) -> None:
+    """Raise SettingError where SQLite, which has no schemas, is given one."""
+    if database.schema and database.url.startswith("sqlite"):
+        raise SettingError("MILLRACE_DATABASE_SCHEMA: has no effect with SQLite; takes a schema of PostgreSQL")
 
 
 def check_search(search: SearchSettings) -> None:

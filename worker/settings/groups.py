@@ -20,6 +20,9 @@ _auth = parsers.matching(
     r"session|header|jwt|host|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
     "session, header, jwt, host, or package.module:function",
 )
+_schema_name = parsers.matching(
+    r"(?!pg_)[a-z_][a-z0-9_]{0,62}", "the name of a schema: lower-case letters, digits, _, and not pg_ at its beginning"
+)
 _header_name = parsers.matching(r"[A-Za-z0-9-]{1,100}", "the name of a header: letters, digits, -")
 _cookie_name = parsers.matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", "the name of a cookie")
 
@@ -43,6 +46,7 @@ class DatabaseSettings:
     """The SQL database."""
 
     url: str = setting("MILLRACE_DATABASE_URL", parsers.url("sqlite", "postgresql", "postgres"), DEFAULT_DATABASE, "URL of the database that outlives the logs; a SQLite URL has three slashes before a relative path and four before an absolute one")
+    schema: str = setting("MILLRACE_DATABASE_SCHEMA", _schema_name, "", "PostgreSQL schema that holds the tables, made where it is missing; by default the first of the role's `search_path`, usually `public`")
     connections: int = setting("MILLRACE_DATABASE_CONNECTIONS", parsers.whole(1, 1000), 10, "maximum number of PostgreSQL connections per process")
     seconds: float = setting("MILLRACE_DATABASE_SECONDS", parsers.seconds(0.1, 60), 2.0, "time limit of a database transaction, including the wait for a connection and for locks")
 

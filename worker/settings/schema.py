@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from millrace.worker.errors import SettingError
 from millrace.worker.settings import groups
-from millrace.worker.settings.checks import check_auth, check_intent_schema, check_search
+from millrace.worker.settings.checks import check_auth, check_database, check_intent_schema, check_search
 
 PREFIX = "MILLRACE_"
 
@@ -94,6 +94,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 def check(settings: Settings) -> Settings:
     """Return the settings unchanged; raises SettingError where they contradict each other."""
     check_auth(settings.auth)
+    check_database(settings.database)
     check_search(settings.search)
     check_intent_schema(settings.context.intent_schema)
     return settings

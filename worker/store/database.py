@@ -47,7 +47,7 @@ class Database:
         self._is_patched = is_module_patched("threading")
         self._thread = ThreadPool(1) if self._is_sqlite and self._is_patched else None
         connections = 1 if self._thread else settings.database.connections
-        self._engine = make_engine(url, connections, settings.database.seconds)
+        self._engine = make_engine(url, connections, settings.database.seconds, schema=settings.database.schema)
 
     @property
     def is_sqlite(self) -> bool:
@@ -132,10 +132,13 @@ def engine_url(address: str) -> URL:
     return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
 
 
-def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float = SQLITE_BUSY_SECONDS) -> Engine:
+def make_engine(
+    url: URL, connections: int, seconds: float, *, schema: str = "", lock_seconds: float = SQLITE_BUSY_SECONDS
+) -> Engine:
     """Return an engine with a pool of `connections`; `seconds` bounds the wait for one, and each statement.
 
-    `lock_seconds` is how long SQLite itself waits for a lock.
+    `schema` is the only one of PostgreSQL's schemas in which tables are found. `lock_seconds` is how long SQLite itself
+    waits for a lock.
     """
     milliseconds = math.ceil(seconds * 1000)
     is_sqlite = url.get_backend_name() == "sqlite"
@@ -146,7 +149,8 @@ def make_engine(url: URL, connections: int, seconds: float, lock_seconds: float 
             "connect_timeout": max(2, min(CONNECT_SECONDS, int(seconds))),  # libpq's minimum is 2
             "tcp_user_timeout": milliseconds + 1000,
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-            f"-c idle_in_transaction_session_timeout={milliseconds * 5}",
+            f"-c idle_in_transaction_session_timeout={milliseconds * 5}"
+            + (f" -c search_path={schema}" if schema else ""),
         }
     )
     engine = create_engine(

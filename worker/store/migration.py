@@ -7,33 +7,45 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
-from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.errors import DatabaseUnavailable, SettingError
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import engine_url, is_conflict, make_engine
+from millrace.worker.store.tables import Base
 
 TIMEOUT_SECONDS = 60.0  # another process may be migrating, and a migration may take long
+VERSION_TABLE = "millrace_version"  # not Alembic's default name, which a host application's own migrations use
+_EARLIER_VERSION = "SELECT version_num FROM alembic_version"  # where versions up to 0.2 kept it
+_OUR_COLUMNS = {
+    "conversations": {"id", "owner", "context", "created_ms", "updated_ms", "deleted_ms"},
+    "messages": {"id", "conversation", "turn", "rank", "role", "content", "generation", "epoch"},
+    "profiles": {"owner", "content", "updated_ms"},
+    "memories": {"id", "owner", "owner_word", "searchable", "digest"},
+}
 _RETRY_SECONDS = 0.05
 _LOCK = 0x6D696C6C  # advisory locks of PostgreSQL are named by numbers; this one spells "mill"
 
 
 def migrate(settings: Settings) -> tuple[str | None, str]:
-    """Migrate the database; returns its revision before and after. Raises DatabaseUnavailable.
+    """Migrate the database; returns its revision before and after.
 
-    The migration is one transaction: all or nothing. A second process waits for its end.
+    The migration is one transaction: all or nothing. A second process waits for its end. Raises DatabaseUnavailable,
+    and SettingError if the database has tables of another application under the names of ours.
     """
     url = engine_url(settings.database.url)
     if url.get_backend_name() == "sqlite" and url.database:
         _make_private_file(url.database)
-    engine = make_engine(url, 1, TIMEOUT_SECONDS, lock_seconds=TIMEOUT_SECONDS)
+    schema = settings.database.schema
+    engine = make_engine(url, 1, TIMEOUT_SECONDS, schema=schema, lock_seconds=TIMEOUT_SECONDS)
     deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
         while True:
             try:
                 with engine.begin() as connection:
                     _acquire_lock(connection)
+                    _make_schema(connection, schema)
                     return _upgrade(connection)
             except DBAPIError as error:
                 # SQLite does not wait for a lock if that would invalidate a read, or while it switches to WAL.
@@ -58,7 +70,7 @@ def _make_private_file(database: str) -> None:
 
 def current_revision(connection: Connection) -> str | None:
     """Return a database's revision; None if it has no tables."""
-    return MigrationContext.configure(connection).get_current_revision()
+    return _context(connection).get_current_revision()
 
 
 def alembic_config(connection: Connection) -> Config:
@@ -66,23 +78,69 @@ def alembic_config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
+    config.attributes.update(connection=connection, version_table=VERSION_TABLE)
     return config
 
 
 def _acquire_lock(connection: Connection) -> None:
     """Acquire the migration lock, which is released when this transaction ends."""
-    if connection.dialect.name == "sqlite":  # the first write acquires the file's only lock
-        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS migration_lock (at INTEGER)")
-        connection.exec_driver_sql("DELETE FROM migration_lock")
+    if _is_sqlite(connection):  # the first write acquires the file's only lock
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS millrace_migration_lock (at INTEGER)")
+        connection.exec_driver_sql("DELETE FROM millrace_migration_lock")
     else:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
+def _make_schema(connection: Connection, schema: str) -> None:
+    """Make the schema of the settings; looks first, because a role that may not make one may use one."""
+    found = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
+    if schema and connection.exec_driver_sql(found, (schema,)).first() is None:
+        connection.exec_driver_sql(f'CREATE SCHEMA "{schema}"')
+
+
+def _context(connection: Connection) -> MigrationContext:
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+
+
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
     config = alembic_config(connection)
+    script = ScriptDirectory.from_config(config)
+    known = {each.revision for each in script.walk_revisions()}
+    _check_tables(connection, script, known)
     before = current_revision(connection)
+    if before is not None and before not in known:
+        raise DatabaseUnavailable(f"its revision {before} is newer than this version of Millrace; update Millrace")
     command.upgrade(config, "head")
-    after = ScriptDirectory.from_config(config).get_current_head()
+    after = script.get_current_head()
     assert after is not None
     return before, after
+
+
+def _check_tables(connection: Connection, script: ScriptDirectory, known: set[str]) -> None:
+    """Raise SettingError if another application's tables have the names of ours.
+
+    Tables that an earlier version of Millrace made are adopted: their revision is copied into our own version table.
+    Alembic's default one stays, because a return to that version needs it.
+    """
+    inspector = inspect(connection)
+    present = {*inspector.get_table_names(), *inspector.get_view_names()}
+    taken = sorted(present & {*Base.metadata.tables, "memories_index"})
+    if VERSION_TABLE in present or not taken:
+        return
+    revisions: set[str] = set()
+    if "alembic_version" in present:
+        revisions = set(connection.exec_driver_sql(_EARLIER_VERSION).scalars())
+    are_ours = len(revisions) == 1 and revisions <= known
+    for table, columns in _OUR_COLUMNS.items():
+        are_ours = are_ours and table in present and columns <= {each["name"] for each in inspector.get_columns(table)}
+    if not are_ours:
+        advice = "name another database" + ("" if _is_sqlite(connection) else ", or set MILLRACE_DATABASE_SCHEMA")
+        raise SettingError(
+            f"MILLRACE_DATABASE_URL: the database has tables of another application under names that Millrace needs "
+            f"({', '.join(taken)}); {advice}"
+        )
+    _context(connection).stamp(script, revisions.pop())
+
+
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"

@@ -2,28 +2,58 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 
+from millrace.worker.contract.ids import new_id
+from millrace.worker.errors import DatabaseUnavailable, SettingError
 from millrace.worker.settings.schema import Settings
-from millrace.worker.store.database import engine_url, make_engine
-from millrace.worker.store.migration import alembic_config, current_revision, migrate
+from millrace.worker.store import conversations
+from millrace.worker.store.database import Database, engine_url, make_engine
+from millrace.worker.store.migration import VERSION_TABLE, alembic_config, current_revision, migrate
 from millrace.worker.store.tables import Base
+from tests.postgres import PostgresProcess
 from tests.worker.celery_worker import ROOT
 
 
 def engine_of(settings: Settings) -> Engine:
-    return make_engine(engine_url(settings.database.url), 1, 30, lock_seconds=30)
+    database = settings.database
+    return make_engine(engine_url(database.url), 1, 30, schema=database.schema, lock_seconds=30)
+
+
+def make_directory(settings: Settings) -> None:
+    """Make the directory of a SQLite file, as a host application has done before."""
+    url = engine_url(settings.database.url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(exist_ok=True)
+
+
+def change(settings: Settings, *statements: str) -> None:
+    engine = engine_of(settings)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def rows_of(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    engine = engine_of(settings)
+    with engine.begin() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(query)]
+    engine.dispose()
+    return found
 
 
 def differences(connection: Connection) -> list[str]:
     """Return how the database differs from `tables.py`, apart from the full-text index, which is plain SQL."""
 
     def is_ours(_object: object, name: str | None, *_: object) -> bool:
-        return not (name or "").startswith(("memories_index", "lexemes", "migration_lock"))
+        return not (name or "").startswith(("memories_index", "lexemes", "millrace_"))
 
     context = MigrationContext.configure(connection, opts={"include_object": is_ours, "compare_type": True})
     return [str(each) for each in compare_metadata(context, Base.metadata)]
@@ -49,6 +79,82 @@ def test_downgrade_drops_all_tables_and_upgrade_creates_them_again(empty: Settin
         assert len(differences(connection)) >= len(Base.metadata.tables)
     engine.dispose()
     assert migrate(empty)[0] is None
+
+
+def test_database_of_an_earlier_version_keeps_its_data_and_gets_a_version_table_of_its_own(empty: Settings) -> None:
+    _, newest = migrate(empty)
+    database = Database(empty)
+    conversation = database.run(lambda session: conversations.create_or_touch(session, "ada", new_id()))
+    change(  # as version 0.2 left it
+        empty,
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)",
+        f"INSERT INTO alembic_version SELECT version_num FROM {VERSION_TABLE}",
+        f"DROP TABLE {VERSION_TABLE}",
+    )
+    assert migrate(empty) == (newest, newest)
+    assert migrate(empty) == (newest, newest)
+    assert database.run(lambda session: conversations.page(session, "ada", None, 10)).items
+    assert conversation
+    database.close()
+    assert rows_of(empty, f"SELECT version_num FROM {VERSION_TABLE}") == [(newest,)]
+    assert rows_of(empty, "SELECT version_num FROM alembic_version") == [(newest,)]
+
+
+def test_migrations_of_a_host_application_in_the_same_database_are_left_alone(empty: Settings) -> None:
+    theirs = "CREATE TABLE alembic_version (version_num VARCHAR(32))", "INSERT INTO alembic_version VALUES ('ae1027a6')"
+    make_directory(empty)
+    change(empty, *theirs)
+    assert migrate(empty)[0] is None
+    assert rows_of(empty, "SELECT version_num FROM alembic_version") == [("ae1027a6",)]
+
+
+def test_tables_of_another_application_stop_the_migration_with_one_sentence_and_stay(empty: Settings) -> None:
+    make_directory(empty)
+    change(
+        empty,
+        "CREATE TABLE messages (id INTEGER, content TEXT)",
+        "INSERT INTO messages VALUES (1, 'theirs')",
+        "CREATE TABLE alembic_version (version_num VARCHAR(32))",
+        "INSERT INTO alembic_version VALUES ('0001')",
+    )
+    with pytest.raises(SettingError, match=r"^MILLRACE_DATABASE_URL: .* names that Millrace needs \(messages\); name"):
+        migrate(empty)
+    assert rows_of(empty, "SELECT * FROM messages") == [(1, "theirs")]
+    engine = engine_of(empty)
+    with engine.begin() as connection:
+        assert set(inspect(connection).get_table_names()) == {"messages", "alembic_version"}
+    engine.dispose()
+
+
+def test_schema_of_its_own_keeps_clear_of_every_other_table_in_the_database(postgres: PostgresProcess) -> None:
+    name = f"schema_{new_id()}"
+    postgres.query(f"CREATE DATABASE {name}")
+    shared = Settings.of(database_url=postgres.url(name))
+    change(shared, "CREATE TABLE messages (id INTEGER)", "CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    for schema in ("chat", "other"):
+        settings = shared.replace(database_schema=schema)
+        first, newest = migrate(settings)
+        assert first is None
+        assert migrate(settings) == (newest, newest)
+        database = Database(settings)
+        database.check(5)
+        assert not database.run(lambda session: conversations.page(session, "ada", None, 10)).items
+        database.run(lambda session: conversations.create_or_touch(session, "ada", new_id()))
+        database.close()
+        engine = engine_of(settings)
+        with engine.begin() as connection:
+            assert differences(connection) == []
+        engine.dispose()
+    tables = "SELECT schemaname FROM pg_tables WHERE tablename = 'conversations' ORDER BY 1"
+    assert rows_of(shared, tables) == [("chat",), ("other",)]
+    postgres.query(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_database_of_a_newer_version_is_left_alone_with_one_sentence(empty: Settings) -> None:
+    migrate(empty)
+    change(empty, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(DatabaseUnavailable, match="its revision 9999 is newer than this version of Millrace"):
+        migrate(empty)
 
 
 def test_concurrent_migrations_both_succeed(empty: Settings) -> None:

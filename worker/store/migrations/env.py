@@ -4,5 +4,6 @@ from alembic import context
 
 from millrace.worker.store.tables import Base
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+given = context.config.attributes
+context.configure(connection=given["connection"], version_table=given["version_table"], target_metadata=Base.metadata)
 context.run_migrations()
