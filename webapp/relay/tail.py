@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from millrace.webapp.relay.frame_buffer import FrameBuffer
 from millrace.webapp.relay.frames import Frame, join, make_frame, payload_of
 from millrace.webapp.relay.reader import NO_POSITION, Reader, write_to_all
-from millrace.worker.contract.events import DONE_PREFIX
-from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.events import DONE_PREFIX, EVENT_PREFIX
+from millrace.worker.contract.ids import Cursor, parse_cursor
+from millrace.worker.contract.log import LogEntry, is_event
 
 _FRAMES_PER_SEND = 64  # frames joined for one send to a reader that catches up
+_CURSOR_BYTES = 22  # more than the longest cursor has
+_LF, _CR, _BRACE = b"\n\r}"  # as numbers, a search for them costs a tenth
+_NEXT_PREFIX = b"%d-%d " + EVENT_PREFIX
+_EVENT_PREFIX_BYTES = len(EVENT_PREFIX)
 _NO_MESSAGE = b"\n"  # no message begins with this
 
 
@@ -128,17 +132,23 @@ class Tail:
     def receive(self, message: bytes) -> bool:
         """Append a published message, `<epoch>-<seq> <JSON>`; `flush` delivers it.
 
-        Returns False if it does not follow the last event, so that `is_behind` may be true.
+        Returns False if it does not follow the last event, so that `is_behind` may be true. Any client of Redis can
+        publish: a message that is no single event is ignored, and the log is read instead.
         """
-        if not message.startswith(self._next_prefix):
-            epoch, _, rest = message.partition(b"-")
-            cursor = Cursor(int(epoch), int(rest.partition(b" ")[0]))
-            if self.announced is None or cursor > self.announced:
+        prefix = self._next_prefix
+        if not message.startswith(prefix):
+            cursor = _cursor_of(message)
+            if cursor is None:
+                self.is_stale = True
+            elif self.announced is None or cursor > self.announced:
                 self.announced = cursor
             return False
-        is_done = message.startswith(DONE_PREFIX, len(self._next_prefix))
+        if _LF in message or _CR in message or message[-1] != _BRACE:
+            self.is_stale = True
+            return False
+        is_done = message.startswith(DONE_PREFIX, len(prefix) - _EVENT_PREFIX_BYTES)
         self._seq += 1
-        self._next_prefix = _NO_MESSAGE if is_done else b"%d-%d " % (self._epoch, self._seq + 1)
+        self._next_prefix = _NO_MESSAGE if is_done else _NEXT_PREFIX % (self._epoch, self._seq + 1)
         self.is_done = is_done
         self._append(Frame(self._epoch, self._seq, payload_of(message), is_done))
         return True
@@ -209,7 +219,7 @@ class Tail:
 
     def _set_last(self, cursor: Cursor) -> None:
         self._epoch, self._seq = cursor
-        self._next_prefix = b"%d-%d " % (self._epoch, self._seq + 1)
+        self._next_prefix = _NEXT_PREFIX % (self._epoch, self._seq + 1)
 
     def _append(self, frame: Frame) -> None:
         self._undelivered.append(frame)
@@ -254,3 +264,9 @@ class Tail:
     def _remove_live(self, reader: Reader) -> None:
         self._live.discard(reader)
         reader.cursor = Cursor(self._epoch, self._seq)
+
+
+def _cursor_of(message: bytes) -> Cursor | None:
+    """Return the cursor of a published event, None for anything else."""
+    cursor, _, data = message.partition(b" ")
+    return parse_cursor(cursor[:_CURSOR_BYTES].decode("ascii", "replace")) if is_event(data) else None

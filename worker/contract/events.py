@@ -186,6 +186,7 @@ AnyEvent = (
 Outcome = Complete | Cancelled | Error
 """The events that say how an answer ended."""
 
+EVENT_PREFIX = b'{"type":"'
 DONE_PREFIX = b'{"type":"done"'
 SNAPSHOT_PREFIX = b'{"type":"snapshot"'
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.events import Event, Status, encode
 from millrace.worker.contract.keys import feed_key, keys_of
+from millrace.worker.contract.log import is_event
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
@@ -117,7 +118,7 @@ def end_of_feed(redis: Redis, owner: str) -> FeedPosition:
 def read_feeds(redis: Redis, positions: Sequence[tuple[str, FeedPosition]], count: int) -> list[list[FeedEntry]]:
     """Return at most `count` events of each feed after its position, in one round trip; raises RedisUnavailable.
 
-    An unreadable feed counts as empty, and entries without data are left out.
+    An unreadable feed counts as empty, and entries that are no event are left out.
     """
     pipeline = redis.pipeline(transaction=False)
     for owner, after in positions:
@@ -129,7 +130,7 @@ def _feed_entries(reply: list[tuple[bytes, dict[bytes, bytes]]] | Exception) -> 
     if isinstance(reply, Exception):
         _log.error("feed_unreadable", error=reply)
         return []
-    return [FeedEntry(_position(key), fields[b"d"]) for key, fields in reply if b"d" in fields]
+    return [FeedEntry(_position(key), fields[b"d"]) for key, fields in reply if is_event(fields.get(b"d", b""))]
 
 
 def _position(raw: bytes) -> FeedPosition:

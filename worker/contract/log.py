@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import cast
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
-from millrace.worker.contract.events import AnyEvent, CancelledBy, decode
+from millrace.worker.contract.events import EVENT_PREFIX, AnyEvent, CancelledBy, decode
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.scripts import APPEND, Reply, pack, run_packed
@@ -14,7 +14,6 @@ from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import RedisKeyInvalid
 
 PAGE = 500
-_EVENT_PREFIX = b'{"type":"'
 
 
 class Verdict(StrEnum):
@@ -128,8 +127,8 @@ def _entries(redis: Redis, generation: str, start: str, count: int) -> list[LogE
 
 
 def is_event(data: bytes) -> bool:
-    """Return whether data begins as every event does and has no line break, which would split its frame in two."""
-    return data.startswith(_EVENT_PREFIX) and b"\n" not in data and b"\r" not in data
+    """Return whether data begins and ends as events do and has no line break, which would split its frame in two."""
+    return data.startswith(EVENT_PREFIX) and data.endswith(b"}") and b"\n" not in data and b"\r" not in data
 
 
 def decode_entry(entry: LogEntry) -> AnyEvent:

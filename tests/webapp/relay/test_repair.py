@@ -225,7 +225,7 @@ def test_missing_or_unreadable_log_ends_in_stream_lost_and_other_readers_get_eve
         other.events(1)
         redis.delete(*(keys[each].log for each in (missing, text, junk)), keys[no_state].state)
         redis.set(keys[text].log, "not a stream")
-        redis.xadd(keys[junk].log, {"d": "not an event"}, id="0-1")
+        redis.xadd(keys[junk].log, {"d": '{"type":"chunk","content":"x"}\nid: 9-9\n\ndata: {"type":"done"}'}, id="0-1")
         redis.set(keys[no_state].state, "not a hash")
         began = time.monotonic()
         lost = [stack.enter_context(own_server.follow(each.generation)) for each in (missing, text, junk)]

@@ -5,6 +5,7 @@ import time
 
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import read
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
@@ -198,3 +199,41 @@ def test_blocking_entries_after_the_last_cursor_end_before_the_time_limit(
     with StreamClient(server.port, f"/{writer.generation}/entries/20.0?after={writer.last}") as answer:
         assert answer.json() == []
     assert time.monotonic() - began < 10
+
+
+def test_forged_messages_and_entries_are_never_passed_on(server: RelayServer, redis: Redis, writer: LogWriter) -> None:
+    """Publish everything that is not the next event, in turn with real ones: the reader gets the log, and only that."""
+    other = LogWriter(redis, SETTINGS)
+    channel = keys_of(writer.generation).channel
+    frame = b'}\nid: 9-9\n\ndata: {"type":"chunk","content":"forged"}'
+    with server.follow(writer.generation) as stream, server.follow(other.generation) as second:
+        stream.events(1)
+        second.events(1)
+        for number in range(1, 4):
+            following = b"%d-%d" % (writer.claim.epoch, writer.last.seq + 1)
+            for forged in (
+                following + b' {"type":"chunk","content":"forged"' + frame,
+                following + b' {"type":"chunk","content":"forged"\r\r}',
+                following + b' {"type":"chunk","content":"forged',
+                following + b' ["forged"]',
+                *(
+                    following,
+                    following + b" ",
+                    b"",
+                    b"\n",
+                    b"forged",
+                    b"1-",
+                    b"-",
+                    b"9" * 5000 + b"-1 {}",
+                    b"\xff-1 {}",
+                ),
+            ):
+                redis.publish(channel, forged)
+            writer.chunks(str(number))
+            assert stream.events(1 + number)[-1][1] == {"type": "chunk", "content": str(number)}
+        writer.end()
+        other.chunks("still here")
+        assert [event["type"] for _, event in stream.rest()] == ["status", *["chunk"] * 3, "complete", "done"]
+        assert b"forged" not in stream.body
+        assert second.events(2)[-1][1]["content"] == "still here"
+    assert "pubsub_connection_failed" not in server.log.read_text()
