@@ -32,3 +32,6 @@ def test_curl_commands_of_the_docs_run_as_pasted(system: System, page: str, tmp_
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr
     assert run.stdout.count('"type":"done"') + run.stdout.count("[DONE]") >= 1
     assert '"code"' not in run.stdout
+    if "/cancel" in script:
+        assert '"type":"cancelled"' in run.stdout
+        assert '"status": "cancelled"' in run.stdout

@@ -148,7 +148,7 @@ class WorkerSettings:
 class RelaySettings:
     """The event streams of a web process."""
 
-    wait_seconds: float = setting("MILLRACE_WAIT_SECONDS", parsers.seconds(0, 3600), 300.0, "maximum wait of a `stream: false` request before it returns 202")
+    wait_seconds: float = setting("MILLRACE_WAIT_SECONDS", parsers.seconds(0, 3600), 50.0, "maximum wait of a `stream: false` request before it returns 202 with `Location`; shorter than the read limit of every proxy in front, which is often 60 s")
     heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", parsers.seconds(0.1, 300), 15.0, "interval of the heartbeats of a stream")
     reader_stall_seconds: float = setting("MILLRACE_READER_STALL_SECONDS", parsers.seconds(1, 3600), 30.0, "time after which a reader that accepts no data is disconnected")
     max_readers: int = setting("MILLRACE_MAX_READERS", parsers.whole(1, 1_000_000), 10_000, "maximum number of readers per web process")

@@ -42,3 +42,8 @@ def test_every_default_is_accepted_as_a_value() -> None:
             given_value = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
             loaded = getattr(load({each.metadata["names"][0]: given_value}), group)
             assert getattr(loaded, each.name) == each.default
+
+
+def test_waiting_request_is_answered_before_a_proxy_gives_up() -> None:
+    """nginx's `proxy_read_timeout` is 60 s by default, and a request may wait 5 s for Redis first."""
+    assert load({}).relay.wait_seconds + 5 < 60
