@@ -52,6 +52,13 @@ try {
 }
 console.log(JSON.stringify({ events, connection, failure }));
 """
+READ_MOVING = """
+import { follow } from "./client.mjs";
+let last = "";
+const onEvent = (event, id) => (last = id);
+await follow(() => `${process.argv[2]}?follow=x@${last}`, { onEvent, pauseMs: 1 });
+console.log(JSON.stringify(last));
+"""
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: opening\nretry: 1\n\n"
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
@@ -87,9 +94,10 @@ def test_text_is_exact_wherever_the_connection_is_cut(client: Client, system_url
 
 
 class HostileServer:
-    """Gives each connection the next of its answers, and notes the cursor and the time of each request."""
+    """Gives each connection the next of its answers, and notes the address, cursor and time of each request."""
 
     def __init__(self, *answers: Callable[[socket.socket], None]) -> None:
+        self.addresses: list[str] = []
         self.cursors: list[str] = []
         self.times: list[float] = []
         self._answers = answers
@@ -110,6 +118,7 @@ class HostileServer:
             client, request = self._accept()
             self.times.append(time.monotonic())
             headers = dict(line.lower().split(": ", 1) for line in request.decode().splitlines()[1:] if line)
+            self.addresses.append(request.decode().split()[1])
             self.cursors.append(headers.get("last-event-id", ""))
             answer(client)
 
@@ -185,3 +194,10 @@ def test_204_is_the_end(tmp_path: Path) -> None:
     with HostileServer(sends(STREAM, frame(1)), response("204 No Content")) as server:
         found = run_node(tmp_path, READ_ONCE, server.url)
     assert (found["events"], found["failure"]) == ([["1-1", "chunk"]], None)
+
+
+def test_address_can_be_a_function_that_puts_the_cursors_into_each_request(tmp_path: Path) -> None:
+    with HostileServer(sends(STREAM, frame(1), frame(2)), sends(STREAM, frame(3, "done"))) as server:
+        assert run_node(tmp_path, READ_MOVING, server.url) == "1-3"
+    assert server.addresses == ["/events?follow=x@", "/events?follow=x@1-2"]
+    assert server.cursors == ["", ""]

@@ -17,6 +17,9 @@ class ConnectionLost extends Error {}
 // Calls `onEvent(event, id)` with each event after the cursor `after`, in order and once. Resolves after `done`, or when
 // the generation has ended and nothing follows the cursor.
 //
+// `url` is the stream's address. It may be a function, called before each connection, that returns an address with the
+// cursors in it, as several streams on one connection need them; `Last-Event-ID` is then not sent.
+//
 // Reconnects when the network fails, when the server answers 429, 5xx or something that is no event stream, and when
 // nothing has arrived for `silenceMs`: three of the server's heartbeats, by default. Honours `Retry-After` and `retry:`.
 // `onConnection(isConnected)` is called when that changes.
@@ -30,10 +33,12 @@ export async function follow(url, options) {
   let firstPauseMs = pauseMs ?? 500;
   for (let failures = 0; ; failures++) {
     let retryAfterMs = 0;
+    const startedAt = Date.now();
     const watchdog = new Watchdog(silenceMs, signal);
     try {
-      const headers = { ...request.headers, Accept: "text/event-stream", ...(cursor && { "Last-Event-ID": cursor }) };
-      const response = await open(url, { ...request, headers, cache: "no-store", signal: watchdog.signal });
+      const isFixed = typeof url !== "function";
+      const headers = { ...request.headers, Accept: "text/event-stream", ...(isFixed && cursor && { "Last-Event-ID": cursor }) };
+      const response = await open(isFixed ? url : url(), { ...request, headers, cache: "no-store", signal: watchdog.signal });
       if (response.status === 204) return;
       retryAfterMs = await retryAfterOf(response);
       if (retryAfterMs === 0) {
@@ -55,6 +60,7 @@ export async function follow(url, options) {
       watchdog.stop();
     }
     onConnection(false);
+    if (Date.now() - startedAt > 2 * MAX_PAUSE_MS) failures = 0; // it was a good connection, though nothing happened on it
     const backoffMs = Math.max(firstPauseMs, Math.min(firstPauseMs * 2 ** failures, MAX_PAUSE_MS));
     await pause(Math.max(backoffMs * (0.5 + Math.random() / 2), retryAfterMs), signal);
   }
