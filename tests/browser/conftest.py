@@ -62,17 +62,30 @@ def context(
         yield context
 
 
+@contextmanager
+def visiting(context: BrowserContext, url: str) -> Generator[Page]:
+    """Open the page as a new user."""
+    context.clear_cookies()
+    page = context.new_page()
+    page.goto(url)
+    yield page
+    page.close()
+
+
 @pytest.fixture
 def page(context: BrowserContext, system: System) -> Iterator[Page]:
     """The page of a new user; errors in the browser's console fail the test."""
-    page = context.new_page()
-    page.goto(system.url)
-    page.evaluate("localStorage.clear()")
-    context.clear_cookies()
     complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.goto(system.url)
-    yield page
-    page.close()
+    with visiting(context, "about:blank") as page:
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(system.url)
+        yield page
     assert complaints == []
+
+
+@pytest.fixture
+def lenient_page(context: BrowserContext, system: System) -> Iterator[Page]:
+    """The page of a new user whose requests may fail, which the browser's console reports."""
+    with visiting(context, system.url) as page:
+        yield page

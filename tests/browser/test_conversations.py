@@ -1,6 +1,11 @@
 """The list of conversations: each opens with its turns and its running stream, in any tab."""
 
-from playwright.sync_api import BrowserContext, Page, expect
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.test_page import TEXT, answer, ask, calls, expect_state, slowly
 from tests.client import emulate, wait_for
@@ -12,7 +17,7 @@ def conversations(page: Page) -> list[str]:
 
 
 def choose(page: Page, conversation: str) -> None:
-    page.locator(f"#conversations li[data-id='{conversation}'] button").first.click()
+    page.locator(f"#conversations li[data-id='{conversation}'] a").click()
 
 
 def shown(page: Page) -> str:
@@ -75,11 +80,21 @@ def test_conversation_left_while_streaming_continues_and_can_be_reopened(page: P
     assert answer(page) == TEXT + "left"
 
 
-def test_deleted_conversation_disappears_and_its_generation_is_cancelled(page: Page, system: System) -> None:
+def test_delete_asks_first_then_removes_the_conversation_and_cancels_its_generation(page: Page, system: System) -> None:
     message = emulate(tokens=2000, chars=6, rate=50)
     ask(page, message)
     wait_for(lambda: len(answer(page)) > 50, 20, "some text")
-    page.locator("#conversations li button").last.click()
+    delete, dialog = page.get_by_role("button", name="Delete "), page.get_by_role("dialog")
+    delete.click()
+    expect(dialog).to_contain_text("This cannot be undone.")
+    page.keyboard.press("Enter")  # the focus is on Cancel
+    expect(dialog).to_be_hidden()
+    delete.click()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect_state(page, "running")
+    delete.click()
+    dialog.get_by_role("button", name="Delete").click()
     expect(page.locator("#conversations li")).to_have_count(0)
     expect(page.locator(".turn")).to_have_count(0)
     ended = wait_for(lambda: [call["ended"] for call in calls(system, message) if call["ended"]], 5, "the call's end")
@@ -87,6 +102,69 @@ def test_deleted_conversation_disappears_and_its_generation_is_cancelled(page: P
     page.reload()
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("#conversations li")).to_have_count(0)
+
+
+def test_address_names_the_conversation_and_back_and_forward_switch(page: Page, system: System) -> None:
+    opened: list[str] = []
+    for text in ("One.", "Two."):
+        page.locator("#new").click()
+        ask(page, emulate(text=text, rate=0))
+        expect_state(page, "completed")
+        opened.append(shown(page))
+    first, second = opened
+    assert first != second
+    steps: list[tuple[Callable[[], Any], str, str]] = [
+        (page.go_back, first, "One."),
+        (page.go_forward, second, "Two."),
+        (lambda: page.evaluate("id => { location.hash = id }", first), first, "One."),
+        (lambda: page.goto(f"{system.url}/#{second}"), second, "Two."),
+        (page.go_back, first, "One."),
+    ]
+    for step, conversation, text in steps:
+        step()
+        expect(page.locator(".answer")).to_have_text([text])
+        expect(page.locator(f"li[data-id='{conversation}'] [aria-current=page]")).to_have_count(1)
+        assert shown(page) == conversation
+
+
+def test_absent_conversation_opens_an_empty_page_that_reports_it(lenient_page: Page, system: System) -> None:
+    lenient_page.goto(f"{system.url}/#{'0' * 32}")
+    expect(lenient_page.get_by_role("alert")).to_contain_text("There is no such conversation.")
+    expect(lenient_page.locator("#send")).to_be_enabled()
+    assert shown(lenient_page) == ""
+
+
+def test_older_turns_and_conversations_load_page_by_page(page: Page, system: System) -> None:
+    def with_limit(limit: str, route: Route) -> None:
+        route.continue_(url=re.sub(r"limit=[0-9]+", limit, route.request.url))
+
+    page.route("**/messages?*", partial(with_limit, "limit=3"))
+    page.route("**/conversations?*", partial(with_limit, "limit=2"))
+    post = partial(page.request.post, f"{system.url}/api/generations")
+    texts = [f"Answer {number}." for number in range(5)]
+    started = post(data={"message": emulate(text=texts[0], rate=0), "stream": False}).json()
+    for text in texts[1:]:
+        fields = {"conversation_id": started["conversation_id"], "stream": False}
+        assert post(data={"message": emulate(text=text, rate=0), **fields}).ok
+    for _ in range(4):
+        page.request.post(f"{system.url}/api/conversations", data={})
+    page.goto(f"{system.url}/#{started['conversation_id']}")
+    page.reload()
+    older, more = page.locator("#older"), page.locator("#more")
+    expect(page.locator(".answer")).to_have_text(texts[4:])  # the third message is the answer of an older question
+    for shown_from in (2, 1, 0):
+        older.click()
+        expect(page.locator(".answer")).to_have_text(texts[shown_from:])
+    expect(older).to_be_hidden()
+    for count in (2, 4, 5):
+        expect(page.locator("#conversations li")).to_have_count(count)
+        if count < 5:
+            more.click()
+    expect(more).to_be_hidden()
+    # The loaded turns stay when the newest turns are read again.
+    ask(page, emulate(text="Answer 5.", rate=0))
+    expect(page.locator(".answer")).to_have_text([*texts, "Answer 5."])
+    expect(page.locator("#send")).to_be_enabled()
 
 
 def test_invalid_hash_opens_an_empty_page(page: Page, system: System) -> None:

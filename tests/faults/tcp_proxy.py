@@ -21,6 +21,7 @@ class TcpProxy:
         self.swallowed = 0
         self.lost = 0
         self._to_lose = 0
+        self.is_down = False  # whether new connections are closed at once
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -51,6 +52,9 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self.is_down:
+                _close(client)
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
             except OSError:

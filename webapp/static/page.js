@@ -1,140 +1,130 @@
-// The page: asks questions in a conversation and cancels answers. After a reload it reopens the conversation and its stream.
+// The page: connects the address, the keys, the open conversation, the list of conversations and the connection.
 
-import { call, createGeneration } from "./api.js";
-import { follow } from "./client.js";
-import { listConversations, readTurns } from "./conversations.js";
-import { showTurn } from "./turns.js";
+import { Connection } from "./connection.js";
+import { Conversation } from "./conversation.js";
+import { ConversationList } from "./conversations.js";
+import { clearFailure, showConnection, showFailure } from "./notices.js";
 
-const RETRY_MS = 3000;
+const COMPOSING_KEY_CODE = 229; // Safari ends a composition before the keydown of its Enter; only this code tells
 
-const turns = document.querySelector("#turns");
 const form = document.querySelector("#ask");
 const input = document.querySelector("#question");
 const sendButton = document.querySelector("#send");
 const stopButton = document.querySelector("#stop");
-const notice = document.querySelector("#notice");
+const tabs = new BroadcastChannel(`millrace ${location.pathname}`);
 
-let conversation = null; // id of the open conversation; the URL's hash keeps it over a reload
-let running = null; // id of the generation that is running in it
-let following = new AbortController(); // aborted when another conversation is opened
-let visit = 0; // incremented when the shown conversation changes: results of earlier calls are then ignored
+const connection = new Connection({
+  onFeed(event) {
+    list.refresh();
+    if (event.conversation_id === conversation.id && !conversation.knows(event)) conversation.refresh();
+  },
+  onMissed() {
+    clearFailure("connection");
+    refresh();
+  },
+  onConnection: showConnection,
+  onRefused: (error) => showFailure("connection", error),
+});
 
-function showNotice(text) {
-  notice.textContent = text;
+const conversation = new Conversation(connection, {
+  onChange() {
+    sendButton.disabled = !conversation.canAsk;
+    stopButton.disabled = !conversation.canStop;
+    list.markCurrent(conversation.id);
+  },
+  onEnd: focusIfIdle,
+  onAbsent() {
+    leave();
+    showFailure("open", new Error("There is no such conversation. It may have been deleted."));
+  },
+  onSuggestion(text) {
+    if (!conversation.canAsk) return;
+    input.value = text;
+    ask();
+  },
+});
+
+const list = new ConversationList({
+  onDelete(id) {
+    if (id === conversation.id) leave();
+  },
+});
+
+// The address names the open conversation in its hash, so that a reload, a bookmark and the history find it again.
+function idInAddress() {
+  return /^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : null;
 }
 
-const list = listConversations({ onOpen: open, showNotice });
-
-function addTurn(question) {
-  return showTurn(turns, question, (suggestion) => {
-    if (sendButton.disabled) return;
-    input.value = suggestion;
-    submit();
-  });
-}
-
-function setRunning(id) {
-  running = id;
-  sendButton.disabled = id !== null;
-  stopButton.disabled = id === null;
-}
-
-function setConversation(id) {
-  conversation = id;
+function showInAddress(id) {
   history.replaceState(null, "", id === null ? location.pathname + location.search : `#${id}`);
-  list.markCurrent(id);
 }
 
-async function followTurn(turn, id) {
-  setRunning(id);
-  const { signal } = following;
-  try {
-    await follow(`api/generations/${id}/events`, { onEvent: turn.apply, onConnection: turn.setConnected, signal });
-  } catch (error) {
-    if (signal.aborted) return;
-    turn.setStatus("failed", error.status === 404 ? "This answer no longer exists." : `Failed: ${error.message}`);
-  }
-  if (running !== id) return;
-  setRunning(null);
-  list.refresh();
+function open() {
+  if (location.hash && idInAddress() === null) showInAddress(null);
+  conversation.open(idInAddress());
+  focusInput();
 }
 
-async function submit() {
+// Leaves a conversation that does not exist any more.
+function leave() {
+  showInAddress(null);
+  open();
+}
+
+// Opens the connection only if there is a conversation, and so an owner: asking for the feed would create another one.
+async function refresh() {
+  conversation.refresh();
+  await list.refresh();
+  if (!list.isEmpty) connection.start();
+}
+
+async function ask() {
   const message = input.value;
-  if (!message.trim() || sendButton.disabled) return;
-  const here = ++visit;
-  sendButton.disabled = true;
-  showNotice("");
+  if (!message.trim() || !conversation.canAsk) return;
   input.value = "";
-  const turn = addTurn(message);
-  try {
-    const created = await createGeneration(conversation === null ? { message } : { message, conversation_id: conversation });
-    if (here !== visit) return; // the user has opened another conversation; this one is in the list
-    setConversation(created.conversation_id);
-    followTurn(turn, created.id);
-  } catch (error) {
-    if (here !== visit) return;
-    turn.remove();
-    showNotice(error.message);
-    input.value ||= message;
-    sendButton.disabled = false;
-  }
-  list.refresh();
+  const isFirst = list.isEmpty;
+  if (!(await conversation.ask(message))) return void (input.value ||= message);
+  if (idInAddress() === null) showInAddress(conversation.id);
+  if (isFirst) tabs.postMessage("The owner has a conversation.");
 }
 
-async function stop() {
-  if (running === null) return;
-  stopButton.disabled = true; // the stream shows when the generation has ended
-  try {
-    await call(`api/generations/${running}/cancel`, { method: "POST" });
-  } catch (error) {
-    showNotice(error.message);
-    stopButton.disabled = running === null;
-  }
+// On a phone the focus would open the keyboard over the answer.
+function focusInput() {
+  if (matchMedia("(pointer: fine)").matches) input.focus();
 }
 
-// Opens a conversation, or an empty page for null.
-async function open(id) {
-  const here = ++visit;
-  following.abort();
-  following = new AbortController();
-  setRunning(null);
-  setConversation(id);
-  turns.replaceChildren();
-  showNotice("");
-  input.focus();
-  if (id === null) return;
-  sendButton.disabled = true;
-  try {
-    const found = await readTurns(id);
-    if (here !== visit) return;
-    setRunning(null);
-    found.turns.forEach(({ question, answer }, index) => {
-      const turn = addTurn(question);
-      if (index === 0 && found.title !== null) turn.setTitle(found.title);
-      if (index === found.turns.length - 1 && found.running !== null) followTurn(turn, found.running);
-      else if (answer !== null) turn.showStored(answer);
-      else turn.setStatus("failed", "No answer was stored.");
-    });
-  } catch (error) {
-    if (here !== visit) return;
-    if (error.status === 404) return open(null);
-    showNotice(error.message);
-    setRunning(null);
-    setTimeout(() => here === visit && open(id), RETRY_MS);
-  }
+// Takes the focus only if nothing else uses it.
+function focusIfIdle() {
+  const focused = document.activeElement;
+  if ((focused === document.body || form.contains(focused)) && getSelection().isCollapsed) focusInput();
+}
+
+// Whether a key belongs to an input method, such as the Enter that accepts a Japanese word.
+function isComposing(event) {
+  return event.isComposing || event.keyCode === COMPOSING_KEY_CODE;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  submit();
+  ask();
 });
 input.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    submit();
-  }
+  if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
+  event.preventDefault();
+  ask();
 });
-stopButton.addEventListener("click", stop);
-list.refresh();
-open(/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : null);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !isComposing(event) && !document.querySelector("dialog[open]")) conversation.stop();
+});
+stopButton.addEventListener("click", () => {
+  conversation.stop();
+  focusIfIdle();
+});
+document.querySelector("#new").addEventListener("click", () => {
+  if (location.hash) history.pushState(null, "", location.pathname + location.search);
+  open();
+});
+addEventListener("hashchange", open);
+tabs.addEventListener("message", refresh);
+open();
+list.refresh().then(() => list.isEmpty || connection.start());

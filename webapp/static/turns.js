@@ -9,67 +9,69 @@ const STATUS_TEXT = {
   cancelled: "Stopped",
 };
 
-// Appends a turn and returns its functions; calls `onSuggestion(text)` when a suggested question is chosen.
-export function showTurn(turns, question, onSuggestion) {
-  const turn = document.querySelector("#turn").content.cloneNode(true).firstElementChild;
-  const answer = document.createTextNode("");
-  const status = turn.querySelector(".status");
-  let statusText = "";
-  turn.querySelector(".question").textContent = question;
-  turn.querySelector(".answer").append(answer);
-  turns.append(turn);
+// Returns a new turn: its element, which is not on the page yet, and its functions. `onSuggestion(text)` is called when a
+// suggested question is chosen.
+export function createTurn(question, onSuggestion) {
+  const element = document.querySelector("#turn").content.cloneNode(true).firstElementChild;
+  const answer = element.querySelector(".answer");
+  const text = document.createTextNode("");
+  const status = element.querySelector(".status");
+  element.querySelector(".question").textContent = question;
+  answer.append(text);
+  setStatus("queued");
 
-  function setStatus(state, text = STATUS_TEXT[state] ?? state) {
-    turn.dataset.state = state;
-    statusText = status.textContent = text;
-  }
-
-  // The text so far stays; the status comes back with the connection.
-  function setConnected(isConnected) {
-    status.textContent = isConnected ? statusText : "Reconnecting";
-  }
-
-  function setTitle(title) {
-    const heading = turn.querySelector(".title");
-    heading.textContent = title;
-    heading.hidden = false;
+  function setStatus(state, label = STATUS_TEXT[state] ?? state) {
+    element.dataset.state = state;
+    status.textContent = label;
   }
 
   function showSuggestions(questions) {
     const buttons = questions.map((suggestion) => {
       const button = document.createElement("button");
       button.type = "button";
+      button.dir = "auto";
       button.textContent = suggestion;
       button.addEventListener("click", () => onSuggestion(suggestion));
       return button;
     });
-    turn.querySelector(".suggestions").replaceChildren(...buttons);
+    element.querySelector(".suggestions").replaceChildren(...buttons);
+  }
+
+  // Empties the turn for the events of an answer from its start. A screen reader reports the status while they arrive,
+  // and reads the answer once it is whole.
+  function restart() {
+    text.data = "";
+    showSuggestions([]);
+    setStatus("queued");
+    answer.ariaLive = "polite";
+    answer.ariaBusy = "true";
+    status.setAttribute("role", "status");
+  }
+
+  function end() {
+    answer.ariaBusy = "false";
   }
 
   function apply(event) {
     const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
     if (event.type === "status") setStatus(event.status);
-    else if (event.type === "chunk") answer.appendData(event.content);
-    else if (event.type === "snapshot") answer.data = event.content;
+    else if (event.type === "chunk") text.appendData(event.content);
+    else if (event.type === "snapshot") text.data = event.content;
     else if (event.type === "complete" && event.stop_reason === "max_tokens") setStatus("completed", "Complete (length limit reached)");
     else if (event.type === "complete") setStatus("completed");
     else if (event.type === "cancelled") setStatus("cancelled");
     else if (event.type === "error") setStatus("failed", `Failed: ${event.message}`);
-    else if (event.type === "title") setTitle(event.title);
     else if (event.type === "suggestions") showSuggestions(event.suggestions);
-    else if (event.type === "done") turn.querySelector(".answer").setAttribute("aria-busy", "false");
     if (isAtEnd) scrollTo(0, document.documentElement.scrollHeight);
   }
 
-  // Shows a stored answer with its outcome.
+  // Shows a stored answer with its outcome; null if there is none.
   function showStored(stored) {
+    if (stored === null) return setStatus("failed", "No answer was stored. Ask again.");
     apply({ type: "snapshot", content: stored.content });
     apply(stored.outcome);
-    apply({ type: "suggestions", suggestions: stored.suggestions });
-    apply({ type: "done" });
+    showSuggestions(stored.suggestions);
   }
 
-  setStatus("queued");
-  scrollTo(0, document.documentElement.scrollHeight);
-  return { setStatus, setConnected, apply, showStored, setTitle, remove: () => turn.remove() };
+  return { element, setStatus, restart, apply, end, showStored };
 }

@@ -1,0 +1,61 @@
+"""The page for screen readers and keyboards: landmarks, names, live regions, the direction of texts."""
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_page import ask, expect_state
+from tests.client import emulate, wait_for
+
+HEBREW = "\u05e9\u05dc\u05d5\u05dd"
+TREE = f"""
+- banner:
+  - heading "Millrace" [level=1]
+- navigation "Conversations":
+  - button "New conversation"
+  - list:
+    - listitem:
+      - link "{HEBREW}"
+      - button "Delete {HEBREW}"
+- main:
+  - heading "{HEBREW}" [level=2]
+  - article:
+    - heading "Question" [level=2]
+    - paragraph
+    - heading "Answer" [level=2]
+    - text: "{HEBREW} 1"
+    - status: Complete
+    - button "{HEBREW}?"
+  - textbox "Your question"
+  - button "Send"
+  - button "Stop" [disabled]
+  - alert
+"""
+DIRECTION = "each => getComputedStyle(each).direction"
+
+
+def test_every_part_has_a_landmark_and_a_name_and_each_text_its_own_direction(page: Page) -> None:
+    tools = {
+        "name_conversation": {"tool": {"input": {"title": HEBREW}}},
+        "suggest_questions": {"tool": {"input": {"suggestions": [f"{HEBREW}?"]}}},
+    }
+    ask(page, emulate(text=f"{HEBREW} 1", forced=tools))
+    expect_state(page, "completed")
+    expect(page.locator("#send")).to_be_enabled()
+    expect(page.locator("body")).to_match_aria_snapshot(TREE)
+    page.locator("#question").fill(HEBREW)
+    for selector in ("#title", ".answer", ".suggestions button", "#conversations a", "#question"):
+        assert page.locator(selector).evaluate(DIRECTION) == "rtl", selector
+    assert page.locator(".question").evaluate(DIRECTION) == "ltr"  # its first letter is Latin
+
+
+def test_answer_is_announced_once_it_is_whole(page: Page) -> None:
+    answer = page.locator(".answer")
+    ask(page, emulate(tokens=20, rate=20))
+    wait_for(answer.text_content, 20, "some text")
+    expect(answer).to_have_attribute("aria-busy", "true")
+    expect(page.locator(".status[role=status]")).to_have_text("Answering")
+    expect_state(page, "completed")
+    expect(answer).to_have_attribute("aria-busy", "false")
+    assert answer.get_attribute("aria-live") == "polite"
+    page.reload()
+    expect_state(page, "completed")
+    assert answer.get_attribute("aria-live") is None  # nothing changes in it any more
