@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,70 @@ def test_row_19_endless_throttling_ends_in_an_error_within_bounds(rig: Rig, clie
     (outcome,) = outcomes_of(client.whole(client.ask(message)))
     assert (outcome["code"], outcome["retryable"]) == ("provider_throttled", True)
     assert len(rig.calls(message)) == 4
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"code": "ModelTimeoutException", "in_stream": True},
+        {"code": "ModelNotReadyException", "in_stream": True},
+        {"code": "FluxCapacitorException", "in_stream": True},
+        {"code": "InternalFailure", "in_stream": True, "kind": "error"},
+    ],
+)
+def test_row_20_an_exception_that_the_stream_begins_with_and_botocore_does_not_know_is_retried(
+    rig: Rig, client: Client, fault: dict[str, Any]
+) -> None:
+    message = emulate(text=TEXT, fault=fault, times=1)
+    received = client.whole(client.ask(message))
+    assert (outcomes_of(received)[0]["type"], text_of(received)) == ("complete", TEXT)
+    assert len(rig.calls(message)) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["input_too_long", "prompt_too_long", "over_context_limit", "too_many_tokens", "too_many_bytes", "too_large"],
+)
+def test_row_20_a_turn_whose_prompt_is_rejected_as_too_long_is_asked_again_without_the_oldest_turns(
+    rig: Rig, client: Client, fault: str
+) -> None:
+    first = client.post({"message": emulate(text="One. " * 50)}).json()
+    client.whole(first["id"])
+    message = emulate(text=TEXT, fault=fault, times=1)
+    received = client.whole(client.ask(message, conversation_id=first["conversation_id"]))
+    assert (outcomes_of(received)[0]["type"], text_of(received)) == ("complete", TEXT)
+    sizes = [len(call["messages"]) for call in rig.calls(message)]
+    assert sizes[0] > sizes[-1]
+
+
+def test_row_20_odd_events_lose_no_text_and_never_end_in_an_internal_error(rig: Rig, client: Client) -> None:
+    delta = {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "a"}}}
+    ending = {"messageStop": {"stopReason": "end_turn"}}
+    tolerated: list[Any] = [
+        {"contentBlockStart": {"start": {}}},
+        {"contentBlockDelta": {"delta": {}}},
+        {"contentBlockDelta": {"delta": {"text": "", "reasoningContent": {"text": ""}}}},
+        {"contentBlockDelta": {"delta": {"hologram": {"text": "a"}}}},
+        {"messageStop": {}},
+        {"somethingNew": []},
+    ]
+    for odd in tolerated:
+        received = client.whole(client.ask(emulate(events=[delta, odd, delta, ending])))
+        assert (outcomes_of(received)[0]["type"], text_of(received)) == ("complete", "aa"), odd
+    for odd in ({"contentBlockDelta": {"delta": {"text": 5}}}, {"contentBlockDelta": 5}, {"metadata": {"usage": "a"}}):
+        received = client.whole(client.ask(emulate(events=[delta, odd, delta, ending])))
+        assert (outcomes_of(received)[0]["code"], text_of(received)) == ("provider_rejected", "a"), odd
+    (outcome,) = outcomes_of(client.whole(client.ask(emulate(fault={"body": {"message": None}}))))
+    assert outcome["code"] == "provider_rejected"
+
+
+def test_row_20_rejected_credentials_are_an_error_of_their_own_and_are_not_tried_again(
+    rig: Rig, client: Client
+) -> None:
+    message = emulate(fault="expired")
+    (outcome,) = outcomes_of(client.whole(client.ask(message)))
+    assert (outcome["code"], outcome["retryable"]) == ("provider_authentication", False)
+    assert len(rig.calls(message)) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from millrace.worker.providers.bedrock.arguments import build_arguments
 from millrace.worker.providers.bedrock.errors import map_error
 from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
 from millrace.worker.providers.bedrock.models import find_traits
-from millrace.worker.providers.bedrock.wire import read_events
+from millrace.worker.providers.bedrock.wire import normalize_response, read_events
 from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
 from millrace.worker.settings.schema import Settings
 
@@ -46,6 +46,7 @@ class Bedrock:
             endpoint_url=settings.bedrock.endpoint_url or None,
             config=config,
         )
+        self._client.meta.events.register("before-parse.bedrock-runtime", normalize_response)
         self._is_caching_on = settings.models.prompt_caching
         self._warm_up(settings)
 

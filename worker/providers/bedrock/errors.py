@@ -2,12 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from botocore import exceptions as sdk
 from botocore.eventstream import ParserError
 from urllib3 import exceptions as wire
 
-from millrace.worker.errors import ErrorCode, GenerationFailed
+from millrace.worker.errors import ErrorCode, GenerationFailed, MillraceError
+
+
+class UnreadableResponse(MillraceError):
+    """A response, or a message within a stream, that is not of Bedrock's form."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ _UNAVAILABLE = ErrorMapping("provider_unavailable", retryable=True, is_transient
 _MISCONFIGURED = ErrorMapping("provider_unavailable", retryable=False, is_transient=False)
 _TIMED_OUT = ErrorMapping("provider_timeout", retryable=True, is_transient=False)  # a retry would wait as long again
 _REJECTED = ErrorMapping("provider_rejected", retryable=False, is_transient=False)
+_UNREADABLE = ErrorMapping("provider_rejected", retryable=True, is_transient=False)  # another answer may be readable
+_UNAUTHENTICATED = ErrorMapping("provider_authentication", retryable=False, is_transient=False)
 _TOO_LONG = ErrorMapping("context_too_long", retryable=False, is_transient=False)
 
 EXCEPTIONS = {
@@ -39,23 +46,43 @@ EXCEPTIONS = {
     "ModelStreamErrorException": _UNAVAILABLE,
     "ModelTimeoutException": _TIMED_OUT,
     "ValidationException": _REJECTED,
-    "AccessDeniedException": _REJECTED,
+    "AccessDeniedException": _UNAUTHENTICATED,
     "ResourceNotFoundException": _REJECTED,
 }
 """Every exception of ConverseStream by its name in a response; within a stream the name begins in lower case."""
+
+_CREDENTIALS = frozenset(
+    (
+        *("ExpiredToken", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClient", "InvalidAccessKeyId"),
+        *("InvalidSignature", "IncompleteSignature", "SignatureDoesNotMatch"),
+        *("MissingAuthenticationToken", "OptInRequired", "NotAuthorized", "AccessDenied"),
+    )
+)
+"""AWS's codes, without `Exception` at their end, for credentials that it does not accept; the status is 403 or 400.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html
+"""
 
 # The first match counts, so subclasses stand before their parents.
 _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], ErrorMapping], ...] = (
     ((sdk.ReadTimeoutError, wire.ReadTimeoutError, TimeoutError), _TIMED_OUT),
     ((sdk.ParamValidationError,), _REJECTED),
+    ((UnreadableResponse,), _UNREADABLE),
+    (
+        (
+            sdk.NoCredentialsError,
+            sdk.NoAuthTokenError,
+            sdk.PartialCredentialsError,
+            sdk.CredentialRetrievalError,
+            sdk.TokenRetrievalError,
+            sdk.SSOError,
+        ),
+        _UNAUTHENTICATED,
+    ),
     ((sdk.HTTPClientError, sdk.ConnectionError), _UNAVAILABLE),
-    ((sdk.BotoCoreError,), _MISCONFIGURED),  # no credentials, a broken AWS profile: a retry changes nothing
+    ((sdk.BotoCoreError,), _MISCONFIGURED),  # a broken AWS profile, for example: a retry changes nothing
     ((wire.HTTPError, ParserError, OSError), _UNAVAILABLE),
 )
-
-# Bedrock has no separate code for a prompt that is too long. Its messages: "Input is too long for requested model.",
-# "prompt is too long: …", "input length and `max_tokens` exceed context limit: …".
-_TOO_LONG_MESSAGE = re.compile(r"too long|context (window|length|limit)|maximum context", re.IGNORECASE)
 
 
 def map_error(error: Exception) -> GenerationFailed | None:
@@ -70,18 +97,59 @@ def _find_mapping(error: Exception) -> ErrorMapping | None:
     return next((mapping for classes, mapping in _BY_CLASS if isinstance(error, classes)), None)
 
 
+def may_refuse_feature(error: sdk.ClientError) -> bool:
+    """Return whether the model may have rejected a feature of the request, such as cache points, and not the rest.
+
+    Bedrock rejects a feature with a ValidationException or an AccessDeniedException, which say nothing in particular.
+    """
+    is_of_access = _text_of(error, "Code") == "AccessDeniedException"
+    return is_of_access or _map_response(error) is _REJECTED
+
+
 def _map_response(error: sdk.ClientError) -> ErrorMapping:
-    details = error.response.get("Error", {})
-    code, message = details.get("Code", ""), details.get("Message", "")
-    mapping = EXCEPTIONS.get(code[:1].upper() + code[1:]) or _map_status(
-        error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    )
-    return _TOO_LONG if mapping is _REJECTED and _TOO_LONG_MESSAGE.search(message) else mapping
+    code = _text_of(error, "Code")
+    mapping = EXCEPTIONS.get(code[:1].upper() + code[1:])
+    if mapping is None and code.removesuffix("Exception") in _CREDENTIALS:
+        mapping = _UNAUTHENTICATED
+    if isinstance(error, sdk.EventStreamError):
+        status = 0  # botocore makes up a status for all of them, and has no code for one that it does not know
+    else:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    mapping = mapping or _map_status(status)
+    is_too_long = status == 413 or (mapping is _REJECTED and is_overflow(_text_of(error, "Message")))
+    return _TOO_LONG if is_too_long else mapping
+
+
+def _text_of(error: sdk.ClientError, name: str) -> str:
+    """Return the code or the message of an error; empty if the service has sent something else in its place."""
+    value: Any = (error.response.get("Error") or {}).get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _map_status(status: int) -> ErrorMapping:
-    if status == 429:
-        return _THROTTLED
-    if status == 408:
-        return _TIMED_OUT
-    return _UNAVAILABLE if status >= 500 else _REJECTED
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return _REJECTED if 400 <= status < 500 else _UNAVAILABLE
+
+
+_BY_STATUS = {401: _UNAUTHENTICATED, 403: _UNAUTHENTICATED, 408: _TIMED_OUT, 424: _UNAVAILABLE, 429: _THROTTLED}
+
+_SIZE_OF = re.compile(r"prompt|input|context|token|text|message|conversation|history|request|maxlength", re.IGNORECASE)
+_TOO_LARGE = re.compile(
+    r"too (?:long|large|many|big)|exceed|over the|(?:longer|larger|greater) than|length less than or equal"
+    r"|maximum (?:context|length|size|number|allowed)|\blimit|maxlength|(?:must be )?[<>]=? ?\d",
+    re.IGNORECASE,
+)
+_OTHER_LIMIT = re.compile(
+    r"output tokens|maximum tokens you requested|inferenceconfig|stop_?sequence|temperature|top_?p|tool|image|cache",
+    re.IGNORECASE,
+)
+
+
+def is_overflow(message: str) -> bool:
+    """Return whether the message of a rejection says that the prompt is too long.
+
+    Bedrock has no code for it, and each family of models has a wording of its own. So the message has to speak of the
+    prompt's size and of too much, and not of another limit, such as the one of the answer's tokens.
+    """
+    return bool(_SIZE_OF.search(message) and _TOO_LARGE.search(message)) and not _OTHER_LIMIT.search(message)

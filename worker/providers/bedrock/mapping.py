@@ -6,14 +6,15 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.errors import ErrorCode, GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Delta, Stopped, Tool, WholeAnswer
+from millrace.worker.text.lines import parse_json
 
 Event = dict[str, Any]
 
@@ -37,10 +38,9 @@ class _ToolBlock:
         text = "".join(self.input)
         try:
             tool_input = json.loads(text) if text else {}
-            json.dumps(tool_input, allow_nan=False)  # Python's parser accepts NaN and 1e999, a browser's does not
-            return ToolUse(self.id, self.name, tool_input)
-        except ValueError as error:
-            raise GenerationFailed("provider_rejected", retryable=True) from error
+        except (ValueError, RecursionError) as error:
+            raise _unreadable() from error
+        return ToolUse(self.id, self.name, _checked(tool_input))
 
 
 class EventMapper:
@@ -48,7 +48,8 @@ class EventMapper:
 
     def __init__(self) -> None:
         self._tools: dict[int, _ToolBlock] = {}
-        self.event_handlers: dict[str, Callable[[Any], list[Delta]]] = {
+        self._latest = 0  # the block that started last, for events that do not name theirs
+        self.event_handlers: dict[str, Callable[[Event], list[Delta]]] = {
             "messageStart": self._ignore_event,
             "contentBlockStart": self._block_start,
             "contentBlockDelta": self._block_delta,
@@ -56,7 +57,7 @@ class EventMapper:
             "messageStop": self._message_stop,
             "metadata": self._metadata,
         }
-        self.start_handlers: dict[str, Callable[[int, Any], None]] = {
+        self.start_handlers: dict[str, Callable[[int, Event], None]] = {
             "toolUse": self._tool_use_start,
             "toolResult": self._tool_result_start,
             "image": self._ignore_start,
@@ -71,114 +72,199 @@ class EventMapper:
         }
 
     def map(self, event: Event) -> list[Delta]:
-        """Return the event's deltas, often none; raises GenerationFailed if a tool's input is not JSON."""
+        """Return the event's deltas, often none; raises GenerationFailed for a member of a wrong type.
+
+        An absent or unknown member says nothing. One of several members of a union is mapped like the only one.
+        """
         found: list[Delta] = []
         for kind, payload in event.items():
             handler = self.event_handlers.get(kind)
             if handler is None:
                 _log.warning("unknown_stream_event_ignored", kind=kind)
             else:
-                found += handler(payload)
+                found += handler(_object(payload))
         return found
+
+    def _index(self, payload: Event) -> int:
+        index = payload.get("contentBlockIndex")
+        return index if isinstance(index, int) else self._latest
 
     def _ignore_event(self, _payload: Event) -> list[Delta]:
         return []
 
     def _block_start(self, payload: Event) -> list[Delta]:
-        for kind, start in payload["start"].items():
+        self._latest = self._index(payload)
+        for kind, start in _object(payload.get("start")).items():
             handler = self.start_handlers.get(kind)
-            if handler is not None:
-                handler(payload["contentBlockIndex"], start)
+            if handler is not None and start is not None:
+                handler(self._latest, _object(start))
         return []
 
     def _tool_use_start(self, index: int, start: Event) -> None:
-        self._tools[index] = _ToolBlock(start["toolUseId"], start["name"])
+        self._tools[index] = _ToolBlock(_name(start, "toolUseId"), _name(start, "name"))
 
     def _tool_result_start(self, index: int, start: Event) -> None:
-        self._tools[index] = _ToolBlock(start["toolUseId"], "", start.get("status"), is_result=True)
+        status = _text(start.get("status")) or None
+        self._tools[index] = _ToolBlock(_name(start, "toolUseId"), "", status, is_result=True)
 
     def _ignore_start(self, index: int, start: Event) -> None:
         pass
 
     def _block_delta(self, payload: Event) -> list[Delta]:
         found: list[Delta] = []
-        for kind, value in payload["delta"].items():
+        for kind, value in _object(payload.get("delta")).items():
             handler = self.delta_handlers.get(kind)
             if handler is None:
                 _log.warning("unknown_delta_ignored", kind=kind)
-            else:
-                found += handler(payload["contentBlockIndex"], value)
+            elif value is not None:
+                found += handler(self._index(payload), value)
         return found
 
-    def _text(self, _index: int, text: str) -> list[Delta]:
-        return [Chunk(text)]
+    def _text(self, _index: int, value: Any) -> list[Delta]:
+        return [Chunk(_text(value))]
 
-    def _reasoning(self, _index: int, value: Event) -> list[Delta]:
+    def _reasoning(self, _index: int, value: Any) -> list[Delta]:
         # Signature and redacted content only serve to send the block back to the model, which Millrace does not do.
-        return [Reasoning(value["text"])] if value.get("text") else []
+        text = _text(_object(value).get("text"))
+        return [Reasoning(text)] if text else []
 
-    def _citation(self, _index: int, value: Event) -> list[Delta]:
-        return [Citation(value.get("title"), value.get("source"), value.get("sourceContent"), value.get("location"))]
+    def _citation(self, _index: int, value: Any) -> list[Delta]:
+        given = _object(value)
+        title, source = (given.get(name) if given.get(name) is None else _text(given[name]) for name in _CITED)
+        content, location = given.get("sourceContent"), given.get("location")
+        if content is not None:
+            content = _checked(_list(content))
+        return [Citation(title, source, content, None if location is None else _checked(_object(location)))]
 
-    def _tool_input(self, index: int, value: Event) -> list[Delta]:
+    def _tool_input(self, index: int, value: Any) -> list[Delta]:
+        text = _text(_object(value).get("input"))
         if index in self._tools:
-            self._tools[index].input.append(value.get("input", ""))
+            self._tools[index].input.append(text)
         return []
 
-    def _tool_content(self, index: int, pieces: list[Event]) -> list[Delta]:
+    def _tool_content(self, index: int, value: Any) -> list[Delta]:
+        pieces = [_object(piece) for piece in _checked(_list(value))]
         if index in self._tools:
             content = self._tools[index].content
             for piece in pieces:
                 if "text" in piece and content and "text" in content[-1]:
-                    content[-1] = {"text": content[-1]["text"] + piece["text"]}
+                    content[-1] = {"text": _text(content[-1]["text"]) + _text(piece["text"])}
                 else:
-                    content.append(dict(piece))
+                    content.append(piece)
         return []
 
-    def _ignore_delta(self, _index: int, _value: Event) -> list[Delta]:
+    def _ignore_delta(self, _index: int, _value: Any) -> list[Delta]:
         return []  # the log has no event for an image
 
     def _block_stop(self, payload: Event) -> list[Delta]:
-        tool = self._tools.pop(payload["contentBlockIndex"], None)
+        tool = self._tools.pop(self._index(payload), None)
         return [tool.to_delta()] if tool else []
 
     def _message_stop(self, payload: Event) -> list[Delta]:
         open_blocks, self._tools = list(self._tools.values()), {}
-        return [*(tool.to_delta() for tool in open_blocks), Stopped(payload["stopReason"])]
+        reason = _text(payload.get("stopReason")) or UNSTATED_REASON
+        return [*(tool.to_delta() for tool in open_blocks), Stopped(reason)]
 
     def _metadata(self, payload: Event) -> list[Delta]:
         usage = payload.get("usage")
-        return [] if usage is None else [parse_usage(usage)]
+        return [] if usage is None else [parse_usage(_object(usage))]
 
 
 def parse_usage(usage: Event) -> Usage:
-    """Return the token counts of a response; a missing field is 0."""
-    return Usage(
-        usage.get("inputTokens", 0),
-        usage.get("outputTokens", 0),
-        usage.get("cacheReadInputTokens", 0),
-        usage.get("cacheWriteInputTokens", 0),
-    )
+    """Return the token counts of a response; a missing field, or one that is no count, is 0."""
+    names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+    counts = (usage.get(name) for name in names)
+    return Usage(*(count if isinstance(count, int) and 0 <= count <= _MAX_COUNT else 0 for count in counts))
 
 
-def parse_answer(response: dict[str, Any], tool: Tool | None) -> WholeAnswer:
-    """Return the answer in a response of Converse; raises GenerationFailed if it is cut off or the tool is not used."""
-    reason = response.get("stopReason")
-    if reason is None:  # botocore parses a body that is not JSON as a response without members
+def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = False) -> WholeAnswer:
+    """Return the answer in a response of Converse; raises GenerationFailed if it is cut off or the tool is not used.
+
+    If the model was instructed to write the tool's input, and not forced to use the tool, the text holds it as JSON.
+    """
+    content = _object(_object(response.get("output")).get("message")).get("content")
+    reason = _text(response.get("stopReason"))
+    if not reason and content is None:  # a body that is not JSON counts as an empty object
         raise GenerationFailed("truncated", retryable=True)
-    failure = map_stop_reason(reason)
+    failure = map_stop_reason(reason or UNSTATED_REASON)
     if failure is not None:
         raise failure
-    blocks = response["output"]["message"]["content"]
-    uses = [block["toolUse"] for block in blocks if "toolUse" in block]
-    tool_input = next((use["input"] for use in uses if tool and use["name"] == tool.name), None)
-    if tool and reason == "max_tokens":  # an input that was cut off arrives as an empty one
-        raise GenerationFailed("truncated", retryable=True)
-    if tool and not isinstance(tool_input, dict):
-        raise GenerationFailed("provider_rejected", retryable=True)
-    text = "".join(block.get("text", "") for block in blocks)
-    return WholeAnswer(text, tool_input, parse_usage(response.get("usage") or {}))
+    blocks = [_object(block) for block in _list([] if content is None else content)]
+    text = "".join(_text(block.get("text")) for block in blocks)
+    tool_input = None
+    if tool:
+        if reason == "max_tokens":  # an input that was cut off arrives as an empty one
+            raise GenerationFailed("truncated", retryable=True)
+        uses = (_object(block.get("toolUse")) for block in blocks)
+        written = parse_json(text[text.find("{") : text.rfind("}") + 1]) if is_instructed else None
+        tool_input = next((use.get("input") for use in uses if use.get("name") == tool.name), written)
+        if not isinstance(tool_input, dict):
+            raise _unreadable()
+        tool_input = _object(_checked(tool_input))
+    return WholeAnswer(text, tool_input, parse_usage(_object(response.get("usage"))))
 
+
+def _object(value: Any) -> Event:
+    """Return a member that is an object, an empty one if it is absent."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _unreadable()
+    return cast("Event", value)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _unreadable()
+    return cast("list[Any]", value)
+
+
+def _text(value: Any) -> str:
+    """Return a member that is a text, an empty one if it is absent."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _unreadable()
+    return value
+
+
+def _name(start: Event, field: str) -> str:
+    """Return a text without which a tool cannot be used."""
+    text = _text(start.get(field))
+    if not text:
+        raise _unreadable()
+    return text
+
+
+def _checked(value: Any) -> Any:
+    """Return JSON that every reader can parse: without NaN and 1e999, which Python accepts, and not nested too deep."""
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        if not level:
+            break
+        level = [child for each in level if isinstance(each, dict | list) for child in _children(each)]
+    if level:
+        raise _unreadable()
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise _unreadable() from error
+    return value
+
+
+def _children(value: "dict[str, Any] | list[Any]") -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _unreadable() -> GenerationFailed:
+    return GenerationFailed("provider_rejected", retryable=True)  # sampling is random: another answer may be readable
+
+
+UNSTATED_REASON = "end_turn"
+"""The stop reason of an answer that has ended in order without stating one."""
+_CITED = ("title", "source")
+_MAX_COUNT = 2**53  # tokens; larger numbers are not exact in a browser
+_MAX_DEPTH = 100  # of lists and objects within each other
 
 REASONING_FIELDS = ("text", "signature", "redactedContent")
 """The fields of a reasoning delta; only the text is for readers."""

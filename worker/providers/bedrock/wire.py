@@ -1,36 +1,92 @@
 """ConverseStream's events, read from the wire at a fraction of the cost of iterating botocore's stream.
 
-botocore's cost is not the socket: it reads a chunk line by line and parses a message by its service model. A response
-that is not chunked, as Bedrock's are, is left to botocore.
+botocore's cost is not the socket: it reads a chunk line by line and parses a message by its service model. The bytes of
+a response that is not chunked, as Bedrock's are, are read by urllib3.
 """
 
-from collections.abc import Generator
+import json
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
+from botocore.eventstream import EventStreamMessage
+from botocore.exceptions import EventStreamError
+from botocore.parsers import ResponseParserError
 from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
 
 from millrace.worker.providers.bedrock.chunked_encoding import ChunkedDecoder
+from millrace.worker.providers.bedrock.errors import UnreadableResponse
 from millrace.worker.providers.bedrock.event_stream import Event, EventStreamDecoder
 from millrace.worker.providers.read_timeout import ReadTimeout
 
 READ_BYTES = 16_384
 
 
-def read_events(stream: Any) -> Generator[Event]:
-    """Yield the events of a botocore EventStream, and raise the errors that iterating it raises.
+# Errors of parsing a message, by botocore or here. botocore does not check the types that its parsers expect.
+_PARSE_ERRORS = (ResponseParserError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+_ANSWER_MEMBERS = ("output", "stopReason", "usage")
 
-    The one exception is a read that exceeds the client's read timeout: it raises TimeoutError. The caller must close
+
+def read_events(stream: Any) -> Generator[Event]:
+    """Yield the events of a botocore EventStream, without their padding, and raise the errors of the service.
+
+    In contrast to botocore, a read that exceeds the client's read timeout raises TimeoutError, an event may have any
+    members, and UnreadableResponse is raised for any other message that botocore cannot parse. The caller must close
     the stream in any case; after a complete read its connection is back in the pool already.
     """
     response = stream._raw_stream  # noqa: SLF001 - botocore has no public access to it; a test checks that it exists
-    if isinstance(response, HTTPResponse) and response.chunked:
-        decoder = EventStreamDecoder(stream._parse_event)  # noqa: SLF001 - likewise
-        for body in _read_bodies(response):
+    is_chunked = isinstance(response, HTTPResponse) and response.chunked
+    decoder = EventStreamDecoder(lambda message: _parse(message, stream._parse_event))  # noqa: SLF001 - likewise
+    for body in _read_bodies(response) if is_chunked else response.stream():
+        try:
             yield from decoder.decode(body)
-    else:
-        yield from stream
+        except _PARSE_ERRORS as error:
+            raise UnreadableResponse from error
+
+
+def _parse(message: EventStreamMessage, parse_failure: Callable[[EventStreamMessage], Event]) -> Event:
+    headers: dict[str, Any] = message.headers  # pyright: ignore[reportUnknownMemberType, reportAssignmentType]
+    if headers.get(":message-type") in ("exception", "error"):
+        try:
+            return parse_failure(message)
+        except _PARSE_ERRORS as error:
+            details: Any = {"Error": {"Code": headers.get(":exception-type"), "Message": ""}}
+            raise EventStreamError(details, "ConverseStream") from error
+    # botocore's parser rejects a union without exactly one member that it knows.
+    payload = json.loads(message.payload) if message.payload else {}
+    if isinstance(payload, dict):
+        cast("Event", payload).pop("p", None)
+    kind = headers.get(":event-type")
+    return {kind: payload} if isinstance(kind, str) else {}
+
+
+def normalize_response(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Replace a body that botocore's parser cannot take; a handler of its event `before-parse`.
+
+    An error keeps its texts. An answer's members become those of the parsed response, as they are.
+    """
+    body: Any = response_dict["body"]
+    if not isinstance(body, bytes):  # a stream
+        return
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = {"message": body.decode("utf-8", "replace")}
+    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    if response_dict["status_code"] >= 300:
+        response_dict["body"] = json.dumps(_texts_of(fields.get("error")) | _texts_of(fields)).encode()
+    elif operation_model.name == "Converse":
+        response_dict["body"] = b"{}"
+        customized_response_dict.update({name: fields[name] for name in _ANSWER_MEMBERS if name in fields})
+
+
+def _texts_of(value: Any) -> dict[str, str]:
+    """Return an object's texts; gateways in front of Bedrock answer with an object in the member `error`."""
+    members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return {name: each for name, each in members.items() if isinstance(each, str)}
 
 
 def _read_bodies(response: HTTPResponse) -> Generator[bytes]:

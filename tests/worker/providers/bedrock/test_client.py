@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gevent
 import pytest
@@ -114,6 +115,65 @@ def test_an_interrupt_ends_a_call_whose_server_never_responds(make_client: MakeC
                 pass
 
 
+def fail(bedrock: Bedrock, question: str) -> tuple[str, bool, bool]:
+    """Return the mapping of the failure of both operations, which must be the same."""
+    prompt = Prompt("m", (PromptMessage("user", question),), 100)
+    failures: list[GenerationFailed] = []
+    for call in (lambda: list(bedrock.stream(prompt)), lambda: bedrock.answer(prompt)):
+        with pytest.raises(GenerationFailed) as raised:
+            call()
+        failures.append(raised.value)
+    (found,) = {(each.code, each.retryable, each.is_transient) for each in failures}
+    return found
+
+
+def test_an_error_whose_body_is_of_any_shape_is_known_by_its_status_and_code(
+    make_client: MakeClient, emulator: EmulatorProcess
+) -> None:
+    bedrock = make_client(emulator.url)
+    bodies: list[Any] = [None, [], 5, "a", {}, {"message": None}, {"message": {"a": 1}}, {"code": 5, "__type": 5}]
+    for body in bodies:
+        for status, expected in (
+            (400, ("provider_rejected", False, False)),
+            (403, ("provider_authentication", False, False)),
+            (413, ("context_too_long", False, False)),
+            (429, ("provider_throttled", True, True)),
+            (503, ("provider_unavailable", True, True)),
+        ):
+            fault = {"status": status, "code": "", "body": body}
+            assert fail(bedrock, emulate(fault=fault)) == expected, (status, body)
+    gateway = {"error": {"message": "prompt is too long: 9 tokens > 8 maximum", "type": "invalid_request_error"}}
+    assert fail(bedrock, emulate(fault={"body": gateway}))[0] == "context_too_long"
+
+
+def test_an_exception_within_the_stream_whose_payload_is_of_any_shape_is_known_by_its_type(
+    make_client: MakeClient, emulator: EmulatorProcess
+) -> None:
+    bedrock = make_client(emulator.url)
+    for body in (None, [], 5, {}, {"message": None}, {"message": 5}):
+        fault = {"code": "ThrottlingException", "in_stream": True, "body": body}
+        with pytest.raises(GenerationFailed) as raised:
+            list(bedrock.stream(Prompt("m", (PromptMessage("user", emulate(fault=fault)),), 100)))
+        assert raised.value.code == "provider_throttled", body
+
+
+def test_a_response_of_any_shape_is_a_whole_answer_or_a_failure(
+    make_client: MakeClient, emulator: EmulatorProcess
+) -> None:
+    bedrock = make_client(emulator.url)
+    content = [{"text": "a"}, {}, {"text": "b", "new": 1}, {"new": 1}]
+    answer = bedrock.answer(question_with(response={"output": {"message": {"content": content}}, "usage": {}}))
+    assert answer.text == "ab"
+    for response in (None, [], 5, {}, {"output": []}, {"output": {"message": {"content": [5]}}}):
+        with pytest.raises(GenerationFailed) as raised:
+            bedrock.answer(question_with(response=response))
+        assert raised.value.code in ("truncated", "provider_rejected"), response
+
+
+def question_with(**script: Any) -> Prompt:
+    return Prompt("m", (PromptMessage("user", emulate(**script)),), 100)
+
+
 def test_missing_credentials_fail_each_answer_but_not_the_start(
     make_client: MakeClient, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,4 +185,4 @@ def test_missing_credentials_fail_each_answer_but_not_the_start(
     bedrock = make_client(emulator.url)
     with pytest.raises(GenerationFailed) as raised:
         list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
-    assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", False)
+    assert (raised.value.code, raised.value.retryable) == ("provider_authentication", False)

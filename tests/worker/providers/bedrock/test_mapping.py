@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ def test_a_tool_use_without_a_stop_is_emitted_before_the_end() -> None:
     ]
 
 
-@pytest.mark.parametrize("given", ['{"q": ', '{"q": NaN}', "[1e999]"])
+@pytest.mark.parametrize("given", ['{"q": ', '{"q": NaN}', "[1e999]", "[" * 200 + "]" * 200, "[" * 100_000])
 def test_a_tool_input_that_is_not_json_is_a_failure(given: str) -> None:
     with pytest.raises(GenerationFailed) as raised:
         map_all([start(0, toolUse={"toolUseId": "a", "name": "look"}), delta(0, toolUse={"input": given}), stop(0)])
@@ -126,6 +127,65 @@ def test_a_citation_keeps_the_fields_of_bedrock() -> None:
     given = {"title": "T", "source": "s", "sourceContent": [{"text": "x"}], "location": {"web": {"url": "u"}}}
     assert map_all([delta(0, citation=given)]) == [Citation("T", "s", [{"text": "x"}], {"web": {"url": "u"}})]
     assert map_all([delta(0, citation={})]) == [Citation()]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([{"contentBlockStart": {"start": {}}}, delta(0, text="a")], [Chunk("a")]),
+        ([{"contentBlockStart": {}}, {"contentBlockStop": {}}, {"messageStart": None}], []),
+        ([{"contentBlockStart": {"start": {"toolUse": None}}}], []),
+        (
+            [delta(0), {"contentBlockDelta": {}}, {"contentBlockDelta": {"delta": None}}, delta(0, text="a")],
+            [Chunk("a")],
+        ),
+        ([delta(0, text=None, citation=None), delta(0, reasoningContent={})], []),
+        ([delta(0, text="a", reasoningContent={"text": "Hm."}, new=[])], [Chunk("a"), Reasoning("Hm.")]),
+        ([{"contentBlockDelta": {"delta": {"text": "a"}}}], [Chunk("a")]),
+        ([{"messageStop": {}}], [Stopped("end_turn")]),
+        ([{"messageStop": {"stopReason": None}}], [Stopped("end_turn")]),
+        ([{"metadata": {"usage": {"inputTokens": -1, "outputTokens": "2"}}}], [Usage(0, 0)]),
+        ([{"metadata": {"usage": {"inputTokens": 10**30, "outputTokens": 2}}}], [Usage(0, 2)]),
+    ],
+)
+def test_a_member_that_says_nothing_is_ignored(events: list[dict[str, Any]], expected: list[Delta]) -> None:
+    assert map_all(events) == expected
+
+
+def test_a_tool_use_whose_events_name_no_block_is_joined() -> None:
+    opening = {"contentBlockStart": {"contentBlockIndex": 3, "start": {"toolUse": {"toolUseId": "a", "name": "look"}}}}
+    piece = {"contentBlockDelta": {"delta": {"toolUse": {"input": '{"q": 1}'}}}}
+    assert map_all([opening, piece, {"contentBlockStop": {}}]) == [ToolUse("a", "look", {"q": 1})]
+
+
+DEEP: Any = reduce(lambda inner, _: [inner], range(200), [])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"contentBlockDelta": []},
+        {"contentBlockDelta": {"delta": "text"}},
+        delta(0, text=5),
+        delta(0, text=["a"]),
+        delta(0, reasoningContent={"text": 5}),
+        delta(0, reasoningContent="Hm."),
+        delta(0, citation={"title": 5}),
+        delta(0, citation={"sourceContent": {}}),
+        delta(0, citation={"location": {"web": float("inf")}}),
+        delta(0, citation={"sourceContent": DEEP}),
+        delta(0, toolResult={}),
+        delta(0, toolResult=["a"]),
+        start(0, toolUse={}),
+        start(0, toolUse={"toolUseId": "a", "name": 5}),
+        {"messageStop": {"stopReason": 5}},
+        {"metadata": {"usage": 5}},
+    ],
+)
+def test_a_member_of_a_wrong_type_is_a_failure_that_may_be_retried(event: dict[str, Any]) -> None:
+    with pytest.raises(GenerationFailed) as raised:
+        map_all([event])
+    assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
 
 
 def test_usage_includes_the_cache() -> None:

@@ -43,3 +43,41 @@ def test_an_answer_without_the_forced_tool_is_a_failure(blocks: list[dict[str, A
     with pytest.raises(GenerationFailed) as raised:
         parse_answer(response(*blocks, reason=reason), CLOCK)
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"output": {"message": {"content": [{"text": "a"}, {}, {"new": 1}, None]}}}, "a"),
+        ({"output": {"message": {"content": [{"text": "a", "toolUse": {}}]}}, "stopReason": None, "usage": None}, "a"),
+        ({"output": None, "stopReason": "end_turn", "usage": {"inputTokens": None}}, ""),
+    ],
+)
+def test_a_member_that_says_nothing_is_ignored(given: dict[str, Any], text: str) -> None:
+    assert parse_answer(given, None).text == text
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({}, "truncated"),
+        ({"output": {"message": {}}}, "truncated"),
+        ({"output": []}, "provider_rejected"),
+        ({"output": {"message": {"content": {}}}}, "provider_rejected"),
+        ({"output": {"message": {"content": ["a"]}}}, "provider_rejected"),
+        ({"output": {"message": {"content": [{"text": 5}]}}}, "provider_rejected"),
+        ({"output": {}, "stopReason": 5}, "provider_rejected"),
+        ({"output": {}, "stopReason": "end_turn", "usage": []}, "provider_rejected"),
+    ],
+)
+def test_a_response_of_a_wrong_shape_is_a_failure(given: dict[str, Any], code: str) -> None:
+    with pytest.raises(GenerationFailed) as raised:
+        parse_answer(given, None)
+    assert raised.value.code == code
+
+
+@pytest.mark.parametrize("value", [float("nan"), [[float("inf")]]])
+def test_a_tool_input_that_no_reader_can_parse_is_a_failure(value: Any) -> None:
+    with pytest.raises(GenerationFailed) as raised:
+        parse_answer(response(use("clock", {"a": value})), CLOCK)
+    assert raised.value.code == "provider_rejected"
