@@ -79,9 +79,11 @@ def parse(body: Json, settings: Settings, *, merges_neighbours: bool = False) ->
     """
     body = without_absent(body, GenerationFields)
     fields = convert(body, GenerationFields)
+    model = _model(fields, settings)
+    _check_traits(fields, model, settings)
     request = ModelRequest(
         messages=_messages(fields, settings, merges_neighbours=merges_neighbours),
-        model=_model(fields, settings),
+        model=model,
         max_tokens=_max_tokens(fields, settings),
         system=_system(fields, settings),
         temperature=_given(fields.temperature),
@@ -219,6 +221,19 @@ def _model(fields: GenerationFields, settings: Settings) -> str:
     if model not in settings.models.names:
         raise invalid("model", f"The model must be one of: {', '.join(settings.models.names)}.")
     return model
+
+
+def _check_traits(fields: AnswerFields, model: str, settings: Settings) -> None:
+    """Raise Problem 422 where the model would reject the sampling parameters or a stop sequence."""
+    traits = settings.models.traits_of(model)
+    given = [name for name in ("temperature", "top_p") if _given(getattr(fields, name)) is not None]
+    if given and traits.sampling == "none":
+        raise invalid(given[0], f"The model {model} does not take {given[0]}.")
+    if len(given) == 2 and traits.sampling == "one":
+        raise invalid("top_p", f"The model {model} takes temperature or top_p, but not both.")
+    for sequence in () if traits.blank_stop_sequences else _given(fields.stop_sequences) or ():
+        if not sequence.strip():
+            raise invalid("stop_sequences", f"The model {model} takes no stop sequence of white space alone.")
 
 
 def _max_tokens(fields: GenerationFields, settings: Settings) -> int:

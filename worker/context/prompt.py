@@ -10,7 +10,6 @@ from millrace.worker.context.escaping import element, render_materials
 from millrace.worker.context.source import NO_CONTEXT, GatheredContext, Material
 from millrace.worker.contract.events import ContextEvent, Link
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.providers.bedrock.models import find_traits
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.schema import Settings
 from millrace.worker.text.characters import clean_line, shorten
@@ -98,14 +97,18 @@ class PromptBuilder:
         return tuple(text for text in instructions if text.strip())
 
     @property
+    def _window(self) -> int:
+        return self.settings.models.traits_of(self.request.model).window
+
+    @property
     def _max_tokens(self) -> int:
         """The answer's limit in tokens: at most half of the model's window, which leaves room for the question."""
-        return min(self.request.max_tokens, find_traits(self.request.model).window // 2)
+        return min(self.request.max_tokens, self._window // 2)
 
     @property
     def _budget(self) -> int:
         """The prompt's limit in tokens, without the answer."""
-        return min(self.settings.context.tokens, find_traits(self.request.model).window - self._max_tokens)
+        return min(self.settings.context.tokens, self._window - self._max_tokens)
 
     def _available_tokens(self, prefill: str) -> int:
         """Return the tokens that the rest of the prompt leaves for history and material."""

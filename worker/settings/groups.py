@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from millrace.worker.settings import parsers
+from millrace.worker.settings.model_traits import ModelTraits, find_traits, parse_models
 
 DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
 DEFAULT_DATABASE = "sqlite:///.millrace/millrace.db"  # in the default state directory of deploy/run.py
@@ -61,6 +62,7 @@ class ModelSettings:
     system_prompt: str = setting("MILLRACE_SYSTEM_PROMPT", parsers.text, "", "system prompt of every conversation")
     allow_system: bool = setting("MILLRACE_ALLOW_SYSTEM", parsers.flag, False, "whether a request may extend the system prompt")
     max_tokens: int = setting("MILLRACE_MAX_TOKENS", parsers.whole(1, 1_000_000), 4096, "default and maximum of a request's `max_tokens`")
+    catalog: tuple[tuple[str, ModelTraits], ...] = setting("MILLRACE_MODELS", parse_models, (), "traits of models that the built-in table lacks, as JSON or the path of a JSON file: `{id: {like, window, caching, sampling, blank_stop_sequences}}`, each optional; `like` is the id of a model with the same traits")
     prompt_caching: bool = setting("MILLRACE_PROMPT_CACHING", parsers.flag, True, "whether prompts are cached by models that can, so that each turn reads the conversation at a lower price")
 
     @property
@@ -72,6 +74,10 @@ class ModelSettings:
     def names(self) -> tuple[str, ...]:
         """The models that a request may name, the default one first."""
         return (self.model_id, *(model for model in self.allowed if model != self.model_id))
+
+    def traits_of(self, model: str) -> ModelTraits:
+        """Return the traits of a model: those of `MILLRACE_MODELS`, else those of the built-in table."""
+        return dict(self.catalog).get(model) or find_traits(model)
 
 
 @dataclass(frozen=True)

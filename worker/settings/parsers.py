@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -119,6 +120,24 @@ def hosts(value: str) -> tuple[str, ...]:
                 f"takes host names such as chat.example.com without ports, separated by commas; {each[:100]} is not one"
             )
     return found
+
+
+def is_direct(url: str) -> bool:
+    """Return whether a server is always reached directly, never through the environment's proxy.
+
+    These are the servers of this machine, and those without TLS: a local endpoint is one, AWS has none.
+    """
+    parts = urlsplit(url)
+    return parts.scheme == "http" or is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine's own."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def json_object(value: str) -> str:

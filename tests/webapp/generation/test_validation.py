@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.settings.model_traits import parse_models
 from tests.webapp.openapi.response_checker import Document
 from tests.webapp.site import Json, Site, check_problem, json_of
 
@@ -190,6 +192,28 @@ def test_every_field_reaches_the_worker(build: Build) -> None:
 )
 def test_any_text_reaches_the_worker_unchanged(site: Site, text: str) -> None:
     assert site.hold(site.ask(text)).request.messages == [PromptMessage("user", text)]
+
+
+def test_parameters_that_the_model_does_not_take_are_422_with_their_field(build: Build) -> None:
+    models = {"newest": {"sampling": "none"}, "own": {"like": "us.anthropic.claude-sonnet-4-5-20250929-v1:0"}}
+    site = build(allowed_models=("own", "newest", "any"), models=parse_models(json.dumps(models)))
+    for fields, wrong in (
+        ({"temperature": 0.5, "top_p": 0.5}, "top_p"),
+        ({"model": "own", "temperature": 0, "top_p": 0}, "top_p"),
+        ({"model": "newest", "temperature": 1}, "temperature"),
+        ({"model": "newest", "top_p": 1}, "top_p"),
+        ({"stop_sequences": ["a", "\n\n"]}, "stop_sequences"),
+        ({"model": "own", "stop_sequences": [" "]}, "stop_sequences"),
+    ):
+        check_problem(site.post({"message": "hello"} | fields), 422, "invalid_field", wrong)
+    assert site.made() == []
+    for fields in (
+        {"temperature": 0.5},
+        {"top_p": 0.5, "stop_sequences": ["a"]},
+        {"model": "any", "temperature": 0.5, "top_p": 0.5, "stop_sequences": ["\n\n"]},
+        {"model": "newest"},
+    ):
+        assert site.post({"message": "hello"} | fields).status_code == 202, fields
 
 
 def test_absent_field_takes_its_value_from_the_settings(build: Build) -> None:

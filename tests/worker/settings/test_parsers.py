@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from limits import parse_many
 
 from millrace.worker.errors import SettingError
+from millrace.worker.settings.parsers import is_direct
 from millrace.worker.settings.schema import declared, load, variables
 
 BAD = {
@@ -41,6 +42,7 @@ BAD = {
     ],
     "import_paths": ["module", "module:", ":name", "a b:c", "a:b:c", "a.b:c.d"],
     "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
+    "parse_models": ["{", "[]", "/no/such/file", '{"a": 1}', '{"a": {"b": 1}}'],
 }
 
 
@@ -94,3 +96,22 @@ def test_every_bad_value_is_rejected_with_the_name_of_its_variable() -> None:
         with pytest.raises(SettingError) as raised:
             load({name: bad})
         assert str(raised.value).startswith(f"{name}: "), (name, bad, str(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:9000", True),
+        ("http://emulator:9000", True),
+        ("https://localhost:1", True),
+        ("https://keys.localhost", True),
+        ("https://[::1]:8443/keys", True),
+        ("https://0.0.0.0", True),
+        ("https://bedrock.example.com", False),
+        ("https://127.0.0.1.example.com", False),
+        ("https://10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_servers_of_this_machine_and_those_without_tls_are_reached_directly(url: str, expected: bool) -> None:
+    assert is_direct(url) is expected

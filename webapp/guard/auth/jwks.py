@@ -1,6 +1,10 @@
 """The public keys of an identity provider: cached, and fetched so that no request waits long."""
 
+import json
 import time
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
 from gevent.event import Event
@@ -9,6 +13,7 @@ from jwt.exceptions import PyJWTError
 
 from millrace.worker.errors import MillraceError
 from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.parsers import is_loopback
 
 FRESH_SECONDS = 20.0  # older keys are refetched in the background: a revoked key is noticed within a minute
 STALE_SECONDS = 3600.0  # keys older than this are no longer trusted while the provider is unavailable
@@ -23,6 +28,21 @@ class KeysUnavailable(MillraceError):
     """The provider's keys cannot be fetched, and no cached ones are recent enough."""
 
 
+class _DirectClient(PyJWKClient):
+    """Fetches keys from this machine, past any proxy of the environment."""
+
+    def fetch_data(self) -> Any:
+        request = urllib.request.Request(self.uri, headers=self.headers)  # noqa: S310 - the setting takes http(s) only
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
+        with opener.open(request, timeout=self.timeout) as response:
+            return json.load(response)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: Any) -> None:
+        return None
+
+
 class JwksCache:
     """One process's cache of a provider's keys; the first lookup starts the first fetch.
 
@@ -32,7 +52,8 @@ class JwksCache:
 
     def __init__(self, url: str, algorithm: str) -> None:
         self._algorithm = algorithm
-        self._client = PyJWKClient(url, timeout=_SOCKET_SECONDS, cache_jwk_set=False)
+        is_local = is_loopback(urlsplit(url).hostname or "")
+        self._client = (_DirectClient if is_local else PyJWKClient)(url, timeout=_SOCKET_SECONDS, cache_jwk_set=False)
         self._keys: PyJWKSet | None = None
         self._fetched_at = 0.0
         self._tried_at = -REFETCH_SECONDS

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
 """
 
+import json
 from itertools import groupby
 from typing import Any
 
@@ -14,10 +15,11 @@ Block = dict[str, Any]
 CACHE_POINT: Block = {"cachePoint": {"type": "default"}}
 
 
-def build_arguments(prompt: Prompt, *, is_cached: bool) -> dict[str, Any]:
+def build_arguments(prompt: Prompt, *, is_cached: bool, is_tool_forced: bool = True) -> dict[str, Any]:
     """Return the arguments; with `is_cached` they mark the beginning that the next question shares, for the cache.
 
-    Bedrock requires alternating roles, so consecutive messages of one role become one message of several blocks.
+    Without `is_tool_forced` the model is instructed to write the input of the prompt's tool, instead of forced to use
+    it. Bedrock requires alternating roles, so consecutive messages of one role become one message of several blocks.
     """
     inference = {
         "maxTokens": prompt.max_tokens,
@@ -34,9 +36,24 @@ def build_arguments(prompt: Prompt, *, is_cached: bool) -> dict[str, Any]:
     }
     if prompt.system:
         arguments["system"] = _system(prompt.system, is_cached=is_cached)
-    if prompt.tool:
+    if prompt.tool and is_tool_forced:
         arguments["toolConfig"] = _tool_config(prompt.tool)
+    elif prompt.tool:
+        arguments["messages"][-1]["content"].append({"text": _instruction(prompt.tool)})
     return arguments
+
+
+def has_cache_point(prompt: Prompt) -> bool:
+    """Return whether the arguments have a cache point if they are built with `is_cached`."""
+    return prompt.tool is None and (bool(prompt.system) or len(prompt.messages) > 1)
+
+
+def _instruction(tool: Tool) -> str:
+    schema = json.dumps(tool.schema, ensure_ascii=False)
+    return (
+        f"{tool.description} Reply with one JSON object that fits the schema below, and with nothing else: without a "
+        f"code fence, an explanation or any other text.\n{schema}"
+    )
 
 
 def _system(texts: tuple[str, ...], *, is_cached: bool) -> list[Block]:

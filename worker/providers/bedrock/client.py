@@ -1,33 +1,38 @@
 """The Bedrock provider: ConverseStream and Converse through boto3."""
 
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from boto3.session import Session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.bedrock.arguments import build_arguments
-from millrace.worker.providers.bedrock.errors import map_error
+from millrace.worker.providers.bedrock.arguments import build_arguments, has_cache_point
+from millrace.worker.providers.bedrock.errors import map_error, may_refuse_feature
 from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
-from millrace.worker.providers.bedrock.models import find_traits
 from millrace.worker.providers.bedrock.wire import normalize_response, read_events
 from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
+from millrace.worker.settings.parsers import is_direct
 from millrace.worker.settings.schema import Settings
 
 CONNECT_SECONDS = 5
+Feature = Literal["cache_points", "forced_tool"]
 _WARM_UP_MESSAGES = (PromptMessage("user", "."),)
 
 _log = get_logger(__name__)
 
 
 class Bedrock:
-    """One boto3 client, for up to `concurrency` streams at once."""
+    """One boto3 client, for up to `concurrency` streams at once.
+
+    Cache points and a forced tool are features that not every model has. A request that is refused with one is made
+    once more without it; if that is accepted, this process leaves the feature out for the model from then on.
+    """
 
     name = "bedrock"
 
@@ -39,6 +44,8 @@ class Bedrock:
             read_timeout=settings.bedrock.read_seconds,
             max_pool_connections=concurrency,  # with the default of 10, connections beyond it would be discarded
             tcp_keepalive=True,
+            # None: the proxy of the environment (HTTPS_PROXY, NO_PROXY), as for any other program
+            proxies={} if is_direct(settings.bedrock.endpoint_url) else None,
         )
         self._client: Any = Session().client(
             "bedrock-runtime",
@@ -47,7 +54,8 @@ class Bedrock:
             config=config,
         )
         self._client.meta.events.register("before-parse.bedrock-runtime", normalize_response)
-        self._is_caching_on = settings.models.prompt_caching
+        self._models = settings.models
+        self._refused: set[tuple[str, Feature]] = set()
         self._warm_up(settings)
 
     def _warm_up(self, settings: Settings) -> None:
@@ -67,7 +75,7 @@ class Bedrock:
         """Call ConverseStream and yield its deltas; raises GenerationFailed."""
         mapper = EventMapper()
         with _mapped_errors():
-            response = self._client.converse_stream(**self._arguments(prompt))
+            response, _ = self._call(self._client.converse_stream, prompt)
             with closing(response["stream"]) as events:
                 for event in read_events(events):
                     yield from mapper.map(event)
@@ -75,11 +83,34 @@ class Bedrock:
     def answer(self, prompt: Prompt) -> WholeAnswer:
         """Call Converse and return its whole answer; raises GenerationFailed."""
         with _mapped_errors():
-            return parse_answer(self._client.converse(**self._arguments(prompt)), prompt.tool)
+            response, feature = self._call(self._client.converse, prompt)
+            return parse_answer(response, prompt.tool, is_instructed=feature != "forced_tool")
 
-    def _arguments(self, prompt: Prompt) -> dict[str, Any]:
-        is_cached = self._is_caching_on and find_traits(prompt.model).supports_caching
-        return build_arguments(prompt, is_cached=is_cached)
+    def _call(self, operation: Callable[..., Any], prompt: Prompt) -> tuple[Any, Feature | None]:
+        """Return the response, and the feature that the accepted request used."""
+        feature = self._feature_of(prompt)
+        try:
+            return operation(**_arguments(prompt, feature)), feature
+        except ClientError as error:
+            if feature is None or not may_refuse_feature(error):
+                raise
+        response = operation(**_arguments(prompt, None))
+        self._refused.add((prompt.model, feature))
+        _log.warning("model_refuses_feature", model=prompt.model, feature=feature)
+        return response, None
+
+    def _feature_of(self, prompt: Prompt) -> Feature | None:
+        """Return the feature that the request uses; a short question with a tool is not worth a place in the cache."""
+        feature: Feature | None = None
+        if prompt.tool:
+            feature = "forced_tool"
+        elif self._models.prompt_caching and self._models.traits_of(prompt.model).caching and has_cache_point(prompt):
+            feature = "cache_points"
+        return None if (prompt.model, feature) in self._refused else feature
+
+
+def _arguments(prompt: Prompt, feature: Feature | None) -> dict[str, Any]:
+    return build_arguments(prompt, is_cached=feature == "cache_points", is_tool_forced=feature == "forced_tool")
 
 
 @contextmanager

@@ -139,3 +139,13 @@ def test_missing_keys_are_503_within_the_timeout(
         check_problem(site.stranger().post(API, json={"message": "a"}, headers=headers), 503, "identity_away")
         check_problem(site.stranger().get(f"{API}/{'0' * 32}/events", headers=headers), 503, "identity_away")
     check_problem(site.stranger().post(API, json={"message": "a"}), 401, "unauthorized")
+
+
+def test_keys_on_this_machine_are_fetched_past_the_proxy_of_the_environment(
+    build: Build, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{DEAD_PORT}")
+    assert ask(made_for(build, provider.url), token("RS256", headers={"kid": "first"})) == 202

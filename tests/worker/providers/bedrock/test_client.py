@@ -1,7 +1,9 @@
 """The Bedrock client over real sockets: its requests, its timeouts, its failures."""
 
+import json
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -12,7 +14,7 @@ from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.interrupt import HandoverRequested, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
-from millrace.worker.providers.protocol import Prompt
+from millrace.worker.providers.protocol import Prompt, Tool
 from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import free_port
@@ -172,6 +174,67 @@ def test_a_response_of_any_shape_is_a_whole_answer_or_a_failure(
 
 def question_with(**script: Any) -> Prompt:
     return Prompt("m", (PromptMessage("user", emulate(**script)),), 100)
+
+
+def test_a_model_that_refuses_cache_points_is_asked_once_more_without_them_and_never_with_them_again(
+    make_client: MakeClient, emulator: EmulatorProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    bedrock = make_client(emulator.url)
+    history = (PromptMessage("user", "One?"), PromptMessage("assistant", "Two."), PromptMessage("user", SCRIPTED))
+    for model in ("anthropic.claude-sonnet-no-cache", "anthropic.claude-sonnet-x"):
+        for _ in range(2):
+            deltas = list(bedrock.stream(Prompt(model, history, 100, ("Be kind.",))))
+            assert "".join(each.content for each in deltas if isinstance(each, Chunk)) == "Yes."
+    has_cache_points = ["cachePoint" in json.dumps(call) for call in emulator.calls()]
+    assert has_cache_points == [False, False, True, True]
+    assert caplog.text.count("model_refuses_feature") == 1
+
+
+def test_a_request_that_is_rejected_without_cache_points_too_keeps_them(
+    make_client: MakeClient, emulator: EmulatorProcess
+) -> None:
+    bedrock = make_client(emulator.url)
+    for fault, code, calls in (("validation", "provider_rejected", 2), ("prompt_too_long", "context_too_long", 1)):
+        emulator.clear_calls()
+        prompt = Prompt("anthropic.claude-sonnet-x", (PromptMessage("user", emulate(fault=fault)),), 100, ("Be kind.",))
+        with pytest.raises(GenerationFailed) as raised:
+            list(bedrock.stream(prompt))
+        assert (raised.value.code, len(emulator.calls())) == (code, calls)
+    list(bedrock.stream(replace(prompt, messages=(PromptMessage("user", SCRIPTED),))))
+    assert "cachePoint" in json.dumps(emulator.calls()[-1])
+
+
+def test_a_model_that_refuses_a_forced_tool_is_instructed_to_write_json_from_then_on(
+    make_client: MakeClient, emulator: EmulatorProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    bedrock = make_client(emulator.url)
+    schema = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
+    turn = (PromptMessage("user", "What is a mill?"), PromptMessage("assistant", "A machine."))
+    tool = Tool("name_it", "Names it.", schema)
+    for model in ("a-no-tool-choice-model", "a-no-tool-choice-model", "a-model"):
+        prompt = Prompt(model, (*turn, PromptMessage("user", "Name it.")), 200, tool=tool)
+        assert bedrock.answer(prompt).tool_input == {"title": "What is a mill"}
+    assert caplog.text.count("model_refuses_feature") == 1
+    assert [call["tool"] for call in emulator.calls()] == [None, None, "name_it"]
+
+
+def test_a_local_endpoint_is_never_reached_through_the_proxy_of_the_environment_and_bedrock_is(
+    make_client: MakeClient, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    prompt = Prompt("m", (PromptMessage("user", SCRIPTED),), 100)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        assert list(make_client(emulator.url).stream(prompt))
+        reader = gevent.spawn(lambda: list(make_client("").stream(prompt)))
+        connection, _ = proxy.accept()
+        with connection:
+            assert connection.recv(200).startswith(b"CONNECT bedrock-runtime.us-east-1.amazonaws.com:443 ")
+        with pytest.raises(GenerationFailed) as raised:
+            reader.get(timeout=10)
+    assert raised.value.code == "provider_unavailable"
 
 
 def test_missing_credentials_fail_each_answer_but_not_the_start(

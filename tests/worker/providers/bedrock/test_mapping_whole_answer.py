@@ -81,3 +81,17 @@ def test_a_tool_input_that_no_reader_can_parse_is_a_failure(value: Any) -> None:
     with pytest.raises(GenerationFailed) as raised:
         parse_answer(response(use("clock", {"a": value})), CLOCK)
     assert raised.value.code == "provider_rejected"
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', '```json\n{"a": 1}\n```', 'Sure: {"a": 1}. Anything else?'])
+def test_the_tool_input_is_the_json_in_the_text_of_an_instructed_model(text: str) -> None:
+    assert parse_answer(response({"text": text}), CLOCK, is_instructed=True).tool_input == {"a": 1}
+    with pytest.raises(GenerationFailed):
+        parse_answer(response({"text": text}), CLOCK)
+
+
+@pytest.mark.parametrize("text", ["", "No.", "[1]", '{"title": ', "{} {}", "} {"])
+def test_an_instructed_answer_without_json_is_a_failure(text: str) -> None:
+    with pytest.raises(GenerationFailed) as raised:
+        parse_answer(response({"text": text}), CLOCK, is_instructed=True)
+    assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
