@@ -11,7 +11,7 @@ import msgspec
 from deploy.emulator.bedrock_request import BedrockRequest, ForcedTool
 from deploy.emulator.directive import Directive, ScriptedTool, ScriptedUsage, invalid_directive
 from deploy.emulator.text_generator import default_answer, generate_text
-from deploy.emulator.tool_input import generate_input
+from deploy.emulator.tool_input import find_instructed_schema, generate_input
 
 _DEFAULT_TOKENS = 120  # deltas of a generated text
 _DEFAULT_CHARS = 4  # characters of a delta
@@ -100,7 +100,7 @@ def _make_answer(request: BedrockRequest, directive: Directive | None) -> Bedroc
     script = directive or Directive()
     if request.forced_tool:
         return _forced_tool_answer(request, script, request.forced_tool)
-    deltas = _text_deltas(request, script) if directive else default_answer(request.question, request.model)
+    deltas = _text_deltas(request, script) if directive else _default_deltas(request)
     is_prefilled = bool(request.prefill) and "".join(deltas).startswith(request.prefill)
     if is_prefilled:
         deltas = _skip_chars(deltas, len(request.prefill))
@@ -109,6 +109,13 @@ def _make_answer(request: BedrockRequest, directive: Directive | None) -> Bedroc
     blocks, is_cut = _limit([block for block in candidates if block and block.delta_count], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
     return BedrockAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
+
+
+def _default_deltas(request: BedrockRequest) -> tuple[str, ...]:
+    schema = find_instructed_schema(request.question)
+    if schema is None:
+        return default_answer(request.question, request.model)
+    return (json.dumps(generate_input(schema, request.messages)),)
 
 
 def _forced_tool_answer(request: BedrockRequest, script: Directive, forced_tool: ForcedTool) -> BedrockAnswer:

@@ -92,6 +92,24 @@ def parse_directive(text: str) -> Directive:
     return directive
 
 
+def find_forced(text: str) -> dict[str, Directive]:
+    """Return the scripts for forced tools in a directive, also in one that its caller has shortened.
+
+    A caller that asks a small model about a turn may leave out the middle of a long text. Scripts that are no longer
+    whole are lost. Raises ServiceError for an invalid key of a directive that is whole.
+    """
+    rest = text[len(PREFIX) :].lstrip()
+    try:
+        _DECODER.raw_decode(rest)
+    except (ValueError, RecursionError):
+        _, _, value = rest.rpartition('"forced"')
+        try:
+            return msgspec.convert(_DECODER.raw_decode(value.lstrip(": \n"))[0], dict[str, Directive])
+        except (msgspec.ValidationError, ValueError, RecursionError):
+            return {}
+    return parse_directive(text).forced
+
+
 def invalid_directive(reason: str) -> ServiceError:
     """Return the error that explains to the caller why the directive is rejected."""
     return validation_error(f"Invalid /emulate directive: {reason}")

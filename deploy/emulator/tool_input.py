@@ -1,11 +1,12 @@
 """Generate the input of a forced tool: its JSON schema gives the shape, the user's message the values. Pure."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from deploy.emulator.bedrock_request import ForcedTool
-from deploy.emulator.directive import Directive, is_directive, parse_directive
+from deploy.emulator.directive import Directive, find_forced, is_directive
 
 Json = dict[str, Any]
 
@@ -25,8 +26,17 @@ def find_tool_directive(forced_tool: ForcedTool, messages: list[Json]) -> Direct
     """
     for text in reversed(_texts(messages, "user")):
         if is_directive(text):
-            return parse_directive(text).forced.get(forced_tool.name)
+            return find_forced(text).get(forced_tool.name)
     return None
+
+
+def find_instructed_schema(question: str) -> Json | None:
+    """Return the JSON schema in the last line of a message that asks for JSON, None if there is none."""
+    try:
+        schema = json.loads(question.rpartition("\n")[2])
+    except (ValueError, RecursionError):
+        return None
+    return cast(Json, schema) if isinstance(schema, dict) and "properties" in schema else None
 
 
 def generate_input(schema: Json, messages: list[Json]) -> Any:
@@ -40,7 +50,10 @@ def generate_input(schema: Json, messages: list[Json]) -> Any:
 
 def _subject(messages: list[Json]) -> str:
     last = max((at for at, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
-    text = (_texts(messages[:last], "user") or [""])[-1]
+    texts = _texts(messages[:last], "user") or [""]
+    if len(texts) > 1 and find_instructed_schema(texts[-1]):
+        texts.pop()  # the caller's instruction
+    text = texts[-1]
     return _DIRECTIVE_TOPIC if is_directive(text) else text
 
 

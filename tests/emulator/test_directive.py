@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deploy.emulator.directive import Directive, is_directive, parse_directive
+from deploy.emulator.directive import Directive, ScriptedTool, find_forced, is_directive, parse_directive
 from deploy.emulator.errors import ServiceError
 from tests.emulator.harness import emulate
 
@@ -60,3 +60,19 @@ def test_only_a_message_that_begins_with_the_prefix_is_a_directive() -> None:
     assert is_directive("/emulate {}")
     assert not is_directive(" /emulate {}")
     assert not is_directive("/emulated")
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_scripts_for_forced_tools_are_found_in_a_directive_whose_middle_is_left_out(is_last: bool) -> None:
+    keys: dict[str, Any] = {"text": 'a "forced" answer ' * 500}
+    script = {"forced": {"look_up": {"tool": {"input": {"a": 1}}}}}
+    message = emulate(**(keys | script if is_last else script | keys))
+    forced = find_forced(f"{message[:3000]}\n[…]\n{message[-3000:]}")
+    assert forced == find_forced(message) == {"look_up": Directive(tool=ScriptedTool(input={"a": 1}))}
+
+
+def test_scripts_that_are_no_longer_whole_are_lost_and_invalid_ones_are_rejected() -> None:
+    assert find_forced(emulate(forced={"look_up": {"text": "a" * 9000}})[:3000]) == {}
+    assert find_forced("/emulate {") == find_forced('/emulate {"forced": 5') == {}
+    with pytest.raises(ServiceError, match="tokenz"):
+        find_forced(emulate(forced={"look_up": {"tokenz": 1}}))

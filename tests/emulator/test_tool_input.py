@@ -1,5 +1,6 @@
 """Tests of the generated input of a forced tool: from its schema, and through boto3."""
 
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -108,3 +109,10 @@ def test_fault_of_a_forced_tool_applies_to_its_first_calls(bedrock: "BedrockRunt
 def test_undefined_tool_cannot_be_forced(bedrock: "BedrockRuntimeClient") -> None:
     with pytest.raises(ClientError, match="toolConfig"):
         call_with_forced_tool(bedrock, "A mill?", "other")
+
+
+def test_an_instruction_that_ends_with_a_schema_is_answered_with_json(bedrock: "BedrockRuntimeClient") -> None:
+    schema = {"type": "object", "properties": {"town": {"enum": ["York", "Leeds"]}}, "required": ["town"]}
+    content = [{"text": "I live in Leeds."}, {"text": f"Reply with JSON.\n{json.dumps(schema)}"}]
+    answer = bedrock.converse(modelId=MODEL, messages=cast(Any, [{"role": "user", "content": content}]))
+    assert json.loads(cast(Any, answer["output"])["message"]["content"][0]["text"]) == {"town": "Leeds"}

@@ -29,6 +29,16 @@ def test_a_fact_learned_in_one_conversation_is_known_in_another_of_the_same_user
         assert memories(stranger) == []
 
 
+def test_a_scripted_answer_of_any_length_has_a_title_suggestions_and_learned_facts(client: Client) -> None:
+    learned = {"remember_facts": {"tool": {"input": {"facts": [FACT]}}}}
+    titled = {"name_conversation": {"tool": {"input": {"title": "A cat's name"}}}}
+    received = client.whole(client.ask(emulate(text="A fine name. " * 700, chars=500, forced=learned | titled)))
+    events = {each.event["type"]: each.event for each in received}
+    assert events["title"]["title"] == "A cat's name"
+    assert len(events["suggestions"]["suggestions"]) == 3
+    wait_for(lambda: memories(client) == [FACT], 20, "the fact to be learned")
+
+
 def test_facts_about_the_user_are_learned_without_a_scripted_reply(client: Client) -> None:
     client.whole(client.ask("My name is Ann. What is a mill?"))
     wait_for(lambda: memories(client) == ["My name is Ann."], 20, "the fact to be learned")
