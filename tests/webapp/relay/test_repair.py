@@ -26,7 +26,14 @@ from tests.webapp.relay.log_writer import COMPLETE, DONE, LogWriter
 from tests.webapp.relay.relay_server import RelayServer
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    """A Valkey that these tests stop and start; each of them leaves it running."""
+    with ValkeyProcess(tmp_path_factory.mktemp("redis")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
 def own_server(own_valkey: ValkeyProcess) -> Iterator[RelayServer]:
     with RelayServer(own_valkey.directory.parent, own_valkey.url) as served:
         yield served
