@@ -33,9 +33,25 @@ The last line is the tally: N passed, N failed, N skipped.
 # Tests that import the tiers have processes of their own: gevent's monkey patches must not reach Playwright.
 TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
-# These wait most of their time, for leases and deadlines, so one more process slows the others down little.
+# Tests that mostly wait, for leases and deadlines. They are spread over more processes than there are processors.
 PATIENT = ("faults", "soak")
-LONGEST = "faults/test_workers.py"  # waits for most of its seven minutes, in a process of its own
+PATIENT_SHARDS = 3
+# How long the longest of them take, in seconds, while everything else runs, too.
+PATIENT_SECONDS = {
+    "faults/test_workers.py": 320,
+    "faults/test_redis.py": 135,
+    "faults/test_store.py": 100,
+    "soak/test_soak.py": 90,
+    "faults/test_webs.py": 60,
+    "faults/test_takeover.py": 60,
+    "faults/test_supervision.py": 60,
+    "faults/test_providers.py": 60,
+    "faults/test_vanishing.py": 50,
+    "faults/test_rolling.py": 45,
+    "faults/test_readers.py": 40,
+}
+OTHER_SECONDS = 30
+BROWSING = ("browser", "journeys")
 # Left out of --quick: tests that start whole systems, and the files that take longest, which is over half of the time.
 SLOW = (
     "bench",
@@ -82,24 +98,33 @@ SLOW = (
 def shards(root: Path, python: str) -> list[Shard]:
     """Return the shards that together hold all tests; raises StartError where one of them has no tests."""
     pytest = (python, "-m", "pytest", "--color=no")
-    tiers, longest, patient, others = set[str](), set[str](), set[str](), set[str]()
+    rooms, patient = set[str](), set[str]()
     for path in _test_files(root):
-        room, file = path.parts[0], path.as_posix()
-        if room in TIERS:
-            tiers.add(room)
-        elif room not in PATIENT:
-            others.add(room)
+        if path.parts[0] in PATIENT:
+            patient.add(path.as_posix())
         else:
-            (longest if file == LONGEST else patient).add(file)
+            rooms.add(path.parts[0])
+    spread = enumerate(_spread(patient), 1)
     return _with_tests(
         [
-            Shard("tests of the worker", (*pytest, *PATCHED), _paths(tiers & {"worker"})),
-            Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(tiers - {"worker"})),
-            Shard("faults of workers", pytest, _paths(longest)),
-            Shard("all other faults and a short soak", pytest, _paths(patient)),
-            Shard("all other tests", pytest, _paths(others)),
+            Shard("tests of the worker", (*pytest, *PATCHED), _paths(rooms & {"worker"})),
+            Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(rooms & {"webapp", "emulator"})),
+            *(Shard(f"faults and a short soak {number}", pytest, _paths(files)) for number, files in spread),
+            Shard("journeys and browser", pytest, _paths(rooms & set(BROWSING))),
+            Shard("all other tests", pytest, _paths(rooms - {*TIERS, *BROWSING})),
         ]
     )
+
+
+def _spread(files: set[str]) -> list[set[str]]:
+    """Return the files in groups that take about the same time: each, the longest first, into the shortest group."""
+    groups = [set[str]() for _ in range(PATIENT_SHARDS)]
+    seconds = [0] * PATIENT_SHARDS
+    for file in sorted(files, key=lambda file: (-PATIENT_SECONDS.get(file, OTHER_SECONDS), file)):
+        shortest = seconds.index(min(seconds))
+        groups[shortest].add(file)
+        seconds[shortest] += PATIENT_SECONDS.get(file, OTHER_SECONDS)
+    return groups
 
 
 def quick_shards(root: Path, python: str) -> list[Shard]:

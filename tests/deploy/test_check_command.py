@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from deploy.check_command import PATCHED, SLOW, main, quick_shards, run_some, shards
+from deploy.check_command import (
+    OTHER_SECONDS,
+    PATCHED,
+    PATIENT_SECONDS,
+    PATIENT_SHARDS,
+    SLOW,
+    main,
+    quick_shards,
+    run_some,
+    shards,
+)
 from deploy.errors import StartError
 from tests.deploy.supervised import ROOT
 
@@ -35,6 +45,17 @@ def test_only_the_tests_of_the_tiers_run_under_gevents_patches() -> None:
     patched = [shard for shard in found if "tests.patched" in shard.pytest]
     assert sorted(Path(path).name for shard in patched for path in shard.paths) == ["emulator", "webapp", "worker"]
     assert len(patched) < len(found)
+
+
+def test_files_that_mostly_wait_are_spread_evenly() -> None:
+    for file in PATIENT_SECONDS:
+        assert (ROOT / "tests" / file).exists(), f"tests/{file} was moved: name its new place in PATIENT_SECONDS"
+    groups = [
+        [path.removeprefix("tests/") for path in shard.paths] for shard in shards(ROOT, "") if "faults" in shard.name
+    ]
+    seconds = [sum(PATIENT_SECONDS.get(path, OTHER_SECONDS) for path in group) for group in groups]
+    assert len(groups) == PATIENT_SHARDS
+    assert max(seconds) - min(seconds) <= max(OTHER_SECONDS, 0.1 * max(seconds))
 
 
 def test_shard_without_tests_is_an_error(tmp_path: Path) -> None:
