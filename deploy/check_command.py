@@ -44,10 +44,8 @@ PATIENT_SECONDS = {
     "soak/test_soak.py": 90,
     "faults/test_webs.py": 60,
     "faults/test_takeover.py": 60,
-    "faults/test_supervision.py": 60,
-    "faults/test_providers.py": 60,
-    "faults/test_vanishing.py": 50,
     "faults/test_rolling.py": 45,
+    "faults/test_vanishing.py": 40,
     "faults/test_readers.py": 40,
 }
 OTHER_SECONDS = 30
