@@ -5,7 +5,6 @@ from typing import Any
 from weakref import WeakSet
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from millrace.webapp import settings as web_settings
 from millrace.webapp.generation.creation import cancel_generation, check_idempotency_key, create_generation
@@ -14,7 +13,7 @@ from millrace.webapp.generation.views import receipt
 from millrace.webapp.guard.auth import is_owner, sign_cookies
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.guard.ownership import generation_not_found, owned_by
-from millrace.webapp.mounting import mount_at_root, mount_routes
+from millrace.webapp.mounting import mount_at_root, mount_routes, trust_proxies
 from millrace.webapp.mounts import MountState, names_of, use_mount
 from millrace.webapp.problems import invalid
 from millrace.webapp.services import Services, services_of
@@ -110,9 +109,7 @@ class Millrace:
         sign_cookies(app, settings)
         self._name = mount_at_root(app, settings, self._owner)
         self._mounted(app)
-        proxies = settings.http.trusted_proxies
-        if proxies:
-            app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=0, x_port=0, x_prefix=0)
+        trust_proxies(app, settings.http.trusted_proxies)
         return app
 
     @property

@@ -1,7 +1,12 @@
 """Registers the routes, with their guards, in an app: at its root, or below a prefix beside the app's own pages."""
 
+import re
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIEnvironment
+
 from flask import Blueprint, Flask
 from flask.sansio.scaffold import Scaffold
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from millrace.webapp import problems, request_log
 from millrace.webapp.facades import chat, conversation
@@ -23,6 +28,8 @@ from millrace.webapp.services import SERVICES, make_services, services
 from millrace.worker.settings.schema import Settings
 
 NAME = "millrace"
+_PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
+_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
     *(documents, generations, conversations, messages, profile, memories),
     *(events, chat, conversation, health),
@@ -53,6 +60,25 @@ def install_guards(scaffold: Scaffold) -> None:
     """Answer errors, add headers and check requests, in a whole app or in one blueprint."""
     for room in (problems, request_log, headers, access, cors, csrf, limits):
         room.install(scaffold)
+
+
+def trust_proxies(app: Flask, count: int) -> None:
+    """Take client address and scheme from the headers of this many proxies, which each append a value.
+
+    The path prefix is the last value of its header, whichever proxy has set it. It becomes a part of URLs and of the
+    cookie's path: a value that is no plain path is ignored.
+    """
+    if not count:
+        return
+    fixed = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0, x_port=0, x_prefix=1)
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        prefix = environ.pop(_PREFIX_HEADER, "").rpartition(",")[2].strip().rstrip("/")
+        if _PREFIX.fullmatch(prefix):
+            environ[_PREFIX_HEADER] = prefix
+        return fixed(environ, start_response)
+
+    app.wsgi_app = serve
 
 
 def _register(app: Flask, blueprint: Blueprint, settings: Settings, owner: OwnerFunction | None) -> None:

@@ -45,10 +45,10 @@ def playwright() -> Iterator[Playwright]:
 
 
 @contextmanager
-def browsing(playwright: Playwright, chromium: str, profile: Path) -> Generator[BrowserContext]:
-    """Open a browser with its own profile."""
+def browsing(playwright: Playwright, chromium: str, profile: Path, *flags: str) -> Generator[BrowserContext]:
+    """Open a browser with its own profile, and with further flags."""
     context = playwright.chromium.launch_persistent_context(
-        str(profile), executable_path=chromium, headless=True, args=[*FLAGS]
+        str(profile), executable_path=chromium, headless=True, args=[*FLAGS, *flags]
     )
     yield context
     context.close()

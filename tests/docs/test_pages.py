@@ -24,7 +24,7 @@ SOURCES = [
 WORDS = {word for path in SOURCES for word in re.findall(r"\w+", path.read_text("utf-8"))}
 THEIRS = {
     *("EventSource", "ConverseStream", "HttpOnly"),
-    *("proxy_buffering", "large_client_header_buffers"),
+    *("proxy_buffering", "proxy_set_header", "large_client_header_buffers"),
     *("sequence_number", "stream_resumable"),
 }
 """Names of others."""

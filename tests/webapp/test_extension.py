@@ -123,7 +123,8 @@ def test_two_mounts_of_one_app_keep_their_settings_apart(make_mount: MakeMount) 
     check_problem(ada.post("/long/api/generations", json={"message": "c"}), 429, "rate_limited")
     check_problem(ada.post("/short/api/generations", json={"message": "c"}), 429, "too_many_active")
     for prefix in ("/short", "/long"):
-        assert f'src="{prefix}/static/page.js"' in ada.get(f"{prefix}/").text
+        assert 'src="static/page.js"' in ada.get(f"{prefix}/").text
+        assert ada.get(f"{prefix}/static/page.js", buffered=True).status_code == 200
         paths = json_of(ada.get(f"{prefix}/api/openapi.json"))["paths"]
         assert all(path.startswith(f"{prefix}/") for path in paths), prefix
     assert short.services.metrics.process_name != long.services.metrics.process_name

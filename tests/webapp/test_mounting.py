@@ -60,7 +60,7 @@ def test_login_of_the_host_names_the_owner(host: Flask, client: Redis) -> None:
 def test_page_and_its_script_work_below_the_prefix(host: Flask) -> None:
     page = logged_in(host, "ada").get("/chat/")
     assert page.status_code == 200
-    assert 'src="/chat/static/page.js"' in page.text
+    assert 'src="static/page.js"' in page.text
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     script = host.test_client().get("/chat/static/page.js", buffered=True)
     assert script.status_code == 200
@@ -149,3 +149,23 @@ def _is_up(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/chat/healthz", trust_env=False, verify=False).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_prefix_of_a_trusted_proxy_begins_every_address_and_an_odd_one_is_ignored(build: Callable[..., Site]) -> None:
+    for proxies, given, prefix in (
+        (1, "/chat", "/chat"),
+        (1, "/a/b.c/", "/a/b.c"),
+        (1, "", ""),
+        (1, "//evil.example", ""),
+        (1, "/a/../b", ""),
+        (1, "/a b", ""),
+        (1, "https://evil.example", ""),
+        (1, "/theirs, /chat", "/chat"),
+        (2, "/chat", "/chat"),
+        (0, "/chat", ""),
+    ):
+        site = build(trusted_proxies=proxies)
+        answer = site.post({"message": "a"}, X_Forwarded_Prefix=given)
+        url = f"{prefix}/api/generations/{json_of(answer)['id']}"
+        assert (json_of(answer)["cancel_url"], answer.headers["Location"]) == (f"{url}/cancel", url), (proxies, given)
+        assert f"Path={prefix or '/'}" in answer.headers["Set-Cookie"]

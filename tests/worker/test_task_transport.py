@@ -93,5 +93,8 @@ def test_a_worker_discards_junk_and_runs_the_tasks_among_it(
 def _discarded(harness: WorkerHarness) -> float:
     families = [family for families in collect(harness.redis).values() for family in families]
     return sum(
-        sample.value for each in families if each.name == "millrace_discarded_messages" for sample in each.samples
+        sample.value
+        for each in families
+        for sample in each.samples
+        if sample.name == "millrace_discarded_messages_total"
     )

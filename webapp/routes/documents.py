@@ -14,9 +14,12 @@ routes = Blueprint("documents", __name__)
 @routes.get("/")
 @described(Description(answers={200: str}, media="text/html"))
 def get_page() -> Response:
-    """Return the page, with the cookie that identifies its visitor."""
+    """Return the page, with the cookie that identifies its visitor.
+
+    Its addresses are relative: a proxy may serve it below a path that this server does not know.
+    """
     renew_cookie()
-    response = make_response(render_template("millrace.html", static=f"{current_mount()}.static"))
+    response = make_response(render_template("millrace.html"))
     response.headers["Cache-Control"] = "no-cache"
     return response
 

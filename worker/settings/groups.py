@@ -200,7 +200,7 @@ class HttpSettings:
     """Names and proxies in front of the web tier, other origins, and access to the metrics."""
 
     allowed_origins: tuple[str, ...] = setting("MILLRACE_ALLOWED_ORIGINS", parsers.origins, (), "origins of other sites whose pages may call with their users' cookies: exact, separated by commas")
-    trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", parsers.whole(0, 20), 0, "number of proxies in front of the web tier whose X-Forwarded-For and -Proto are trusted")
+    trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", parsers.whole(0, 20), 0, "number of proxies in front of the web tier whose X-Forwarded-For, -Proto and -Prefix are trusted")
     allowed_hosts: tuple[str, ...] = setting("MILLRACE_ALLOWED_HOSTS", parsers.hosts, (), "host names that the web tier answers to, separated by commas and without ports; any by default. The health checks answer to every name")
     metrics_token: str = setting("MILLRACE_METRICS_TOKEN", parsers.matching(r"[!-~]{16,}", "16 or more ASCII characters without spaces"), "", "bearer token for `/metrics` and the details of `/readyz`; without it only clients that connect directly from the same machine get them, and a mount has no `/metrics`")
 # fmt: on
