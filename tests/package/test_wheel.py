@@ -1,4 +1,7 @@
-"""The wheel: built from the tracked files, installed into an empty environment, and streaming an answer from there."""
+"""The wheel: built from the tracked files, installed into an empty environment, and streaming an answer from there.
+
+The commands are those of the documentation, as pasted, in an installed package and in a checkout.
+"""
 
 import os
 import shutil
@@ -6,8 +9,8 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,7 +18,8 @@ import pytest
 
 from deploy.environment import base_python
 from millrace import __version__
-from tests.client import Client, assert_complete, emulate, text_of, wait_for
+from tests.client import Client, assert_complete, emulate, parse_frames, text_of, wait_for
+from tests.docs.pages import Block, blocks, commands_of, run_by
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess, free_port
 
@@ -77,40 +81,62 @@ def test_the_wheel_holds_every_module_and_every_data_file_of_both_tiers(wheel: P
     assert "millrace-migrate" in commands
 
 
-@pytest.fixture
-def url(installed: Path, tmp_path: Path) -> Iterator[str]:
-    """Yield the address of a system that runs from the installed package, beside a foreign package `worker`."""
+LOGIN = """
+
+@app.get("/login")
+def login():
+    session["user_id"] = "u1"
+    return "welcome"
+"""
+
+
+@contextmanager
+def running(block: Block, programs: Path, directory: Path, checkout: Path | None = None) -> Generator[str]:
+    """Run a block's commands as pasted, beside foreign packages, and yield the address of the API.
+
+    Only the addresses of Redis, of the database and of the server are the test's own. Without a `checkout` the commands
+    run in a directory of their own, with the README's app in it.
+    """
+    directory.mkdir()
     for name in ("worker", "webapp"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text(FOREIGN)
+        (directory / name).mkdir()
+        (directory / name / "__init__.py").write_text(FOREIGN)
+    (app,) = [each for each in blocks("python") if each.page == ROOT / "README.md"]
+    (directory / "yourapp.py").write_text(app.code + LOGIN)
+    port = free_port()
     with ExitStack() as stack:
-        valkey = stack.enter_context(ValkeyProcess(tmp_path))
+        valkey = stack.enter_context(ValkeyProcess(directory))
         emulator = stack.enter_context(EmulatorProcess())
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "AWS_", "PY"))}
         environment = {
             **clean,
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "MILLRACE_SECRET_KEY": "a secret of this test, long enough for a key",
             "MILLRACE_REDIS_URL": valkey.url,
-            "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db",
+            "MILLRACE_DATABASE_URL": f"sqlite:///{directory}/millrace.db",
             "MILLRACE_BEDROCK_ENDPOINT_URL": emulator.url,
         }
-        subprocess.run([str(installed / "millrace-migrate")], cwd=tmp_path, env=environment, check=True)
-        port = free_port()
-        web = [str(installed / "gunicorn"), "-c", "python:millrace.webapp.gunicorn_config", "--no-control-socket"]
-        commands = [
-            [str(installed / "millrace-worker"), "--concurrency", "20"],
-            [*web, "--bind", f"127.0.0.1:{port}", "millrace.webapp:create_app()"],
-        ]
-        for number, command in enumerate(commands):
-            log = stack.enter_context((tmp_path / f"{number}.log").open("wb"))
+        for number, command in enumerate(commands_of(block)):
+            line = command.replace("0.0.0.0:8000", f"127.0.0.1:{port}").replace(".venv/bin", str(programs))
+            log = stack.enter_context((directory / f"{number}.log").open("wb"))
             process = subprocess.Popen(
-                command, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+                ["bash", "-c", f"exec {line}"],
+                cwd=checkout or directory,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-            stack.callback(_end, process)
-        address = f"http://127.0.0.1:{port}"
-        wait_for(lambda: _is_ready(address, tmp_path), 60, "the installed system to be ready")
+            if "migrate" in command:
+                assert process.wait(60) == 0, Path(log.name).read_text()
+            else:
+                stack.callback(_end, process)
+        address = f"http://127.0.0.1:{port}" + ("/chat" if "yourapp" in block.code else "")
+        if "gunicorn" in block.code:
+            wait_for(lambda: _is_ready(address, directory), 60, "the system to be ready")
         yield address
 
 
@@ -132,11 +158,33 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def test_an_installed_package_streams_an_answer_beside_a_foreign_package_called_worker(url: str) -> None:
+def test_commands_of_an_installed_package_run_as_pasted(installed: Path, tmp_path: Path) -> None:
+    """Beside foreign packages called worker and webapp; blocks with the same commands are run once."""
+    found = {
+        tuple(commands_of(block)): block for block in run_by("test_commands_of_an_installed_package_run_as_pasted")
+    }
+    assert len(found) >= 3
+    for number, block in enumerate(found.values()):
+        has_checkout = "deploy/" in block.code
+        with running(block, installed, tmp_path / str(number), ROOT if has_checkout else None) as url:
+            if "gunicorn" in block.code:
+                assert_streams(url)
+
+
+def test_commands_of_a_checkout_run_as_pasted(tmp_path: Path) -> None:
+    for number, block in enumerate(run_by("test_commands_of_a_checkout_run_as_pasted")):
+        with running(block, Path(sys.executable).parent, tmp_path / str(number), ROOT) as url:
+            assert_streams(url)
+
+
+def assert_streams(url: str) -> None:
     with Client(url) as client:
-        received = client.whole(client.ask(emulate(text="from the wheel")))
+        if url.endswith("/chat"):
+            client.http.cookies.update(httpx.get(f"{url.removesuffix('/chat')}/login", trust_env=False).cookies)
+        generation = client.ask(emulate(text="as pasted"))
+        with client.http.stream("GET", f"/api/generations/{generation}/events") as answer:
+            received = list(parse_frames(answer.iter_lines()))
         assert_complete(received)
-        assert text_of(received) == "from the wheel"
-        page = client.http.get("/")
-        assert page.status_code == 200
+        assert text_of(received) == "as pasted"
+        assert client.http.get("/").status_code == 200
         assert client.http.get("/static/page.js").status_code == 200
