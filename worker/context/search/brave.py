@@ -6,6 +6,7 @@ import httpx
 import msgspec
 
 from millrace.worker.context.search.engine import SearchResult, clean_results, read_body
+from millrace.worker.settings.parsers import is_direct
 
 URL = "https://api.search.brave.com/res/v1/web/search"
 MAX_RESULTS = 20
@@ -31,8 +32,8 @@ class Brave:
 
     def __init__(self, url: str, key: str, seconds: float) -> None:
         headers = {"Accept": "application/json", "X-Subscription-Token": key}
-        self._client = httpx.Client(headers=headers, timeout=seconds, trust_env=False)
         self._url = url or URL
+        self._client = httpx.Client(headers=headers, timeout=seconds, trust_env=not is_direct(self._url))
 
     def search(self, query: str, count: int) -> list[SearchResult]:
         """Return the first pages, with the snippets that the subscription includes."""

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from millrace.worker.context.search.engine import SearchResult, clean_results, read_body
+from millrace.worker.settings.parsers import is_direct
 
 
 class _SearxngResult(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ class Searxng:
 
     def __init__(self, url: str, key: str, seconds: float) -> None:
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._client = httpx.Client(headers=headers, timeout=seconds, trust_env=False)
+        self._client = httpx.Client(headers=headers, timeout=seconds, trust_env=not is_direct(url))
         self._url = f"{url.rstrip('/')}/search"
 
     def search(self, query: str, count: int) -> list[SearchResult]:

@@ -1,8 +1,10 @@
 """The contract of every search engine, over real sockets, and the particulars of each."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 
+import gevent
 import httpx
 import pytest
 
@@ -85,3 +87,31 @@ def test_an_error_status_is_an_error(engine: SearchEngine, service: SearchServic
 def test_an_unreachable_service_is_an_error(engine: SearchEngine, service: SearchService) -> None:
     with closing(Searxng("http://127.0.0.1:1", "", 5)) as unreachable, pytest.raises(httpx.ConnectError):
         unreachable.search("mill", 5)
+
+
+def test_a_service_of_this_machine_is_reached_past_the_proxy_of_the_environment(
+    service: SearchService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.pages = [MILL]
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for engine in (Searxng(service.url, "", 5), Brave(f"{service.url}/res/v1/web/search", "k", 5)):
+        assert len(engine.search("mills", 5)) == 1
+        engine.close()
+
+
+def test_a_service_elsewhere_is_reached_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        engines = (Brave("", "k", 5), "api.search.brave.com"), (Searxng("https://sx.test", "", 5), "sx.test")
+        for engine, host in engines:
+            searching = gevent.spawn(engine.search, "mills", 5)
+            connection, _ = proxy.accept()
+            with connection:
+                assert connection.recv(500).startswith(f"CONNECT {host}:443 ".encode())
+            with pytest.raises(httpx.HTTPError):
+                searching.get(timeout=10)
+            engine.close()
