@@ -97,7 +97,7 @@ def test_markup_in_an_answer_is_shown_as_text(page: Page) -> None:
     ask(page, emulate(text=hostile, rate=0))
     expect_state(page, "completed")
     assert answer(page) == hostile
-    assert page.locator(".answer *").count() == 0
+    assert page.locator(":is(.question, .answer) *").count() == 0
     assert page.title() == "Millrace"
 
 
@@ -214,6 +214,8 @@ def test_title_and_suggestions_appear_and_a_suggestion_is_sent(page: Page) -> No
     buttons = page.locator(".suggestions button")
     expect(buttons).to_have_text(["Why <i>wood</i>?", "How big?", "Who?"])
     expect(page.locator("#send")).to_be_enabled()
+    expect(page.locator("#conversations a")).to_have_text("Wheels <b>&")
+    assert page.locator(":is(#title, .suggestions button, #conversations a) *").count() == 0
     page.reload()
     expect(buttons).to_have_count(3)
     expect(page.locator("#title")).to_have_text("Wheels <b>&")

@@ -6,7 +6,7 @@ const LOST_AFTER_MS = 1500; // a reconnect that takes less is not worth a messag
 const notice = document.querySelector("#notice");
 const connection = document.querySelector("#connection");
 const failures = new Map(); // by action, the newest last
-let timer = 0;
+let timer = 0; // runs, or has run, since the connection was lost
 
 // Shows why an action failed, until it succeeds; a failure of the server is over as soon as any action succeeds.
 export function showFailure(action, error) {
@@ -33,7 +33,9 @@ function render() {
 }
 
 export function showConnection(isConnected) {
-  clearTimeout(timer);
-  if (isConnected) connection.textContent = "";
-  else timer = setTimeout(() => (connection.textContent = "Connection lost. Reconnecting…"), LOST_AFTER_MS);
+  if (isConnected) {
+    clearTimeout(timer);
+    timer = 0;
+    connection.textContent = "";
+  } else timer ||= setTimeout(() => (connection.textContent = "Connection lost. Reconnecting…"), LOST_AFTER_MS);
 }

@@ -85,6 +85,7 @@ async function ask() {
   const isFirst = list.isEmpty;
   if (!(await conversation.ask(message))) return void (input.value ||= message);
   if (idInAddress() === null) showInAddress(conversation.id);
+  connection.start();
   if (isFirst) tabs.postMessage("The owner has a conversation.");
 }
 

@@ -1,7 +1,7 @@
 // One turn on the page: a question and its answer. Everything is inserted as text, so that no answer becomes markup.
 
 const STATUS_TEXT = {
-  queued: "Waiting for a worker",
+  queued: "Waiting to start",
   running: "Answering",
   searching: "Searching",
   retrying: "Retrying",
