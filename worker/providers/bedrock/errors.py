@@ -76,6 +76,7 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], ErrorMapping], ...] = (
             sdk.CredentialRetrievalError,
             sdk.TokenRetrievalError,
             sdk.SSOError,
+            sdk.LoginError,
         ),
         _UNAUTHENTICATED,
     ),

@@ -72,6 +72,8 @@ def test_an_exception_is_mapped_alike_in_a_response_and_within_a_stream(code: st
         (sdk.ConnectionClosedError(endpoint_url="u"), ("provider_unavailable", True, True)),
         (sdk.NoCredentialsError(), ("provider_authentication", False, False)),
         (sdk.TokenRetrievalError(provider="sso", error_msg="expired"), ("provider_authentication", False, False)),
+        (sdk.LoginTokenLoadError(error_msg="expired"), ("provider_authentication", False, False)),
+        (sdk.SSOTokenLoadError(error_msg="expired"), ("provider_authentication", False, False)),
         (sdk.ProfileNotFound(profile="p"), ("provider_unavailable", False, False)),
         (UnreadableResponse(), ("provider_rejected", True, False)),
         (sdk.ParamValidationError(report="no"), ("provider_rejected", False, False)),
