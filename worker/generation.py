@@ -43,23 +43,42 @@ _log = get_logger(__name__)
 
 
 def generate(process: WorkerProcess, generation: str) -> None:
-    """Answer a generation, if this worker can claim it.
+    """Answer the generation whose turn it is, at the latest the one named, if this worker can claim it.
 
     The generation then ends with one outcome and `done`, or another worker takes over.
     """
     if process.is_draining:
         _requeue(process, generation)
         return
-    if process.is_handling(generation):
-        return
+    candidate = _take(process, generation) or generation
+    while candidate:
+        if not process.is_handling(candidate) and _run_if_claimed(process, candidate):
+            return
+        # Another worker has it, or it has ended: its message stands for whatever else waits.
+        candidate = "" if process.is_draining else _take(process)
+
+
+def _take(process: WorkerProcess, generation: str = "") -> str:
+    """Return the generation whose turn it is; without the queue's Redis, the one that the message names."""
+    try:
+        return process.task_queue.take(generation)
+    except QueueUnavailable as error:
+        _log.warning("take_failed", generation=generation, error=error)
+        return generation
+
+
+def _run_if_claimed(process: WorkerProcess, generation: str) -> bool:
+    """Run a generation, or have it wait for its last attempt; return False if this worker cannot claim it."""
     try:
         claimed = _claim(process, generation, has_slot=False)
     except LastAttempt:
         process.last_attempts.add(generation)
         _run_last_attempts(process)
-        return
-    if claimed is not None:
-        _run(process, claimed)
+        return True
+    if claimed is None:
+        return False
+    _run(process, claimed)
+    return True
 
 
 def _requeue(process: WorkerProcess, generation: str) -> None:

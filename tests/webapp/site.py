@@ -99,10 +99,12 @@ class Site:
         return int(self.redis.llen("millrace"))  # type: ignore[arg-type]
 
     def made(self) -> list[str]:
-        """Return the keys of generations: not those of processes, nor the owners' counts, which correct themselves."""
+        """Return the keys of generations, not those of processes, the queue, nor counts that correct themselves."""
         found = (key.decode() for key in self.redis.keys("mr:*"))  # type: ignore[union-attr]
         own = (WORKERS, METRICS)
-        return sorted(key for key in found if not key.startswith(own) and not key.endswith(":active"))
+        return sorted(
+            key for key in found if not key.startswith((*own, "mr:{waiting}")) and not key.endswith(":active")
+        )
 
     def hold(self, generation: str) -> ClaimedGeneration:
         """Claim a generation, as a worker does."""

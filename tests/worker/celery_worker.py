@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 class CeleryWorker:
     """A worker process that runs for the length of a `with` block."""
 
-    def __init__(self, harness: WorkerHarness, directory: Path, name: str, **environment: str) -> None:
+    def __init__(self, harness: WorkerHarness, directory: Path, name: str, *options: str, **environment: str) -> None:
         self._name = name
+        self._options = options
         self._log = directory / f"{name}.log"
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("MILLRACE_", "AWS_"))}
         local = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
@@ -27,7 +28,7 @@ class CeleryWorker:
     def __enter__(self) -> Self:
         self._sink = self._log.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, *arguments_for(["-n", f"{self._name}@%h"])],
+            [sys.executable, *arguments_for(["-n", f"{self._name}@%h", *self._options])],
             cwd=ROOT,
             env=self._environment,
             stdout=self._sink,

@@ -191,3 +191,25 @@ def test_an_emptied_redis_costs_no_second_model_call(
     wait_until(lambda: harness.redis.exists(keys_of(generation).log), "the log")
     assert harness.transcript(generation, 30).content == text
     assert len(emulator.calls()) == 1
+
+
+def test_one_owners_hundred_questions_do_not_hold_up_another_owners_first(
+    harness: WorkerHarness, tmp_path: Path
+) -> None:
+    with CeleryWorker(harness, tmp_path, "small", "--concurrency", "2") as worker:
+        worker.wait_until_ready()
+        many = [harness.create_generation(emulate(text="a", tokens=1, first_delay=0.05)) for _ in range(100)]
+        for generation in many:
+            harness.task_queue.enqueue(generation, "many")
+        wait_until(lambda: harness.state(many[0]).is_done, "the first answer")
+        other = harness.create_generation(emulate(text="b", tokens=1))
+        before = sum(harness.state(each).attempt > 0 for each in many)
+        harness.task_queue.enqueue(other, "other")
+        wait_until(lambda: harness.state(other).attempt > 0, "the other owner's turn")
+        overtaken = sum(harness.state(each).attempt > 0 for each in many) - before
+        assert overtaken <= 8, f"{overtaken} of the first owner's questions ran before it"
+        for generation in many:
+            harness.cancel(generation)
+        for generation in (other, *many):
+            wait_until(lambda generation=generation: harness.state(generation).is_done, "its end")
+        wait_until(lambda: not harness.redis.keys("mr:{waiting}*"), "the last key to go")

@@ -8,8 +8,12 @@
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+from flask import has_request_context
+
 from millrace.webapp.generation.validation import ParsedRequest, no_conversation
 from millrace.webapp.generation.withdrawal import NewGeneration, withdraw_generation
+from millrace.webapp.guard.auth import creates_owners
+from millrace.webapp.guard.limits import address_key
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
@@ -19,6 +23,7 @@ from millrace.worker.contract.conversation_lock import acquire, read_owner, rele
 from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
 from millrace.worker.contract.events import Cancelled, Complete, Error, Status, decode
 from millrace.worker.contract.feed import GenerationStarted, publish
+from millrace.worker.contract.keys import hash_of
 from millrace.worker.contract.request import OnDisconnect
 from millrace.worker.contract.state import GenerationState, read_state
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisKeyInvalid, RedisUnavailable
@@ -63,10 +68,11 @@ def create_generation(
         with _admitted(services, owner, ids):
             if request.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
                 _enter_conversation(services, new, request)
-            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id())
+            turn = _turn_of(owner)
+            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id(), turn)
             state = create(services.redis, draft, services.settings)
             if state.status == "queued":
-                _enqueue(services, new, key)
+                _enqueue(services, new, key, turn)
                 publish(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except (RedisUnavailable, RedisKeyInvalid):
         services.withdrawals.add(new)
@@ -81,6 +87,8 @@ def cancel_generation(services: Services, state: GenerationState) -> tuple[Statu
     """
     cancelled = cancel(services.redis, state.generation, "user", services.settings)
     if cancelled is not None:
+        if cancelled.has_ended:
+            _remove_from_queue(services, state.generation)
         return cancelled.status, cancelled.had_ended_before
     return (state.status, True) if state.is_done else None  # its state has expired: it ended long ago
 
@@ -171,11 +179,11 @@ def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streame
     return request.on_disconnect or settings.on_disconnect, settings.disconnect_grace_seconds
 
 
-def _enqueue(services: Services, new: NewGeneration, key: str | None) -> None:
+def _enqueue(services: Services, new: NewGeneration, key: str | None, turn: str) -> None:
     """Enqueue the task; raises QueueUnavailable if the queue refused it and no worker has the generation."""
     generation = new.ids.generation
     try:
-        services.task_queue.enqueue(generation)
+        services.task_queue.enqueue(generation, turn)
     except QueueUnavailable as error:
         try:
             verdict = withdraw_generation(services.redis, services.database, new)
@@ -183,7 +191,18 @@ def _enqueue(services: Services, new: NewGeneration, key: str | None) -> None:
             services.withdrawals.add(new)
             verdict = "withdrawn"
         _log.warning("enqueue_failed", generation=generation, verdict=verdict, error=error)
+        _remove_from_queue(services, generation)
         if verdict == "withdrawn" and key is not None:
             release_idempotency_key(services.redis, new.owner, key)
         if verdict != "claimed":
             raise
+
+
+def _turn_of(owner: str) -> str:
+    """Return a hash of whose turn in the queue a question takes: where anyone may have many owners, the address's."""
+    return hash_of(address_key() if has_request_context() and creates_owners() else owner)
+
+
+def _remove_from_queue(services: Services, generation: str) -> None:
+    with suppress(QueueUnavailable):  # a worker drops it in its turn
+        services.task_queue.remove([generation])

@@ -103,7 +103,7 @@ class RateLimits:
             strategy="sliding-window-counter",  # its windows use Redis's clock
         )
         self._rates = {
-            "create": ((settings.limits.rate, _creator_key), (settings.limits.address_rate, _address_key)),
+            "create": ((settings.limits.rate, _creator_key), (settings.limits.address_rate, address_key)),
             "follow": ((settings.limits.follow_rate, _follower_key),),
         }
         self._unavailable_until = 0.0
@@ -202,10 +202,10 @@ def _creator_key() -> str:
 
 def _follower_key() -> str:
     owner = current_owner()
-    return _address_key() if owner is None else hash_of(owner)
+    return address_key() if owner is None else hash_of(owner)
 
 
-def _address_key() -> str:
+def address_key() -> str:
     """Return the client's address; for IPv6 its /64 network, because one user has all the addresses of it."""
     try:
         address = ip_address(request.remote_addr or "")

@@ -45,6 +45,8 @@ class Draft:
     grace_seconds: float
     request_id: str = ""
     """The id of the HTTP request, for the worker's log lines."""
+    turn: str = ""
+    """The hash of the owner, in session mode of the address, whose turn in the queue the generation takes."""
 
 
 def new_ids(conversation: str | None = None, question: str | None = None) -> Ids:
@@ -96,6 +98,7 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> GenerationState:
         "on_disconnect": draft.on_disconnect,
         "grace_ms": to_ms(draft.grace_seconds),
         "request_id": draft.request_id,
+        "turn": draft.turn,
     }
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)

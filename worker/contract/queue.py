@@ -3,7 +3,9 @@
 import base64
 import json
 import uuid
-from typing import Any
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from celery import Celery
@@ -11,8 +13,10 @@ from kombu.entity import Queue
 from redis.exceptions import RedisError
 
 from millrace.worker.contract.connection import connect
-from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, canary_queue
-from millrace.worker.errors import QueueUnavailable
+from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
+from millrace.worker.contract.lifetimes import STATE_MS
+from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING
+from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.schema import Settings
 
 TASK = "millrace.generate"
@@ -113,9 +117,30 @@ class TaskQueue:
         """Close the connections; a later call opens new ones."""
         self._broker.close()
 
-    def enqueue(self, generation: str) -> None:
-        """Enqueue a generation. Enqueueing it twice does no harm: a claim decides which worker runs it."""
+    def enqueue(self, generation: str, turn: str = "") -> None:
+        """Enqueue a generation. Enqueueing it twice does no harm: a claim decides which worker runs it.
+
+        With `turn`, a hash of its owner, it waits for the owner's turn: the message only says that there is work, and
+        the worker that receives it takes the generation whose turn it is. Without, the message is for this generation.
+        """
+        if turn:
+            with _queue_errors():
+                ADD_WAITING(self._broker, WAITING, generation, turn, STATE_MS)
         self._push(QUEUE, self._generate.encode(QUEUE, [generation]))
+
+    def take(self, generation: str = "") -> str:
+        """Return the generation to run for a message that names this one, "" if none waits.
+
+        It is the named one if that does not wait for a turn: it was taken over, or another message's worker has it.
+        """
+        with _queue_errors():
+            return cast("bytes", TAKE_WAITING(self._broker, WAITING, generation)).decode("ascii", "replace")
+
+    def remove(self, generations: Sequence[str]) -> None:
+        """Remove generations that no longer wait for a worker; no effect on others."""
+        if generations:
+            with _queue_errors():
+                REMOVE_WAITING(self._broker, WAITING, *generations)
 
     def enqueue_learning(self, generation: str) -> None:
         """Enqueue the task that learns from a generation's answer."""
@@ -140,3 +165,11 @@ class TaskQueue:
                 self._broker.expire(queue, expire_seconds)
         except RedisError as error:
             raise QueueUnavailable(str(error)) from error
+
+
+@contextmanager
+def _queue_errors() -> Generator[None]:
+    try:
+        yield
+    except (RedisError, RedisUnavailable, RedisKeyInvalid) as error:
+        raise QueueUnavailable(str(error)) from error

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, check_available, is_unavailable, translate_redis_errors
+from millrace.worker.contract.connection import Redis, check_available, is_unavailable, run_each, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import split_members
@@ -31,11 +31,11 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class SweepResult:
-    """The generations that have to be enqueued, and how many became suspect or ended."""
+    """The generations that have to be enqueued, how many became suspect, and those that ended."""
 
     to_enqueue: list[str]
     suspected: int
-    ended: int
+    ended: list[str]
 
 
 def sweep(redis: Redis, settings: Settings) -> SweepResult:
@@ -45,7 +45,7 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
     """
     due = [generation for bucket in _list_due(redis) for generation in bucket]
     if not due:
-        return SweepResult([], 0, 0)
+        return SweepResult([], 0, [])
     verdicts = run_all(redis, [(SWEEP, keys_of(each), _arguments(each, settings)) for each in due])
     for generation, verdict in zip(due, verdicts, strict=True):
         if isinstance(verdict, Exception) and not is_unavailable(verdict):
@@ -53,7 +53,7 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
     to_enqueue = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"enqueue"]
     ended = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ended"]
     publish_ended(redis, ended)
-    return SweepResult(to_enqueue, verdicts.count(b"suspect"), len(ended))
+    return SweepResult(to_enqueue, verdicts.count(b"suspect"), ended)
 
 
 def _list_due(redis: Redis) -> Iterator[list[str]]:
@@ -104,6 +104,18 @@ def sweep_and_enqueue(redis: Redis, settings: Settings, task_queue: TaskQueue) -
     """
     swept = sweep(redis, settings)
     if swept.to_enqueue or swept.suspected or swept.ended:
-        _log.info("swept", enqueued=len(swept.to_enqueue), suspected=swept.suspected, ended=swept.ended)
-    for generation in swept.to_enqueue:
-        task_queue.enqueue(generation)
+        _log.info("swept", enqueued=len(swept.to_enqueue), suspected=swept.suspected, ended=len(swept.ended))
+    for generation, turn in zip(swept.to_enqueue, _turns_of(redis, swept.to_enqueue), strict=True):
+        task_queue.enqueue(generation, turn)
+    task_queue.remove(swept.ended)
+
+
+def _turns_of(redis: Redis, generations: list[str]) -> list[str]:
+    """Return whose turn each generation takes; "" for one that was claimed before, which need not wait again."""
+    pipeline = redis.pipeline(transaction=False)
+    for generation in generations:
+        pipeline.hmget(keys_of(generation).state, "attempt", "turn")
+    return [
+        reply[1].decode("ascii", "replace") if isinstance(reply, list) and reply[0] == b"0" and reply[1] else ""
+        for reply in cast("list[list[bytes | None] | Exception]", run_each(pipeline))
+    ]

@@ -8,7 +8,7 @@ import pytest
 from millrace.webapp.generation import creation
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
-from millrace.worker.contract.keys import active_key
+from millrace.worker.contract.keys import WAITING, active_key
 from millrace.worker.contract.state import read_state
 from tests.client import wait_for
 from tests.webapp.site import DEAD_PORT, USAGE, WHOLE, Site, check_problem, json_of
@@ -105,3 +105,30 @@ def test_question_waits_for_a_cancel_under_way_in_its_conversation(
         site.write(holding, Cancelled("user", USAGE), Done("cancelled"), after=3)
         assert posted.get(timeout=5).status_code == 202
         assert site.services.hub.reader_count == 0
+
+
+def test_in_session_mode_the_address_takes_the_turn_and_otherwise_the_owner(build: Build) -> None:
+    """However many anonymous owners an address has, its questions wait in one list."""
+    site = build()
+
+    def ask(address: str, **headers: str) -> str:
+        client = site.app.test_client()
+        answer = client.post(
+            "/api/generations", json={"message": "a"}, headers=headers, environ_base={"REMOTE_ADDR": address}
+        )
+        assert answer.status_code == 202, answer.text
+        return str(json_of(answer)["id"])
+
+    def turns() -> dict[str, str]:
+        return {key.decode(): turn.decode() for key, turn in site.redis.hgetall(WAITING[0]).items()}  # type: ignore[union-attr]
+
+    crowd, neighbour = [ask("192.0.2.1") for _ in range(3)], ask("192.0.2.2")
+    assert len({turns()[each] for each in crowd}) == 1
+    assert turns()[neighbour] != turns()[crowd[0]]
+    site = build(auth="header", auth_header="X-User")
+    owners = [ask("192.0.2.1", **{"X-User": name}) for name in ("ann", "ben", "ann")]
+    found = [turns()[each] for each in owners]
+    assert found[0] == found[2] != found[1]
+    for generation, name in zip(owners, ("ann", "ben", "ann"), strict=True):
+        site.user.post(f"/api/generations/{generation}/cancel", headers={"X-User": name})
+    assert not set(owners) & set(turns())

@@ -115,7 +115,7 @@ def sweep_when_due(redis: Redis, generation: str, settings: Settings = SETTINGS)
 
 def sweep_twice(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
     """Sweep twice, as happens when the holder is lost; return the result of the second sweep, which takes over."""
-    assert sweep_when_due(redis, generation, settings) == SweepResult([], 1, 0)
+    assert sweep_when_due(redis, generation, settings) == SweepResult([], 1, [])
     return sweep_when_due(redis, generation, settings)
 
 

@@ -71,7 +71,7 @@ def test_flagged_generation_without_holder_is_ended_by_second_sweep(redis: Redis
     holding = claim_generation(redis)
     generation = holding.claim.generation
     cancel(redis, generation, "user", SETTINGS)
-    assert sweep_twice(redis, generation).ended == 1
+    assert len(sweep_twice(redis, generation).ended) == 1
     assert log_of(redis, generation)[1:] == [Cancelled("user", Usage(exact=False)), Done("cancelled")]
 
 

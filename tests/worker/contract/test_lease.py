@@ -206,7 +206,7 @@ def test_released_generation_is_enqueued_by_sweeps_and_ends_in_time(redis: Redis
     for _ in range(3):
         assert sweep_when_due(redis, claimed.generation).to_enqueue == [claimed.generation]
     expire_deadlines(redis, claimed.generation, "ring_until")
-    assert sweep_when_due(redis, claimed.generation).ended == 1
+    assert len(sweep_when_due(redis, claimed.generation).ended) == 1
     assert kinds_of(redis, claimed.generation) == ["status", "error", "done"]
 
 

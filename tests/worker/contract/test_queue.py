@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
@@ -106,3 +107,54 @@ def test_worker_app_bounds_its_waits_and_prefetches_nothing() -> None:
     assert "max_retries" not in options, "a worker retries its broker without a limit"
     assert (conf.worker_disable_prefetch, conf.task_acks_late, conf.task_ignore_result) == (True, False, True)
     assert conf.accept_content == ["json"]
+
+
+def waiting_keys(redis: Redis) -> list[str]:
+    return sorted(key.decode() for key in redis.keys("mr:{waiting}*"))  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def task_queue(valkey: ValkeyProcess, redis: Redis) -> Iterator[TaskQueue]:
+    queue = TaskQueue(Settings.of(redis_url=valkey.url))
+    yield queue
+    queue.close()
+
+
+def test_owners_take_turns_whatever_the_order_of_arrival(redis: Redis, task_queue: TaskQueue) -> None:
+    many, few, late = ([new_id() for _ in range(count)] for count in (100, 2, 1))
+    for generation in many:
+        task_queue.enqueue(generation, "many")
+    taken = [task_queue.take(many[0])]
+    for turn, generations in (("few", few), ("late", late)):
+        for generation in generations:
+            task_queue.enqueue(generation, turn)
+    for generation in (*many[1:], *few, *late):
+        taken.append(task_queue.take(generation) if generation not in taken else task_queue.take())
+    assert taken[:7] == [many[0], many[1], few[0], late[0], many[2], few[1], many[3]]
+    assert sorted(taken) == sorted(many + few + late), "each is taken once, and an owner's in their order"
+    assert waiting_keys(redis) == []
+
+
+def test_message_of_a_generation_that_does_not_wait_is_for_that_generation(redis: Redis, task_queue: TaskQueue) -> None:
+    """So a takeover waits for no turn, and the messages of a version without turns are served."""
+    waiting, named = new_id(), new_id()
+    task_queue.enqueue(waiting, "somebody")
+    assert task_queue.take(named) == named
+    assert task_queue.take(waiting) == waiting
+    assert task_queue.take(waiting) == waiting, "its claim tells whether another worker has it"
+    assert task_queue.take() == ""
+    assert waiting_keys(redis) == []
+
+
+def test_generation_enqueued_repeatedly_waits_once_and_removal_leaves_no_key(
+    redis: Redis, task_queue: TaskQueue
+) -> None:
+    generations = [new_id() for _ in range(4)]
+    for generation in generations * 2:
+        task_queue.enqueue(generation, "ab"[generations.index(generation) % 2])
+    task_queue.remove([new_id(), generations[0], generations[1], generations[1]])
+    assert [task_queue.take(), task_queue.take(), task_queue.take()] == [generations[2], generations[3], ""]
+    task_queue.enqueue(generations[0], "a")
+    assert all(redis.pttl(key) > 0 for key in waiting_keys(redis)), "without any worker they expire"
+    task_queue.remove(generations)
+    assert waiting_keys(redis) == []

@@ -9,10 +9,13 @@ from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Done, Error
-from millrace.worker.contract.keys import LEASES, keys_of
+from millrace.worker.contract.keys import LEASES, QUEUE, WAITING, keys_of
 from millrace.worker.contract.lease import claim, reclaim
 from millrace.worker.contract.lifetimes import ENQUEUE_AGAIN_MS, LATE_TAKEOVER_MS, SUSPICION_MS
-from millrace.worker.contract.sweep import SweepResult, sweep
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.sweep import SweepResult, sweep, sweep_and_enqueue
+from millrace.worker.settings.schema import Settings
+from tests.valkey import ValkeyProcess
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
@@ -31,7 +34,7 @@ from tests.worker.contract.generations import (
     sweep_when_due,
 )
 
-NOTHING = SweepResult([], 0, 0)
+NOTHING = SweepResult([], 0, [])
 
 
 def now_ms(redis: Redis) -> int:
@@ -86,7 +89,7 @@ def test_queued_generation_is_enqueued_again_at_half_of_the_remaining_time(redis
 def test_generation_not_claimed_in_time_ends_in_queue_timeout(redis: Redis) -> None:
     generation = create_queued(redis)
     expire_deadlines(redis, generation, "queue_until")
-    assert sweep(redis, SETTINGS) == SweepResult([], 0, 1)
+    assert sweep(redis, SETTINGS) == SweepResult([], 0, [generation])
     assert code_of(redis, generation) == "queue_timeout"
     assert log_of(redis, generation)[-1] == Done("failed")
     assert claim(redis, generation, SETTINGS) is None
@@ -95,7 +98,7 @@ def test_generation_not_claimed_in_time_ends_in_queue_timeout(redis: Redis) -> N
 
 def test_first_sweep_of_an_expired_lease_only_suspects(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
-    assert sweep_when_due(redis, claimed.generation) == SweepResult([], 1, 0)
+    assert sweep_when_due(redis, claimed.generation) == SweepResult([], 1, [])
     assert SUSPICION_MS - 2000 < due_in(redis, claimed.generation) <= SUSPICION_MS
     assert sweep(redis, SETTINGS) == NOTHING, "a suspected generation has a delay of its own"
     assert append_event(redis, claimed, 2, Chunk("still here")).verdict == "appended"
@@ -104,7 +107,7 @@ def test_first_sweep_of_an_expired_lease_only_suspects(redis: Redis) -> None:
 def test_second_sweep_takes_the_generation_and_enqueues_it(redis: Redis) -> None:
     holding = claim_generation(redis)
     generation = holding.claim.generation
-    assert sweep_twice(redis, generation) == SweepResult([generation], 0, 0)
+    assert sweep_twice(redis, generation) == SweepResult([generation], 0, [])
     assert append_event(redis, holding.claim, 2, Chunk("late")).verdict == "fenced"
     assert 0 < due_in(redis, generation) <= ENQUEUE_AGAIN_MS
     following = claim_generation(redis, generation)
@@ -116,9 +119,9 @@ def test_lost_message_is_enqueued_again_until_the_time_limit(redis: Redis) -> No
     generation = claim_generation(redis).claim.generation
     sweep_twice(redis, generation)
     for _ in range(3):
-        assert sweep_when_due(redis, generation) == SweepResult([generation], 0, 0)
+        assert sweep_when_due(redis, generation) == SweepResult([generation], 0, [])
     expire_deadlines(redis, generation, "ring_until")
-    assert sweep(redis, SETTINGS) == SweepResult([], 0, 1)
+    assert sweep(redis, SETTINGS) == SweepResult([], 0, [generation])
     assert code_of(redis, generation) == "worker_lost"
 
 
@@ -128,7 +131,7 @@ def test_second_takeover_is_enqueued_after_a_delay(redis: Redis) -> None:
     claim_generation(redis, generation)
     assert sweep_twice(redis, generation) == NOTHING
     assert ENQUEUE_AGAIN_MS // 2 - 1000 < due_in(redis, generation) <= LATE_TAKEOVER_MS
-    assert sweep_when_due(redis, generation) == SweepResult([generation], 0, 0)
+    assert sweep_when_due(redis, generation) == SweepResult([generation], 0, [])
 
 
 def test_generation_that_loses_every_worker_ends_in_worker_lost_after_the_last_attempt(redis: Redis) -> None:
@@ -136,7 +139,7 @@ def test_generation_that_loses_every_worker_ends_in_worker_lost_after_the_last_a
     for attempt in range(1, SETTINGS.generation.max_attempts + 1):
         assert claim_generation(redis, generation).attempt == attempt
         swept = sweep_twice(redis, generation)
-    assert swept.ended == 1  # pyright: ignore[reportPossiblyUnboundVariable]
+    assert len(swept.ended) == 1  # pyright: ignore[reportPossiblyUnboundVariable]
     assert code_of(redis, generation) == "worker_lost"
     assert claim(redis, generation, SETTINGS) is None
 
@@ -144,13 +147,13 @@ def test_generation_that_loses_every_worker_ends_in_worker_lost_after_the_last_a
 def test_number_of_attempts_is_a_setting(redis: Redis) -> None:
     once = SETTINGS.replace(max_attempts=1)
     generation = claim_generation(redis).claim.generation
-    assert sweep_twice(redis, generation, once).ended == 1
+    assert len(sweep_twice(redis, generation, once).ended) == 1
 
 
 def test_generation_lost_between_outcome_and_done_gets_only_done(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
     append_event(redis, claimed, 2, COMPLETE)
-    assert sweep_twice(redis, claimed.generation).ended == 1
+    assert len(sweep_twice(redis, claimed.generation).ended) == 1
     assert log_of(redis, claimed.generation)[1:] == [COMPLETE, Done("completed")]
     assert field(redis, claimed.generation, "status") == "completed"
 
@@ -161,9 +164,9 @@ def test_generation_cancelled_while_held_is_ended_by_a_sweep(redis: Redis, is_re
     cancel(redis, claimed.generation, "user", SETTINGS)
     if is_released:
         redis.hset(keys_of(claimed.generation).state, "token", "")
-        assert sweep_when_due(redis, claimed.generation).ended == 1
+        assert len(sweep_when_due(redis, claimed.generation).ended) == 1
     else:
-        assert sweep_twice(redis, claimed.generation).ended == 1
+        assert len(sweep_twice(redis, claimed.generation).ended) == 1
     assert kinds_of(redis, claimed.generation) == ["status", "cancelled", "done"]
 
 
@@ -221,7 +224,7 @@ def test_generation_with_a_key_of_another_type_is_removed_and_all_others_are_swe
         make_due(redis, generation)
     redis.delete(LEASES[bucket := next(each for each in range(64) if not redis.exists(LEASES[each]))])
     redis.set(LEASES[bucket], "not a sorted set")
-    assert sweep(redis, SETTINGS) == SweepResult([healthy], 0, 0)
+    assert sweep(redis, SETTINGS) == SweepResult([healthy], 0, [])
     for generation in (broken_state, broken_log, held.claim.generation):
         assert redis.exists(keys_of(generation).state, keys_of(generation).log) == 0
         assert not is_leased(redis, generation)
@@ -236,3 +239,20 @@ def test_generation_whose_state_no_script_can_read_does_not_hold_up_the_others(r
     make_due(redis, healthy)
     assert sweep_when_due(redis, broken).to_enqueue == [healthy]
     assert due_in(redis, broken) > 50_000, "it would take a place in every batch"
+
+
+def test_sweep_enqueues_a_queued_generation_in_turn_and_a_lost_one_at_once(valkey: ValkeyProcess, redis: Redis) -> None:
+    settings = Settings.of(redis_url=valkey.url)
+    draft, held, ended = replace(new_draft(), turn="somebody"), claim_generation(redis), create_queued(redis)
+    create(redis, draft, settings)
+    task_queue = TaskQueue(settings)
+    task_queue.enqueue(ended, "another")
+    expire_deadlines(redis, ended, "queue_until")
+    for generation in (draft.ids.generation, held.claim.generation):
+        make_due(redis, generation)
+    sweep_and_enqueue(redis, settings, task_queue)
+    make_due(redis, held.claim.generation)
+    sweep_and_enqueue(redis, settings, task_queue)
+    assert redis.hgetall(WAITING[0]) == {draft.ids.generation.encode(): b"somebody"}
+    assert redis.llen(QUEUE) == 3
+    task_queue.close()

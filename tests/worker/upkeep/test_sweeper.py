@@ -1,6 +1,6 @@
 """The sweeper enqueues generations whose worker is gone, and survives errors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -23,7 +23,10 @@ class RecordingQueue(TaskQueue):
     def __init__(self) -> None:
         self.enqueued: list[str] = []
 
-    def enqueue(self, generation: str) -> None:
+    def remove(self, generations: Sequence[str]) -> None:
+        pass
+
+    def enqueue(self, generation: str, turn: str = "") -> None:
         self.enqueued.append(generation)
 
 

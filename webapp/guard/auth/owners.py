@@ -97,3 +97,8 @@ def _authenticator() -> Authenticator:
 def _unauthorized() -> Problem:
     detail = "Authentication required. Sign in or send valid credentials."
     return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": _authenticator().challenge(request)})
+
+
+def creates_owners() -> bool:
+    """Return whether any client may have as many owners as it likes, because each request without one begins one."""
+    return _authenticator().creates_owners
