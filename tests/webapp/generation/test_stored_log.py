@@ -48,7 +48,7 @@ def expire(site: Site, generation: str, lost: str) -> None:
 def follow(site: Site, generation: str, after: str = "") -> list[tuple[str, Any]]:
     answer = site.user.get(f"{API}/{generation}/events?after={after}")
     assert answer.status_code == 200, answer.text
-    frames = answer.get_data(as_text=True).split("\n\n")[2:-1]
+    frames = answer.get_data(as_text=True).split("\n\n")[1:-1]
     found = [frame.split("\n") for frame in frames]
     return [(name.removeprefix("id: "), json.loads(data.removeprefix("data: "))) for data, name in found]
 
