@@ -96,43 +96,47 @@ class AppendOnlyText:
     """
 
     def __init__(self) -> None:
-        self._sent: list[str] = []
         self._current: list[str] = []
         self._has_diverged = False
+        self._sent = ""  # while the texts diverge
+        self._agreed = 0  # characters of the sent text that the current one has begun with so far
+        self.is_contradicted = False
+        """Whether neither text begins with the other, so that appending cannot mend it."""
 
     @property
     def text(self) -> str:
         """The current text of the answer."""
         return "".join(self._current)
 
-    @property
-    def is_contradicted(self) -> bool:
-        """Whether neither text begins with the other, so that appending cannot mend it."""
-        return self._has_diverged and not "".join(self._sent).startswith(self.text)
-
     def add(self, event: AnyEvent) -> str:
         """Take an event and return the text to append for it; empty where nothing can be appended."""
         match event:
             case Chunk(content) if not self._has_diverged:
                 self._current.append(content)
-                self._sent.append(content)
                 return content
             case Chunk(content):
                 self._current.append(content)
             case Snapshot(content):
+                if not self._has_diverged:
+                    self._sent = self.text
                 self._current = [content]
-                self._has_diverged = True
+                self._has_diverged, self._agreed, self.is_contradicted = True, 0, False
             case StatusEvent() | ContextEvent() | Reasoning() | Citation() | ToolUse() | ToolResult():
                 return ""  # no text of the answer
             case Complete() | Cancelled() | Error() | Title() | Suggestions() | Done():
                 return ""
             case _:
                 assert_never(event)
-        return self._catch_up()
+        return self._catch_up(content)
 
-    def _catch_up(self) -> str:
-        sent, current = "".join(self._sent), self.text
-        if not current.startswith(sent):
+    def _catch_up(self, piece: str) -> str:
+        """Compare the next piece of the current text; return the part of it that is to be appended."""
+        expected = self._sent[self._agreed : self._agreed + len(piece)]
+        if self.is_contradicted or not piece.startswith(expected):
+            self.is_contradicted = True
             return ""
-        self._sent, self._has_diverged = [current], False
-        return current[len(sent) :]
+        self._agreed += len(expected)
+        if self._agreed < len(self._sent):
+            return ""
+        self._has_diverged = False
+        return piece[len(expected) :]

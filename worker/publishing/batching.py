@@ -1,18 +1,14 @@
 """Merging deltas into events, and joining surrogate pairs that a model has split; pure, without clock or waiting."""
 
-import re
-
 import msgspec
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse
-from millrace.worker.text.characters import clean_line, shorten
+from millrace.worker.text.characters import clean_line, join_surrogates, shorten
 
 Content = Chunk | Reasoning | Citation | ToolUse | ToolResult
 """A delta of a model's answer, as an event of the log."""
 
 MAX_CITATION_CHARS = 1000  # of a citation's title or source
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Batcher:
@@ -77,13 +73,6 @@ def _cleaned(citation: Citation) -> Citation:
 
 def _as_line(text: str | None) -> str | None:
     return None if text is None else shorten(clean_line(text[: 4 * MAX_CITATION_CHARS]), MAX_CITATION_CHARS) or None
-
-
-def join_surrogates(text: str) -> str:
-    """Return the text with each surrogate pair joined to one character; a lone surrogate stays."""
-    if _SURROGATE.search(text) is None:
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def utf8_size(text: str) -> int:

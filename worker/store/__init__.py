@@ -14,7 +14,7 @@ while a model streams. `Database.run` raises `DatabaseUnavailable`, and every ca
 | `answers.py` | `save_answer find_answer find_answer_of_generation read_history mark_learned`; fenced by epoch |
 | `profiles.py` | `find save compare_and_set` |
 | `memories.py` | `add page delete delete_all search`: full-text search within one owner |
-| `search_terms.py` | the words that memories are indexed by and searched for |
+| `search_terms.py` | the words that memories are indexed by and searched for; `stop_words.py` has those left out |
 | `pagination.py` | pages and their cursors |
 | `tables.py`, `columns.py` | the tables, and the types of their columns |
 | `migration.py`, `migrations/` | Alembic; `python -m millrace.worker.store` migrates the configured database |

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from millrace.worker.contract.ids import new_id
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
-from millrace.worker.store.search_terms import fact_digest, owner_word, search_terms, tokenize
+from millrace.worker.store.search_terms import fact_digest, index_terms, owner_word, search_terms
 from millrace.worker.store.tables import MemoryRow, insert
 
 # The index holds each row's words and its owner's word. SQLite's bm25 gives rare words more weight. PostgreSQL's
@@ -50,7 +50,7 @@ def add(
         owner=owner,
         owner_word=owner_word(owner),
         content=fact,
-        searchable=" ".join(tokenize(fact)),
+        searchable=" ".join(index_terms(fact)),
         digest=fact_digest(fact),
         conversation=conversation,
         generation=generation,

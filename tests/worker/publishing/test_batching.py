@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolUse
-from millrace.worker.publishing.batching import MAX_CITATION_CHARS, Batcher, Content, join_surrogates, utf8_size
+from millrace.worker.publishing.batching import MAX_CITATION_CHARS, Batcher, Content, utf8_size
+from millrace.worker.text.characters import join_surrogates
 
 FLUSH = "flush"
 

@@ -8,14 +8,16 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.orm import Session
 
 from millrace.worker.contract.ids import new_id
 from millrace.worker.errors import DatabaseUnavailable, SettingError
 from millrace.worker.settings.schema import Settings
-from millrace.worker.store import conversations
+from millrace.worker.store import conversations, memories
 from millrace.worker.store.database import Database, engine_url, make_engine
 from millrace.worker.store.migration import VERSION_TABLE, alembic_config, current_revision, migrate
+from millrace.worker.store.search_terms import fact_digest
 from millrace.worker.store.tables import Base
 from tests.postgres import PostgresProcess
 from tests.worker.celery_worker import ROOT
@@ -166,3 +168,35 @@ def test_concurrent_migrations_both_succeed(empty: Settings) -> None:
     outputs = sorted(each.communicate(timeout=120)[0] for each in processes)
     assert [each.returncode for each in processes] == [0, 0]
     assert [each.partition("(")[2] for each in outputs] == ["unchanged)\n", "was empty)\n"]
+
+
+def test_memories_of_the_version_before_get_the_new_search_terms_and_are_found_meanwhile(empty: Settings) -> None:
+    """A rolling upgrade: processes of the version before read and add memories next to those of this version."""
+
+    def add_as_before(session: Session, *facts: str) -> None:
+        for fact in facts:
+            assert memories.add(session, "ada", fact)
+            words = " ".join(fact.lower().replace("\ud800", "").split())
+            row = {"words": words, "digest": fact_digest(fact)}
+            session.execute(text("UPDATE memories SET searchable = :words WHERE digest = :digest"), row)
+
+    def search(question: str) -> list[str]:
+        found = database.run(lambda session: memories.search(session, "ada", question, 9))
+        return [each.content for each in found]
+
+    make_directory(empty)
+    engine = engine_of(empty)
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0001")
+    engine.dispose()
+    database = Database(empty)
+    facts = ("커피를 좋아해요", "lone \ud800 surrogate", *map(str, range(1500)))
+    database.run(lambda session: add_as_before(session, *facts), 60)
+    assert search("커피가 뭐야?") == []
+    assert migrate(empty) == ("0001", "0002")
+    assert search("커피가 뭐야?") == ["커피를 좋아해요"]
+    database.run(lambda session: add_as_before(session, "Собаку зовут Рекс", "녹차를 좋아해요"))
+    assert search("кто такой Рекс?") == ["Собаку зовут Рекс"]
+    assert "녹차를 좋아해요" in search("녹차를 살까?")
+    assert search("surrogates") == ["lone \ud800 surrogate"]
+    database.close()

@@ -60,6 +60,13 @@ def test_a_run_of_marks_is_limited_and_usual_text_is_unchanged() -> None:
         assert limit_marks(text) == text
 
 
+def test_every_character_that_normalization_turns_into_a_mark_is_limited() -> None:
+    for code in range(0x110000):
+        char = chr(code)
+        if unicodedata.combining(unicodedata.normalize("NFKD", char)[0]):
+            assert len(limit_marks(char * (MAX_MARKS + 1))) == MAX_MARKS, hex(code)
+
+
 @pytest.mark.parametrize("text", ["می‌خواهم", "👨‍👩‍👧‍👦", "🇫🇷", "क्‍ष", "❤️"])
 def test_joiners_and_variation_selectors_stay_in_a_line(text: str) -> None:
     assert clean_line(text) == text

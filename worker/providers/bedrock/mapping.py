@@ -34,13 +34,27 @@ class _ToolBlock:
 
     def to_delta(self) -> Delta:
         if self.is_result:
-            return ToolResult(self.id, self.content, self.status)
+            return ToolResult(self.id, _join_texts(self.content), self.status)
         text = "".join(self.input)
         try:
             tool_input = json.loads(text) if text else {}
         except (ValueError, RecursionError) as error:
             raise _unreadable() from error
         return ToolUse(self.id, self.name, _checked(tool_input))
+
+
+def _join_texts(pieces: list[Any]) -> list[Any]:
+    """Return the pieces with neighbouring texts merged."""
+    joined: list[Any] = []
+    texts: list[str] = []
+    for piece in [*pieces, None]:
+        if piece is not None and "text" in piece:
+            texts.append(_text(piece["text"]))
+            continue
+        joined += [{"text": "".join(texts)}] if texts else []
+        joined += [] if piece is None else [dict(piece)]
+        texts = []
+    return joined
 
 
 class EventMapper:
@@ -145,12 +159,7 @@ class EventMapper:
     def _tool_content(self, index: int, value: Any) -> list[Delta]:
         pieces = [_object(piece) for piece in _checked(_list(value))]
         if index in self._tools:
-            content = self._tools[index].content
-            for piece in pieces:
-                if "text" in piece and content and "text" in content[-1]:
-                    content[-1] = {"text": _text(content[-1]["text"]) + _text(piece["text"])}
-                else:
-                    content.append(piece)
+            self._tools[index].content += pieces
         return []
 
     def _ignore_delta(self, _index: int, _value: Any) -> list[Delta]:
