@@ -96,10 +96,11 @@ def assert_gapless(received: list[Received]) -> None:
 
 def wait_for(condition: Callable[[], Any], seconds: float = 15, what: str = "the condition") -> Any:
     """Return the condition's first true value; fails when it has none in time."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not come true in {seconds} s"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.1)  # what takes long is asked for less often: many conditions are requests
     return value
 
 

@@ -52,11 +52,12 @@ class EmulatorProcess:
 
     def wait_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 5.0) -> list[dict[str, Any]]:
         """Return the calls as soon as they meet a condition; raises TimeoutError with the latest calls."""
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.005
         while not condition(calls := self.calls()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {seconds} s the calls are {calls}")
-            time.sleep(0.005)
+            time.sleep(pause)
+            pause = min(pause * 1.2, 0.05)
         return calls
 
     def _address(self) -> str:
