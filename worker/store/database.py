@@ -148,7 +148,7 @@ def make_engine(
         else {
             "connect_timeout": max(2, min(CONNECT_SECONDS, int(seconds))),  # libpq's minimum is 2
             "tcp_user_timeout": milliseconds + 1000,
-            "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
+            "options": f"{_options_in(url)} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
             f"-c idle_in_transaction_session_timeout={milliseconds * 5}"
             + (f" -c search_path={schema}" if schema else ""),
         }
@@ -166,6 +166,12 @@ def make_engine(
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def _options_in(url: URL) -> str:
+    """Return the server options that the URL has itself; ours would replace them."""
+    given = url.query.get("options", "")
+    return given if isinstance(given, str) else " ".join(given)
 
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:

@@ -133,8 +133,9 @@ def test_schema_of_its_own_keeps_clear_of_every_other_table_in_the_database(post
     postgres.query(f"CREATE DATABASE {name}")
     shared = Settings.of(database_url=postgres.url(name))
     change(shared, "CREATE TABLE messages (id INTEGER)", "CREATE TABLE alembic_version (version_num VARCHAR(32))")
-    for schema in ("chat", "other"):
-        settings = shared.replace(database_schema=schema)
+    postgres.query("CREATE SCHEMA third", name)
+    in_url = shared.replace(database_url=f"{postgres.url(name)}?options=-csearch_path%3Dthird")
+    for settings in (shared.replace(database_schema="chat"), shared.replace(database_schema="other"), in_url):
         first, newest = migrate(settings)
         assert first is None
         assert migrate(settings) == (newest, newest)
@@ -148,7 +149,7 @@ def test_schema_of_its_own_keeps_clear_of_every_other_table_in_the_database(post
             assert differences(connection) == []
         engine.dispose()
     tables = "SELECT schemaname FROM pg_tables WHERE tablename = 'conversations' ORDER BY 1"
-    assert rows_of(shared, tables) == [("chat",), ("other",)]
+    assert rows_of(shared, tables) == [("chat",), ("other",), ("third",)]
     postgres.query(f"DROP DATABASE {name} WITH (FORCE)")
 
 
