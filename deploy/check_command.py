@@ -39,7 +39,7 @@ PATIENT_SHARDS = 3
 # How long the longest of them take, in seconds, while everything else runs, too.
 PATIENT_SECONDS = {
     "faults/test_workers.py": 320,
-    "faults/test_redis.py": 135,
+    "faults/test_redis.py": 110,
     "faults/test_store.py": 100,
     "soak/test_soak.py": 90,
     "faults/test_webs.py": 60,

@@ -3,7 +3,7 @@
 import re
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,22 @@ def running(rig: Rig, seconds: float, **script: Any) -> Generator[StartedGenerat
     yield asked
 
 
-def test_row_04_a_killed_pubsub_connection_is_repaired_within_a_second_of_reconnecting(tmp_path: Path) -> None:
-    with Rig(tmp_path) as rig, redis.Redis(port=rig.valkey.port) as store, running(rig, 4) as asked:
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with Rig(tmp_path_factory.mktemp("lasting")) as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig(lasting: Rig) -> Rig:
+    """A system whose processes all outlive the faults of the test."""
+    lasting.await_ready(lasting.urls[0])
+    lasting.emulator.clear_calls()
+    return lasting
+
+
+def test_row_04_a_killed_pubsub_connection_is_repaired_within_a_second_of_reconnecting(rig: Rig) -> None:
+    with redis.Redis(port=rig.valkey.port) as store, running(rig, 4) as asked:
         killed = store.client_kill_filter(_type="pubsub")
         assert killed >= 1
         length = len(asked.follower.text)
@@ -93,9 +107,9 @@ def test_row_07_a_hundred_generations_complete_after_a_ten_second_stall_of_redis
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["with its data", "without its last second"])
 def test_row_08_after_a_redis_restart_the_answer_continues_without_a_second_model_call(
-    tmp_path: Path, how: signal.Signals
+    rig: Rig, how: signal.Signals
 ) -> None:
-    with Rig(tmp_path) as rig, running(rig, 8) as asked:
+    with running(rig, 8) as asked:
         rig.valkey.stop(how)
         if how == signal.SIGKILL:
             assert rig.valkey.lose_tail(3000)
@@ -104,8 +118,8 @@ def test_row_08_after_a_redis_restart_the_answer_continues_without_a_second_mode
         assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_09_after_redis_restarts_empty_the_worker_rebuilds_the_log(tmp_path: Path) -> None:
-    with Rig(tmp_path) as rig, running(rig, 8) as asked:
+def test_row_09_after_redis_restarts_empty_the_worker_rebuilds_the_log(rig: Rig) -> None:
+    with running(rig, 8) as asked:
         rig.valkey.stop()
         rig.valkey.wipe()
         rig.valkey.start()
@@ -149,8 +163,8 @@ def _half_open(proxy: TcpProxy, rig: Rig, asked: StartedGeneration) -> None:
 
 
 @pytest.mark.parametrize("refusal", ["out of memory", "read-only"])
-def test_row_11_generations_end_with_an_error_when_redis_rejects_writes(tmp_path: Path, refusal: str) -> None:
-    with Rig(tmp_path) as rig, redis.Redis(port=rig.valkey.port) as store, running(rig, 4) as asked:
+def test_row_11_generations_end_with_an_error_when_redis_rejects_writes(rig: Rig, refusal: str) -> None:
+    with redis.Redis(port=rig.valkey.port) as store, running(rig, 4) as asked:
         if refusal == "out of memory":
             store.config_set("maxmemory", 1)
         else:
