@@ -119,6 +119,10 @@ class Client:
     ) -> None:
         self.http.close()
 
+    def begin(self) -> None:
+        """Become an owner, with its cookie, without a question."""
+        assert self.http.post("/api/conversations", json={}).status_code == 201
+
     def post(self, body: Any, **headers: str) -> httpx.Response:
         """Post a body to /api/generations and return the response, whatever its status."""
         return self.http.post("/api/generations", json=body, headers=headers)

@@ -11,16 +11,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.bare import ANY_ADDRESS
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "deploy" / "run.py"
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
+ANY_ADDRESS_VARIABLES = {f"MILLRACE_{name.upper()}": str(value) for name, value in ANY_ADDRESS.items()}
 
 
 class System:
     """A running system, from `with` to the end of its block; `flags` and `environment` are the command's.
 
-    Its state lies below the directory, so a second `with` on the same directory finds the first one's data.
+    All users of a test come from one address, whose limits are off unless `environment` sets them. The state lies below
+    the directory, so a second `with` on the same directory finds the first one's data.
     """
 
     url: str
@@ -40,7 +44,7 @@ class System:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **self._environment},
+                env={**os.environ, **ANY_ADDRESS_VARIABLES, **self._environment},
             )
         try:
             self.url = self._wait_until_ready()

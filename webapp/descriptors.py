@@ -10,22 +10,23 @@ FEWEST_CONNECTIONS = 200
 OWN_DESCRIPTORS = 100  # Redis, the database, logs, libraries
 
 
-def connections(max_readers: int) -> int:
+def connections(max_readers: int, max_waiters: int) -> int:
     """Return how many connections gunicorn may hold, so that accepting one never runs out of descriptors.
 
-    Raises the process's own limit as far as it may. Raises SettingError where that is too low for `max_readers`.
+    Raises the process's own limit as far as it may. Raises SettingError where that is too low for the readers and the
+    requests that wait.
     """
-    limit = _raise_limit(2 * max_readers + OTHER_CONNECTIONS + OWN_DESCRIPTORS)
+    limit = _raise_limit(2 * max_readers + max_waiters + OTHER_CONNECTIONS + OWN_DESCRIPTORS)
     left = limit - max_readers - OWN_DESCRIPTORS
-    if left < FEWEST_CONNECTIONS:
-        needed = max_readers + FEWEST_CONNECTIONS + OWN_DESCRIPTORS
-        most = limit - FEWEST_CONNECTIONS - OWN_DESCRIPTORS
+    if left < max_waiters + FEWEST_CONNECTIONS:
+        needed = max_readers + max_waiters + FEWEST_CONNECTIONS + OWN_DESCRIPTORS
+        most = limit - max_waiters - FEWEST_CONNECTIONS - OWN_DESCRIPTORS
         advice = f"set it to at most {most}, or raise" if most > 0 else "raise"
         raise SettingError(
-            f"MILLRACE_MAX_READERS: {max_readers} readers need {needed} file descriptors, and the limit of this "
-            f"process is {limit}; {advice} the limit (ulimit -n {needed})"
+            f"MILLRACE_MAX_READERS: {max_readers} readers and MILLRACE_MAX_WAITERS: {max_waiters} need {needed} file "
+            f"descriptors, and the limit of this process is {limit}; {advice} the limit (ulimit -n {needed})"
         )
-    return min(max_readers + OTHER_CONNECTIONS, left)
+    return min(max_readers + max_waiters + OTHER_CONNECTIONS, left)
 
 
 def is_exhausted(error: OSError) -> bool:

@@ -17,6 +17,7 @@ from deploy.environment import ensure
 from deploy.installer import PipInstaller
 from deploy.migration import migrate
 from millrace.worker.settings.schema import variables
+from tests.bare import UNLIMITED
 from tests.bench.logs import make_logs
 from tests.bench.processes import pin
 from tests.client import wait_for
@@ -139,9 +140,8 @@ def _environment(directory: Path, redis_url: str) -> dict[str, str]:
         "SECRET_KEY": "nobody's but the bench's, and long enough",
         "LEASE_SECONDS": "300",
         "MAX_READERS": str(MANY),
-        "RATE_LIMIT": "1000000/minute",
-        "ADDRESS_RATE_LIMIT": "1000000/minute",
-        "FOLLOW_RATE_LIMIT": "1000000/minute",
+        # Requests are counted, as they are by default.
+        **{name.upper(): "1000000/minute" if value == "off" else str(value) for name, value in UNLIMITED.items()},
     }
     known = variables()
     return {f"MILLRACE_{name}": value for name, value in given.items() if f"MILLRACE_{name}" in known}

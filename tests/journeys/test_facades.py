@@ -100,7 +100,7 @@ HOSTILE = "caf\u00e9 \U0001f600 \u2028 \x85 a\r\nb\rc\x00d\n\ndata: x\n\ndata: [
 
 
 def run(script: str, client: Client, directory: Path, *messages: str) -> list[dict[str, Any]]:
-    client.http.get("/")
+    client.begin()
     cookie = "; ".join(f"{name}={value}" for name, value in client.http.cookies.items())
     (directory / "app.mjs").write_text(script, "utf-8")
     base = str(client.http.base_url).rstrip("/")

@@ -68,7 +68,7 @@ def test_a_reader_of_five_streams_that_drops_repeatedly_has_every_byte(client: C
 
 
 def test_a_second_tab_sees_a_question_of_the_first_and_its_answer_live(client: Client) -> None:
-    client.http.get("/")  # who one is, is in the cookie from here on
+    client.begin()
     with followed(client, "/api/events?feed=1") as feed:
         asked = client.ask(emulate(text="hello", tokens=5, rate=10, first_delay=0.2))
         started = next(feed).event
@@ -80,7 +80,7 @@ def test_a_second_tab_sees_a_question_of_the_first_and_its_answer_live(client: C
 
 
 def test_a_cancel_in_one_tab_is_seen_by_the_other(client: Client) -> None:
-    client.http.get("/")
+    client.begin()
     asked = client.ask(emulate(tokens=1000, rate=20))
     kinds: list[str] = []
     with followed(client, f"/api/events?follow={asked}&feed=1") as both:

@@ -3,20 +3,21 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.client import Client, emulate, text_of
-from tests.system import System
+from tests.system import ANY_ADDRESS_VARIABLES, System
 
 PEOPLE, RELOADS = 30, 3
 TEXT = "Everybody is answered. " * 20
 
 
 @pytest.fixture
-def people(system: System) -> Iterator[list[Client]]:
-    with ExitStack() as stack:
+def people(tmp_path: Path) -> Iterator[list[Client]]:
+    with System(tmp_path, **dict.fromkeys(ANY_ADDRESS_VARIABLES, "")) as system, ExitStack() as stack:
         yield [stack.enter_context(Client(system.url)) for _ in range(PEOPLE)]
 
 

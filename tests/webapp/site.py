@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from millrace.webapp import create_app
-from millrace.webapp.guard.auth import current_owner
+from millrace.webapp.guard.auth.session import OWNER
 from millrace.webapp.services import Services, services_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import (
@@ -28,11 +28,13 @@ from millrace.worker.contract.events import (
     encode,
     kind_of,
 )
+from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import METRICS, WORKERS
 from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.queue import TASK
 from millrace.worker.settings.schema import Settings
+from tests import bare
 from tests.webapp.openapi.response_checker import Document
 
 USAGE = Usage(3, 4)
@@ -42,7 +44,7 @@ DEAD_PORT = 1  # no server listens on it
 SECRET_KEY = "a key of these tests, which is long enough"
 
 UNLIMITED = Settings.of(
-    secret_key=SECRET_KEY, rate_limit="", address_rate_limit="", follow_rate_limit="", max_active_per_user=1000
+    secret_key=SECRET_KEY, **{name: "" if value == "off" else value for name, value in bare.UNLIMITED.items()}
 )
 """Settings without limits, because a test is one user who sends many requests."""
 
@@ -69,16 +71,14 @@ class Site:
         with self.app.test_request_context():
             return self.app.session_interface.get_cookie_name(self.app)
 
-    def owner(self) -> str:
-        """Return the id of the user."""
-        with self.user as user:
-            user.get("/")
-            owner = current_owner()
-        assert owner is not None
-        return owner
+    def owner(self, client: FlaskClient | None = None) -> str:
+        """Return the id of a client's user, by default of `user`; give it the cookie if it has none yet."""
+        with (client or self.user).session_transaction() as session:
+            session.permanent = True
+            return str(session.setdefault(OWNER, new_id()))
 
     def stranger(self) -> FlaskClient:
-        """Return a client of another user."""
+        """Return a client of another user, without a cookie yet."""
         return self.app.test_client()
 
     def post(self, body: Any, **headers: str) -> TestResponse:

@@ -77,11 +77,11 @@ CHAT_LINES = (ChatContent, ChatError, Literal["[DONE]"])
 @limited("create")
 def chat() -> Response:
     """Stream the answer to the message, given the history."""
-    owner = ensure_owner()
     settings = services().settings
     body = rename_fields(read_object(request, settings.limits.max_body_bytes), _FIELDS)
     with problems_in({"history": "system"}), problems_in(_FIELDS):
-        return stream_answer(owner, _parse(body, settings), ChatDialect())
+        parsed = _parse(body, settings)
+        return stream_answer(ensure_owner(), parsed, ChatDialect())
 
 
 def _parse(body: Json, settings: Settings) -> ParsedRequest:

@@ -8,8 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields
 from millrace.webapp.facades.stream import stream_answer
-from millrace.webapp.generation.creation import create_generation
-from millrace.webapp.generation.responses import idempotency_key, wait_for_answer
+from millrace.webapp.generation.responses import create_and_wait, idempotency_key
 from millrace.webapp.generation.validation import parse
 from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
@@ -126,10 +125,11 @@ SESSION_LINES = (StatusLine, ContextLine, ChunkLine, CompleteLine, ErrorLine)
 @limited("create")
 def stream(user: str) -> Response:
     """Stream the answer of a new turn."""
-    owner = _owner(user)
+    _check_user(user)
     body = _body()
     with problems_in(_FIELDS):
-        return stream_answer(owner, parse(body, services().settings), ConversationDialect())
+        parsed = parse(body, services().settings)
+        return stream_answer(ensure_owner(), parsed, ConversationDialect())
 
 
 @routes.post("/conversation/<path:user>")
@@ -140,14 +140,13 @@ def answer(user: str) -> Response:
 
     Raises Problem 502 where the answer fails, 504 where it takes too long.
     """
-    owner = _owner(user)
+    _check_user(user)
     body = _body()
     with problems_in(_FIELDS):
         parsed = parse(body, services().settings)
-        state = create_generation(services(), owner, parsed, idempotency_key(), is_streamed=False)
+        state, whole = create_and_wait(ensure_owner(), parsed, idempotency_key())
     headers = {"Millrace-Generation-Id": state.generation}  # a new owner is kept although the status is an error
     session: dict[str, object] = {"session_id": state.conversation}
-    whole = wait_for_answer(state)
     if whole is None:
         detail = "The answer takes longer than this call waits. It is still running: follow it at events_url."
         running = {"generation_id": state.generation, "events_url": f"{generation_url(state.generation)}/events"}
@@ -158,16 +157,12 @@ def answer(user: str) -> Response:
     return json_response(SessionAnswer(whole.message, whole.suggestions, state.conversation))
 
 
-def _owner(user: str) -> str:
-    """Return the owner of the request; raises Problem 404 if the path names another user."""
-    if user == ME:
-        return ensure_owner()
-    owner = current_owner()
-    if owner is None or user != owner:
+def _check_user(user: str) -> None:
+    """Raise Problem 404 if the path names another user than the request's owner."""
+    if user not in (ME, current_owner()):
         raise Problem(
             404, "not_found", "There is no such user, or it is another user. Use your own id or me in the path."
         )
-    return owner
 
 
 def _body() -> Json:

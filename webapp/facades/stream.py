@@ -11,6 +11,7 @@ from millrace.webapp.generation.creation import create_generation
 from millrace.webapp.generation.responses import idempotency_key
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
+from millrace.webapp.guard.client import CLIENT
 from millrace.webapp.relay.frames import COMMENT, Frame, chunked
 from millrace.webapp.relay.reader import EndReason, PullReader, write_nothing
 from millrace.webapp.relay.socket_handover import hand_over_or_yield
@@ -26,10 +27,12 @@ _OPENING = b": millrace\n\n"  # makes buffering proxies flush; no `retry:`, beca
 def stream_answer(owner: str, parsed: ParsedRequest, dialect: Dialect) -> Response:
     """Create the generation and return its whole stream in a dialect; a client that leaves cancels it after the grace.
 
-    Raises the errors of `create_generation`, and Problem 503 `too_many_readers` before anything is created.
+    Raises the errors of `create_generation`, and Problem 503 `too_many_readers` or 429 `too_many_streams` before
+    anything is created.
     """
     hub = services().hub
-    refuse_when_full(hub)
+    client = request.environ.get(CLIENT)
+    refuse_when_full(hub, client)
     state = create_generation(services(), owner, parsed, idempotency_key(), is_streamed=True)
     body = hand_over_or_yield(
         request.environ,
@@ -40,7 +43,9 @@ def stream_answer(owner: str, parsed: ParsedRequest, dialect: Dialect) -> Respon
             hub.follow,
             cancels_unwatched=state.on_disconnect == "cancel",
             authorization=request.environ.get(AUTHORIZATION),
+            client=client,
         ),
+        refuse=lambda: encode_frames(dialect.interrupted()) if hub.places.rejection(client) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
     return EventStream(body, {**HEADERS, "Millrace-Generation-Id": state.generation})

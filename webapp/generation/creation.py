@@ -2,18 +2,16 @@
 
 1. check that the conversation is the owner's      4. acquire the conversation and store the question
 2. fix the ids, which an Idempotency-Key remembers  5. write the generation's state and first event
-3. count it among the owner's active generations    6. enqueue the task and publish to the owner's feed
+3. count it as active for owner and address         6. enqueue the task and publish to the owner's feed
 """
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from flask import has_request_context
-
 from millrace.webapp.generation.validation import ParsedRequest, no_conversation
 from millrace.webapp.generation.withdrawal import NewGeneration, withdraw_generation
 from millrace.webapp.guard.auth import creates_owners
-from millrace.webapp.guard.limits import address_key
+from millrace.webapp.guard.client import current_client
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
@@ -23,7 +21,7 @@ from millrace.worker.contract.conversation_lock import acquire, read_owner, rele
 from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
 from millrace.worker.contract.events import Cancelled, Complete, Error, Status, decode
 from millrace.worker.contract.feed import GenerationStarted, publish
-from millrace.worker.contract.keys import hash_of
+from millrace.worker.contract.keys import active_key, address_active_key, hash_of
 from millrace.worker.contract.request import OnDisconnect
 from millrace.worker.contract.state import GenerationState, read_state
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisKeyInvalid, RedisUnavailable
@@ -120,22 +118,41 @@ def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None
 
 @contextmanager
 def _admitted(services: Services, owner: str, ids: Ids) -> Generator[None]:
-    """Count the generation as active unless creating it fails; raises Problem 429, RedisUnavailable."""
-    limit, generation = services.settings.limits.max_active_per_user, ids.generation
-    is_admitted = acquire_slot(services.redis, owner, generation, limit)
-    if not is_admitted and _await_cancel(services, ids.conversation):
-        is_admitted = acquire_slot(services.redis, owner, generation, limit)
-    if (
-        not is_admitted and read_state(services.redis, generation) is None
-    ):  # a repeated request for an existing generation is always admitted
-        detail = f"You have {limit} answers running already. Wait until one ends, or cancel one."
-        raise Problem(429, "too_many_active", detail, retry_after=RETRY_SECONDS)
+    """Count the generation as active for its owner and for its client's address, unless creating it fails.
+
+    A repeated request for an existing generation is always admitted. Raises Problem 429, RedisUnavailable.
+    """
+    limits, client = services.settings.limits, current_client()
+    places = [(active_key(owner), limits.max_active_per_user)]
+    if client is not None:
+        places.append((address_active_key(client.address), limits.max_active_per_address))
+    taken: list[str] = []
     try:
+        for key, limit in places:
+            if _acquire_slot(services, key, ids, limit):
+                taken.append(key)
+            elif read_state(services.redis, ids.generation) is None:
+                raise _too_many_active(limit, is_owners=key == places[0][0])
         yield
     except Exception:
         with suppress(RedisUnavailable, RedisKeyInvalid):  # the next count drops a generation that has no state
-            release_slot(services.redis, owner, generation)
+            for key in taken:
+                release_slot(services.redis, key, ids.generation)
         raise
+
+
+def _acquire_slot(services: Services, key: str, ids: Ids, limit: int) -> bool:
+    if acquire_slot(services.redis, key, ids.generation, limit):
+        return True
+    return _await_cancel(services, ids.conversation) and acquire_slot(services.redis, key, ids.generation, limit)
+
+
+def _too_many_active(limit: int, *, is_owners: bool) -> Problem:
+    detail = f"You have {limit} answers running already. Wait until one ends, or cancel one."
+    if is_owners:
+        return Problem(429, "too_many_active", detail, retry_after=RETRY_SECONDS)
+    shared = f"{limit} answers are running for users of your address (MILLRACE_MAX_ACTIVE_PER_ADDRESS). Wait for one."
+    return Problem(429, "too_many_active", shared, retry_after=RETRY_SECONDS)
 
 
 def _enter_conversation(services: Services, new: NewGeneration, request: ParsedRequest) -> None:
@@ -200,7 +217,8 @@ def _enqueue(services: Services, new: NewGeneration, key: str | None, turn: str)
 
 def _turn_of(owner: str) -> str:
     """Return a hash of whose turn in the queue a question takes: where anyone may have many owners, the address's."""
-    return hash_of(address_key() if has_request_context() and creates_owners() else owner)
+    client = current_client()
+    return hash_of(client.address if client is not None and creates_owners() else owner)
 
 
 def _remove_from_queue(services: Services, generation: str) -> None:

@@ -6,6 +6,7 @@ from millrace.webapp.generation.creation import check_idempotency_key, create_ge
 from millrace.webapp.generation.stored_log import resume_cursor
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.generation.views import receipt, whole_answer
+from millrace.webapp.guard.client import current_client
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import event_stream, refuse_when_full
 from millrace.webapp.schemas import WholeAnswerView, generation_url, json_response
@@ -33,30 +34,41 @@ def check_cursor(text: str) -> Cursor:
 def respond_with_generation(owner: str, parsed: ParsedRequest, key: str | None) -> Response:
     """Create the generation and return the response in the requested form; raises as `create_generation` does.
 
-    A client that repeats its request with the same key and a `Last-Event-ID` gets the stream after that event. A full
-    relay refuses a stream with Problem 503 before anything is created.
+    A client that repeats its request with the same key and a `Last-Event-ID` gets the stream after that event. Where
+    there is no room for a stream or for a request that waits, Problem 429 or 503 is raised before anything is created.
     """
     is_streamed = parsed.stream if parsed.stream is not None else _accepts_stream()
     after = START if key is None else check_cursor(request.headers.get("Last-Event-ID", ""))
     if is_streamed:
-        refuse_when_full(services().hub)
-    state = create_generation(services(), owner, parsed, key, is_streamed=is_streamed)
-    if is_streamed:
+        refuse_when_full(services().hub, current_client())
+        state = create_generation(services(), owner, parsed, key, is_streamed=True)
         after = resume_cursor(services().redis, state, after)
-        response = event_stream(services().hub, request.environ, state, after)
+        response = event_stream(services().hub, request.environ, state, after, is_admitted=True)
         response.headers["Millrace-Generation-Id"] = state.generation
         return response
     if parsed.stream is False:
-        answer = wait_for_answer(state)
+        state, answer = create_and_wait(owner, parsed, key)
         return _receipt(state) if answer is None else json_response(answer)
-    return _receipt(state)
+    return _receipt(create_generation(services(), owner, parsed, key, is_streamed=False))
+
+
+def create_and_wait(
+    owner: str, parsed: ParsedRequest, key: str | None
+) -> tuple[GenerationState, WholeAnswerView | None]:
+    """Create the generation and wait for its whole answer, which is None if it takes longer than requests wait.
+
+    Raises Problem 503 `too_many_waiting` before anything is created, and as `create_generation` does.
+    """
+    with services().hub.waiting.hold(current_client()):
+        state = create_generation(services(), owner, parsed, key, is_streamed=False)
+        return state, _wait_for_answer(state)
 
 
 def _accepts_stream() -> bool:
     return any(kind.lower() == _STREAM and quality > 0 for kind, quality in request.accept_mimetypes)
 
 
-def wait_for_answer(state: GenerationState) -> WholeAnswerView | None:
+def _wait_for_answer(state: GenerationState) -> WholeAnswerView | None:
     """Return the whole answer of a generation that was just created; None if it has not ended in time.
 
     None as well while Redis is unavailable: the generation exists, and the client can follow it by its URL.

@@ -1,40 +1,57 @@
-"""Rate limits for creating and following generations: flask-limiter, with its counters in Redis.
+"""Rate limits of every route by the kind of its work, per owner and per address, with their counters in Redis.
 
-While the counters' storage is unavailable, following is not limited, and creating is rejected with 503.
+While the counters' storage is unavailable, nothing new is created (503), and all other requests are served.
 """
 
 import math
-import random
 import time
 from collections.abc import Callable
 from functools import wraps
-from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 from flask.sansio.scaffold import Scaffold
-from flask_limiter import Limiter, RateLimitExceeded, RequestLimit
+from limits import RateLimitItem, parse_many
 from limits.errors import StorageError
 from limits.storage import RedisStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 
-from millrace.webapp.guard.auth import current_owner, ensure_owner
+from millrace.webapp.guard.auth import OWNER_COUNTER, current_owner
+from millrace.webapp.guard.client import client_address
+from millrace.webapp.guard.rejections import (
+    LONG_RETRY_SECONDS,
+    RejectionPace,
+    accepts_event_stream,
+    delayed_reconnect,
+    waiting_time,
+)
 from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
 from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.groups import LimitSettings
 from millrace.worker.settings.schema import Settings
 
-LimitKind = Literal["create", "follow"]
+LimitKind = Literal["create", "follow", "read", "write", "public"]
 View = Callable[..., Any]
 Marked = TypeVar("Marked", bound=Callable[..., Any])
+T = TypeVar("T")
 
 STORAGE_TIMEOUT_SECONDS = 2.0  # a client waits for it, but a pause of one second must not cause a rejection
 STORAGE_RETRY_SECONDS = 1.0  # after a failure the storage is not contacted for this time
-LONG_RETRY_SECONDS = 5.0
+
+_SETTINGS: dict[LimitKind, tuple[str, str]] = {
+    "create": ("rate", "address_rate"),
+    "follow": ("follow_rate", "address_follow_rate"),
+    "read": ("read_rate", "address_read_rate"),
+    "write": ("write_rate", "address_write_rate"),
+    "public": ("", "address_read_rate"),
+}
+"""The two settings of each kind: the rate per owner, if there is one, and the rate per address."""
 
 _MARK = "limited_as"
-_LIMIT = "millrace_limit"
+_COUNTED = "millrace_counted"
 
 _limits: "MountState[RateLimits]" = MountState("rate_limits")
 
@@ -42,7 +59,11 @@ _log = get_logger(__name__)
 
 
 def limited(kind: LimitKind) -> Callable[[Marked], Marked]:
-    """Mark a view that creates (`create`) or follows (`follow`) generations as limited, in every app that has it."""
+    """Mark a view as limited, in every app that has it, by what it does.
+
+    `create` starts a generation or stores something new, `follow` opens a stream, `write` changes or deletes, `read`
+    does none of these, and `public` reads what needs no authentication.
+    """
 
     def mark(view: Marked) -> Marked:
         setattr(view, _MARK, kind)
@@ -65,6 +86,7 @@ def apply_limits(app: Flask, mount: str, settings: Settings, on_failure: Callabl
     """Limit the marked views of a mount whose routes are registered; call `on_failure` each time the storage fails."""
     limits = RateLimits(settings, on_failure)
     _limits.set(app, mount, limits)
+    OWNER_COUNTER.set(app, mount, limits.count_new_owner)
     for endpoint, view in app.view_functions.items():
         kind = limit_kind_of(view)
         if kind is not None and endpoint.startswith(f"{mount}."):
@@ -76,15 +98,29 @@ def add_headers(response: Response) -> Response:
 
     https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-06
     """
-    limit = cast("RequestLimit | None", g.get(_LIMIT))
-    if limit is not None:
-        window = _limits.current().window(limit)
+    counted = cast("Counter | None", g.get(_COUNTED))
+    if counted is not None:
+        window = _limits.current().window(counted)
         if window is not None:
             remaining, seconds = window
-            response.headers["RateLimit-Limit"] = str(limit.limit.amount)
+            response.headers["RateLimit-Limit"] = str(counted.rate.amount)
             response.headers["RateLimit-Remaining"] = str(remaining)
             response.headers["RateLimit-Reset"] = str(math.ceil(seconds))
     return response
+
+
+class Limit(NamedTuple):
+    """The rates of one setting. They all hold at once; a rejection names the variable."""
+
+    variable: str
+    rates: tuple[RateLimitItem, ...]
+
+
+class Counter(NamedTuple):
+    """One rate, and the key of its counter for one owner or address."""
+
+    rate: RateLimitItem
+    key: str
 
 
 class RateLimits:
@@ -93,73 +129,124 @@ class RateLimits:
     def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.limits.redis_url or settings.redis.url
         client = connect(url, timeout_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
-        options: Any = {"connection_pool": client.connection_pool, "wrap_exceptions": True, "key_prefix": LIMITS}
-        # An app of its own, so that a host app's settings for its own limiter (`RATELIMIT_…`) have no effect here.
-        self._limiter = Limiter(
-            _follower_key,
-            app=Flask("millrace.limits"),
-            storage_uri=url.replace("unix://", "redis+unix://", 1),
-            storage_options=options,
-            strategy="sliding-window-counter",  # its windows use Redis's clock
+        self._storage = RedisStorage(
+            url.replace("unix://", "redis+unix://", 1),
+            connection_pool=cast("Any", client.connection_pool),
+            wrap_exceptions=True,
+            key_prefix=LIMITS,
         )
-        self._rates = {
-            "create": ((settings.limits.rate, _creator_key), (settings.limits.address_rate, address_key)),
-            "follow": ((settings.limits.follow_rate, _follower_key),),
-        }
+        self._strategy = SlidingWindowCounterRateLimiter(self._storage)  # its windows use Redis's clock
+        self._of_owner = {kind: _limit(settings, _SETTINGS[kind][0]) for kind in get_args(LimitKind)}
+        self._of_address = {kind: _limit(settings, _SETTINGS[kind][1]) for kind in get_args(LimitKind)}
+        self._new_owners = _limit(settings, "new_owner_rate")
+        self._pace = RejectionPace()
         self._unavailable_until = 0.0
         self._on_failure = on_failure
 
     def wrap(self, view: View, kind: LimitKind) -> View:
-        """Return the view with its limits checked before it runs."""
-        limited_view = view
-        for rate, key in self._rates[kind]:
-            if rate:
-                limited_view = self._limiter.shared_limit(rate, scope=kind, key_func=key)(limited_view)
-        if limited_view is view:
+        """Return the view with its limits checked before it runs, and before the request's body is read."""
+        used = (self._of_owner[kind], self._of_address[kind], *([self._new_owners] if kind == "create" else []))
+        if not any(limit.rates for limit in used):
             return view
 
         @wraps(view)
-        def limited_or_rejected(**given: Any) -> Any:
-            if time.monotonic() < self._unavailable_until:
-                return self._serve_without_limits(view, kind, given)
-            try:
-                return limited_view(**given)
-            except StorageError as error:  # raised by the check, before the view runs
-                self._note_failure(error)
-                return self._serve_without_limits(view, kind, given)
-            except RateLimitExceeded:
-                return self._reject(kind)
-            finally:
-                setattr(g, _LIMIT, self._limiter.current_limit)
+        def limited_view(**given: Any) -> Any:
+            rejection = self._while_available(kind, lambda: self._count(kind))
+            return view(**given) if rejection is None else rejection
 
-        return limited_or_rejected
+        return limited_view
 
-    def window(self, limit: RequestLimit) -> tuple[int, float] | None:
+    def count_new_owner(self, owner: str) -> None:
+        """Count an owner that is about to begin, and its first request; raises Problem 429 and 503."""
+
+        def count() -> None:
+            if over := self._hit("owner", self._new_owners, client_address()):
+                raise self._too_many_owners(over)
+            g.pop(_COUNTED, None)  # the headers are about the owner
+            self._hit("create", self._of_owner["create"], hash_of(owner))
+
+        if self._new_owners.rates or self._of_owner["create"].rates:
+            self._while_available("create", count)
+
+    def window(self, counter: Counter) -> tuple[int, float] | None:
         """Return the remaining requests and the seconds until there are more, None if the storage is unavailable."""
         if time.monotonic() < self._unavailable_until:
             return None
-        expiry = limit.limit.get_expiry()
+        expiry = counter.rate.get_expiry()
         try:
-            counts = cast("RedisStorage", self._limiter.storage).get_sliding_window(limit.key, expiry)
+            counts = self._storage.get_sliding_window(counter.key, expiry)
         except StorageError as error:
             self._note_failure(error)
             return None
-        return remaining_in(limit.limit.amount, expiry, WindowCounts(*counts))
+        return remaining_in(counter.rate.amount, expiry, WindowCounts(*counts))
 
-    def _serve_without_limits(self, view: View, kind: LimitKind, given: dict[str, Any]) -> Any:
+    def _count(self, kind: LimitKind) -> Response | None:
+        """Count a request for its owner and for its address; return the response that rejects it, if it is rejected.
+
+        A request beyond its owner's limit does not count for the address, which other users may share. One without an
+        owner counts for its address in both, and one that is not authenticated for its address alone.
+        """
+        address, of_address = client_address(), self._of_address[kind]
+        try:
+            owner = None if kind == "public" else current_owner()
+        except Problem:
+            if over := self._hit(kind, of_address, address):
+                return self._reject(kind, of_address, over)
+            raise
+        of_owner = self._of_owner[kind]
+        if owner is None and kind == "create":  # its owner is counted when it begins
+            if over := self._find_exhausted("owner", self._new_owners, address):
+                raise self._too_many_owners(over)
+        elif over := self._hit(kind, of_owner, address if owner is None else hash_of(owner)):
+            return self._reject(kind, of_owner, over)
+        if over := self._hit(kind, of_address, address):
+            return self._reject(kind, of_address, over)
+        return None
+
+    def _hit(self, scope: str, limit: Limit, subject: str) -> Counter | None:
+        """Count a request; return the counter that has no room for it, None if all have."""
+        counters = [Counter(rate, rate.key_for(scope, subject)) for rate in limit.rates]
+        over = next((each for each in counters if not self._strategy.hit(each.rate, scope, subject)), None)
+        if counters:
+            setattr(g, _COUNTED, over or g.get(_COUNTED) or counters[0])
+        return over
+
+    def _find_exhausted(self, scope: str, limit: Limit, subject: str) -> Counter | None:
+        """Return a counter that has no room, without counting; None if all have."""
+        full = (rate for rate in limit.rates if not self._strategy.test(rate, scope, subject))
+        return next((Counter(rate, rate.key_for(scope, subject)) for rate in full), None)
+
+    def _while_available(self, kind: LimitKind, count: Callable[[], T]) -> T | None:
+        """Return the result of `count`; while the storage is unavailable, None, or Problem 503 for a create."""
+        if time.monotonic() >= self._unavailable_until:
+            try:
+                return count()
+            except StorageError as error:
+                self._note_failure(error)
         if kind == "create":
             raise Problem(503, "limits_away", "Rate limiting is temporarily unavailable. Please retry.")
-        return view(**given)
+        return None
 
-    def _reject(self, kind: LimitKind) -> Response:
-        limit = self._limiter.current_limit
-        window = None if limit is None else self.window(limit)
-        seconds = max(1, math.ceil(window[1] if window else LONG_RETRY_SECONDS))
-        if kind == "follow" and "text/event-stream" in request.headers.get("Accept", "").lower():
-            return _delayed_reconnect(seconds)
-        wait = "1 second" if seconds == 1 else f"{seconds} seconds"
-        detail = f"Rate limit exceeded. Try again in {wait}."
+    def _reject(self, kind: LimitKind, limit: Limit, over: Counter) -> Response:
+        seconds = self._hold(over)
+        if kind == "follow" and accepts_event_stream():
+            return delayed_reconnect(seconds)
+        detail = f"Rate limit exceeded ({limit.variable}). Try again in {waiting_time(seconds)}."
         raise Problem(429, "rate_limited", detail, retry_after=seconds)
+
+    def _too_many_owners(self, over: Counter) -> Problem:
+        seconds = self._hold(over)
+        detail = (
+            f"Too many new users from this address ({self._new_owners.variable}). A client that has a cookie must send "
+            f"it; others can try again in {waiting_time(seconds)}."
+        )
+        return Problem(429, "too_many_owners", detail, retry_after=seconds)
+
+    def _hold(self, over: Counter) -> int:
+        """Hold the rejection if there were many, and return the seconds until the counter has room."""
+        self._pace.hold(over.key)
+        window = self.window(over)
+        return max(1, math.ceil(window[1] if window else LONG_RETRY_SECONDS))
 
     def _note_failure(self, error: StorageError) -> None:
         self._on_failure()
@@ -189,26 +276,10 @@ def remaining_in(amount: int, expiry: float, counts: WindowCounts) -> tuple[int,
     return remaining, max(0.0, current_left - expiry)  # until the current window becomes the previous
 
 
-def _delayed_reconnect(seconds: int) -> Response:
-    """Return an empty stream whose `retry:` makes an EventSource reconnect later; after a 429 it would give up."""
-    wait = max(LONG_RETRY_SECONDS, seconds) * random.uniform(1, 2)
-    body = f": too often\nretry: {round(wait * 1000)}\n\n"
-    return Response(body, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
-
-
-def _creator_key() -> str:
-    return hash_of(ensure_owner())
-
-
-def _follower_key() -> str:
-    owner = current_owner()
-    return address_key() if owner is None else hash_of(owner)
-
-
-def address_key() -> str:
-    """Return the client's address; for IPv6 its /64 network, because one user has all the addresses of it."""
-    try:
-        address = ip_address(request.remote_addr or "")
-    except ValueError:  # a Unix socket's path, or empty
-        return "none"
-    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
+def _limit(settings: Settings, name: str) -> Limit:
+    """Return the limit of a field of `LimitSettings`, its rates by the length of their windows; none for `off`."""
+    if not name:
+        return Limit("", ())
+    (variable, *_) = LimitSettings.__dataclass_fields__[name].metadata["names"]
+    rates = getattr(settings.limits, name)
+    return Limit(variable, tuple(sorted(parse_many(rates), key=lambda each: each.get_expiry())) if rates else ())

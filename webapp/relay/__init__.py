@@ -12,11 +12,12 @@ reader, socket_reader  the receivers: emptied by a greenlet, or written to on a 
 socket_handover        taking the socket from gunicorn, or yielding the bytes where that is impossible
 stream, multiplexer    the HTTP responses; several streams on one connection
 feeds                  the owners' feeds
+places                 limits on what one client holds
 heartbeats             heartbeats, stalled readers, draining
 authorization          repeated checks that readers are still allowed to follow
 """
 
 from millrace.webapp.relay.hub import Hub
-from millrace.webapp.relay.stream import event_stream, multiplexed_stream, refuse_when_full
+from millrace.webapp.relay.stream import ended_stream, event_stream, multiplexed_stream, refuse_when_full
 
-__all__ = ["Hub", "event_stream", "multiplexed_stream", "refuse_when_full"]
+__all__ = ["Hub", "ended_stream", "event_stream", "multiplexed_stream", "refuse_when_full"]

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import gevent
 
 from millrace.webapp.guard.auth.protocol import Authorization
+from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.authorization import AuthorizationChecks
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.heartbeats import Heartbeats, cut_stalled, drain
+from millrace.webapp.relay.places import ReaderPlaces, WaitingPlaces
 from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.webapp.relay.repair import LOST_SECONDS, Repairer
 from millrace.webapp.relay.subscription import Messages, Subscription
@@ -52,6 +54,8 @@ class Hub:
         self._redis = redis
         self._tails: dict[str, Tail] = {}
         self._channels: dict[bytes, Tail] = {}
+        self.places = ReaderPlaces(settings)
+        self.waiting = WaitingPlaces(settings)
         self._readers: set[Reader] = set()
         self._heartbeats = Heartbeats(settings.relay.heartbeat_seconds)
         self._authorization_checks = AuthorizationChecks()
@@ -72,10 +76,6 @@ class Hub:
         """The number of open readers."""
         return len(self._readers)
 
-    def has_room(self, places: int = 1) -> bool:
-        """Return whether this many more readers fit within `max_readers`."""
-        return len(self._readers) + places <= self.settings.relay.max_readers
-
     def watched(self) -> list[str]:
         """Return the generations that have readers in this process and are cancelled once no process has any."""
         return [tail.generation for tail in self._tails.values() if tail.cancels_unwatched and tail.readers]
@@ -92,18 +92,30 @@ class Hub:
         for task in reversed(self._tasks):
             task.stop()
 
-    def follow(self, reader: Reader, *, cancels_unwatched: bool, authorization: Authorization | None = None) -> None:
-        """Let a reader follow its generation from its cursor, while its authorization is valid; returns at once."""
+    def follow(
+        self,
+        reader: Reader,
+        *,
+        cancels_unwatched: bool,
+        authorization: Authorization | None = None,
+        client: Client | None = None,
+    ) -> None:
+        """Let a reader follow its generation from its cursor, while its authorization is valid; returns at once.
+
+        The reader holds a place, one of the client's if there is a client.
+        """
         tail = self._tails.get(reader.generation) or self._open(reader.generation)
         tail.cancels_unwatched = cancels_unwatched
-        self._register(reader, authorization)
+        self._register(reader, authorization, client)
         tail.add(reader)
         if self._is_draining:
             reader.finish("drained")
 
-    def add_connection(self, connection: Reader, authorization: Authorization | None = None) -> None:
+    def add_connection(
+        self, connection: Reader, authorization: Authorization | None = None, client: Client | None = None
+    ) -> None:
         """Register a connection that carries the streams of other readers, until it is removed."""
-        self._register(connection, authorization)
+        self._register(connection, authorization, client)
         if self._is_draining:
             connection.finish("drained")
 
@@ -118,6 +130,7 @@ class Hub:
         """
         state = read_state(self._redis, generation)
         reader = PullReader(generation, after)
+        reader.has_place = False  # it holds one of a waiting request
         self.follow(reader, cancels_unwatched=state is not None and state.on_disconnect == "cancel")
         return _pull(reader, time.monotonic() + seconds)
 
@@ -129,9 +142,12 @@ class Hub:
         self._is_draining = True
         drain(self._readers, seconds, notify)
 
-    def _register(self, reader: Reader, authorization: Authorization | None) -> None:
+    def _register(self, reader: Reader, authorization: Authorization | None, client: Client | None) -> None:
         self.start()
+        reader.client = client
         self._readers.add(reader)
+        if reader.has_place:
+            self.places.take(reader.client)
         self._heartbeats.add(reader)
         self._authorization_checks.add(authorization, reader)
 
@@ -150,6 +166,8 @@ class Hub:
         if reader not in self._readers:
             return
         self._readers.discard(reader)
+        if reader.has_place:
+            self.places.release(reader.client)
         self._heartbeats.discard(reader)
         self.ended[reader.end_reason or "error"] += 1
         _log.info(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from millrace.webapp.guard.auth.protocol import Authorization
+from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.frames import Frame, body_of, chunked, join
 from millrace.webapp.relay.hub import Hub
@@ -50,15 +51,18 @@ class Multiplexer:
         """Whether the connection accepts nothing for now."""
         return self._connection.is_full
 
-    def start(self, authorization: Authorization | None) -> None:
-        """Start all sub-streams, while the authorization is valid; returns at once, whatever state Redis is in."""
+    def start(self, authorization: Authorization | None, client: Client | None) -> None:
+        """Start all sub-streams, while the authorization is valid; returns at once, whatever state Redis is in.
+
+        The connection and each of its sub-streams hold a place of the client.
+        """
         self._connection.source = self
-        self._hub.add_connection(self._connection, authorization)
+        self._hub.add_connection(self._connection, authorization, client)
         if self._feed is not None and not self._connection.end_reason:
             self._hub.feeds.follow(self._feed)
         for sub_stream in tuple(self._sub_streams):
             if not sub_stream.end_reason:  # the connection may end while its sub-streams are being started
-                self._hub.follow(sub_stream, cancels_unwatched=sub_stream.cancels_unwatched)
+                self._hub.follow(sub_stream, cancels_unwatched=sub_stream.cancels_unwatched, client=client)
 
     def write(self, frames: list[Frame]) -> int:
         """Write frames to the connection, and return how many it has accepted."""

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from gevent.event import Event
 
+from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.frames import HEARTBEAT, Frame
 from millrace.worker.contract.ids import Cursor
 
@@ -48,14 +49,16 @@ class Reader:
     `position` is the number of the reader's next frame in its tail, `NO_POSITION` while its cursor is not in the
     tail's buffer; cursor and position are kept up to date only while the reader is not live. A full reader accepts
     nothing before it has notified its source that there is room again. The source is also notified, once, when the
-    reader is closed.
+    reader is closed. A reader with a place counts for its `client`.
     """
 
     __slots__ = (
+        "client",
         "cursor",
         "end_reason",
         "full_since",
         "generation",
+        "has_place",
         "is_full",
         "position",
         "slot",
@@ -80,6 +83,8 @@ class Reader:
         self.full_since = 0.0
         self.end_reason: EndReason | None = None
         self.slot = 0
+        self.client: Client | None = None
+        self.has_place = True
         self.started_at = time.monotonic()
         self.source: FrameSource = _NO_SOURCE
 

@@ -34,14 +34,20 @@ def hand_over_or_yield(
     socket_reader: Callable[[_socket.socket], SocketReader],
     pull_reader: Callable[[OnStall], PullReader],
     attach: Callable[[Reader], None],
+    refuse: Callable[[], bytes],
     heartbeat_seconds: float,
 ) -> Iterator[bytes]:
     """Yield the first bytes; then attach a reader on the client's socket, or one whose bytes are yielded.
 
     The readers are made by the two factories, which are called with the taken socket, and with the function that the
-    reader calls to break off a stalled send. Raises BrokenPipeError when the socket was taken, for gunicorn to let go.
+    reader calls to break off a stalled send. `refuse` returns the last bytes of the stream if there is no room for the
+    reader any more, because others came while the response began; otherwise none. Raises BrokenPipeError when the
+    socket was taken, for gunicorn to let go.
     """
     yield first_bytes
+    if last_bytes := refuse():
+        yield last_bytes
+        return
     if can_take_socket(environ):
         attach(socket_reader(take_socket(environ)))
         raise BrokenPipeError(errno.EPIPE, "the relay has taken the socket")

@@ -1,6 +1,5 @@
 """The HTTP responses of the event routes: one generation's stream, and several streams on one connection."""
 
-import random
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -10,10 +9,13 @@ from flask import Response
 from gevent.monkey import is_module_patched
 
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
+from millrace.webapp.guard.client import CLIENT, Client
+from millrace.webapp.guard.rejections import accepts_event_stream, delayed_reconnect
 from millrace.webapp.problems import Problem
-from millrace.webapp.relay.frames import stream_start
+from millrace.webapp.relay.frames import stream_end, stream_start
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.multiplexer import FollowedGeneration, Multiplexer
+from millrace.webapp.relay.places import CROWDED_SECONDS
 from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.webapp.relay.socket_handover import hand_over_or_yield
 from millrace.webapp.relay.socket_reader import SocketReader
@@ -48,14 +50,20 @@ class EventStream(Response):
         return super().__call__(environ, start_response)
 
 
-def event_stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, after: Cursor) -> Response:
+def event_stream(
+    hub: Hub, environ: WSGIEnvironment, state: GenerationState, after: Cursor, *, is_admitted: bool = False
+) -> Response:
     """Return the event stream of a generation after the cursor; 204 if it has ended and nothing follows the cursor.
 
-    Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
+    `is_admitted` where `refuse_when_full` has been called before something was created. Otherwise an EventSource whose
+    user has too many streams gets an empty stream with a long `retry:`, and other clients a problem. Raises Problem 503
+    `too_many_readers`, 429 `too_many_streams`. Does no I/O before the headers are out.
     """
     if state.is_done and after == state.top:
         return ended_stream()
-    refuse_when_full(hub)
+    client = environ.get(CLIENT)
+    if not is_admitted and (rejection := _reject_when_full(hub, client)):
+        return rejection
     body = hand_over_or_yield(
         environ,
         stream_start(),
@@ -65,7 +73,9 @@ def event_stream(hub: Hub, environ: WSGIEnvironment, state: GenerationState, aft
             hub.follow,
             cancels_unwatched=state.on_disconnect == "cancel",
             authorization=environ.get(AUTHORIZATION),
+            client=client,
         ),
+        refuse=lambda: stream_end() if hub.places.rejection(client) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
     return EventStream(body)
@@ -80,15 +90,17 @@ def multiplexed_stream(
     """Return one stream of the generations after their cursors, and of an owner's feed after its position.
 
     204 if all generations have ended, nothing follows any cursor, and there is no feed. Without a feed the stream ends
-    with the last `done`. Raises Problem 503 `too_many_readers`. Does no I/O before the headers are out.
+    with the last `done`. Where there is no room, the same as `event_stream`. Does no I/O before the headers are out.
     """
     if feed is None and all(state.is_done and after == state.top for state, after in followed):
         return ended_stream()
-    refuse_when_full(hub, places=1 + len(followed))
+    client, places = environ.get(CLIENT), 1 + len(followed)
+    if rejection := _reject_when_full(hub, client, places):
+        return rejection
     parts = [FollowedGeneration(state.generation, after, state.on_disconnect == "cancel") for state, after in followed]
 
     def attach(connection: Reader) -> None:
-        Multiplexer(hub, connection, parts, feed).start(environ.get(AUTHORIZATION))
+        Multiplexer(hub, connection, parts, feed).start(environ.get(AUTHORIZATION), client)
 
     body = hand_over_or_yield(
         environ,
@@ -96,19 +108,30 @@ def multiplexed_stream(
         socket_reader=partial(SocketReader, _MULTIPLEXED, START),
         pull_reader=partial(PullReader, _MULTIPLEXED, START),
         attach=attach,
+        refuse=lambda: stream_end() if hub.places.rejection(client, places) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
     return EventStream(body)
 
 
-def refuse_when_full(hub: Hub, places: int = 1) -> None:
-    """Raise Problem 503 `too_many_readers` if there is no room for this many more readers.
+def refuse_when_full(hub: Hub, client: Client | None, places: int = 1) -> None:
+    """Return if there is room for this many more readers of the client.
 
-    Raises Problem 503 `unsupported_server` where no reader would ever get an event: readers are served by greenlets,
-    which do not run while an unpatched server waits in its threads.
+    Raises Problem 503 `too_many_readers` or 429 `too_many_streams` otherwise, and 503 `unsupported_server` where no
+    reader would ever get an event: readers are served by greenlets, which do not run while an unpatched server waits in
+    its threads.
     """
     if not is_module_patched("socket"):
         raise Problem(503, "unsupported_server", "Streams need gunicorn with gevent workers, which this server is not.")
-    if not hub.has_room(places):
-        detail = "This server has reached its limit of open streams. Retry in a few seconds."
-        raise Problem(503, "too_many_readers", detail, retry_after=random.randint(1, 5))
+    if rejection := hub.places.rejection(client, places):
+        raise rejection
+
+
+def _reject_when_full(hub: Hub, client: Client | None, places: int = 1) -> Response | None:
+    try:
+        refuse_when_full(hub, client, places)
+    except Problem as problem:
+        if problem.status == 429 and accepts_event_stream():
+            return delayed_reconnect(CROWDED_SECONDS)
+        raise
+    return None

@@ -48,9 +48,9 @@ class TitleFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @described(Description(body=NewFields, answers={201: ConversationSchema}))
 def create_conversation() -> Response:
     """Create an empty conversation."""
-    owner, conversation = ensure_owner(), new_id()
     fields = convert(_body(), NewFields)
     title = None if isinstance(fields.title, UnsetType) else _require_text(fields.title)
+    owner, conversation = ensure_owner(), new_id()
 
     def create(session: Session) -> conversations.ConversationRecord | None:
         conversations.create_or_touch(session, owner, conversation)
@@ -64,6 +64,7 @@ def create_conversation() -> Response:
 
 
 @routes.get("")
+@limited("read")
 @described(Description(answers={200: ConversationPage}, parameters=(CURSOR, LIMIT)))
 def list_conversations() -> Response:
     """Return the conversations, last changed first, page by page."""
@@ -80,6 +81,7 @@ def list_conversations() -> Response:
 
 
 @routes.get("/<conversation>")
+@limited("read")
 @described(Description(answers={200: ConversationSchema}))
 def get_conversation(conversation: str) -> Response:
     """Return one conversation."""
@@ -87,6 +89,7 @@ def get_conversation(conversation: str) -> Response:
 
 
 @routes.patch("/<conversation>")
+@limited("write")
 @described(Description(body=TitleFields, answers={200: ConversationSchema}))
 def rename_conversation(conversation: str) -> Response:
     """Change a conversation's title."""
@@ -103,6 +106,7 @@ def rename_conversation(conversation: str) -> Response:
 
 
 @routes.delete("/<conversation>")
+@limited("write")
 @described(Description(answers={204: None}))
 def delete_conversation(conversation: str) -> Response:
     """Delete a conversation with all its messages and logs, and cancel the generation that runs in it."""
@@ -128,6 +132,7 @@ def delete_conversation(conversation: str) -> Response:
 
 
 @routes.get("/<conversation>/context")
+@limited("read")
 @described(Description(answers={200: Context}))
 def get_context(conversation: str) -> Response:
     """Return the conversation's context, a JSON object that the model gets with each question."""
@@ -136,6 +141,7 @@ def get_context(conversation: str) -> Response:
 
 
 @routes.patch("/<conversation>/context")
+@limited("write")
 @described(Description(body=Context, answers={200: Context}))
 def merge_context(conversation: str) -> Response:
     """Merge an object into the context and return the result; a key whose value is null is removed.

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
 
 from millrace.webapp.guard.auth import renew_cookie
+from millrace.webapp.guard.limits import limited
 from millrace.webapp.mounts import current_mount
 from millrace.webapp.openapi.document import Description, build_document, described
 
@@ -12,9 +13,10 @@ routes = Blueprint("documents", __name__)
 
 
 @routes.get("/")
+@limited("public")
 @described(Description(answers={200: str}, media="text/html"))
 def get_page() -> Response:
-    """Return the page, with the cookie that identifies its visitor.
+    """Return the page; a visitor who has asked before gets the cookie again, so that it lasts a year more.
 
     Its addresses are relative: a proxy may serve it below a path that this server does not know.
     """
@@ -25,6 +27,7 @@ def get_page() -> Response:
 
 
 @routes.get("/api/openapi.json")
+@limited("public")
 @described(Description(answers={200: dict[str, Any]}))
 def get_openapi() -> Response:
     """Return this document."""

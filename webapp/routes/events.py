@@ -5,12 +5,12 @@ from typing import NamedTuple
 from flask import Blueprint, Response, request
 
 from millrace.webapp.generation.stored_log import resume_cursor
-from millrace.webapp.guard.auth import ensure_owner
+from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import owned_generations_with_retry, with_redis_retry
 from millrace.webapp.openapi.document import LAST_EVENT_ID, Description, described
 from millrace.webapp.problems import Problem
-from millrace.webapp.relay import multiplexed_stream
+from millrace.webapp.relay import ended_stream, multiplexed_stream
 from millrace.webapp.relay.multiplexer import FEED
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
@@ -51,8 +51,11 @@ def stream_many() -> Response:
     if isinstance(last, StreamCursor) and last.generation in after:
         after[last.generation] = last.cursor
     states = owned_generations_with_retry(list(after)) if after else []
+    owner = current_owner()
+    if owner is None:  # a client without a cookie has no feed, and gets none by asking
+        return ended_stream()
     followed = [(state, resume_cursor(services().redis, state, after[state.generation])) for state in states]
-    feed_start = None if feed in ("", "0") else _feed_start(feed, last)
+    feed_start = None if feed in ("", "0") else (owner, _feed_start(owner, feed, last))
     return multiplexed_stream(services().hub, request.environ, followed, feed_start)
 
 
@@ -97,20 +100,19 @@ def _parse_position(text: str) -> FeedPosition:
     return position
 
 
-def _feed_start(text: str, last: StreamCursor | FeedPosition | None) -> tuple[str, FeedPosition]:
-    """Return the owner of the feed and the position to start after.
+def _feed_start(owner: str, text: str, last: StreamCursor | FeedPosition | None) -> FeedPosition:
+    """Return the position to start after.
 
     A client that reconnects with the cursor of another stream may have missed feed events, and it is unknown how many:
     it gets all that are stored.
     """
-    owner = ensure_owner()
     if isinstance(last, FeedPosition):
-        return owner, last
+        return last
     if text != "1":
-        return owner, _parse_position(text)
+        return _parse_position(text)
     if last is not None:
-        return owner, FEED_START
-    return owner, with_redis_retry(lambda: end_of_feed(services().redis, owner))
+        return FEED_START
+    return with_redis_retry(lambda: end_of_feed(services().redis, owner))
 
 
 def _bad_cursor() -> Problem:

@@ -42,13 +42,13 @@ routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 @limited("create")
 def create_generation() -> Response:
     """Create a generation; answer 202, or 200 with its event stream or its whole answer, as the request chooses."""
-    owner = ensure_owner()
     key = idempotency_key()
     parsed = parse(read_object(request, services().settings.limits.max_body_bytes), services().settings)
-    return respond_with_generation(owner, parsed, key)
+    return respond_with_generation(ensure_owner(), parsed, key)
 
 
 @routes.get("/<generation>")
+@limited("read")
 @described(Description(answers={200: GenerationView}))
 def get_generation(generation: str) -> Response:
     """Return the current state of a generation, for clients that poll."""
@@ -73,6 +73,7 @@ def stream_events(generation: str) -> Response:
 
 @routes.post("/<generation>/cancel")
 @routes.delete("/<generation>")
+@limited("write")
 @described(Description(answers={200: CancelReceipt, 202: CancelReceipt}))
 def cancel_generation(generation: str) -> Response:
     """Cancel a generation: 202, or 200 if it had ended already."""

@@ -4,6 +4,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from millrace.webapp.guard.auth import current_owner
+from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import CURSOR, LIMIT, Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_input import read_page
@@ -35,6 +36,7 @@ class MemoryPage(msgspec.Struct, frozen=True):
 
 
 @routes.get("")
+@limited("read")
 @described(Description(answers={200: MemoryPage}, parameters=(CURSOR, LIMIT)))
 def list_memories() -> Response:
     """Return the memories, newest first, page by page."""
@@ -50,6 +52,7 @@ def list_memories() -> Response:
 
 
 @routes.delete("")
+@limited("write")
 @described(Description(answers={204: None}))
 def delete_all_memories() -> Response:
     """Delete all memories."""
@@ -60,6 +63,7 @@ def delete_all_memories() -> Response:
 
 
 @routes.delete("/<memory>")
+@limited("write")
 @described(Description(answers={204: None}))
 def delete_memory(memory: str) -> Response:
     """Delete one memory."""

@@ -24,6 +24,7 @@ routes = Blueprint("messages", __name__, url_prefix="/api/conversations/<convers
 
 
 @routes.get("")
+@limited("read")
 @described(Description(answers={200: MessagePage}, parameters=(CURSOR, LIMIT)))
 def list_messages(conversation: str) -> Response:
     """Return the messages, newest page first; within a page, oldest message first.

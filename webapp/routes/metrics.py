@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from millrace.webapp.guard.access import may_see_figures
+from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import Services, services
@@ -27,6 +28,7 @@ routes = Blueprint("metrics", __name__)
 
 
 @routes.get("/metrics")
+@limited("public")
 @described(Description(answers={200: str}, media="text/plain"))
 def get_metrics() -> Response:
     """Return the metrics of all processes in Prometheus's format; while Redis is unavailable, of this one only.

@@ -26,6 +26,7 @@ class ProfileAnswer(msgspec.Struct, frozen=True):
 
 
 @routes.get("")
+@limited("read")
 @described(Description(answers={200: ProfileAnswer}))
 def get_profile() -> Response:
     """Return the profile, an empty one if none is stored or the stored one is damaged."""

@@ -71,7 +71,7 @@ function leave() {
   open();
 }
 
-// Opens the connection only if there is a conversation, and so an owner: asking for the feed would create another one.
+// Opens the connection only if there is a conversation: before the first one there is no owner, and no feed.
 async function refresh() {
   conversation.refresh();
   await list.refresh();

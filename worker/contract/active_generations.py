@@ -1,4 +1,4 @@
-"""The limit on an owner's running generations: a sorted set in Redis that heals itself.
+"""The limit on the running generations of an owner or an address: a sorted set in Redis that heals itself.
 
 No code removes a generation when it ends. Only when the set is full are its members looked at, and those that have
 ended are removed.
@@ -7,7 +7,6 @@ ended are removed.
 from typing import cast
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
-from millrace.worker.contract.keys import active_key
 from millrace.worker.contract.lifetimes import STATE_MS
 from millrace.worker.contract.scripts import ACQUIRE_SLOT
 from millrace.worker.contract.state import may_run, read_states
@@ -15,15 +14,15 @@ from millrace.worker.contract.state import may_run, read_states
 _TRIES = 3  # other requests may take the freed slots first
 
 
-def acquire_slot(redis: Redis, owner: str, generation: str, limit: int) -> bool:
-    """Add a generation to its owner's running ones, unless `limit` of them run; idempotent for the same generation.
+def acquire_slot(redis: Redis, key: str, generation: str, limit: int) -> bool:
+    """Add a generation to the running ones of an owner or an address, unless `limit` of them run.
 
-    Raises RedisUnavailable.
+    `key` is an `active_key` or an `address_active_key`. Idempotent for the same generation. Raises RedisUnavailable.
     """
     ended: list[bytes] = []
     for _ in range(_TRIES):
         arguments = (generation, limit, STATE_MS, *ended)
-        found = cast("list[bytes | int]", ACQUIRE_SLOT(redis, (active_key(owner),), *arguments))
+        found = cast("list[bytes | int]", ACQUIRE_SLOT(redis, (key,), *arguments))
         if not found:
             return True
         members = cast("list[bytes]", found[::2])
@@ -35,7 +34,7 @@ def acquire_slot(redis: Redis, owner: str, generation: str, limit: int) -> bool:
     return False
 
 
-def release_slot(redis: Redis, owner: str, generation: str) -> None:
+def release_slot(redis: Redis, key: str, generation: str) -> None:
     """Remove a generation that was not created in the end; raises RedisUnavailable."""
     with translate_redis_errors():
-        redis.zrem(active_key(owner), generation)
+        redis.zrem(key, generation)

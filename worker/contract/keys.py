@@ -11,7 +11,8 @@
 | `mr:idem:HASH` | string | an owner's Idempotency-Key: the ids and the body's hash, set NX | 24 h |
 | `mr:conversation:ID:turn` | hash | owner, last generation and its time, first generation, `deleted` | 25 h |
 | `mr:owner:HASH:active` | sorted set | an owner's running generations by the time of their start; heals itself | 25 h |
-| `mr:limits:…` | strings | flask-limiter's counts, by owner's hash or address and limit | two of the limit's windows |
+| `mr:address:HASH:active` | sorted set | the same for all users of an address | 25 h |
+| `mr:limits:…` | strings | counts of requests, by kind and by owner's hash or address | two of the limit's windows |
 | `mr:figures` | sorted set | processes that publish metrics, by the time of the last publish, in Redis's ms | - |
 | `mr:figures:PROCESS` | string | one process's metrics, JSON | 30 s |
 | `mr:workers` | sorted set | worker processes by the time when they last consumed their canary, in Redis's ms | - |
@@ -98,6 +99,11 @@ def hash_of(owner: str) -> str:
 def active_key(owner: str) -> str:
     """Return the key of the set of an owner's running generations."""
     return f"mr:owner:{hash_of(owner)}:active"
+
+
+def address_active_key(address: str) -> str:
+    """Return the key of the set of the running generations of all users of an address, which it does not show."""
+    return f"mr:address:{hash_of(address)}:active"
 
 
 def metrics_key(process: str) -> str:

@@ -13,7 +13,7 @@ from structlog.typing import EventDict, ProcessorReturnValue
 
 Logger = BoundLogger
 
-_VERBOSE = ("celery.worker.strategy", "celery.app.trace", "botocore", "boto3", "urllib3", "flask-limiter", "httpx")
+_VERBOSE = ("celery.worker.strategy", "celery.app.trace", "botocore", "boto3", "urllib3", "limits", "httpx")
 
 
 class LogEvent(dict[str, Any]):

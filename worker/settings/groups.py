@@ -158,6 +158,9 @@ class RelaySettings:
     heartbeat_seconds: float = setting("MILLRACE_HEARTBEAT_SECONDS", parsers.seconds(0.1, 300), 15.0, "interval of the heartbeats of a stream")
     reader_stall_seconds: float = setting("MILLRACE_READER_STALL_SECONDS", parsers.seconds(1, 3600), 30.0, "time after which a reader that accepts no data is disconnected")
     max_readers: int = setting("MILLRACE_MAX_READERS", parsers.whole(1, 1_000_000), 10_000, "maximum number of readers per web process")
+    max_readers_per_user: int = setting("MILLRACE_MAX_READERS_PER_USER", parsers.whole(1, 1_000_000), 200, "maximum number of readers of one owner per web process")
+    max_readers_per_address: int = setting("MILLRACE_MAX_READERS_PER_ADDRESS", parsers.whole(1, 1_000_000), 1000, "maximum number of readers of one address per web process")
+    max_waiters: int = setting("MILLRACE_MAX_WAITERS", parsers.whole(1, 1_000_000), 500, "maximum number of requests per web process that wait for a whole answer, such as those with `stream: false`")
     max_follows: int = setting("MILLRACE_MAX_FOLLOWS", parsers.whole(1, 200), 50, "maximum number of generations that one connection follows; the URL must hold all their ids")
 
 
@@ -182,11 +185,18 @@ class AuthSettings:
 class LimitSettings:
     """Limits on requests."""
 
-    rate: str = setting("MILLRACE_RATE_LIMIT", parsers.rates, "60/minute", "rate limit per owner in flask-limiter's notation, or `off`")
-    address_rate: str = setting("MILLRACE_ADDRESS_RATE_LIMIT", parsers.rates, "600/minute", "rate limit per address, for all its users together; an IPv6 /64 network counts as one address")
+    rate: str = setting("MILLRACE_RATE_LIMIT", parsers.rates, "60/minute", "rate limit per owner for creating generations, in flask-limiter's notation, or `off`")
+    address_rate: str = setting("MILLRACE_ADDRESS_RATE_LIMIT", parsers.rates, "600/minute", "the same per address, for all its users together; an IPv6 /64 network counts as one address")
+    new_owner_rate: str = setting("MILLRACE_NEW_OWNER_RATE_LIMIT", parsers.rates, "120/minute;1200/hour", "rate limit per address for new anonymous owners (`MILLRACE_AUTH=session`)")
     follow_rate: str = setting("MILLRACE_FOLLOW_RATE_LIMIT", parsers.rates, "1200/minute", "rate limit per owner for opening streams")
+    address_follow_rate: str = setting("MILLRACE_ADDRESS_FOLLOW_RATE_LIMIT", parsers.rates, "12000/minute", "the same per address")
+    read_rate: str = setting("MILLRACE_READ_RATE_LIMIT", parsers.rates, "1200/minute", "rate limit per owner for reading, such as pages of messages")
+    address_read_rate: str = setting("MILLRACE_ADDRESS_READ_RATE_LIMIT", parsers.rates, "6000/minute", "the same per address")
+    write_rate: str = setting("MILLRACE_WRITE_RATE_LIMIT", parsers.rates, "300/minute", "rate limit per owner for renaming, deleting and cancelling")
+    address_write_rate: str = setting("MILLRACE_ADDRESS_WRITE_RATE_LIMIT", parsers.rates, "3000/minute", "the same per address")
     redis_url: str = setting("MILLRACE_RATE_LIMIT_REDIS_URL", redis_url, "", "URL of the Redis that counts for the rate limits; by default `MILLRACE_REDIS_URL`")
     max_active_per_user: int = setting("MILLRACE_MAX_ACTIVE_PER_USER", parsers.whole(1, 1_000_000), 5, "maximum number of generations that one owner may have running")
+    max_active_per_address: int = setting("MILLRACE_MAX_ACTIVE_PER_ADDRESS", parsers.whole(1, 1_000_000), 50, "maximum number of generations that all users of one address together may have running")
     max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", parsers.whole(1, 10_000_000), 32_000, "maximum length of a message in characters")
     max_messages: int = setting("MILLRACE_MAX_MESSAGES", parsers.whole(1, 10_000), 500, "maximum number of messages in a stateless history")
     body_seconds: float = setting("MILLRACE_BODY_SECONDS", parsers.seconds(1, 3600), 30.0, "time limit for a request's headers, and again for its body; a body that is later gets 408")

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import gevent
 import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from millrace.webapp.extension import INSTANCE
 from millrace.webapp.generation import creation
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
@@ -15,6 +18,16 @@ from tests.webapp.site import DEAD_PORT, USAGE, WHOLE, Site, check_problem, json
 
 Build = Callable[..., Site]
 API = "/api/generations"
+
+
+CREATING: list[tuple[str, dict[str, object]]] = [
+    (API, {"message": "a"}),
+    (API, {"message": "a", "stream": True}),
+    (API, {"message": "a", "stream": False}),
+    ("/api/chat", {"message": "a"}),
+    ("/api/conversation/me", {"message": "a"}),
+    ("/api/conversation-stream/me", {"message": "a"}),
+]
 
 
 @pytest.fixture
@@ -28,17 +41,7 @@ def active_of(site: Site, generation: str) -> int:
     return int(site.redis.zcard(active_key(state.owner)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        (API, {"message": "a"}),
-        (API, {"message": "a", "stream": True}),
-        (API, {"message": "a", "stream": False}),
-        ("/api/chat", {"message": "a"}),
-        ("/api/conversation/me", {"message": "a"}),
-        ("/api/conversation-stream/me", {"message": "a"}),
-    ],
-)
+@pytest.mark.parametrize(("path", "body"), CREATING)
 def test_generation_over_the_limit_is_rejected_and_nothing_is_created(
     site: Site, path: str, body: dict[str, object]
 ) -> None:
@@ -50,6 +53,39 @@ def test_generation_over_the_limit_is_rejected_and_nothing_is_created(
     assert site.stranger().post(API, json={"message": "a"}).status_code == 202
     site.user.post(f"{API}/{running[0]}/cancel")
     assert site.ask()
+
+
+@pytest.mark.parametrize(("path", "body"), CREATING)
+def test_address_over_its_limit_is_rejected_and_nothing_is_created(
+    build: Build, path: str, body: dict[str, object]
+) -> None:
+    site = build(max_active_per_address=2, trusted_proxies=1)
+
+    def ask(client: FlaskClient, address: str, path: str = API, body: object = None) -> TestResponse:
+        return client.post(path, json=body or {"message": "a"}, headers={"X-Forwarded-For": address})
+
+    running = [json_of(ask(client, "192.0.2.1"))["id"] for client in (site.user, site.stranger())]
+    before, queued = site.made(), site.queued_tasks()
+    newcomer = site.stranger()
+    for client in (site.user, newcomer):
+        problem = check_problem(ask(client, "::ffff:192.0.2.1", path, body), 429, "too_many_active")
+        assert "(MILLRACE_MAX_ACTIVE_PER_ADDRESS)" in problem["detail"]
+    assert (site.made(), site.queued_tasks()) == (before, queued)
+    assert newcomer.get_cookie(site.cookie_name) is None
+    assert active_of(site, running[0]) == 1, "the owner's own count is as before"
+    assert ask(newcomer, "192.0.2.2").status_code == 202
+    site.user.post(f"{API}/{running[0]}/cancel")
+    assert ask(site.stranger(), "192.0.2.1").status_code == 202
+
+
+def test_calls_from_the_host_application_count_for_no_address(build: Build) -> None:
+    site = build(max_active_per_address=1)
+    extension = INSTANCE.of(site.app, "millrace")
+    with site.app.test_request_context():
+        for user in "abc":
+            assert extension.ask(user, "hello").id
+    assert site.ask()
+    check_problem(site.stranger().post(API, json={"message": "a"}), 429, "too_many_active")
 
 
 def test_ended_generation_frees_its_slot(site: Site) -> None:

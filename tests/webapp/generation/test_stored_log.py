@@ -117,7 +117,7 @@ def test_stored_answer_of_another_user_is_the_same_404_as_an_absent_one(site: Si
     generation, _ = answered(site)
     expire(site, generation, lost)
     stranger = site.stranger()
-    stranger.get("/")
+    site.owner(stranger)
     for path, method in (("", "get"), ("/events", "get"), ("/cancel", "post")):
         foreign = getattr(stranger, method)(f"{API}/{generation}{path}")
         absent = getattr(stranger, method)(f"{API}/{new_id()}{path}")

@@ -1,5 +1,6 @@
-"""Creating and following are limited per owner and per address, with counters in Redis."""
+"""Every route is limited per owner and per address, with counters in Redis."""
 
+import io
 import re
 import signal
 import time
@@ -20,7 +21,7 @@ from millrace.webapp.openapi.document import description_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, stopping
+from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of, stopping
 
 Build = Callable[..., Site]
 API = "/api/generations"
@@ -67,7 +68,7 @@ def test_create_beyond_the_limit_is_429_with_retry_after(build: Build, path: str
 
 def test_all_creating_routes_share_one_limit(build: Build) -> None:
     site = build(rate_limit="2/hour", wait_seconds=0.0)
-    site.user.get("/")
+    site.owner()
     assert site.user.post("/api/conversation/me", json={"message": "a"}).status_code == 504
     assert site.post({"message": "a", "stream": False}).status_code == 202
     check_problem(site.user.post("/api/chat", json={"message": "a"}), 429, "rate_limited")
@@ -75,7 +76,7 @@ def test_all_creating_routes_share_one_limit(build: Build) -> None:
 
 def test_rejected_requests_count_and_have_limit_headers(build: Build) -> None:
     site = build(rate_limit="2/hour")
-    site.user.get("/")
+    site.owner()
     wrong = site.post({"no": 1})
     assert (wrong.status_code, headers_of(wrong)[1]) == (422, 1)
     site.post(b"x")
@@ -138,14 +139,119 @@ def test_follower_without_an_owner_is_limited_by_address(build: Build) -> None:
     assert [answer.status_code for answer in answers] == [404, 404, 429]
 
 
-def test_every_creating_or_following_route_is_limited(site: Site) -> None:
-    views = {name: (limit_kind_of(view), description_of(view)) for name, view in site.app.view_functions.items()}
-    streaming = {
-        name: kind for name, (kind, description) in views.items() if description is not None and description.stream
-    }
-    assert streaming
-    assert all(streaming.values()), streaming
-    assert views["millrace.conversation_facade.answer"][0] == "create"
+UNLIMITED_ROUTES = ("/healthz", "/readyz", "/static/<path:filename>")
+
+
+def test_every_route_has_a_limit_of_its_kind(site: Site) -> None:
+    kinds: dict[str, str | None] = {}
+    for rule in site.app.url_map.iter_rules():
+        if rule.rule not in UNLIMITED_ROUTES:
+            method = next(each for each in ("GET", "POST", "PUT", "PATCH", "DELETE") if each in (rule.methods or ()))
+            kinds[f"{method} {rule.rule}"] = kind = limit_kind_of(site.app.view_functions[rule.endpoint])
+            description = description_of(site.app.view_functions[rule.endpoint])
+            is_stream = description is not None and bool(description.stream)
+            allowed = {"GET": {"follow"} if is_stream else {"read", "public"}, "POST": {"create", "write"}}
+            assert kind in allowed.get(method, {"write", "create"}), (rule.rule, kind)
+            assert kind == "create" or not (is_stream and method == "POST"), rule.rule
+    assert len(kinds) > 20
+    assert kinds["POST /api/conversation/<path:user>"] == "create"
+
+
+OTHER_KINDS = {
+    "read": [("GET", "/api/conversations"), ("GET", "/api/profile"), ("GET", f"{API}/{'0' * 32}")],
+    "write": [
+        ("DELETE", "/api/memories"),
+        ("PATCH", f"/api/conversations/{'0' * 32}"),
+        ("POST", f"{API}/0/cancel"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_reading_and_writing_are_limited_per_owner_and_per_address(build: Build, kind: str) -> None:
+    site = build(**{f"{kind}_rate_limit": "3/hour", f"address_{kind}_rate_limit": "5/hour"})
+
+    def check_user(allowed: int, variable: str) -> None:
+        user = site.stranger()
+        site.owner(user)
+        for number, (method, path) in enumerate(OTHER_KINDS[kind] * 2):
+            answer = user.open(path, method=method)
+            assert (answer.status_code == 429) is (number >= allowed), (path, number)
+            if number == allowed:
+                assert f"({variable})" in check_problem(answer, 429, "rate_limited")["detail"]
+
+    check_user(3, f"MILLRACE_{kind.upper()}_RATE_LIMIT")
+    # Another user at the same address does not suffer from the rejected requests, until the address is at its limit.
+    check_user(2, f"MILLRACE_ADDRESS_{kind.upper()}_RATE_LIMIT")
+    assert site.ask(), "other kinds have limits of their own"
+
+
+def test_public_pages_are_limited_per_address_and_need_no_authentication(build: Build) -> None:
+    site = build(address_read_rate_limit="2/hour", auth="header", auth_header="X-User", secret_key="")
+    answers = [site.stranger().get(path).status_code for path in ("/", "/metrics", "/api/openapi.json", "/healthz")]
+    assert answers == [200, 200, 429, 200]
+
+
+def test_unauthenticated_requests_count_for_their_address(build: Build) -> None:
+    site = build(address_read_rate_limit="2/hour", auth="header", auth_header="X-User", secret_key="")
+    answers = [site.stranger().get("/api/conversations").status_code for _ in range(3)]
+    assert answers == [401, 401, 429]
+
+
+class UnreadBody(io.BytesIO):
+    """A body that no one may read."""
+
+    def read(self, _size: int | None = -1) -> bytes:
+        raise AssertionError("the body was read")
+
+
+def test_limits_are_checked_before_the_body_is_read(build: Build) -> None:
+    site = build(rate_limit="1/hour", write_rate_limit="1/hour", new_owner_rate_limit="1/hour")
+    conversation = str(json_of(site.user.post("/api/conversations", json={}))["id"])
+    path = f"/api/conversations/{conversation}"
+    assert site.user.patch(path, json={"title": "a"}).status_code == 200
+    unread: dict[str, Any] = {"input_stream": UnreadBody(), "content_type": "application/json", "content_length": 99}
+    check_problem(site.user.patch(path, **unread), 429, "rate_limited")
+    check_problem(site.user.put("/api/profile", **unread), 429, "rate_limited")
+    for creating, _ in CREATING:
+        check_problem(site.user.post(creating, **unread), 429, "rate_limited")
+        check_problem(site.stranger().post(creating, **unread), 429, "too_many_owners")
+
+
+BEGINNING: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    *(("POST", path, body, {"no": 1}) for path, body in CREATING[:1] + CREATING[3:]),
+    ("POST", "/api/conversations", {}, {"no": 1}),
+    ("PUT", "/api/profile", {"text": "a"}, {"no": 1}),
+]
+
+
+def test_new_owners_are_limited_per_address(build: Build) -> None:
+    site = build(new_owner_rate_limit=f"{len(BEGINNING)}/hour", trusted_proxies=1, wait_seconds=0.0)
+    for method, path, body, _ in BEGINNING:
+        assert "Set-Cookie" in site.stranger().open(path, method=method, json=body).headers, path
+    made = site.made()
+    for method, path, body, _ in BEGINNING:
+        rejected = site.stranger().open(path, method=method, json=body)
+        problem = check_problem(rejected, 429, "too_many_owners")
+        assert "(MILLRACE_NEW_OWNER_RATE_LIMIT)" in problem["detail"]
+        assert int(rejected.headers["Retry-After"]) > 3000
+        assert "Set-Cookie" not in rejected.headers
+    assert site.made() == made
+    elsewhere = site.stranger().post(API, json={"message": "a"}, headers={"X-Forwarded-For": "192.0.2.1"})
+    assert elsewhere.status_code == 202
+
+
+def test_requests_that_begin_no_owner_do_not_count_as_new_owners(build: Build) -> None:
+    site = build(new_owner_rate_limit="1/hour")
+    generation = site.ask()
+    for path in ("/", "/api/conversations", "/api/profile", f"{API}/{generation}", "/api/events?feed=1"):
+        assert site.stranger().get(path).status_code != 429
+    assert site.ask()
+    other = build(new_owner_rate_limit="1/hour", redis_url=f"{site.services.settings.redis.url.rpartition('/')[0]}/1")
+    for method, path, _, wrong in BEGINNING:
+        assert other.stranger().open(path, method=method, json=wrong).status_code == 422
+    assert other.ask()
+    check_problem(other.stranger().post(API, json={"message": "a"}), 429, "too_many_owners")
 
 
 def test_counters_have_our_prefix_and_no_owner_names(build: Build, client: Redis) -> None:

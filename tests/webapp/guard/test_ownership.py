@@ -58,7 +58,7 @@ def test_foreign_and_absent_ids_get_the_same_404_on_every_route(site: Site, endp
     body = BODIES.get(endpoint.rpartition(".")[2], {})
     before = sorted(site.made())
     stranger = site.stranger()
-    stranger.get("/")
+    site.owner(stranger)
     for method in (rule.methods or set()) - {"OPTIONS"}:
 
         def ask(given: dict[str, str], method: str = method) -> tuple[int, bytes]:
@@ -141,7 +141,7 @@ def test_foreign_ids_cause_the_same_queries_as_absent_ones(site: Site) -> None:
     site.redis.delete(conversation_key(expired["conversation"]))
     assert site.user.delete(f"/api/conversations/{deleted['conversation']}").status_code == 204
     stranger = site.stranger()
-    stranger.get("/")
+    site.owner(stranger)
     absent = accesses(stranger, {name: new_id() for name in running})
     assert sum(map(len, absent.values())) > len(absent), "the test sees the queries"
     for ids in (running, stored, expired, deleted):

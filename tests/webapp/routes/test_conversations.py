@@ -210,7 +210,7 @@ def test_foreign_absent_and_malformed_ids_get_the_same_404(site: Site, conversat
     receipt = begin(site)
     (question,) = messages_of(site, receipt["conversation_id"])["messages"]
     stranger = site.stranger()
-    stranger.get("/")
+    site.owner(stranger)
     details = {
         check_problem(answer, 404, "not_found")["detail"]
         for client in (stranger, site.stranger())
@@ -225,6 +225,6 @@ def test_foreign_absent_and_malformed_ids_get_the_same_404(site: Site, conversat
 
 def test_unavailable_database_is_503_within_its_timeout(build: Build) -> None:
     site = build(database_url="sqlite:////nowhere/at/all.db", database_seconds=0.2)
-    site.user.get("/")
+    site.owner()
     for answer in (site.user.get(API), site.user.post(API), *responses_to(site, site.user, "0" * 32, "0" * 32)):
         check_problem(answer, 503, "store_away")

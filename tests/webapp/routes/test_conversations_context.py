@@ -65,7 +65,7 @@ def test_body_that_is_not_an_object_is_rejected(site: Site, path: str) -> None:
 
 def test_foreign_conversation_is_the_404_of_an_absent_one(site: Site, path: str) -> None:
     stranger = site.stranger()
-    stranger.get("/")
+    site.owner(stranger)
     for where in (path, f"/api/conversations/{new_id()}/context", "/api/conversations/x/context"):
         check_problem(stranger.get(where), 404, "not_found")
         check_problem(stranger.patch(where, json={"a": 1}), 404, "not_found")

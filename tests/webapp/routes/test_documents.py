@@ -42,4 +42,5 @@ def test_scripts_never_turn_text_into_markup(site: Site) -> None:
 def test_visit_of_the_page_renews_the_owners_cookie(site: Site) -> None:
     generation = site.ask()
     assert f"{site.cookie_name}=" in site.user.get("/").headers["Set-Cookie"]
+    assert "Set-Cookie" not in site.stranger().get("/").headers
     assert site.user.get(f"/api/generations/{generation}").status_code == 200

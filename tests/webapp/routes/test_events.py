@@ -128,7 +128,7 @@ def test_max_follows_per_connection_is_a_setting(build: Build) -> None:
 
 def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -> None:
     site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
-    site.user.get("/")
+    site.owner()
     check_problem(follow(site, "0" * 32), 503, "redis_away")
     check_problem(follow(site, feed="1"), 503, "redis_away")
 
@@ -185,11 +185,17 @@ def test_resuming_with_another_streams_cursor_returns_the_whole_feed(site: Site)
     assert kinds == ["generation_started", "conversation_changed"]
 
 
-def test_feed_has_only_its_owners_events_and_new_owner_gets_a_cookie(site: Site) -> None:
+def test_feed_of_a_client_without_an_owner_has_ended(site: Site) -> None:
+    answer = site.stranger().get(API, query_string={"feed": "1"})
+    assert (answer.status_code, answer.mimetype) == (204, "text/event-stream")
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_feed_has_only_its_owners_events(site: Site) -> None:
     owner = owner_of(site)
     stranger = site.stranger()
+    site.owner(stranger)
     answer = stranger.get(API, query_string={"feed": "1"})
-    assert f"{site.cookie_name}=" in answer.headers["Set-Cookie"]
     parts = answer.iter_encoded()
     next(parts)
     publish(site.redis, owner, ConversationChanged("not theirs"))

@@ -1,4 +1,4 @@
-"""The limit of active generations per owner; an ended generation frees its slot without a release."""
+"""The limit of active generations per owner or address; an ended generation frees its slot without a release."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,24 +22,24 @@ from tests.worker.contract.generations import (
     new_draft,
 )
 
+ADA, EVE = active_key("ada"), active_key("eve")
+
 
 def acquire_and_create(redis: Redis, owner: str, limit: int) -> str:
     """Acquire a slot and create a generation in it; return its id."""
     draft = new_draft()
-    assert acquire_slot(redis, owner, draft.ids.generation, limit)
+    assert acquire_slot(redis, active_key(owner), draft.ids.generation, limit)
     create(redis, draft, SETTINGS)
     return draft.ids.generation
 
 
 def test_slots_are_limited_per_owner(redis: Redis) -> None:
     generations = [acquire_and_create(redis, "ada", 3) for _ in range(3)]
-    assert not acquire_slot(redis, "ada", new_id(), 3)
-    assert acquire_slot(redis, "eve", new_id(), 3), "each owner has a separate limit"
-    assert all(acquire_slot(redis, "ada", each, 3) for each in generations), (
-        "a repeated acquire of a held slot succeeds"
-    )
-    assert redis.zcard(active_key("ada")) == 3
-    assert 0 < redis.ttl(active_key("ada")) <= 25 * 3600  # type: ignore[operator]
+    assert not acquire_slot(redis, ADA, new_id(), 3)
+    assert acquire_slot(redis, EVE, new_id(), 3), "each owner has a separate limit"
+    assert all(acquire_slot(redis, ADA, each, 3) for each in generations), "a repeated acquire of a held slot succeeds"
+    assert redis.zcard(ADA) == 3
+    assert 0 < redis.ttl(ADA) <= 25 * 3600  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("how", ["complete", "cancelled while queued", "state lost"])
@@ -47,7 +47,7 @@ def test_ended_generation_frees_its_slot_when_it_is_needed(
     redis: Redis, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = acquire_and_create(redis, "ada", 2), acquire_and_create(redis, "ada", 2)
-    assert not acquire_slot(redis, "ada", new_id(), 2)
+    assert not acquire_slot(redis, ADA, new_id(), 2)
     if how == "complete":
         append_event(redis, claim_generation(redis, first).claim, 2, COMPLETE)
     elif how == "cancelled while queued":
@@ -56,32 +56,32 @@ def test_ended_generation_frees_its_slot_when_it_is_needed(
         redis.delete(keys_of(first).state)
         monkeypatch.setattr(state, "CREATION_MS", -1)
     third = acquire_and_create(redis, "ada", 2)
-    assert set(redis.zrange(active_key("ada"), 0, -1)) == {second.encode(), third.encode()}  # type: ignore[arg-type]
-    assert not acquire_slot(redis, "ada", new_id(), 2)
+    assert set(redis.zrange(ADA, 0, -1)) == {second.encode(), third.encode()}  # type: ignore[arg-type]
+    assert not acquire_slot(redis, ADA, new_id(), 2)
 
 
 def test_generation_being_created_holds_its_slot(redis: Redis) -> None:
-    assert acquire_slot(redis, "ada", new_id(), 1)
-    assert not acquire_slot(redis, "ada", new_id(), 1)
+    assert acquire_slot(redis, ADA, new_id(), 1)
+    assert not acquire_slot(redis, ADA, new_id(), 1)
 
 
 def test_released_slot_is_free(redis: Redis) -> None:
     generation = new_id()
-    acquire_slot(redis, "ada", generation, 1)
-    release_slot(redis, "ada", generation)
-    assert acquire_slot(redis, "ada", new_id(), 1)
+    acquire_slot(redis, ADA, generation, 1)
+    release_slot(redis, ADA, generation)
+    assert acquire_slot(redis, ADA, new_id(), 1)
 
 
 def test_concurrent_requests_get_no_more_slots_than_allowed(redis: Redis) -> None:
     for _ in range(5):
         append_event(redis, claim_generation(redis, acquire_and_create(redis, "ada", 5)).claim, 2, COMPLETE)
     with ThreadPoolExecutor(20) as pool:
-        let_in: list[Any] = list(pool.map(lambda _: acquire_slot(redis, "ada", new_id(), 5), range(60)))
+        let_in: list[Any] = list(pool.map(lambda _: acquire_slot(redis, ADA, new_id(), 5), range(60)))
     assert let_in.count(True) == 5
 
 
 def test_repeated_call_takes_one_slot(redis: Redis) -> None:
     generation = create_queued(redis)
     for _ in range(3):
-        assert ACQUIRE_SLOT(redis, (active_key("ada"),), generation, 2, 1000) == []
-    assert redis.zcard(active_key("ada")) == 1
+        assert ACQUIRE_SLOT(redis, (ADA,), generation, 2, 1000) == []
+    assert redis.zcard(ADA) == 1

@@ -12,6 +12,7 @@ A way to authenticate raises no 401 itself: it returns None, and `owners` decide
 
 from millrace.webapp.guard.auth.owners import (
     AUTHENTICATOR,
+    OWNER_COUNTER,
     authenticated_owner,
     carries_ambient_credentials,
     cookie_hint,
@@ -27,6 +28,7 @@ from millrace.webapp.guard.auth.session import sign_cookies
 __all__ = [
     "AUTHENTICATOR",
     "AUTHORIZATION",
+    "OWNER_COUNTER",
     "Authorization",
     "authenticated_owner",
     "carries_ambient_credentials",

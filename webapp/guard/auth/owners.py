@@ -1,5 +1,6 @@
 """The owner of the current request, authenticated once per request, or the 401."""
 
+from collections.abc import Callable
 from typing import cast
 
 from flask import g, request
@@ -9,12 +10,17 @@ from millrace.webapp.guard.auth.function import FunctionAuth, OwnerFunction, imp
 from millrace.webapp.guard.auth.header import HeaderAuth
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authenticator
 from millrace.webapp.guard.auth.tokens import TokenAuth
+from millrace.webapp.guard.client import note_owner
 from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem
+from millrace.worker.contract.ids import new_id
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 
 AUTHENTICATOR: MountState[Authenticator] = MountState("authenticator")
+OWNER_COUNTER: MountState[Callable[[str], None]] = MountState("owner_counter")
+"""A function that counts a new owner, and raises Problem if there are too many."""
+
 _OWNER = "millrace_owner"
 
 
@@ -43,7 +49,7 @@ def current_owner() -> str | None:
             raise _unauthorized()
         if owner is None:
             return None
-        setattr(g, _OWNER, owner)
+        _note(owner)
         if authorization := _authenticator().authorization(request, owner):
             request.environ[AUTHORIZATION] = authorization
     return cast("str", g.get(_OWNER))
@@ -52,19 +58,20 @@ def current_owner() -> str | None:
 def ensure_owner() -> str:
     """Return the request's owner; in session mode create one if needed, whose cookie goes with a successful response.
 
-    Raises Problem 401 and 503.
+    To be called once the request is known to be valid, because each new owner counts. Raises Problem 401, 429 and 503.
     """
     owner = current_owner()
     if owner is None:
-        owner = session.create_owner()
-        setattr(g, _OWNER, owner)
+        owner = new_id()
+        OWNER_COUNTER.current()(owner)
+        session.keep(owner)
+        _note(owner)
     return owner
 
 
 def renew_cookie() -> None:
-    """In session mode, give a visitor of the page an owner and extend its cookie by a year."""
-    if _authenticator().creates_owners:
-        ensure_owner()
+    """In session mode, extend the cookie of an owner by a year; a visitor without one gets none."""
+    if _authenticator().creates_owners and current_owner() is not None:
         session.renew_cookie()
 
 
@@ -88,6 +95,11 @@ def cookie_hint() -> str:
     if not _authenticator().creates_owners:
         return ""
     return " Access is tied to a cookie: a client must keep it and send it back (curl: -c jar -b jar)."
+
+
+def _note(owner: str) -> None:
+    setattr(g, _OWNER, owner)
+    note_owner(owner)
 
 
 def _authenticator() -> Authenticator:

@@ -10,11 +10,11 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature
 
 from millrace.webapp.guard.auth.protocol import Authorization
-from millrace.worker.contract.ids import is_id, new_id
+from millrace.worker.contract.ids import is_id
 from millrace.worker.settings.schema import Settings
 
 COOKIE_LIFE = timedelta(days=365)
-_OWNER = "millrace_owner"
+OWNER = "millrace_owner"  # its key in the session
 _COOKIE = "millrace"
 _MARK_CHARACTERS = 8
 
@@ -85,7 +85,7 @@ class SessionAuth:
 
     def authenticate(self, request: Request) -> str | None:
         """Return the session's owner; None also for a signed cookie whose owner is not an id of ours."""
-        owner: Any = session.get(_OWNER)
+        owner: Any = session.get(OWNER)
         return owner if isinstance(owner, str) and is_id(owner) else None
 
     def challenge(self, request: Request) -> str:
@@ -97,18 +97,15 @@ class SessionAuth:
         return None
 
 
-def create_owner() -> str:
-    """Create an owner and return it; the session keeps it only if the request succeeds or created a generation."""
-    owner = new_id()
+def keep(owner: str) -> None:
+    """Keep a new owner in the session, if the request succeeds or has created a generation."""
 
     @after_this_request
     def store(response: Response) -> Response:
         if response.status_code < 400 or "Millrace-Generation-Id" in response.headers:
-            session[_OWNER] = owner
+            session[OWNER] = owner
             session.permanent = True
         return response
-
-    return owner
 
 
 def renew_cookie() -> None:

@@ -13,7 +13,8 @@ API = "/api/generations"
 
 
 def cookie_of(site: Site, **environment: Any) -> str:
-    return site.stranger().get("/", environ_overrides=environment).headers["Set-Cookie"]
+    answer = site.stranger().post(API, json={"message": "a"}, environ_overrides=environment)
+    return answer.headers["Set-Cookie"]
 
 
 def test_first_request_gets_a_signed_http_only_cookie(site: Site) -> None:
@@ -40,7 +41,7 @@ def test_samesite_is_a_setting_and_none_implies_secure(build: Build, setting: st
 @pytest.mark.parametrize(("proxies", "is_secure"), [(0, False), (1, True)])
 def test_forwarded_headers_are_used_only_from_trusted_proxies(build: Build, proxies: int, is_secure: bool) -> None:
     site = build(trusted_proxies=proxies)
-    cookie = site.user.get("/", headers={"X-Forwarded-Proto": "https"}).headers["Set-Cookie"]
+    cookie = site.post({"message": "a"}, X_Forwarded_Proto="https").headers["Set-Cookie"]
     assert ("Secure" in cookie) is is_secure
 
 
@@ -56,7 +57,15 @@ def test_each_client_gets_one_owner_and_keeps_it(site: Site) -> None:
 def test_post_without_a_cookie_gets_one_in_its_response(site: Site) -> None:
     answer = site.stranger().post(API, json={"message": "a"})
     assert f"{site.cookie_name}=" in answer.headers["Set-Cookie"]
-    assert "Set-Cookie" not in site.stranger().get("/healthz").headers
+
+
+def test_reading_gives_no_cookie(site: Site) -> None:
+    generation = site.ask()
+    stranger = site.stranger()
+    for path in ("/", "/healthz", "/api/conversations", "/api/profile", f"{API}/{generation}", "/api/events?feed=1"):
+        assert "Set-Cookie" not in stranger.get(path).headers, path
+    assert stranger.delete("/api/memories").status_code == 204
+    assert stranger.get_cookie(site.cookie_name) is None
 
 
 @pytest.mark.parametrize("value", ["", "x", "eyJvd25lciI6ImEifQ.aaaaaa.bbbbbbbbbbb", "." * 3000, "\xe9"], ids=range(5))
@@ -98,8 +107,9 @@ def test_cookie_of_an_earlier_version_is_read_and_sent_again_under_the_new_name(
     for scheme in ("http", "https"):
         secure = {"wsgi.url_scheme": scheme}
         before = site.stranger()
-        name, _, value = before.get("/").headers["Set-Cookie"].partition(";")[0].partition("=")
-        generation = json_of(before.post(API, json={"message": "a"}))["id"]
+        asked = before.post(API, json={"message": "a"})
+        name, _, value = asked.headers["Set-Cookie"].partition(";")[0].partition("=")
+        generation = json_of(asked)["id"]
         for other in ("millrace", name):
             client = site.app.test_client(use_cookies=False)
             found = client.get(f"{API}/{generation}", headers={"Cookie": f"{other}={value}"}, environ_overrides=secure)

@@ -1,0 +1,58 @@
+"""The client of a request: its owner, and its address in one form, whichever way it reached the server."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import NamedTuple, cast
+
+from flask import has_request_context, request
+
+CLIENT = "millrace.client"  # key of the request's Client in its WSGI environment
+_NETWORK_BITS = 64  # one user has all the addresses of such a network
+_NAT64 = ip_network(
+    "64:ff9b::/96"
+)  # https://datatracker.ietf.org/doc/html/rfc6052: the last 32 bits are an IPv4 address
+_UNKNOWN = "none"
+
+
+class Client(NamedTuple):
+    """An owner, and the canonical address from which it asks."""
+
+    owner: str
+    address: str
+
+
+def note_owner(owner: str) -> None:
+    """Record the current request's owner, for what is counted per client."""
+    request.environ[CLIENT] = Client(owner, client_address())
+
+
+def current_client() -> Client | None:
+    """Return the client of the current request; None before its owner is known, and outside Millrace's own routes."""
+    return cast("Client | None", request.environ.get(CLIENT)) if has_request_context() else None
+
+
+def client_address() -> str:
+    """Return the canonical address of the current request's client; "none" outside a request."""
+    return canonical_address(request.remote_addr or "") if has_request_context() else _UNKNOWN
+
+
+def canonical_address(text: str) -> str:
+    """Return the one form of a client's address, for counters and log lines; "none" for a Unix socket's path.
+
+    A port is removed, which some proxies put into `X-Forwarded-For`. An IPv4 address that is written as one of IPv6, as
+    a server that listens on `[::]` sees it, is returned as IPv4; every other IPv6 address as its /64 network.
+    """
+    text = text.strip()
+    if text.startswith("["):  # [2001:db8::1]:443
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:  # 192.0.2.1:443
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])  # a zone is the name of an interface of this host
+    except ValueError:
+        return _UNKNOWN
+    if isinstance(address, IPv6Address):
+        embedded = address.ipv4_mapped or (IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None)
+        if embedded is None:
+            return str(ip_network((address, _NETWORK_BITS), strict=False))
+        address = embedded
+    return str(address)
