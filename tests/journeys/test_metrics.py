@@ -53,18 +53,18 @@ def test_one_metrics_address_covers_all_processes(tmp_path: Path) -> None:
         assert len(set(re.findall(r'process="(worker:[^"]+)"', told))) == 2
 
 
-def test_a_request_id_appears_in_the_logs_of_web_and_worker(tmp_path: Path) -> None:
-    with System(tmp_path) as system, Client(system.url) as client:
-        answer = client.post({"message": emulate(text="Found.", tokens=3, rate=0)}, **{"X-Request-Id": "find-me"})
-        generation = answer.json()["id"]
-        client.whole(generation)
-        assert answer.headers["X-Request-Id"] == "find-me"
+def test_a_request_id_appears_in_the_logs_of_web_and_worker(system: System, client: Client) -> None:
+    answer = client.post({"message": emulate(text="Found.", tokens=3, rate=0)}, **{"X-Request-Id": "find-me"})
+    generation = answer.json()["id"]
+    client.whole(generation)
+    assert answer.headers["X-Request-Id"] == "find-me"
 
-        def ended() -> list[dict[str, Any]]:
-            return [line for line in lines_of(system.logs()["worker1"]) if line["event"] == "ended"]
+    def ended() -> list[dict[str, Any]]:
+        lines = lines_of(system.logs()["worker1"])
+        return [line for line in lines if line["event"] == "ended" and line["generation"] == generation]
 
-        (line,) = wait_for(ended, 10, "the worker's line")
-        logs = system.logs()
+    (line,) = wait_for(ended, 10, "the worker's line")
+    logs = system.logs()
     assert (line["generation"], line["request_id"], line["attempt"]) == (generation, "find-me", 1)
     assert (line["outcome"], line["chars"], line["chunks"]) == ("complete", 6, 3)
     assert line["total_ms"] >= line["first_delta_ms"] >= 0
