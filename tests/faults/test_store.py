@@ -2,7 +2,7 @@
 
 import signal
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,8 +114,15 @@ def test_row_45_a_worker_paused_before_storing_does_not_overwrite_its_successors
         assert len(rig.calls(asked.message)) == 2
 
 
-def test_row_09_an_answer_finished_while_redis_is_away_and_empty_is_stored(tmp_path: Path) -> None:
-    with Rig(tmp_path) as rig, kept_by(rig) as database:
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A system whose processes all outlive the faults of its tests."""
+    with Rig(tmp_path_factory.mktemp("store")) as rig:
+        yield rig
+
+
+def test_row_09_an_answer_finished_while_redis_is_away_and_empty_is_stored(rig: Rig) -> None:
+    with kept_by(rig) as database:
         asked = ask(rig, 4)
         wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
         rig.valkey.stop()
@@ -128,8 +135,9 @@ def test_row_09_an_answer_finished_while_redis_is_away_and_empty_is_stored(tmp_p
         assert len(rig.calls(asked.message)) == 1
 
 
-def test_row_24_the_text_of_a_cancelled_answer_is_stored(tmp_path: Path) -> None:
-    with Rig(tmp_path) as rig, kept_by(rig) as database:
+def test_row_24_the_text_of_a_cancelled_answer_is_stored(rig: Rig) -> None:
+    rig.await_ready(rig.urls[0])
+    with kept_by(rig) as database:
         asked = ask(rig, 30)
         wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
         asked.client.cancel(asked.generation)
