@@ -6,7 +6,7 @@ from functools import partial
 
 from flask import Response, request
 
-from millrace.webapp.facades.dialect import Dialect, encode_frames
+from millrace.webapp.facades.dialect import Dialect, Line, encode_frames
 from millrace.webapp.generation.creation import create_generation
 from millrace.webapp.generation.responses import idempotency_key
 from millrace.webapp.generation.validation import ParsedRequest
@@ -20,8 +20,11 @@ from millrace.webapp.relay.stream import HEADERS, EventStream, refuse_when_full
 from millrace.webapp.services import services
 from millrace.worker.contract.events import decode
 from millrace.worker.contract.ids import START
+from millrace.worker.observability.logs import get_logger
 
 _OPENING = b": millrace\n\n"  # makes buffering proxies flush; no `retry:`, because a client cannot resume such a stream
+
+_log = get_logger(__name__)
 
 
 def stream_answer(owner: str, parsed: ParsedRequest, dialect: Dialect) -> Response:
@@ -51,6 +54,16 @@ def stream_answer(owner: str, parsed: ParsedRequest, dialect: Dialect) -> Respon
     return EventStream(body, {**HEADERS, "Millrace-Generation-Id": state.generation})
 
 
+def _render(dialect: Dialect, frame: Frame) -> list[Line]:
+    """Return the lines of a frame; none for an event that this version does not know, such as one of a newer worker."""
+    try:
+        event = decode(frame.data)
+    except ValueError as error:
+        _log.warning("unknown_event_skipped", cursor=str(frame.cursor), error=error)
+        return []
+    return dialect.render(event)
+
+
 class DialectPullReader(PullReader):
     """A reader whose frames are yielded to the server in a dialect."""
 
@@ -67,7 +80,7 @@ class DialectPullReader(PullReader):
         for frame in frames:
             if self._dialect.is_over:
                 break
-            rendered += encode_frames(self._dialect.render(decode(frame.data)))
+            rendered += encode_frames(_render(self._dialect, frame))
         if self._dialect.is_over:
             self.finish("done")
         return rendered
@@ -94,7 +107,7 @@ class DialectReader(SocketReader):
         for frame in frames:
             if self.is_full or self.end_reason:
                 break
-            if lines := self._dialect.render(decode(frame.data)):
+            if lines := _render(self._dialect, frame):
                 self.send(chunked(encode_frames(lines)))
             if self._dialect.is_over:
                 self.finish("done")

@@ -19,9 +19,11 @@ from millrace.worker.contract.active_generations import acquire_slot, release_sl
 from millrace.worker.contract.cancellation import cancel, is_being_cancelled
 from millrace.worker.contract.conversation_lock import acquire, read_owner, release, running_generations
 from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
-from millrace.worker.contract.events import Cancelled, Complete, Error, Status, decode
+from millrace.worker.contract.events import Outcome, Status
 from millrace.worker.contract.feed import GenerationStarted, publish
+from millrace.worker.contract.ids import START
 from millrace.worker.contract.keys import active_key, address_active_key, hash_of
+from millrace.worker.contract.log import decode_entry
 from millrace.worker.contract.request import OnDisconnect
 from millrace.worker.contract.state import GenerationState, read_state
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisKeyInvalid, RedisUnavailable
@@ -177,16 +179,18 @@ def _enter_conversation(services: Services, new: NewGeneration, request: ParsedR
 
 
 def _await_cancel(services: Services, conversation: str) -> bool:
-    """Wait until the generation that is being cancelled in the conversation has ended; return whether one has.
+    """Wait until the generation that is being cancelled in the conversation has ended; return whether none runs in it.
 
-    Raises RedisUnavailable.
+    It may also have ended since the caller found it. Raises RedisUnavailable, RedisKeyInvalid.
     """
     running = running_generations(services.redis, [conversation]).get(conversation)
-    state = None if running is None else read_state(services.redis, running)
-    if state is None or not is_being_cancelled(services.redis, state.generation):
-        return False
-    entries = services.hub.entries(state.generation, state.top, CANCEL_SECONDS)
-    return any(isinstance(decode(entry.data), Complete | Cancelled | Error) for entry in entries)
+    if running is not None and is_being_cancelled(services.redis, running):
+        state = read_state(services.redis, running)
+        after = START if state is None else state.top
+        for entry in services.hub.entries(running, after, CANCEL_SECONDS):
+            if isinstance(decode_entry(entry), Outcome):
+                return True
+    return conversation not in running_generations(services.redis, [conversation])
 
 
 def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streamed: bool) -> tuple[OnDisconnect, float]:

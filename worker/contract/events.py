@@ -207,7 +207,10 @@ def encode(event: Event) -> bytes:
 
 def decode(data: bytes | str) -> AnyEvent:
     """Return the event that `encode` encoded; raises ValueError (msgspec's error is one) for anything else."""
-    return msgspec.convert(json.loads(data), AnyEvent)
+    try:
+        return msgspec.convert(json.loads(data), AnyEvent)
+    except RecursionError as error:
+        raise ValueError("the event is nested too deeply") from error
 
 
 def status_after(outcome: Outcome) -> FinalStatus:

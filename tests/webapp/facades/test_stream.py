@@ -9,7 +9,7 @@ import pytest
 from millrace.webapp.facades.chat import ChatDialect
 from millrace.webapp.facades.conversation import ConversationDialect
 from millrace.webapp.facades.dialect import Dialect, encode_frames
-from millrace.webapp.facades.stream import DialectReader
+from millrace.webapp.facades.stream import DialectPullReader, DialectReader
 from millrace.webapp.relay.frames import Frame, join, make_frame, stream_end
 from millrace.webapp.relay.reader import Reader
 from millrace.worker.contract.events import AnyEvent, Chunk, encode
@@ -108,6 +108,20 @@ def test_reader_is_removed_after_the_last_line_of_its_dialect(pair: Pair) -> Non
     body = unchunked(read_all(theirs))
     assert body.count(b'data: {"content"') == 1
     assert body.count(b'data: {"error"') == 1
+
+
+def test_event_that_this_version_does_not_know_is_skipped(pair: Pair) -> None:
+    """An exception here would end the connection to Redis that all streams of the process share."""
+    ours, theirs = pair
+    unknown = (b'{"type":"of_a_newer_worker"}', b'{"type":"chunk","content":' + b"[" * 100_000 + b"}")
+    frames = frames_of(QUEUED, Chunk("a"), Chunk("b"), Chunk("c"), COMPLETE, DONE)
+    frames[2:4] = [make_frame(LogEntry(Cursor(1, number), data)) for number, data in enumerate(unknown, 3)]
+    reader, pulled = DialectReader("g", ours, ChatDialect()), DialectPullReader("g", ChatDialect(), None)
+    reader.source = FrameSource([])
+    reader.take(frames, join(frames))
+    rest = expected(ChatDialect(), [QUEUED, Chunk("a"), COMPLETE, DONE])
+    assert unchunked(read_all(theirs)) == rest
+    assert pulled.render(frames) == rest
 
 
 def test_drained_reader_gets_the_error_of_its_dialect(pair: Pair) -> None:

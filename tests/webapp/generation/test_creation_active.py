@@ -11,7 +11,8 @@ from millrace.webapp.extension import INSTANCE
 from millrace.webapp.generation import creation
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
-from millrace.worker.contract.keys import WAITING, active_key
+from millrace.worker.contract.ids import cursor_of
+from millrace.worker.contract.keys import WAITING, active_key, keys_of
 from millrace.worker.contract.state import read_state
 from tests.client import wait_for
 from tests.webapp.site import DEAD_PORT, USAGE, WHOLE, Site, check_problem, json_of
@@ -141,6 +142,37 @@ def test_question_waits_for_a_cancel_under_way_in_its_conversation(
         site.write(holding, Cancelled("user", USAGE), Done("cancelled"), after=3)
         assert posted.get(timeout=5).status_code == 202
         assert site.services.hub.reader_count == 0
+
+
+def test_question_is_accepted_when_the_cancelled_answer_ends_while_it_is_looked_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = json_of(site.post({"message": "a"}))
+    holding = site.hold(asked["id"])
+    site.user.post(asked["cancel_url"])
+    look_up = creation.running_generations
+    ends = [lambda: site.write(holding, Cancelled("user", USAGE), Done("cancelled"))]
+
+    def end_and_look_up(redis: Redis, conversations: list[str]) -> dict[str, str]:
+        if ends:
+            ends.pop()()
+        return look_up(redis, conversations)
+
+    monkeypatch.setattr(creation, "running_generations", end_and_look_up)
+    assert site.post({"message": "b", "conversation_id": asked["conversation_id"]}).status_code == 202
+    assert not ends
+
+
+def test_unknown_event_in_the_log_of_a_cancelled_answer_is_503(site: Site) -> None:
+    asked = json_of(site.post({"message": "a"}))
+    site.hold(asked["id"])
+    site.user.post(asked["cancel_url"])
+    posted = gevent.spawn(site.post, {"message": "b", "conversation_id": asked["conversation_id"]})
+    wait_for(lambda: site.services.hub.reader_count == 1, 5, "the request to wait")
+    top = cursor_of(site.redis.xrevrange(keys_of(asked["id"]).log, count=1)[0][0])  # type: ignore[index]
+    site.redis.xadd(keys_of(asked["id"]).log, {"d": b'{"type":"unknown"}'}, id=f"{top.epoch}-{top.seq + 1}")
+    site.redis.hset(keys_of(asked["id"]).state, "top", f"{top.epoch}-{top.seq + 1}")
+    check_problem(posted.get(timeout=5), 503, "record_unreadable")
 
 
 def test_in_session_mode_the_address_takes_the_turn_and_otherwise_the_owner(build: Build) -> None:
