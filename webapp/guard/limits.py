@@ -1,4 +1,4 @@
-"""Rate limits of every route by the kind of its work, per owner and per address, with their counters in Redis.
+"""Rate limits of every route by the kind of its work, per owner and per address: flask-limiter, with Redis.
 
 While the counters' storage is unavailable, nothing new is created (503), and all other requests are served.
 """
@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 from flask import Flask, Response, g
 from flask.sansio.scaffold import Scaffold
+from flask_limiter import Limiter
 from limits import RateLimitItem, parse_many
 from limits.errors import StorageError
 from limits.storage import RedisStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from millrace.webapp.guard.auth import OWNER_COUNTER, current_owner
 from millrace.webapp.guard.client import client_address
@@ -129,13 +129,17 @@ class RateLimits:
     def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.limits.redis_url or settings.redis.url
         client = connect(url, timeout_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
-        self._storage = RedisStorage(
-            url.replace("unix://", "redis+unix://", 1),
-            connection_pool=cast("Any", client.connection_pool),
-            wrap_exceptions=True,
-            key_prefix=LIMITS,
+        options: Any = {"connection_pool": client.connection_pool, "wrap_exceptions": True, "key_prefix": LIMITS}
+        # An app of its own, so that a host app's settings for its own limiter (`RATELIMIT_…`) have no effect here.
+        limiter = Limiter(
+            client_address,
+            app=Flask("millrace.limits"),
+            storage_uri=url.replace("unix://", "redis+unix://", 1),
+            storage_options=options,
+            strategy="sliding-window-counter",  # its windows use Redis's clock
         )
-        self._strategy = SlidingWindowCounterRateLimiter(self._storage)  # its windows use Redis's clock
+        # Its decorators cannot count an owner that begins after the request is valid, so the strategy is called here.
+        self._strategy, self._storage = limiter.limiter, cast("RedisStorage", limiter.storage)
         self._of_owner = {kind: _limit(settings, _SETTINGS[kind][0]) for kind in get_args(LimitKind)}
         self._of_address = {kind: _limit(settings, _SETTINGS[kind][1]) for kind in get_args(LimitKind)}
         self._new_owners = _limit(settings, "new_owner_rate")
