@@ -86,5 +86,5 @@ def test_log_lines_of_a_request_have_its_id(site: Site, caplog: pytest.LogCaptur
     assert [line["request_id"] for line in failed] == ["r3"]  # type: ignore[index,call-overload]
 
 
-def _fail(generation: str, turn: str = "") -> None:
+def _fail(generation: str, lane: str = "") -> None:
     raise ZeroDivisionError

@@ -68,11 +68,11 @@ def create_generation(
         with _admitted(services, owner, ids):
             if request.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
                 _enter_conversation(services, new, request)
-            turn = _turn_of(owner)
-            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id(), turn)
+            lane = _lane_of(owner)
+            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id(), lane)
             state = create(services.redis, draft, services.settings)
             if state.status == "queued":
-                _enqueue(services, new, key, turn)
+                _enqueue(services, new, key, lane)
                 publish(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except (RedisUnavailable, RedisKeyInvalid):
         services.withdrawals.add(new)
@@ -200,11 +200,11 @@ def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streame
     return request.on_disconnect or settings.on_disconnect, settings.disconnect_grace_seconds
 
 
-def _enqueue(services: Services, new: NewGeneration, key: str | None, turn: str) -> None:
+def _enqueue(services: Services, new: NewGeneration, key: str | None, lane: str) -> None:
     """Enqueue the task; raises QueueUnavailable if the queue refused it and no worker has the generation."""
     generation = new.ids.generation
     try:
-        services.task_queue.enqueue(generation, turn)
+        services.task_queue.enqueue(generation, lane)
     except QueueUnavailable as error:
         try:
             verdict = withdraw_generation(services.redis, services.database, new)
@@ -219,12 +219,12 @@ def _enqueue(services: Services, new: NewGeneration, key: str | None, turn: str)
             raise
 
 
-def _turn_of(owner: str) -> str:
-    """Return a hash of whose turn in the queue a question takes: where anyone may have many owners, the address's."""
+def _lane_of(owner: str) -> str:
+    """Return where a question waits for a worker: a hash of the owner, or of the address if it may have many owners."""
     client = current_client()
     return hash_of(client.address if client is not None and creates_owners() else owner)
 
 
 def _remove_from_queue(services: Services, generation: str) -> None:
-    with suppress(QueueUnavailable):  # a worker drops it in its turn
+    with suppress(QueueUnavailable):  # a worker drops it later
         services.task_queue.remove([generation])

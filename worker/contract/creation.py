@@ -45,8 +45,8 @@ class Draft:
     grace_seconds: float
     request_id: str = ""
     """The id of the HTTP request, for the worker's log lines."""
-    turn: str = ""
-    """The hash of the owner, in session mode of the address, whose turn in the queue the generation takes."""
+    lane: str = ""
+    """Where the generation waits for a worker: a hash of its owner, in session mode of its address."""
 
 
 def new_ids(conversation: str | None = None, question: str | None = None) -> Ids:
@@ -98,7 +98,7 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> GenerationState:
         "on_disconnect": draft.on_disconnect,
         "grace_ms": to_ms(draft.grace_seconds),
         "request_id": draft.request_id,
-        "turn": draft.turn,
+        "lane": draft.lane,
     }
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)

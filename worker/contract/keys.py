@@ -18,9 +18,9 @@
 | `mr:workers` | sorted set | worker processes by the time when they last consumed their canary, in Redis's ms | - |
 | `mr:{bNN}:ID:learning` | string | a worker learns from the answer, or has done so | 10 min |
 | `millrace`, `millrace.learning`, `millrace.canary.…` | list | Celery's queues: answers, learning, canaries | - |
-| `mr:{waiting}:generations` | hash | generations that wait for a worker, and whose turn each takes | 25 h |
-| `mr:{waiting}:rotation` | list | the owners with waiting generations, in the order of their turns | 25 h |
-| `mr:{waiting}:turn:HASH` | list | an owner's waiting generations, in session mode an address's | 25 h |
+| `mr:{waiting}:generations` | hash | generations that wait for a worker, each with its lane | 25 h |
+| `mr:{waiting}:lanes` | list | the lanes that are not empty, in the order of their turns | 25 h |
+| `mr:{waiting}:lane:HASH` | list | an owner's waiting generations, in session mode an address's | 25 h |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
 
@@ -40,7 +40,7 @@ LEARNING_QUEUE = "millrace.learning"
 WORKERS = "mr:workers"
 LIMITS = "mr:limits"
 METRICS = "mr:figures"
-WAITING = ("mr:{waiting}:generations", "mr:{waiting}:rotation", "mr:{waiting}:turn:")
+WAITING = ("mr:{waiting}:generations", "mr:{waiting}:lanes", "mr:{waiting}:lane:")
 """The keys of the generations that wait for a worker, as their scripts take them; the last one is a prefix."""
 
 LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))

@@ -117,21 +117,22 @@ class TaskQueue:
         """Close the connections; a later call opens new ones."""
         self._broker.close()
 
-    def enqueue(self, generation: str, turn: str = "") -> None:
+    def enqueue(self, generation: str, lane: str = "") -> None:
         """Enqueue a generation. Enqueueing it twice does no harm: a claim decides which worker runs it.
 
-        With `turn`, a hash of its owner, it waits for the owner's turn: the message only says that there is work, and
-        the worker that receives it takes the generation whose turn it is. Without, the message is for this generation.
+        With `lane`, a hash of its owner, it waits in that lane: the message only says that there is work, and the
+        worker that receives it takes the first generation of the lane whose turn it is. Without, the message is for
+        this generation.
         """
-        if turn:
+        if lane:
             with _queue_errors():
-                ADD_WAITING(self._broker, WAITING, generation, turn, STATE_MS)
+                ADD_WAITING(self._broker, WAITING, generation, lane, STATE_MS)
         self._push(QUEUE, self._generate.encode(QUEUE, [generation]))
 
     def take(self, generation: str = "") -> str:
         """Return the generation to run for a message that names this one, "" if none waits.
 
-        It is the named one if that does not wait for a turn: it was taken over, or another message's worker has it.
+        It is the named one if that does not wait in a lane: it was taken over, or another message's worker has it.
         """
         with _queue_errors():
             return cast("bytes", TAKE_WAITING(self._broker, WAITING, generation)).decode("ascii", "replace")

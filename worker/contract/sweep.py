@@ -105,16 +105,16 @@ def sweep_and_enqueue(redis: Redis, settings: Settings, task_queue: TaskQueue) -
     swept = sweep(redis, settings)
     if swept.to_enqueue or swept.suspected or swept.ended:
         _log.info("swept", enqueued=len(swept.to_enqueue), suspected=swept.suspected, ended=len(swept.ended))
-    for generation, turn in zip(swept.to_enqueue, _turns_of(redis, swept.to_enqueue), strict=True):
-        task_queue.enqueue(generation, turn)
+    for generation, lane in zip(swept.to_enqueue, _lanes_of(redis, swept.to_enqueue), strict=True):
+        task_queue.enqueue(generation, lane)
     task_queue.remove(swept.ended)
 
 
-def _turns_of(redis: Redis, generations: list[str]) -> list[str]:
-    """Return whose turn each generation takes; "" for one that was claimed before, which need not wait again."""
+def _lanes_of(redis: Redis, generations: list[str]) -> list[str]:
+    """Return the lane of each generation; "" for one that was claimed before, which need not wait again."""
     pipeline = redis.pipeline(transaction=False)
     for generation in generations:
-        pipeline.hmget(keys_of(generation).state, "attempt", "turn")
+        pipeline.hmget(keys_of(generation).state, "attempt", "lane")
     return [
         reply[1].decode("ascii", "replace") if isinstance(reply, list) and reply[0] == b"0" and reply[1] else ""
         for reply in cast("list[list[bytes | None] | Exception]", run_each(pipeline))

@@ -43,9 +43,9 @@ def test_generation_claimed_although_enqueue_failed_is_202(build: Build) -> None
     site = build(broker_url=DEAD)
     enqueue = site.services.task_queue.enqueue
 
-    def claim_and_fail(generation: str, turn: str = "") -> None:
+    def claim_and_fail(generation: str, lane: str = "") -> None:
         claim(site.redis, generation, site.services.settings)
-        enqueue(generation, turn)
+        enqueue(generation, lane)
 
     site.services.task_queue.enqueue = claim_and_fail
     answer = site.post({"message": "a"}, Idempotency_Key="k")
@@ -77,9 +77,9 @@ def test_failed_create_is_rolled_back_when_redis_recovers(tmp_path: Path, databa
         with stopping(site.app):
             enqueue = site.services.task_queue.enqueue
 
-            def stop_redis_and_enqueue(generation: str, turn: str = "") -> None:
+            def stop_redis_and_enqueue(generation: str, lane: str = "") -> None:
                 own.stop()
-                enqueue(generation, turn)
+                enqueue(generation, lane)
 
             site.services.task_queue.enqueue = stop_redis_and_enqueue
             check_problem(site.post({"message": "a"}), 503, "redis_away")

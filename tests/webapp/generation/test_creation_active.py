@@ -175,8 +175,8 @@ def test_unknown_event_in_the_log_of_a_cancelled_answer_is_503(site: Site) -> No
     check_problem(posted.get(timeout=5), 503, "record_unreadable")
 
 
-def test_in_session_mode_the_address_takes_the_turn_and_otherwise_the_owner(build: Build) -> None:
-    """However many anonymous owners an address has, its questions wait in one list."""
+def test_questions_wait_in_the_lane_of_their_address_in_session_mode_and_of_their_owner_otherwise(build: Build) -> None:
+    """However many anonymous owners an address has, its questions wait in one lane."""
     site = build()
 
     def ask(address: str, **headers: str) -> str:
@@ -187,16 +187,16 @@ def test_in_session_mode_the_address_takes_the_turn_and_otherwise_the_owner(buil
         assert answer.status_code == 202, answer.text
         return str(json_of(answer)["id"])
 
-    def turns() -> dict[str, str]:
-        return {key.decode(): turn.decode() for key, turn in site.redis.hgetall(WAITING[0]).items()}  # type: ignore[union-attr]
+    def lanes() -> dict[str, str]:
+        return {key.decode(): lane.decode() for key, lane in site.redis.hgetall(WAITING[0]).items()}  # type: ignore[union-attr]
 
     crowd, neighbour = [ask("192.0.2.1") for _ in range(3)], ask("192.0.2.2")
-    assert len({turns()[each] for each in crowd}) == 1
-    assert turns()[neighbour] != turns()[crowd[0]]
+    assert len({lanes()[each] for each in crowd}) == 1
+    assert lanes()[neighbour] != lanes()[crowd[0]]
     site = build(auth="header", auth_header="X-User")
     owners = [ask("192.0.2.1", **{"X-User": name}) for name in ("ann", "ben", "ann")]
-    found = [turns()[each] for each in owners]
+    found = [lanes()[each] for each in owners]
     assert found[0] == found[2] != found[1]
     for generation, name in zip(owners, ("ann", "ben", "ann"), strict=True):
         site.user.post(f"/api/generations/{generation}/cancel", headers={"X-User": name})
-    assert not set(owners) & set(turns())
+    assert not set(owners) & set(lanes())

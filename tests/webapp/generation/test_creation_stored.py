@@ -79,9 +79,9 @@ def test_failed_withdrawal_of_a_question_is_retried_when_the_database_recovers(
     enqueue = site.services.task_queue.enqueue
     good = site.services.database
 
-    def lose_the_database(generation: str, turn: str = "") -> None:
+    def lose_the_database(generation: str, lane: str = "") -> None:
         monkeypatch.setattr(Database, "run", build(**NOWHERE).services.database.run)
-        enqueue(generation, turn)
+        enqueue(generation, lane)
 
     site.services.task_queue.enqueue = lose_the_database
     check_problem(site.post({"message": "a"}), 503, "queue_away")

@@ -22,11 +22,11 @@ def test_question_is_stored_before_its_task_is_enqueued(site: Site) -> None:
     site.owner()
     ring = site.services.task_queue.enqueue
 
-    def record_and_enqueue(generation: str, turn: str = "") -> None:
+    def record_and_enqueue(generation: str, lane: str = "") -> None:
         state = read_state(site.redis, generation)
         assert state is not None
         stored.extend(messages_of(site, state.conversation)["messages"])
-        ring(generation, turn)
+        ring(generation, lane)
 
     site.services.task_queue.enqueue = record_and_enqueue
     begin(site, "what is \ud83d a\x00 weir?")

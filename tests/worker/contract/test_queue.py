@@ -125,9 +125,9 @@ def test_owners_take_turns_whatever_the_order_of_arrival(redis: Redis, task_queu
     for generation in many:
         task_queue.enqueue(generation, "many")
     taken = [task_queue.take(many[0])]
-    for turn, generations in (("few", few), ("late", late)):
+    for lane, generations in (("few", few), ("late", late)):
         for generation in generations:
-            task_queue.enqueue(generation, turn)
+            task_queue.enqueue(generation, lane)
     for generation in (*many[1:], *few, *late):
         taken.append(task_queue.take(generation) if generation not in taken else task_queue.take())
     assert taken[:7] == [many[0], many[1], few[0], late[0], many[2], few[1], many[3]]
@@ -136,7 +136,7 @@ def test_owners_take_turns_whatever_the_order_of_arrival(redis: Redis, task_queu
 
 
 def test_message_of_a_generation_that_does_not_wait_is_for_that_generation(redis: Redis, task_queue: TaskQueue) -> None:
-    """So a takeover waits for no turn, and the messages of a version without turns are served."""
+    """So a takeover waits in no lane, and the messages of a version without lanes are served."""
     waiting, named = new_id(), new_id()
     task_queue.enqueue(waiting, "somebody")
     assert task_queue.take(named) == named

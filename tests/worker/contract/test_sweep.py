@@ -243,7 +243,7 @@ def test_generation_whose_state_no_script_can_read_does_not_hold_up_the_others(r
 
 def test_sweep_enqueues_a_queued_generation_in_turn_and_a_lost_one_at_once(valkey: ValkeyProcess, redis: Redis) -> None:
     settings = Settings.of(redis_url=valkey.url)
-    draft, held, ended = replace(new_draft(), turn="somebody"), claim_generation(redis), create_queued(redis)
+    draft, held, ended = replace(new_draft(), lane="somebody"), claim_generation(redis), create_queued(redis)
     create(redis, draft, settings)
     task_queue = TaskQueue(settings)
     task_queue.enqueue(ended, "another")

@@ -26,7 +26,7 @@ class RecordingQueue(TaskQueue):
     def remove(self, generations: Sequence[str]) -> None:
         pass
 
-    def enqueue(self, generation: str, turn: str = "") -> None:
+    def enqueue(self, generation: str, lane: str = "") -> None:
         self.enqueued.append(generation)
 
 

@@ -1,13 +1,13 @@
--- Take the generation whose turn it is, and move its owner to the end of the rotation while more of theirs wait.
+-- Take the generation whose turn it is, and move its lane to the end while more wait in it.
 -- KEYS: as of add_waiting. ARGV: 1 the generation that the task's message names, '' for none.
 -- Returns the generation whose turn it is; the named one, where it does not wait; '' for none.
 if ARGV[1] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return ARGV[1] end
 while true do
-  local turn = redis.call('LPOP', KEYS[2])
-  if not turn then break end
-  local list = KEYS[3] .. turn
+  local lane = redis.call('LPOP', KEYS[2])
+  if not lane then break end
+  local list = KEYS[3] .. lane
   local id = redis.call('LPOP', list)
-  if redis.call('EXISTS', list) == 1 then redis.call('RPUSH', KEYS[2], turn) end
+  if redis.call('EXISTS', list) == 1 then redis.call('RPUSH', KEYS[2], lane) end
   if id then
     redis.call('HDEL', KEYS[1], id)
     return id
