@@ -87,10 +87,10 @@ def start_all(supervisor: Supervisor, topology: Topology, state: StateDirectory,
     supervisor.restarts = True
     supervisor.on_change = lambda: write_record(is_ready=True)
     supervisor.on_change()
-    print_line(f"Millrace is ready: {topology.url} ({who_may_ask(topology.web.environment)})")
+    print_line(f"Millrace is ready: {topology.url} ({describe_authentication(topology.web.environment)})")
 
 
-def who_may_ask(environment: Mapping[str, str]) -> str:
+def describe_authentication(environment: Mapping[str, str]) -> str:
     """Return the authentication method of a web process, for the line that says that it is ready."""
     method = environment.get(AUTH_SETTING) or DEFAULT_AUTH
     return f"{AUTH_SETTING}={method}" + (": open to anonymous visitors" if method == DEFAULT_AUTH else "")

@@ -98,7 +98,9 @@ def _on_redis_unavailable(error: RedisUnavailable) -> Response:
 
 def _on_redis_key_invalid(error: RedisKeyInvalid) -> Response:
     _log.error("redis_key_invalid", route=_route(), error=error)
-    return Problem(503, "record_unreadable", "A record in the event store is unreadable.").response()
+    return Problem(
+        503, "record_unreadable", "A record in the event store is unreadable; the server's log names it. Please retry."
+    ).response()
 
 
 def _on_queue_unavailable(error: QueueUnavailable) -> Response:

@@ -26,7 +26,7 @@ _log = get_logger(__name__)
 
 
 class _Headers(msgspec.Struct, frozen=True):
-    """The headers that Celery works with; only the first two may be set in our messages."""
+    """The headers of a task. Celery would act on those with a default, which tasks of ours do not set."""
 
     task: str
     id: str
@@ -68,7 +68,7 @@ def check_message(message: object) -> None:
 
 
 class TaskChannel(Channel):
-    """Discards what cannot be parsed."""
+    """Discards an element of the queue that is no message at all."""
 
     def _brpop_read(self, **options: Any) -> bool | None:
         try:
@@ -81,7 +81,7 @@ class TaskChannel(Channel):
 
 
 class TaskTransport(Transport):
-    """Discards what Celery could not work with."""
+    """Discards a message that is for no task of ours."""
 
     Channel = TaskChannel
 

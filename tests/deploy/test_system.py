@@ -15,7 +15,7 @@ from deploy.ports import claim
 from deploy.programs import Program, Role
 from deploy.state_directory import StateDirectory
 from deploy.supervisor import SignalWakeup, Supervisor
-from deploy.system import keep_running, start_all, who_may_ask
+from deploy.system import describe_authentication, keep_running, start_all
 from deploy.topology import Topology
 from tests.deploy.supervised import SLEEPS
 
@@ -72,9 +72,9 @@ def test_ready_line_and_record_follow_when_the_web_answers(tmp_path: Path) -> No
 
 
 def test_ready_line_names_the_authentication_method() -> None:
-    assert who_may_ask({"MILLRACE_AUTH": "jwt"}) == "MILLRACE_AUTH=jwt"
+    assert describe_authentication({"MILLRACE_AUTH": "jwt"}) == "MILLRACE_AUTH=jwt"
     for environment in ({}, {"MILLRACE_AUTH": ""}, {"MILLRACE_AUTH": "session"}):
-        assert who_may_ask(environment) == "MILLRACE_AUTH=session: open to anonymous visitors"
+        assert describe_authentication(environment) == "MILLRACE_AUTH=session: open to anonymous visitors"
 
 
 def test_program_that_exits_during_the_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None
         return ids
     ids, is_same = bind_idempotency_key(services.redis, owner, key, ids, request.digest)
     if not is_same:
-        detail = "This Idempotency-Key was used for another request."
+        detail = "This Idempotency-Key was used for another request. Use a new one."
         raise Problem(409, "idempotency_conflict", detail, generation_id=ids.generation)
     return ids
 

@@ -264,7 +264,10 @@ def _search(fields: GenerationFields, settings: Settings) -> bool | Literal["aut
     if settings.search.engine:
         return "auto" if search is None else search
     if search is True:
-        raise invalid("search", "No search is configured on this server.")
+        raise invalid(
+            "search",
+            "No search is configured on this server (MILLRACE_SEARCH_ENGINE). Leave out search, or set it to false.",
+        )
     return False
 
 

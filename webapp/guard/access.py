@@ -1,7 +1,6 @@
-"""Which host names the server answers to, and which clients may see its figures."""
+"""Which host names the server answers to, and which clients may see its metrics."""
 
 import hmac
-from ipaddress import ip_address
 
 from flask import request
 from flask.sansio.scaffold import Scaffold
@@ -9,6 +8,7 @@ from flask.sansio.scaffold import Scaffold
 from millrace.webapp.mounts import current_mount
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import services
+from millrace.worker.settings.parsers import is_loopback
 
 _MAX_SHOWN_CHARACTERS = 200
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
@@ -42,7 +42,7 @@ def host_name(host: str) -> str:
     return name.removesuffix(".")
 
 
-def may_see_figures() -> bool:
+def may_see_metrics() -> bool:
     """Return whether the client may see metrics and the results of checks.
 
     With `MILLRACE_METRICS_TOKEN`, a client that sends it. Without it, a client on this machine that connects directly,
@@ -53,12 +53,4 @@ def may_see_figures() -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
     is_forwarded = any(name in request.headers for name in _FORWARDED)
-    return not is_forwarded and _is_loopback(request.remote_addr or "") and _is_loopback(host_name(request.host))
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        address = ip_address(name.strip("[]"))
-    except ValueError:
-        return name == "localhost"
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return not is_forwarded and is_loopback(request.remote_addr or "") and is_loopback(host_name(request.host))

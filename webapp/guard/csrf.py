@@ -40,7 +40,7 @@ def reject_cross_site() -> None:
         given = request.headers.get("Origin", "none")[:_MAX_SHOWN_CHARACTERS]
         detail = (
             f"Cross-site request rejected: its origin is {given}, this site is {own}. Send it from a page of this site"
-            " or of an allowed origin. Behind a proxy with HTTPS, set MILLRACE_TRUSTED_PROXIES."
+            " or of an origin in MILLRACE_ALLOWED_ORIGINS. Behind a proxy with HTTPS, set MILLRACE_TRUSTED_PROXIES."
         )
         raise Problem(403, "cross_site", detail)
 

@@ -122,7 +122,11 @@ def refuse_when_full(hub: Hub, client: Client | None, places: int = 1) -> None:
     its threads.
     """
     if not is_module_patched("socket"):
-        raise Problem(503, "unsupported_server", "Streams need gunicorn with gevent workers, which this server is not.")
+        raise Problem(
+            503,
+            "unsupported_server",
+            "Streams need gunicorn with gevent workers. Start this server with Millrace's configuration of gunicorn.",
+        )
     if rejection := hub.places.rejection(client, places):
         raise rejection
 

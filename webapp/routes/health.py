@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from msgspec import UNSET, UnsetType
 from redis.exceptions import ResponseError
 
-from millrace.webapp.guard.access import may_see_figures
+from millrace.webapp.guard.access import may_see_metrics
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
@@ -56,7 +56,7 @@ def get_readiness() -> Response:
     The result of each check is added for clients that may see the metrics.
     """
     checks, failing = check_dependencies(services())
-    has_details = may_see_figures()
+    has_details = may_see_metrics()
     if failing and has_details:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)
     if failing:

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from millrace.webapp.guard.access import may_see_figures
+from millrace.webapp.guard.access import may_see_metrics
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
@@ -35,7 +35,7 @@ def get_metrics() -> Response:
 
     Raises Problem 401 or 403 for a client that may not see them.
     """
-    if not may_see_figures():
+    if not may_see_metrics():
         raise _refusal()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(AllProcesses(services()))
@@ -45,7 +45,12 @@ def get_metrics() -> Response:
 def _refusal() -> Problem:
     if services().settings.http.metrics_token:
         challenge = {"WWW-Authenticate": 'Bearer realm="millrace metrics"'}
-        return Problem(401, "unauthorized", "The metrics need the bearer token of the server.", headers=challenge)
+        return Problem(
+            401,
+            "unauthorized",
+            "Send the token of MILLRACE_METRICS_TOKEN as a bearer token to get the metrics.",
+            headers=challenge,
+        )
     detail = "Only clients that connect directly from the server's machine get the metrics. Set MILLRACE_METRICS_TOKEN."
     return Problem(403, "metrics_not_allowed", detail)
 
@@ -62,9 +67,9 @@ class AllProcesses(Collector):
         redis = connect(self._services.settings.redis.url, timeout_seconds=REDIS_SECONDS, retries=0)
         gauges: dict[str, tuple[str, int]] = {}
         try:
-            with _reported("processes"):
+            with _skip_unreadable("processes"):
                 collected = collect(redis) | collected
-            with _reported("workers"):
+            with _skip_unreadable("workers"):
                 gauges["millrace_workers_alive"] = "Workers that consume.", count_live_workers(redis)
             gauges["millrace_unfinished"] = "Generations that have not ended.", count_unfinished(redis)
             gauges["millrace_queue_length"] = "Tasks that wait in the queue.", self._services.task_queue.count_waiting()
@@ -82,8 +87,8 @@ class AllProcesses(Collector):
 
 
 @contextmanager
-def _reported(name: str) -> Generator[None]:
-    """Leave out a figure whose key is unreadable; the others are served."""
+def _skip_unreadable(name: str) -> Generator[None]:
+    """Leave out and log the metric that is read inside if its key is unreadable."""
     try:
         yield
     except RedisKeyInvalid as error:

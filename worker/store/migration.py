@@ -106,7 +106,7 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     config = alembic_config(connection)
     script = ScriptDirectory.from_config(config)
     known = {each.revision for each in script.walk_revisions()}
-    _check_tables(connection, script, known)
+    _adopt_tables(connection, script, known)
     before = current_revision(connection)
     if before is not None and before not in known:
         raise DatabaseUnavailable(f"its revision {before} is newer than this version of Millrace; update Millrace")
@@ -116,11 +116,11 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     return before, after
 
 
-def _check_tables(connection: Connection, script: ScriptDirectory, known: set[str]) -> None:
-    """Raise SettingError if another application's tables have the names of ours.
+def _adopt_tables(connection: Connection, script: ScriptDirectory, known: set[str]) -> None:
+    """Copy the revision of tables that an earlier version of Millrace made into our own version table.
 
-    Tables that an earlier version of Millrace made are adopted: their revision is copied into our own version table.
-    Alembic's default one stays, because a return to that version needs it.
+    Alembic's default one stays, because a return to that version needs it. Raises SettingError if another application's
+    tables have the names of ours.
     """
     inspector = inspect(connection)
     present = {*inspector.get_table_names(), *inspector.get_view_names()}

@@ -18,6 +18,12 @@ from millrace.worker.text.lines import parse_json
 
 Event = dict[str, Any]
 
+UNSTATED_REASON = "end_turn"
+"""The stop reason of an answer that has ended in order without stating one."""
+_CITED = ("title", "source")
+_MAX_COUNT = 2**53  # tokens; larger numbers are not exact in a browser
+_MAX_DEPTH = 100  # of lists and objects within each other
+
 _log = get_logger(__name__)
 
 
@@ -268,12 +274,6 @@ def _children(value: "dict[str, Any] | list[Any]") -> Iterable[Any]:
 def _unreadable() -> GenerationFailed:
     return GenerationFailed("provider_rejected", retryable=True)  # sampling is random: another answer may be readable
 
-
-UNSTATED_REASON = "end_turn"
-"""The stop reason of an answer that has ended in order without stating one."""
-_CITED = ("title", "source")
-_MAX_COUNT = 2**53  # tokens; larger numbers are not exact in a browser
-_MAX_DEPTH = 100  # of lists and objects within each other
 
 REASONING_FIELDS = ("text", "signature", "redactedContent")
 """The fields of a reasoning delta; only the text is for readers."""

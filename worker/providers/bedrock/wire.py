@@ -22,7 +22,6 @@ from millrace.worker.providers.read_timeout import ReadTimeout
 
 READ_BYTES = 16_384
 
-
 # Errors of parsing a message, by botocore or here. botocore does not check the types that its parsers expect.
 _PARSE_ERRORS = (ResponseParserError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _ANSWER_MEMBERS = ("output", "stopReason", "usage")
