@@ -70,7 +70,8 @@ def visit(lenient: BrowserContext, open_system: System, origins: dict[str, str])
     def at(origin: str) -> Page:
         lenient.clear_cookies()
         pages.append(lenient.new_page())
-        pages[-1].goto(open_system.url)  # gives the user the cookie of our page
+        pages[-1].goto(open_system.url)
+        assert pages[-1].evaluate(BEGIN) == 201  # gives the user a cookie
         pages[-1].goto(origins[origin])
         return pages[-1]
 
@@ -79,6 +80,10 @@ def visit(lenient: BrowserContext, open_system: System, origins: dict[str, str])
         page.close()
 
 
+BEGIN = """async () => {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" };
+  return (await fetch("/api/conversations", options)).status;
+}"""
 CALLS = """async ({ base, message, endless }) => {
   const seen = {};
   const call = async (name, path, options = {}) => {
