@@ -15,7 +15,7 @@ def test_rows_17_and_26_a_rolling_restart_of_both_tiers_loses_no_character_and_s
     with Rig(tmp_path, workers=2, webs=2, shutdown_grace_seconds=1, max_attempts=5) as rig:
         clients = [rig.client(number % 2) for number in range(20)]
         asked = [
-            ask(rig, 20, rate=5, name=f"{chr(97 + n // 26)}{chr(97 + n % 26)}", client=clients[n % len(clients)])
+            ask(rig, 28, rate=4, name=f"{chr(97 + n // 26)}{chr(97 + n % 26)}", client=clients[n % len(clients)])
             for n in range(RUNNING)
         ]
         wait_for(lambda: all(each.follower.text for each in asked), 60, "every first text")

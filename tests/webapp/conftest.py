@@ -1,4 +1,4 @@
-"""Fixtures of the web tier's tests: a Valkey server, a database and a `Site`.
+"""Fixtures of the web tier's tests: a Valkey server, a database and a `WebHarness`.
 
 The process is patched by gevent before anything else is imported, as the web tier is.
 """
@@ -19,7 +19,7 @@ from millrace.worker.contract.connection import Redis, connect  # noqa: E402
 from millrace.worker.settings.schema import Settings  # noqa: E402
 from millrace.worker.store.migration import migrate  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402
-from tests.webapp.site import Site, stopping  # noqa: E402
+from tests.webapp.harness import WebHarness, stopping  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +50,12 @@ def database_url(migrated: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def build(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Callable[..., Site]]:
+def build(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Callable[..., WebHarness]]:
     """Return a function that makes a site with the given settings, and stop all sites after the test."""
     with ExitStack() as sites:
 
-        def make(**settings: Any) -> Site:
-            site = Site(store.url, client, **{"database_url": database_url, "database_seconds": 20.0, **settings})
+        def make(**settings: Any) -> WebHarness:
+            site = WebHarness(store.url, client, **{"database_url": database_url, "database_seconds": 20.0, **settings})
             sites.enter_context(stopping(site.app))
             return site
 
@@ -63,5 +63,5 @@ def build(store: ValkeyProcess, client: Redis, database_url: str) -> Iterator[Ca
 
 
 @pytest.fixture
-def site(build: Callable[..., Site]) -> Site:
+def site(build: Callable[..., WebHarness]) -> WebHarness:
     return build()

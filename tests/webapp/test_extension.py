@@ -30,10 +30,10 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import keys_of
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
-from tests.webapp.site import DEAD_PORT, UNLIMITED, WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import DEAD_PORT, UNLIMITED, WHOLE, WebHarness, check_problem, json_of
 
 ROOT = Path(__file__).parent.parent.parent
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 MakeMount = Callable[..., Millrace]
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.errors import QueueUnavailable, RedisUnavailable
-from tests.webapp.site import DEAD_PORT, Site, json_of
+from tests.webapp.harness import DEAD_PORT, WebHarness, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
@@ -16,12 +16,12 @@ def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
             gevent.sleep(0.02)
 
 
-def make_due(site: Site, generation: str) -> None:
+def make_due(site: WebHarness, generation: str) -> None:
     """Make the generation due for the next sweep."""
     site.redis.zadd(keys_of(generation).leases, {generation: 1})
 
 
-def test_generation_queued_for_long_is_enqueued_again_once(site: Site) -> None:
+def test_generation_queued_for_long_is_enqueued_again_once(site: WebHarness) -> None:
     generation = site.ask()
     site.redis.delete("millrace")
     make_due(site, generation)
@@ -42,7 +42,7 @@ def test_generation_unclaimed_in_time_ends_without_a_worker(build: Build) -> Non
     assert json_of(site.user.get(f"/api/generations/{generation}"))["outcome"]["code"] == "queue_timeout"
 
 
-def test_generation_with_a_reader_is_marked_watched_if_leaving_cancels_it(site: Site) -> None:
+def test_generation_with_a_reader_is_marked_watched_if_leaving_cancels_it(site: WebHarness) -> None:
     streams = [site.post({"message": "a", "stream": True, "on_disconnect": how}) for how in ("cancel", "continue")]
     cancelled, continued = (each.headers["Millrace-Generation-Id"] for each in streams)
     site.services.housekeeping.mark_watched()
@@ -59,7 +59,7 @@ def test_generation_with_a_reader_is_marked_watched_if_leaving_cancels_it(site: 
 
 
 def test_housekeeping_continues_after_redis_was_unavailable_and_after_its_own_errors(
-    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
     errors = [RedisUnavailable("gone"), QueueUnavailable("gone"), RuntimeError("a fault")]

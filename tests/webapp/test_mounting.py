@@ -20,8 +20,8 @@ from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 from tests.client import Client, wait_for
 from tests.valkey import ValkeyProcess, free_port
-from tests.webapp.host import LOGIN, make_host
-from tests.webapp.site import WHOLE, Site, check_problem, json_of, stopping
+from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of, stopping
+from tests.webapp.host_app import LOGIN, make_host
 
 API = "/chat/api/generations"
 ROOT = Path(__file__).parent.parent.parent
@@ -124,14 +124,14 @@ def test_anonymous_owner_is_kept_in_the_session_of_the_host(
 
 
 def test_mounted_stream_works_over_a_real_socket(
-    store: ValkeyProcess, build: Callable[..., Site], tmp_path: Path
+    store: ValkeyProcess, build: Callable[..., WebHarness], tmp_path: Path
 ) -> None:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
     environment |= {"MILLRACE_REDIS_URL": store.url, "MILLRACE_AUTH": LOGIN}
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
     with (tmp_path / "log").open("ab") as log, Client(f"http://127.0.0.1:{port}/chat") as client:
-        command.append("tests.webapp.host:make_host()")
+        command.append("tests.webapp.host_app:make_host()")
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process:
             try:
                 wait_for(lambda: _is_up(port), 30, "the host")
@@ -151,7 +151,9 @@ def _is_up(port: int) -> bool:
         return False
 
 
-def test_prefix_of_a_trusted_proxy_begins_every_address_and_an_odd_one_is_ignored(build: Callable[..., Site]) -> None:
+def test_prefix_of_a_trusted_proxy_begins_every_address_and_an_odd_one_is_ignored(
+    build: Callable[..., WebHarness],
+) -> None:
     for proxies, given, prefix in (
         (1, "/chat", "/chat"),
         (1, "/a/b.c/", "/a/b.c"),

@@ -18,12 +18,12 @@ from millrace.worker.contract.keys import (
     metrics_key,
 )
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
-from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 
 
-def failing(site: Site, error: BaseException | type[BaseException]) -> Any:
+def failing(site: WebHarness, error: BaseException | type[BaseException]) -> Any:
     def fail() -> str:
         raise error
 
@@ -31,7 +31,9 @@ def failing(site: Site, error: BaseException | type[BaseException]) -> Any:
     return site.user.get("/api/fails")
 
 
-def test_unexpected_error_is_500_with_details_only_in_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_is_500_with_details_only_in_the_log(
+    site: WebHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = failing(site, RuntimeError("the password is 1234"))
     check_problem(answer, 500, "internal")
     assert "1234" not in answer.text
@@ -47,52 +49,52 @@ def test_unexpected_error_is_500_with_details_only_in_the_log(site: Site, caplog
         (RedisKeyInvalid("at 10.0.0.1"), "record_unreadable"),
     ],
 )
-def test_unavailable_redis_or_queue_is_503_on_any_route(site: Site, error: Exception, code: str) -> None:
+def test_unavailable_redis_or_queue_is_503_on_any_route(site: WebHarness, error: Exception, code: str) -> None:
     assert "10.0.0.1" not in check_problem(failing(site, error), 503, code)["detail"]
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 def test_process_without_file_descriptors_answers_503_without_a_traceback(
-    site: Site, number: int, caplog: pytest.LogCaptureFixture
+    site: WebHarness, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     check_problem(failing(site, OSError(number, "Too many open files")), 503, "overloaded")
     assert "Traceback" not in caplog.text
 
 
-def test_any_other_system_error_is_500(site: Site) -> None:
+def test_any_other_system_error_is_500(site: WebHarness) -> None:
     check_problem(failing(site, OSError(errno.EIO, "broken")), 500, "internal")
 
 
-def test_problem_has_extra_members_and_retry_after(site: Site) -> None:
+def test_problem_has_extra_members_and_retry_after(site: WebHarness) -> None:
     answer = failing(site, Problem(429, "slow_down", "Too many.", retry_after=7, limit=60))
     assert check_problem(answer, 429, "slow_down")["limit"] == 60
     assert answer.headers["Retry-After"] == "7"
 
 
-def test_unknown_path_is_404(site: Site) -> None:
+def test_unknown_path_is_404(site: WebHarness) -> None:
     for path in ("/api/nothing", "/nothing", "/api/generations/", "/api/generations/x/y/z"):
         check_problem(site.user.get(path), 404, "not_found")
 
 
-def test_other_method_is_405_with_an_allow_header(site: Site) -> None:
+def test_other_method_is_405_with_an_allow_header(site: WebHarness) -> None:
     answer = site.user.get("/api/generations")
     check_problem(answer, 405, "method_not_allowed")
     assert "POST" in answer.headers["Allow"]
     check_problem(site.user.put("/api/generations/" + "0" * 32), 405, "method_not_allowed")
 
 
-def test_errors_of_flask_are_problems_too(site: Site) -> None:
+def test_errors_of_flask_are_problems_too(site: WebHarness) -> None:
     site.app.add_url_rule("/api/teapot", view_func=lambda: abort(418))
     check_problem(site.user.get("/api/teapot"), 418, "im_a_teapot")
 
 
-def test_every_response_forbids_sniffing_and_api_responses_caching(site: Site) -> None:
+def test_every_response_forbids_sniffing_and_api_responses_caching(site: WebHarness) -> None:
     for path in ("/", "/healthz", "/api/nothing", "/static/page.js"):
         assert site.user.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
     assert site.user.get("/api/nothing").headers["Cache-Control"] == "no-store"
 
 
-def test_keys_of_another_type_or_content_are_503_and_the_rest_is_served(site: Site) -> None:
+def test_keys_of_another_type_or_content_are_503_and_the_rest_is_served(site: WebHarness) -> None:
     """Put something else under each key in turn, and use every route that reads it: nothing answers 500."""
     healthy = site.ask()
     site.write(site.hold(healthy), *WHOLE)
@@ -125,7 +127,7 @@ def test_keys_of_another_type_or_content_are_503_and_the_rest_is_served(site: Si
     assert 500 not in statuses.values(), statuses
 
 
-def test_process_wide_keys_of_another_type_leave_health_and_metrics_readable(site: Site) -> None:
+def test_process_wide_keys_of_another_type_leave_health_and_metrics_readable(site: WebHarness) -> None:
     owner = site.owner()
     for key in (WORKERS, METRICS, LEASES[0], UNSTORED[0], feed_key(owner), metrics_key("x")):
         site.redis.set(key, b"\xff{")

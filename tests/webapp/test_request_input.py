@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.webapp.site import Site, check_problem
+from tests.webapp.harness import WebHarness, check_problem
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from tests.webapp.site import Site, check_problem
     ],
     ids=range(18),
 )
-def test_malformed_body_is_400_or_422_within_two_seconds(site: Site, body: str | bytes) -> None:
+def test_malformed_body_is_400_or_422_within_two_seconds(site: WebHarness, body: str | bytes) -> None:
     began = time.monotonic()
     answer = site.post(body)
     assert time.monotonic() - began < 2
@@ -42,34 +42,34 @@ def test_malformed_body_is_400_or_422_within_two_seconds(site: Site, body: str |
     assert site.made() == []
 
 
-def test_byte_order_mark_before_the_object_is_accepted(site: Site) -> None:
+def test_byte_order_mark_before_the_object_is_accepted(site: WebHarness) -> None:
     assert site.post('\ufeff{"message": "a"}').status_code == 202
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e999", "[1e400]", "NaN", "Infinity"])
-def test_number_that_json_cannot_represent_is_400(site: Site, number: str) -> None:
+def test_number_that_json_cannot_represent_is_400(site: WebHarness, number: str) -> None:
     check_problem(site.post(f'{{"message": "a", "temperature": {number}}}'), 400, "malformed")
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"])
-def test_other_content_type_is_415(site: Site, kind: str) -> None:
+def test_other_content_type_is_415(site: WebHarness, kind: str) -> None:
     check_problem(site.post('{"message": "a"}', Content_Type=kind), 415, "unsupported_media_type")
     assert site.made() == []
 
 
-def test_charset_in_the_content_type_is_accepted(site: Site) -> None:
+def test_charset_in_the_content_type_is_accepted(site: WebHarness) -> None:
     assert site.post('{"message": "a"}', Content_Type="application/json; charset=utf-8").status_code == 202
 
 
 @pytest.mark.parametrize(
     "body", ['{"message": "a", "message": "b"}', '{"message": "a", "metadata": {"k": "1", "k": "2"}}'], ids=range(2)
 )
-def test_key_that_occurs_twice_in_an_object_is_400(site: Site, body: str) -> None:
+def test_key_that_occurs_twice_in_an_object_is_400(site: WebHarness, body: str) -> None:
     assert "twice" in check_problem(site.post(body), 400, "malformed")["detail"]
     assert site.made() == []
 
 
-def test_body_shorter_than_its_content_length_is_400_and_not_executed(site: Site) -> None:
+def test_body_shorter_than_its_content_length_is_400_and_not_executed(site: WebHarness) -> None:
     body = b'{"message": "a"}'
     answer = site.user.post(
         "/api/generations",
@@ -97,7 +97,9 @@ class FailingBody(io.BytesIO):
     [(ValueError("0x5"), 400, "malformed"), (OSError("lost"), 400, "malformed"), (TimeoutError(), 408, "body_timeout")],
     ids=["chunk", "lost", "late"],
 )
-def test_body_that_cannot_be_read_is_the_clients_error(site: Site, error: Exception, status: int, code: str) -> None:
+def test_body_that_cannot_be_read_is_the_clients_error(
+    site: WebHarness, error: Exception, status: int, code: str
+) -> None:
     answer = site.user.post(
         "/api/generations",
         content_type="application/json",
@@ -112,7 +114,7 @@ def test_body_that_cannot_be_read_is_the_clients_error(site: Site, error: Except
     [{}, {"CONTENT_LENGTH": str(10**12)}, {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}],
     ids=range(3),
 )
-def test_too_large_body_is_413_with_or_without_a_content_length(site: Site, environ: dict[str, Any]) -> None:
+def test_too_large_body_is_413_with_or_without_a_content_length(site: WebHarness, environ: dict[str, Any]) -> None:
     body = b'{"message": "a", "metadata": {"a": "' + b"x" * site.services.settings.limits.max_body_bytes + b'"}}'
     answer = site.user.post("/api/generations", data=body, content_type="application/json", environ_overrides=environ)
     check_problem(answer, 413, "too_large")
@@ -120,7 +122,7 @@ def test_too_large_body_is_413_with_or_without_a_content_length(site: Site, envi
 
 
 @pytest.mark.parametrize("length", ["-5", "x", "", "3"])
-def test_wrong_content_length_is_400(site: Site, length: str) -> None:
+def test_wrong_content_length_is_400(site: WebHarness, length: str) -> None:
     environ = {"CONTENT_LENGTH": length}
     answer = site.user.post(
         "/api/generations", data='{"message": "a"}', content_type="application/json", environ_overrides=environ

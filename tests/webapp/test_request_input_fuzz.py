@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.webapp.generation.validation import GenerationFields
-from tests.webapp.site import Site, json_of
+from tests.webapp.harness import WebHarness, json_of
 
 CREATING = ["/api/generations", "/api/chat", "/api/conversation-stream/me"]
 OTHERS = ["history", "session_id", "unknown"]
@@ -24,7 +24,7 @@ ALMOST = st.builds(lambda body, message: {**body, "message": message}, BODIES, s
 @pytest.mark.parametrize("path", CREATING)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=JSON | BODIES | ALMOST)
-def test_random_json_is_accepted_or_rejected_with_its_field(site: Site, path: str, body: Any) -> None:
+def test_random_json_is_accepted_or_rejected_with_its_field(site: WebHarness, path: str, body: Any) -> None:
     site.owner()
     answer = site.user.post(path, data=json.dumps(body), content_type="application/json")
     assert answer.status_code in (200, 202, 400, 403, 404, 422), answer.text
@@ -36,7 +36,7 @@ def test_random_json_is_accepted_or_rejected_with_its_field(site: Site, path: st
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=300), kind=st.sampled_from(["application/json", "application/json; charset=x", "x", ""]))
-def test_random_bytes_cause_no_server_error(site: Site, body: bytes, kind: str) -> None:
+def test_random_bytes_cause_no_server_error(site: WebHarness, body: bytes, kind: str) -> None:
     answer = site.user.post("/api/generations", data=body, headers={"Content-Type": kind})
     assert answer.status_code in (202, 400, 415, 422), answer.text
 
@@ -47,7 +47,9 @@ HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(headers=st.dictionaries(HEADERS, HEADER_VALUES), after=st.text(max_size=20))
-def test_random_headers_and_cursors_cause_no_server_error(site: Site, headers: dict[str, str], after: str) -> None:
+def test_random_headers_and_cursors_cause_no_server_error(
+    site: WebHarness, headers: dict[str, str], after: str
+) -> None:
     bare = site.app.test_client(use_cookies=False)
     for answer in (
         bare.post("/api/generations", json={"message": "a"}, headers=headers),

@@ -10,9 +10,9 @@ from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import hash_of, keys_of
 from tests.webapp.guard.auth.issuer import token
 from tests.webapp.guard.auth.test_tokens import signed_with
-from tests.webapp.site import Site, json_of
+from tests.webapp.harness import WebHarness, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
@@ -21,7 +21,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("given", ["r1", "a" * 128, "2026-11-26T00:00:00Z_7f.a:b"])
-def test_valid_request_id_is_kept_and_returned(site: Site, given: str) -> None:
+def test_valid_request_id_is_kept_and_returned(site: WebHarness, given: str) -> None:
     answer = site.post({"message": "a"}, X_Request_Id=given)
     assert answer.headers["X-Request-Id"] == given
     state = keys_of(json_of(answer)["id"]).state
@@ -30,7 +30,7 @@ def test_valid_request_id_is_kept_and_returned(site: Site, given: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", " ", "a" * 129, "-a", "a b", "a;b", "a\u00e9", '{"a":1}', "a,b", "$(x)"])
-def test_invalid_request_id_is_replaced(site: Site, given: str) -> None:
+def test_invalid_request_id_is_replaced(site: WebHarness, given: str) -> None:
     answers = [site.user.get("/healthz", headers={"X-Request-Id": given.encode().decode("latin-1")}) for _ in "ab"]
     ids = [answer.headers["X-Request-Id"] for answer in answers]
     assert all(map(is_id, ids))
@@ -38,11 +38,11 @@ def test_invalid_request_id_is_replaced(site: Site, given: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/page.js", f"{API}/x", "/nowhere", "/api/openapi.json"])
-def test_every_response_has_a_request_id(site: Site, path: str) -> None:
+def test_every_response_has_a_request_id(site: WebHarness, path: str) -> None:
     assert site.user.get(path, headers={"X-Request-Id": "r1"}, buffered=True).headers["X-Request-Id"] == "r1"
 
 
-def test_log_line_has_owner_route_status_and_duration(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_line_has_owner_route_status_and_duration(site: WebHarness, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         generation = site.ask()
         site.user.get(f"{API}/{generation}?after=x", headers={"X-Request-Id": "r2"})
@@ -70,14 +70,14 @@ def test_log_lines_have_no_query_token_name_or_text(build: Build, caplog: pytest
     assert heron not in caplog.text
 
 
-def test_probes_are_not_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_probes_are_not_logged(site: WebHarness, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         for path in ("/healthz", "/readyz", "/metrics"):
             site.user.get(path)
     assert lines_of(caplog) == []
 
 
-def test_log_lines_of_a_request_have_its_id(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_of_a_request_have_its_id(site: WebHarness, caplog: pytest.LogCaptureFixture) -> None:
     site.user.get("/healthz", headers={"X-Request-Id": "before"})
     site.services.task_queue.enqueue = _fail
     with caplog.at_level(logging.ERROR):

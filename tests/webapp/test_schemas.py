@@ -15,7 +15,7 @@ from millrace.webapp.schemas import (
     timestamp,
 )
 from millrace.worker.settings.schema import Settings
-from tests.webapp.site import SECRET_KEY, stopping
+from tests.webapp.harness import SECRET_KEY, stopping
 
 SETTINGS = Settings.of(secret_key=SECRET_KEY)
 

@@ -6,14 +6,14 @@ import pytest
 from millrace.worker.contract.events import Chunk, Done, Error
 from millrace.worker.contract.keys import keys_of
 from tests.webapp.facades.lines import lines_of
-from tests.webapp.site import WHOLE, Site, check_problem
+from tests.webapp.harness import WHOLE, WebHarness, check_problem
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/chat"
 HISTORY = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
 
 
-def test_answer_is_content_lines_and_done_and_the_model_gets_the_history(site: Site) -> None:
+def test_answer_is_content_lines_and_done_and_the_model_gets_the_history(site: WebHarness) -> None:
     worker = site.answer_next(*WHOLE)
     answer = site.user.post(API, json={"message": "three", "history": HISTORY})
     assert lines_of(answer) == [{"content": "Hel"}, {"content": "lo."}, "[DONE]"]
@@ -23,7 +23,7 @@ def test_answer_is_content_lines_and_done_and_the_model_gets_the_history(site: S
 
 
 @pytest.mark.parametrize("history", [{}, {"history": None}, {"history": []}])
-def test_history_may_be_absent_null_or_empty(site: Site, history: Any) -> None:
+def test_history_may_be_absent_null_or_empty(site: WebHarness, history: Any) -> None:
     worker = site.answer_next(*WHOLE)
     assert lines_of(site.user.post(API, json={"message": "a", **history}))[-1] == "[DONE]"
     worker.get()
@@ -41,7 +41,7 @@ def test_history_may_be_absent_null_or_empty(site: Site, history: Any) -> None:
     ids=range(5),
 )
 def test_neighbours_of_one_role_are_one_message_and_empty_ones_are_none(
-    site: Site, roles: list[str], asked: list[str]
+    site: WebHarness, roles: list[str], asked: list[str]
 ) -> None:
     worker = site.answer_next(*WHOLE)
     history = [{"role": each.partition(":")[0], "content": each.partition(":")[2]} for each in roles]
@@ -66,7 +66,7 @@ def test_leading_system_message_is_rejected_by_name_only_where_instructions_are_
     assert worker.get().request.system is None
 
 
-def test_failed_answer_ends_in_an_error_line(site: Site) -> None:
+def test_failed_answer_ends_in_an_error_line(site: WebHarness) -> None:
     worker = site.answer_next(Chunk("He"), Error("truncated", "It was cut.", retryable=True), Done("failed"))
     assert lines_of(site.user.post(API, json={"message": "a"})) == [{"content": "He"}, {"error": "It was cut."}]
     worker.get()
@@ -93,12 +93,12 @@ def test_failed_answer_ends_in_an_error_line(site: Site) -> None:
         ({"message": "a", "messages": HISTORY}, "messages"),
     ],
 )
-def test_invalid_field_is_rejected_under_its_name_in_this_protocol(site: Site, body: Any, field: str) -> None:
+def test_invalid_field_is_rejected_under_its_name_in_this_protocol(site: WebHarness, body: Any, field: str) -> None:
     check_problem(site.user.post(API, json=body), 422, "invalid_field", field)
     assert site.made() == []
 
 
-def test_generation_is_cancelled_after_ten_seconds_without_its_client(site: Site) -> None:
+def test_generation_is_cancelled_after_ten_seconds_without_its_client(site: WebHarness) -> None:
     site.user.post(API, json={"message": "a"}).close()
     (generation,) = site.generations()
     assert site.redis.hmget(keys_of(generation).state, "on_disconnect", "grace_ms") == [b"cancel", b"10000"]

@@ -9,14 +9,14 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request, read_state
 from millrace.worker.errors import RedisUnavailable
 from tests.webapp.facades.lines import lines_of
-from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 STREAM, ONCE = "/api/conversation-stream", "/api/conversation"
 ANSWER = (*WHOLE[:-1], Suggestions(["What else?"]), WHOLE[-1])
 
 
-def test_stream_is_typed_lines_and_its_session_takes_a_second_turn(site: Site) -> None:
+def test_stream_is_typed_lines_and_its_session_takes_a_second_turn(site: WebHarness) -> None:
     worker = site.answer_next(*ANSWER)
     answer = site.user.post(f"{STREAM}/me", json={"message": "hello", "session_id": None})
     lines = lines_of(answer)
@@ -34,7 +34,7 @@ def test_stream_is_typed_lines_and_its_session_takes_a_second_turn(site: Site) -
     assert more[-1]["session_id"] == complete["session_id"]
 
 
-def test_answer_in_one_piece_has_three_fields(site: Site) -> None:
+def test_answer_in_one_piece_has_three_fields(site: WebHarness) -> None:
     worker = site.answer_next(*ANSWER)
     answer = site.user.post(f"{ONCE}/me", json={"message": "hello"})
     worker.get()
@@ -44,7 +44,7 @@ def test_answer_in_one_piece_has_three_fields(site: Site) -> None:
     assert body == {"message": "Hello.", "suggestions": ["What else?"]}
 
 
-def test_cancelled_generation_is_answered_with_its_partial_text(site: Site) -> None:
+def test_cancelled_generation_is_answered_with_its_partial_text(site: WebHarness) -> None:
     worker = site.answer_next(Chunk("Hel"), Cancelled("user", Usage()), Done("cancelled"))
     answer = site.user.post(f"{ONCE}/me", json={"message": "hello"})
     worker.get()
@@ -66,7 +66,7 @@ def test_failed_answer_is_502_and_a_late_answer_is_504(build: Build) -> None:
 
 
 def test_answer_that_cannot_be_awaited_because_redis_is_away_is_the_504_of_a_running_one(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise RedisUnavailable("away")
@@ -109,14 +109,14 @@ def test_path_takes_only_the_id_of_the_owner_or_me(build: Build, path: str) -> N
     ],
 )
 def test_invalid_field_is_rejected_under_its_name_in_this_protocol(
-    site: Site, path: str, body: dict[str, Any], status: int, field: str
+    site: WebHarness, path: str, body: dict[str, Any], status: int, field: str
 ) -> None:
     code = "not_found" if status == 404 else "invalid_field"
     check_problem(site.user.post(f"{path}/me", json=body), status, code, field)
     assert site.made() == []
 
 
-def test_session_of_another_user_is_the_same_404_as_an_absent_one(site: Site) -> None:
+def test_session_of_another_user_is_the_same_404_as_an_absent_one(site: WebHarness) -> None:
     theirs = json_of(site.post({"message": "a"}))["conversation_id"]
     stranger = site.stranger()
     foreign = stranger.post(f"{STREAM}/me", json={"message": "a", "session_id": theirs})
@@ -134,7 +134,7 @@ def test_leaving_the_stream_cancels_and_leaving_the_call_in_one_piece_does_not(b
     assert kept == [[b"cancel", b"10000"], [b"continue", b"60000"]]
 
 
-def test_same_idempotency_key_is_the_same_turn(site: Site) -> None:
+def test_same_idempotency_key_is_the_same_turn(site: WebHarness) -> None:
     headers = {"Idempotency-Key": "k"}
     worker = site.answer_next(*WHOLE)
     first = site.user.post(f"{ONCE}/me", json={"message": "a"}, headers=headers)

@@ -12,9 +12,9 @@ from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim
 from tests.valkey import ValkeyProcess
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of, stopping
+from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of, stopping
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 DEAD = f"redis://127.0.0.1:{DEAD_PORT}/0"
 
@@ -60,7 +60,7 @@ def test_unavailable_redis_is_503(build: Build) -> None:
     check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 503, "redis_away")
 
 
-def test_redis_out_of_memory_is_503_and_creates_nothing(site: Site) -> None:
+def test_redis_out_of_memory_is_503_and_creates_nothing(site: WebHarness) -> None:
     site.owner()
     site.redis.config_set("maxmemory", 1)
     try:
@@ -73,7 +73,7 @@ def test_redis_out_of_memory_is_503_and_creates_nothing(site: Site) -> None:
 
 def test_failed_create_is_rolled_back_when_redis_recovers(tmp_path: Path, database_url: str) -> None:
     with ValkeyProcess(tmp_path) as own, connect(own.url) as redis:
-        site = Site(own.url, redis, broker_url=DEAD, database_url=database_url)
+        site = WebHarness(own.url, redis, broker_url=DEAD, database_url=database_url)
         with stopping(site.app):
             enqueue = site.services.task_queue.enqueue
 
@@ -105,7 +105,7 @@ def test_same_idempotency_key_is_the_same_generation_in_any_response_form(build:
     assert site.generations() == [first["id"]]
 
 
-def test_repeated_request_enqueues_only_a_queued_generation_again(site: Site) -> None:
+def test_repeated_request_enqueues_only_a_queued_generation_again(site: WebHarness) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
     site.redis.delete("millrace")  # the web process died before it enqueued the task, or the queue lost it
     site.post({"message": "a"}, Idempotency_Key="k")
@@ -115,7 +115,7 @@ def test_repeated_request_enqueues_only_a_queued_generation_again(site: Site) ->
     assert site.queued_tasks() == 1
 
 
-def test_create_interrupted_before_the_state_was_written_is_completed_by_a_retry(site: Site) -> None:
+def test_create_interrupted_before_the_state_was_written_is_completed_by_a_retry(site: WebHarness) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
     keys = keys_of(first)
     site.redis.delete(keys.state, keys.log, "millrace")
@@ -124,7 +124,7 @@ def test_create_interrupted_before_the_state_was_written_is_completed_by_a_retry
     assert (site.queued_tasks(), site.generations()) == (1, [first])
 
 
-def test_same_idempotency_key_with_another_body_is_409(site: Site) -> None:
+def test_same_idempotency_key_with_another_body_is_409(site: WebHarness) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
     problem = check_problem(site.post({"message": "b"}, Idempotency_Key="k"), 409, "idempotency_conflict")
     assert problem["generation_id"] == first
@@ -132,7 +132,7 @@ def test_same_idempotency_key_with_another_body_is_409(site: Site) -> None:
     assert site.generations() == [first]
 
 
-def test_same_idempotency_key_of_two_owners_is_two_generations(site: Site) -> None:
+def test_same_idempotency_key_of_two_owners_is_two_generations(site: WebHarness) -> None:
     mine = json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"]
     theirs = site.stranger().post(API, json={"message": "b"}, headers={"Idempotency-Key": "k"})
     assert theirs.status_code == 202
@@ -140,17 +140,17 @@ def test_same_idempotency_key_of_two_owners_is_two_generations(site: Site) -> No
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "\xe9", "\x7f"], ids=range(5))
-def test_malformed_idempotency_key_is_400(site: Site, key: str) -> None:
+def test_malformed_idempotency_key_is_400(site: WebHarness, key: str) -> None:
     check_problem(site.post({"message": "a"}, Idempotency_Key=key), 400, "bad_idempotency_key")
     assert site.made() == []
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, 'a b~!"#'])
-def test_any_printable_idempotency_key_is_accepted(site: Site, key: str) -> None:
+def test_any_printable_idempotency_key_is_accepted(site: WebHarness, key: str) -> None:
     assert site.post({"message": "a"}, Idempotency_Key=key).status_code == 202
 
 
-def test_twenty_concurrent_requests_with_one_key_are_one_generation(site: Site) -> None:
+def test_twenty_concurrent_requests_with_one_key_are_one_generation(site: WebHarness) -> None:
     site.owner()
     cookie = site.user.get_cookie(site.cookie_name)
     assert cookie is not None
@@ -168,11 +168,11 @@ def test_twenty_concurrent_requests_with_one_key_are_one_generation(site: Site) 
     assert len(site.generations()) == 1
 
 
-def content(site: Site) -> dict[Any, Any]:
+def content(site: WebHarness) -> dict[Any, Any]:
     return {key: site.redis.dump(key) for key in site.redis.scan_iter()}
 
 
-def test_rejected_request_leaves_redis_unchanged(site: Site) -> None:
+def test_rejected_request_leaves_redis_unchanged(site: WebHarness) -> None:
     site.ask()
     before = content(site)
     for body in ({}, {"message": ""}, {"message": "a", "conversation_id": "0" * 32}, {"message": "a", "system": "b"}):
@@ -181,7 +181,7 @@ def test_rejected_request_leaves_redis_unchanged(site: Site) -> None:
     assert content(site) == before
 
 
-def test_enqueued_generation_is_published_to_the_feed_of_its_owner(site: Site) -> None:
+def test_enqueued_generation_is_published_to_the_feed_of_its_owner(site: WebHarness) -> None:
     generation = site.ask()
     owner = site.hold(generation).owner
     (entries,) = read_feeds(site.redis, [(owner, FEED_START)], 10)

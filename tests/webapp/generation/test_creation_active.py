@@ -15,9 +15,9 @@ from millrace.worker.contract.ids import cursor_of
 from millrace.worker.contract.keys import WAITING, active_key, keys_of
 from millrace.worker.contract.state import read_state
 from tests.client import wait_for
-from tests.webapp.site import DEAD_PORT, USAGE, WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import DEAD_PORT, USAGE, WHOLE, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
@@ -32,11 +32,11 @@ CREATING: list[tuple[str, dict[str, object]]] = [
 
 
 @pytest.fixture
-def site(build: Build) -> Site:
+def site(build: Build) -> WebHarness:
     return build(max_active_per_user=2)
 
 
-def active_of(site: Site, generation: str) -> int:
+def active_of(site: WebHarness, generation: str) -> int:
     state = read_state(site.redis, generation)
     assert state is not None
     return int(site.redis.zcard(active_key(state.owner)))  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def active_of(site: Site, generation: str) -> int:
 
 @pytest.mark.parametrize(("path", "body"), CREATING)
 def test_generation_over_the_limit_is_rejected_and_nothing_is_created(
-    site: Site, path: str, body: dict[str, object]
+    site: WebHarness, path: str, body: dict[str, object]
 ) -> None:
     running = [site.ask(), site.ask()]
     before, queued = site.generations(), site.queued_tasks()
@@ -89,7 +89,7 @@ def test_calls_from_the_host_application_count_for_no_address(build: Build) -> N
     check_problem(site.stranger().post(API, json={"message": "a"}), 429, "too_many_active")
 
 
-def test_ended_generation_frees_its_slot(site: Site) -> None:
+def test_ended_generation_frees_its_slot(site: WebHarness) -> None:
     generation = site.ask()
     for _ in range(5):
         site.write(site.hold(generation), *WHOLE)
@@ -97,7 +97,7 @@ def test_ended_generation_frees_its_slot(site: Site) -> None:
     assert active_of(site, generation) <= 2
 
 
-def test_repeated_idempotency_key_returns_its_generation_although_the_limit_is_reached(site: Site) -> None:
+def test_repeated_idempotency_key_returns_its_generation_although_the_limit_is_reached(site: WebHarness) -> None:
     first = json_of(site.post({"message": "a"}, Idempotency_Key="k"))
     site.user.post(f"{API}/{first['id']}/cancel")
     for _ in range(2):
@@ -107,7 +107,7 @@ def test_repeated_idempotency_key_returns_its_generation_although_the_limit_is_r
     assert (again.status_code, json_of(again)["id"]) == (202, first["id"])
 
 
-def test_idempotency_key_of_a_rejected_request_can_be_used_again(site: Site) -> None:
+def test_idempotency_key_of_a_rejected_request_can_be_used_again(site: WebHarness) -> None:
     running = [site.ask(), site.ask()]
     check_problem(site.post({"message": "a"}, Idempotency_Key="k"), 429, "too_many_active")
     site.user.post(f"{API}/{running[0]}/cancel")
@@ -145,7 +145,7 @@ def test_question_waits_for_a_cancel_under_way_in_its_conversation(
 
 
 def test_question_is_accepted_when_the_cancelled_answer_ends_while_it_is_looked_up(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = json_of(site.post({"message": "a"}))
     holding = site.hold(asked["id"])
@@ -163,7 +163,7 @@ def test_question_is_accepted_when_the_cancelled_answer_ends_while_it_is_looked_
     assert not ends
 
 
-def test_unknown_event_in_the_log_of_a_cancelled_answer_is_503(site: Site) -> None:
+def test_unknown_event_in_the_log_of_a_cancelled_answer_is_503(site: WebHarness) -> None:
     asked = json_of(site.post({"message": "a"}))
     site.hold(asked["id"])
     site.user.post(asked["cancel_url"])

@@ -10,25 +10,25 @@ from redis.connection import Connection
 from millrace.worker.contract.keys import conversation_key, keys_of
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.store.database import Database
-from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
+from tests.webapp.harness import DEAD_PORT, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/conversations"
 DEAD = f"redis://127.0.0.1:{DEAD_PORT}/0"
 NOWHERE = {"database_url": "sqlite:////nowhere/at/all.db", "database_seconds": 0.2}
 
 
-def same_user(site: Site, other: Site) -> None:
+def same_user(site: WebHarness, other: WebHarness) -> None:
     """Send the user's next requests to another process."""
     other.user = site.user
     other.user.application = other.app
 
 
-def listed(site: Site) -> list[str]:
+def listed(site: WebHarness) -> list[str]:
     return [each["id"] for each in json_of(site.user.get(API))["conversations"]]
 
 
-def questions(site: Site, conversation: str) -> list[str]:
+def questions(site: WebHarness, conversation: str) -> list[str]:
     answer = site.user.get(f"{API}/{conversation}/messages")
     return [each["content"] for each in json_of(answer)["messages"]]
 
@@ -51,7 +51,7 @@ def test_conversation_known_only_to_an_unavailable_database_is_503_and_nothing_i
     assert apart.made() == before
 
 
-def test_conversation_lost_by_redis_is_found_in_the_database(site: Site) -> None:
+def test_conversation_lost_by_redis_is_found_in_the_database(site: WebHarness) -> None:
     first = json_of(site.post({"message": "hello"}))
     site.user.post(first["cancel_url"])
     site.redis.flushall()

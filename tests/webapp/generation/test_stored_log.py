@@ -12,16 +12,16 @@ from millrace.worker.contract.ids import Cursor, new_id, parse_cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
-from tests.webapp.site import COMPLETE, USAGE, WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import COMPLETE, USAGE, WHOLE, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 TEXT = "Hello \ud83d\x00\u2028 again."
 OUTCOMES = [COMPLETE, Cancelled("user", USAGE), Error("truncated", "It was cut.", retryable=True)]
 LOST = ["the log", "the log and the state"]
 
 
-def answered(site: Site, outcome: Any = COMPLETE, *after: Any) -> tuple[str, int]:
+def answered(site: WebHarness, outcome: Any = COMPLETE, *after: Any) -> tuple[str, int]:
     """Create a generation, answer and store it as a worker does; return its id and its epoch."""
     receipt = json_of(site.post({"message": "hello", "metadata": {"a": "b"}}))
     generation = receipt["id"]
@@ -40,12 +40,12 @@ def answered(site: Site, outcome: Any = COMPLETE, *after: Any) -> tuple[str, int
     return generation, epoch
 
 
-def expire(site: Site, generation: str, lost: str) -> None:
+def expire(site: WebHarness, generation: str, lost: str) -> None:
     keys = keys_of(generation)
     site.redis.delete(keys.log, *([keys.state] if lost == "the log and the state" else []))
 
 
-def follow(site: Site, generation: str, after: str = "") -> list[tuple[str, Any]]:
+def follow(site: WebHarness, generation: str, after: str = "") -> list[tuple[str, Any]]:
     answer = site.user.get(f"{API}/{generation}/events?after={after}")
     assert answer.status_code == 200, answer.text
     frames = answer.get_data(as_text=True).split("\n\n")[1:-1]
@@ -56,7 +56,7 @@ def follow(site: Site, generation: str, after: str = "") -> list[tuple[str, Any]
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda each: type(each).__name__)
 def test_row_32_expired_log_is_replayed_as_the_same_three_events_from_any_cursor(
-    site: Site, outcome: Any, lost: str
+    site: WebHarness, outcome: Any, lost: str
 ) -> None:
     generation, epoch = answered(site, outcome)
     expire(site, generation, lost)
@@ -83,7 +83,7 @@ def test_row_32_expired_log_is_replayed_as_the_same_three_events_from_any_cursor
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_reader_with_a_cursor_after_the_outcome_gets_no_second_outcome(site: Site, lost: str) -> None:
+def test_reader_with_a_cursor_after_the_outcome_gets_no_second_outcome(site: WebHarness, lost: str) -> None:
     generation, epoch = answered(site, COMPLETE, Title("T"))
     expire(site, generation, lost)
     url = f"{API}/{generation}/events"
@@ -95,7 +95,7 @@ def test_reader_with_a_cursor_after_the_outcome_gets_no_second_outcome(site: Sit
 
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda each: type(each).__name__)
-def test_row_32_poller_of_an_expired_log_gets_the_stored_answer(site: Site, outcome: Any, lost: str) -> None:
+def test_row_32_poller_of_an_expired_log_gets_the_stored_answer(site: WebHarness, outcome: Any, lost: str) -> None:
     generation, epoch = answered(site, outcome)
     before = json_of(site.user.get(f"{API}/{generation}"))
     expire(site, generation, lost)
@@ -113,7 +113,7 @@ def test_row_32_poller_of_an_expired_log_gets_the_stored_answer(site: Site, outc
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_stored_answer_of_another_user_is_the_same_404_as_an_absent_one(site: Site, lost: str) -> None:
+def test_stored_answer_of_another_user_is_the_same_404_as_an_absent_one(site: WebHarness, lost: str) -> None:
     generation, _ = answered(site)
     expire(site, generation, lost)
     stranger = site.stranger()
@@ -124,7 +124,7 @@ def test_stored_answer_of_another_user_is_the_same_404_as_an_absent_one(site: Si
         assert check_problem(foreign, 404, "not_found") == json_of(absent)
 
 
-def test_reader_gets_the_stored_answer_after_redis_lost_everything(site: Site) -> None:
+def test_reader_gets_the_stored_answer_after_redis_lost_everything(site: WebHarness) -> None:
     generation, epoch = answered(site)
     site.redis.flushall()
     assert [event["type"] for _, event in follow(site, generation, f"{epoch}-2")] == ["snapshot", "complete", "done"]

@@ -7,10 +7,10 @@ import pytest
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.settings.model_traits import parse_models
+from tests.webapp.harness import Json, WebHarness, check_problem, json_of
 from tests.webapp.openapi.response_checker import Document
-from tests.webapp.site import Json, Site, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 MODEL = "asked-model"
 
 
@@ -24,7 +24,7 @@ def optional_fields(document: Json) -> Iterator[tuple[str, str, Json, str]]:
                 yield method, path, schema, name
 
 
-def send(site: Site, method: str, path: str, key: str, body: Json) -> tuple[int, str | None]:
+def send(site: WebHarness, method: str, path: str, key: str, body: Json) -> tuple[int, str | None]:
     """Return the status and the id of the generation; another question with the same key is 409."""
     answer = site.user.open(path, method=method, json=body, headers={"Idempotency-Key": key})
     answer.close()  # a stream ends
@@ -112,7 +112,7 @@ REFUSED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), REFUSED, ids=[f"{n}-{f!a}" for n, (f, _) in enumerate(REFUSED)])
-def test_invalid_value_is_422_with_its_field_and_creates_nothing(site: Site, field: str, value: Any) -> None:
+def test_invalid_value_is_422_with_its_field_and_creates_nothing(site: WebHarness, field: str, value: Any) -> None:
     check_problem(site.post({"message": "hello", field: value}), 422, "invalid_field", field)
     assert site.made() == []
     assert site.queued_tasks() == 0
@@ -145,12 +145,12 @@ def test_invalid_value_is_422_with_its_field_and_creates_nothing(site: Site, fie
     ],
     ids=range(21),
 )
-def test_invalid_history_is_422(site: Site, messages: Any) -> None:
+def test_invalid_history_is_422(site: WebHarness, messages: Any) -> None:
     check_problem(site.post({"messages": messages}), 422, "invalid_field", "messages")
     assert site.made() == []
 
 
-def test_request_takes_either_message_or_messages(site: Site) -> None:
+def test_request_takes_either_message_or_messages(site: WebHarness) -> None:
     check_problem(site.post({}), 422, "invalid_field", "message")
     both = {"message": "hello", "messages": turns("user")}
     check_problem(site.post(both), 422, "invalid_field", "messages")
@@ -190,7 +190,7 @@ def test_every_field_reaches_the_worker(build: Build) -> None:
     ["x", "x" * 32_000, "\ud83d lone \udc00", "a\x00b\u2028c\r\n", "\U0001f600" * 10, "\u202eשלום"],
     ids=range(6),
 )
-def test_any_text_reaches_the_worker_unchanged(site: Site, text: str) -> None:
+def test_any_text_reaches_the_worker_unchanged(site: WebHarness, text: str) -> None:
     assert site.hold(site.ask(text)).request.messages == [PromptMessage("user", text)]
 
 
@@ -237,6 +237,6 @@ def test_system_is_403_unless_the_settings_allow_it(build: Build) -> None:
     assert allowed.hold(allowed.ask(system="b")).request.system == "b"
 
 
-def test_long_invalid_value_is_truncated_in_the_response(site: Site) -> None:
+def test_long_invalid_value_is_truncated_in_the_response(site: WebHarness) -> None:
     assert len(site.post({"message": "a", "on_disconnect": "x" * 500_000}).data) < 1000
     assert len(site.post({"message": "a", "x" * 500_000: 1}).data) < 1000

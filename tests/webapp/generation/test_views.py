@@ -16,13 +16,13 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.ids import is_id, parse_cursor
 from millrace.worker.contract.keys import keys_of
-from tests.webapp.site import COMPLETE, USAGE, WHOLE, Site, json_of
+from tests.webapp.harness import COMPLETE, USAGE, WHOLE, WebHarness, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
-def test_waiting_client_gets_the_whole_answer(site: Site) -> None:
+def test_waiting_client_gets_the_whole_answer(site: WebHarness) -> None:
     worker = site.answer_next(*WHOLE[:-1], Title("A name"), Suggestions(["b"]), WHOLE[-1])
     answer = site.post({"message": "a", "stream": False})
     worker.get()
@@ -59,7 +59,9 @@ def usage() -> dict[str, Any]:
         (Cancelled("user", USAGE), "cancelled", None),
     ],
 )
-def test_waiting_client_gets_the_failure_or_cancellation(site: Site, outcome: Any, status: Any, failure: Any) -> None:
+def test_waiting_client_gets_the_failure_or_cancellation(
+    site: WebHarness, outcome: Any, status: Any, failure: Any
+) -> None:
     worker = site.answer_next(Chunk("He"), outcome, Done(status))
     body = json_of(site.post({"message": "a", "stream": False}))
     worker.get()
@@ -86,7 +88,7 @@ def test_waiting_client_waits_beyond_the_outcome_until_done(build: Build) -> Non
     assert json_of(site.user.get(answer.headers["Location"]))["outcome"]["type"] == "complete"
 
 
-def test_poller_gets_the_current_state_at_each_stage(site: Site) -> None:
+def test_poller_gets_the_current_state_at_each_stage(site: WebHarness) -> None:
     generation = site.ask(metadata={"a": "b"})
     queued = json_of(site.user.get(f"{API}/{generation}"))
     assert (queued["status"], queued["content"], queued["last_event_id"]) == ("queued", "", "0-1")
@@ -104,7 +106,7 @@ def test_poller_gets_the_current_state_at_each_stage(site: Site) -> None:
     assert ended["created_at"].endswith("+00:00")
 
 
-def test_poller_of_an_expired_log_gets_null_instead_of_an_empty_text(site: Site) -> None:
+def test_poller_of_an_expired_log_gets_null_instead_of_an_empty_text(site: WebHarness) -> None:
     generation = site.ask()
     site.write(site.hold(generation), *WHOLE)
     site.redis.delete(keys_of(generation).log)

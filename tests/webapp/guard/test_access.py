@@ -9,9 +9,9 @@ from flask import Flask
 from millrace.webapp import mount
 from millrace.webapp.guard.access import host_name
 from millrace.worker.contract.presence import record_heartbeat
-from tests.webapp.site import UNLIMITED, Site, check_problem, json_of, stopping
+from tests.webapp.harness import UNLIMITED, WebHarness, check_problem, json_of, stopping
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 TOKEN = "a-token-of-these-tests"
 NEAR: dict[str, str] = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1:8000"}
@@ -44,7 +44,7 @@ def test_host_that_is_not_listed_is_400_with_its_name_and_the_setting(build: Bui
         assert site.user.get("/readyz", headers={"Host": host}).status_code == 503
 
 
-def test_any_host_is_answered_by_default(site: Site) -> None:
+def test_any_host_is_answered_by_default(site: WebHarness) -> None:
     assert site.post({"message": "a"}, Host="whatever.example").status_code == 202
 
 
@@ -99,7 +99,7 @@ def test_with_a_token_its_holder_sees_figures_from_anywhere_and_no_one_else_does
         assert json_of(site.user.get("/readyz", **right))["checks"]["workers"] == "1 alive"
 
 
-def test_mount_has_metrics_only_with_a_token(site: Site) -> None:
+def test_mount_has_metrics_only_with_a_token(site: WebHarness) -> None:
     for token in ("", TOKEN):
         host = Flask("host")
         host.secret_key = "theirs"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.webapp.guard.client import canonical_address, client_address
-from tests.webapp.site import Site
+from tests.webapp.harness import WebHarness
 
 SAME = {
     "192.0.2.7": ["192.0.2.7", "192.0.2.7:40009", "::ffff:192.0.2.7", "[::ffff:192.0.2.7]:1", "64:ff9b::c000:207"],
@@ -37,7 +37,7 @@ def test_there_is_no_address_outside_a_request() -> None:
 
 
 @pytest.mark.parametrize("forwarded", ["203.0.113.{}:40009", "::ffff:203.0.113.{}", "[2001:db8:0:{}::1]:443"])
-def test_users_behind_a_proxy_have_counters_of_their_own(build: Callable[..., Site], forwarded: str) -> None:
+def test_users_behind_a_proxy_have_counters_of_their_own(build: Callable[..., WebHarness], forwarded: str) -> None:
     site = build(address_rate_limit="1/hour", trusted_proxies=1)
     for user in (1, 2):
         headers = {"X-Forwarded-For": forwarded.format(user)}

@@ -7,9 +7,9 @@ import pytest
 from werkzeug.test import TestResponse
 
 from millrace.webapp.problems import Problem
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, json_of
+from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 OURS, OTHER = "https://app.example", "http://localhost:5173"
 OURS_MAY = {
@@ -30,7 +30,7 @@ def cors_of(answer: TestResponse) -> dict[str, str]:
 
 
 @pytest.fixture
-def site(build: Build) -> Site:
+def site(build: Build) -> WebHarness:
     site = build(allowed_origins=(OURS, OTHER))
     site.app.add_url_rule("/fail", "fail", _fail)
     return site
@@ -40,7 +40,7 @@ def _fail() -> str:
     raise ZeroDivisionError
 
 
-def one_response_of_each_kind(site: Site, origin: str) -> dict[str, TestResponse]:
+def one_response_of_each_kind(site: WebHarness, origin: str) -> dict[str, TestResponse]:
     """Return one response of each kind to the same user."""
     sent = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
 
@@ -69,7 +69,7 @@ def one_response_of_each_kind(site: Site, origin: str) -> dict[str, TestResponse
     }
 
 
-def test_every_kind_of_response_has_cors_headers_for_an_allowed_origin(site: Site) -> None:
+def test_every_kind_of_response_has_cors_headers_for_an_allowed_origin(site: WebHarness) -> None:
     answers = one_response_of_each_kind(site, OURS)
     for kind, answer in answers.items():
         assert cors_of(answer) == OURS_MAY, kind
@@ -80,7 +80,7 @@ def test_every_kind_of_response_has_cors_headers_for_an_allowed_origin(site: Sit
 
 
 @pytest.mark.parametrize("origin", FOREIGN, ids=range(len(FOREIGN)))
-def test_unlisted_origin_gets_no_cors_headers(site: Site, origin: str) -> None:
+def test_unlisted_origin_gets_no_cors_headers(site: WebHarness, origin: str) -> None:
     for path in (f"{API}/x", "/healthz", "/"):
         answer = site.user.get(path, headers={"Origin": origin})
         assert cors_of(answer) == {}
@@ -89,13 +89,13 @@ def test_unlisted_origin_gets_no_cors_headers(site: Site, origin: str) -> None:
     assert cors_of(site.user.options(API, headers=asked)) == {}
 
 
-def test_second_allowed_origin_is_returned_alone(site: Site) -> None:
+def test_second_allowed_origin_is_returned_alone(site: WebHarness) -> None:
     answer = site.user.get("/healthz", headers={"Origin": OTHER})
     assert answer.headers.getlist("Access-Control-Allow-Origin") == [OTHER]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
-def test_preflight_returns_allowed_methods_and_headers(site: Site, method: str) -> None:
+def test_preflight_returns_allowed_methods_and_headers(site: WebHarness, method: str) -> None:
     asked = {
         "Origin": OURS,
         "Access-Control-Request-Method": method,
@@ -126,7 +126,7 @@ def test_response_for_unavailable_redis_has_cors_headers(build: Build) -> None:
     assert (answer.status_code, cors_of(answer)) == (503, OURS_MAY)
 
 
-def test_early_rejection_has_cors_headers(site: Site) -> None:
+def test_early_rejection_has_cors_headers(site: WebHarness) -> None:
     def refuse() -> None:
         raise Problem(429, "rate_limited", "Too many.")
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.webapp.guard.auth.issuer import token
 from tests.webapp.guard.auth.test_tokens import signed_with
-from tests.webapp.site import Site, check_problem
+from tests.webapp.harness import WebHarness, check_problem
 
 API = "/api/generations"
 
@@ -35,7 +35,7 @@ OURS = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=range(len(FOREIGN)))
-def test_cross_site_request_with_a_cookie_is_rejected(site: Site, headers: dict[str, str]) -> None:
+def test_cross_site_request_with_a_cookie_is_rejected(site: WebHarness, headers: dict[str, str]) -> None:
     generation = site.ask()
     before = site.made()
     answers = [
@@ -50,22 +50,24 @@ def test_cross_site_request_with_a_cookie_is_rejected(site: Site, headers: dict[
 
 
 @pytest.mark.parametrize("headers", OURS, ids=range(len(OURS)))
-def test_same_origin_pages_and_programs_are_accepted(site: Site, headers: dict[str, str]) -> None:
+def test_same_origin_pages_and_programs_are_accepted(site: WebHarness, headers: dict[str, str]) -> None:
     site.owner()
     assert site.post({"message": "a"}, **headers).status_code == 202
 
 
 @pytest.mark.parametrize(
-    "way", [{"auth": "header", "auth_header": "X-User"}, {"auth": "tests.webapp.host:user_of"}], ids=str
+    "way", [{"auth": "header", "auth_header": "X-User"}, {"auth": "tests.webapp.host_app:user_of"}], ids=str
 )
-def test_cross_site_request_is_rejected_with_other_ambient_credentials(build: Callable[..., Site], way: Any) -> None:
+def test_cross_site_request_is_rejected_with_other_ambient_credentials(
+    build: Callable[..., WebHarness], way: Any
+) -> None:
     client = build(**way).stranger()
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}):
         answer = client.post(API, json={"message": "a"}, headers={"X-User": "ada", **headers})
         check_problem(answer, 403, "cross_site")
 
 
-def test_bearer_token_needs_no_cross_site_check(build: Callable[..., Site]) -> None:
+def test_bearer_token_needs_no_cross_site_check(build: Callable[..., WebHarness]) -> None:
     client = build(**signed_with("HS256")).stranger()
     headers = {"Authorization": f"Bearer {token()}", "Sec-Fetch-Site": "cross-site"}
     assert client.post(API, json={"message": "a"}, headers=headers).status_code == 202
@@ -75,7 +77,7 @@ ALLOWED = "https://app.example"
 
 
 @pytest.mark.parametrize(("origin", "is_let_in"), [(ALLOWED, True), (f"{ALLOWED}.evil.example", False), (None, False)])
-def test_allowed_origin_may_send_cookies(build: Callable[..., Site], origin: str | None, is_let_in: bool) -> None:
+def test_allowed_origin_may_send_cookies(build: Callable[..., WebHarness], origin: str | None, is_let_in: bool) -> None:
     site = build(allowed_origins=(ALLOWED,))
     site.owner()
     headers = {"Sec-Fetch-Site": "cross-site", **({"Origin": origin} if origin else {})}
@@ -83,7 +85,7 @@ def test_allowed_origin_may_send_cookies(build: Callable[..., Site], origin: str
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=range(len(FOREIGN)))
-def test_cross_site_request_without_a_cookie_creates_no_owner(site: Site, headers: dict[str, str]) -> None:
+def test_cross_site_request_without_a_cookie_creates_no_owner(site: WebHarness, headers: dict[str, str]) -> None:
     generation = site.ask()
     before = site.made()
     for path in (API, "/api/conversations"):
@@ -94,14 +96,14 @@ def test_cross_site_request_without_a_cookie_creates_no_owner(site: Site, header
     assert site.user.get(f"{API}/{generation}").status_code == 200
 
 
-def test_rejection_names_both_origins(site: Site) -> None:
+def test_rejection_names_both_origins(site: WebHarness) -> None:
     answer = site.stranger().post(API, json={"message": "a"}, headers={"Origin": "https://localhost"})
     assert "its origin is https://localhost, this site is http://localhost." in answer.get_json()["detail"]
 
 
 @pytest.mark.parametrize(("proxies", "scheme"), [(0, "http"), (1, "https")])
 def test_scheme_of_the_origin_is_compared_with_a_trusted_proxys(
-    build: Callable[..., Site], proxies: int, scheme: str
+    build: Callable[..., WebHarness], proxies: int, scheme: str
 ) -> None:
     client = build(trusted_proxies=proxies).stranger()
     for origin in ("http", "https"):
@@ -110,7 +112,7 @@ def test_scheme_of_the_origin_is_compared_with_a_trusted_proxys(
         assert answer.status_code == (202 if origin == scheme else 403)
 
 
-def test_rejected_request_sets_no_cookie(site: Site) -> None:
+def test_rejected_request_sets_no_cookie(site: WebHarness) -> None:
     for body in ({}, {"message": ""}, {"no": 1}):
         answer = site.stranger().post(API, json=body)
         assert answer.status_code == 422

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.webapp.site import WHOLE, Site
+from tests.webapp.harness import WHOLE, WebHarness
 
 STATIC = Path(__file__).parents[3] / "webapp"
 
 
 @pytest.mark.parametrize("path", ["/", "/static/page.js", "/healthz", "/api/openapi.json", "/api/generations/x", "/x"])
-def test_every_response_has_the_security_headers(site: Site, path: str) -> None:
+def test_every_response_has_the_security_headers(site: WebHarness, path: str) -> None:
     headers = site.user.get(path, buffered=True).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -24,7 +24,7 @@ def test_every_response_has_the_security_headers(site: Site, path: str) -> None:
     assert "unsafe" not in headers["Content-Security-Policy"]
 
 
-def test_private_responses_are_not_cacheable(site: Site) -> None:
+def test_private_responses_are_not_cacheable(site: WebHarness) -> None:
     generation = site.ask()
     site.write(site.hold(generation), *WHOLE)
     for path in (f"/api/generations/{generation}", f"/api/generations/{generation}/events", "/api/generations/x"):

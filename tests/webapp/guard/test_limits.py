@@ -21,9 +21,9 @@ from millrace.webapp.openapi.document import description_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of, stopping
+from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of, stopping
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 CREATING: list[tuple[str, dict[str, Any]]] = [
     (API, {"message": "a"}),
@@ -36,7 +36,7 @@ CREATING: list[tuple[str, dict[str, Any]]] = [
 EVENT_SOURCE = {"Accept": "text/event-stream"}
 
 
-def failures_of(site: Site) -> float:
+def failures_of(site: WebHarness) -> float:
     (line,) = re.findall(r"^millrace_limiter_failures_total\S* (\S+)$", site.user.get("/metrics").text, re.MULTILINE)
     return float(line)
 
@@ -142,7 +142,7 @@ def test_follower_without_an_owner_is_limited_by_address(build: Build) -> None:
 UNLIMITED_ROUTES = ("/healthz", "/readyz", "/static/<path:filename>")
 
 
-def test_every_route_has_a_limit_of_its_kind(site: Site) -> None:
+def test_every_route_has_a_limit_of_its_kind(site: WebHarness) -> None:
     kinds: dict[str, str | None] = {}
     for rule in site.app.url_map.iter_rules():
         if rule.rule not in UNLIMITED_ROUTES:

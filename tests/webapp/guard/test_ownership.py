@@ -18,8 +18,8 @@ from millrace.worker.settings.schema import Settings
 from millrace.worker.store import memories
 from tests.webapp.generation.test_stored_log import answered, expire
 from tests.webapp.guard.auth.test_owners import WAYS
-from tests.webapp.site import Site, json_of
-from tests.webapp.talking import begin, messages_of
+from tests.webapp.harness import WebHarness, json_of
+from tests.webapp.stored_turns import begin, messages_of
 
 # Valid bodies for the routes that need one, so that only the id is wrong.
 BODIES: dict[str, Any] = {
@@ -34,7 +34,7 @@ ENDPOINTS = {
 }
 
 
-def things_of(site: Site) -> dict[str, str]:
+def things_of(site: WebHarness) -> dict[str, str]:
     """Create one thing of each kind for the user, and return their ids by the names of the route variables."""
     receipt = begin(site, "mine")
     owner = site.owner()
@@ -51,7 +51,7 @@ def things_of(site: Site) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_foreign_and_absent_ids_get_the_same_404_on_every_route(site: Site, endpoint: str) -> None:
+def test_foreign_and_absent_ids_get_the_same_404_on_every_route(site: WebHarness, endpoint: str) -> None:
     mine = things_of(site)
     rule = ENDPOINTS[endpoint]
     assert rule.arguments <= set(mine), "a new kind of id: add one to things_of"
@@ -128,7 +128,7 @@ def accesses(user: FlaskClient, ids: dict[str, str]) -> dict[str, list[str]]:
     return sent
 
 
-def test_foreign_ids_cause_the_same_queries_as_absent_ones(site: Site) -> None:
+def test_foreign_ids_cause_the_same_queries_as_absent_ones(site: WebHarness) -> None:
     running = things_of(site)
 
     def things_with_answer() -> dict[str, str]:
@@ -150,7 +150,7 @@ def test_foreign_ids_cause_the_same_queries_as_absent_ones(site: Site) -> None:
             assert foreign[request] == sent, request
 
 
-def test_request_for_several_generations_is_404_if_one_is_foreign(site: Site) -> None:
+def test_request_for_several_generations_is_404_if_one_is_foreign(site: WebHarness) -> None:
     theirs = things_of(site)["generation"]
     stranger = site.stranger()
     own = stranger.post("/api/generations", json={"message": "a"}).get_json()["id"]

@@ -8,7 +8,7 @@ import pytest
 
 from millrace.webapp.guard import rejections
 from millrace.webapp.guard.rejections import RejectionPace
-from tests.webapp.site import Site
+from tests.webapp.harness import WebHarness
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -44,7 +44,9 @@ def test_held_rejections_and_remembered_clients_are_bounded(monkeypatch: pytest.
     assert seconds_of(lambda: pace.hold("d")) >= 0.3
 
 
-def test_loop_of_rejected_requests_is_slowed_down(build: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loop_of_rejected_requests_is_slowed_down(
+    build: Callable[..., WebHarness], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rejections, "HELD_SECONDS", 0.3)
     monkeypatch.setattr(rejections, "QUICK_REJECTIONS", 2)
     site = build(read_rate_limit="1/hour", follow_rate_limit="1/hour", new_owner_rate_limit="1/hour")

@@ -1,4 +1,4 @@
-"""The document matches the app. `Site` also checks every response of the web tier's other tests against it."""
+"""The document matches the app. `WebHarness` also checks every response of the web tier's other tests against it."""
 
 import json
 import re
@@ -15,21 +15,21 @@ from millrace.webapp.facades.conversation import SESSION_LINES, ConversationDial
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.routes.health import Alive
 from millrace.worker.contract.events import AnyEvent, Done, encode
+from tests.webapp.harness import WebHarness, json_of
 from tests.webapp.openapi.response_checker import Document
-from tests.webapp.site import Site, json_of
 from tests.worker.contract.test_events import SAMPLES
 
 Json = dict[str, Any]
 
 
 @pytest.fixture
-def document(site: Site) -> Json:
+def document(site: WebHarness) -> Json:
     answer = site.user.get("/api/openapi.json")
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     return json_of(answer)
 
 
-def test_document_has_every_route_of_the_app(site: Site, document: Json) -> None:
+def test_document_has_every_route_of_the_app(site: WebHarness, document: Json) -> None:
     routes = {
         (re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule), method.lower())
         for rule in site.app.url_map.iter_rules()
@@ -40,7 +40,7 @@ def test_document_has_every_route_of_the_app(site: Site, document: Json) -> None
     assert ("/api/generations/{generation}/events", "get") in routes
 
 
-def test_document_leaves_out_the_routes_of_a_host_app(site: Site) -> None:
+def test_document_leaves_out_the_routes_of_a_host_app(site: WebHarness) -> None:
     site.app.add_url_rule("/hosts/<thing>", "hosts", lambda thing: thing)
     assert "/hosts/{thing}" not in json_of(site.user.get("/api/openapi.json"))["paths"]
 
@@ -56,7 +56,7 @@ def test_document_has_no_dangling_references_and_valid_schemas(document: Json) -
     assert all(each["summary"] for each in operations)
 
 
-def test_request_body_schema_has_bounds_and_rejects_unknown_fields(site: Site) -> None:
+def test_request_body_schema_has_bounds_and_rejects_unknown_fields(site: WebHarness) -> None:
     document = Document.of(site.app)
     body = document.whole["paths"]["/api/generations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     document.check(body, {"message": "a", "temperature": 0.5, "search": "auto", "metadata": {"a": "b"}})
@@ -70,7 +70,7 @@ EVENTS = st.one_of(*SAMPLES.values())
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
-def test_every_event_matches_its_schema(site: Site, event: AnyEvent) -> None:
+def test_every_event_matches_its_schema(site: WebHarness, event: AnyEvent) -> None:
     document, sent = Document.of(site.app), json.loads(encode(event))
     document.check({"$ref": "#/components/schemas/GenerationEvent"}, sent)
     with pytest.raises(ValidationError):
@@ -87,7 +87,7 @@ def test_every_event_matches_its_schema(site: Site, event: AnyEvent) -> None:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS))
 def test_every_line_of_a_dialect_matches_its_schema(
-    site: Site, dialect: Any, path: str, lines: tuple[Any, ...], events: list[AnyEvent]
+    site: WebHarness, dialect: Any, path: str, lines: tuple[Any, ...], events: list[AnyEvent]
 ) -> None:
     document, renderer = Document.of(site.app), dialect()
     rendered = [
@@ -99,7 +99,7 @@ def test_every_line_of_a_dialect_matches_its_schema(
         document.check(schema, line)
 
 
-def test_response_that_contradicts_the_document_is_detected(site: Site) -> None:
+def test_response_that_contradicts_the_document_is_detected(site: WebHarness) -> None:
     @described(Description(answers={200: Alive}))
     def lie() -> Json:
         """Lie."""

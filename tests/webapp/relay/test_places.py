@@ -15,9 +15,9 @@ from werkzeug.test import TestResponse
 from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.places import Places
 from tests.client import wait_for
-from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 EVENT_SOURCE = {"Accept": "text/event-stream"}
 STREAMING: list[tuple[str, dict[str, Any]]] = [

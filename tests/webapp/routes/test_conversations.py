@@ -11,13 +11,13 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
-from tests.webapp.site import COMPLETE, WHOLE, Site, check_problem, json_of
-from tests.webapp.talking import API, begin, messages_of, turn
+from tests.webapp.harness import COMPLETE, WHOLE, WebHarness, check_problem, json_of
+from tests.webapp.stored_turns import API, begin, messages_of, turn
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 
 
-def test_question_is_stored_before_its_task_is_enqueued(site: Site) -> None:
+def test_question_is_stored_before_its_task_is_enqueued(site: WebHarness) -> None:
     stored: list[Any] = []
     site.owner()
     ring = site.services.task_queue.enqueue
@@ -33,7 +33,7 @@ def test_question_is_stored_before_its_task_is_enqueued(site: Site) -> None:
     assert [(each["role"], each["content"]) for each in stored] == [("user", "what is \ud83d a\x00 weir?")]
 
 
-def test_conversation_has_its_active_generation_until_the_outcome(site: Site) -> None:
+def test_conversation_has_its_active_generation_until_the_outcome(site: WebHarness) -> None:
     receipt = begin(site)
     conversation, generation = receipt["conversation_id"], receipt["id"]
 
@@ -49,7 +49,7 @@ def test_conversation_has_its_active_generation_until_the_outcome(site: Site) ->
     assert active() == [None] * 2
 
 
-def test_conversation_is_created_empty_and_renamed(site: Site) -> None:
+def test_conversation_is_created_empty_and_renamed(site: WebHarness) -> None:
     answer = site.user.post(API, json={"title": "Wheels \ud83d"})
     made = json_of(answer)
     assert answer.status_code == 201
@@ -74,13 +74,13 @@ def test_conversation_is_created_empty_and_renamed(site: Site) -> None:
         ("patch", {"title": " \n"}),
     ],
 )
-def test_invalid_title_is_422(site: Site, method: str, body: Any) -> None:
+def test_invalid_title_is_422(site: WebHarness, method: str, body: Any) -> None:
     url = API if method == "post" else f"{API}/{begin(site)['conversation_id']}"
     check_problem(getattr(site.user, method)(url, json=body), 422, "invalid_field", "title")
     check_problem(getattr(site.user, method)(url, json={"name": "a"}), 422, "invalid_field", "name")
 
 
-def test_conversations_are_paged_last_changed_first(site: Site) -> None:
+def test_conversations_are_paged_last_changed_first(site: WebHarness) -> None:
     made = [json_of(site.user.post(API))["id"] for _ in range(7)]
     site.user.patch(f"{API}/{made[2]}", json={"title": "changed"})
     found: list[str] = []
@@ -94,7 +94,7 @@ def test_conversations_are_paged_last_changed_first(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/CONVERSATION/messages"])
-def test_invalid_cursor_or_limit_is_rejected(site: Site, path: str) -> None:
+def test_invalid_cursor_or_limit_is_rejected(site: WebHarness, path: str) -> None:
     url = API + path.replace("CONVERSATION", begin(site)["conversation_id"])
     for cursor in ("x", "1", "1-", "-1", "1-2-3", "9" * 16 + "-1", "\u0661-1", "1" * 10_000):
         check_problem(site.user.get(url, query_string={"cursor": cursor}), 400, "bad_cursor")
@@ -102,7 +102,7 @@ def test_invalid_cursor_or_limit_is_rejected(site: Site, path: str) -> None:
         check_problem(site.user.get(url, query_string={"limit": limit}), 422, "invalid_field", "limit")
 
 
-def test_list_needs_a_constant_number_of_database_queries(site: Site) -> None:
+def test_list_needs_a_constant_number_of_database_queries(site: WebHarness) -> None:
     statements: list[str] = []
     sql_event.listen(
         site.services.database._engine, "before_cursor_execute", lambda *given: statements.append(given[2])
@@ -124,7 +124,7 @@ def test_list_needs_a_constant_number_of_database_queries(site: Site) -> None:
     assert site.redis.info("stats")["total_connections_received"] == 0  # type: ignore[index]
 
 
-def test_delete_removes_messages_and_cancels_the_running_generation(site: Site) -> None:
+def test_delete_removes_messages_and_cancels_the_running_generation(site: WebHarness) -> None:
     receipt = begin(site)
     conversation, generation = receipt["conversation_id"], receipt["id"]
     holding = site.hold(generation)
@@ -144,7 +144,7 @@ def test_delete_removes_messages_and_cancels_the_running_generation(site: Site) 
     assert json_of(site.user.get(API))["conversations"] == []
 
 
-def test_delete_ends_access_to_every_generation_and_removes_its_texts_from_redis(site: Site) -> None:
+def test_delete_ends_access_to_every_generation_and_removes_its_texts_from_redis(site: WebHarness) -> None:
     conversation = json_of(site.user.post(API))["id"]
     turn(site, conversation, "a question", "an answer")
     ended = site.ask("a secret question", conversation_id=conversation)
@@ -167,7 +167,7 @@ def test_delete_ends_access_to_every_generation_and_removes_its_texts_from_redis
         assert 0 < site.redis.pttl(keys.state) <= 30_000  # type: ignore[operator]
 
 
-def test_running_generation_of_a_deleted_conversation_is_unreadable_at_once(site: Site) -> None:
+def test_running_generation_of_a_deleted_conversation_is_unreadable_at_once(site: WebHarness) -> None:
     receipt = begin(site)
     holding = site.hold(receipt["id"])
     assert site.user.delete(f"{API}/{receipt['conversation_id']}").status_code == 204
@@ -177,7 +177,7 @@ def test_running_generation_of_a_deleted_conversation_is_unreadable_at_once(site
     assert 0 < site.redis.pttl(keys_of(receipt["id"]).log) <= 30_000  # type: ignore[operator]
 
 
-def test_conversation_not_yet_stored_can_be_deleted_and_does_not_reappear(build: Build, site: Site) -> None:
+def test_conversation_not_yet_stored_can_be_deleted_and_does_not_reappear(build: Build, site: WebHarness) -> None:
     apart = build(database_url="sqlite:////nowhere/at/all.db", database_seconds=0.2)
     apart.user = site.user
     apart.user.application = apart.app
@@ -194,7 +194,7 @@ def test_conversation_not_yet_stored_can_be_deleted_and_does_not_reappear(build:
     assert json_of(site.user.get(API))["conversations"] == []
 
 
-def responses_to(site: Site, client: Any, conversation: str, message: str) -> list[TestResponse]:
+def responses_to(site: WebHarness, client: Any, conversation: str, message: str) -> list[TestResponse]:
     url = f"{API}/{conversation}"
     return [
         client.get(url),
@@ -206,7 +206,7 @@ def responses_to(site: Site, client: Any, conversation: str, message: str) -> li
 
 
 @pytest.mark.parametrize("conversation", ["0" * 32, "x", "0" * 31 + "G", "%00", "x" * 5000])
-def test_foreign_absent_and_malformed_ids_get_the_same_404(site: Site, conversation: str) -> None:
+def test_foreign_absent_and_malformed_ids_get_the_same_404(site: WebHarness, conversation: str) -> None:
     receipt = begin(site)
     (question,) = messages_of(site, receipt["conversation_id"])["messages"]
     stranger = site.stranger()

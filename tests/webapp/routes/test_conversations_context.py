@@ -6,23 +6,23 @@ import pytest
 
 from millrace.worker.contract.ids import new_id
 from millrace.worker.store.conversations import MAX_CONTEXT_CHARS, MAX_CONTEXT_DEPTH
-from tests.webapp.site import Site, check_problem, json_of
+from tests.webapp.harness import WebHarness, check_problem, json_of
 
 
 @pytest.fixture
-def path(site: Site) -> str:
+def path(site: WebHarness) -> str:
     made = json_of(site.user.post("/api/conversations", json={}))
     return f"/api/conversations/{made['id']}/context"
 
 
-def merge(site: Site, path: str, changes: Any) -> Any:
+def merge(site: WebHarness, path: str, changes: Any) -> Any:
     answer = site.user.patch(path, json=changes)
     assert answer.status_code == 200, answer.text
     assert json_of(site.user.get(path)) == json_of(answer)
     return json_of(answer)
 
 
-def test_changes_are_merged_and_null_removes_a_key(site: Site, path: str) -> None:
+def test_changes_are_merged_and_null_removes_a_key(site: WebHarness, path: str) -> None:
     assert json_of(site.user.get(path)) == {}
     assert merge(site, path, {"to": "Tokyo", "when": "next week"}) == {"to": "Tokyo", "when": "next week"}
     assert merge(site, path, {"when": "Friday", "with": {"a": [1, None, "\ud800"]}}) == {
@@ -34,14 +34,14 @@ def test_changes_are_merged_and_null_removes_a_key(site: Site, path: str) -> Non
     assert merge(site, path, {}) == {"when": "Friday"}
 
 
-def test_context_is_unchanged_when_a_merge_would_make_it_too_large(site: Site, path: str) -> None:
+def test_context_is_unchanged_when_a_merge_would_make_it_too_large(site: WebHarness, path: str) -> None:
     half = "x" * (MAX_CONTEXT_CHARS // 2)
     merge(site, path, {"a": half})
     check_problem(site.user.patch(path, json={"b": half}), 413, "too_large")
     assert json_of(site.user.get(path)) == {"a": half}
 
 
-def test_value_that_is_nested_too_deeply_is_422_with_its_key_and_changes_nothing(site: Site, path: str) -> None:
+def test_value_that_is_nested_too_deeply_is_422_with_its_key_and_changes_nothing(site: WebHarness, path: str) -> None:
     def nested(depth: int, kind: type) -> Any:
         value: Any = 1
         for _ in range(depth):
@@ -57,13 +57,13 @@ def test_value_that_is_nested_too_deeply_is_422_with_its_key_and_changes_nothing
         assert json_of(site.user.get(path)) == {"a": nested(MAX_CONTEXT_DEPTH - 1, kind)}
 
 
-def test_body_that_is_not_an_object_is_rejected(site: Site, path: str) -> None:
+def test_body_that_is_not_an_object_is_rejected(site: WebHarness, path: str) -> None:
     for body in ("[]", "5", "null", "{", '{"a": 1e400}', '{"a": NaN}'):
         check_problem(site.user.patch(path, data=body, content_type="application/json"), 400, "malformed")
     check_problem(site.user.patch(path, data="{}", content_type="text/plain"), 415, "unsupported_media_type")
 
 
-def test_foreign_conversation_is_the_404_of_an_absent_one(site: Site, path: str) -> None:
+def test_foreign_conversation_is_the_404_of_an_absent_one(site: WebHarness, path: str) -> None:
     stranger = site.stranger()
     site.owner(stranger)
     for where in (path, f"/api/conversations/{new_id()}/context", "/api/conversations/x/context"):

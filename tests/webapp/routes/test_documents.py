@@ -1,10 +1,10 @@
 import re
 
 from millrace.webapp.routes.documents import routes
-from tests.webapp.site import Site
+from tests.webapp.harness import WebHarness
 
 
-def test_page_runs_only_its_own_files(site: Site) -> None:
+def test_page_runs_only_its_own_files(site: WebHarness) -> None:
     answer = site.user.get("/")
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -19,7 +19,7 @@ def test_page_runs_only_its_own_files(site: Site) -> None:
     assert routes.name == "documents"
 
 
-def test_files_referenced_by_the_page_exist_and_have_relative_addresses(site: Site) -> None:
+def test_files_referenced_by_the_page_exist_and_have_relative_addresses(site: WebHarness) -> None:
     found = re.findall(r'(?:src|href)="([^"]*)"', site.user.get("/").text)
     assert len(found) == 4
     for path in found:
@@ -27,19 +27,19 @@ def test_files_referenced_by_the_page_exist_and_have_relative_addresses(site: Si
         assert site.user.get(f"/{path}", buffered=True).status_code == 200, path
 
 
-def test_scripts_request_only_relative_addresses(site: Site) -> None:
+def test_scripts_request_only_relative_addresses(site: WebHarness) -> None:
     for name in ("page.js", "client.js", "api.js", "turns.js", "conversations.js"):
         script = site.user.get(f"/static/{name}", buffered=True).text
         assert not re.search(r"""["'`](/|https?:)""", script), name
 
 
-def test_scripts_never_turn_text_into_markup(site: Site) -> None:
+def test_scripts_never_turn_text_into_markup(site: WebHarness) -> None:
     for name in ("page.js", "client.js", "api.js", "turns.js", "conversations.js"):
         script = site.user.get(f"/static/{name}", buffered=True).text
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(", script)
 
 
-def test_visit_of_the_page_renews_the_owners_cookie(site: Site) -> None:
+def test_visit_of_the_page_renews_the_owners_cookie(site: WebHarness) -> None:
     generation = site.ask()
     assert f"{site.cookie_name}=" in site.user.get("/").headers["Set-Cookie"]
     assert "Set-Cookie" not in site.stranger().get("/").headers

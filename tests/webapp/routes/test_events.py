@@ -9,21 +9,21 @@ from werkzeug.test import TestResponse
 
 from millrace.worker.contract.feed import FEED_START, ConversationChanged, FeedPosition, publish, read_feeds
 from millrace.worker.contract.lease import ClaimedGeneration
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem
+from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/events"
 PAGE = {"Sec-Fetch-Site": "same-origin"}
 
 
-def ended(site: Site) -> ClaimedGeneration:
+def ended(site: WebHarness) -> ClaimedGeneration:
     """Return an ended generation of the user."""
     holding = site.hold(site.ask())
     site.write(holding, *WHOLE)
     return holding
 
 
-def follow(site: Site, *follows: str, last: str = "", feed: str = "") -> TestResponse:
+def follow(site: WebHarness, *follows: str, last: str = "", feed: str = "") -> TestResponse:
     query: dict[str, Any] = {"follow": follows} | ({"feed": feed} if feed else {})
     return site.user.get(API, query_string=query, headers={"Last-Event-ID": last} if last else {})
 
@@ -39,7 +39,7 @@ def numbers(answer: TestResponse, holding: ClaimedGeneration) -> list[int]:
     return [int(each.rpartition("-")[2]) for each in ids(answer) if each.startswith(name)]
 
 
-def test_each_event_has_its_generation_in_id_and_data(site: Site) -> None:
+def test_each_event_has_its_generation_in_id_and_data(site: WebHarness) -> None:
     one, two = ended(site), ended(site)
     answer = follow(site, one.claim.generation, two.claim.generation)
     kinds_of: dict[str, list[str]] = {}
@@ -54,7 +54,7 @@ def test_each_event_has_its_generation_in_id_and_data(site: Site) -> None:
     assert answer.headers["Cache-Control"] == "no-cache, no-store, no-transform"
 
 
-def test_each_stream_resumes_at_its_cursor_and_last_event_id_overrides_one(site: Site) -> None:
+def test_each_stream_resumes_at_its_cursor_and_last_event_id_overrides_one(site: WebHarness) -> None:
     one, two = ended(site), ended(site)
     first, second = one.claim.generation, two.claim.generation
     at_three = f"{first}@{one.claim.epoch}-3"
@@ -68,7 +68,7 @@ def test_each_stream_resumes_at_its_cursor_and_last_event_id_overrides_one(site:
     assert [each.partition("@")[0] for each in ids(unrelated)] == [first, first]
 
 
-def test_stream_is_204_only_if_nothing_follows_any_cursor(site: Site) -> None:
+def test_stream_is_204_only_if_nothing_follows_any_cursor(site: WebHarness) -> None:
     one, two = (f"{each.claim.generation}@{each.claim.epoch}" for each in (ended(site), ended(site)))
     assert follow(site, f"{one}-5", f"{two}-5").status_code == 204
     assert follow(site, f"{one}-5", f"{two}-4", last=f"{two}-5").status_code == 204
@@ -76,7 +76,7 @@ def test_stream_is_204_only_if_nothing_follows_any_cursor(site: Site) -> None:
 
 
 @pytest.mark.parametrize("foreign", ["theirs", "0" * 32, "x", "", "A" * 32])
-def test_one_foreign_absent_or_malformed_id_makes_the_request_404(site: Site, foreign: str) -> None:
+def test_one_foreign_absent_or_malformed_id_makes_the_request_404(site: WebHarness, foreign: str) -> None:
     theirs = site.stranger().post("/api/generations", json={"message": "a"}).get_json()["id"]
     own = ended(site).claim.generation
     answer = follow(site, own, theirs if foreign == "theirs" else foreign)
@@ -101,13 +101,13 @@ def test_one_foreign_absent_or_malformed_id_makes_the_request_404(site: Site, fo
         ("feed=1-", "bad_cursor"),
     ],
 )
-def test_invalid_follow_or_feed_is_400(site: Site, query: str, code: str) -> None:
+def test_invalid_follow_or_feed_is_400(site: WebHarness, query: str, code: str) -> None:
     generation = ended(site).claim.generation
     check_problem(site.user.get(f"{API}?{query.replace('ID', generation)}"), 400, code)
 
 
 @pytest.mark.parametrize("last", ["1-5", "@1-5", "feed@", "feed@1", "ID@", "ID@x", "ID@1-", "nobody@1-5", "ID", "@"])
-def test_malformed_last_event_id_is_400(site: Site, last: str) -> None:
+def test_malformed_last_event_id_is_400(site: WebHarness, last: str) -> None:
     generation = ended(site).claim.generation
     check_problem(follow(site, generation, feed="1", last=last.replace("ID", generation)), 400, "bad_cursor")
 
@@ -133,7 +133,7 @@ def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -
     check_problem(follow(site, feed="1"), 503, "redis_away")
 
 
-def fed(site: Site, count: int, *follows: str, **how: str) -> list[dict[str, Any]]:
+def fed(site: WebHarness, count: int, *follows: str, **how: str) -> list[dict[str, Any]]:
     """Return the next `count` events of the feed; the caller's assertion fails if it ends earlier."""
     answer = follow(site, *follows, **how)
     assert answer.status_code == 200
@@ -147,17 +147,17 @@ def fed(site: Site, count: int, *follows: str, **how: str) -> list[dict[str, Any
     return found
 
 
-def owner_of(site: Site) -> str:
+def owner_of(site: WebHarness) -> str:
     """Return the user's owner id, after one generation has put an event into their feed."""
     return site.hold(site.ask()).owner
 
 
-def places(site: Site, owner: str) -> list[FeedPosition]:
+def places(site: WebHarness, owner: str) -> list[FeedPosition]:
     (entries,) = read_feeds(site.redis, [(owner, FEED_START)], 1000)
     return [entry.position for entry in entries]
 
 
-def test_feed_resumes_at_a_position(site: Site) -> None:
+def test_feed_resumes_at_a_position(site: WebHarness) -> None:
     owner = owner_of(site)
     publish(site.redis, owner, ConversationChanged("a"), ConversationChanged("b"))
     _, started, *_ = (*[None], *places(site, owner))
@@ -166,7 +166,7 @@ def test_feed_resumes_at_a_position(site: Site) -> None:
     assert [event["conversation_id"] for event in fed(site, 1, feed="1", last=last)] == ["b"]
 
 
-def test_feed_1_starts_with_new_events(site: Site) -> None:
+def test_feed_1_starts_with_new_events(site: WebHarness) -> None:
     owner = owner_of(site)
     publish(site.redis, owner, ConversationChanged("before"))
     answer = follow(site, feed="1")
@@ -177,7 +177,7 @@ def test_feed_1_starts_with_new_events(site: Site) -> None:
     answer.close()
 
 
-def test_resuming_with_another_streams_cursor_returns_the_whole_feed(site: Site) -> None:
+def test_resuming_with_another_streams_cursor_returns_the_whole_feed(site: WebHarness) -> None:
     holding = ended(site)
     publish(site.redis, holding.owner, ConversationChanged("missed"))
     generation, last = holding.claim.generation, f"{holding.claim.generation}@{holding.claim.epoch}-5"
@@ -185,13 +185,13 @@ def test_resuming_with_another_streams_cursor_returns_the_whole_feed(site: Site)
     assert kinds == ["generation_started", "conversation_changed"]
 
 
-def test_feed_of_a_client_without_an_owner_has_ended(site: Site) -> None:
+def test_feed_of_a_client_without_an_owner_has_ended(site: WebHarness) -> None:
     answer = site.stranger().get(API, query_string={"feed": "1"})
     assert (answer.status_code, answer.mimetype) == (204, "text/event-stream")
     assert "Set-Cookie" not in answer.headers
 
 
-def test_feed_has_only_its_owners_events(site: Site) -> None:
+def test_feed_has_only_its_owners_events(site: WebHarness) -> None:
     owner = owner_of(site)
     stranger = site.stranger()
     site.owner(stranger)

@@ -9,17 +9,17 @@ from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state
-from tests.webapp.site import DEAD_PORT, WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
-def stored_field(site: Site, generation: str, field: str) -> bytes | None:
+def stored_field(site: WebHarness, generation: str, field: str) -> bytes | None:
     return site.redis.hget(keys_of(generation).state, field)  # type: ignore[return-value]
 
 
-def test_create_is_202_with_events_and_cancel_urls(site: Site) -> None:
+def test_create_is_202_with_events_and_cancel_urls(site: WebHarness) -> None:
     answer = site.post({"message": "hello"})
     body = json_of(answer)
     assert answer.status_code == 202
@@ -33,7 +33,7 @@ def test_create_is_202_with_events_and_cancel_urls(site: Site) -> None:
     assert site.generations() == [body["id"]]
 
 
-def test_conversation_is_busy_until_its_answer_has_ended(site: Site) -> None:
+def test_conversation_is_busy_until_its_answer_has_ended(site: WebHarness) -> None:
     first = json_of(site.post({"message": "hello"}))
     more = {"message": "more", "conversation_id": first["conversation_id"]}
     assert check_problem(site.post(more), 409, "conversation_busy")["generation_id"] == first["id"]
@@ -46,13 +46,13 @@ def test_conversation_is_busy_until_its_answer_has_ended(site: Site) -> None:
     check_problem(site.post(more), 409, "conversation_busy")
 
 
-def test_conversation_can_be_continued_after_a_cancel(site: Site) -> None:
+def test_conversation_can_be_continued_after_a_cancel(site: WebHarness) -> None:
     first = json_of(site.post({"message": "hello"}))
     site.user.post(first["cancel_url"])
     assert site.post({"message": "more", "conversation_id": first["conversation_id"]}).status_code == 202
 
 
-def test_same_key_returns_its_generation_while_the_conversation_is_busy(site: Site) -> None:
+def test_same_key_returns_its_generation_while_the_conversation_is_busy(site: WebHarness) -> None:
     first = json_of(site.post({"message": "hello"}, Idempotency_Key="k"))
     site.user.post(first["cancel_url"])
     second = site.post({"message": "more", "conversation_id": first["conversation_id"]})
@@ -60,14 +60,14 @@ def test_same_key_returns_its_generation_while_the_conversation_is_busy(site: Si
     assert json_of(site.post({"message": "hello"}, Idempotency_Key="k")) == first
 
 
-def test_stateless_history_cannot_be_continued(site: Site) -> None:
+def test_stateless_history_cannot_be_continued(site: WebHarness) -> None:
     first = json_of(site.post({"messages": [{"role": "user", "content": "a"}]}))
     more = site.post({"message": "more", "conversation_id": first["conversation_id"]})
     check_problem(more, 404, "not_found", "conversation_id")
 
 
 @pytest.mark.parametrize("conversation", ["0" * 32, " ", "x", "0" * 31 + "G", "0" * 5000, "\ud83d", "../" * 10])
-def test_absent_or_malformed_conversation_is_404_and_creates_nothing(site: Site, conversation: str) -> None:
+def test_absent_or_malformed_conversation_is_404_and_creates_nothing(site: WebHarness, conversation: str) -> None:
     problem = check_problem(
         site.post({"message": "a", "conversation_id": conversation}), 404, "not_found", "conversation_id"
     )
@@ -75,7 +75,7 @@ def test_absent_or_malformed_conversation_is_404_and_creates_nothing(site: Site,
     assert site.made() == []
 
 
-def test_another_users_conversation_is_the_404_of_an_absent_one(site: Site) -> None:
+def test_another_users_conversation_is_the_404_of_an_absent_one(site: WebHarness) -> None:
     theirs = json_of(site.post({"message": "a"}))["conversation_id"]
     answer = site.stranger().post(API, json={"message": "a", "conversation_id": theirs})
     absent = site.stranger().post(API, json={"message": "a", "conversation_id": "0" * 32})
@@ -133,7 +133,7 @@ def test_stream_field_overrides_the_accept_header(build: Build, fields: Any, acc
     answer.close()
 
 
-def test_post_stream_equals_the_event_stream(site: Site) -> None:
+def test_post_stream_equals_the_event_stream(site: WebHarness) -> None:
     worker = site.answer_next(*WHOLE)
     posted = site.post({"message": "a", "stream": True})
     text = posted.get_data(as_text=True)
@@ -143,7 +143,7 @@ def test_post_stream_equals_the_event_stream(site: Site) -> None:
     assert text.count("data: ") == 7  # one of them is a heartbeat
 
 
-def test_repeated_post_with_a_cursor_goes_on_after_it(site: Site) -> None:
+def test_repeated_post_with_a_cursor_goes_on_after_it(site: WebHarness) -> None:
     worker = site.answer_next(*WHOLE)
     whole = site.post({"message": "a", "stream": True}, **{"Idempotency-Key": "k"}).get_data(as_text=True)
     worker.get()
@@ -161,7 +161,7 @@ def test_repeated_post_with_a_cursor_goes_on_after_it(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
-def test_cancel_is_202_then_200_once_ended(site: Site, how: str) -> None:
+def test_cancel_is_202_then_200_once_ended(site: WebHarness, how: str) -> None:
     def stop(generation: str) -> Any:
         url = f"{API}/{generation}"
         return site.user.delete(url) if how == "delete" else site.user.post(f"{url}/cancel")
@@ -183,7 +183,9 @@ def test_cancel_is_202_then_200_once_ended(site: Site, how: str) -> None:
 
 @pytest.mark.parametrize("generation", ["0" * 32, "x", "0" * 31, "0" * 33, "A" * 32, "%00", "x" * 5000, "\u0660" * 32])
 @pytest.mark.parametrize("method_and_path", ["GET ", "GET /events", "POST /cancel", "DELETE "])
-def test_foreign_absent_and_malformed_ids_get_the_same_404(site: Site, method_and_path: str, generation: str) -> None:
+def test_foreign_absent_and_malformed_ids_get_the_same_404(
+    site: WebHarness, method_and_path: str, generation: str
+) -> None:
     method, path = method_and_path.split(" ")
     theirs = site.ask()
     stranger = site.stranger()
@@ -204,14 +206,14 @@ GARBAGE = ["x", "1", "1-", "-1", "1-2-3", "1-2 ", " 1-2", "+1-2", "12345678901-1
 
 
 @pytest.mark.parametrize("cursor", [*GARBAGE, "1" * 10_240, "1-" + "1" * 10_240], ids=range(14))
-def test_malformed_cursor_is_400_in_header_and_query(site: Site, cursor: str) -> None:
+def test_malformed_cursor_is_400_in_header_and_query(site: WebHarness, cursor: str) -> None:
     url = f"{API}/{site.ask()}/events"
     check_problem(site.user.get(url, query_string={"after": cursor}), 400, "bad_cursor")
     if cursor.isascii() and cursor == cursor.strip():
         check_problem(site.user.get(url, headers={"Last-Event-ID": cursor}), 400, "bad_cursor")
 
 
-def test_last_event_id_overrides_after_and_the_default_is_the_start(site: Site) -> None:
+def test_last_event_id_overrides_after_and_the_default_is_the_start(site: WebHarness) -> None:
     generation = site.ask()
     holding = site.hold(generation)
     site.write(holding, *WHOLE)

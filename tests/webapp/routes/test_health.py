@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from millrace.worker.contract.presence import record_heartbeat
-from tests.webapp.site import DEAD_PORT, Site, check_problem, json_of
+from tests.webapp.harness import DEAD_PORT, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 
 
 def test_liveness_does_not_depend_on_redis(build: Build) -> None:
@@ -14,7 +14,7 @@ def test_liveness_does_not_depend_on_redis(build: Build) -> None:
     assert answer.status_code == 200
 
 
-def test_process_is_ready_once_a_worker_is_alive(site: Site) -> None:
+def test_process_is_ready_once_a_worker_is_alive(site: WebHarness) -> None:
     problem = check_problem(site.user.get("/readyz"), 503, "not_ready")
     assert problem["failing"] == ["workers"]
     assert problem["checks"] == {"redis": "ok", "maxmemory_policy": "noeviction", "workers": "none", "database": "ok"}
@@ -27,7 +27,7 @@ def test_process_is_ready_once_a_worker_is_alive(site: Site) -> None:
     }
 
 
-def test_unavailable_or_unmigrated_database_is_not_ready(build: Build, site: Site, tmp_path: Path) -> None:
+def test_unavailable_or_unmigrated_database_is_not_ready(build: Build, site: WebHarness, tmp_path: Path) -> None:
     record_heartbeat(site.redis, "one")
     for url in (f"sqlite:///{tmp_path}/nowhere/millrace.db", f"sqlite:///{tmp_path}/empty.db"):
         problem = check_problem(build(database_url=url).user.get("/readyz"), 503, "not_ready")
@@ -35,7 +35,7 @@ def test_unavailable_or_unmigrated_database_is_not_ready(build: Build, site: Sit
         assert problem["checks"]["database"] == "away"
 
 
-def test_redis_with_eviction_is_not_ready(site: Site) -> None:
+def test_redis_with_eviction_is_not_ready(site: WebHarness) -> None:
     record_heartbeat(site.redis, "one")
     site.redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
@@ -46,7 +46,7 @@ def test_redis_with_eviction_is_not_ready(site: Site) -> None:
     assert problem["checks"]["maxmemory_policy"] == "allkeys-lru"
 
 
-def test_redis_that_hides_its_eviction_policy_is_ready(build: Build, site: Site) -> None:
+def test_redis_that_hides_its_eviction_policy_is_ready(build: Build, site: WebHarness) -> None:
     record_heartbeat(site.redis, "one")
     site.redis.acl_setuser("guest", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-info"])
     url = site.services.settings.redis.url.replace("redis://", "redis://guest:x@")

@@ -6,24 +6,24 @@ import pytest
 
 from millrace.worker.contract.ids import new_id
 from millrace.worker.store import memories
-from tests.webapp.site import Site, check_problem, json_of
+from tests.webapp.harness import WebHarness, check_problem, json_of
 
 API = "/api/memories"
 
 
-def learn(site: Site, *facts: str, conversation: str | None = None) -> None:
+def learn(site: WebHarness, *facts: str, conversation: str | None = None) -> None:
     owner = site.owner()
     for fact in facts:
         site.services.database.run(lambda session, fact=fact: memories.add(session, owner, fact, conversation))
 
 
-def list_page(site: Site, query: str = "") -> Any:
+def list_page(site: WebHarness, query: str = "") -> Any:
     answer = site.user.get(f"{API}{query}")
     assert answer.status_code == 200, answer.text
     return json_of(answer)
 
 
-def test_memories_are_paged_newest_first(site: Site) -> None:
+def test_memories_are_paged_newest_first(site: WebHarness) -> None:
     assert list_page(site) == {"memories": [], "next": None}
     conversation = new_id()
     learn(site, *(f"fact \ud800 {number}" for number in range(5)), conversation=conversation)
@@ -35,7 +35,7 @@ def test_memories_are_paged_newest_first(site: Site) -> None:
     assert second["next"] is None
 
 
-def test_one_memory_or_all_are_deleted(site: Site) -> None:
+def test_one_memory_or_all_are_deleted(site: WebHarness) -> None:
     learn(site, "one", "two", "three")
     last = list_page(site)["memories"][0]["id"]
     assert site.user.delete(f"{API}/{last}").status_code == 204
@@ -45,7 +45,7 @@ def test_one_memory_or_all_are_deleted(site: Site) -> None:
     assert list_page(site)["memories"] == []
 
 
-def test_foreign_memory_is_the_404_of_an_absent_one(site: Site) -> None:
+def test_foreign_memory_is_the_404_of_an_absent_one(site: WebHarness) -> None:
     learn(site, "mine")
     mine, stranger = list_page(site)["memories"][0]["id"], site.stranger()
     for name in (mine, new_id(), "x", "%00", "%ed%a0%80"):
@@ -56,6 +56,6 @@ def test_foreign_memory_is_the_404_of_an_absent_one(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("query", "status"), [("?cursor=x", 400), ("?limit=0", 422), ("?limit=101", 422)])
-def test_invalid_cursor_and_limit_are_rejected(site: Site, query: str, status: int) -> None:
+def test_invalid_cursor_and_limit_are_rejected(site: WebHarness, query: str, status: int) -> None:
     learn(site, "one")
     assert site.user.get(f"{API}{query}").status_code == status

@@ -6,11 +6,11 @@ import pytest
 
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request
-from tests.webapp.site import WHOLE, Site, check_problem, json_of
-from tests.webapp.talking import API, begin, messages_of, turn
+from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
+from tests.webapp.stored_turns import API, begin, messages_of, turn
 
 
-def test_messages_are_paged_newest_page_first_and_oldest_message_first(site: Site) -> None:
+def test_messages_are_paged_newest_page_first_and_oldest_message_first(site: WebHarness) -> None:
     conversation = json_of(site.user.post(API))["id"]
     for number in range(5):
         turn(site, conversation, f"q{number}", f"a{number}")
@@ -27,7 +27,7 @@ def test_messages_are_paged_newest_page_first_and_oldest_message_first(site: Sit
     assert (question["outcome"], question["generation"]) == (None, None)
 
 
-def test_page_of_large_messages_is_bounded_in_bytes(build: Callable[..., Site]) -> None:
+def test_page_of_large_messages_is_bounded_in_bytes(build: Callable[..., WebHarness]) -> None:
     site = build(max_page_bytes=10_000)
     conversation = json_of(site.user.post(API))["id"]
     for number in range(4):
@@ -42,14 +42,14 @@ def test_page_of_large_messages_is_bounded_in_bytes(build: Callable[..., Site]) 
     assert found[1::2] == ["q3", "q2", "q1", "q0"]
 
 
-def test_message_with_a_lone_surrogate_is_listed_unchanged(site: Site) -> None:
+def test_message_with_a_lone_surrogate_is_listed_unchanged(site: WebHarness) -> None:
     conversation = json_of(site.user.post(API))["id"]
     turn(site, conversation, "q", "caf\u00e9 \ud83d")
     assert [each["content"] for each in messages_of(site, conversation)["messages"]] == ["q", "caf\u00e9 \ud83d"]
 
 
 @pytest.mark.parametrize("which", ["question", "answer"])
-def test_retry_of_a_message_is_a_new_generation(site: Site, which: str) -> None:
+def test_retry_of_a_message_is_a_new_generation(site: WebHarness, which: str) -> None:
     conversation = json_of(site.user.post(API))["id"]
     turn(site, conversation, "q0", "a0")
     question, answer = turn(site, conversation, "q1", "a1")
@@ -70,7 +70,7 @@ def test_retry_of_a_message_is_a_new_generation(site: Site, which: str) -> None:
     assert check_problem(busy, 409, "conversation_busy")["generation_id"] == receipt["id"]
 
 
-def test_retry_takes_answer_fields_and_can_stream(site: Site) -> None:
+def test_retry_takes_answer_fields_and_can_stream(site: WebHarness) -> None:
     conversation = json_of(site.user.post(API))["id"]
     _, answer = turn(site, conversation, "q", "a")
     url = f"{API}/{conversation}/messages/{answer}/retry"
@@ -85,7 +85,7 @@ def test_retry_takes_answer_fields_and_can_stream(site: Site) -> None:
         check_problem(site.user.post(url, json=body), 422, "invalid_field", field)
 
 
-def test_retry_with_the_same_key_is_one_generation_and_for_another_question_409(site: Site) -> None:
+def test_retry_with_the_same_key_is_one_generation_and_for_another_question_409(site: WebHarness) -> None:
     conversation = json_of(site.user.post(API))["id"]
     _, first = turn(site, conversation, "same words", "a")
     _, second = turn(site, conversation, "same words", "b")
@@ -98,7 +98,7 @@ def test_retry_with_the_same_key_is_one_generation_and_for_another_question_409(
 
 
 @pytest.mark.parametrize("message", ["0" * 32, "x", "%00", "\u0660" * 32])
-def test_absent_message_is_404(site: Site, message: str) -> None:
+def test_absent_message_is_404(site: WebHarness, message: str) -> None:
     conversation = begin(site)["conversation_id"]
     other = json_of(site.user.post(API))["id"]
     question, _ = turn(site, other, "q", "a")

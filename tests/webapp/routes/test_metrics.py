@@ -10,13 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.observability.shared_metrics import process_name, publish
-from tests.webapp.site import DEAD_PORT, WHOLE, Site
+from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
-def figures_of(site: Site) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+def figures_of(site: WebHarness) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     answer = site.stranger().get("/metrics")
     assert answer.status_code == 200
     assert answer.mimetype == "text/plain"
@@ -32,7 +32,7 @@ def value(figures: dict[str, Any], name: str, **labels: str) -> float:
     return figures.get(name, {}).get(tuple(sorted(labels.items())), 0.0)
 
 
-def test_requests_are_counted_by_route_and_status(site: Site) -> None:
+def test_requests_are_counted_by_route_and_status(site: WebHarness) -> None:
     generation = site.ask()
     site.user.get(f"{API}/{generation}")
     site.user.get(f"{API}/{'0' * 32}")
@@ -48,7 +48,7 @@ def test_requests_are_counted_by_route_and_status(site: Site) -> None:
     assert value(figures, "millrace_request_seconds_count") == 5
 
 
-def test_metrics_include_readers_queue_and_workers(site: Site) -> None:
+def test_metrics_include_readers_queue_and_workers(site: WebHarness) -> None:
     generation = site.ask()
     site.ask()
     site.write(site.hold(generation), *WHOLE)
@@ -63,7 +63,7 @@ def test_metrics_include_readers_queue_and_workers(site: Site) -> None:
     assert value(figures, "millrace_redis_up") == 1
 
 
-def test_metrics_include_other_processes_once(site: Site) -> None:
+def test_metrics_include_other_processes_once(site: WebHarness) -> None:
     registry = CollectorRegistry()
     Counter("millrace_generations", "Attempts.", ["outcome"], registry=registry).labels("complete").inc(3)
     publish(site.redis, "worker:elsewhere:7", registry)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from millrace.worker.store.tables import ProfileRow
-from tests.webapp.site import Site, check_problem, json_of
+from tests.webapp.harness import WebHarness, check_problem, json_of
 
 API = "/api/profile"
 EMPTY = {"assistant_name": None, "text": "", "facts": {}}
@@ -17,13 +17,13 @@ WHOLE = {
 }
 
 
-def get(site: Site) -> Any:
+def get(site: WebHarness) -> Any:
     answer = site.user.get(API)
     assert answer.status_code == 200, answer.text
     return json_of(answer)
 
 
-def test_put_replaces_the_profile(site: Site) -> None:
+def test_put_replaces_the_profile(site: WebHarness) -> None:
     assert get(site) == EMPTY
     put = site.user.put(API, json=WHOLE)
     assert (put.status_code, json_of(put)) == (200, WHOLE)
@@ -34,7 +34,7 @@ def test_put_replaces_the_profile(site: Site) -> None:
     assert get(site) == EMPTY
 
 
-def test_profile_is_visible_only_to_its_owner(site: Site) -> None:
+def test_profile_is_visible_only_to_its_owner(site: WebHarness) -> None:
     site.user.put(API, json=WHOLE)
     assert json_of(site.stranger().get(API)) == EMPTY
 
@@ -58,13 +58,13 @@ def test_profile_is_visible_only_to_its_owner(site: Site) -> None:
         ("na\ud800me", "Ada"),
     ],
 )
-def test_invalid_field_is_422_with_its_name_and_changes_nothing(site: Site, field: str, value: Any) -> None:
+def test_invalid_field_is_422_with_its_name_and_changes_nothing(site: WebHarness, field: str, value: Any) -> None:
     site.user.put(API, json=WHOLE)
     check_problem(site.user.put(API, json={**WHOLE, field: value}), 422, "invalid_field", field)
     assert get(site) == WHOLE
 
 
-def test_largest_valid_profile_is_accepted(site: Site) -> None:
+def test_largest_valid_profile_is_accepted(site: WebHarness) -> None:
     longest = {
         "assistant_name": "x" * 80,
         "text": "é" * 4000,
@@ -74,7 +74,7 @@ def test_largest_valid_profile_is_accepted(site: Site) -> None:
     assert get(site) == longest
 
 
-def test_profile_that_is_too_long_in_all_is_422_and_changes_nothing(site: Site) -> None:
+def test_profile_that_is_too_long_in_all_is_422_and_changes_nothing(site: WebHarness) -> None:
     facts = {str(number): "x" * 996 for number in range(8)}  # with its key, the colon and the line break: 1000 each
     assert site.user.put(API, json={"facts": facts}).status_code == 200
     problem = check_problem(site.user.put(API, json={"text": "I", "facts": facts}), 422, "invalid_field", "facts")
@@ -82,7 +82,7 @@ def test_profile_that_is_too_long_in_all_is_422_and_changes_nothing(site: Site) 
     assert get(site) == EMPTY | {"facts": facts}
 
 
-def test_damaged_profile_is_returned_as_empty(site: Site) -> None:
+def test_damaged_profile_is_returned_as_empty(site: WebHarness) -> None:
     site.user.put(API, json=WHOLE)
     site.services.database.run(lambda session: session.execute(update(ProfileRow).values(content='{"text": 5}')))
     assert get(site) == EMPTY

@@ -12,30 +12,30 @@ from millrace.webapp.settings import check
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings, load
 from tests.webapp.guard.auth import logins
-from tests.webapp.site import Site, check_problem
+from tests.webapp.harness import WebHarness, check_problem
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 BY_KEY = "tests.webapp.guard.auth.logins:by_key"
 
 
 @pytest.fixture
-def site(build: Build) -> Site:
+def site(build: Build) -> WebHarness:
     return build(auth=BY_KEY, secret_key="")
 
 
-def post(site: Site, key: str) -> Any:
+def post(site: WebHarness, key: str) -> Any:
     return site.stranger().post(API, json={"message": "a"}, headers={"X-Api-Key": key})
 
 
 @pytest.mark.parametrize(("key", "owner"), [("key of ada", b"ada"), ("key of bob", b"42"), ("key of zero", b"0")])
-def test_return_value_of_the_function_is_the_owner(site: Site, key: str, owner: bytes) -> None:
+def test_return_value_of_the_function_is_the_owner(site: WebHarness, key: str, owner: bytes) -> None:
     assert post(site, key).status_code == 202
     (state,) = [key for key in site.made() if key.endswith(":state")]
     assert site.redis.hget(state, "owner") == owner
 
 
-def test_function_that_returns_none_or_nothing_is_401_and_its_abort_passes_through(site: Site) -> None:
+def test_function_that_returns_none_or_nothing_is_401_and_its_abort_passes_through(site: WebHarness) -> None:
     for key in ("unknown", "key of an empty text"):
         answer = post(site, key)
         check_problem(answer, 401, "unauthorized")
@@ -44,7 +44,7 @@ def test_function_that_returns_none_or_nothing_is_401_and_its_abort_passes_throu
 
 
 @pytest.mark.parametrize("key", ["key of a list", "key of blanks", "key of true"])
-def test_invalid_owner_from_the_function_is_500(site: Site, key: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_owner_from_the_function_is_500(site: WebHarness, key: str, caplog: pytest.LogCaptureFixture) -> None:
     check_problem(post(site, key), 500, "internal")
     assert "the function of MILLRACE_AUTH returned" in caplog.text
     assert site.made() == []
@@ -54,7 +54,7 @@ def test_invalid_owner_from_the_function_is_500(site: Site, key: str, caplog: py
     ("key", "error"), [("key that ends the process", "SystemExit"), ("key that cancels", "CancelledError")]
 )
 def test_function_that_raises_no_exception_but_an_exit_is_500(
-    site: Site, key: str, error: str, caplog: pytest.LogCaptureFixture
+    site: WebHarness, key: str, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     check_problem(post(site, key), 500, "internal")
     assert f"the function of MILLRACE_AUTH raised {error}" in caplog.text
@@ -62,7 +62,7 @@ def test_function_that_raises_no_exception_but_an_exit_is_500(
 
 
 @pytest.mark.parametrize("error", [gevent.GreenletExit(), gevent.Timeout(5)])
-def test_function_that_is_interrupted_lets_the_interruption_pass(site: Site, error: BaseException) -> None:
+def test_function_that_is_interrupted_lets_the_interruption_pass(site: WebHarness, error: BaseException) -> None:
     logins.failures["interrupted"] = error
     try:
         with pytest.raises(type(error)):
@@ -71,7 +71,7 @@ def test_function_that_is_interrupted_lets_the_interruption_pass(site: Site, err
         del logins.failures["interrupted"]
 
 
-def test_authorization_is_checked_again_with_the_same_headers(site: Site) -> None:
+def test_authorization_is_checked_again_with_the_same_headers(site: WebHarness) -> None:
     def authorization_of(**headers: str) -> Authorization:
         sent = {"X-Api-Key": "key of ada", **headers}
         with site.app.test_client() as client:

@@ -8,18 +8,18 @@ import pytest
 from millrace.webapp.settings import check
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
-from tests.webapp.site import Site, check_problem, json_of
+from tests.webapp.harness import WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
 @pytest.fixture
-def site(build: Build) -> Site:
+def site(build: Build) -> WebHarness:
     return build(auth="header", auth_header="X-Forwarded-User", secret_key="")
 
 
-def asked_by(site: Site, name: str) -> str:
+def asked_by(site: WebHarness, name: str) -> str:
     sent = {"X-Forwarded-User": name.encode().decode("latin-1")}
     answer = site.stranger().post(API, json={"message": "a"}, headers=sent)
     assert answer.status_code == 202, answer.text
@@ -28,7 +28,7 @@ def asked_by(site: Site, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["ada", "ada@example.com", "a" * 255, "J\u00fcrgen \u65e5\u672c", "{b01}:x/../y"])
-def test_header_is_the_owner(site: Site, name: str) -> None:
+def test_header_is_the_owner(site: WebHarness, name: str) -> None:
     generation = asked_by(site, name)
     (state,) = [key for key in site.made() if key.endswith(":state")]
     owner: Any = site.redis.hget(state, "owner")
@@ -41,14 +41,14 @@ def test_header_is_the_owner(site: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 256, "ada,eve", "ada, ada", "a\x01b", "\xff\xfe"])
-def test_invalid_header_value_is_401(site: Site, name: str) -> None:
+def test_invalid_header_value_is_401(site: WebHarness, name: str) -> None:
     answer = site.stranger().post(API, json={"message": "a"}, headers={"X-Forwarded-User": name})
     check_problem(answer, 401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == 'Login realm="millrace"'
 
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u3000", "\u0085", "\u2028"], ids=ascii)
-def test_name_with_an_unusual_space_is_401_not_another_owner(site: Site, space: str) -> None:
+def test_name_with_an_unusual_space_is_401_not_another_owner(site: WebHarness, space: str) -> None:
     generation = asked_by(site, "alice")
     for name in (f"alice{space}", f"{space}alice"):
         headers = {"X-Forwarded-User": name.encode().decode("latin-1")}
@@ -56,12 +56,12 @@ def test_name_with_an_unusual_space_is_401_not_another_owner(site: Site, space: 
     assert site.stranger().get(f"{API}/{generation}", headers={"X-Forwarded-User": " alice\t"}).status_code == 200
 
 
-def test_duplicate_header_is_401(site: Site) -> None:
+def test_duplicate_header_is_401(site: WebHarness) -> None:
     both = [("X-Forwarded-User", "eve"), ("X-Forwarded-User", "ada")]
     check_problem(site.stranger().post(API, json={"message": "a"}, headers=both), 401, "unauthorized")
 
 
-def test_unauthenticated_request_does_not_reveal_which_ids_exist(site: Site) -> None:
+def test_unauthenticated_request_does_not_reveal_which_ids_exist(site: WebHarness) -> None:
     there, absent = asked_by(site, "ada"), "0" * 32
     for path in (f"{API}/{there}", f"{API}/{absent}", f"{API}/{there}/events", f"{API}/x/events"):
         check_problem(site.stranger().get(path), 401, "unauthorized")

@@ -21,9 +21,9 @@ from tests.webapp.guard.auth.issuer import (
     public_pem,
     token,
 )
-from tests.webapp.site import DEAD_PORT, Site, check_problem
+from tests.webapp.harness import DEAD_PORT, WebHarness, check_problem
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
@@ -33,12 +33,12 @@ def provider() -> Iterator[Provider]:
         yield provider
 
 
-def ask(site: Site, value: str) -> int:
+def ask(site: WebHarness, value: str) -> int:
     headers = {"Authorization": f"Bearer {value}"}
     return site.stranger().post(API, json={"message": "a"}, headers=headers).status_code
 
 
-def made_for(build: Build, url: str) -> Site:
+def made_for(build: Build, url: str) -> WebHarness:
     pinned = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "jwt_algorithm": "RS256"}
     return build(auth="jwt", jwt_jwks_url=url, **pinned)
 

@@ -8,9 +8,9 @@ import pytest
 from millrace.webapp.guard.auth import AUTHENTICATOR
 from tests.webapp.guard.auth.issuer import SECRET, token
 from tests.webapp.guard.auth.test_tokens import signed_with
-from tests.webapp.site import WHOLE, Site, check_problem, json_of
+from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 WAYS: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {

@@ -6,18 +6,18 @@ from itsdangerous import URLSafeTimedSerializer
 
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
-from tests.webapp.site import Site, check_problem, json_of
+from tests.webapp.harness import WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
-def cookie_of(site: Site, **environment: Any) -> str:
+def cookie_of(site: WebHarness, **environment: Any) -> str:
     answer = site.stranger().post(API, json={"message": "a"}, environ_overrides=environment)
     return answer.headers["Set-Cookie"]
 
 
-def test_first_request_gets_a_signed_http_only_cookie(site: Site) -> None:
+def test_first_request_gets_a_signed_http_only_cookie(site: WebHarness) -> None:
     cookie = cookie_of(site)
     assert cookie.startswith(f"{site.cookie_name}=")
     assert "HttpOnly" in cookie
@@ -27,7 +27,7 @@ def test_first_request_gets_a_signed_http_only_cookie(site: Site) -> None:
     assert "Secure" not in cookie
 
 
-def test_cookie_is_secure_over_https(site: Site) -> None:
+def test_cookie_is_secure_over_https(site: WebHarness) -> None:
     assert "Secure" in cookie_of(site, **{"wsgi.url_scheme": "https"})
 
 
@@ -45,7 +45,7 @@ def test_forwarded_headers_are_used_only_from_trusted_proxies(build: Build, prox
     assert ("Secure" in cookie) is is_secure
 
 
-def test_each_client_gets_one_owner_and_keeps_it(site: Site) -> None:
+def test_each_client_gets_one_owner_and_keeps_it(site: WebHarness) -> None:
     for client in (site.user, site.user, site.stranger()):
         client.post(API, json={"message": "a"})
     owners = [site.redis.hget(key, "owner") for key in site.made() if key.endswith(":state")]
@@ -54,12 +54,12 @@ def test_each_client_gets_one_owner_and_keeps_it(site: Site) -> None:
     assert all(is_id(owner.decode()) for owner in owners)  # type: ignore[union-attr]
 
 
-def test_post_without_a_cookie_gets_one_in_its_response(site: Site) -> None:
+def test_post_without_a_cookie_gets_one_in_its_response(site: WebHarness) -> None:
     answer = site.stranger().post(API, json={"message": "a"})
     assert f"{site.cookie_name}=" in answer.headers["Set-Cookie"]
 
 
-def test_reading_gives_no_cookie(site: Site) -> None:
+def test_reading_gives_no_cookie(site: WebHarness) -> None:
     generation = site.ask()
     stranger = site.stranger()
     for path in ("/", "/healthz", "/api/conversations", "/api/profile", f"{API}/{generation}", "/api/events?feed=1"):
@@ -69,7 +69,7 @@ def test_reading_gives_no_cookie(site: Site) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x", "eyJvd25lciI6ImEifQ.aaaaaa.bbbbbbbbbbb", "." * 3000, "\xe9"], ids=range(5))
-def test_forged_cookie_has_no_owner(site: Site, value: str) -> None:
+def test_forged_cookie_has_no_owner(site: WebHarness, value: str) -> None:
     generation = site.ask()
     bare = site.app.test_client(use_cookies=False)  # one that keeps cookies replaces this header by its own
     ours = site.user.get_cookie(site.cookie_name)
@@ -103,7 +103,7 @@ def test_two_servers_on_one_host_keep_their_own_cookies(build: Build) -> None:
     assert owners[0] != owners[1]
 
 
-def test_cookie_of_an_earlier_version_is_read_and_sent_again_under_the_new_name(site: Site) -> None:
+def test_cookie_of_an_earlier_version_is_read_and_sent_again_under_the_new_name(site: WebHarness) -> None:
     for scheme in ("http", "https"):
         secure = {"wsgi.url_scheme": scheme}
         before = site.stranger()
@@ -125,7 +125,7 @@ def test_cookie_of_an_earlier_version_is_read_and_sent_again_under_the_new_name(
             assert (found.status_code, "Set-Cookie" in found.headers) == (200, False)
 
 
-def test_cookie_name_has_the_prefix_that_its_scheme_and_path_allow(site: Site) -> None:
+def test_cookie_name_has_the_prefix_that_its_scheme_and_path_allow(site: WebHarness) -> None:
     name = site.cookie_name
     for environment, wanted, path in (
         ({}, name, "/"),
@@ -140,7 +140,7 @@ def test_cookie_name_has_the_prefix_that_its_scheme_and_path_allow(site: Site) -
         assert "Domain" not in cookie
 
 
-def test_signed_cookie_with_an_invalid_owner_is_replaced(site: Site) -> None:
+def test_signed_cookie_with_an_invalid_owner_is_replaced(site: WebHarness) -> None:
     interface: Any = site.app.session_interface
     serializer: URLSafeTimedSerializer = interface.get_signing_serializer(site.app)
     for owner in (5, None, "x", ["0" * 32], {"owner": 1}):

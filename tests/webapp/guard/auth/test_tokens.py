@@ -25,9 +25,9 @@ from tests.webapp.guard.auth.issuer import (
     public_pem,
     token,
 )
-from tests.webapp.site import Site, check_problem, json_of
+from tests.webapp.harness import WebHarness, check_problem, json_of
 
-Build = Callable[..., Site]
+Build = Callable[..., WebHarness]
 API = "/api/generations"
 PINNED = {"auth": "jwt", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
 
@@ -45,25 +45,25 @@ def bearer(value: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {value}"}
 
 
-def owner_of(site: Site, **headers: str) -> str:
+def owner_of(site: WebHarness, **headers: str) -> str:
     answer = bare(site).post(API, json={"message": "a"}, headers=headers)
     assert answer.status_code == 202, answer.text
     owner: Any = site.redis.hget(_state_of(site, json_of(answer)["id"]), "owner")
     return owner.decode()
 
 
-def bare(site: Site) -> FlaskClient:
+def bare(site: WebHarness) -> FlaskClient:
     """Return a client that sends the cookies of its headers, and no others."""
     return site.app.test_client(use_cookies=False)
 
 
-def _state_of(site: Site, generation: str) -> str:
+def _state_of(site: WebHarness, generation: str) -> str:
     (state,) = [key for key in site.made() if key.endswith(f"{generation}:state")]
     return state
 
 
 @pytest.fixture
-def site(build: Build) -> Site:
+def site(build: Build) -> WebHarness:
     return build(**signed_with("HS256"))
 
 
@@ -116,7 +116,7 @@ WRONG: dict[str, str] = {
 
 
 @pytest.mark.parametrize("value", WRONG.values(), ids=WRONG)
-def test_invalid_token_is_401_on_every_route(site: Site, value: str) -> None:
+def test_invalid_token_is_401_on_every_route(site: WebHarness, value: str) -> None:
     headers = {"Authorization": f"Bearer {value}".encode().decode("latin-1")}
     for answer in (
         site.stranger().post(API, json={"message": "a"}, headers=headers),
@@ -131,7 +131,7 @@ def test_invalid_token_is_401_on_every_route(site: Site, value: str) -> None:
     assert site.made() == []
 
 
-def test_missing_token_is_401_with_a_challenge(site: Site) -> None:
+def test_missing_token_is_401_with_a_challenge(site: WebHarness) -> None:
     answer = site.stranger().get(f"{API}/{'0' * 32}")
     check_problem(answer, 401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="millrace"'
@@ -140,7 +140,7 @@ def test_missing_token_is_401_with_a_challenge(site: Site) -> None:
     assert "Set-Cookie" not in site.stranger().get("/").headers
 
 
-def test_token_in_the_url_is_not_read(site: Site) -> None:
+def test_token_in_the_url_is_not_read(site: WebHarness) -> None:
     for name in ("token", "access_token", "jwt", "authorization"):
         answer = site.stranger().get(f"{API}/{'0' * 32}/events?{name}={token()}")
         check_problem(answer, 401, "unauthorized")
@@ -157,14 +157,14 @@ def test_token_is_read_from_a_cookie_only_if_configured(build: Build) -> None:
     check_problem(wrong, 401, "unauthorized")
 
 
-def test_authorization_scheme_is_case_insensitive(site: Site) -> None:
+def test_authorization_scheme_is_case_insensitive(site: WebHarness) -> None:
     assert owner_of(site, Authorization=f"bearer {token(sub='ada')}") == "ada"
     check_problem(
         site.stranger().get(f"{API}/{'0' * 32}", headers={"Authorization": f"Basic {token()}"}), 401, "unauthorized"
     )
 
 
-def test_clock_skew_of_a_few_seconds_is_accepted(site: Site) -> None:
+def test_clock_skew_of_a_few_seconds_is_accepted(site: WebHarness) -> None:
     assert owner_of(site, **bearer(token(exp=NOW - 2 + int(time.time()) - NOW))) == "ada"
 
 

@@ -7,7 +7,7 @@ from flask import Flask, Request, Response, request, session
 from millrace.webapp import mount
 from millrace.worker.settings.schema import Settings
 
-LOGIN = "tests.webapp.host:user_of"
+LOGIN = "tests.webapp.host_app:user_of"
 
 
 def user_of(_: Request) -> Any:
@@ -17,7 +17,7 @@ def user_of(_: Request) -> Any:
 
 def make_host(settings: Settings | None = None) -> Flask:
     """Return the host with its own login, page and 404 handler, and Millrace below /chat."""
-    app = Flask("tests.webapp.host")
+    app = Flask("tests.webapp.host_app")
     app.secret_key = "the host's own"
     app.register_error_handler(404, lambda _: ("the host knows no such page", 404))
     app.add_url_rule("/", "home", lambda: "the host's home")

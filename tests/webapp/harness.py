@@ -1,7 +1,7 @@
 """The harness of the web tier's tests: the application over a real Valkey, and one user at Flask's test client.
 
-`Site` sends requests as that user, plays the worker (`hold`, `write`, `answer_next`) and looks into Redis (`made`,
-`generations`, `queued_tasks`). Every response is checked against the OpenAPI document.
+`WebHarness` sends requests as that user, plays the worker (`hold`, `write`, `answer_next`) and looks into Redis
+(`made`, `generations`, `queued_tasks`). Every response is checked against the OpenAPI document.
 """
 
 from collections.abc import Generator
@@ -51,7 +51,7 @@ UNLIMITED = Settings.of(
 Json = dict[str, Any]
 
 
-class Site:
+class WebHarness:
     """One web process and one of its users."""
 
     def __init__(self, url: str, redis: Redis, **settings: Any) -> None:
@@ -172,4 +172,15 @@ def check_problem(answer: TestResponse, status: int, code: str, field: str | Non
     return problem
 
 
-__all__ = ["COMPLETE", "DEAD_PORT", "TASK", "USAGE", "WHOLE", "Json", "Site", "check_problem", "json_of", "stopping"]
+__all__ = [
+    "COMPLETE",
+    "DEAD_PORT",
+    "TASK",
+    "USAGE",
+    "WHOLE",
+    "Json",
+    "WebHarness",
+    "check_problem",
+    "json_of",
+    "stopping",
+]
