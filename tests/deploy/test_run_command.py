@@ -77,4 +77,4 @@ def test_redis_or_database_that_is_away_stops_the_start_with_one_sentence_within
             assert output.startswith(f"Millrace does not start: {sentence}"), output
             assert output.count("\n") == 1
             assert "hidden" not in output
-        assert time.monotonic() - started < 15, "on a busy machine; alone it takes five seconds"
+        assert time.monotonic() - started < 30, "on a busy machine; alone it takes five seconds"

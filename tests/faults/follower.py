@@ -18,6 +18,7 @@ import httpx
 from tests.client import Client, FrameParser, Json, Received, outcomes_of, wait_for
 
 _SILENCE_SECONDS = 60.0  # a connection that carries nothing for so long is replaced
+_BODY_BYTES = 4096
 
 
 class Follower:
@@ -29,6 +30,7 @@ class Follower:
         self.text = ""
         self.connections = 0
         self.refusals: list[int] = []
+        self.last_refusal = ""  # the body
         self.violations: list[str] = []
         self.last_byte = time.monotonic()
         self.longest_silence = 0.0
@@ -89,11 +91,13 @@ class Follower:
                     assert b"\r\ntransfer-encoding: chunked\r\n" in head
                     self._socket = writer.get_extra_info("socket")
                     await self._read(reader, limit)
+                body = await reader.read(_BODY_BYTES) if status not in (200, 204) else b""
             finally:
                 self._socket = None
                 writer.transport.abort()
         if status != 200:
             self.refusals.append(status)
+            self.last_refusal = body.decode("utf-8", "replace")
             await asyncio.sleep(0.2)
 
     def _request(self, host: str) -> bytes:

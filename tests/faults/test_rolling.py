@@ -28,7 +28,7 @@ def test_rows_17_and_26_a_rolling_restart_of_both_tiers_loses_no_character_and_s
         for each in asked:
             assert check(each.follower, each.client, 90)["type"] == "complete"
             assert each.follower.text == each.text
-            assert each.follower.refusals == []
+            assert each.follower.refusals == [], each.follower.last_refusal
         assert not any(child.is_alive for child in old)
         assert any(len(rig.calls(each.message)) > 1 for each in asked), "answers were handed over"
         assert sum(each.follower.connections > 1 for each in asked) > RUNNING / 2, "readers were moved"

@@ -39,7 +39,7 @@ def test_rows_26_and_27_readers_of_an_ended_web_process_resume_on_another(
         other.http.cookies = client.http.cookies
         for each in followers:
             assert check(each, other, 60)["type"] == "complete"
-            assert not each.refusals
+            assert not each.refusals, each.last_refusal
             assert each.connections >= 2 or each.received[-1].at < ended_at  # it had its `done` from the first one
         assert sum(each.connections >= 2 for each in followers) > count / 2
 
