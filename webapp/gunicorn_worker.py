@@ -6,7 +6,7 @@ and the choice are the server's, because only the server knows of a connection b
 same way the client that has taken nothing for longest is closed where unread responses would fill the memory.
 """
 
-import errno
+import _socket
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -100,10 +100,6 @@ class BoundedGeventWorker(GeventWorker):
         except TimeoutError:
             _log.info("client_stalled")
             raise StopIteration from None
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
-            raise StopIteration from None  # cut off while its greenlet was sending
         finally:
             with suppress(OSError):  # the relay may have taken the socket
                 sock.settimeout(None)
@@ -116,8 +112,7 @@ class BoundedGeventWorker(GeventWorker):
         client = next(iter(self._waiting), None)
         if client is not None:
             del self._waiting[client]
-            with suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
+            end(client)
 
 
 class TimedReader:
@@ -156,8 +151,7 @@ class UnsentResponses:
             stalled = next(iter(self._left))
             _log.info("unread_response_cut", bytes=self._left[stalled])
             self.remove(stalled)
-            with suppress(OSError):
-                stalled.shutdown(socket.SHUT_RDWR)
+            end(stalled)
 
     def take(self, client: Any, size: int) -> None:
         """Record that the client has taken so many bytes; no effect on a connection that was closed."""
@@ -169,6 +163,19 @@ class UnsentResponses:
     def remove(self, client: Any) -> None:
         """Forget a connection's response."""
         self._total -= self._left.pop(client, 0)
+
+
+def end(client: Any) -> None:
+    """End a connection in both directions: its greenlet reads the end, and fails to send, as if the client had left.
+
+    gevent's own `shutdown` raises another error in a greenlet that waits, which gunicorn logs with its traceback.
+    """
+    with suppress(OSError):
+        sock = _socket.socket(fileno=client.fileno())
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        finally:
+            sock.detach()
 
 
 def in_pieces(application: Wsgi, unsent: UnsentResponses) -> Wsgi:

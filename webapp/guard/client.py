@@ -35,13 +35,13 @@ def client_address() -> str:
     return canonical_address(request.remote_addr or "") if has_request_context() else _UNKNOWN
 
 
-def canonical_address(text: str) -> str:
+def canonical_address(given: str) -> str:
     """Return the one form of a client's address, for counters and log lines; "none" for a Unix socket's path.
 
     A port is removed, which some proxies put into `X-Forwarded-For`. An IPv4 address that is written as one of IPv6, as
     a server that listens on `[::]` sees it, is returned as IPv4; every other IPv6 address as its /64 network.
     """
-    text = text.strip()
+    text = given.strip()
     if text.startswith("["):  # [2001:db8::1]:443
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:  # 192.0.2.1:443
