@@ -8,13 +8,7 @@ from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.upkeep import sweeper as subject
 from millrace.worker.upkeep.sweeper import Sweeper
-from tests.valkey import ValkeyProcess
 from tests.worker.harness import WorkerHarness, claim_attempt, wait_until
-
-
-@pytest.fixture
-def harness(valkey: ValkeyProcess) -> WorkerHarness:
-    return WorkerHarness(valkey.url, lease_seconds=1)
 
 
 class RecordingQueue(TaskQueue):

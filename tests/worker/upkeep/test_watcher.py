@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,18 +16,6 @@ from millrace.worker.upkeep.watcher import HANDOVER_SECONDS, RunningGeneration
 from tests.valkey import ValkeyProcess
 from tests.worker.harness import COMPLETE, WorkerHarness, claim_attempt, wait_until
 from tests.worker.upkeep.watcher_harness import WatcherHarness
-
-
-@pytest.fixture
-def harness(valkey: ValkeyProcess) -> WorkerHarness:
-    return WorkerHarness(valkey.url, lease_seconds=1)
-
-
-@pytest.fixture
-def watch(harness: WorkerHarness) -> Iterator[WatcherHarness]:
-    made = WatcherHarness(harness)
-    yield made
-    made.stop()
 
 
 def test_a_lease_is_renewed_before_it_expires(harness: WorkerHarness, watch: WatcherHarness) -> None:

@@ -1,7 +1,5 @@
 """For a moment after a generation has ended, the watcher restores an end that Redis has lost."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from millrace.worker.contract.keys import keys_of
@@ -11,18 +9,6 @@ from millrace.worker.upkeep import watcher as subject
 from tests.valkey import ValkeyProcess
 from tests.worker.harness import WorkerHarness, wait_until
 from tests.worker.upkeep.watcher_harness import WatcherHarness
-
-
-@pytest.fixture
-def harness(valkey: ValkeyProcess) -> WorkerHarness:
-    return WorkerHarness(valkey.url, lease_seconds=1)
-
-
-@pytest.fixture
-def watch(harness: WorkerHarness) -> Iterator[WatcherHarness]:
-    made = WatcherHarness(harness)
-    yield made
-    made.stop()
 
 
 def test_a_lost_end_is_published_again_each_time_it_is_lost(harness: WorkerHarness, watch: WatcherHarness) -> None:
