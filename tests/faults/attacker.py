@@ -16,7 +16,7 @@ import httpx
 
 from tests.client import emulate
 
-CLIENTS = 8
+CLIENTS = 4
 LONG = emulate(tokens=2000, rate=20)
 MARKS = "\u0301\u0323" * 15_900
 

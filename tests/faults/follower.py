@@ -22,9 +22,20 @@ _BODY_BYTES = 4096
 
 
 class Follower:
-    """Follows one generation, moving on to the next web at every reconnect; keeps all that it received."""
+    """Follows one generation, moving on to the next web at every reconnect; keeps all that it received.
 
-    def __init__(self, urls: Sequence[str], cookies: httpx.Cookies, generation: str, text: str | None = None) -> None:
+    It reconnects at once, or, with `is_patient`, after the time that the stream's `retry:` asks for, as browsers do.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        cookies: httpx.Cookies,
+        generation: str,
+        text: str | None = None,
+        *,
+        is_patient: bool = False,
+    ) -> None:
         self.generation = generation
         self.received: list[Received] = []
         self.text = ""
@@ -38,6 +49,8 @@ class Follower:
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
         self._expected = text
         self._stopped = False
+        self._is_patient = is_patient
+        self._retry_seconds = 0.0
         self._socket: socket.socket | None = None
         self._run = asyncio.run_coroutine_threadsafe(self._follow(), _loop())
 
@@ -78,6 +91,8 @@ class Follower:
                 await self._connect(url)
             except (OSError, EOFError):  # a timeout is an OSError
                 await asyncio.sleep(0.05)
+            if self._is_patient and not self._has_done:
+                await asyncio.sleep(self._retry_seconds)
 
     async def _connect(self, url: str) -> None:
         async with asyncio.timeout(_SILENCE_SECONDS) as limit:
@@ -118,6 +133,8 @@ class Follower:
             limit.reschedule(asyncio.get_running_loop().time() + _SILENCE_SECONDS)
             *lines, rest = (rest + part[:-2]).split(b"\n")
             for line in lines:
+                if line.startswith(b"retry: "):
+                    self._retry_seconds = int(line[7:]) / 1000
                 if event := parser.feed(line.decode()):
                     self._take(event)
 

@@ -30,7 +30,8 @@ def test_rows_26_and_27_readers_of_an_ended_web_process_resume_on_another(
         for number in range(10):
             text, deltas = words(seconds, rate, name=chr(97 + number))
             asked.append((client.ask(emulate(text=text, tokens=deltas, rate=rate)), text))
-        followers = [Follower(rig.urls, client.http.cookies, *asked[n % len(asked)]) for n in range(count)]
+        cookies = client.http.cookies
+        followers = [Follower(rig.urls, cookies, *asked[n % len(asked)], is_patient=True) for n in range(count)]
         wait_for(lambda: all(each.text for each in followers), 40, "every reader's first text")
         rig.webs[0].signal(how)
         rig.webs[0].wait(20)

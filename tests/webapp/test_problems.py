@@ -144,6 +144,7 @@ def test_process_wide_keys_of_another_type_leave_health_and_metrics_readable(sit
     check_problem(site.post({"message": "a"}), 503, "record_unreadable")
     site.redis.delete(active_key(owner))
     site.redis.zadd(active_key(owner), {b"\xff": 1, b"junk": 2})
+    site.redis.delete(LEASES[0])  # any of the next generations may be in its bucket
     for _ in range(3):
         assert site.post({"message": "a"}).status_code == 202
     site.redis.set(idempotency_key(owner, "k"), "junk")
