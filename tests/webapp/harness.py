@@ -50,6 +50,16 @@ UNLIMITED = Settings.of(
 
 Json = dict[str, Any]
 
+CREATING: list[tuple[str, Json]] = [
+    ("/api/generations", {"message": "a"}),
+    ("/api/generations", {"message": "a", "stream": True}),
+    ("/api/generations", {"message": "a", "stream": False}),
+    ("/api/chat", {"message": "a"}),
+    ("/api/conversation/me", {"message": "a"}),
+    ("/api/conversation-stream/me", {"message": "a"}),
+]
+"""A path and a body for each form of request that creates a generation."""
+
 
 class WebHarness:
     """One web process and one of its users."""
@@ -174,6 +184,7 @@ def check_problem(answer: TestResponse, status: int, code: str, field: str | Non
 
 __all__ = [
     "COMPLETE",
+    "CREATING",
     "DEAD_PORT",
     "TASK",
     "USAGE",

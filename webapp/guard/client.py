@@ -7,9 +7,8 @@ from flask import has_request_context, request
 
 CLIENT = "millrace.client"  # key of the request's Client in its WSGI environment
 _NETWORK_BITS = 64  # one user has all the addresses of such a network
-_NAT64 = ip_network(
-    "64:ff9b::/96"
-)  # https://datatracker.ietf.org/doc/html/rfc6052: the last 32 bits are an IPv4 address
+# The last 32 bits are an IPv4 address: https://datatracker.ietf.org/doc/html/rfc6052
+_NAT64 = ip_network("64:ff9b::/96")
 _UNKNOWN = "none"
 
 

@@ -15,20 +15,10 @@ from millrace.worker.contract.ids import cursor_of
 from millrace.worker.contract.keys import WAITING, active_key, keys_of
 from millrace.worker.contract.state import read_state
 from tests.client import wait_for
-from tests.webapp.harness import DEAD_PORT, USAGE, WHOLE, WebHarness, check_problem, json_of
+from tests.webapp.harness import CREATING, DEAD_PORT, USAGE, WHOLE, WebHarness, check_problem, json_of
 
 Build = Callable[..., WebHarness]
 API = "/api/generations"
-
-
-CREATING: list[tuple[str, dict[str, object]]] = [
-    (API, {"message": "a"}),
-    (API, {"message": "a", "stream": True}),
-    (API, {"message": "a", "stream": False}),
-    ("/api/chat", {"message": "a"}),
-    ("/api/conversation/me", {"message": "a"}),
-    ("/api/conversation-stream/me", {"message": "a"}),
-]
 
 
 @pytest.fixture

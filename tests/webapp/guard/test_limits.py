@@ -21,18 +21,10 @@ from millrace.webapp.openapi.document import description_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
-from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of, stopping
+from tests.webapp.harness import CREATING, DEAD_PORT, WHOLE, WebHarness, check_problem, json_of, stopping
 
 Build = Callable[..., WebHarness]
 API = "/api/generations"
-CREATING: list[tuple[str, dict[str, Any]]] = [
-    (API, {"message": "a"}),
-    (API, {"message": "a", "stream": True}),
-    (API, {"message": "a", "stream": False}),
-    ("/api/chat", {"message": "a"}),
-    ("/api/conversation/me", {"message": "a"}),
-    ("/api/conversation-stream/me", {"message": "a"}),
-]
 EVENT_SOURCE = {"Accept": "text/event-stream"}
 
 
