@@ -3,10 +3,10 @@
 from flask import Response, request
 
 from millrace.webapp.generation.creation import check_idempotency_key, create_generation
-from millrace.webapp.generation.stored_log import resume_cursor
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.generation.views import receipt, whole_answer
 from millrace.webapp.guard.client import current_client
+from millrace.webapp.guard.ownership import resume_cursor_with_retry
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import event_stream, refuse_when_full
 from millrace.webapp.schemas import WholeAnswerView, generation_url, json_response
@@ -42,7 +42,7 @@ def respond_with_generation(owner: str, parsed: ParsedRequest, key: str | None) 
     if is_streamed:
         refuse_when_full(services().hub, current_client())
         state = create_generation(services(), owner, parsed, key, is_streamed=True)
-        after = resume_cursor(services().redis, state, after)
+        after = resume_cursor_with_retry(state, after)
         response = event_stream(services().hub, request.environ, state, after, is_admitted=True)
         response.headers["Millrace-Generation-Id"] = state.generation
         return response

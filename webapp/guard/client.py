@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 from flask import has_request_context, request
 
 CLIENT = "millrace.client"  # key of the request's Client in its WSGI environment
+_ADDRESS = "millrace.address"  # key of its canonical address there
 _NETWORK_BITS = 64  # one user has all the addresses of such a network
 # The last 32 bits are an IPv4 address: https://datatracker.ietf.org/doc/html/rfc6052
 _NAT64 = ip_network("64:ff9b::/96")
@@ -31,7 +32,12 @@ def current_client() -> Client | None:
 
 def client_address() -> str:
     """Return the canonical address of the current request's client; "none" outside a request."""
-    return canonical_address(request.remote_addr or "") if has_request_context() else _UNKNOWN
+    if not has_request_context():
+        return _UNKNOWN
+    found = cast("str | None", request.environ.get(_ADDRESS))
+    if found is None:
+        found = request.environ[_ADDRESS] = canonical_address(request.remote_addr or "")
+    return found
 
 
 def canonical_address(given: str) -> str:

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import gevent
 
-from millrace.webapp.generation.stored_log import state_of
+from millrace.webapp.generation.stored_log import resume_cursor, state_of
 from millrace.webapp.guard.auth import cookie_hint, current_owner
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import services
-from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.ids import Cursor, is_id
 from millrace.worker.contract.state import GenerationState, read_state, read_states
 from millrace.worker.errors import RedisUnavailable
 
@@ -53,6 +53,11 @@ def owned_generations_with_retry(generations: list[str]) -> list[GenerationState
 def read_state_with_retry(generation: str) -> GenerationState | None:
     """Return a generation's state without checking its owner; retry for 5 s, then raise RedisUnavailable."""
     return with_redis_retry(lambda: read_state(services().redis, generation))
+
+
+def resume_cursor_with_retry(state: GenerationState, after: Cursor) -> Cursor:
+    """Return the cursor to follow a generation from; retry for 5 s, then raise RedisUnavailable."""
+    return with_redis_retry(lambda: resume_cursor(services().redis, state, after))
 
 
 def with_redis_retry(read: Callable[[], T]) -> T:

@@ -4,10 +4,13 @@ from typing import NamedTuple
 
 from flask import Blueprint, Response, request
 
-from millrace.webapp.generation.stored_log import resume_cursor
 from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.guard.ownership import owned_generations_with_retry, with_redis_retry
+from millrace.webapp.guard.ownership import (
+    owned_generations_with_retry,
+    resume_cursor_with_retry,
+    with_redis_retry,
+)
 from millrace.webapp.openapi.document import LAST_EVENT_ID, Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import ended_stream, multiplexed_stream
@@ -54,7 +57,7 @@ def stream_many() -> Response:
     owner = current_owner()
     if owner is None:  # a client without a cookie has no feed, and gets none by asking
         return ended_stream()
-    followed = [(state, resume_cursor(services().redis, state, after[state.generation])) for state in states]
+    followed = [(state, resume_cursor_with_retry(state, after[state.generation])) for state in states]
     feed_start = None if feed in ("", "0") else (owner, _feed_start(owner, feed, last))
     return multiplexed_stream(services().hub, request.environ, followed, feed_start)
 

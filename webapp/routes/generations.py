@@ -4,12 +4,16 @@ from flask import Blueprint, Response, request
 
 from millrace.webapp.generation import creation
 from millrace.webapp.generation.responses import check_cursor, idempotency_key, respond_with_generation
-from millrace.webapp.generation.stored_log import resume_cursor
 from millrace.webapp.generation.validation import GenerationFields, parse
 from millrace.webapp.generation.views import view_of, view_of_stored
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.guard.ownership import generation_not_found, owned_generation, owned_generation_with_retry
+from millrace.webapp.guard.ownership import (
+    generation_not_found,
+    owned_generation,
+    owned_generation_with_retry,
+    resume_cursor_with_retry,
+)
 from millrace.webapp.openapi.document import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -68,7 +72,7 @@ def stream_events(generation: str) -> Response:
     """Stream the events after the client's cursor."""
     after = _cursor()
     state = owned_generation_with_retry(generation)
-    return event_stream(services().hub, request.environ, state, resume_cursor(services().redis, state, after))
+    return event_stream(services().hub, request.environ, state, resume_cursor_with_retry(state, after))
 
 
 @routes.post("/<generation>/cancel")

@@ -7,6 +7,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace.webapp.guard import client
 from millrace.webapp.guard.client import canonical_address, client_address
 from tests.webapp.harness import WebHarness
 
@@ -34,6 +35,17 @@ def test_there_is_no_address_outside_a_request() -> None:
     assert client_address() == "none"
     with Flask("host").test_request_context(environ_overrides={"REMOTE_ADDR": "::ffff:192.0.2.7"}):
         assert client_address() == "192.0.2.7"
+
+
+def test_the_address_is_computed_once_per_request(
+    build: Callable[..., WebHarness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str] = []
+    monkeypatch.setattr(client, "canonical_address", lambda given: computed.append(given) or canonical_address(given))
+    site = build(rate_limit="60/minute", address_rate_limit="600/minute", new_owner_rate_limit="60/minute")
+    for count in (1, 2):
+        assert site.post({"message": "a"}).status_code == 202
+        assert len(computed) == count
 
 
 @pytest.mark.parametrize("forwarded", ["203.0.113.{}:40009", "::ffff:203.0.113.{}", "[2001:db8:0:{}::1]:443"])

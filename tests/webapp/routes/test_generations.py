@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp.generation import stored_log
 from millrace.webapp.relay import stream
+from millrace.worker.contract import log
 from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state
+from millrace.worker.errors import RedisUnavailable
 from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of
 
 Build = Callable[..., WebHarness]
@@ -239,6 +242,29 @@ def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -
     began = time.monotonic()
     check_problem(site.user.get(f"{API}/{'0' * 32}/events"), 503, "redis_away")
     assert 4 < time.monotonic() - began < 12
+
+
+def test_reader_beyond_the_last_event_is_held_while_redis_is_unavailable(
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With such a cursor the route reads the log as well, after it has read the state."""
+    generation = site.ask()
+    holding = site.hold(generation)
+    site.write(holding, *WHOLE)
+    failures: list[RedisUnavailable] = []
+
+    def read_after_failures(*given: Any, **named: Any) -> log.LogSlice:
+        if failures:
+            raise failures.pop()
+        return log.read(*given, **named)
+
+    monkeypatch.setattr(stored_log, "read", read_after_failures)
+    beyond = f"{holding.claim.epoch}-9"
+    forms = ((f"{API}/{generation}/events", beyond), (f"/api/events?follow={generation}", f"{generation}@{beyond}"))
+    for url, last in forms:
+        failures[:] = [RedisUnavailable("restarting"), RedisUnavailable("restarting")]
+        answer = site.user.get(url, headers={"Last-Event-ID": last})
+        assert (answer.status_code, failures) == (200, []), url
 
 
 def test_stream_in_a_server_without_gevent_is_503_and_creates_nothing(
