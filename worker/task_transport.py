@@ -1,17 +1,24 @@
-"""Celery's connection to its queues in Redis, which discards what is no message for a task of ours.
+"""Celery's connection to its queues in Redis, which discards junk and takes the next task as soon as a slot is free.
 
 kombu decodes a message in the loop that consumes the queues. There an element of the list that is no message ends the
 worker, and one with a bad body ends the next worker as well, because it is put back. A discarded message loses nothing:
 a sweep enqueues each generation that waits for a worker again.
+
+While every slot is taken, kombu asks for no message and waits for 2 s on a connection that stays silent. Here the end
+of a task ends this wait.
 """
 
 import base64
+import time
 from queue import Empty
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
+from celery import signals
+from gevent import Greenlet, getcurrent
+from gevent.event import Event
 from kombu import transport as kombu_transports
-from kombu.transport.redis import Channel, Transport
+from kombu.transport.redis import Channel, MultiChannelPoller, Transport
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
@@ -23,6 +30,8 @@ DISCARDED = Counter("millrace_discarded_messages", "Messages in the queues that 
 _SHOWN = 100  # characters of a discarded message in the log
 
 _log = get_logger(__name__)
+
+_slot_freed = Event()
 
 
 class _Headers(msgspec.Struct, frozen=True):
@@ -80,10 +89,31 @@ class TaskChannel(Channel):
             return True
 
 
+class TaskPoller(MultiChannelPoller):
+    """Waits for the end of a task while every slot is taken."""
+
+    def get(self, callback: Any, timeout: float | None = None) -> Any:
+        """Deliver the next message; raises Empty after `timeout` seconds."""
+        if timeout is not None and not self._can_consume():
+            deadline = time.monotonic() + timeout
+            _slot_freed.clear()  # it was set by tasks that had ended before
+            _slot_freed.wait(timeout)
+            timeout = max(0.0, deadline - time.monotonic()) if self._can_consume() else 0.0
+        return super().get(callback, timeout)
+
+    def _can_consume(self) -> bool:
+        consuming = [each for each in self._channels if each.active_queues]
+        return not consuming or any(each.qos.can_consume() for each in consuming)
+
+
 class TaskTransport(Transport):
     """Discards a message that is for no task of ours."""
 
     Channel = TaskChannel
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.cycle = TaskPoller()
 
     def _deliver(self, message: Any, queue: str) -> None:
         try:
@@ -99,6 +129,12 @@ def install() -> None:
     for scheme in ("redis", "rediss"):
         kombu_transports.TRANSPORT_ALIASES[scheme] = f"{__name__}:{TaskTransport.__name__}"
         kombu_transports._transport_cache.pop(scheme, None)  # noqa: SLF001 - filled if a connection was made before
+    signals.task_postrun.connect(_free_slot_at_end)
+
+
+def _free_slot_at_end(**_: Any) -> None:
+    """End the wait for a free slot once the task's greenlet has ended; until then Celery counts its slot as taken."""
+    cast("Greenlet[..., None]", getcurrent()).link(lambda _ended: _slot_freed.set())
 
 
 def _discard(error: Exception, shown: str) -> None:

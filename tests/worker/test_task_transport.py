@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,21 @@ def test_a_worker_discards_junk_and_runs_the_tasks_among_it(
         assert "Traceback" not in worker.log()
         assert not harness.redis.keys("unacked*")
         wait_until(lambda: _discarded(harness) == 2 * len(junk), "the metric")
+
+
+def test_a_full_worker_takes_the_next_task_as_soon_as_a_slot_is_free(
+    valkey: ValkeyProcess, emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    """Were a free slot noticed only when kombu's poll of 2 s ends, each of the waiting ones would take so long."""
+    harness = WorkerHarness(valkey.url, bedrock_endpoint_url=emulator.url, shutdown_grace_seconds=0.5)
+    with CeleryWorker(harness, tmp_path, "worker1", "--concurrency", "1") as worker:
+        worker.wait_until_ready()
+        first = harness.ask(emulate(text="0", first_delay=0.5))
+        waiting = [harness.ask(emulate(text=str(each))) for each in range(1, 7)]
+        harness.wait_for_end(first)
+        began = time.monotonic()
+        assert [harness.transcript(each).content for each in waiting] == ["1", "2", "3", "4", "5", "6"]
+        assert time.monotonic() - began < 2.0 * len(waiting) / 3
 
 
 def _discarded(harness: WorkerHarness) -> float:
