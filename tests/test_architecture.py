@@ -193,6 +193,7 @@ def test_no_name_says_nothing() -> None:
 
 
 TESTED_ELSEWHERE = {
+    "declaration": "settings/test_groups.py reads every declared setting",
     "0001_first": "store/test_migration.py migrates with it",
     "0002_search_terms": "store/test_migration.py migrates memories with it",
     "brave": "search/test_engine.py runs one contract over all engines",

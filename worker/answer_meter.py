@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import assert_never
+from typing import Any, assert_never
 
 from millrace.worker.contract.events import (
     Chunk,
@@ -17,8 +17,8 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.bedrock.mapping import map_stop_reason
-from millrace.worker.providers.protocol import Delta, Prompt, Stopped
+from millrace.worker.providers.protocol import Delta, Details, Prompt, Stopped
+from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.publishing.batching import Content, utf8_size
 from millrace.worker.settings.schema import Settings
 
@@ -43,8 +43,9 @@ class AnswerMeter:
         self._has_substance = False  # text that a reader sees, or a use of a tool
         self._has_reasoned = False
         self._first_delta_ms: int | None = None
-        self._stop_reason: str | None = None
+        self._stop_reason: StopReason | None = None
         self._usage: Usage | None = None
+        self._details: dict[str, Any] = {}
         self.chars = 0
         self.chunks = 0
 
@@ -74,6 +75,9 @@ class AnswerMeter:
             case Usage():
                 self._usage = delta
                 return None
+            case Details(fields):
+                self._details |= fields
+                return None
             case Chunk(text) | Reasoning(text):
                 self._bytes += utf8_size(text)
                 self.chars += len(text)
@@ -96,7 +100,7 @@ class AnswerMeter:
         """Return the outcome of a stream that has ended; raises GenerationFailed if the answer is not complete."""
         if self._stop_reason is None:
             raise GenerationFailed("truncated", retryable=True)
-        failure = map_stop_reason(self._stop_reason)
+        failure = failure_of(self._stop_reason)
         if failure is not None:
             raise failure
         if not self._has_substance:
@@ -111,6 +115,8 @@ class AnswerMeter:
             provider=self._provider,
             message_id=self._claimed.message,
             stored=False,
+            requested_model=self._claimed.request.model,
+            provider_details=self._details or None,
         )
 
     def usage(self) -> Usage:

@@ -10,6 +10,7 @@ MillraceError
 │                              a statement
 ├── LastAttempt                the claim would be a generation's last attempt, and this process runs one already
 └── GenerationFailed           ends a generation with an `error` event of one of the codes in `ErrorCode`
+    └── ProviderError          a provider's call failed; another call, or another provider, may still succeed
 
 Errors with one room only derive from `MillraceError` as well: `webapp.problems.Problem` is a response of the web tier.
 """
@@ -24,6 +25,7 @@ __all__ = [
     "GenerationFailed",
     "LastAttempt",
     "MillraceError",
+    "ProviderError",
     "QueueUnavailable",
     "RedisKeyInvalid",
     "RedisUnavailable",
@@ -36,6 +38,7 @@ ErrorCode = Literal[
     "provider_timeout",
     "provider_rejected",
     "provider_authentication",
+    "malformed_output",
     "content_filtered",
     "context_too_long",
     "truncated",
@@ -54,6 +57,7 @@ MESSAGES: dict[ErrorCode, str] = {
     "provider_timeout": "The model did not respond in time. Please try again.",
     "provider_rejected": "The model rejected this request, or returned an unreadable answer.",
     "provider_authentication": "The server could not sign in to the model's provider. Please inform its operator.",
+    "malformed_output": "The model's answer does not have the requested form. Please try again.",
     "content_filtered": "The answer was stopped by a content filter.",
     "context_too_long": "The conversation is too long for this model.",
     "truncated": "The model's answer was cut off. Please try again.",
@@ -108,16 +112,34 @@ class LastAttempt(MillraceError):
 class GenerationFailed(MillraceError):
     """Ends a generation with an `error` event.
 
-    `message`, by default the code's, is safe to show. `retryable`: the same request may succeed later. `is_transient`:
-    the worker itself may repeat the call at once, as long as no part of the answer has been received. The cause, if
+    `message`, by default the code's, is safe to show. `retryable`: the same request may succeed later. The cause, if
     any, is for the log only.
     """
 
-    def __init__(
-        self, code: ErrorCode, *, retryable: bool, is_transient: bool = False, message: str | None = None
-    ) -> None:
+    def __init__(self, code: ErrorCode, *, retryable: bool, message: str | None = None) -> None:
         super().__init__(message or MESSAGES[code])
         self.code: ErrorCode = code
         self.message = message or MESSAGES[code]
         self.retryable = retryable
+
+
+class ProviderError(GenerationFailed):
+    """A call of a provider failed; the router decides what follows.
+
+    `is_transient`: the same call may be repeated, as long as no part of the answer has been received. `retry_after`:
+    the seconds that the provider asks to wait before. `refuses_streaming`: the model gives only whole answers.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        *,
+        retryable: bool,
+        is_transient: bool = False,
+        retry_after: float | None = None,
+        refuses_streaming: bool = False,
+    ) -> None:
+        super().__init__(code, retryable=retryable)
         self.is_transient = is_transient
+        self.retry_after = retry_after
+        self.refuses_streaming = refuses_streaming

@@ -242,7 +242,7 @@ def _stream_answer(process: WorkerProcess, run: RunningGeneration, meter: Answer
         run.outbox.emit(StatusEvent("retrying", attempt=run.claimed.attempt))
 
     for delta in stream_with_retries(
-        process.provider, prompt, process.settings.bedrock.tries, emit_retrying, gevent.sleep
+        process.provider, prompt, process.settings.providers.tries, emit_retrying, gevent.sleep
     ):
         content = meter.accept(delta, run.outbox.next_seq)
         if content is not None:

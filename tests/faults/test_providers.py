@@ -14,7 +14,7 @@ TEXT = "0123456789" * 8
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(tmp_path_factory.mktemp("providers"), bedrock_read_seconds=3, max_seconds=8) as rig:
+    with Rig(tmp_path_factory.mktemp("providers"), read_seconds=3, max_seconds=8) as rig:
         yield rig
 
 

@@ -64,7 +64,7 @@ def _settings() -> dict[str, Any]:
         "max_attempts": 20,
         "queue_seconds": 50,  # longer than a half-open connection, and a worker that starts meanwhile, take
         "shutdown_grace_seconds": 1,
-        "bedrock_read_seconds": 20,  # longer than any process stands still: no model's fault
+        "read_seconds": 20,  # longer than any process stands still: no model's fault
         "heartbeat_seconds": 2,
     }
 

@@ -92,7 +92,7 @@ class WorkerHarness:
     def create_generation(self, message: str, on_disconnect: str = "continue", *, is_turn: bool = True) -> str:
         """Create a generation without enqueueing it, and return its id."""
         ids = new_ids(question=None if is_turn else "")
-        request = ModelRequest([PromptMessage("user", message)], self.settings.models.model_id, 4096)
+        request = ModelRequest([PromptMessage("user", message)], self.settings.default_model, 4096)
         create(self.redis, Draft(ids, "somebody", request, on_disconnect, 1), self.settings)  # pyright: ignore[reportArgumentType]
         return ids.generation
 

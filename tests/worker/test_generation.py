@@ -20,7 +20,7 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import claim, release
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.providers import retry
 from millrace.worker.providers.protocol import Stopped
@@ -29,7 +29,7 @@ from tests.worker.conftest import MakeWorker
 from tests.worker.harness import wait_until
 
 END = (Stopped("end_turn"), Usage(3, 4))
-THROTTLED = GenerationFailed("provider_throttled", retryable=True, is_transient=True)
+THROTTLED = ProviderError("provider_throttled", retryable=True, is_transient=True)
 WAIT_FOREVER = Event().wait
 
 
@@ -52,7 +52,7 @@ def test_a_complete_answer_is_published_in_order(make_worker: MakeWorker) -> Non
     worker = make_worker([Reasoning("Hm."), Chunk("Be"), Chunk("cause."), ToolUse("1", "look", {"a": 1}), *END])
     queued, running, *content, outcome, done = worker.answer()
     assert isinstance(queued, StatusEvent)
-    model = worker.harness.settings.models.model_id
+    model = worker.harness.settings.default_model
     assert running == StatusEvent("running", attempt=1, model=model, provider="stub")
     assert content == [Reasoning("Hm."), Chunk("Be"), Chunk("cause."), ToolUse("1", "look", {"a": 1})]
     assert isinstance(outcome, Complete)
@@ -70,10 +70,10 @@ def test_a_complete_answer_is_published_in_order(make_worker: MakeWorker) -> Non
         ([Chunk("half")], ("truncated", True)),
         (END, ("empty_answer", True)),
         ([Chunk(""), *END], ("empty_answer", True)),
-        ([Chunk("No"), Stopped("guardrail_intervened")], ("content_filtered", False)),
+        ([Chunk("No"), Stopped("refused")], ("content_filtered", False)),
         ([Chunk("No"), Stopped("content_filtered")], ("content_filtered", False)),
-        ([Stopped("model_context_window_exceeded")], ("context_too_long", False)),
-        ([Chunk("x"), Stopped("malformed_tool_use")], ("provider_rejected", True)),
+        ([Stopped("context_exceeded")], ("context_too_long", False)),
+        ([Chunk("x"), Stopped("malformed")], ("provider_rejected", True)),
         ([Chunk("half"), THROTTLED], ("provider_throttled", True)),
         ([Chunk("half"), lambda: 1 / 0], ("internal", True)),
     ],

@@ -52,7 +52,7 @@ class FakeSource:
 
 @pytest.fixture
 def harness(valkey: ValkeyProcess) -> WorkerHarness:
-    return WorkerHarness(valkey.url, titles="off", suggestions="off", bedrock_tries=1)
+    return WorkerHarness(valkey.url, titles="off", suggestions="off", tries=1)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def start(harness: WorkerHarness) -> Iterator[Start]:
 
 def create_generation(harness: WorkerHarness, text: str) -> str:
     ids = new_ids()
-    request = ModelRequest([*HISTORY, PromptMessage("user", text)], harness.settings.models.model_id, 4096)
+    request = ModelRequest([*HISTORY, PromptMessage("user", text)], harness.settings.default_model, 4096)
     create(harness.redis, Draft(ids, "somebody", request, "continue", 1), harness.settings)
     return ids.generation
 

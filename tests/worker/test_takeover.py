@@ -26,7 +26,7 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import ErrorCode, GenerationFailed
+from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import CancelRequested
 from millrace.worker.providers import retry
@@ -40,7 +40,7 @@ from tests.worker.harness import InProcessWorker, WorkerHarness, wait_until
 END = (Stopped("end_turn"), Usage(3, 4))
 REJECTED = GenerationFailed("provider_rejected", retryable=False)
 TIMED_OUT = GenerationFailed("provider_timeout", retryable=True)
-THROTTLED = GenerationFailed("provider_throttled", retryable=True, is_transient=True)
+THROTTLED = ProviderError("provider_throttled", retryable=True, is_transient=True)
 WAIT_FOREVER = Event().wait
 QUESTION = PromptMessage("user", "Why?")
 MakeSuccessor = Callable[..., "Successor"]
@@ -109,9 +109,7 @@ def test_the_model_continues_from_the_text_so_far(make_successor: MakeSuccessor)
     assert isinstance(snapshot, Snapshot)
     assert (snapshot.content, snapshot.reasoning, snapshot.reason) == ("There is", "Hm.", "takeover")
     assert [each["title"] for each in snapshot.citations] == ["T"]
-    assert running == StatusEvent(
-        "running", attempt=2, model=successor.harness.settings.models.model_id, provider="stub"
-    )
+    assert running == StatusEvent("running", attempt=2, model=successor.harness.settings.default_model, provider="stub")
     assert "".join(chunks_of(rest)) == " no wind."
     assert isinstance(rest[-2], Complete)
     assert successor.prefills == ["There is"]

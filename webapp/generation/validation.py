@@ -217,15 +217,15 @@ def _check_text(field: str, text: str, settings: Settings, place: str = "") -> N
 def _model(fields: GenerationFields, settings: Settings) -> str:
     model = _given(fields.model)
     if model is None:
-        return settings.models.model_id
-    if model not in settings.models.names:
-        raise invalid("model", f"The model must be one of: {', '.join(settings.models.names)}.")
+        return settings.default_model
+    if model not in settings.model_names:
+        raise invalid("model", f"The model must be one of: {', '.join(settings.model_names)}.")
     return model
 
 
 def _check_traits(fields: AnswerFields, model: str, settings: Settings) -> None:
     """Raise Problem 422 where the model would reject the sampling parameters or a stop sequence."""
-    traits = settings.models.traits_of(model)
+    traits = settings.candidates(model)[0].traits
     given = [name for name in ("temperature", "top_p") if _given(getattr(fields, name)) is not None]
     if given and traits.sampling == "none":
         raise invalid(given[0], f"The model {model} does not take {given[0]}.")

@@ -29,6 +29,8 @@ export interface StatusEvent {
   attempt?: number;
   model?: string;
   provider?: string;
+  requested_model?: string;
+  code?: string;
   generation?: string;
   conversation_id?: string;
   message_id?: string;
@@ -53,7 +55,7 @@ export interface Snapshot {
   reasoning: string;
   citations: unknown[];
   tools: unknown[];
-  reason: "expired" | "gap" | "lost" | "takeover";
+  reason: "expired" | "fallback" | "gap" | "lost" | "takeover";
 }
 
 /** Append `content` to the text. */
@@ -93,7 +95,7 @@ export interface ToolResult {
   status?: string;
 }
 
-/** The outcome of a complete answer. */
+/** The outcome of a complete answer; `provider` and `model` are those that gave it. */
 export interface Complete {
   type: "complete";
   mode: "chunked" | "live" | "whole";
@@ -104,6 +106,10 @@ export interface Complete {
   provider: string;
   message_id: string;
   stored: boolean;
+  requested_model?: string;
+  provider_details?: Record<string, unknown>;
+  usage_by?: PaidCall[];
+  usage_total?: Usage;
 }
 
 /** The outcome of a cancelled answer; the text so far is kept. */
@@ -173,10 +179,26 @@ export interface Usage {
   cache_read_tokens: number;
   cache_write_tokens: number;
   exact: boolean;
+  reasoning_tokens: number;
+  cost: number;
 }
 
 /** Milliseconds from the claim to the first delta (None where there was none) and to the end. */
 export interface Latency {
   first_delta_ms: number | null;
   total_ms: number;
+}
+
+/** One paid call of a model for a generation, and what it was for. */
+export interface PaidCall {
+  input_tokens: number;
+  output_tokens: number;
+  cache_read_tokens: number;
+  cache_write_tokens: number;
+  exact: boolean;
+  reasoning_tokens: number;
+  cost: number;
+  purpose: "answer" | "intent" | "learning" | "naming" | "suggestions" | "title";
+  provider: string;
+  model: string;
 }

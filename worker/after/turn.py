@@ -42,7 +42,7 @@ def build_prompt(
     Question and answer are messages of their own, in their own roles, so that neither can pass for the instruction.
     """
     return Prompt(
-        model=settings.models.small,
+        model=settings.small_model,
         messages=(
             PromptMessage("user", excerpt(turn.question)),
             PromptMessage("assistant", excerpt(turn.answer)),

@@ -42,7 +42,7 @@ class AssistantNamer:
     """The naming calls that run in this process, by owner; no answer waits for them."""
 
     def __init__(self, settings: Settings, provider: Provider, database: Database) -> None:
-        self._model = settings.models.small
+        self._model = settings.small_model
         self._provider = provider
         self._database = database
         self.running: dict[str, gevent.Greenlet[..., None]] = {}

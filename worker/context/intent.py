@@ -39,7 +39,7 @@ class IntentSource:
 
     def __init__(self, settings: Settings, provider: Provider, loader: ContextLoader, database: Database) -> None:
         self.seconds = settings.context.intent_seconds
-        self._model = settings.models.small
+        self._model = settings.small_model
         self._provider = provider
         self._loader = loader
         self._database = database

@@ -11,6 +11,7 @@ from millrace.worker.context.source import NO_CONTEXT, GatheredContext, Material
 from millrace.worker.contract.events import ContextEvent, Link
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.providers.protocol import Prompt
+from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings
 from millrace.worker.text.characters import clean_line, shorten
 
@@ -67,7 +68,8 @@ class PromptBuilder:
         history, materials = self._fit(share, self._available_tokens(prefill))
         block = render_materials(materials)
         return Prompt(
-            model=self.request.model,
+            model=self._candidate.id,
+            traits=self._candidate.traits,
             messages=(
                 *history,
                 *([PromptMessage("user", block)] if block else []),
@@ -96,9 +98,13 @@ class PromptBuilder:
         )
         return tuple(text for text in instructions if text.strip())
 
+    @cached_property
+    def _candidate(self) -> Candidate:
+        return self.settings.candidates(self.request.model)[0]
+
     @property
     def _window(self) -> int:
-        return self.settings.models.traits_of(self.request.model).window
+        return self._candidate.traits.window
 
     @property
     def _max_tokens(self) -> int:

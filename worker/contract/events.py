@@ -9,13 +9,15 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, assert_never, get_args
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from millrace.worker.errors import MESSAGES, ErrorCode
 
 FinalStatus = Literal["completed", "cancelled", "failed"]
 Status = Literal["queued", "running", "completed", "cancelled", "failed"]
 CancelledBy = Literal["user", "abandoned", "deleted"]
-SnapshotReason = Literal["takeover", "expired", "lost", "gap"]
+SnapshotReason = Literal["takeover", "expired", "lost", "gap", "fallback"]
+Purpose = Literal["answer", "intent", "naming", "title", "suggestions", "learning"]
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True):
@@ -23,13 +25,27 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, omit_d
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens as the provider counted them or, where `exact` is false, as estimated from the text."""
+    """Tokens as the provider counted them or, where `exact` is false, as estimated from the text.
+
+    `input_tokens` excludes cached ones; `reasoning_tokens` are part of `output_tokens`. `cost`, in US dollars, is
+    absent where the model's price is not known.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     exact: bool = True
+    reasoning_tokens: int = 0
+    cost: float | UnsetType = UNSET
+
+
+class PaidCall(Usage, frozen=True, kw_only=True):
+    """One paid call of a model for a generation, and what it was for."""
+
+    purpose: Purpose
+    provider: str
+    model: str
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -40,12 +56,18 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class StatusEvent(Event, frozen=True, tag="status"):
-    """The generation's progress; the first event of every log is `queued` and carries the ids."""
+    """The generation's progress; the first event of every log is `queued` and carries the ids.
+
+    `running` names the provider and the model that are asked; it is repeated if others answer in the end. `retrying`
+    names those that are asked next, and the error code of the call before.
+    """
 
     status: Literal["queued", "running", "searching", "retrying"]
     attempt: int | None = None
     model: str | None = None
     provider: str | None = None
+    requested_model: str | None = None
+    code: str | None = None
     generation: str | None = None
     conversation_id: str | None = None
     message_id: str | None = None
@@ -121,7 +143,10 @@ class ToolResult(Event, frozen=True, tag="tool_result"):
 
 
 class Complete(Event, frozen=True):
-    """The outcome of a complete answer."""
+    """The outcome of a complete answer; `provider` and `model` are those that gave it.
+
+    `usage` is that of the answer, `usage_by` all paid calls so far, and `usage_total` their sum.
+    """
 
     mode: Literal["live", "chunked", "whole"]
     stop_reason: str
@@ -131,6 +156,10 @@ class Complete(Event, frozen=True):
     provider: str
     message_id: str
     stored: bool
+    requested_model: str | None = None
+    provider_details: dict[str, Any] | None = None
+    usage_by: list[PaidCall] = []
+    usage_total: Usage | None = None
 
 
 class Cancelled(Event, frozen=True):

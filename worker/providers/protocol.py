@@ -1,4 +1,4 @@
-"""The protocol between a generation and the provider that runs the model."""
+"""The protocol between the router and a provider that runs models. Nothing in it is one vendor's."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.providers.stop_reason import StopReason
+from millrace.worker.settings.catalog import UNKNOWN_MODEL, ModelTraits
 from millrace.worker.text.characters import replace_surrogates
 
 
@@ -22,9 +24,11 @@ class Tool:
 class Prompt:
     """A request to a model.
 
-    `system` holds the instructions, one text per source, the configured ones first. With a `tool` the model is forced
-    to use it, so that the answer is the tool's input and not prose. Lone surrogates are replaced by U+FFFD, because a
-    service rejects the whole request for one.
+    `model` is the provider's id of the model. `system` holds the instructions, one text per source, the configured ones
+    first. With a `tool` the model is forced to use it, so that the answer is the tool's input and not prose. With a
+    `schema`, a JSON schema, the answer's text is to be JSON that fits.
+
+    Lone surrogates are replaced by U+FFFD, because a service rejects the whole request for one.
     """
 
     model: str
@@ -35,6 +39,8 @@ class Prompt:
     top_p: float | None = None
     stop_sequences: tuple[str, ...] = ()
     tool: Tool | None = None
+    schema: dict[str, Any] | None = None
+    traits: ModelTraits = UNKNOWN_MODEL
 
     def __post_init__(self) -> None:
         """Replace lone surrogates."""
@@ -45,14 +51,29 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Started:
+    """The response has begun: its status is one of success, and content follows. The first item of every stream."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True)
 class Stopped:
-    """The model has finished; `reason` is one of Bedrock's stop reasons."""
+    """The model has finished."""
 
-    reason: str
+    reason: StopReason
 
 
-Delta = Chunk | Reasoning | Citation | ToolUse | ToolResult | Stopped | Usage
-"""One piece of an answer. A tool use is one delta with its whole input. `Usage`, if there is one, follows `Stopped`."""
+@dataclass(frozen=True)
+class Details:
+    """Facts beside the answer, such as a guardrail's trace or the served tier; shown as the outcome's details."""
+
+    fields: dict[str, Any]
+
+
+Delta = Chunk | Reasoning | Citation | ToolUse | ToolResult | Stopped | Usage | Details
+"""One piece of an answer. A tool use is one delta with its whole input. `Usage` and `Details` follow the content."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +90,11 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in `status` events and outcomes."""
+        """The name in `MILLRACE_PROVIDERS`, `status` events and outcomes."""
         ...
 
-    def stream(self, prompt: Prompt) -> Generator[Delta]:
-        """Call the model once and yield its deltas; raises GenerationFailed before or after any of them.
+    def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
+        """Call the model once; yield `Started`, then its deltas. Raises ProviderError before or after any of them.
 
         Closing the generator, or raising in the greenlet that reads it, closes the connection. An end without
         `Stopped` means that the answer is truncated.
@@ -83,7 +104,7 @@ class Provider(Protocol):
     def answer(self, prompt: Prompt) -> WholeAnswer:
         """Call the model once and return its whole answer: for short answers that no reader follows.
 
-        Raises GenerationFailed, also if the model does not use the tool that it is forced to use. Raising in the
+        Raises ProviderError, also if the model does not use the tool that it is forced to use. Raising in the
         waiting greenlet (a `gevent.Timeout`, for example) closes the connection.
         """
         ...

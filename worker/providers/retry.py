@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 
 from millrace.worker.contract.events import Chunk, Reasoning
-from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Delta, Prompt, Provider
+from millrace.worker.errors import ProviderError
+from millrace.worker.providers.protocol import Delta, Prompt, Provider, Started
 
 BASE_SECONDS = 0.5
 MAX_SECONDS = 8.0
@@ -25,24 +25,26 @@ def stream_with_retries(
     provider: Provider,
     prompt: Prompt,
     max_tries: int,
-    on_retry: Callable[[GenerationFailed], object],
+    on_retry: Callable[[ProviderError], object],
     wait: Callable[[float], object],
 ) -> Generator[Delta]:
     """Yield the answer's deltas; retry a transient failure before the first one, up to `max_tries` calls.
 
     Empty deltas are left out. `on_retry` is called with the failure before each pause, `wait` with the seconds of the
-    pause. Raises the last GenerationFailed.
+    pause. Raises the last ProviderError.
     """
     for tries in range(1, max_tries + 1):
         has_begun = False
         try:
             with closing(provider.stream(prompt)) as deltas:
                 for delta in deltas:
+                    if isinstance(delta, Started):
+                        continue
                     if isinstance(delta, Chunk | Reasoning) and not delta.content:
                         continue  # no beginning: the call may still be repeated
                     has_begun = True
                     yield delta
-        except GenerationFailed as failure:
+        except ProviderError as failure:
             if has_begun or not failure.is_transient or tries == max_tries:
                 raise
             on_retry(failure)

@@ -9,8 +9,8 @@ Stub([], replies={"set_title": WholeAnswer("", {"title": "Mills"}, Usage(1, 1))}
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
+from millrace.worker.errors import GenerationFailed, ProviderError
+from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 
 Step = Delta | GenerationFailed | Callable[[], object]
 """A delta to yield, a failure to raise, or a function to call, such as a wait."""
@@ -35,15 +35,19 @@ class Stub:
     replies: Mapping[str, Reply] = field(default_factory=dict[str, Reply])
     questions: list[Prompt] = field(default_factory=list[Prompt])
 
-    def stream(self, prompt: Prompt) -> Generator[Delta]:
+    def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
         """Play the next script."""
         script = self.scripts[min(len(self.prompts), len(self.scripts) - 1)]
         self.prompts.append(prompt)
+        has_started = False
         try:
             for step in script:
                 if isinstance(step, GenerationFailed):
                     raise step
                 if isinstance(step, Delta):
+                    if not has_started:
+                        yield Started(self.name, prompt.model)
+                        has_started = True
                     yield step
                 else:
                     step()
@@ -55,7 +59,7 @@ class Stub:
         self.questions.append(prompt)
         reply = self.replies.get(prompt.tool.name if prompt.tool else "")
         if reply is None:
-            raise GenerationFailed("provider_rejected", retryable=False)
+            raise ProviderError("provider_rejected", retryable=False)
         if isinstance(reply, GenerationFailed):
             raise reply
         return reply if isinstance(reply, WholeAnswer) else reply(prompt)

@@ -7,6 +7,14 @@ from jsonschema.exceptions import SchemaError
 
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.groups import AuthSettings, DatabaseSettings, SearchSettings
+from millrace.worker.settings.provider_groups import (
+    OPENAI_URL,
+    AnthropicSettings,
+    GeminiSettings,
+    OpenAISettings,
+    ProviderSettings,
+    RlmSettings,
+)
 
 _PINNED = ("jwt_algorithm", "jwt_issuer", "jwt_audience")
 SECRET_BYTES = 32  # also of HS256: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
@@ -78,3 +86,23 @@ def check_intent_schema(schema: str) -> None:
         Draft202012Validator.check_schema(json.loads(schema))
     except SchemaError as error:
         raise SettingError(f"MILLRACE_INTENT_SCHEMA: is not a JSON schema: {error.message}") from error
+
+
+def check_providers(
+    providers: ProviderSettings,
+    openai: OpenAISettings,
+    gemini: GeminiSettings,
+    anthropic: AnthropicSettings,
+    rlm: RlmSettings,
+) -> None:
+    """Raise SettingError where a provider in use lacks its model, its key or its URL."""
+    required = {
+        "openai": {"MILLRACE_OPENAI_API_KEY": openai.api_key or openai.base_url != OPENAI_URL},
+        "gemini": {"MILLRACE_GEMINI_API_KEY": gemini.api_key},
+        "anthropic": {"MILLRACE_ANTHROPIC_API_KEY": anthropic.api_key},
+        "rlm": {"MILLRACE_RLM_URL": rlm.url},
+    }
+    for provider in providers.order:
+        for name, value in required.get(provider, {}).items():
+            if not value:
+                raise SettingError(f"{name}: is not set; {provider} in MILLRACE_PROVIDERS requires it")

@@ -1,19 +1,14 @@
-"""The settings in named groups. Each field's metadata holds its variables, its parser and one line of documentation."""
+"""The settings of Millrace itself, in named groups; those of the providers are in `provider_groups.py`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from millrace.worker.settings import parsers
-from millrace.worker.settings.model_traits import ModelTraits, find_traits, parse_models
+from millrace.worker.settings.catalog import GivenModel, parse_models
+from millrace.worker.settings.declaration import setting
 
 DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
 DEFAULT_DATABASE = "sqlite:///.millrace/millrace.db"  # in the default state directory of deploy/run.py
-
-
-def setting(names: str, parse: Callable[[str], Any], default: Any, doc: str) -> Any:
-    """Declare a setting: its variables (the first one that is set wins), its parser, its default and one line of documentation."""
-    return field(default=default, metadata={"names": names.split(), "parse": parse, "doc": doc})
 
 
 redis_url = parsers.url("redis", "rediss", "unix")
@@ -56,38 +51,14 @@ class DatabaseSettings:
 class ModelSettings:
     """The models, and the limits of a prompt's parameters."""
 
-    model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", parsers.text, DEFAULT_MODEL, "model used when a request names none")
-    allowed: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", parsers.words, (), "further models that a request may name, separated by commas")
+    model_id: str = setting("MILLRACE_MODEL_ID BEDROCK_MODEL_ID", parsers.text, "", f"model used when a request names none; by default `{DEFAULT_MODEL}`, or without Bedrock the first provider's model")
+    allowed: tuple[str, ...] = setting("MILLRACE_ALLOWED_MODELS", parsers.words, (), "further models that a request may name, separated by commas: names of the catalog, ids of the first provider's models, or `PROVIDER/ID`")
     small_model_id: str = setting("MILLRACE_SMALL_MODEL_ID", parsers.text, "", "model for titles, suggestions, intent and learning; by default the configured model")
     system_prompt: str = setting("MILLRACE_SYSTEM_PROMPT", parsers.text, "", "system prompt of every conversation")
     allow_system: bool = setting("MILLRACE_ALLOW_SYSTEM", parsers.flag, False, "whether a request may extend the system prompt")
     max_tokens: int = setting("MILLRACE_MAX_TOKENS", parsers.whole(1, 1_000_000), 4096, "default and maximum of a request's `max_tokens`")
-    catalog: tuple[tuple[str, ModelTraits], ...] = setting("MILLRACE_MODELS", parse_models, (), "traits of models that the built-in table lacks, as JSON or the path of a JSON file: `{id: {like, window, caching, sampling, blank_stop_sequences}}`, each optional; `like` is the id of a model with the same traits")
+    catalog: tuple[tuple[str, GivenModel], ...] = setting("MILLRACE_MODELS", parse_models, (), "models that are merged over the built-in catalog, as JSON or the path of a JSON file: `{name: {candidates: [{provider, id, price}], price, like, window, caching, sampling, blank_stop_sequences, tools, prefill, schema}}`, each optional; `like` is the id of a model with the same traits")
     prompt_caching: bool = setting("MILLRACE_PROMPT_CACHING", parsers.flag, True, "whether prompts are cached by models that can, so that each turn reads the conversation at a lower price")
-
-    @property
-    def small(self) -> str:
-        """The model for short calls beside an answer."""
-        return self.small_model_id or self.model_id
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The models that a request may name, the default one first."""
-        return (self.model_id, *(model for model in self.allowed if model != self.model_id))
-
-    def traits_of(self, model: str) -> ModelTraits:
-        """Return the traits of a model: those of `MILLRACE_MODELS`, else those of the built-in table."""
-        return dict(self.catalog).get(model) or find_traits(model)
-
-
-@dataclass(frozen=True)
-class BedrockSettings:
-    """Amazon Bedrock."""
-
-    region: str = setting("AWS_REGION AWS_DEFAULT_REGION", parsers.text, "us-east-1", "AWS region of Bedrock")
-    endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", parsers.url("http", "https"), "", "alternative endpoint for Bedrock, such as the local one")
-    read_seconds: float = setting("MILLRACE_BEDROCK_READ_SECONDS", parsers.seconds(1, 900), 120.0, "maximum time without data from the model before `provider_timeout`")
-    tries: int = setting("MILLRACE_BEDROCK_TRIES", parsers.whole(1, 10), 4, "maximum number of calls before the first delta, with backoff between them")
 
 
 @dataclass(frozen=True)

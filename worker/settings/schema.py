@@ -6,8 +6,15 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Self
 
 from millrace.worker.errors import SettingError
-from millrace.worker.settings import groups
-from millrace.worker.settings.checks import check_auth, check_database, check_intent_schema, check_search
+from millrace.worker.settings import groups, provider_groups
+from millrace.worker.settings.catalog import Candidate, ProviderName, find_candidates
+from millrace.worker.settings.checks import (
+    check_auth,
+    check_database,
+    check_intent_schema,
+    check_providers,
+    check_search,
+)
 
 PREFIX = "MILLRACE_"
 
@@ -23,7 +30,12 @@ class Settings:
     redis: groups.RedisSettings = field(default_factory=groups.RedisSettings)
     database: groups.DatabaseSettings = field(default_factory=groups.DatabaseSettings)
     models: groups.ModelSettings = field(default_factory=groups.ModelSettings)
-    bedrock: groups.BedrockSettings = field(default_factory=groups.BedrockSettings)
+    providers: provider_groups.ProviderSettings = field(default_factory=provider_groups.ProviderSettings)
+    bedrock: provider_groups.BedrockSettings = field(default_factory=provider_groups.BedrockSettings)
+    openai: provider_groups.OpenAISettings = field(default_factory=provider_groups.OpenAISettings)
+    gemini: provider_groups.GeminiSettings = field(default_factory=provider_groups.GeminiSettings)
+    anthropic: provider_groups.AnthropicSettings = field(default_factory=provider_groups.AnthropicSettings)
+    rlm: provider_groups.RlmSettings = field(default_factory=provider_groups.RlmSettings)
     context: groups.ContextSettings = field(default_factory=groups.ContextSettings)
     search: groups.SearchSettings = field(default_factory=groups.SearchSettings)
     generation: groups.GenerationSettings = field(default_factory=groups.GenerationSettings)
@@ -33,6 +45,36 @@ class Settings:
     auth: groups.AuthSettings = field(default_factory=groups.AuthSettings)
     limits: groups.LimitSettings = field(default_factory=groups.LimitSettings)
     http: groups.HttpSettings = field(default_factory=groups.HttpSettings)
+
+    @property
+    def default_models(self) -> dict[ProviderName, str]:
+        """Each provider's default model; `MILLRACE_MODEL_ID` is Bedrock's or, without Bedrock, the first one's."""
+        order = [each for each in self.providers.order if each != "rlm"]
+        given = {"openai": self.openai.model, "gemini": self.gemini.model, "anthropic": self.anthropic.model}
+        own = next((each for each in order if each.startswith("bedrock")), order[0] if order else None)
+        found = {each: given.get(each, groups.DEFAULT_MODEL) for each in order}
+        return found | ({own: self.models.model_id} if own and self.models.model_id else {})
+
+    @property
+    def default_model(self) -> str:
+        """The model of a request that names none."""
+        defaults = self.default_models
+        own = next((each for each in defaults if each.startswith("bedrock")), next(iter(defaults), None))
+        return self.models.model_id or (defaults[own] if own else "rlm")
+
+    @property
+    def small_model(self) -> str:
+        """The model of short calls beside an answer."""
+        return self.models.small_model_id or self.default_model
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models that a request may name, the default one first."""
+        return tuple(dict.fromkeys((self.default_model, *self.models.allowed)))
+
+    def candidates(self, model: str) -> tuple[Candidate, ...]:
+        """Return who answers for a model's public name, in order; never empty for a name that `check` accepts."""
+        return find_candidates(model, dict(self.models.catalog), self.providers.order, self.default_models)
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -97,7 +139,26 @@ def check(settings: Settings) -> Settings:
     check_database(settings.database)
     check_search(settings.search)
     check_intent_schema(settings.context.intent_schema)
+    check_providers(settings.providers, settings.openai, settings.gemini, settings.anthropic, settings.rlm)
+    _check_models(settings)
     return settings
+
+
+def _check_models(settings: Settings) -> None:
+    for provider, model in settings.default_models.items():
+        if not model and settings.default_model == model:
+            raise SettingError(
+                f"MILLRACE_{provider.upper()}_MODEL: is not set; {provider} in MILLRACE_PROVIDERS requires it"
+            )
+    for name, model in (
+        ("MILLRACE_MODEL_ID", settings.default_model),
+        ("MILLRACE_SMALL_MODEL_ID", settings.small_model),
+        *(("MILLRACE_ALLOWED_MODELS", model) for model in settings.models.allowed),
+    ):
+        if not settings.candidates(model):
+            raise SettingError(
+                f"{name}: no provider of MILLRACE_PROVIDERS={','.join(settings.providers.order)} answers for {model}"
+            )
 
 
 def declared() -> Iterator[tuple[str, Field[Any]]]:

@@ -6,7 +6,7 @@ import pytest
 
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.settings.model_traits import parse_models
+from millrace.worker.settings.catalog import parse_models
 from tests.webapp.harness import Json, WebHarness, check_problem, json_of
 from tests.webapp.openapi.response_checker import Document
 

@@ -44,7 +44,7 @@ def test_waiting_client_gets_the_whole_answer(site: WebHarness) -> None:
 
 
 def usage() -> dict[str, Any]:
-    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "exact")
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "exact", "reasoning_tokens")
     return {name: getattr(USAGE, name) for name in names}
 
 

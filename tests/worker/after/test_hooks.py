@@ -260,7 +260,7 @@ def test_hooks_call_the_small_model(make_harness: MakeHarness) -> None:
     harness = make_harness(small_model_id="a-small-model", script=ANSWER)
     harness.answer()
     assert {prompt.model for prompt in harness.small_prompts().values()} == {"a-small-model"}
-    assert {prompt.model for prompt in harness.stub.prompts} == {harness.settings.models.model_id}
+    assert {prompt.model for prompt in harness.stub.prompts} == {harness.settings.default_model}
 
 
 @pytest.mark.parametrize(("learning", "tasks"), [(1, 1), (0, 0)])

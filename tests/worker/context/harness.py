@@ -89,7 +89,7 @@ class ContextHarness:
     ) -> list[AnyEvent]:
         """Create a generation, run it, and return its log."""
         ids = new_ids(conversation)
-        parameters: dict[str, Any] = {"model": self.harness.settings.models.model_id, "max_tokens": 1000} | fields
+        parameters: dict[str, Any] = {"model": self.harness.settings.default_model, "max_tokens": 1000} | fields
         request = ModelRequest([*history, PromptMessage("user", text)], **parameters)
         create(self.harness.redis, Draft(ids, owner, request, "continue", 1), self.harness.settings)
         generate(self.process, ids.generation)

@@ -14,7 +14,7 @@ from millrace.worker.contract.events import ContextEvent, Link
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.providers.bedrock.arguments import build_arguments
 from millrace.worker.providers.protocol import Prompt
-from millrace.worker.settings.model_traits import find_traits
+from millrace.worker.settings.catalog import find_traits
 from millrace.worker.settings.schema import Settings, load
 
 HISTORY = [PromptMessage("user", "One?"), PromptMessage("assistant", "Two."), PromptMessage("user", "Three?")]

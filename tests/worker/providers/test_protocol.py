@@ -11,11 +11,11 @@ import pytest
 
 from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.interrupt import CancelRequested, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
-from millrace.worker.providers.protocol import Delta, Prompt, Provider, Stopped
+from millrace.worker.providers.protocol import Delta, Prompt, Provider, Started, Stopped
 from millrace.worker.providers.stub import Step, Stub
 from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
@@ -103,7 +103,7 @@ def harness(
     made.close()
 
 
-def text_of(deltas: list[Delta]) -> str:
+def text_of(deltas: list[Started | Delta]) -> str:
     return "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
 
 
@@ -122,7 +122,7 @@ def test_a_whole_answer_ends_with_its_stop_reason_and_usage(harness: ProviderHar
 
 def test_a_throttled_call_fails_before_any_delta(harness: ProviderHarness) -> None:
     provider, prompt = harness.provider(text="a", fault="throttle", at=0)
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(ProviderError) as raised:
         next(provider.stream(prompt))
     assert (raised.value.code, raised.value.is_transient) == ("provider_throttled", True)
 
@@ -130,14 +130,14 @@ def test_a_throttled_call_fails_before_any_delta(harness: ProviderHarness) -> No
 @pytest.mark.parametrize("fault", ["stream_error", "disconnect", "corrupt"])
 def test_a_failure_in_mid_stream_follows_the_deltas_before_it(harness: ProviderHarness, fault: str) -> None:
     provider, prompt = harness.provider(text="0123456789", tokens=10, rate=200, fault=fault, at=5)
-    deltas: list[Delta] = []
-    with pytest.raises(GenerationFailed) as raised:
+    deltas: list[Started | Delta] = []
+    with pytest.raises(ProviderError) as raised:
         read_into(deltas, provider.stream(prompt))
     assert text_of(deltas) == "01234"
     assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", True)
 
 
-def read_into(received: list[Delta], deltas: Iterable[Delta]) -> None:
+def read_into(received: list[Started | Delta], deltas: Iterable[Started | Delta]) -> None:
     """Append each delta to `received`, which keeps them if the stream fails."""
     for delta in deltas:
         received += [delta]
@@ -166,7 +166,7 @@ def test_an_exception_in_the_reading_greenlet_closes_the_connection(
 ) -> None:
     provider, prompt = harness.provider(text="01234", tokens=5, **script)
     interrupts: list[Interrupt] = []
-    received: list[Delta] = []
+    received: list[Started | Delta] = []
 
     def read() -> str:
         interrupts.append(Interrupt())

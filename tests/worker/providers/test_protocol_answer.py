@@ -9,7 +9,7 @@ import pytest
 
 from millrace.worker.contract.events import Usage
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.protocol import Prompt, Provider, Tool, WholeAnswer
@@ -24,7 +24,7 @@ TITLE_TOOL = Tool("name_it", "Names a conversation.", SCHEMA)
 
 FAULTS = {
     "throttle": EXCEPTIONS["ThrottlingException"].to_error(),
-    "corrupt": GenerationFailed("truncated", retryable=True),
+    "corrupt": ProviderError("truncated", retryable=True),
 }
 
 
@@ -123,13 +123,13 @@ def test_a_forced_tool_yields_its_input(harness: ProviderHarness) -> None:
 
 
 def test_a_throttled_call_is_a_transient_failure(harness: ProviderHarness) -> None:
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(ProviderError) as raised:
         ask(harness, TITLE_TOOL, fault="throttle")
     assert (raised.value.code, raised.value.is_transient) == ("provider_throttled", True)
 
 
 def test_a_corrupt_answer_is_truncated(harness: ProviderHarness) -> None:
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(ProviderError) as raised:
         ask(harness, TITLE_TOOL, fault="corrupt")
     assert raised.value.code == "truncated"
 

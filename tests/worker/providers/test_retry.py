@@ -4,13 +4,13 @@ import pytest
 
 from millrace.worker.contract.events import Chunk, Reasoning
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import GenerationFailed, ProviderError
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
 from millrace.worker.providers.retry import MAX_SECONDS, backoff_seconds, stream_with_retries
 from millrace.worker.providers.stub import Stub
 
 PROMPT = Prompt("model", (PromptMessage("user", "?"),), 10)
-BUSY = GenerationFailed("provider_throttled", retryable=True, is_transient=True)
+BUSY = ProviderError("provider_throttled", retryable=True, is_transient=True)
 REFUSED = GenerationFailed("provider_rejected", retryable=False)
 WHOLE = [Chunk("a"), Stopped("end_turn")]
 

@@ -4,11 +4,11 @@ import pytest
 
 from millrace.worker.contract.events import Chunk, Usage
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Prompt, Stopped, Tool, WholeAnswer
+from millrace.worker.errors import GenerationFailed, ProviderError
+from millrace.worker.providers.protocol import Prompt, Started, Stopped, Tool, WholeAnswer
 from millrace.worker.providers.stub import Stub
 
-FAILURE = GenerationFailed("provider_throttled", retryable=True, is_transient=True)
+FAILURE = ProviderError("provider_throttled", retryable=True, is_transient=True)
 ANSWER = WholeAnswer("", {"title": "Mills"}, Usage(1, 1))
 
 
@@ -20,14 +20,16 @@ def make_prompt(tool: str = "") -> Prompt:
 def test_scripts_are_played_in_order_and_the_last_one_is_repeated() -> None:
     stub = Stub([[Chunk("a")], [Chunk("b"), Stopped("end_turn")]])
     streams = [list(stub.stream(make_prompt())) for _ in range(3)]
-    assert streams == [[Chunk("a")], [Chunk("b"), Stopped("end_turn")], [Chunk("b"), Stopped("end_turn")]]
+    started = Started("stub", "model")
+    second = [started, Chunk("b"), Stopped("end_turn")]
+    assert streams == [[started, Chunk("a")], second, second]
     assert (len(stub.prompts), stub.closed) == (3, 3)
 
 
 def test_a_step_is_yielded_called_or_raised() -> None:
     calls: list[str] = []
     stream = Stub([[Chunk("a"), lambda: calls.append("called"), FAILURE]]).stream(make_prompt())
-    assert next(stream) == Chunk("a")
+    assert [next(stream), next(stream)] == [Started("stub", "model"), Chunk("a")]
     assert calls == []
     with pytest.raises(GenerationFailed) as raised:
         next(stream)

@@ -5,10 +5,10 @@ from millrace.worker.settings.schema import PREFIX, declared, load, variables
 
 
 def test_model_is_read_from_bedrocks_variable_unless_ours_is_set() -> None:
-    assert load({}).models.model_id == DEFAULT_MODEL
-    assert load({"BEDROCK_MODEL_ID": "theirs"}).models.model_id == "theirs"
-    assert load({"BEDROCK_MODEL_ID": "theirs", "MILLRACE_MODEL_ID": "ours"}).models.model_id == "ours"
-    assert load({"BEDROCK_MODEL_ID": "theirs", "MILLRACE_MODEL_ID": ""}).models.model_id == "theirs"
+    assert load({}).default_model == DEFAULT_MODEL
+    assert load({"BEDROCK_MODEL_ID": "theirs"}).default_model == "theirs"
+    assert load({"BEDROCK_MODEL_ID": "theirs", "MILLRACE_MODEL_ID": "ours"}).default_model == "ours"
+    assert load({"BEDROCK_MODEL_ID": "theirs", "MILLRACE_MODEL_ID": ""}).default_model == "theirs"
 
 
 def test_region_is_read_from_the_variables_of_aws_in_their_order() -> None:
@@ -19,7 +19,7 @@ def test_region_is_read_from_the_variables_of_aws_in_their_order() -> None:
 
 def test_models_are_the_configured_one_and_the_allowed_ones() -> None:
     loaded = load({"MILLRACE_MODEL_ID": "a", "MILLRACE_ALLOWED_MODELS": " b, a ,,c "})
-    assert loaded.models.names == ("a", "b", "c")
+    assert loaded.model_names == ("a", "b", "c")
 
 
 def test_broker_is_the_redis_by_default() -> None:
@@ -33,13 +33,13 @@ def test_broker_is_the_redis_by_default() -> None:
 def test_every_variable_is_documented_and_has_a_known_prefix() -> None:
     for name, doc in variables().items():
         assert doc
-        assert name.startswith((PREFIX, "AWS_", "BEDROCK_"))
+        assert name.startswith((PREFIX, "AWS_", "BEDROCK_")) or name.endswith("_API_KEY")
 
 
 def test_every_default_is_accepted_as_a_value() -> None:
     for group, each in declared():
         if each.default not in ("", ()) and not isinstance(each.default, bool):
-            given_value = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
+            given_value = ",".join(each.default) if isinstance(each.default, tuple) else str(each.default)
             loaded = getattr(load({each.metadata["names"][0]: given_value}), group)
             assert getattr(loaded, each.name) == each.default
 

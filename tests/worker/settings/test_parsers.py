@@ -43,6 +43,7 @@ BAD = {
     "import_paths": ["module", "module:", ":name", "a b:c", "a:b:c", "a.b:c.d"],
     "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
     "parse_models": ["{", "[]", "/no/such/file", '{"a": 1}', '{"a": {"b": 1}}'],
+    "provider_names": ["azure", ",", "bedrock,bedrock", "bedrock;openai"],
 }
 
 

@@ -16,7 +16,7 @@ from millrace.worker.providers.bedrock.arguments import build_arguments, has_cac
 from millrace.worker.providers.bedrock.errors import map_error, may_refuse_feature
 from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
 from millrace.worker.providers.bedrock.wire import normalize_response, read_events
-from millrace.worker.providers.protocol import Delta, Prompt, WholeAnswer
+from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.settings.parsers import is_direct
 from millrace.worker.settings.schema import Settings
 
@@ -41,7 +41,7 @@ class Bedrock:
             # botocore would repeat whole requests, which are paid for each time: `retry.py` retries instead.
             retries={"total_max_attempts": 1},
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=settings.bedrock.read_seconds,
+            read_timeout=settings.providers.read_seconds,
             max_pool_connections=concurrency,  # with the default of 10, connections beyond it would be discarded
             tcp_keepalive=True,
             # None: the proxy of the environment (HTTPS_PROXY, NO_PROXY), as for any other program
@@ -54,13 +54,13 @@ class Bedrock:
             config=config,
         )
         self._client.meta.events.register("before-parse.bedrock-runtime", normalize_response)
-        self._models = settings.models
+        self._is_caching = settings.models.prompt_caching
         self._refused: set[tuple[str, Feature]] = set()
         self._warm_up(settings)
 
     def _warm_up(self, settings: Settings) -> None:
         """Resolve endpoint, address and credentials and sign once, which costs a first call tens of milliseconds."""
-        prompt = Prompt(settings.models.model_id, _WARM_UP_MESSAGES, 1)
+        prompt = Prompt(settings.default_model, _WARM_UP_MESSAGES, 1)
         try:
             self._client.generate_presigned_url("converse_stream", Params=build_arguments(prompt, is_cached=False))
             socket.getaddrinfo(urlsplit(self._client.meta.endpoint_url).hostname, None)
@@ -71,17 +71,18 @@ class Bedrock:
         """Close the pooled connections."""
         self._client.close()
 
-    def stream(self, prompt: Prompt) -> Generator[Delta]:
-        """Call ConverseStream and yield its deltas; raises GenerationFailed."""
+    def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
+        """Call ConverseStream and yield its deltas; raises ProviderError."""
         mapper = EventMapper()
         with _mapped_errors():
             response, _ = self._call(self._client.converse_stream, prompt)
             with closing(response["stream"]) as events:
+                yield Started(self.name, prompt.model)
                 for event in read_events(events):
                     yield from mapper.map(event)
 
     def answer(self, prompt: Prompt) -> WholeAnswer:
-        """Call Converse and return its whole answer; raises GenerationFailed."""
+        """Call Converse and return its whole answer; raises ProviderError."""
         with _mapped_errors():
             response, feature = self._call(self._client.converse, prompt)
             return parse_answer(response, prompt.tool, is_instructed=feature != "forced_tool")
@@ -104,7 +105,7 @@ class Bedrock:
         feature: Feature | None = None
         if prompt.tool:
             feature = "forced_tool"
-        elif self._models.prompt_caching and self._models.traits_of(prompt.model).caching and has_cache_point(prompt):
+        elif self._is_caching and prompt.traits.caching and has_cache_point(prompt):
             feature = "cache_points"
         return None if (prompt.model, feature) in self._refused else feature
 

@@ -8,7 +8,7 @@ from botocore import exceptions as sdk
 from botocore.eventstream import ParserError
 from urllib3 import exceptions as wire
 
-from millrace.worker.errors import ErrorCode, GenerationFailed, MillraceError
+from millrace.worker.errors import ErrorCode, MillraceError, ProviderError
 
 
 class UnreadableResponse(MillraceError):
@@ -23,9 +23,9 @@ class ErrorMapping:
     retryable: bool
     is_transient: bool
 
-    def to_error(self) -> GenerationFailed:
+    def to_error(self) -> ProviderError:
         """Return the error to raise."""
-        return GenerationFailed(self.code, retryable=self.retryable, is_transient=self.is_transient)
+        return ProviderError(self.code, retryable=self.retryable, is_transient=self.is_transient)
 
 
 _THROTTLED = ErrorMapping("provider_throttled", retryable=True, is_transient=True)
@@ -86,7 +86,7 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], ErrorMapping], ...] = (
 )
 
 
-def map_error(error: Exception) -> GenerationFailed | None:
+def map_error(error: Exception) -> ProviderError | None:
     """Return the error that ends the generation, None if the exception is not the provider's."""
     mapping = _find_mapping(error)
     return mapping.to_error() if mapping else None

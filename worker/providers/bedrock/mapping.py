@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
-from millrace.worker.errors import ErrorCode, GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Delta, Stopped, Tool, WholeAnswer
+from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.text.lines import parse_json
 
 Event = dict[str, Any]
@@ -92,7 +93,7 @@ class EventMapper:
         }
 
     def map(self, event: Event) -> list[Delta]:
-        """Return the event's deltas, often none; raises GenerationFailed for a member of a wrong type.
+        """Return the event's deltas, often none; raises ProviderError for a member of a wrong type.
 
         An absent or unknown member says nothing. One of several members of a union is mapped like the only one.
         """
@@ -178,7 +179,7 @@ class EventMapper:
     def _message_stop(self, payload: Event) -> list[Delta]:
         open_blocks, self._tools = list(self._tools.values()), {}
         reason = _text(payload.get("stopReason")) or UNSTATED_REASON
-        return [*(tool.to_delta() for tool in open_blocks), Stopped(reason)]
+        return [*(tool.to_delta() for tool in open_blocks), Stopped(map_stop_reason(reason))]
 
     def _metadata(self, payload: Event) -> list[Delta]:
         usage = payload.get("usage")
@@ -193,15 +194,15 @@ def parse_usage(usage: Event) -> Usage:
 
 
 def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = False) -> WholeAnswer:
-    """Return the answer in a response of Converse; raises GenerationFailed if it is cut off or the tool is not used.
+    """Return the answer in a response of Converse; raises ProviderError if it is cut off or the tool is not used.
 
     If the model was instructed to write the tool's input, and not forced to use the tool, the text holds it as JSON.
     """
     content = _object(_object(response.get("output")).get("message")).get("content")
     reason = _text(response.get("stopReason"))
     if not reason and content is None:  # a body that is not JSON counts as an empty object
-        raise GenerationFailed("truncated", retryable=True)
-    failure = map_stop_reason(reason or UNSTATED_REASON)
+        raise ProviderError("truncated", retryable=True)
+    failure = failure_of(map_stop_reason(reason or UNSTATED_REASON))
     if failure is not None:
         raise failure
     blocks = [_object(block) for block in _list([] if content is None else content)]
@@ -209,7 +210,7 @@ def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = Fa
     tool_input = None
     if tool:
         if reason == "max_tokens":  # an input that was cut off arrives as an empty one
-            raise GenerationFailed("truncated", retryable=True)
+            raise ProviderError("truncated", retryable=True)
         uses = (_object(block.get("toolUse")) for block in blocks)
         written = parse_json(text[text.find("{") : text.rfind("}") + 1]) if is_instructed else None
         tool_input = next((use.get("input") for use in uses if use.get("name") == tool.name), written)
@@ -271,31 +272,29 @@ def _children(value: "dict[str, Any] | list[Any]") -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
-def _unreadable() -> GenerationFailed:
-    return GenerationFailed("provider_rejected", retryable=True)  # sampling is random: another answer may be readable
+def _unreadable() -> ProviderError:
+    return ProviderError("provider_rejected", retryable=True)  # sampling is random: another answer may be readable
 
 
 REASONING_FIELDS = ("text", "signature", "redactedContent")
 """The fields of a reasoning delta; only the text is for readers."""
 
-_COMPLETE = None
-STOP_REASONS: dict[str, tuple[ErrorCode, bool] | None] = {
-    "end_turn": _COMPLETE,
-    "stop_sequence": _COMPLETE,
-    "max_tokens": _COMPLETE,
-    "tool_use": _COMPLETE,
-    "guardrail_intervened": ("content_filtered", False),
-    "content_filtered": ("content_filtered", False),
-    "model_context_window_exceeded": ("context_too_long", False),
-    "malformed_model_output": ("provider_rejected", True),  # sampling is random: the same question may succeed
-    "malformed_tool_use": ("provider_rejected", True),
+STOP_REASONS: dict[str, StopReason] = {
+    "end_turn": "end_turn",
+    "stop_sequence": "stop_sequence",
+    "max_tokens": "max_tokens",
+    "tool_use": "tool_use",
+    "guardrail_intervened": "content_filtered",
+    "content_filtered": "content_filtered",
+    "model_context_window_exceeded": "context_exceeded",
+    "malformed_model_output": "malformed",
+    "malformed_tool_use": "malformed",
 }
-"""Each stop reason with its error code and whether the user may retry; None if the answer is complete."""
+"""Bedrock's stop reasons."""
 
 
-def map_stop_reason(reason: str) -> GenerationFailed | None:
-    """Return the failure of a stop reason, None if the answer is complete. An unknown reason counts as complete."""
+def map_stop_reason(reason: str) -> StopReason:
+    """Return the neutral stop reason."""
     if reason not in STOP_REASONS:
         _log.warning("unknown_stop_reason_accepted", reason=reason)
-    failure = STOP_REASONS.get(reason)
-    return GenerationFailed(failure[0], retryable=failure[1]) if failure else None
+    return STOP_REASONS.get(reason, "other")

@@ -11,15 +11,17 @@ import pytest
 
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.interrupt import HandoverRequested, Interrupt
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.protocol import Prompt, Tool
+from millrace.worker.settings.catalog import ModelTraits
 from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import free_port
 from tests.worker.harness import emulate, wait_until
 
+CACHING = ModelTraits(200_000, caching=True)
 SCRIPTED = emulate(text="Yes.")
 
 MakeClient = Callable[..., Bedrock]
@@ -63,7 +65,7 @@ def test_a_silent_model_is_a_timeout_and_its_connection_is_closed(
     make_client: MakeClient, emulator: EmulatorProcess
 ) -> None:
     question = emulate(text="0123456789", tokens=10, fault="stall", at=5)
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(ProviderError) as raised:
         list(make_client(emulator.url, 1).stream(Prompt("m", (PromptMessage("user", question),), 100)))
     assert raised.value.code == "provider_timeout"
     emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client")
@@ -73,20 +75,20 @@ def test_a_tool_input_with_an_infinite_number_is_rejected_and_retryable(
     make_client: MakeClient, emulator: EmulatorProcess
 ) -> None:
     question = '/emulate {"text": "No.", "tool": {"input": {"a": 1e999}}}'  # it arrives as Infinity
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(ProviderError) as raised:
         list(make_client(emulator.url).stream(Prompt("m", (PromptMessage("user", question),), 100)))
     assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
 
 
 def test_a_refused_connection_is_transient(make_client: MakeClient) -> None:
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(ProviderError) as raised:
         list(make_client(f"http://127.0.0.1:{free_port()}").stream(Prompt("m", (PromptMessage("user", "?"),), 9)))
     assert (raised.value.code, raised.value.is_transient) == ("provider_unavailable", True)
 
 
 def test_botocore_never_repeats_a_request(make_client: MakeClient, emulator: EmulatorProcess) -> None:
     question = emulate(text="No.", fault="unavailable", at=0)
-    with pytest.raises(GenerationFailed):
+    with pytest.raises(ProviderError):
         list(make_client(emulator.url).stream(Prompt("m", (PromptMessage("user", question),), 100)))
     assert len(emulator.calls()) == 1
 
@@ -120,9 +122,9 @@ def test_an_interrupt_ends_a_call_whose_server_never_responds(make_client: MakeC
 def fail(bedrock: Bedrock, question: str) -> tuple[str, bool, bool]:
     """Return the mapping of the failure of both operations, which must be the same."""
     prompt = Prompt("m", (PromptMessage("user", question),), 100)
-    failures: list[GenerationFailed] = []
+    failures: list[ProviderError] = []
     for call in (lambda: list(bedrock.stream(prompt)), lambda: bedrock.answer(prompt)):
-        with pytest.raises(GenerationFailed) as raised:
+        with pytest.raises(ProviderError) as raised:
             call()
         failures.append(raised.value)
     (found,) = {(each.code, each.retryable, each.is_transient) for each in failures}
@@ -154,7 +156,7 @@ def test_an_exception_within_the_stream_whose_payload_is_of_any_shape_is_known_b
     bedrock = make_client(emulator.url)
     for body in (None, [], 5, {}, {"message": None}, {"message": 5}):
         fault = {"code": "ThrottlingException", "in_stream": True, "body": body}
-        with pytest.raises(GenerationFailed) as raised:
+        with pytest.raises(ProviderError) as raised:
             list(bedrock.stream(Prompt("m", (PromptMessage("user", emulate(fault=fault)),), 100)))
         assert raised.value.code == "provider_throttled", body
 
@@ -167,7 +169,7 @@ def test_a_response_of_any_shape_is_a_whole_answer_or_a_failure(
     answer = bedrock.answer(question_with(response={"output": {"message": {"content": content}}, "usage": {}}))
     assert answer.text == "ab"
     for response in (None, [], 5, {}, {"output": []}, {"output": {"message": {"content": [5]}}}):
-        with pytest.raises(GenerationFailed) as raised:
+        with pytest.raises(ProviderError) as raised:
             bedrock.answer(question_with(response=response))
         assert raised.value.code in ("truncated", "provider_rejected"), response
 
@@ -183,7 +185,7 @@ def test_a_model_that_refuses_cache_points_is_asked_once_more_without_them_and_n
     history = (PromptMessage("user", "One?"), PromptMessage("assistant", "Two."), PromptMessage("user", SCRIPTED))
     for model in ("anthropic.claude-sonnet-no-cache", "anthropic.claude-sonnet-x"):
         for _ in range(2):
-            deltas = list(bedrock.stream(Prompt(model, history, 100, ("Be kind.",))))
+            deltas = list(bedrock.stream(Prompt(model, history, 100, ("Be kind.",), traits=CACHING)))
             assert "".join(each.content for each in deltas if isinstance(each, Chunk)) == "Yes."
     has_cache_points = ["cachePoint" in json.dumps(call) for call in emulator.calls()]
     assert has_cache_points == [False, False, True, True]
@@ -196,8 +198,9 @@ def test_a_request_that_is_rejected_without_cache_points_too_keeps_them(
     bedrock = make_client(emulator.url)
     for fault, code, calls in (("validation", "provider_rejected", 2), ("prompt_too_long", "context_too_long", 1)):
         emulator.clear_calls()
-        prompt = Prompt("anthropic.claude-sonnet-x", (PromptMessage("user", emulate(fault=fault)),), 100, ("Be kind.",))
-        with pytest.raises(GenerationFailed) as raised:
+        question = (PromptMessage("user", emulate(fault=fault)),)
+        prompt = Prompt("anthropic.claude-sonnet-x", question, 100, ("Be kind.",), traits=CACHING)
+        with pytest.raises(ProviderError) as raised:
             list(bedrock.stream(prompt))
         assert (raised.value.code, len(emulator.calls())) == (code, calls)
     list(bedrock.stream(replace(prompt, messages=(PromptMessage("user", SCRIPTED),))))
@@ -232,7 +235,7 @@ def test_a_local_endpoint_is_never_reached_through_the_proxy_of_the_environment_
         connection, _ = proxy.accept()
         with connection:
             assert connection.recv(200).startswith(b"CONNECT bedrock-runtime.us-east-1.amazonaws.com:443 ")
-        with pytest.raises(GenerationFailed) as raised:
+        with pytest.raises(ProviderError) as raised:
             reader.get(timeout=10)
     assert raised.value.code == "provider_unavailable"
 
@@ -246,6 +249,6 @@ def test_missing_credentials_fail_each_answer_but_not_the_start(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     bedrock = make_client(emulator.url)
-    with pytest.raises(GenerationFailed) as raised:
+    with pytest.raises(ProviderError) as raised:
         list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
     assert (raised.value.code, raised.value.retryable) == ("provider_authentication", False)

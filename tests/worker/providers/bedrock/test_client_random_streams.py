@@ -104,7 +104,7 @@ class RawStream:
 def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_text(
     make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = make_worker([], bedrock_tries=1)
+    worker = make_worker([], tries=1)
     bedrock = Bedrock(load({}), concurrency=1)
     worker.process.provider = bedrock
     messages: list[bytes] = []

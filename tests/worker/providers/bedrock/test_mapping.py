@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from botocore.model import ServiceModel
@@ -14,6 +14,7 @@ from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.bedrock.mapping import REASONING_FIELDS, STOP_REASONS, EventMapper, map_stop_reason
 from millrace.worker.providers.protocol import Delta, Stopped
+from millrace.worker.providers.stop_reason import StopReason, failure_of
 
 MODEL: ServiceModel = get_session().get_service_model("bedrock-runtime")
 CITATION = {"title", "source", "sourceContent", "location"}
@@ -205,21 +206,11 @@ def test_unknown_events_deltas_and_stop_reasons_are_ignored_and_logged(caplog: p
         assert map_all([{"newEvent": {}}, delta(0, newDelta="x"), start(0, newBlock={}), delta(0, text="a")]) == [
             Chunk("a")
         ]
-        assert map_stop_reason("new_reason") is None
+        assert map_stop_reason("new_reason") == "other"
     assert all(word in caplog.text for word in ("newEvent", "newDelta", "new_reason"))
     assert "'x'" not in caplog.text
 
 
-def test_each_stop_reason_is_complete_or_has_an_error_code() -> None:
-    failures = {reason: map_stop_reason(reason) for reason in STOP_REASONS}
-    assert {reason for reason, failure in failures.items() if failure is None} == {
-        "end_turn",
-        "stop_sequence",
-        "max_tokens",
-        "tool_use",
-    }
-    assert {failure.code for failure in failures.values() if failure} == {
-        "content_filtered",
-        "context_too_long",
-        "provider_rejected",
-    }
+def test_each_stop_reason_is_neutral_and_an_unknown_one_counts_as_complete() -> None:
+    assert {map_stop_reason(reason) for reason in STOP_REASONS} <= {*get_args(StopReason)}
+    assert failure_of(map_stop_reason("new_reason")) is None

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from millrace.worker.errors import SettingError
+from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, ModelTraits, Price, find_traits
 from millrace.worker.settings.groups import DEFAULT_MODEL
-from millrace.worker.settings.model_traits import UNKNOWN_MODEL, ModelTraits, find_traits
 from millrace.worker.settings.schema import load
 
 PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"
@@ -51,10 +52,14 @@ def test_the_setting_gives_the_traits_of_a_model_whose_id_does_not_name_it(tmp_p
     path = tmp_path / "models.json"
     path.write_text(json.dumps(given))
     for value in (json.dumps(given), str(path)):
-        models = load({"MILLRACE_MODELS": value}).models
-        assert models.traits_of(APPLICATION_PROFILE) == find_traits(DEFAULT_MODEL)
-        assert models.traits_of("own") == ModelTraits(64_000, caching=False, sampling="none")
-        assert models.traits_of("amazon.nova-pro-v1:0") == find_traits("amazon.nova-pro-v1:0")
+        settings = load({"MILLRACE_MODELS": value})
+        expected = {
+            APPLICATION_PROFILE: find_traits(DEFAULT_MODEL),
+            "own": ModelTraits(64_000, caching=False, sampling="none"),
+            "amazon.nova-pro-v1:0": find_traits("amazon.nova-pro-v1:0"),
+        }
+        for model, traits in expected.items():
+            assert settings.candidates(model) == (Candidate("bedrock", model, traits),)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +77,44 @@ def test_the_setting_gives_the_traits_of_a_model_whose_id_does_not_name_it(tmp_p
 def test_a_bad_value_is_an_error_that_names_the_model_and_the_trait(value: str, named: str) -> None:
     with pytest.raises(SettingError, match=f"MILLRACE_MODELS: .*{named}"):
         load({"MILLRACE_MODELS": value})
+
+
+BOTH = {"MILLRACE_PROVIDERS": "openai,bedrock", "MILLRACE_OPENAI_API_KEY": "key"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "model", "expected"),
+    [
+        ({}, DEFAULT_MODEL, ["bedrock " + DEFAULT_MODEL]),
+        (BOTH | {"MILLRACE_OPENAI_MODEL": "gpt-5"}, DEFAULT_MODEL, ["openai gpt-5", "bedrock " + DEFAULT_MODEL]),
+        (BOTH | {"MILLRACE_OPENAI_MODEL": "gpt-5"}, "gpt-5", ["openai gpt-5", "bedrock " + DEFAULT_MODEL]),
+        (BOTH, DEFAULT_MODEL, ["bedrock " + DEFAULT_MODEL]),
+        (BOTH, "gpt-5-mini", ["openai gpt-5-mini"]),
+        (BOTH, "bedrock/amazon.nova-pro-v1:0", ["bedrock amazon.nova-pro-v1:0"]),
+        (BOTH, "gemini/gemini-3", []),
+        ({"MILLRACE_PROVIDERS": "rlm,bedrock", "MILLRACE_RLM_URL": "http://r"}, "a", ["rlm rlm", "bedrock a"]),
+        ({"MILLRACE_PROVIDERS": "rlm", "MILLRACE_RLM_URL": "http://r"}, "rlm", ["rlm rlm"]),
+    ],
+)
+def test_a_name_is_answered_by_its_candidates_in_the_order_of_the_providers(
+    environment: dict[str, str], model: str, expected: list[str]
+) -> None:
+    assert [f"{each.provider} {each.id}" for each in load(environment).candidates(model)] == expected
+
+
+def test_a_name_of_the_catalog_has_candidates_with_their_own_traits_and_prices() -> None:
+    smart = {
+        "price": {"input": 3, "output": 15},
+        "prefill": False,
+        "candidates": [
+            {"provider": "bedrock", "id": DEFAULT_MODEL},
+            {"provider": "openai", "id": "own", "like": "gpt-5", "window": 9000, "price": {"input": 0, "output": 1}},
+            {"provider": "gemini", "id": "not in use"},
+        ],
+    }
+    settings = load(BOTH | {"MILLRACE_MODELS": json.dumps({"smart": smart}), "MILLRACE_MODEL_ID": "smart"})
+    assert settings.default_model == "smart"
+    first, second = settings.candidates("smart")
+    assert first == Candidate("openai", "own", replace(find_traits("gpt-5"), window=9000, prefill=False), Price(0, 1))
+    traits = replace(find_traits(DEFAULT_MODEL), prefill=False)
+    assert second == Candidate("bedrock", DEFAULT_MODEL, traits, Price(3, 15))

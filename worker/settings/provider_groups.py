@@ -1,0 +1,70 @@
+"""The settings of the providers, in named groups."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from millrace.worker.settings import parsers
+from millrace.worker.settings.catalog import ProviderName, provider_names
+from millrace.worker.settings.declaration import setting
+
+OPENAI_URL = "https://api.openai.com/v1"
+GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
+ANTHROPIC_URL = "https://api.anthropic.com"
+
+_http_url = parsers.url("http", "https")
+
+
+# fmt: off
+@dataclass(frozen=True)
+class ProviderSettings:
+    """All providers: their order, time limits and tries."""
+
+    order: tuple[ProviderName, ...] = setting("MILLRACE_PROVIDERS", provider_names, ("bedrock",), "providers in the order in which they are tried, separated by commas: `bedrock`, `bedrock-invoke`, `openai`, `gemini`, `anthropic`, `rlm`")
+    start_seconds: float = setting("MILLRACE_START_SECONDS", parsers.seconds(0.1, 900), 15.0, "maximum wait for the beginning of a response, per candidate, while another candidate is left; the last one has `MILLRACE_READ_SECONDS`")
+    read_seconds: float = setting("MILLRACE_READ_SECONDS MILLRACE_BEDROCK_READ_SECONDS", parsers.seconds(1, 900), 120.0, "maximum time without data from the model before `provider_timeout`")
+    tries: int = setting("MILLRACE_TRIES MILLRACE_BEDROCK_TRIES", parsers.whole(1, 10), 4, "maximum number of calls of one candidate before the first delta, with backoff between them")
+
+
+@dataclass(frozen=True)
+class BedrockSettings:
+    """Amazon Bedrock, for `bedrock` and `bedrock-invoke`."""
+
+    region: str = setting("AWS_REGION AWS_DEFAULT_REGION", parsers.text, "us-east-1", "AWS region of Bedrock")
+    endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", _http_url, "", "alternative endpoint for Bedrock, such as the local one")
+
+
+@dataclass(frozen=True)
+class OpenAISettings:
+    """OpenAI, and services with its API (`openai`)."""
+
+    base_url: str = setting("MILLRACE_OPENAI_BASE_URL", _http_url, OPENAI_URL, "URL before `/chat/completions` and `/responses`")
+    api_key: str = setting("MILLRACE_OPENAI_API_KEY OPENAI_API_KEY", parsers.text, "", "API key; a service on your own machines may need none")
+    model: str = setting("MILLRACE_OPENAI_MODEL", parsers.text, "", "default model of this provider; required by `openai`")
+    api: Literal["chat", "responses"] = setting("MILLRACE_OPENAI_API", parsers.choice("chat", "responses"), "chat", "API to use: `chat` (Chat Completions) or `responses`")
+
+
+@dataclass(frozen=True)
+class GeminiSettings:
+    """Google Gemini (`gemini`)."""
+
+    base_url: str = setting("MILLRACE_GEMINI_BASE_URL", _http_url, GEMINI_URL, "URL before `/models/…`")
+    api_key: str = setting("MILLRACE_GEMINI_API_KEY GEMINI_API_KEY", parsers.text, "", "API key; required by `gemini`")
+    model: str = setting("MILLRACE_GEMINI_MODEL", parsers.text, "", "default model of this provider; required by `gemini`")
+
+
+@dataclass(frozen=True)
+class AnthropicSettings:
+    """Anthropic's Messages API (`anthropic`)."""
+
+    base_url: str = setting("MILLRACE_ANTHROPIC_BASE_URL", _http_url, ANTHROPIC_URL, "URL before `/v1/messages`")
+    api_key: str = setting("MILLRACE_ANTHROPIC_API_KEY ANTHROPIC_API_KEY", parsers.text, "", "API key; required by `anthropic`")
+    model: str = setting("MILLRACE_ANTHROPIC_MODEL", parsers.text, "", "default model of this provider; required by `anthropic`")
+
+
+@dataclass(frozen=True)
+class RlmSettings:
+    """Your own upstream service that answers in JSON, in SSE or in NDJSON (`rlm`)."""
+
+    url: str = setting("MILLRACE_RLM_URL", _http_url, "", "URL that takes the question by POST; required by `rlm`")
+    key: str = setting("MILLRACE_RLM_KEY", parsers.text, "", "bearer token for it")
+# fmt: on
