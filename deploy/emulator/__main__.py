@@ -1,11 +1,12 @@
-"""Run the local Bedrock endpoint: `python -m deploy.emulator --host 127.0.0.1 --port 0`."""
+"""Run the local endpoint: `python -m deploy.emulator --host 127.0.0.1 --port 0`."""
 
 import argparse
 import asyncio
 import resource
 import signal
 
-from deploy.emulator.endpoint import BedrockEndpoint
+from deploy.emulator.bedrock.wire import EmulatedBedrock
+from deploy.emulator.endpoint import EmulatorEndpoint
 from deploy.emulator.http_connection import HttpConnection
 
 BACKLOG = 4096  # a thousand clients may connect at once
@@ -17,11 +18,9 @@ async def serve(host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    endpoint = BedrockEndpoint()
+    endpoint = EmulatorEndpoint([EmulatedBedrock()])
     open_connections: set[HttpConnection] = set()
-    server = await loop.create_server(
-        lambda: HttpConnection(endpoint.handle, open_connections), host, port, backlog=BACKLOG
-    )
+    server = await loop.create_server(lambda: HttpConnection(endpoint, open_connections), host, port, backlog=BACKLOG)
     address = server.sockets[0].getsockname()
     print(f"emulator listening on http://{host}:{address[1]}", flush=True)
     await stop.wait()

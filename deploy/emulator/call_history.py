@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
 
-from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.directive import Directive
+from deploy.emulator.request import EmulatedRequest
 
 MAX_ENTRIES = 10_000  # calls, and likewise scripted texts whose calls are counted
 
-Operation = Literal["ConverseStream", "Converse", "InvokeModelWithResponseStream", "InvokeModel"]
 Ended = Literal["finished", "closed_by_client", "fault"]
 
 
@@ -23,12 +22,13 @@ class CallRecord:
     those of the first and of the last delta.
     """
 
-    operation: Operation
+    operation: str
     model: str
     messages: list[dict[str, Any]]
     system: Any
     inference: dict[str, Any]
     tool: str | None = None
+    is_streamed: bool = False
     id: str = field(default_factory=lambda: str(uuid4()))
     started: float = field(default_factory=time.time)
     deltas_sent: int = 0
@@ -58,10 +58,13 @@ class CallHistory:
         self._calls: deque[CallRecord] = deque(maxlen=MAX_ENTRIES)
         self._call_counts: OrderedDict[str, int] = OrderedDict()
 
-    def start(self, operation: Operation, request: BedrockRequest) -> CallRecord:
+    def start(self, request: EmulatedRequest) -> CallRecord:
         """Add a call that is about to be answered."""
         tool = request.forced_tool.name if request.forced_tool else None
-        call = CallRecord(operation, request.model, request.messages, request.system, request.inference, tool)
+        call = CallRecord(
+            *(request.operation, request.model, request.messages, request.system, request.inference, tool),
+            is_streamed=request.is_streamed,
+        )
         self._calls.append(call)
         return call
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
-from deploy.emulator.errors import Fault, ScriptedError, ServiceError, validation_error
+from deploy.emulator.faults import Fault, HeaderValue, ScriptedError, ServiceError, invalid_request
 
 PREFIX = "/emulate "
 MAX_GENERATED = 64 * 1024 * 1024  # characters; more is a typing error, and would exhaust the memory
@@ -26,18 +26,21 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=MAX_GENERATED)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 Tokens = Annotated[int, msgspec.Meta(ge=0)]
+Comments = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+ReasoningField = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}$")]
 EventName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 RawEvent = Annotated[dict[EventName, Any], msgspec.Meta(min_length=1, max_length=1)]
 
 
 class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Token counts for the answer's metadata, under Bedrock's names; omitted ones are counted."""
+    """Token counts of the answer, under Bedrock's names and in its sense; omitted ones are counted."""
 
     inputTokens: Tokens | None = None  # noqa: N815 - the wire's name
     outputTokens: Tokens | None = None  # noqa: N815
     totalTokens: Tokens | None = None  # noqa: N815
     cacheReadInputTokens: Tokens = 0  # noqa: N815
     cacheWriteInputTokens: Tokens = 0  # noqa: N815
+    reasoningTokens: Tokens | None = None  # noqa: N815 - of the output
 
 
 class ScriptedTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,13 +61,20 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chars: Size | None = None
     rate: Rate = 0.0
     first_delay: Seconds = 0.0
+    header_delay: Seconds = 0.0
     fault: Fault | ScriptedError | None = None
     at: Count = 0
     times: Count | None = None
+    retry_after: Seconds | HeaderValue | None = None
+    comments: Comments = 0
     split_surrogates: bool = False
     reasoning: bool | str = False
+    reasoning_field: ReasoningField | None = None
+    refusal: str | None = None
     tool: bool | ScriptedTool = False
+    tools: list[ScriptedTool] = []
     stop_reason: StopReason | None = None
+    finish_reason: str | msgspec.UnsetType | None = msgspec.UNSET
     usage: ScriptedUsage | None = None
     events: list[RawEvent] | None = None
     response: Any = msgspec.UNSET
@@ -110,9 +120,17 @@ def find_forced(text: str) -> dict[str, Directive]:
     return parse_directive(text).forced
 
 
+def find_unsupported(directive: Directive, unsupported: frozenset[str]) -> str | None:
+    """Return a key or a fault of the directive that is among the unsupported ones, None if there is none."""
+    blank = Directive()
+    given = [name for name in Directive.__struct_fields__ if getattr(directive, name) != getattr(blank, name)]
+    named = [directive.fault] if isinstance(directive.fault, str) else []
+    return next((name for name in [*given, *named] if name in unsupported), None)
+
+
 def invalid_directive(reason: str) -> ServiceError:
     """Return the error that explains to the caller why the directive is rejected."""
-    return validation_error(f"Invalid /emulate directive: {reason}")
+    return invalid_request(f"Invalid /emulate directive: {reason}")
 
 
 def _reject_constant(name: str) -> NoReturn:

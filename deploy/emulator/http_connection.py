@@ -7,7 +7,7 @@ import asyncio
 import fcntl
 import struct
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http.client import responses
@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 import h11
 
-from deploy.emulator.errors import ServiceError
+from deploy.emulator.faults import ServiceError
 
 MAX_BODY = 25_000_000  # bytes, the same limit as Bedrock's
 _RESET_SECONDS = 1.0  # a reset waits at most so long for the peer to acknowledge the bytes already sent
@@ -33,6 +33,27 @@ class HttpRequest:
     target: str
     headers: dict[str, str]
     body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A complete response."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class RequestHandler(Protocol):
+    """The object that answers requests, through the methods of their connection."""
+
+    def handle(self, connection: "HttpConnection", http: HttpRequest) -> None:
+        """Answer a request, at once or over time."""
+        ...
+
+    def reject(self, connection: "HttpConnection", target: str, error: ServiceError) -> None:
+        """Answer a request that could not be read; its target is empty if it is not known."""
+        ...
 
 
 class Responder(Protocol):
@@ -52,11 +73,11 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        handle: "Callable[[HttpConnection, HttpRequest], None]",
+        handler: RequestHandler,
         open_connections: "set[HttpConnection]",
     ) -> None:
         """Keep the request handler, and the set that holds this connection while it is open."""
-        self._handle = handle
+        self._handler = handler
         self._open_connections = open_connections
         self._http = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
@@ -105,16 +126,11 @@ class HttpConnection(asyncio.Protocol):
 
     # Methods for the request handler and its responders.
 
-    def reply(self, status: int, headers: Headers, body: bytes) -> None:
+    def reply(self, reply: Reply) -> None:
         """Send a complete response."""
-        self._start_response(status, [*headers, ("Content-Length", str(len(body)))])
-        self._send_event(h11.Data(data=body))
+        self._start_response(reply.status, [*reply.headers, ("Content-Length", str(len(reply.body)))])
+        self._send_event(h11.Data(data=reply.body))
         self.finish()
-
-    def reject(self, error: ServiceError, headers: Headers = ()) -> None:
-        """Send an error in AWS's shape."""
-        error_headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error.code)]
-        self.reply(error.status, [*headers, *error_headers], error.body())
 
     def start_stream(self, headers: Headers) -> None:
         """Start a response whose length is not known."""
@@ -170,7 +186,7 @@ class HttpConnection(asyncio.Protocol):
                 pass
         except h11.RemoteProtocolError as error:
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                self.reject(ServiceError(error.error_status_hint, "BadRequest", str(error)))
+                self._reject(ServiceError(error.error_status_hint, "BadRequest", str(error)))
             self._transport.close()
 
     def _handle_event(self, event: h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]) -> bool:
@@ -193,11 +209,15 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(event, h11.EndOfMessage) and self._request:
             headers = {name.decode(): value.decode("latin-1") for name, value in self._request.headers}
             method, target = self._request.method.decode(), self._request.target.decode("latin-1")
-            self._handle(self, HttpRequest(method, target, headers, bytes(self._body)))
+            self._handler.handle(self, HttpRequest(method, target, headers, bytes(self._body)))
         return False
 
     def _reject_body(self) -> None:
-        self.reject(ServiceError(413, "RequestEntityTooLargeException", f"The request body exceeds {MAX_BODY} bytes."))
+        self._reject(ServiceError(413, None, f"The request body exceeds {MAX_BODY} bytes."))
+
+    def _reject(self, error: ServiceError) -> None:
+        target = self._request.target.decode("latin-1") if self._request else ""
+        self._handler.reject(self, target, error)
 
 
 def _unacknowledged(descriptor: int) -> int:

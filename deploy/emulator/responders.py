@@ -9,12 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploy.emulator.call_history import CallRecord
-from deploy.emulator.errors import ScriptedError, TransportFault
-from deploy.emulator.http_connection import HttpConnection
+from deploy.emulator.faults import ScriptedError, TransportFault
+from deploy.emulator.http_connection import Headers, HttpConnection, Reply
 from deploy.emulator.stream_plan import Ending, PlannedFault, StreamPlan
 from deploy.emulator.timer_wheel import TimerWheel
+from deploy.emulator.wire import EmulatedWire, reject
 
 BURST_BYTES = 64 * 1024  # written in one go before other streams get their turn
+
+_PAGE = b"""<!DOCTYPE html>
+<html><head><title>%b</title></head><body><h1>%b</h1><hr><center>nginx</center></body></html>
+"""
+_LOGIN_PAGE = Reply(200, [("Content-Type", "text/html; charset=utf-8")], _PAGE % (b"Sign in", b"Sign in"))
+_GATEWAY_PAGE = Reply(502, [("Content-Type", "text/html")], _PAGE % (b"502 Bad Gateway", b"502 Bad Gateway"))
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,21 @@ class StreamResponder:
         self._is_over = False
         self._is_waiting = False
 
-    def start(self) -> None:
-        """Schedule the first delta."""
-        self._wait_until(self._pace.start)
+    def start(self, headers: Headers, when: float) -> None:
+        """Schedule the headers for this time, and then the first delta."""
+
+        def open_stream() -> None:
+            if not self._is_over:
+                self._connection.start_stream(headers)
+                if self._plan.preamble:
+                    self._connection.send(self._plan.preamble)
+                self._wait_until(self._pace.start)
+
+        if when <= self._loop.time():
+            open_stream()
+        else:
+            self._is_waiting = True
+            self._timers.call_at(when, open_stream)
 
     def on_writable(self) -> None:
         """Continue: the reader takes bytes again."""
@@ -117,14 +136,17 @@ class JsonResponder:
     def __init__(
         self,
         connection: HttpConnection,
+        wire: EmulatedWire,
         call: CallRecord,
         body: Callable[[], bytes],
+        *,
         delta_count: int,
         fault: PlannedFault | None,
     ) -> None:
         """Keep the parts of the answer; `body` is called when the answer is due."""
         self._connection = connection
-        self._request_id = ("x-amzn-RequestId", call.id)
+        self._wire = wire
+        self._headers = wire.headers(call, is_streamed=False)
         self._call = call
         self._body = body
         self._delta_count = delta_count
@@ -152,17 +174,23 @@ class JsonResponder:
         self._call.end("closed_by_client")
 
     def _fail(self, fault: TransportFault | ScriptedError) -> None:
-        if fault == "stall":
+        if fault in ("stall", "stall_headers"):
             return
         self._is_over = True
         self._call.end("fault")
-        if isinstance(fault, ScriptedError):
-            self._connection.reject(fault.to_service_error(), [self._request_id])
-        elif fault == "disconnect":
-            self._connection.reset()
-        else:  # no_stop, corrupt: there is no stream to damage, so the JSON is cut in its middle
-            body = self._body()
-            self._send(body[: len(body) // 2])
+        match fault:
+            case ScriptedError():
+                ids = [header for header in self._headers if header[0] != "Content-Type"]
+                reject(self._connection, self._wire, fault.to_service_error(), ids)
+            case "disconnect":
+                self._connection.reset()
+            case "html":
+                self._connection.reply(_LOGIN_PAGE)
+            case "proxy_error":
+                self._connection.reply(_GATEWAY_PAGE)
+            case _:  # there is no stream to damage, so the JSON is cut in its middle
+                body = self._body()
+                self._send(body[: len(body) // 2])
 
     def _send(self, body: bytes) -> None:
-        self._connection.reply(200, [("Content-Type", "application/json"), self._request_id], body)
+        self._connection.reply(Reply(200, self._headers, body))

@@ -1,4 +1,4 @@
-"""Count tokens, and reject prompts that exceed a model's context window. Pure.
+"""Count tokens, and find a model's context window. Pure.
 
 The count does not come from any model's tokenizer. For English it is close to theirs, and rather too high than too low.
 """
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from deploy.emulator.directive import is_directive
-from deploy.emulator.errors import validation_error
 
 WINDOW = 200_000  # tokens of prompt and answer together, unless the model's id ends in another number
 _TOKENS_PER_TEXT = 4  # overhead around each text
@@ -37,17 +36,10 @@ def count_prompt_tokens(*parts: Any) -> int:
     )
 
 
-def reject_oversized_prompt(model: str, tokens: int, max_tokens: int | None) -> None:
-    """Raise ServiceError (ValidationException) if the prompt alone, or with `max_tokens`, exceeds the window."""
+def window_of(model: str) -> int:
+    """Return the context window of a model, in tokens."""
     found = _WINDOW_SUFFIX.search(model)
-    window = int(found[1]) * 1000 if found else WINDOW
-    if tokens > window:
-        raise validation_error("Input is too long for requested model.")
-    if max_tokens and tokens + max_tokens > window:
-        raise validation_error(
-            f"input length and `max_tokens` exceed context limit: {tokens} + {max_tokens} > {window}, "
-            "decrease input length or `max_tokens` and try again"
-        )
+    return int(found[1]) * 1000 if found else WINDOW
 
 
 def _texts(value: Any) -> Iterator[str]:

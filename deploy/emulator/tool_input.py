@@ -2,13 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
-from deploy.emulator.bedrock_request import ForcedTool
 from deploy.emulator.directive import Directive, find_forced, is_directive
-
-Json = dict[str, Any]
+from deploy.emulator.request import ForcedTool, Json, Turn
 
 _TOPIC_WORDS = 8  # of the user's message, for a string
 _TOPIC_CHARS = 60
@@ -19,12 +17,12 @@ _NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eig
 _FIRST_PERSON = re.compile(r"\b(I|I'm|my|we|our)\b", re.IGNORECASE)
 
 
-def find_tool_directive(forced_tool: ForcedTool, messages: list[Json]) -> Directive | None:
+def find_tool_directive(forced_tool: ForcedTool, turns: Sequence[Turn]) -> Directive | None:
     """Return the script for the forced tool from the latest directive in the user's messages, None if it has none.
 
     Raises ServiceError for an invalid directive.
     """
-    for text in reversed(_texts(messages, "user")):
+    for text in reversed(_user_texts(turns)):
         if is_directive(text):
             return find_forced(text).get(forced_tool.name)
     return None
@@ -39,27 +37,26 @@ def find_instructed_schema(question: str) -> Json | None:
     return cast(Json, schema) if isinstance(schema, dict) and "properties" in schema else None
 
 
-def generate_input(schema: Json, messages: list[Json]) -> Any:
+def generate_input(schema: Json, turns: Sequence[Turn]) -> Any:
     """Return an input that satisfies the schema's types, enums, bounds and lengths.
 
     The values come from the user's message before the last answer, or from the last message if there is no answer:
     when a small model reviews a turn, the message after the answer holds only the caller's instructions.
     """
-    return _generate_value(schema, _subject(messages))
+    return _generate_value(schema, _subject(turns))
 
 
-def _subject(messages: list[Json]) -> str:
-    last = max((at for at, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
-    texts = _texts(messages[:last], "user") or [""]
+def _subject(turns: Sequence[Turn]) -> str:
+    last = max((at for at, turn in enumerate(turns) if turn.role == "assistant"), default=len(turns))
+    texts = _user_texts(turns[:last]) or [""]
     if len(texts) > 1 and find_instructed_schema(texts[-1]):
         texts.pop()  # the caller's instruction
     text = texts[-1]
     return _DIRECTIVE_TOPIC if is_directive(text) else text
 
 
-def _texts(messages: list[Json], role: str) -> list[str]:
-    blocks = [block for message in messages if message["role"] == role for block in message["content"]]
-    return [block["text"] for block in blocks if "text" in block]
+def _user_texts(turns: Sequence[Turn]) -> list[str]:
+    return [text for turn in turns if turn.role == "user" for text in turn.texts]
 
 
 def _generate_value(schema: Json, subject: str) -> Any:

@@ -17,7 +17,7 @@ from botocore.eventstream import EventStream
 from botocore.parsers import EventStreamJSONParser
 from botocore.session import get_session
 
-from deploy.emulator.event_stream import encode_event
+from deploy.emulator.bedrock.event_stream import encode_event
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import keys_of
 from tests.bench.flush import RATE, answered

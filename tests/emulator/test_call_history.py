@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from deploy.emulator.bedrock_request import BedrockRequest
 from deploy.emulator.call_history import MAX_ENTRIES, CallHistory
 from deploy.emulator.directive import Directive
+from deploy.emulator.request import EmulatedRequest
 from tests.emulator.harness import (
     MODEL,
     anthropic_body,
@@ -23,7 +23,7 @@ from tests.emulator_process import EmulatorProcess
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
-REQUEST = BedrockRequest("m", [], "", "", None, {}, None, 1)
+REQUEST = EmulatedRequest("Converse", "m", False, [], (), None, {}, None, 1)
 
 
 def test_finished_call_is_listed_with_its_whole_request(
@@ -70,7 +70,7 @@ def test_fault_applies_only_to_the_first_calls_of_each_text(
 
 
 def test_only_the_first_end_of_a_call_is_recorded() -> None:
-    call = CallHistory().start("Converse", REQUEST)
+    call = CallHistory().start(REQUEST)
     call.end("fault")
     call.end("closed_by_client")
     assert call.ended == "fault"
@@ -79,7 +79,7 @@ def test_only_the_first_end_of_a_call_is_recorded() -> None:
 def test_history_is_bounded() -> None:
     history = CallHistory()
     for _ in range(MAX_ENTRIES + 5):
-        history.start("Converse", REQUEST)
+        history.start(REQUEST)
     assert len(history.to_json()) == MAX_ENTRIES
     directive = Directive(fault="stall", times=1)
     assert history.count_fault("the first text", directive)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deploy.emulator.directive import Directive, ScriptedTool, find_forced, is_directive, parse_directive
-from deploy.emulator.errors import ServiceError
+from deploy.emulator.faults import ServiceError
 from tests.emulator.harness import emulate
 
 
@@ -39,7 +39,7 @@ from tests.emulator.harness import emulate
 def test_error_names_the_invalid_key(keys: dict[str, Any], named: str) -> None:
     with pytest.raises(ServiceError, match=rf"Invalid /emulate directive: .*\b{named}\b") as caught:
         parse_directive(emulate(**keys))
-    assert (caught.value.status, caught.value.code) == (400, "ValidationException")
+    assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("rest", ["", "{", "[1]", "nonsense", '{"rate": NaN}', "[" * 100_000, '{"\\ud800": 1}'])

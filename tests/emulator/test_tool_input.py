@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
+from deploy.emulator.request import Turn
 from deploy.emulator.tool_input import generate_input
 from tests.emulator.harness import MODEL, emulate, user_message
 from tests.emulator_process import EmulatorProcess
@@ -19,8 +20,8 @@ MESSAGE = "My name is Ada. What is a mill? I live in Leeds."
 
 def property_for(schema: dict[str, Any], *texts: str) -> Any:
     roles = ("user", "assistant")
-    messages = [{"role": roles[at % 2], "content": [{"text": text}]} for at, text in enumerate(texts)]
-    return generate_input({"type": "object", "properties": {"it": schema}, "required": ["it"]}, messages)["it"]
+    turns = [Turn(roles[at % 2], (text,)) for at, text in enumerate(texts)]
+    return generate_input({"type": "object", "properties": {"it": schema}, "required": ["it"]}, turns)["it"]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,8 @@ def test_optional_property_without_a_value_in_the_message_is_omitted(text: str, 
         "day": {"type": "string", "pattern": "next week|[A-Z][a-z]+day"},
         "people": {"type": "integer"},
     }
-    messages = [{"role": "user", "content": [{"text": text}]}]
-    assert generate_input({"type": "object", "properties": properties}, messages) == slots
+    turns = [Turn("user", (text,))]
+    assert generate_input({"type": "object", "properties": properties}, turns) == slots
 
 
 def test_input_comes_from_the_message_before_the_last_answer() -> None:

@@ -10,7 +10,7 @@ from botocore.session import get_session
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deploy.emulator.event_stream import encode_error, encode_exception, encode_raw_event
+from deploy.emulator.bedrock.event_stream import encode_error, encode_exception, encode_raw_event
 from millrace.worker.contract.events import Complete, Error
 from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import MESSAGES

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack, cast
 
-from deploy.emulator.errors import ServiceError, validation_error
-from deploy.emulator.token_counter import count_prompt_tokens, reject_oversized_prompt
-
-Json = dict[str, Any]
-Family = Literal["converse", "invoke"]
+from deploy.emulator.bedrock.errors import validation_error
+from deploy.emulator.faults import ServiceError
+from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn
+from deploy.emulator.token_counter import count_prompt_tokens, window_of
 
 # In the id of a model that rejects a prefill, as newer models do; cache points; a forced tool.
 _NO_PREFILL = "no-prefill"
@@ -21,30 +20,16 @@ _ANTHROPIC = re.compile(r"(^|[./])anthropic\.")
 
 
 @dataclass(frozen=True)
-class ForcedTool:
-    """The tool that the caller forces the model to call, and the JSON schema of its input."""
+class Operation:
+    """One of Bedrock's operations, and the family that decides its bodies."""
 
     name: str
-    schema: Json
+    family: Literal["converse", "invoke"]
+    is_streamed: bool
 
 
-@dataclass(frozen=True)
-class BedrockRequest:
-    """A request to the model; `messages`, `system` and `inference` are kept as they were received."""
-
-    model: str
-    messages: list[Json]
-    question: str  # the last text of the last user message; empty if it has no text
-    prefill: str  # the text of a final assistant message, which the answer continues
-    system: Any
-    inference: Json
-    max_tokens: int | None
-    input_tokens: int  # an estimate, see token_counter
-    forced_tool: ForcedTool | None = None
-
-
-def parse_request(family: Family, model: str, body: bytes) -> BedrockRequest:
-    """Parse the body of an operation of this family; raises ServiceError (ValidationException)."""
+def parse_request(operation: Operation, model: str, body: bytes) -> EmulatedRequest:
+    """Parse the body of an operation; raises ServiceError (ValidationException)."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -55,16 +40,13 @@ def parse_request(family: Family, model: str, body: bytes) -> BedrockRequest:
         )
     fields = cast(Json, value)
     input_tokens = count_prompt_tokens(fields.get("messages"), fields.get("system"), fields.get("toolConfig"))
-    request = (
-        _parse_converse(model, fields, input_tokens)
-        if family == "converse"
-        else _parse_invoke(model, fields, input_tokens)
-    )
-    reject_oversized_prompt(model, input_tokens, request.max_tokens)
+    parse = _parse_converse if operation.family == "converse" else _parse_invoke
+    request = parse(operation, model, fields, input_tokens)
+    _reject_oversized_prompt(model, input_tokens, request.max_tokens)
     return request
 
 
-def _parse_converse(model: str, fields: Json, input_tokens: int) -> BedrockRequest:
+def _parse_converse(operation: Operation, model: str, fields: Json, input_tokens: int) -> EmulatedRequest:
     messages = _parse_messages(fields, _converse_texts)
     system = fields.get("system", [])
     for index, block in enumerate(_objects(system, "system")):
@@ -82,7 +64,7 @@ def _parse_converse(model: str, fields: Json, input_tokens: int) -> BedrockReque
         max_tokens=max_tokens,
         forced_tool=_forced_tool(fields.get("toolConfig")),
     )
-    return _request(model, messages, _converse_texts, **rest)
+    return _request(operation, model, messages, _converse_texts, **rest)
 
 
 def _reject_unsupported(model: str, fields: Json, inference: Json) -> None:
@@ -129,7 +111,7 @@ def _forced_tool(config: Any) -> ForcedTool | None:
         ) from error
 
 
-def _parse_invoke(model: str, fields: Json, input_tokens: int) -> BedrockRequest:
+def _parse_invoke(operation: Operation, model: str, fields: Json, input_tokens: int) -> EmulatedRequest:
     for required in ("anthropic_version", "max_tokens", "messages"):
         if required not in fields:
             raise validation_error(f"{required}: Field required")
@@ -143,7 +125,7 @@ def _parse_invoke(model: str, fields: Json, input_tokens: int) -> BedrockRequest
         max_tokens=max_tokens,
         forced_tool=None,
     )
-    return _request(model, messages, _anthropic_texts, **rest)
+    return _request(operation, model, messages, _anthropic_texts, **rest)
 
 
 class _RequestFields(TypedDict):
@@ -203,20 +185,31 @@ def _anthropic_texts(message: Json, index: int) -> list[str]:
     return [block["text"] for block in blocks if block.get("type") == "text"]
 
 
-def _request(model: str, messages: list[Json], texts: TextExtractor, **rest: Unpack[_RequestFields]) -> BedrockRequest:
-    last = len(messages) - 1
-    prefill = ""
-    if messages[last]["role"] == "assistant":
-        prefill = "".join(texts(messages[last], last))
+def _request(
+    operation: Operation, model: str, messages: list[Json], texts: TextExtractor, **rest: Unpack[_RequestFields]
+) -> EmulatedRequest:
+    turns = tuple(Turn(each["role"], tuple(texts(each, index))) for index, each in enumerate(messages))
+    request = EmulatedRequest(operation.name, model, operation.is_streamed, messages, turns, **rest)
+    if turns[-1].role == "assistant":
         if _NO_PREFILL in model:
             raise validation_error(
                 "This model does not support assistant message prefill. The conversation must end with a user message."
             )
-        if prefill != prefill.rstrip():
+        if request.prefill != request.prefill.rstrip():
             raise validation_error("messages: final assistant content cannot end with trailing whitespace")
-        last -= 1
-    question = (texts(messages[last], last) or [""])[-1]
-    return BedrockRequest(model, messages, question, prefill, **rest)
+    return request
+
+
+def _reject_oversized_prompt(model: str, tokens: int, max_tokens: int | None) -> None:
+    """Raise ServiceError if the prompt alone, or with `max_tokens`, exceeds the window."""
+    window = window_of(model)
+    if tokens > window:
+        raise validation_error("Input is too long for requested model.")
+    if max_tokens and tokens + max_tokens > window:
+        raise validation_error(
+            f"input length and `max_tokens` exceed context limit: {tokens} + {max_tokens} > {window}, "
+            "decrease input length or `max_tokens` and try again"
+        )
 
 
 def _max_tokens(fields: Json, key: str, where: str) -> int | None:

@@ -5,28 +5,23 @@ the payload, and the CRC-32 of everything before it. A header is: length of the 
 length of the value (2 bytes), value. https://smithy.io/2.0/aws/amazon-eventstream.html
 """
 
-import json
 import struct
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
+
+import msgspec
+
+from deploy.emulator.faults import ScriptedError
+from deploy.emulator.wire import json_bytes
+
+VALIDATION = "ValidationException"  # AWS's code of an error that has no other
 
 _LENGTHS = struct.Struct(">II")
 _CRC = struct.Struct(">I")
 _OVERHEAD = 16  # lengths, their CRC, the message's CRC
 _STRING_TYPE = 7
 _PADDING_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-
-_utf8 = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
-
-
-def json_bytes(value: Any) -> bytes:
-    """Return compact JSON in UTF-8, or in escaped ASCII if it holds a lone surrogate, which UTF-8 cannot encode."""
-    try:
-        return _utf8(value).encode("utf-8")
-    except UnicodeEncodeError:
-        return _ascii(value).encode("ascii")
 
 
 def pad_payload(value: dict[str, Any]) -> bytes:
@@ -80,9 +75,32 @@ def encode_error(code: str, text: str) -> bytes:
     return encode_message(_string_headers(fields), b"")
 
 
-def corrupt(message: bytes) -> bytes:
-    """Return the message with one bit of its final CRC flipped."""
-    return message[:-1] + bytes([message[-1] ^ 1])
+class EventStreamFormat:
+    """The messages that Bedrock's formats share."""
+
+    def error(self, error: ScriptedError) -> bytes:
+        """Return an exception, or a message of the type `error`."""
+        code = VALIDATION if error.code is None else error.code
+        if error.kind == "error":
+            return encode_error(code, error.message)
+        payload: Any = {"message": error.message} if error.body is msgspec.UNSET else error.body
+        return encode_exception(error.exception or code[:1].lower() + code[1:], payload)
+
+    def raw_event(self, name: str, payload: Any) -> bytes:
+        """Return an event of this `:event-type`, without padding."""
+        return encode_raw_event(name, payload)
+
+    def corrupt(self, message: bytes) -> bytes:
+        """Return the message with one bit of its final CRC flipped."""
+        return message[:-1] + bytes([message[-1] ^ 1])
+
+    def malformed(self) -> bytes:
+        """Return a delta whose payload is cut short; its CRC is right."""
+        return encode_message(_headers("event", "contentBlockDelta"), b'{"contentBlockIndex":0,"delta":{"te')
+
+    def comment(self) -> bytes:
+        """Return an initial response, which carries nothing and which clients skip."""
+        return encode_message(_headers("event", "initial-response"), b"{}")
 
 
 _PADDINGS = tuple(_PADDING_LETTERS[:length].encode("ascii") for length in range(1, len(_PADDING_LETTERS) + 1))

@@ -8,8 +8,8 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from deploy.emulator.bedrock_request import BedrockRequest, ForcedTool
 from deploy.emulator.directive import Directive, ScriptedTool, ScriptedUsage, invalid_directive
+from deploy.emulator.request import EmulatedRequest, ForcedTool
 from deploy.emulator.text_generator import default_answer, generate_text
 from deploy.emulator.tool_input import find_instructed_schema, generate_input
 
@@ -18,7 +18,7 @@ _DEFAULT_CHARS = 4  # characters of a delta
 _FIRST_ASTRAL = "\U00010000"  # JSON escapes this and all later characters as surrogate pairs
 _EMOJI = "\U0001f600"
 
-BlockKind = Literal["reasoning", "tool", "text"]
+BlockKind = Literal["reasoning", "tool", "text", "refusal"]
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,29 @@ class ContentBlock:
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """Token counts; a delta counts as one output token."""
+    """Token counts: input without cached tokens, output with reasoning; a delta counts as one output token."""
 
     input_tokens: int
     output_tokens: int
     total_tokens: int
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True)
-class BedrockAnswer:
+class EmulatedAnswer:
     """A complete answer of the emulated model; each block has at least one delta.
 
     Scripted `events`, each a name and its payload, are sent in place of the stream, and a scripted `response` in place
-    of the JSON.
+    of the JSON. `finish_reason` is the wire's own word, in place of the one that `stop_reason` maps to.
     """
 
     blocks: tuple[ContentBlock, ...]
     stop_reason: str
     usage: TokenUsage
+    finish_reason: str | msgspec.UnsetType | None = msgspec.UNSET
+    reasoning_field: str = ""
     events: tuple[tuple[str, Any], ...] | None = None
     response: Any = msgspec.UNSET
 
@@ -83,7 +86,7 @@ class BedrockAnswer:
         return sum(block.delta_count for block in self.blocks)
 
 
-def make_answer(request: BedrockRequest, directive: Directive | None) -> BedrockAnswer:
+def make_answer(request: EmulatedRequest, directive: Directive | None) -> EmulatedAnswer:
     """Return the answer to a request, as scripted by its directive if it has one.
 
     If the text begins with the request's prefill, the answer is only the rest of the text. `max_tokens` limits the
@@ -93,10 +96,16 @@ def make_answer(request: BedrockRequest, directive: Directive | None) -> Bedrock
     if directive is None:
         return answer
     events = None if directive.events is None else tuple(item for event in directive.events for item in event.items())
-    return replace(answer, events=events, response=directive.response)
+    return replace(
+        answer,
+        events=events,
+        response=directive.response,
+        finish_reason=directive.finish_reason,
+        reasoning_field=directive.reasoning_field or "",
+    )
 
 
-def _make_answer(request: BedrockRequest, directive: Directive | None) -> BedrockAnswer:
+def _make_answer(request: EmulatedRequest, directive: Directive | None) -> EmulatedAnswer:
     script = directive or Directive()
     if request.forced_tool:
         return _forced_tool_answer(request, script, request.forced_tool)
@@ -105,30 +114,32 @@ def _make_answer(request: BedrockRequest, directive: Directive | None) -> Bedroc
     if is_prefilled:
         deltas = _skip_chars(deltas, len(request.prefill))
     text = ContentBlock("text", _split_surrogates(deltas) if script.split_surrogates else deltas)
-    candidates = [text] if is_prefilled else [_reasoning_block(request, script), _tool_block(request, script), text]
+    refusal = ContentBlock("refusal", _split_every(script.refusal or "", script.chars or _DEFAULT_CHARS))
+    before = [] if is_prefilled else [_reasoning_block(request, script), *_tool_blocks(request, script)]
+    candidates = [*before, text if script.refusal is None else refusal]
     blocks, is_cut = _limit([block for block in candidates if block and block.delta_count], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
-    return BedrockAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
+    return EmulatedAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
 
 
-def _default_deltas(request: BedrockRequest) -> tuple[str, ...]:
-    schema = find_instructed_schema(request.question)
+def _default_deltas(request: EmulatedRequest) -> tuple[str, ...]:
+    schema = request.schema or find_instructed_schema(request.question)
     if schema is None:
         return default_answer(request.question, request.model)
-    return (json.dumps(generate_input(schema, request.messages)),)
+    return (json.dumps(generate_input(schema, request.turns)),)
 
 
-def _forced_tool_answer(request: BedrockRequest, script: Directive, forced_tool: ForcedTool) -> BedrockAnswer:
+def _forced_tool_answer(request: EmulatedRequest, script: Directive, forced_tool: ForcedTool) -> EmulatedAnswer:
     """Return a call of the forced tool, with the scripted input or one generated from its schema."""
     scripted = script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool()
-    value = generate_input(forced_tool.schema, request.messages) if scripted.input is None else scripted.input
-    tool = _tool_block(request, Directive(tool=ScriptedTool(forced_tool.name, value, scripted.id)))
-    blocks, is_cut = _limit([tool] if tool else [], request.max_tokens)
+    value = generate_input(forced_tool.schema, request.turns) if scripted.input is None else scripted.input
+    tool = _tool_block(request, ScriptedTool(forced_tool.name, value, scripted.id))
+    blocks, is_cut = _limit([tool], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else script.stop_reason or scripted.stop_reason or "tool_use"
-    return BedrockAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
+    return EmulatedAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
 
 
-def _text_deltas(request: BedrockRequest, script: Directive) -> tuple[str, ...]:
+def _text_deltas(request: EmulatedRequest, script: Directive) -> tuple[str, ...]:
     if script.deltas is not None:
         if script.text is not None or script.tokens is not None or script.chars is not None:
             raise invalid_directive("`deltas` cannot be combined with `text`, `tokens` or `chars`")
@@ -140,7 +151,7 @@ def _text_deltas(request: BedrockRequest, script: Directive) -> tuple[str, ...]:
     return _split_into(script.text, script.tokens)
 
 
-def _generated_deltas(request: BedrockRequest, script: Directive) -> tuple[str, ...]:
+def _generated_deltas(request: EmulatedRequest, script: Directive) -> tuple[str, ...]:
     tokens = _DEFAULT_TOKENS if script.tokens is None else script.tokens
     chars = script.chars or _DEFAULT_CHARS
     text = generate_text(request.question, tokens * chars)
@@ -188,7 +199,7 @@ def _skip_chars(deltas: tuple[str, ...], skip: int) -> tuple[str, ...]:
     return tuple(rest)
 
 
-def _reasoning_block(request: BedrockRequest, script: Directive) -> ContentBlock | None:
+def _reasoning_block(request: EmulatedRequest, script: Directive) -> ContentBlock | None:
     if not script.reasoning:
         return None
     seed = f"reasoning {request.question}"
@@ -198,13 +209,18 @@ def _reasoning_block(request: BedrockRequest, script: Directive) -> ContentBlock
     )
 
 
-def _tool_block(request: BedrockRequest, script: Directive) -> ContentBlock | None:
-    if not script.tool:
-        return None
-    tool = script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool()
+def _tool_blocks(request: EmulatedRequest, script: Directive) -> list[ContentBlock]:
+    tools = list(script.tools)
+    if script.tool:
+        tools.insert(0, script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool())
+    return [_tool_block(request, tool, place) for place, tool in enumerate(tools)]
+
+
+def _tool_block(request: EmulatedRequest, tool: ScriptedTool, place: int = 0) -> ContentBlock:
     value = {"query": "the height of the weir", "limit": 3} if tool.input is None else tool.input
     text = json.dumps(value)
-    tool_id = tool.id or f"tooluse_{uuid5(NAMESPACE_OID, ascii(request.question)).hex[:22]}"
+    seed = f"{place or ''}{request.question!a}"
+    tool_id = tool.id or f"tooluse_{uuid5(NAMESPACE_OID, seed).hex[:22]}"
     return ContentBlock("tool", _split_into(text, max(3, len(text) // 12)), tool_id=tool_id, tool_name=tool.name)
 
 
@@ -230,11 +246,13 @@ def _stop_reason(script: Directive) -> str:
     return "end_turn"
 
 
-def _usage(request: BedrockRequest, blocks: tuple[ContentBlock, ...], scripted: ScriptedUsage | None) -> TokenUsage:
+def _usage(request: EmulatedRequest, blocks: tuple[ContentBlock, ...], scripted: ScriptedUsage | None) -> TokenUsage:
     script = scripted or ScriptedUsage()
     read, write = script.cacheReadInputTokens, script.cacheWriteInputTokens
     counted_out = sum(block.delta_count for block in blocks)
     tokens_in = request.input_tokens if script.inputTokens is None else script.inputTokens
     tokens_out = counted_out if script.outputTokens is None else script.outputTokens
     total = tokens_in + tokens_out + read + write if script.totalTokens is None else script.totalTokens
-    return TokenUsage(tokens_in, tokens_out, total, read, write)
+    thought = sum(block.delta_count for block in blocks if block.kind == "reasoning")
+    reasoning = min(thought, tokens_out) if script.reasoningTokens is None else script.reasoningTokens
+    return TokenUsage(tokens_in, tokens_out, total, read, write, reasoning)

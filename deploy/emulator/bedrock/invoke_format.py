@@ -7,18 +7,23 @@ from base64 import b64encode
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from deploy.emulator.bedrock_answer import BedrockAnswer, ContentBlock, TokenUsage
-from deploy.emulator.bedrock_request import BedrockRequest
-from deploy.emulator.event_stream import encode_event, json_bytes
-from deploy.emulator.stream_plan import Timing
+from deploy.emulator.answer import ContentBlock, EmulatedAnswer, TokenUsage
+from deploy.emulator.bedrock.event_stream import EventStreamFormat, encode_event
+from deploy.emulator.request import EmulatedRequest
+from deploy.emulator.wire import Timing, json_bytes
 
 
-class InvokeFormat:
+class InvokeFormat(EventStreamFormat):
     """Encodes events in the order of Anthropic's stream; the last one carries Bedrock's metrics."""
 
-    def opening(self, request: BedrockRequest, answer: BedrockAnswer) -> list[bytes]:
+    def __init__(self, request: EmulatedRequest, answer: EmulatedAnswer) -> None:
+        """Keep the request's model and question, and the answer."""
+        self._request = request
+        self._answer = answer
+
+    def opening(self) -> list[bytes]:
         """Return message_start."""
-        message = _message(request, answer.usage, output_tokens=1)
+        message = _message(self._request, self._answer.usage, output_tokens=1)
         return [_chunk({"type": "message_start", "message": message})]
 
     def block_start(self, index: int, block: ContentBlock) -> list[bytes]:
@@ -28,7 +33,7 @@ class InvokeFormat:
     def delta(self, index: int, block: ContentBlock, text: str) -> bytes:
         """Return content_block_delta."""
         match block.kind:
-            case "text":
+            case "text" | "refusal":
                 delta = {"type": "text_delta", "text": text}
             case "tool":
                 delta = {"type": "input_json_delta", "partial_json": text}
@@ -36,36 +41,41 @@ class InvokeFormat:
                 delta = {"type": "thinking_delta", "thinking": text}
         return _chunk({"type": "content_block_delta", "index": index, "delta": delta})
 
-    def signature(self, index: int, signature: str) -> bytes:
+    def signature(self, index: int, block: ContentBlock) -> bytes:
         """Return content_block_delta with the signature."""
-        delta = {"type": "signature_delta", "signature": signature}
+        delta = {"type": "signature_delta", "signature": block.signature}
         return _chunk({"type": "content_block_delta", "index": index, "delta": delta})
 
-    def block_stop(self, index: int) -> bytes:
+    def block_stop(self, index: int, block: ContentBlock) -> list[bytes]:
         """Return content_block_stop."""
-        return _chunk({"type": "content_block_stop", "index": index})
+        del block
+        return [_chunk({"type": "content_block_stop", "index": index})]
 
-    def closing(self, answer: BedrockAnswer, timing: Timing) -> list[bytes]:
-        """Return message_delta and message_stop."""
-        delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
+    def closing(self, timing: Timing) -> list[bytes]:
+        """Return message_delta."""
+        del timing
+        delta = {"stop_reason": self._answer.stop_reason, "stop_sequence": None}
+        usage = {"output_tokens": self._answer.usage.output_tokens}
+        return [_chunk({"type": "message_delta", "delta": delta, "usage": usage})]
+
+    def end_mark(self, timing: Timing) -> list[bytes]:
+        """Return message_stop with Bedrock's metrics."""
+        usage = self._answer.usage
         metrics = {
-            "inputTokenCount": answer.usage.input_tokens,
-            "outputTokenCount": answer.usage.output_tokens,
-            "cacheReadInputTokenCount": answer.usage.cache_read_tokens,
-            "cacheWriteInputTokenCount": answer.usage.cache_write_tokens,
+            "inputTokenCount": usage.input_tokens,
+            "outputTokenCount": usage.output_tokens,
+            "cacheReadInputTokenCount": usage.cache_read_tokens,
+            "cacheWriteInputTokenCount": usage.cache_write_tokens,
             "invocationLatency": timing.total_ms,
             "firstByteLatency": timing.first_ms,
         }
-        usage = {"output_tokens": answer.usage.output_tokens}
-        return [
-            _chunk({"type": "message_delta", "delta": delta, "usage": usage}),
-            _chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics}),
-        ]
+        return [_chunk({"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics})]
 
-    def json_response(self, request: BedrockRequest, answer: BedrockAnswer, timing: Timing) -> dict[str, Any]:
+    def whole(self, timing: Timing) -> dict[str, Any]:
         """Return Anthropic's message."""
         del timing
-        message = _message(request, answer.usage, output_tokens=answer.usage.output_tokens)
+        answer = self._answer
+        message = _message(self._request, answer.usage, output_tokens=answer.usage.output_tokens)
         content = [_content(block) for block in answer.blocks]
         return message | {"content": content, "stop_reason": answer.stop_reason}
 
@@ -74,7 +84,7 @@ def _chunk(value: dict[str, Any]) -> bytes:
     return encode_event("chunk", {"bytes": b64encode(json_bytes(value)).decode("ascii")})
 
 
-def _message(request: BedrockRequest, usage: TokenUsage, *, output_tokens: int) -> dict[str, Any]:
+def _message(request: EmulatedRequest, usage: TokenUsage, *, output_tokens: int) -> dict[str, Any]:
     return {
         "id": f"msg_bdrk_{uuid5(NAMESPACE_OID, ascii(request.question)).hex[:24]}",
         "type": "message",
@@ -94,7 +104,7 @@ def _message(request: BedrockRequest, usage: TokenUsage, *, output_tokens: int) 
 
 def _empty_content(block: ContentBlock) -> dict[str, Any]:
     match block.kind:
-        case "text":
+        case "text" | "refusal":
             return {"type": "text", "text": ""}
         case "tool":
             return {"type": "tool_use", "id": block.tool_id, "name": block.tool_name, "input": {}}
@@ -104,7 +114,7 @@ def _empty_content(block: ContentBlock) -> dict[str, Any]:
 
 def _content(block: ContentBlock) -> dict[str, Any]:
     match block.kind:
-        case "text":
+        case "text" | "refusal":
             return {"type": "text", "text": block.content}
         case "tool":
             return _empty_content(block) | {"input": block.tool_input}

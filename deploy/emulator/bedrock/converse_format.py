@@ -2,18 +2,22 @@
 
 from typing import Any
 
-from deploy.emulator.bedrock_answer import BedrockAnswer, ContentBlock, TokenUsage
-from deploy.emulator.bedrock_request import BedrockRequest
-from deploy.emulator.event_stream import encode_event
-from deploy.emulator.stream_plan import Timing
+from deploy.emulator.answer import ContentBlock, EmulatedAnswer, TokenUsage
+from deploy.emulator.bedrock.event_stream import EventStreamFormat, encode_event
+from deploy.emulator.request import EmulatedRequest
+from deploy.emulator.wire import Timing
 
 
-class ConverseFormat:
+class ConverseFormat(EventStreamFormat):
     """Encodes events in Bedrock's order; Bedrock sends no contentBlockStart for a text block."""
 
-    def opening(self, request: BedrockRequest, answer: BedrockAnswer) -> list[bytes]:
+    def __init__(self, request: EmulatedRequest, answer: EmulatedAnswer) -> None:
+        """Keep the answer."""
+        del request
+        self._answer = answer
+
+    def opening(self) -> list[bytes]:
         """Return messageStart."""
-        del request, answer
         return [encode_event("messageStart", {"role": "assistant"})]
 
     def block_start(self, index: int, block: ContentBlock) -> list[bytes]:
@@ -26,7 +30,7 @@ class ConverseFormat:
     def delta(self, index: int, block: ContentBlock, text: str) -> bytes:
         """Return contentBlockDelta."""
         match block.kind:
-            case "text":
+            case "text" | "refusal":
                 delta: dict[str, Any] = {"text": text}
             case "tool":
                 delta = {"toolUse": {"input": text}}
@@ -34,34 +38,39 @@ class ConverseFormat:
                 delta = {"reasoningContent": {"text": text}}
         return encode_event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
 
-    def signature(self, index: int, signature: str) -> bytes:
+    def signature(self, index: int, block: ContentBlock) -> bytes:
         """Return contentBlockDelta with the signature."""
-        delta = {"reasoningContent": {"signature": signature}}
+        delta = {"reasoningContent": {"signature": block.signature}}
         return encode_event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
 
-    def block_stop(self, index: int) -> bytes:
+    def block_stop(self, index: int, block: ContentBlock) -> list[bytes]:
         """Return contentBlockStop."""
-        return encode_event("contentBlockStop", {"contentBlockIndex": index})
+        del block
+        return [encode_event("contentBlockStop", {"contentBlockIndex": index})]
 
-    def closing(self, answer: BedrockAnswer, timing: Timing) -> list[bytes]:
-        """Return messageStop and metadata."""
-        metadata = {"usage": _usage(answer.usage), "metrics": {"latencyMs": timing.total_ms}}
-        return [encode_event("messageStop", {"stopReason": answer.stop_reason}), encode_event("metadata", metadata)]
+    def closing(self, timing: Timing) -> list[bytes]:
+        """Return messageStop."""
+        del timing
+        return [encode_event("messageStop", {"stopReason": self._answer.stop_reason})]
 
-    def json_response(self, request: BedrockRequest, answer: BedrockAnswer, timing: Timing) -> dict[str, Any]:
+    def end_mark(self, timing: Timing) -> list[bytes]:
+        """Return metadata."""
+        metadata = {"usage": _usage(self._answer.usage), "metrics": {"latencyMs": timing.total_ms}}
+        return [encode_event("metadata", metadata)]
+
+    def whole(self, timing: Timing) -> dict[str, Any]:
         """Return Converse's response."""
-        del request
         return {
-            "output": {"message": {"role": "assistant", "content": [_content(block) for block in answer.blocks]}},
-            "stopReason": answer.stop_reason,
-            "usage": _usage(answer.usage),
+            "output": {"message": {"role": "assistant", "content": [_content(block) for block in self._answer.blocks]}},
+            "stopReason": self._answer.stop_reason,
+            "usage": _usage(self._answer.usage),
             "metrics": {"latencyMs": timing.total_ms},
         }
 
 
 def _content(block: ContentBlock) -> dict[str, Any]:
     match block.kind:
-        case "text":
+        case "text" | "refusal":
             return {"text": block.content}
         case "tool":
             return {"toolUse": {"toolUseId": block.tool_id, "name": block.tool_name, "input": block.tool_input}}

@@ -8,7 +8,7 @@ from botocore.eventstream import ChecksumMismatch, EventStreamBuffer, ParserErro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.emulator.event_stream import corrupt, encode_event, encode_exception
+from deploy.emulator.bedrock.event_stream import EventStreamFormat, encode_event, encode_exception
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)  # including lone surrogates
 payloads = st.dictionaries(st.sampled_from(["text", "delta", "n"]), any_text | st.integers(), min_size=1)
@@ -62,7 +62,7 @@ def test_every_flipped_bit_is_detected(payload: dict[str, Any]) -> None:
 
 def test_corrupted_message_fails_its_checksum() -> None:
     with pytest.raises(ChecksumMismatch):
-        decode(corrupt(encode_event("messageStop", {"stopReason": "end_turn"})))
+        decode(EventStreamFormat().corrupt(encode_event("messageStop", {"stopReason": "end_turn"})))
 
 
 def test_padding_depends_on_the_payload_alone() -> None:

@@ -1,0 +1,50 @@
+"""A request to the emulated model, as every wire parses it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The texts of one message; `role` is `user` or `assistant`, whatever the wire calls them."""
+
+    role: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ForcedTool:
+    """The tool that the caller forces the model to call, and the JSON schema of its input."""
+
+    name: str
+    schema: Json
+
+
+@dataclass(frozen=True)
+class EmulatedRequest:
+    """A request to the model; `messages`, `system` and `inference` are kept as they were received."""
+
+    operation: str  # the wire's name for it, such as ConverseStream or ChatCompletions
+    model: str
+    is_streamed: bool
+    messages: list[Json]
+    turns: tuple[Turn, ...]  # the same messages, without the instructions to the model
+    system: Any
+    inference: Json
+    max_tokens: int | None
+    input_tokens: int  # an estimate, see token_counter
+    forced_tool: ForcedTool | None = None
+    schema: Json | None = None  # of the JSON that the answer must be, where the request asks for one
+
+    @property
+    def prefill(self) -> str:
+        """Return the text of a final assistant message, which the answer continues."""
+        return "".join(self.turns[-1].texts) if self.turns and self.turns[-1].role == "assistant" else ""
+
+    @property
+    def question(self) -> str:
+        """Return the last text of the last user message; empty if it has no text."""
+        texts = next((turn.texts for turn in reversed(self.turns) if turn.role == "user"), ())
+        return texts[-1] if texts else ""
