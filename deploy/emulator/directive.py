@@ -76,6 +76,7 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_reason: StopReason | None = None
     finish_reason: str | msgspec.UnsetType | None = msgspec.UNSET
     usage: ScriptedUsage | None = None
+    stream: Literal["sse", "ndjson"] | None = None
     events: list[RawEvent] | None = None
     response: Any = msgspec.UNSET
     forced: "dict[str, Directive]" = {}

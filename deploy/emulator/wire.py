@@ -112,11 +112,11 @@ class EmulatedWire(Protocol):
         ...
 
     def encode_error(self, error: ServiceError) -> Reply:
-        """Return the HTTP response of an error."""
+        """Return the HTTP response of an error, with the error's own headers."""
         ...
 
 
 def reject(connection: HttpConnection, wire: EmulatedWire, error: ServiceError, headers: Headers = ()) -> None:
-    """Answer with an error in the wire's shape, with its own headers and these."""
+    """Answer with an error in the wire's shape, with these headers as well."""
     reply = wire.encode_error(error)
-    connection.reply(Reply(reply.status, [*headers, *reply.headers, *error.headers], reply.body))
+    connection.reply(Reply(reply.status, [*headers, *reply.headers], reply.body))

@@ -13,7 +13,7 @@ def encode_response(error: ServiceError) -> Reply:
     """Return the HTTP response of an error; its JSON is in ASCII."""
     code = _CODES.get(error.status, VALIDATION) if error.code is None else error.code
     body = json.dumps({"message": error.message}).encode("ascii") if error.raw_body is None else error.raw_body
-    return Reply(error.status, [("Content-Type", "application/json"), ("x-amzn-ErrorType", code)], body)
+    return Reply(error.status, [("Content-Type", "application/json"), ("x-amzn-ErrorType", code), *error.headers], body)
 
 
 def validation_error(message: str) -> ServiceError:

@@ -1,0 +1,98 @@
+"""RLM as a wire: `POST /rlm`, whole or streamed as the directive's `stream` or the query's asks."""
+
+import json
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+from deploy.emulator.answer import EmulatedAnswer
+from deploy.emulator.call_history import CallRecord
+from deploy.emulator.directive import is_directive, parse_directive
+from deploy.emulator.faults import ErrorFault, ScriptedError, ServiceError, invalid_request
+from deploy.emulator.http_connection import Headers, HttpRequest, Reply
+from deploy.emulator.request import EmulatedRequest, Json, Turn
+from deploy.emulator.rlm.errors import SCRIPTED_ERRORS, encode_response
+from deploy.emulator.rlm.rlm_format import RlmLinesFormat, RlmSseFormat
+from deploy.emulator.token_counter import count_prompt_tokens
+from deploy.emulator.wire import WireFormat
+
+_PATH = "/rlm"
+_WHOLE, _SSE, _LINES = "Rlm", "RlmSse", "RlmLines"
+_OPERATIONS = {None: _WHOLE, "sse": _SSE, "ndjson": _LINES}
+_CONTENT_TYPES = {_WHOLE: "application/json", _SSE: "text/event-stream", _LINES: "application/x-ndjson"}
+
+
+class EmulatedRlm:
+    """A private model service, which knows a message, its history and a profile, and nothing else of models."""
+
+    unsupported = frozenset(
+        {"reasoning", "reasoning_field", "tool", "tools", "forced", "refusal"}
+        | {"stop_reason", "finish_reason", "usage"}
+    )
+
+    def serves(self, path: str) -> bool:
+        """Return whether the path is the service's."""
+        return path == _PATH
+
+    def parse(self, http: HttpRequest, path: str) -> EmulatedRequest | Reply:
+        """Return the request; the field names are those that Millrace sends by default."""
+        if http.method != "POST":
+            raise ServiceError(405, "", f"{http.method} {path} is not allowed.")
+        try:
+            value = json.loads(http.body)
+        except (ValueError, RecursionError) as error:
+            raise invalid_request(f"The body is not valid JSON: {error}") from error
+        fields = cast(Json, value) if isinstance(value, dict) else {}
+        message = fields.get("message")
+        if not isinstance(message, str) or not message.strip():
+            raise ServiceError(422, "", "The field `message` must be a text.")
+        history = _parse_history(fields.get("history") or [])
+        operation = _find_operation(http, message)
+        return EmulatedRequest(
+            operation=operation,
+            model="rlm",
+            is_streamed=operation != _WHOLE,
+            messages=[fields],
+            turns=(*history, Turn("user", (message,))),
+            system=fields.get("profile"),
+            inference={},
+            max_tokens=None,
+            input_tokens=count_prompt_tokens(fields),
+        )
+
+    def headers(self, call: CallRecord, *, is_streamed: bool) -> Headers:
+        """Return the content type."""
+        return [("Content-Type", _CONTENT_TYPES[call.operation if is_streamed else _WHOLE])]
+
+    def format(self, request: EmulatedRequest, answer: EmulatedAnswer, call: CallRecord) -> WireFormat:
+        """Return the format that the request asks for."""
+        del call
+        return RlmLinesFormat(answer) if request.operation == _LINES else RlmSseFormat(answer)
+
+    def find_error(self, fault: ErrorFault) -> ScriptedError:
+        """Return the error in words that such services use."""
+        return SCRIPTED_ERRORS[fault]
+
+    def encode_error(self, error: ServiceError) -> Reply:
+        """Return the error as JSON."""
+        return encode_response(error)
+
+
+def _find_operation(http: HttpRequest, message: str) -> str:
+    asked = parse_qs(urlsplit(http.target).query).get("stream", [None])[0]
+    if is_directive(message):
+        asked = parse_directive(message).stream or asked
+    if asked not in _OPERATIONS:
+        raise invalid_request("`stream` must be `sse` or `ndjson`.")
+    return _OPERATIONS[asked]
+
+
+def _parse_history(value: Any) -> list[Turn]:
+    turns: list[Turn] = []
+    if not isinstance(value, list):
+        raise ServiceError(422, "", "The field `history` must be a list.")
+    for each in cast("list[Any]", value):
+        role, content = (each.get("role"), each.get("content")) if isinstance(each, dict) else (None, None)
+        if role not in ("user", "assistant") or not isinstance(content, str):
+            raise ServiceError(422, "", "Each entry of `history` must have a role and a content.")
+        turns.append(Turn(role, (content,)))
+    return turns
