@@ -1,10 +1,14 @@
 """The metrics of a worker process, published every few seconds to Redis, where any web process reads them."""
 
+from collections.abc import Iterator
 from typing import assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from millrace.worker.background_task import PeriodicTask
+from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Outcome, Usage
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
@@ -66,3 +70,28 @@ class WorkerMetrics(PeriodicTask):
     def publish(self) -> None:
         """Publish the metrics of this process once; raises RedisUnavailable."""
         publish(self._redis, process_name("worker"), self.registry)
+
+
+class BreakerMetrics(Collector):
+    """The circuit breakers of the models that this process has asked about; their number is bounded."""
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the states from Redis; raises RedisUnavailable."""
+        is_open = GaugeMetricFamily(
+            "millrace_breaker_open",
+            "Whether calls of a model are suspended by its circuit breaker, which all workers share.",
+            labels=["provider", "model"],
+        )
+        openings = CounterMetricFamily(
+            "millrace_breaker_openings",
+            "Times that this process opened a model's circuit breaker.",
+            labels=["provider", "model"],
+        )
+        for state in self._breaker.read_states():
+            provider, _, model = state.candidate.partition(":")
+            is_open.add_metric([provider, model], state.is_open)
+            openings.add_metric([provider, model], state.openings)
+        yield from (is_open, openings)

@@ -5,11 +5,12 @@ import time
 from gevent.lock import BoundedSemaphore
 
 from millrace.worker.context.sources import make_sources
+from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.interrupt import Interrupt
-from millrace.worker.metrics import WorkerMetrics
+from millrace.worker.metrics import BreakerMetrics, WorkerMetrics
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.publishing.batching import Batcher
@@ -50,7 +51,9 @@ class WorkerProcess:
         self.watcher = Watcher(watching, settings, self.running, self.writer.recover)
         self.late_storage = LateStorage(watching, self.database)
         self.sweeper = Sweeper(watching, settings, self.task_queue)
+        self.breaker = Breaker(settings)
         self.metrics = WorkerMetrics(watching)
+        self.metrics.registry.register(BreakerMetrics(self.breaker))
         self.metrics.running.set_function(lambda: len(self.running))
 
     def start(self) -> None:
@@ -80,6 +83,7 @@ class WorkerProcess:
             task.stop()
         for client in self._clients:
             client.close()
+        self.breaker.close()
         self.sources.close()
         self.database.close()
         self.provider.close()

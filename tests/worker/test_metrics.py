@@ -6,8 +6,9 @@ from typing import Any
 import gevent
 import pytest
 
+from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Usage
-from millrace.worker.metrics import WorkerMetrics
+from millrace.worker.metrics import BreakerMetrics, WorkerMetrics
 from millrace.worker.observability.shared_metrics import collect, merge, process_name
 from tests.valkey import ValkeyProcess
 from tests.worker.harness import WorkerHarness
@@ -65,3 +66,21 @@ def test_metrics_are_published_periodically(harness: WorkerHarness, metrics: Wor
         with gevent.Timeout(10):
             while published(harness, "millrace_generations_total", outcome="complete", code="") != count:
                 gevent.sleep(0.02)
+
+
+def test_open_breakers_are_published_by_provider_and_model(valkey: ValkeyProcess) -> None:
+    harness = WorkerHarness(valkey.url, breaker_failures=2)
+    breaker, metrics = Breaker(harness.settings), WorkerMetrics(harness.redis)
+    metrics.registry.register(BreakerMetrics(breaker))
+    for permission in [breaker.ask("bedrock:arn:aws:1") for _ in range(2)]:
+        breaker.failed(permission)
+    breaker.ask("openai:gpt")
+    metrics.publish()
+    for name, provider, model, value in (
+        ("millrace_breaker_open", "bedrock", "arn:aws:1", 1),
+        ("millrace_breaker_openings_total", "bedrock", "arn:aws:1", 1),
+        ("millrace_breaker_open", "openai", "gpt", 0),
+        ("millrace_breaker_openings_total", "openai", "gpt", 0),
+    ):
+        assert published(harness, name, provider=provider, model=model) == value, (name, provider)
+    breaker.close()

@@ -21,13 +21,16 @@
 | `mr:{waiting}:generations` | hash | generations that wait for a worker, each with its lane | 25 h |
 | `mr:{waiting}:lanes` | list | the lanes that are not empty, in the order of their turns | 25 h |
 | `mr:{waiting}:lane:HASH` | list | an owner's waiting generations, in session mode an address's | 25 h |
+| `mr:breaker:{CANDIDATE}:state` | hash | circuit breaker that has opened: period, openings, due, prober | 25 h |
+| `mr:breaker:{CANDIDATE}:failures` | sorted set | failed calls, fewer than open it, by Redis's ms | its window |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
 
 The request leaves the state once the answer is stored. When a conversation is deleted, the logs of its generations are
 deleted at once or with their `done`, and their states 30 s later.
 
-NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot.
+NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot. CANDIDATE is
+`<provider>:<model>`; no other models have keys than those that requests may name.
 """
 
 import hashlib
@@ -104,6 +107,12 @@ def active_key(owner: str) -> str:
 def address_active_key(address: str) -> str:
     """Return the key of the set of the running generations of all users of an address, which it does not show."""
     return f"mr:address:{hash_of(address)}:active"
+
+
+def breaker_keys(candidate: str) -> tuple[str, str]:
+    """Return the keys of the circuit breaker of a candidate, `<provider>:<model>`: its state and its failures."""
+    prefix = "mr:breaker:{" + candidate.encode("ascii", "backslashreplace").decode() + "}:"
+    return f"{prefix}state", f"{prefix}failures"
 
 
 def metrics_key(process: str) -> str:

@@ -10,6 +10,7 @@ from millrace.worker.settings.groups import AuthSettings, DatabaseSettings, Sear
 from millrace.worker.settings.provider_groups import (
     OPENAI_URL,
     AnthropicSettings,
+    BreakerSettings,
     GeminiSettings,
     OpenAISettings,
     ProviderSettings,
@@ -66,6 +67,15 @@ def check_database(database: DatabaseSettings) -> None:
     """Raise SettingError where SQLite, which has no schemas, is given one."""
     if database.schema and database.url.startswith("sqlite"):
         raise SettingError("MILLRACE_DATABASE_SCHEMA: has no effect with SQLite; takes a schema of PostgreSQL")
+
+
+def check_breaker(breaker: BreakerSettings) -> None:
+    """Raise SettingError where the circuit breaker's open time is longer than its maximum."""
+    if breaker.failures and breaker.max_open_seconds < breaker.open_seconds:
+        raise SettingError(
+            "MILLRACE_BREAKER_MAX_OPEN_SECONDS: takes at least MILLRACE_BREAKER_OPEN_SECONDS, "
+            f"which is {breaker.open_seconds:g}"
+        )
 
 
 def check_search(search: SearchSettings) -> None:

@@ -67,4 +67,15 @@ class RlmSettings:
 
     url: str = setting("MILLRACE_RLM_URL", _http_url, "", "URL that takes the question by POST; required by `rlm`")
     key: str = setting("MILLRACE_RLM_KEY", parsers.text, "", "bearer token for it")
+
+
+@dataclass(frozen=True)
+class BreakerSettings:
+    """The circuit breaker of each provider's model, shared by all workers."""
+
+    failures: int = setting("MILLRACE_BREAKER_FAILURES", parsers.whole(0, 1000), 5, "number of failed calls of one provider's model, within the window, that suspend further calls; 0 turns the circuit breaker off")
+    window_seconds: float = setting("MILLRACE_BREAKER_WINDOW_SECONDS", parsers.seconds(1, 3600), 30.0, "time within which failures count together")
+    open_seconds: float = setting("MILLRACE_BREAKER_OPEN_SECONDS", parsers.seconds(0.1, 3600), 10.0, "time without calls before one is made as a probe; doubled each time that the probe fails")
+    max_open_seconds: float = setting("MILLRACE_BREAKER_MAX_OPEN_SECONDS", parsers.seconds(0.1, 3600), 120.0, "maximum of that time")
+    probe_seconds: float = setting("MILLRACE_BREAKER_PROBE_SECONDS", parsers.seconds(1, 900), 30.0, "time after which a probe without a result, such as that of a killed worker, gives way to the next; at least `MILLRACE_START_SECONDS`")
 # fmt: on

@@ -10,6 +10,7 @@ from millrace.worker.settings import groups, provider_groups
 from millrace.worker.settings.catalog import Candidate, ProviderName, find_candidates
 from millrace.worker.settings.checks import (
     check_auth,
+    check_breaker,
     check_database,
     check_intent_schema,
     check_providers,
@@ -36,6 +37,7 @@ class Settings:
     gemini: provider_groups.GeminiSettings = field(default_factory=provider_groups.GeminiSettings)
     anthropic: provider_groups.AnthropicSettings = field(default_factory=provider_groups.AnthropicSettings)
     rlm: provider_groups.RlmSettings = field(default_factory=provider_groups.RlmSettings)
+    breaker: provider_groups.BreakerSettings = field(default_factory=provider_groups.BreakerSettings)
     context: groups.ContextSettings = field(default_factory=groups.ContextSettings)
     search: groups.SearchSettings = field(default_factory=groups.SearchSettings)
     generation: groups.GenerationSettings = field(default_factory=groups.GenerationSettings)
@@ -137,6 +139,7 @@ def check(settings: Settings) -> Settings:
     """Return the settings unchanged; raises SettingError where they contradict each other."""
     check_auth(settings.auth)
     check_database(settings.database)
+    check_breaker(settings.breaker)
     check_search(settings.search)
     check_intent_schema(settings.context.intent_schema)
     check_providers(settings.providers, settings.openai, settings.gemini, settings.anthropic, settings.rlm)

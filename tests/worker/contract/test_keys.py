@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.worker.contract.ids import new_id
-from millrace.worker.contract.keys import LEASES, UNSTORED, channel_of, conversation_key, idempotency_key, keys_of
+from millrace.worker.contract.keys import (
+    LEASES,
+    UNSTORED,
+    breaker_keys,
+    channel_of,
+    conversation_key,
+    idempotency_key,
+    keys_of,
+)
 
 
 def test_keys_of_a_generation_share_one_hash_tag() -> None:
@@ -35,3 +43,11 @@ def test_idempotency_key_reveals_neither_owner_nor_key_and_accepts_lone_surrogat
 
 def test_conversations_have_distinct_keys() -> None:
     assert conversation_key("a" * 32) != conversation_key("b" * 32)
+
+
+@given(st.text())
+def test_keys_of_a_circuit_breaker_are_ascii_and_share_one_hash_tag(model: str) -> None:
+    keys = breaker_keys(f"bedrock:{model}")
+    tags = {key[key.index("{") : key.index("}") + 1] for key in keys}
+    assert (len(set(keys)), len(tags)) == (2, 1)
+    assert all(key.isascii() for key in keys)

@@ -62,6 +62,7 @@ def test_contradiction_names_the_variable_that_is_missing_or_has_no_effect() -> 
         ("MILLRACE_JWT_SECRET: takes the key", {**JWT, "MILLRACE_JWT_JWKS_URL": "https://issuer.example/keys"}),
         ("MILLRACE_SEARCH_URL: is not set", {"MILLRACE_SEARCH_ENGINE": "searxng"}),
         ("MILLRACE_SEARCH_KEY: is not set", {"MILLRACE_SEARCH_ENGINE": "brave"}),
+        ("MILLRACE_BREAKER_MAX_OPEN_SECONDS: takes at least", {"MILLRACE_BREAKER_OPEN_SECONDS": "121"}),
         ("MILLRACE_INTENT_SCHEMA: is not a JSON schema", {"MILLRACE_INTENT_SCHEMA": '{"type": "objekt"}'}),
     ]
     for message, environment in cases:
@@ -74,3 +75,4 @@ def test_settings_without_a_contradiction_are_returned_unchanged() -> None:
     assert load(JWT).auth.method == "jwt"
     settings = Settings.of(search_engine="searxng", search_url="https://search.example")
     assert check(settings) is settings
+    assert load({"MILLRACE_BREAKER_OPEN_SECONDS": "200", "MILLRACE_BREAKER_FAILURES": "0"}).breaker.failures == 0
