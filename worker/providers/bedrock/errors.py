@@ -1,6 +1,5 @@
 """The mapping from exceptions of Bedrock, botocore and urllib3 to error codes. Pure."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from botocore.eventstream import ParserError
 from urllib3 import exceptions as wire
 
 from millrace.worker.errors import ErrorCode, MillraceError, ProviderError
+from millrace.worker.providers.transport.errors import is_overflow
 
 
 class UnreadableResponse(MillraceError):
@@ -134,23 +134,3 @@ def _map_status(status: int) -> ErrorMapping:
 
 
 _BY_STATUS = {401: _UNAUTHENTICATED, 403: _UNAUTHENTICATED, 408: _TIMED_OUT, 424: _UNAVAILABLE, 429: _THROTTLED}
-
-_SIZE_OF = re.compile(r"prompt|input|context|token|text|message|conversation|history|request|maxlength", re.IGNORECASE)
-_TOO_LARGE = re.compile(
-    r"too (?:long|large|many|big)|exceed|over the|(?:longer|larger|greater) than|length less than or equal"
-    r"|maximum (?:context|length|size|number|allowed)|\blimit|maxlength|(?:must be )?[<>]=? ?\d",
-    re.IGNORECASE,
-)
-_OTHER_LIMIT = re.compile(
-    r"output tokens|maximum tokens you requested|inferenceconfig|stop_?sequence|temperature|top_?p|tool|image|cache",
-    re.IGNORECASE,
-)
-
-
-def is_overflow(message: str) -> bool:
-    """Return whether the message of a rejection says that the prompt is too long.
-
-    Bedrock has no code for it, and each family of models has a wording of its own. So the message has to speak of the
-    prompt's size and of too much, and not of another limit, such as the one of the answer's tokens.
-    """
-    return bool(_SIZE_OF.search(message) and _TOO_LARGE.search(message)) and not _OTHER_LIMIT.search(message)

@@ -1,26 +1,20 @@
 """ConverseStream's events, read from the wire at a fraction of the cost of iterating botocore's stream.
 
-botocore's cost is not the socket: it reads a chunk line by line and parses a message by its service model. The bytes of
-a response that is not chunked, as Bedrock's are, are read by urllib3.
+botocore's cost is not the socket: it parses a message by its service model, and urllib3 reads a chunk line by line.
 """
 
 import json
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from typing import Any, cast
 
 from botocore.eventstream import EventStreamMessage
 from botocore.exceptions import EventStreamError
 from botocore.parsers import ResponseParserError
 from urllib3 import HTTPResponse
-from urllib3.exceptions import ProtocolError
 
-from millrace.worker.providers.bedrock.chunked_encoding import ChunkedDecoder
 from millrace.worker.providers.bedrock.errors import UnreadableResponse
 from millrace.worker.providers.bedrock.event_stream import Event, EventStreamDecoder
-from millrace.worker.providers.read_timeout import ReadTimeout
-
-READ_BYTES = 16_384
+from millrace.worker.providers.transport.body import Body
 
 # Errors of parsing a message, by botocore or here. botocore does not check the types that its parsers expect.
 _PARSE_ERRORS = (ResponseParserError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
@@ -35,11 +29,10 @@ def read_events(stream: Any) -> Generator[Event]:
     the stream in any case; after a complete read its connection is back in the pool already.
     """
     response = stream._raw_stream  # noqa: SLF001 - botocore has no public access to it; a test checks that it exists
-    is_chunked = isinstance(response, HTTPResponse) and response.chunked
     decoder = EventStreamDecoder(lambda message: _parse(message, stream._parse_event))  # noqa: SLF001 - likewise
-    for body in _read_bodies(response) if is_chunked else response.stream():
+    for piece in Body(response) if isinstance(response, HTTPResponse) else response.stream():
         try:
-            yield from decoder.decode(body)
+            yield from decoder.decode(piece)
         except _PARSE_ERRORS as error:
             raise UnreadableResponse from error
 
@@ -86,31 +79,3 @@ def _texts_of(value: Any) -> dict[str, str]:
     """Return an object's texts; gateways in front of Bedrock answer with an object in the member `error`."""
     members = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     return {name: each for name, each in members.items() if isinstance(each, str)}
-
-
-def _read_bodies(response: HTTPResponse) -> Generator[bytes]:
-    http: Any = response._fp  # noqa: SLF001 - http.client's response, whose `fp` is the buffered socket
-    decoder = ChunkedDecoder()
-    with _without_socket_timeout(response) as seconds, ReadTimeout(seconds) as timeout:
-        while not decoder.has_ended:
-            timeout.begin_read()
-            data = http.fp.read1(READ_BYTES)
-            timeout.end_read()
-            if not data:
-                raise ProtocolError("the connection was closed before the end of the response")
-            yield decoder.decode(data)
-    http.close()  # closes this response, not its connection, which the next call reuses
-    response.release_conn()
-
-
-@contextmanager
-def _without_socket_timeout(response: HTTPResponse) -> Generator[float]:
-    """Yield the socket's timeout in seconds, and switch it off until the end of the block."""
-    connection: Any = response.connection
-    seconds = connection.sock.gettimeout()
-    connection.sock.settimeout(None)
-    try:
-        yield seconds
-    finally:
-        if connection.sock is not None:
-            connection.sock.settimeout(seconds)

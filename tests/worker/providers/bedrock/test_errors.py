@@ -7,7 +7,7 @@ from botocore import exceptions as sdk
 from botocore.eventstream import ChecksumMismatch
 from urllib3 import exceptions as wire
 
-from millrace.worker.providers.bedrock.errors import EXCEPTIONS, UnreadableResponse, is_overflow, map_error
+from millrace.worker.providers.bedrock.errors import EXCEPTIONS, UnreadableResponse, map_error
 
 
 def client_error(code: Any, message: Any = "no", status: int = 400) -> sdk.ClientError:
@@ -84,43 +84,6 @@ def test_an_exception_is_mapped_alike_in_a_response_and_within_a_stream(code: st
 )
 def test_each_error_has_its_code(error: Exception, expected: tuple[str, bool, bool]) -> None:
     assert mapping(error) == expected
-
-
-TOO_LONG = """
-Input is too long for requested model.
-prompt is too long: 208310 tokens > 200000 maximum
-input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or `max_tokens`
-Too many input tokens. Max input tokens: 8192, request input token count: 9001
-messages: too many total text bytes: 12345678 > 9000000
-The model returned the following errors: Input Tokens Exceeded: Number of input tokens exceeds maximum length.
-This model's maximum context length is 32768 tokens. However, you requested 40000 tokens.
-Malformed input request: expected maxLength: 50000, actual: 90000, please reformat your input and try again.
-The input token count (1200293) exceeds the maximum number of tokens allowed (1048576).
-Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length
-Input validation error: `inputs` tokens + `max_new_tokens` must be <= 32768. Given: 40000 `inputs` tokens
-Your input exceeds the context window of this model.
-The conversation history is over the limit of 128000 tokens.
-Value at 'messages.1.member.content' failed to satisfy constraint: Member must have length less than or equal to 9
-Request size exceeds the limit.
-"""
-NOT_TOO_LONG = """
-The maximum tokens you requested exceeds the model limit of 8192. Try again with a maximum tokens value that is lower.
-max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens for this model
-Value '9' at 'inferenceConfig.maxTokens' failed to satisfy constraint: Member must have value less than or equal to 4
-Malformed input request: 2 schema violations found, please reformat your input and try again.
-A conversation must alternate between user and assistant roles. Make sure it does and try again.
-The text field in the ContentBlock object at messages.0.content.0 is blank. Add text to the text field.
-This model does not support assistant message prefill. The conversation must end with a user message.
-A maximum of 4 blocks with cache_control may be provided. Found 5.
-Too many stop_sequences in the request: 5 > 4
-`temperature` and `top_p` cannot both be specified for this model. Please use only one.
-The provided model identifier is invalid.
-"""
-
-
-def test_a_message_of_a_prompt_that_is_too_long_is_known_in_any_wording_and_no_other_message_is() -> None:
-    assert [each for each in TOO_LONG.strip().splitlines() if not is_overflow(each)] == []
-    assert [each for each in NOT_TOO_LONG.strip().splitlines() if is_overflow(each)] == []
 
 
 def test_an_error_that_is_not_the_providers_is_not_mapped() -> None:

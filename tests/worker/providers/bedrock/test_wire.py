@@ -126,6 +126,15 @@ def test_a_response_that_is_cut_off_is_a_failure(open_stream: OpenStream, answer
     assert failure == ("provider_unavailable", True, True)
 
 
+def test_a_response_that_announces_the_end_of_its_connection_is_read(
+    open_stream: OpenStream, answer_bytes: bytes
+) -> None:
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer_bytes), answer_bytes)
+    head = f"{HEAD}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    events, failure = read_response(open_stream, head + body)
+    assert (len(events), failure) == (5, None)
+
+
 @pytest.fixture
 def answer_bytes(open_stream: OpenStream, emulator: EmulatorProcess) -> bytes:
     """Return the bytes of a whole answer as the endpoint sends them: five messages."""

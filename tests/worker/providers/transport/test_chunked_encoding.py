@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ProtocolError
 
-from millrace.worker.providers.bedrock.chunked_encoding import MAX_LINE_BYTES, ChunkedDecoder
+from millrace.worker.providers.transport.chunked_encoding import MAX_LINE_BYTES, ChunkedDecoder
 
 BODIES = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
 EXTENSIONS = st.sampled_from([b"", b";a", b' ; name="1"', b";;"])

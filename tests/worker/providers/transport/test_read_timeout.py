@@ -4,7 +4,7 @@ import gevent
 import pytest
 from gevent.event import Event as Signal
 
-from millrace.worker.providers.read_timeout import ReadTimeout
+from millrace.worker.providers.transport.read_timeout import ReadTimeout
 
 
 def test_a_read_without_data_times_out() -> None:

@@ -42,6 +42,10 @@ class ChunkedDecoder:
         self._keep(data[at:])
         return b"".join(parts)
 
+    def end(self) -> bytes:
+        """Raise ProtocolError: the connection has ended before the last chunk."""
+        raise ProtocolError("the connection was closed before the end of the response")
+
     def _parse_size(self, line: bytes) -> int:
         digits = line.removeprefix(self._size_prefix).partition(b";")[0].strip()
         if not (line.startswith(self._size_prefix) and digits.isalnum()):
