@@ -58,6 +58,7 @@ SLOW = (
     "journeys",
     "package",
     "soak",
+    "deploy/doctor/test_main.py",
     "deploy/test_check_runner.py",
     "deploy/test_environment.py",
     "deploy/test_migration.py",

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from deploy.programs import ROLES
 from deploy.state_directory import StateDirectory
 from deploy.system import run
 from deploy.terminal_reader import ask
-from deploy.topology import Options
+from deploy.topology import Options, child_environment, own_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_PORT = 8000
@@ -37,6 +39,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--worker", type=_process_count, default=1, metavar="N", help="worker processes (1)")
     parser.add_argument("--aws", action="store_true", help="the real Bedrock; needs credentials and MILLRACE_MODEL_ID")
     parser.add_argument("--ask", metavar="QUESTION", help="stream one answer to the terminal and exit")
+    parser.add_argument("--check", action="store_true", help="check what a deployment needs, and say what to do")
+    parser.add_argument("--json", action="store_true", help="with --check: print the findings as JSON")
     parser.add_argument("--pids", action="store_true", help="print the process ids of the running system, in JSON")
     return parser.parse_args(arguments)
 
@@ -53,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ask(running.url, question)
         # With a question standard output holds nothing but the answer.
         print_line = _print_line if question is None else _print_to_stderr
+        if flags.check:
+            return check(ROOT, ensure(ROOT, "run", PipInstaller(_print_to_stderr), _print_to_stderr), state, flags.json)
         python = ensure(ROOT, "run", PipInstaller(print_line), print_line)
         # With a question no one needs to know the port, so one that is taken is no obstacle.
         port = flags.port if flags.port is not None else (DEFAULT_PORT if question is None else 0)
@@ -64,6 +70,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def check(root: Path, python: Path, state: StateDirectory, as_json: bool) -> int:
+    """Run the doctor and return its exit code.
+
+    It looks at the system that runs in the state directory; where none runs, at what this environment's settings name.
+    """
+    running = state.running()
+    if running is None:
+        _print_to_stderr(f"nothing runs in {state.path}: checking what the settings of this environment name")
+        environment = dict(os.environ)
+    else:
+        _print_to_stderr(f"checking the system in {state.path} ({running.url})")
+        environment = child_environment(os.environ, own_settings(state, running.redis_url), running.emulator_url)
+        environment["MILLRACE_REDIS_URL"] = running.redis_url
+    command = [python, "-m", "deploy.doctor", *(["--json"] if as_json else [])]
+    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
 def print_pids(state: StateDirectory) -> int:

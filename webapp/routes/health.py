@@ -5,21 +5,19 @@ from typing import Literal
 import msgspec
 from flask import Blueprint, Response
 from msgspec import UNSET, UnsetType
-from redis.exceptions import ResponseError
 
 from millrace.webapp.guard.access import may_see_metrics
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import Services, services
-from millrace.worker.contract.connection import Redis, connect, translate_redis_errors
+from millrace.worker.contract.connection import REQUIRED_POLICY, Redis, connect, eviction_policy, translate_redis_errors
 from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
 
 CHECK_SECONDS = 1.0
-_REQUIRED_POLICY = "noeviction"
 
 Checks = dict[str, str]
 
@@ -78,7 +76,7 @@ def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
         name
         for name, is_failing in (
             ("redis", checks["redis"] != "ok"),
-            ("maxmemory_policy", checks["maxmemory_policy"] not in (_REQUIRED_POLICY, "unknown")),
+            ("maxmemory_policy", checks["maxmemory_policy"] not in (REQUIRED_POLICY, "unknown")),
             ("workers", checks["workers"] in ("none", "unreadable")),
             ("database", checks["database"] != "ok"),
         )
@@ -92,7 +90,7 @@ def _check_redis(redis: Redis) -> Checks:
         redis.ping()
     return {
         "redis": "ok",
-        "maxmemory_policy": _eviction_policy(redis),
+        "maxmemory_policy": eviction_policy(redis),
         "workers": _live_workers(redis),
     }
 
@@ -113,13 +111,3 @@ def _check_database(database: Database) -> str:
         _log.warning("database_unavailable", error=error)
         return "away"
     return "ok"
-
-
-def _eviction_policy(redis: Redis) -> str:
-    """Return Redis's eviction policy, "unknown" if the server does not disclose it, as managed ones may."""
-    try:
-        with translate_redis_errors():
-            found = redis.info("memory").get("maxmemory_policy")
-    except ResponseError:
-        return "unknown"
-    return str(found) if found else "unknown"

@@ -32,6 +32,8 @@ _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)  # where the system ha
 _ESTABLISHED = b"\1"  # its first byte is the state: netinet/tcp.h, https://man7.org/linux/man-pages/man7/tcp.7.html
 _NO_BYTES = bytes(4)
 
+REQUIRED_POLICY = "noeviction"  # with any other one a full Redis removes logs, states or queues
+
 Redis = redis.Redis
 
 
@@ -130,13 +132,27 @@ def find_unavailable(urls: Mapping[str, str], seconds: float) -> str:
     name = next((name for name in urls if reasons[name]), None)
     if name is None:
         return ""
-    return f"{name}: Redis at {_place_of(urls[name])} does not serve: {reasons[name]}. Start it, or correct the URL"
+    return f"{name}: Redis at {place_of(urls[name])} does not serve: {reasons[name]}. Start it, or correct the URL"
 
 
-def _place_of(url: str) -> str:
+def place_of(url: str) -> str:
+    """Return the host and port of a Redis, or the path of its socket, for a message: without its password."""
     parts: dict[str, Any] = dict(parse_url(url))
     host = parts.get("host", "localhost")
     return str(parts.get("path") or f"{f'[{host}]' if ':' in host else host}:{parts.get('port', 6379)}")
+
+
+def eviction_policy(client: Redis) -> str:
+    """Return the server's `maxmemory-policy`, "unknown" if it does not disclose it, as managed ones may.
+
+    Raises RedisUnavailable.
+    """
+    try:
+        with translate_redis_errors():
+            found = client.info("memory").get("maxmemory_policy")
+    except redis.ResponseError:
+        return "unknown"
+    return str(found) if found else "unknown"
 
 
 def run_each(pipeline: Any) -> list[Any]:

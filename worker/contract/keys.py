@@ -24,6 +24,8 @@
 | `mr:breaker:{CANDIDATE}:state` | hash | circuit breaker that has opened: period, openings, due, prober | 25 h |
 | `mr:breaker:{CANDIDATE}:failures` | sorted set | failed calls, fewer than open it, by Redis's ms | its window |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
+| `mr:check:ID` | string, stream | written and removed by the doctor, to see that it may | 10 s |
+| `millrace.check.ID` | list | likewise, in the broker | - |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
 
 The request leaves the state once the answer is stored. When a conversation is deleted, the logs of its generations are
@@ -53,6 +55,11 @@ UNSTORED = tuple(f"mr:{{b{number:02}}}:unstored" for number in range(BUCKETS))
 def canary_queue(worker: str) -> str:
     """Return the queue that only the worker process of this name consumes, for its canary."""
     return f"{QUEUE}.canary.{worker}"
+
+
+def check_keys(name: str) -> tuple[str, str]:
+    """Return the keys that the doctor writes under this name: one like those of logs, and one like a queue."""
+    return f"mr:check:{name}", f"{QUEUE}.check.{name}"
 
 
 class GenerationKeys(NamedTuple):

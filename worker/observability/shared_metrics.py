@@ -29,6 +29,11 @@ def process_name(role: str) -> str:
     return f"{role}:{socket.gethostname()}:{os.getpid()}"
 
 
+def host_of(process: str) -> str:
+    """Return the host in the name of a process."""
+    return [*process.split(":"), ""][1]
+
+
 def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
     """Publish a process's metrics to Redis; raises RedisUnavailable."""
     families = [[each.name, each.documentation, each.type, _samples(each)] for each in registry.collect()]

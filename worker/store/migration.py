@@ -56,6 +56,25 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         engine.dispose()
 
 
+def read_revisions(settings: Settings) -> tuple[str | None, str, bool]:
+    """Return the database's revision (None if it has no tables), the latest one, and whether the first is known here.
+
+    Raises DatabaseUnavailable. Creates nothing, but SQLite makes an empty file where there is none.
+    """
+    database = settings.database
+    engine = make_engine(engine_url(database.url), 1, database.seconds, schema=database.schema)
+    try:
+        with engine.connect() as connection:
+            script = ScriptDirectory.from_config(alembic_config(connection))
+            current, latest = current_revision(connection), script.get_current_head()
+            assert latest is not None
+            return current, latest, current in {each.revision for each in script.walk_revisions()}
+    except DBAPIError as error:
+        raise DatabaseUnavailable(str(error.orig).strip()) from error
+    finally:
+        engine.dispose()
+
+
 def _make_private_file(database: str) -> None:
     """Make the file that only its owner may read, unless it exists; SQLite gives its rights to the files beside it."""
     if database == ":memory:" or database.startswith("file:"):

@@ -1,0 +1,93 @@
+"""A refusal by a provider is explained, and its own words are shown."""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, get_args
+
+import pytest
+from msgspec.structs import replace
+
+from deploy.doctor.models import ADVICE, advice_for, ask_candidate, check_models
+from millrace.worker.contract.events import Chunk, Usage
+from millrace.worker.errors import ErrorCode, ProviderError
+from millrace.worker.providers.protocol import Stopped
+from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, Price
+from millrace.worker.settings.schema import Settings
+from tests.deploy.doctor.findings import all_ok, the
+from tests.emulator_process import EmulatorProcess
+
+CANDIDATE = Candidate("openai", "m", UNKNOWN_MODEL)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A Bedrock that does not know the credentials."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"message": "The security token included in the request is invalid."}).encode()
+        self.send_response(403)
+        self.send_header("x-amzn-errortype", "UnrecognizedClientException")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name
+        """Log nothing."""
+
+
+@contextmanager
+def refusing_server() -> Generator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+
+
+def test_model_that_answers_is_ok_with_its_times_tokens_and_price() -> None:
+    stub = Stub([[Chunk("ok"), Stopped("end_turn"), Usage(7, 1)]])
+    found = ask_candidate(stub, CANDIDATE)
+    assert (found.status, found.subject) == ("ok", "model openai/m")
+    assert "first text after" in found.found
+    assert found.found.endswith("7 + 1 tokens; no price known, so no cost")
+    assert (stub.prompts[0].model, stub.prompts[0].max_tokens) == ("m", 16)
+    assert ask_candidate(stub, replace(CANDIDATE, price=Price(1, 2))).found.endswith("price known")
+
+
+def test_every_code_of_a_provider_has_advice_of_its_own() -> None:
+    codes = [code for code in get_args(ErrorCode) if code.startswith("provider_") or code in ADVICE]
+    assert len(codes) >= 8
+    assert len({advice_for(code) for code in codes}) == len(codes)
+    for code in codes:
+        found = ask_candidate(Stub([[ProviderError(code, retryable=False)]]), CANDIDATE)
+        assert (found.status, found.found, found.advice) == ("failed", code, ADVICE[code])
+    assert ask_candidate(None, CANDIDATE).status == "failed"
+
+
+def test_rejected_credentials_fail_with_the_words_of_the_service() -> None:
+    with refusing_server() as url:
+        found = the(check_models(Settings.of(bedrock_endpoint_url=url)), "failed")
+    assert found.found.startswith("provider_authentication: ")
+    assert "The security token included in the request is invalid." in found.found
+    assert "aws sts get-caller-identity" in found.advice
+
+
+def test_every_model_of_the_settings_is_asked() -> None:
+    with EmulatorProcess() as emulator:
+        settings = Settings.of(
+            bedrock_endpoint_url=emulator.url, model_id="amazon.one", allowed_models=("amazon.two",),
+            small_model_id="amazon.three",
+        )  # fmt: skip
+        found = list(check_models(settings))
+        all_ok(found)
+        assert [each.subject for each in found] == [f"model bedrock/amazon.{n}" for n in ("one", "two", "three")]
+        assert sorted(call["model"] for call in emulator.calls()) == ["amazon.one", "amazon.three", "amazon.two"]
