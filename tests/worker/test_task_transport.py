@@ -106,6 +106,20 @@ def test_a_full_worker_takes_the_next_task_as_soon_as_a_slot_is_free(
         assert time.monotonic() - began < 2.0 * len(waiting) / 3
 
 
+def test_a_message_is_not_written_to_redis_again_before_its_answer_begins(
+    valkey: ValkeyProcess, emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    """kombu keeps unacknowledged messages in a transaction of its own, one at the beginning and one at the end."""
+    harness = WorkerHarness(valkey.url, bedrock_endpoint_url=emulator.url, shutdown_grace_seconds=0.5)
+    with CeleryWorker(harness, tmp_path, "worker1") as worker:
+        worker.wait_until_ready()
+        harness.redis.config_resetstat()
+        assert harness.transcript(harness.ask(emulate(text="once"))).content == "once"
+        commands = harness.redis.info("commandstats")
+        assert "cmdstat_brpop" in commands
+        assert not {"cmdstat_multi", "cmdstat_exec"} & commands.keys()
+
+
 def _discarded(harness: WorkerHarness) -> float:
     families = [family for families in collect(harness.redis).values() for family in families]
     return sum(
