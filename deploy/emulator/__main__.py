@@ -5,6 +5,7 @@ import asyncio
 import resource
 import signal
 
+from deploy.emulator.anthropic.wire import EmulatedAnthropic
 from deploy.emulator.bedrock.wire import EmulatedBedrock
 from deploy.emulator.endpoint import EmulatorEndpoint
 from deploy.emulator.http_connection import HttpConnection
@@ -19,7 +20,7 @@ async def serve(host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    endpoint = EmulatorEndpoint([EmulatedRlm(), EmulatedBedrock()])
+    endpoint = EmulatorEndpoint([EmulatedAnthropic(), EmulatedRlm(), EmulatedBedrock()])
     open_connections: set[HttpConnection] = set()
     server = await loop.create_server(lambda: HttpConnection(endpoint, open_connections), host, port, backlog=BACKLOG)
     address = server.sockets[0].getsockname()

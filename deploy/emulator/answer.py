@@ -8,7 +8,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from deploy.emulator.directive import Directive, ScriptedTool, ScriptedUsage, invalid_directive
+from deploy.emulator.directive import Directive, ScriptedSource, ScriptedTool, ScriptedUsage, invalid_directive
 from deploy.emulator.request import EmulatedRequest, ForcedTool
 from deploy.emulator.text_generator import default_answer, generate_text
 from deploy.emulator.tool_input import find_instructed_schema, generate_input
@@ -17,24 +17,38 @@ _DEFAULT_TOKENS = 120  # deltas of a generated text
 _DEFAULT_CHARS = 4  # characters of a delta
 _FIRST_ASTRAL = "\U00010000"  # JSON escapes this and all later characters as surrogate pairs
 _EMOJI = "\U0001f600"
+_REDACTED = "T25seSB0aGUgdmVuZG9yIGNhbiByZWFkIHRoaXMu"  # in base64, as vendors send it
 
-BlockKind = Literal["reasoning", "tool", "text", "refusal"]
+BlockKind = Literal["reasoning", "redacted", "search", "search_result", "tool", "text", "refusal"]
+
+
+@dataclass(frozen=True)
+class CitedSource:
+    """A page that the text cites, and the words in it."""
+
+    title: str
+    url: str
+    cited: str
 
 
 @dataclass(frozen=True)
 class ContentBlock:
-    """One content block and its deltas; a `signature` is sent as one more delta, the last."""
+    """One content block and its deltas; each citation, or the `signature`, is sent as one more delta after them.
+
+    A `search` is the use of a tool on the vendor's side; its `search_result` is the JSON of the pages found.
+    """
 
     kind: BlockKind
     deltas: tuple[str, ...]
     signature: str = ""
     tool_id: str = ""
     tool_name: str = ""
+    citations: tuple[CitedSource, ...] = ()
 
     @property
     def delta_count(self) -> int:
-        """Return the number of deltas, including the signature."""
-        return len(self.deltas) + bool(self.signature)
+        """Return the number of deltas, including citations and the signature."""
+        return len(self.deltas) + len(self.citations) + bool(self.signature)
 
     @property
     def content(self) -> str:
@@ -113,9 +127,11 @@ def _make_answer(request: EmulatedRequest, directive: Directive | None) -> Emula
     is_prefilled = bool(request.prefill) and "".join(deltas).startswith(request.prefill)
     if is_prefilled:
         deltas = _skip_chars(deltas, len(request.prefill))
-    text = ContentBlock("text", _split_surrogates(deltas) if script.split_surrogates else deltas)
+    sources = _sources(script)
+    text = ContentBlock("text", _split_surrogates(deltas) if script.split_surrogates else deltas, citations=sources)
     refusal = ContentBlock("refusal", _split_every(script.refusal or "", script.chars or _DEFAULT_CHARS))
-    before = [] if is_prefilled else [_reasoning_block(request, script), *_tool_blocks(request, script)]
+    thought = [_reasoning_block(request, script), _redacted_block(script)]
+    before = [] if is_prefilled else [*thought, *_search_blocks(request, sources), *_tool_blocks(request, script)]
     candidates = [*before, text if script.refusal is None else refusal]
     blocks, is_cut = _limit([block for block in candidates if block and block.delta_count], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
@@ -209,6 +225,29 @@ def _reasoning_block(request: EmulatedRequest, script: Directive) -> ContentBloc
     )
 
 
+def _redacted_block(script: Directive) -> ContentBlock | None:
+    data = script.redacted if isinstance(script.redacted, str) else _REDACTED
+    return ContentBlock("redacted", (data,)) if script.redacted else None
+
+
+def _sources(script: Directive) -> tuple[CitedSource, ...]:
+    pages = script.search if isinstance(script.search, list) else [ScriptedSource()] * script.search
+    return tuple(CitedSource(page.title, page.url, page.cited) for page in pages)
+
+
+def _search_blocks(request: EmulatedRequest, sources: tuple[CitedSource, ...]) -> list[ContentBlock]:
+    """Return the use of a web search and the pages that it has found."""
+    if not sources:
+        return []
+    use = _tool_block(request, ScriptedTool("web_search", {"query": sources[0].title}))
+    found = json.dumps([{"title": source.title, "url": source.url} for source in sources])
+    search_id = f"srv{use.tool_id}"
+    return [
+        ContentBlock("search", use.deltas, tool_id=search_id, tool_name=use.tool_name),
+        ContentBlock("search_result", (found,), tool_id=search_id),
+    ]
+
+
 def _tool_blocks(request: EmulatedRequest, script: Directive) -> list[ContentBlock]:
     tools = list(script.tools)
     if script.tool:
@@ -233,7 +272,7 @@ def _limit(blocks: list[ContentBlock], limit: int | None) -> tuple[tuple[Content
         if limit >= block.delta_count:
             kept.append(block)
         elif limit:
-            kept.append(replace(block, deltas=block.deltas[:limit], signature=""))
+            kept.append(replace(block, deltas=block.deltas[:limit], citations=(), signature=""))
         limit = max(0, limit - block.delta_count)
     return tuple(kept), True
 

@@ -52,6 +52,14 @@ class ScriptedTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_reason: StopReason | None = None
 
 
+class ScriptedSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A page that the vendor's own web search has found, and that the answer cites."""
+
+    title: str = "The mill"
+    url: str = "https://example.org/mill"
+    cited: str = "The weir is two metres high."
+
+
 class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The text, the speed and the fault of an answer; null means absent. README.md documents each key."""
 
@@ -70,6 +78,8 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     split_surrogates: bool = False
     reasoning: bool | str = False
     reasoning_field: ReasoningField | None = None
+    redacted: bool | str = False
+    search: bool | list[ScriptedSource] = False
     refusal: str | None = None
     tool: bool | ScriptedTool = False
     tools: list[ScriptedTool] = []

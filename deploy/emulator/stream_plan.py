@@ -106,6 +106,9 @@ def _steps(wire_format: WireFormat, answer: EmulatedAnswer) -> Iterator[list[byt
         for text in block.deltas:
             yield [*before, wire_format.delta(index, block, text)]
             before.clear()
+        for source in block.citations:
+            yield [*before, wire_format.citation(index, block, source)]
+            before.clear()
         if block.signature:
             yield [*before, wire_format.signature(index, block)]
             before.clear()

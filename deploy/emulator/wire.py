@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from deploy.emulator.answer import ContentBlock, EmulatedAnswer
+from deploy.emulator.answer import CitedSource, ContentBlock, EmulatedAnswer
 from deploy.emulator.call_history import CallRecord
 from deploy.emulator.faults import ErrorFault, ScriptedError, ServiceError
 from deploy.emulator.http_connection import Headers, HttpConnection, HttpRequest, Reply
@@ -43,6 +43,10 @@ class WireFormat(Protocol):
 
     def delta(self, index: int, block: ContentBlock, text: str) -> bytes:
         """Return one delta."""
+        ...
+
+    def citation(self, index: int, block: ContentBlock, source: CitedSource) -> bytes:
+        """Return the delta that cites a source of a text."""
         ...
 
     def signature(self, index: int, block: ContentBlock) -> bytes:

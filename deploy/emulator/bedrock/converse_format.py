@@ -1,11 +1,14 @@
 """Wire format of Converse and ConverseStream: Bedrock's own message format."""
 
+import json
 from typing import Any
 
-from deploy.emulator.answer import ContentBlock, EmulatedAnswer, TokenUsage
+from deploy.emulator.answer import CitedSource, ContentBlock, EmulatedAnswer, TokenUsage
 from deploy.emulator.bedrock.event_stream import EventStreamFormat, encode_event
 from deploy.emulator.request import EmulatedRequest
 from deploy.emulator.wire import Timing
+
+_SERVER_TOOL = "server_tool_use"  # the type of a tool's use that the vendor runs itself
 
 
 class ConverseFormat(EventStreamFormat):
@@ -21,10 +24,16 @@ class ConverseFormat(EventStreamFormat):
         return [encode_event("messageStart", {"role": "assistant"})]
 
     def block_start(self, index: int, block: ContentBlock) -> list[bytes]:
-        """Return contentBlockStart for a tool, and nothing for other blocks."""
-        if block.kind != "tool":
-            return []
-        start = {"toolUse": {"name": block.tool_name, "toolUseId": block.tool_id}}
+        """Return contentBlockStart for a tool or its result, and nothing for other blocks."""
+        match block.kind:
+            case "tool":
+                start = {"toolUse": {"name": block.tool_name, "toolUseId": block.tool_id}}
+            case "search":
+                start = {"toolUse": {"name": block.tool_name, "toolUseId": block.tool_id, "type": _SERVER_TOOL}}
+            case "search_result":
+                start = {"toolResult": {"toolUseId": block.tool_id, "status": "success"}}
+            case _:
+                return []
         return [encode_event("contentBlockStart", {"contentBlockIndex": index, "start": start})]
 
     def delta(self, index: int, block: ContentBlock, text: str) -> bytes:
@@ -32,10 +41,20 @@ class ConverseFormat(EventStreamFormat):
         match block.kind:
             case "text" | "refusal":
                 delta: dict[str, Any] = {"text": text}
-            case "tool":
+            case "tool" | "search":
                 delta = {"toolUse": {"input": text}}
+            case "search_result":
+                delta = {"toolResult": [{"json": page} for page in json.loads(text)]}
             case "reasoning":
                 delta = {"reasoningContent": {"text": text}}
+            case "redacted":
+                delta = {"reasoningContent": {"redactedContent": text}}
+        return encode_event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
+
+    def citation(self, index: int, block: ContentBlock, source: CitedSource) -> bytes:
+        """Return contentBlockDelta with a citation."""
+        del block
+        delta = {"citation": _citation(source)}
         return encode_event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
 
     def signature(self, index: int, block: ContentBlock) -> bytes:
@@ -71,11 +90,31 @@ class ConverseFormat(EventStreamFormat):
 def _content(block: ContentBlock) -> dict[str, Any]:
     match block.kind:
         case "text" | "refusal":
-            return {"text": block.content}
-        case "tool":
-            return {"toolUse": {"toolUseId": block.tool_id, "name": block.tool_name, "input": block.tool_input}}
+            if not block.citations:
+                return {"text": block.content}
+            citations = [_citation(source) for source in block.citations]
+            return {"citationsContent": {"content": [{"text": block.content}], "citations": citations}}
+        case "tool" | "search":
+            kind = {"type": _SERVER_TOOL} if block.kind == "search" else {}
+            use = {"toolUseId": block.tool_id, "name": block.tool_name, "input": block.tool_input}
+            return {"toolUse": use | kind}
+        case "search_result":
+            content = [{"json": page} for page in json.loads(block.content)]
+            return {"toolResult": {"toolUseId": block.tool_id, "content": content, "status": "success"}}
+        case "redacted":
+            return {"reasoningContent": {"redactedContent": block.content}}
         case "reasoning":
             return {"reasoningContent": {"reasoningText": {"text": block.content, "signature": block.signature}}}
+
+
+def _citation(source: CitedSource) -> dict[str, Any]:
+    location = {"web": {"url": source.url}}
+    return {
+        "title": source.title,
+        "source": source.url,
+        "sourceContent": [{"text": source.cited}],
+        "location": location,
+    }
 
 
 def _usage(usage: TokenUsage) -> dict[str, int]:

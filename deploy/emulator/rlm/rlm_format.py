@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from deploy.emulator.answer import ContentBlock, EmulatedAnswer
+from deploy.emulator.answer import CitedSource, ContentBlock, EmulatedAnswer
 from deploy.emulator.faults import ScriptedError
 from deploy.emulator.request import Json
 from deploy.emulator.rlm.errors import to_body
@@ -32,6 +32,11 @@ class RlmSseFormat(SseFormat):
         """Return a piece of the text."""
         del index, block
         return self._frame({"content": text})
+
+    def citation(self, index: int, block: ContentBlock, source: CitedSource) -> bytes:
+        """Return an empty piece: this wire has no citations."""
+        del source
+        return self.delta(index, block, "")
 
     def signature(self, index: int, block: ContentBlock) -> bytes:
         """Return an empty piece: this wire has no signatures."""

@@ -81,3 +81,25 @@ def test_answer_ends_at_max_tokens(bedrock: "BedrockRuntimeClient") -> None:
     events = converse_events(bedrock, emulate(tokens=50), inferenceConfig={"maxTokens": 7})
     assert len(text_deltas(events)) == 7
     assert {"messageStop": {"stopReason": "max_tokens"}} in events
+
+
+def test_a_search_of_the_vendor_its_results_and_redacted_reasoning_are_blocks_of_their_own(
+    bedrock: "BedrockRuntimeClient",
+) -> None:
+    pages = [{"title": "A", "url": "https://a.example/", "cited": "x"}, {"title": "B"}]
+    message = emulate(text="Noon.", redacted="b3BhcXVl", search=pages)
+    events = converse_events(bedrock, message)
+    starts = [event["contentBlockStart"]["start"] for event in events if "contentBlockStart" in event]
+    assert [start.get("toolUse", {}).get("type") for start in starts] == ["server_tool_use", None]
+    deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
+    assert deltas[0] == {"reasoningContent": {"redactedContent": b"opaque"}}
+    (found,) = [[each["json"]["title"] for each in delta["toolResult"]] for delta in deltas if "toolResult" in delta]
+    cited = [delta["citation"]["title"] for delta in deltas if "citation" in delta]
+    assert found == cited == ["A", "B"]
+    assert text_of(events) == "Noon."
+    response = bedrock.converse(modelId=MODEL, messages=cast(Any, user_message(message)))
+    content = cast(Any, response)["output"]["message"]["content"]
+    assert [next(iter(block)) for block in content] == ["reasoningContent", "toolUse", "toolResult", "citationsContent"]
+    assert content[1]["toolUse"]["toolUseId"] == content[2]["toolResult"]["toolUseId"]
+    citation = content[3]["citationsContent"]["citations"][0]
+    assert citation["location"]["web"]["url"] == pages[0]["url"]

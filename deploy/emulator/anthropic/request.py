@@ -1,0 +1,197 @@
+"""Parser for the body of `POST /v1/messages`; rejects what Anthropic rejects, with its messages. Pure."""
+
+import json
+from typing import Any, cast
+
+from deploy.emulator.anthropic.errors import invalid_request
+from deploy.emulator.faults import ServiceError
+from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn
+from deploy.emulator.token_counter import count_prompt_tokens, window_of
+
+# In the id of a model that rejects a prefill, or `temperature` together with `top_p`, as newer models do.
+_NO_PREFILL = "no-prefill"
+_ONE_SAMPLER = ("opus-4", "sonnet-4", "haiku-4", "opus-5", "sonnet-5", "haiku-5")
+_FIELDS = """
+model messages max_tokens system stream stop_sequences temperature top_p top_k tools tool_choice thinking metadata
+service_tier container context_management mcp_servers output_config cache_control inference_geo
+"""
+
+
+def parse_request(body: bytes) -> EmulatedRequest:
+    """Parse a body; raises ServiceError (invalid_request_error)."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid_request(f"The request body is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise invalid_request("Input should be a valid dictionary")
+    fields = cast(Json, value)
+    for name in ("model", "max_tokens", "messages"):
+        if name not in fields:
+            raise invalid_request(f"{name}: Field required")
+    for name in fields:
+        if name not in _FIELDS.split():
+            raise invalid_request(f"{name}: Extra inputs are not permitted")
+    request = EmulatedRequest(
+        operation="Messages",
+        model=_string(fields, "model"),
+        is_streamed=_boolean(fields, "stream"),
+        messages=_objects(fields["messages"], "messages"),
+        turns=_parse_turns(fields),
+        system=fields.get("system"),
+        inference={key: value for key, value in fields.items() if key not in ("messages", "system", "model")},
+        max_tokens=_max_tokens(fields),
+        input_tokens=count_prompt_tokens(*(fields.get(name) for name in ("messages", "system", "tools"))),
+        forced_tool=_forced_tool(fields),
+        schema=_schema(fields),
+    )
+    _reject_unsupported(fields, request)
+    _reject_oversized_prompt(request)
+    return request
+
+
+def _parse_turns(fields: Json) -> tuple[Turn, ...]:
+    messages = _objects(fields["messages"], "messages")
+    if not messages:
+        raise invalid_request("messages: at least one message is required")
+    turns: list[Turn] = []
+    for index, message in enumerate(messages):
+        role, where = message.get("role"), f"messages.{index}"
+        if role not in ("user", "assistant"):
+            raise invalid_request(f"{where}.role: Input should be 'user' or 'assistant'")
+        texts = _texts(message.get("content"), f"{where}.content")
+        if not texts and not isinstance(message.get("content"), list):
+            raise invalid_request(f"{where}: all messages must have non-empty content")
+        turns.append(Turn(role, texts))
+    if turns[0].role != "user":
+        raise invalid_request('messages: first message must use the "user" role')
+    for index, text in enumerate(_texts(fields.get("system") or [], "system")):
+        if not text.strip():
+            raise invalid_request(f"system.{index}: text content blocks must contain non-whitespace text")
+    return tuple(turns)
+
+
+def _texts(content: Any, where: str) -> tuple[str, ...]:
+    """Return the texts of a string or of a list of blocks; raises ServiceError for a blank one."""
+    if isinstance(content, str):
+        if not content:
+            return ()
+        content = [{"type": "text", "text": content}]
+    texts = [block.get("text") for block in _objects(content, where) if block.get("type") == "text"]
+    for text in texts:
+        if not isinstance(text, str):
+            raise invalid_request(f"{where}.text: Input should be a valid string")
+        if not text.strip():
+            raise invalid_request("messages: text content blocks must contain non-whitespace text")
+    return tuple(cast("list[str]", texts))
+
+
+def _forced_tool(fields: Json) -> ForcedTool | None:
+    choice = fields.get("tool_choice")
+    if choice is None:
+        return None
+    tools = {tool.get("name"): tool for tool in _objects(fields.get("tools", []), "tools")}
+    if not tools:
+        raise invalid_request("tool_choice: tool_choice may only be specified while providing tools.")
+    if not isinstance(choice, dict) or cast(Json, choice).get("type") not in ("auto", "any", "tool", "none"):
+        raise invalid_request("tool_choice: Input should be an object with a type of 'auto', 'any', 'tool' or 'none'")
+    chosen = cast(Json, choice)
+    if chosen["type"] in ("auto", "none"):
+        return None
+    name = chosen.get("name") if chosen["type"] == "tool" else next(iter(tools))
+    if name not in tools:
+        raise invalid_request(f"Tool '{name}' not found in provided tools")
+    schema = tools[name].get("input_schema")
+    if not isinstance(name, str) or not isinstance(schema, dict):
+        raise invalid_request("tools.0.custom.input_schema: Field required")
+    return ForcedTool(name, cast(Json, schema))
+
+
+def _schema(fields: Json) -> Json | None:
+    """Return the schema of `output_config.format`."""
+    config = fields.get("output_config")
+    wanted = cast(Json, config).get("format") if isinstance(config, dict) else None
+    if wanted is None:
+        return None
+    schema = cast(Json, wanted).get("schema") if isinstance(wanted, dict) else None
+    if not isinstance(schema, dict):
+        raise invalid_request("output_config.format.schema: Field required")
+    return cast(Json, schema)
+
+
+def _reject_unsupported(fields: Json, request: EmulatedRequest) -> None:
+    """Raise ServiceError where the request uses a feature that the model does not have."""
+    if request.turns[-1].role == "assistant":
+        if _NO_PREFILL in request.model:
+            raise invalid_request(
+                "This model does not support assistant message prefill. The conversation must end with a user message."
+            )
+        if request.prefill != request.prefill.rstrip():
+            raise invalid_request("messages: final assistant content cannot end with trailing whitespace")
+    if {"temperature", "top_p"} <= fields.keys() and any(name in request.model for name in _ONE_SAMPLER):
+        raise invalid_request("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+    sequences = fields.get("stop_sequences")
+    given = cast("list[Any]", sequences) if isinstance(sequences, list) else []
+    if any(not str(each).strip() for each in given):
+        raise invalid_request("stop_sequences: each stop sequence must contain non-whitespace")
+    _reject_thinking(fields.get("thinking"), fields, request)
+
+
+def _reject_thinking(thinking: Any, fields: Json, request: EmulatedRequest) -> None:
+    config = cast(Json, thinking) if isinstance(thinking, dict) else {}
+    if config.get("type") not in ("enabled", "adaptive"):
+        return
+    if request.forced_tool:
+        raise invalid_request("Thinking may not be enabled when tool_choice forces tool use.")
+    if fields.get("temperature", 1) != 1:
+        raise invalid_request("`temperature` may only be set to 1 when thinking is enabled.")
+    budget = config.get("budget_tokens", 1024)
+    if request.max_tokens is not None and config["type"] == "enabled" and request.max_tokens <= budget:
+        raise invalid_request("`max_tokens` must be greater than `thinking.budget_tokens`.")
+
+
+def _reject_oversized_prompt(request: EmulatedRequest) -> None:
+    window = window_of(request.model)
+    if request.input_tokens > window:
+        raise invalid_request(f"prompt is too long: {request.input_tokens} tokens > {window} maximum")
+    if request.max_tokens and request.input_tokens + request.max_tokens > window:
+        raise invalid_request(
+            f"input length and `max_tokens` exceed context limit: {request.input_tokens} + {request.max_tokens} > "
+            f"{window}, decrease input length or `max_tokens` and try again"
+        )
+
+
+def _max_tokens(fields: Json) -> int:
+    value = fields["max_tokens"]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise invalid_request("max_tokens: Input should be a valid integer")
+    if value < 1:
+        raise invalid_request("max_tokens: Input should be greater than or equal to 1")
+    return value
+
+
+def _string(fields: Json, name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str) or not value:
+        raise invalid_request(f"{name}: Input should be a valid string")
+    return value
+
+
+def _boolean(fields: Json, name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise invalid_request(f"{name}: Input should be a valid boolean")
+    return value
+
+
+def _objects(value: Any, where: str) -> list[Json]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in cast("list[Any]", value)):
+        raise invalid_request(f"{where}: Input should be a valid list")
+    return cast("list[Json]", value)
+
+
+def missing_header(name: str) -> ServiceError:
+    """Return the error for a request without its key or version."""
+    if name == "x-api-key":
+        return ServiceError(401, "authentication_error", "x-api-key header is required")
+    return invalid_request(f"{name}: header is required")
