@@ -8,6 +8,7 @@ import signal
 from deploy.emulator.anthropic.wire import EmulatedAnthropic
 from deploy.emulator.bedrock.wire import EmulatedBedrock
 from deploy.emulator.endpoint import EmulatorEndpoint
+from deploy.emulator.gemini.wire import EmulatedGemini
 from deploy.emulator.http_connection import HttpConnection
 from deploy.emulator.rlm.wire import EmulatedRlm
 
@@ -20,7 +21,7 @@ async def serve(host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    endpoint = EmulatorEndpoint([EmulatedAnthropic(), EmulatedRlm(), EmulatedBedrock()])
+    endpoint = EmulatorEndpoint([EmulatedGemini(), EmulatedAnthropic(), EmulatedRlm(), EmulatedBedrock()])
     open_connections: set[HttpConnection] = set()
     server = await loop.create_server(lambda: HttpConnection(endpoint, open_connections), host, port, backlog=BACKLOG)
     address = server.sockets[0].getsockname()

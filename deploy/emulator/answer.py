@@ -81,7 +81,8 @@ class EmulatedAnswer:
     """A complete answer of the emulated model; each block has at least one delta.
 
     Scripted `events`, each a name and its payload, are sent in place of the stream, and a scripted `response` in place
-    of the JSON. `finish_reason` is the wire's own word, in place of the one that `stop_reason` maps to.
+    of the JSON. `finish_reason` is the wire's own word, in place of the one that `stop_reason` maps to, and
+    `blocked` its word for why it does not answer the prompt.
     """
 
     blocks: tuple[ContentBlock, ...]
@@ -89,6 +90,7 @@ class EmulatedAnswer:
     usage: TokenUsage
     finish_reason: str | msgspec.UnsetType | None = msgspec.UNSET
     reasoning_field: str = ""
+    blocked: str = ""
     events: tuple[tuple[str, Any], ...] | None = None
     response: Any = msgspec.UNSET
 
@@ -116,6 +118,7 @@ def make_answer(request: EmulatedRequest, directive: Directive | None) -> Emulat
         response=directive.response,
         finish_reason=directive.finish_reason,
         reasoning_field=directive.reasoning_field or "",
+        blocked=directive.blocked or "",
     )
 
 
@@ -132,7 +135,7 @@ def _make_answer(request: EmulatedRequest, directive: Directive | None) -> Emula
     refusal = ContentBlock("refusal", _split_every(script.refusal or "", script.chars or _DEFAULT_CHARS))
     thought = [_reasoning_block(request, script), _redacted_block(script)]
     before = [] if is_prefilled else [*thought, *_search_blocks(request, sources), *_tool_blocks(request, script)]
-    candidates = [*before, text if script.refusal is None else refusal]
+    candidates = [] if script.blocked else [*before, text if script.refusal is None else refusal]
     blocks, is_cut = _limit([block for block in candidates if block and block.delta_count], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
     return EmulatedAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
@@ -260,7 +263,8 @@ def _tool_block(request: EmulatedRequest, tool: ScriptedTool, place: int = 0) ->
     text = json.dumps(value)
     seed = f"{place or ''}{request.question!a}"
     tool_id = tool.id or f"tooluse_{uuid5(NAMESPACE_OID, seed).hex[:22]}"
-    return ContentBlock("tool", _split_into(text, max(3, len(text) // 12)), tool_id=tool_id, tool_name=tool.name)
+    deltas = (text,) if request.has_whole_tools else _split_into(text, max(3, len(text) // 12))
+    return ContentBlock("tool", deltas, tool_id=tool_id, tool_name=tool.name)
 
 
 def _limit(blocks: list[ContentBlock], limit: int | None) -> tuple[tuple[ContentBlock, ...], bool]:

@@ -81,6 +81,7 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redacted: bool | str = False
     search: bool | list[ScriptedSource] = False
     refusal: str | None = None
+    blocked: str | None = None
     tool: bool | ScriptedTool = False
     tools: list[ScriptedTool] = []
     stop_reason: StopReason | None = None

@@ -37,6 +37,7 @@ class EmulatedRequest:
     input_tokens: int  # an estimate, see token_counter
     forced_tool: ForcedTool | None = None
     schema: Json | None = None  # of the JSON that the answer must be, where the request asks for one
+    has_whole_tools: bool = False  # whether the wire sends a tool's input in one piece
 
     @property
     def prefill(self) -> str:
