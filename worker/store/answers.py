@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Integer, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import Executable, Integer, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
 from millrace.worker.contract.events import Complete, Error, Outcome, decode, encode
 from millrace.worker.contract.ids import Cursor, parse_cursor
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.messages import StoredQuestion, save_question
-from millrace.worker.store.tables import ConversationRow, MessageRow, insert
+from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,20 @@ class HistoryTurn:
     answer: str
 
 
+_EPOCH = select(MessageRow.epoch).where(MessageRow.id == bindparam("answer"))
+
+
+def _add_answer(row: Insert) -> Executable:
+    turn = select(MessageRow.turn).where(MessageRow.id == bindparam("question")).scalar_subquery()
+    next_rank = select(func.max(MessageRow.rank) + 1).where(
+        MessageRow.conversation == bindparam("of_conversation"), MessageRow.turn == turn
+    )
+    return row.values(turn=turn, rank=next_rank.scalar_subquery(), role="assistant", created_ms=clock_ms())
+
+
+_ADD_ANSWER = PreparedInsert(MessageRow, _add_answer)
+
+
 def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer) -> bool:
     """Save the answer to a question, and the question if it is not stored yet. Saving it again changes nothing.
 
@@ -66,29 +81,15 @@ def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer
     if not save_question(session, question):
         return False
     values = _values(answer)
-    stored_epoch = session.scalar(select(MessageRow.epoch).where(MessageRow.id == answer.id))
+    stored_epoch = session.connection().scalar(_EPOCH, {"answer": answer.id})
     if stored_epoch is not None:
         if stored_epoch > answer.epoch:
             return False
         session.execute(update(MessageRow).where(MessageRow.id == answer.id).values(values))
         return True
-    turn = select(MessageRow.turn).where(MessageRow.id == question.id).scalar_subquery()
-    next_rank = select(func.max(MessageRow.rank) + 1).where(
-        MessageRow.conversation == question.conversation, MessageRow.turn == turn
-    )
-    session.execute(
-        insert(session, MessageRow).values(
-            id=answer.id,
-            conversation=question.conversation,
-            turn=turn,
-            rank=next_rank.scalar_subquery(),
-            role="assistant",
-            parent=question.id,
-            generation=answer.generation,
-            created_ms=clock_ms(),
-            **values,
-        )
-    )
+    ids = {"id": answer.id, "conversation": question.conversation, "parent": question.id}
+    named = {"of_conversation": question.conversation, "question": question.id}
+    _ADD_ANSWER.run(session, **ids, **values, **named, generation=answer.generation)
     return True
 
 
@@ -106,7 +107,7 @@ def find_answer_of_generation(session: Session, generation: str, owner: str | No
 _FAILED = '{"type":"error"'  # the beginning of an `error` outcome
 
 
-def _history_query() -> Select[str, str]:
+def _history_query() -> Select[int, str, str, str | None]:
     question, answer, later = aliased(MessageRow), aliased(MessageRow), aliased(MessageRow)
     is_superseded = and_(
         later.conversation == answer.conversation,
@@ -145,7 +146,7 @@ def read_history(
     chars = 0
     parameters = {"conversation": conversation, "before": before, "max_turns": max_turns}
     last: int | None = None
-    for turn, question, answer, outcome in session.execute(_HISTORY, parameters):
+    for turn, question, answer, outcome in session.connection().execute(_HISTORY, parameters):
         is_part = answer.strip() or (outcome or "").startswith(_FAILED)
         if turn != last and question.strip() and is_part:  # of a turn's rows the one with text comes first
             turns.append(HistoryTurn(question, answer if answer.strip() else ""))

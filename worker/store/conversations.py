@@ -4,25 +4,39 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, bindparam, select, tuple_, update
+from sqlalchemy import CursorResult, Executable, Row, bindparam, select, tuple_, update
 from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session
 
 from millrace.worker.errors import MillraceError
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
-from millrace.worker.store.tables import ConversationRow, MessageRow, insert
+from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
 
 # A generation that started before the deletion may still end within this time, and must not recreate the conversation.
 TOMBSTONE_MS = 26 * 3600 * 1000
 MAX_CONTEXT_CHARS = 16_000  # of the JSON context, in ASCII
 MAX_CONTEXT_DEPTH = 32  # of lists and objects within each other; the context itself is the first
 
-_FIND = select(ConversationRow).where(
+_FIND = select(ConversationRow.__table__).where(  # its columns: an object of the ORM costs as much as the query
     ConversationRow.id == bindparam("conversation"),
     ConversationRow.owner == bindparam("owner"),
     ConversationRow.deleted_ms.is_(None),
 )
+
+
+def _create_or_touch(row: Insert) -> Executable:
+    row = row.values(context={}, created_ms=clock_ms(), updated_ms=clock_ms())
+    row = row.on_conflict_do_update(
+        index_elements=["id"],
+        set_={"updated_ms": clock_ms()},
+        where=(ConversationRow.owner == row.excluded.owner) & ConversationRow.deleted_ms.is_(None),
+    )
+    return row.returning(ConversationRow.id)
+
+
+_CREATE_OR_TOUCH = PreparedInsert(ConversationRow, _create_or_touch)
 
 
 class ContextFull(MillraceError):
@@ -58,20 +72,12 @@ def create_or_touch(session: Session, owner: str, conversation: str) -> bool:
     Returns False if it is another user's or has been deleted. The row stays locked until the transaction ends, which
     serializes additions to one conversation.
     """
-    row = insert(session, ConversationRow).values(
-        id=conversation, owner=owner, context={}, created_ms=clock_ms(), updated_ms=clock_ms()
-    )
-    row = row.on_conflict_do_update(
-        index_elements=["id"],
-        set_={"updated_ms": clock_ms()},
-        where=(ConversationRow.owner == owner) & ConversationRow.deleted_ms.is_(None),
-    )
-    return session.scalar(row.returning(ConversationRow.id)) is not None
+    return _CREATE_OR_TOUCH.run(session, id=conversation, owner=owner).first() is not None
 
 
 def find(session: Session, owner: str, conversation: str) -> ConversationRecord | None:
     """Return the conversation; None if it is absent or another user's."""
-    row = session.scalar(_FIND, {"conversation": conversation, "owner": owner})
+    row = session.connection().execute(_FIND, {"conversation": conversation, "owner": owner}).first()
     return None if row is None else _record(row)
 
 
@@ -160,7 +166,7 @@ def _count(session: Session, change: Any) -> int:
     return cast("CursorResult[Any]", result).rowcount
 
 
-def _record(row: ConversationRow) -> ConversationRecord:
+def _record(row: ConversationRow | Row[Any]) -> ConversationRecord:
     context = cast("dict[str, Any]", row.context) if isinstance(row.context, dict) else {}
     # Deeper values, stored before the depth was limited, would fail every answer of the conversation.
     context = {key: value for key, value in context.items() if not _is_deeper(value, MAX_CONTEXT_DEPTH - 1)}

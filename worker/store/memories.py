@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, select, text
+from sqlalchemy import CursorResult, Executable, select, text
 from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session
 
 from millrace.worker.contract.ids import new_id
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
 from millrace.worker.store.search_terms import fact_digest, index_terms, owner_word, search_terms
-from millrace.worker.store.tables import MemoryRow, insert
+from millrace.worker.store.tables import MemoryRow, PreparedInsert
 
 # The index holds each row's words and its owner's word. SQLite's bm25 gives rare words more weight. PostgreSQL's
 # ts_rank weighs all words alike; among equal ranks the newest row comes first.
@@ -41,11 +42,20 @@ class MemoryRecord:
     created_ms: int
 
 
+def _add(row: Insert) -> Executable:
+    row = row.values(created_ms=clock_ms())
+    return row.on_conflict_do_nothing(index_elements=["owner", "digest"]).returning(MemoryRow.number)
+
+
+_ADD = PreparedInsert(MemoryRow, _add)
+
+
 def add(
     session: Session, owner: str, fact: str, conversation: str | None = None, generation: str | None = None
 ) -> bool:
     """Save a fact; False if the owner has one with the same words, regardless of case and punctuation."""
-    row = insert(session, MemoryRow).values(
+    row = _ADD.run(
+        session,
         id=new_id(),
         owner=owner,
         owner_word=owner_word(owner),
@@ -54,10 +64,8 @@ def add(
         digest=fact_digest(fact),
         conversation=conversation,
         generation=generation,
-        created_ms=clock_ms(),
     )
-    row = row.on_conflict_do_nothing(index_elements=["owner", "digest"])
-    return session.scalar(row.returning(MemoryRow.number)) is not None
+    return row.first() is not None
 
 
 def page(session: Session, owner: str, cursor: str | None, count: int) -> Page[MemoryRecord]:
@@ -86,14 +94,15 @@ def search(session: Session, owner: str, query: str, count: int) -> list[MemoryR
     terms = search_terms(query)
     if not terms:
         return []
-    dialect = session.get_bind().dialect.name
+    connection = session.connection()
+    dialect = connection.dialect.name
     if dialect == "sqlite":
         any_word = " OR ".join(f'"{term}"' for term in terms)
         parameters = {"query": f"owner_word: {owner_word(owner)} AND searchable: ({any_word})"}
     else:
         any_word = " | ".join(f"'{term}'" for term in terms)
         parameters = {"query": f"{owner_word(owner)} & ({any_word})", "any_word": any_word}
-    numbers = session.scalars(_SEARCH[dialect], {**parameters, "count": count}).all()
+    numbers = connection.scalars(_SEARCH[dialect], {**parameters, "count": count}).all()
     if not numbers:
         return []
     rows = {row.number: row for row in session.scalars(select(MemoryRow).where(MemoryRow.number.in_(numbers)))}

@@ -4,14 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import Executable, bindparam, delete, func, select, tuple_
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
 from millrace.worker.contract.events import Outcome, decode
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import create_or_touch
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
-from millrace.worker.store.tables import ConversationRow, MessageRow, insert
+from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
 
 _MAX_INTEGER = 2**31 - 1  # PostgreSQL rejects a larger number in a comparison with a turn or a rank
 _MAX_PAGE_BYTES = 1 << 20
@@ -52,6 +53,17 @@ class MessageRecord:
     suggestions: tuple[str, ...] = ()
 
 
+def _add_question(row: Insert) -> Executable:
+    next_turn = select(func.coalesce(func.max(MessageRow.turn), 0) + 1).where(
+        MessageRow.conversation == bindparam("of_conversation")
+    )
+    row = row.values(turn=next_turn.scalar_subquery(), rank=0, role="user", created_ms=clock_ms())
+    return row.on_conflict_do_nothing(index_elements=["id"])
+
+
+_ADD_QUESTION = PreparedInsert(MessageRow, _add_question)
+
+
 def save_question(session: Session, question: StoredQuestion) -> bool:
     """Append a question to its conversation, which is created if absent. Saving it again changes nothing.
 
@@ -59,21 +71,8 @@ def save_question(session: Session, question: StoredQuestion) -> bool:
     """
     if not create_or_touch(session, question.owner, question.conversation):
         return False
-    if session.scalar(select(MessageRow.id).where(MessageRow.id == question.id)) is None:
-        next_turn = select(func.coalesce(func.max(MessageRow.turn), 0) + 1).where(
-            MessageRow.conversation == question.conversation
-        )
-        session.execute(
-            insert(session, MessageRow).values(
-                id=question.id,
-                conversation=question.conversation,
-                turn=next_turn.scalar_subquery(),
-                rank=0,
-                role="user",
-                content=question.content,
-                created_ms=clock_ms(),
-            )
-        )
+    given = {"id": question.id, "conversation": question.conversation, "content": question.content}
+    _ADD_QUESTION.run(session, **given, of_conversation=question.conversation)
     return True
 
 

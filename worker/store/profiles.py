@@ -3,14 +3,24 @@
 import json
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, bindparam, select, update
+from sqlalchemy import CursorResult, Executable, bindparam, select, update
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session
 
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.tables import ProfileRow, insert
+from millrace.worker.store.tables import PreparedInsert, ProfileRow
 
 _FIND = select(ProfileRow.content).where(ProfileRow.owner == bindparam("owner"))
+
+
+def _save(row: Insert) -> Executable:
+    row = row.values(updated_ms=clock_ms())
+    changed = {"content": row.excluded.content, "updated_ms": clock_ms()}
+    return row.on_conflict_do_update(index_elements=["owner"], set_=changed)
+
+
+_SAVE = PreparedInsert(ProfileRow, _save)
 
 _log = get_logger(__name__)
 
@@ -33,10 +43,7 @@ def find(session: Session, owner: str) -> dict[str, Any] | None:
 def save(session: Session, owner: str, profile: dict[str, Any]) -> None:
     """Save an owner's profile, replacing any earlier one; raises ValueError if it is not valid JSON."""
     content = json.dumps(profile, allow_nan=False)
-    row = insert(session, ProfileRow).values(owner=owner, content=content, updated_ms=clock_ms())
-    session.execute(
-        row.on_conflict_do_update(index_elements=["owner"], set_={"content": content, "updated_ms": clock_ms()})
-    )
+    _SAVE.run(session, owner=owner, content=content)
 
 
 def compare_and_set(session: Session, owner: str, before: dict[str, Any], after: dict[str, Any]) -> bool:

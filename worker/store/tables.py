@@ -10,9 +10,21 @@
 A full-text index belongs to `memories`: a table of SQLite's FTS5, or an index over a column that PostgreSQL generates.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CursorResult,
+    Executable,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column
 
@@ -98,15 +110,24 @@ class MemoryRow(Base):
     created_ms: Mapped[int] = mapped_column(BigInteger)
 
 
-def insert(session: Session, table: type[Base]) -> sqlite.Insert:
-    """Return an insert with `on_conflict_do_nothing` and `on_conflict_do_update` for the session's database.
+class PreparedInsert:
+    """An insert that is built once for each database: SQLAlchemy takes several times as long to build it as to run it.
 
-    Both databases spell these alike, but SQLAlchemy has a class for each.
+    `build` completes an insert with the values that are the same in every row; it may use `on_conflict_do_nothing` and
+    `on_conflict_do_update`. Both databases spell these alike, but SQLAlchemy has a class for each.
     """
-    rows = cast("Table", table.__table__)  # the class itself would go through the ORM's bulk insert, at twice the cost
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(rows)
-    return cast("sqlite.Insert", postgresql.insert(rows))
+
+    def __init__(self, table: type[Base], build: Callable[[sqlite.Insert], Executable]) -> None:
+        rows = cast("Table", table.__table__)  # the class would go through the ORM's bulk insert, at twice the cost
+        self._built = {
+            "sqlite": build(sqlite.insert(rows)),
+            "postgresql": build(cast("sqlite.Insert", postgresql.insert(rows))),
+        }
+
+    def run(self, session: Session, **values: Any) -> CursorResult[Any]:
+        """Insert one row; `values` are those of its other columns, and of the parameters that `build` has named."""
+        connection = session.connection()
+        return connection.execute(self._built[connection.dialect.name], values)
 
 
 configure_mappers()  # at import, in one thread; SQLAlchemy would do it at the first use, which may be concurrent

@@ -1,6 +1,10 @@
 """Messages: questions are saved once, pages keep the order of the conversation."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import Executable, event
+from sqlalchemy.orm import Session
 
 from millrace.worker.contract.ids import new_id
 from millrace.worker.store import answers, conversations, messages
@@ -31,6 +35,27 @@ def test_question_in_another_users_conversation_is_not_saved(database: Database)
     assert not database.run(lambda session: messages.save_question(session, foreign))
     assert contents(database, asked.conversation, "eve") == []
     assert len(contents(database, asked.conversation)) == 1
+
+
+def test_a_turn_is_stored_in_few_statements_that_are_built_once(database: Database) -> None:
+    """Building a statement takes several times as long as running it, while a client waits for the first text."""
+
+    def store(session: Session) -> list[Executable]:
+        run: list[Executable] = []
+
+        def record(*given: Any) -> None:
+            run.append(given[4].invoked_statement)
+
+        connection, asked = session.connection(), question()
+        event.listen(connection, "before_cursor_execute", record)
+        messages.save_question(session, asked)
+        answers.save_answer(session, asked, answer())
+        event.remove(connection, "before_cursor_execute", record)
+        return run
+
+    first, second = database.run(store), database.run(store)
+    assert [id(each) for each in first] == [id(each) for each in second]
+    assert len(first) == 2 + 2 + 2  # the question, once more with its answer, and the answer
 
 
 def test_pages_go_from_newest_to_oldest_and_keep_the_order_within_a_page(database: Database) -> None:
