@@ -10,8 +10,15 @@ from deploy.emulator.bedrock.wire import EmulatedBedrock
 from deploy.emulator.endpoint import EmulatorEndpoint
 from deploy.emulator.gemini.wire import EmulatedGemini
 from deploy.emulator.http_connection import HttpConnection
+from deploy.emulator.openai.wire import EmulatedOpenAI
 from deploy.emulator.rlm.wire import EmulatedRlm
+from deploy.emulator.wire import EmulatedWire
 
+# Bedrock is the last, because it answers on every path that no other wire serves.
+WIRES: list[EmulatedWire] = [
+    *(EmulatedOpenAI(), EmulatedGemini(), EmulatedAnthropic(), EmulatedRlm()),
+    EmulatedBedrock(),
+]
 BACKLOG = 4096  # a thousand clients may connect at once
 
 
@@ -21,7 +28,7 @@ async def serve(host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    endpoint = EmulatorEndpoint([EmulatedGemini(), EmulatedAnthropic(), EmulatedRlm(), EmulatedBedrock()])
+    endpoint = EmulatorEndpoint(WIRES)
     open_connections: set[HttpConnection] = set()
     server = await loop.create_server(lambda: HttpConnection(endpoint, open_connections), host, port, backlog=BACKLOG)
     address = server.sockets[0].getsockname()

@@ -152,7 +152,7 @@ def _forced_tool_answer(request: EmulatedRequest, script: Directive, forced_tool
     """Return a call of the forced tool, with the scripted input or one generated from its schema."""
     scripted = script.tool if isinstance(script.tool, ScriptedTool) else ScriptedTool()
     value = generate_input(forced_tool.schema, request.turns) if scripted.input is None else scripted.input
-    tool = _tool_block(request, ScriptedTool(forced_tool.name, value, scripted.id))
+    tool = _tool_block(request, ScriptedTool(forced_tool.name, value, scripted.arguments, scripted.id))
     blocks, is_cut = _limit([tool], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else script.stop_reason or scripted.stop_reason or "tool_use"
     return EmulatedAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
@@ -260,7 +260,7 @@ def _tool_blocks(request: EmulatedRequest, script: Directive) -> list[ContentBlo
 
 def _tool_block(request: EmulatedRequest, tool: ScriptedTool, place: int = 0) -> ContentBlock:
     value = {"query": "the height of the weir", "limit": 3} if tool.input is None else tool.input
-    text = json.dumps(value)
+    text = json.dumps(value) if tool.arguments is None else tool.arguments
     seed = f"{place or ''}{request.question!a}"
     tool_id = tool.id or f"tooluse_{uuid5(NAMESPACE_OID, seed).hex[:22]}"
     deltas = (text,) if request.has_whole_tools else _split_into(text, max(3, len(text) // 12))

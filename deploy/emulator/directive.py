@@ -44,10 +44,14 @@ class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScriptedTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A toolUse block; it changes the stop reason only when it has a `stop_reason` of its own."""
+    """A call of a tool; it changes the stop reason only when it has a `stop_reason` of its own.
+
+    `arguments` is the input as text, in place of `input`; it need not be JSON.
+    """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")] = "look_up"
     input: dict[str, Any] | None = None
+    arguments: str | None = None
     id: str | None = None
     stop_reason: StopReason | None = None
 
@@ -75,6 +79,7 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     times: Count | None = None
     retry_after: Seconds | HeaderValue | None = None
     comments: Comments = 0
+    chunk_bytes: Size | None = None
     split_surrogates: bool = False
     reasoning: bool | str = False
     reasoning_field: ReasoningField | None = None

@@ -120,6 +120,7 @@ class EmulatorEndpoint:
         wire_format = call.wire.format(call.request, call.answer, call.record)
         plan = plan_stream(wire_format, call.answer, call.fault, call.timing, call.directive.comments)
         responder = StreamResponder(connection, plan, call.record, call.pace, self._timers)
+        responder.chunk_bytes = call.directive.chunk_bytes
         connection.responder = responder
         responder.start(call.wire.headers(call.record, is_streamed=True), call.header_time)
 

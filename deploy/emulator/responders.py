@@ -52,6 +52,7 @@ class StreamResponder:
         self._next = 0
         self._is_over = False
         self._is_waiting = False
+        self.chunk_bytes: int | None = None  # the size of each HTTP chunk; None: a message is a chunk
 
     def start(self, headers: Headers, when: float) -> None:
         """Schedule the headers for this time, and then the first delta."""
@@ -60,7 +61,7 @@ class StreamResponder:
             if not self._is_over:
                 self._connection.start_stream(headers)
                 if self._plan.preamble:
-                    self._connection.send(self._plan.preamble)
+                    self._send(self._plan.preamble)
                 self._wait_until(self._pace.start)
 
         if when <= self._loop.time():
@@ -104,13 +105,19 @@ class StreamResponder:
             messages += plan.closing()
         if messages:
             self._call.add_deltas(self._next - first)
-            self._connection.send(messages)
+            self._send(messages)
         if is_last:
             self._end()
         elif self._next < due:
             self._wait_until(self._loop.time())
         else:
             self._wait_until(self._pace.due_at(self._next))
+
+    def _send(self, messages: list[bytes]) -> None:
+        if self.chunk_bytes:
+            data = b"".join(messages)
+            messages = [data[at : at + self.chunk_bytes] for at in range(0, len(data), self.chunk_bytes)]
+        self._connection.send(messages)
 
     def _due_count(self) -> int:
         if not self._pace.rate:

@@ -15,8 +15,13 @@ class SseFormat:
     """The messages that formats of server-sent events share."""
 
     def raw_event(self, name: str, payload: Any) -> bytes:
-        """Return an event of this name with any JSON as its data."""
-        return encode_event(name, payload)
+        """Return an event of this name with any JSON as its data.
+
+        `data` is an event without a name, and the text of `raw` is sent as it is, such as an end mark.
+        """
+        if name == "raw":
+            return str(payload).encode("utf-8", "surrogatepass")
+        return encode_event("" if name == "data" else name, payload)
 
     def corrupt(self, message: bytes) -> bytes:
         """Return the message with bytes in its middle that are not UTF-8."""

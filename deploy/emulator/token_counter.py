@@ -11,7 +11,7 @@ from deploy.emulator.directive import is_directive
 
 WINDOW = 200_000  # tokens of prompt and answer together, unless the model's id ends in another number
 _TOKENS_PER_TEXT = 4  # overhead around each text
-_KEYS_WITHOUT_TEXT = ("role", "type", "cachePoint")
+_KEYS_WITHOUT_TEXT = ("role", "type", "cachePoint", "bytes", "data", "url", "image_url", "file_data")
 
 _WINDOW_SUFFIX = re.compile(r":(\d{1,4})k$", re.ASCII)  # of a model's id, as in amazon.nova-lite-v1:0:24k
 _TOKEN = re.compile(r"[A-Za-z]{1,5}|[\u00c0-\u024f]{1,2}|[\u0370-\u07ff]{1,2}|[0-9]{1,3}|\n+|[^\sA-Za-z0-9]")

@@ -53,6 +53,13 @@ SCRIPTED_ERRORS: dict[ErrorFault, ScriptedError] = {
     "validation": _overflow("messages: at least one message is required"),
     "unavailable": ScriptedError(529, "overloaded_error", "Overloaded"),
     "stream_error": ScriptedError(500, "api_error", "Internal server error", in_stream=True),
+    "server_error": ScriptedError(500, "api_error", "Internal server error"),
+    "authentication": ScriptedError(401, "authentication_error", "invalid x-api-key"),
+    "quota": _overflow(
+        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or "
+        "purchase credits."
+    ),
+    "no_model": ScriptedError(404, "not_found_error", "model: a-model"),
     "expired": ScriptedError(401, "authentication_error", "invalid x-api-key"),
     "no_streaming": _overflow("stream: streaming is not supported for this model"),
     # The wordings in which a prompt that is too long is rejected.

@@ -47,6 +47,14 @@ SCRIPTED_ERRORS: dict[ErrorFault, ScriptedError] = {
         in_stream=True,
     ),
     "expired": ScriptedError(403, "ExpiredTokenException", "The security token included in the request is expired"),
+    "server_error": ScriptedError(500, "InternalServerException", "The server encountered an internal error."),
+    "authentication": ScriptedError(
+        403, "UnrecognizedClientException", "The security token included in the request is invalid."
+    ),
+    "quota": ScriptedError(400, "ServiceQuotaExceededException", "Your account has reached a quota of the service."),
+    "no_model": ScriptedError(
+        404, "ResourceNotFoundException", "The model does not exist or has reached its end of life."
+    ),
     "no_streaming": ScriptedError(message="The model is unsupported for streaming."),
     # The wordings in which Bedrock's models reject a prompt that is too long.
     "input_too_long": _overflow("Input is too long for requested model."),

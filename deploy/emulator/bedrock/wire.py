@@ -34,7 +34,7 @@ _OPERATIONS: dict[str, Operation] = {
 class EmulatedBedrock:
     """Bedrock's runtime API."""
 
-    unsupported = frozenset({"comments", "refusal", "reasoning_field", "blocked", "stream"})
+    unsupported = frozenset({"comments", "refusal", "reasoning_field", "blocked", "blocked_prompt", "stream"})
 
     def serves(self, path: str) -> bool:
         """Return True: what no other wire serves is AWS's unknown operation."""

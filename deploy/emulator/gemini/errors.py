@@ -115,6 +115,16 @@ SCRIPTED_ERRORS: dict[ErrorFault, ScriptedError] = {
         "https://developers.generativeai.google/guide/troubleshooting",
         in_stream=True,
     ),
+    "server_error": ScriptedError(500, message="An internal error has occurred."),
+    "authentication": ScriptedError(message="API key not valid. Please pass a valid API key."),
+    "quota": ScriptedError(
+        429, message="Your prepayment credits are depleted. Please go to AI Studio to manage your project."
+    ),
+    "no_model": ScriptedError(
+        404,
+        message="models/a-model is not found for API version v1beta, or is not supported for generateContent. Call "
+        "ListModels to see the list of available models and their supported methods.",
+    ),
     "expired": ScriptedError(message="API key expired. Please renew the API key."),  # Google answers 400, not 401
     "no_streaming": ScriptedError(message="This model does not support streaming. Use generateContent instead."),
     # The wordings in which a prompt that is too long is rejected.

@@ -27,6 +27,10 @@ SCRIPTED_ERRORS: dict[ErrorFault, ScriptedError] = {
     "validation": ScriptedError(422, message="The field `message` is not acceptable."),
     "unavailable": ScriptedError(503, message="The service is unavailable."),
     "stream_error": ScriptedError(500, message="The service failed while it answered.", in_stream=True),
+    "server_error": ScriptedError(500, message="Internal Server Error"),
+    "authentication": ScriptedError(401, message="Unauthorized"),
+    "quota": ScriptedError(402, message="The account has no credit left."),
+    "no_model": ScriptedError(404, message="Not Found"),
     "expired": ScriptedError(401, message="The token has expired."),
     "no_streaming": ScriptedError(message="Streaming is not supported."),
     # A service that passes its model's words on rejects a prompt that is too long in any of these.

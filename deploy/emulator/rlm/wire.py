@@ -25,7 +25,18 @@ class EmulatedRlm:
     """A private model service, which knows a message, its history and a profile, and nothing else of models."""
 
     unsupported = frozenset(
-        {"reasoning", "reasoning_field", "blocked", "redacted", "search", "tool", "tools", "forced", "refusal"}
+        {
+            "reasoning",
+            "reasoning_field",
+            "blocked",
+            "blocked_prompt",
+            "redacted",
+            "search",
+            "tool",
+            "tools",
+            "forced",
+            "refusal",
+        }
         | {"stop_reason", "finish_reason", "usage"}
     )
 
