@@ -15,7 +15,7 @@ from millrace.webapp.guard.client import current_client
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
-from millrace.worker.contract.active_generations import acquire_slot, release_slot
+from millrace.worker.contract.active_generations import acquire_slot, acquire_slots, release_slot
 from millrace.worker.contract.cancellation import cancel, is_being_cancelled
 from millrace.worker.contract.conversation_lock import acquire, read_owner, release, running_generations
 from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
@@ -128,25 +128,23 @@ def _admitted(services: Services, owner: str, ids: Ids) -> Generator[None]:
     places = [(active_key(owner), limits.max_active_per_user)]
     if client is not None:
         places.append((address_active_key(client.address), limits.max_active_per_address))
-    taken: list[str] = []
     try:
-        for key, limit in places:
-            if _acquire_slot(services, key, ids, limit):
-                taken.append(key)
-            elif read_state(services.redis, ids.generation) is None:
-                raise _too_many_active(limit, is_owners=key == places[0][0])
+        held = acquire_slots(services.redis, places, ids.generation)
+        for is_held, (place, limit) in zip(held, places, strict=True):
+            if is_held or _acquire_after_cancel(services, place, limit, ids):
+                continue
+            if read_state(services.redis, ids.generation) is None:
+                raise _too_many_active(limit, is_owners=place == places[0][0])
         yield
     except Exception:
         with suppress(RedisUnavailable, RedisKeyInvalid):  # the next count drops a generation that has no state
-            for key in taken:
-                release_slot(services.redis, key, ids.generation)
+            for place, _ in places:
+                release_slot(services.redis, place, ids.generation)
         raise
 
 
-def _acquire_slot(services: Services, key: str, ids: Ids, limit: int) -> bool:
-    if acquire_slot(services.redis, key, ids.generation, limit):
-        return True
-    return _await_cancel(services, ids.conversation) and acquire_slot(services.redis, key, ids.generation, limit)
+def _acquire_after_cancel(services: Services, place: str, limit: int, ids: Ids) -> bool:
+    return _await_cancel(services, ids.conversation) and acquire_slot(services.redis, place, ids.generation, limit)
 
 
 def _too_many_active(limit: int, *, is_owners: bool) -> Problem:

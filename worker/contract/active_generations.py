@@ -4,11 +4,12 @@ No code removes a generation when it ends. Only when the set is full are its mem
 ended are removed.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.lifetimes import STATE_MS
-from millrace.worker.contract.scripts import ACQUIRE_SLOT
+from millrace.worker.contract.scripts import ACQUIRE_SLOT, raise_first, run_all
 from millrace.worker.contract.state import may_run, read_states
 
 _TRIES = 3  # other requests may take the freed slots first
@@ -32,6 +33,19 @@ def acquire_slot(redis: Redis, key: str, generation: str, limit: int) -> bool:
         if not ended:
             return False
     return False
+
+
+def acquire_slots(redis: Redis, places: Sequence[tuple[str, int]], generation: str) -> list[bool]:
+    """Acquire a slot in each of the places, keys with their limits, in one round trip where none is full.
+
+    Returns for each whether it was acquired. Raises RedisUnavailable.
+    """
+    replies = run_all(redis, [(ACQUIRE_SLOT, (key,), (generation, limit, STATE_MS)) for key, limit in places])
+    raise_first(replies)
+    return [
+        not reply or acquire_slot(redis, key, generation, limit)
+        for reply, (key, limit) in zip(replies, places, strict=True)
+    ]
 
 
 def release_slot(redis: Redis, key: str, generation: str) -> None:

@@ -15,7 +15,14 @@ from redis.exceptions import RedisError
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
 from millrace.worker.contract.lifetimes import STATE_MS
-from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING
+from millrace.worker.contract.scripts import (
+    ADD_WAITING,
+    REMOVE_WAITING,
+    TAKE_WAITING,
+    pack_command,
+    raise_first,
+    run_packed,
+)
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.schema import Settings
 
@@ -124,10 +131,13 @@ class TaskQueue:
         worker that receives it takes the first generation of the lane whose turn it is. Without, the message is for
         this generation.
         """
-        if lane:
-            with _queue_errors():
-                ADD_WAITING(self._broker, WAITING, generation, lane, STATE_MS)
-        self._push(QUEUE, self._generate.encode(QUEUE, [generation]))
+        message = self._generate.encode(QUEUE, [generation])
+        if not lane:
+            self._push(QUEUE, message)
+            return
+        wait = ADD_WAITING.packed(WAITING, generation, lane, STATE_MS)
+        with _queue_errors():  # both in one round trip, because a client waits for its POST
+            raise_first(run_packed(self._broker, [wait, pack_command("LPUSH", QUEUE, message)], [ADD_WAITING]))
 
     def take(self, generation: str = "") -> str:
         """Return the generation to run for a message that names this one, "" if none waits.

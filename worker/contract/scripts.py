@@ -25,6 +25,11 @@ def pack(argument: Argument) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
+def pack_command(*words: Argument) -> bytes:
+    """Return a command in Redis's protocol."""
+    return b"*%d\r\n" % len(words) + b"".join(map(pack, words))
+
+
 class Script:
     """One Lua script. It starts with `#!lua`, so that a Redis that is out of memory refuses it before any write."""
 
@@ -41,11 +46,9 @@ class Script:
 
     def __call__(self, redis: Redis, keys: Sequence[str], *arguments: Argument) -> Reply:
         """Run the script and return its reply; raises RedisUnavailable, RedisKeyInvalid."""
-        reply = run_all(redis, [(self, keys, arguments)])[0]
-        if isinstance(reply, Exception):
-            with translate_redis_errors():
-                raise reply
-        return reply
+        replies = run_all(redis, [(self, keys, arguments)])
+        raise_first(replies)
+        return replies[0]
 
 
 Call = tuple[Script, Sequence[str], Sequence[Argument]]
@@ -74,6 +77,14 @@ def run_packed(redis: Redis, commands: Sequence[bytes], scripts: Collection[Scri
             for script in scripts:
                 redis.script_load(script.source)
     raise RedisUnavailable("Redis loses its scripts repeatedly")
+
+
+def raise_first(replies: Sequence[Reply]) -> None:
+    """Raise the first error among the replies, as RedisUnavailable or RedisKeyInvalid where it means so."""
+    error = next((reply for reply in replies if isinstance(reply, Exception)), None)
+    if error is not None:
+        with translate_redis_errors():
+            raise error
 
 
 def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:

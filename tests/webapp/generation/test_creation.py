@@ -6,6 +6,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent.pool import Pool
+from redis.connection import AbstractConnection
 
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import FEED_START, read_feeds
@@ -52,6 +53,21 @@ def test_generation_claimed_although_enqueue_failed_is_202(build: Build) -> None
     assert answer.status_code == 202
     site.services.task_queue.enqueue = enqueue
     assert json_of(site.post({"message": "a"}, Idempotency_Key="k"))["id"] == json_of(answer)["id"]
+
+
+def test_a_post_waits_for_redis_five_times(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the slots, the conversation, the generation, the queue and the owner's feed: each wait delays the answer."""
+    site, sent = build(), list[Any]()
+    assert site.post({"message": "the scripts are loaded"}).status_code == 202
+    send = AbstractConnection.send_packed_command
+
+    def record(connection: Any, command: Any, **named: Any) -> None:
+        sent.append(command)
+        send(connection, command, **named)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", record)
+    assert site.post({"message": "a"}).status_code == 202
+    assert len(sent) == 5, sent
 
 
 def test_unavailable_redis_is_503(build: Build) -> None:

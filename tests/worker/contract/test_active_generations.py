@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from millrace.worker.contract import state
-from millrace.worker.contract.active_generations import acquire_slot, release_slot
+from millrace.worker.contract.active_generations import acquire_slot, acquire_slots, release_slot
 from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
@@ -40,6 +40,14 @@ def test_slots_are_limited_per_owner(redis: Redis) -> None:
     assert all(acquire_slot(redis, ADA, each, 3) for each in generations), "a repeated acquire of a held slot succeeds"
     assert redis.zcard(ADA) == 3
     assert 0 < redis.ttl(ADA) <= 25 * 3600  # type: ignore[operator]
+
+
+def test_slots_in_several_places_are_acquired_together_and_tell_which_place_is_full(redis: Redis) -> None:
+    places, generation = [(ADA, 1), (EVE, 1)], new_id()
+    assert acquire_slots(redis, places, generation) == [True, True]
+    assert acquire_slots(redis, places, generation) == [True, True], "a repeated acquire of held slots succeeds"
+    assert acquire_slots(redis, [(ADA, 1), (EVE, 2)], new_id()) == [False, True]
+    assert acquire_slots(redis, places, new_id()) == [False, False]
 
 
 @pytest.mark.parametrize("how", ["complete", "cancelled while queued", "state lost"])
