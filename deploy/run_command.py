@@ -40,6 +40,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--aws", action="store_true", help="the real Bedrock; needs credentials and MILLRACE_MODEL_ID")
     parser.add_argument("--ask", metavar="QUESTION", help="stream one answer to the terminal and exit")
     parser.add_argument("--check", action="store_true", help="check what a deployment needs, and say what to do")
+    parser.add_argument("--url", default="", help="with --check: also check the public address, as a browser sees it")
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="with --url: a header of each request"
+    )
     parser.add_argument("--json", action="store_true", help="with --check: print the findings as JSON")
     parser.add_argument("--pids", action="store_true", help="print the process ids of the running system, in JSON")
     return parser.parse_args(arguments)
@@ -58,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # With a question standard output holds nothing but the answer.
         print_line = _print_line if question is None else _print_to_stderr
         if flags.check:
-            return check(ROOT, ensure(ROOT, "run", PipInstaller(_print_to_stderr), _print_to_stderr), state, flags.json)
+            passed_on = [*(["--json"] if flags.json else []), *(["--url", flags.url] if flags.url else [])]
+            passed_on += [f"--header={each}" for each in flags.header]
+            return check(ensure(ROOT, "run", PipInstaller(_print_to_stderr), _print_to_stderr), state, passed_on)
         python = ensure(ROOT, "run", PipInstaller(print_line), print_line)
         # With a question no one needs to know the port, so one that is taken is no obstacle.
         port = flags.port if flags.port is not None else (DEFAULT_PORT if question is None else 0)
@@ -72,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def check(root: Path, python: Path, state: StateDirectory, as_json: bool) -> int:
-    """Run the doctor and return its exit code.
+def check(python: Path, state: StateDirectory, flags: Sequence[str]) -> int:
+    """Run the doctor with its flags and return its exit code.
 
     It looks at the system that runs in the state directory; where none runs, at what this environment's settings name.
     """
@@ -85,8 +91,8 @@ def check(root: Path, python: Path, state: StateDirectory, as_json: bool) -> int
         _print_to_stderr(f"checking the system in {state.path} ({running.url})")
         environment = child_environment(os.environ, own_settings(state, running.redis_url), running.emulator_url)
         environment["MILLRACE_REDIS_URL"] = running.redis_url
-    command = [python, "-m", "deploy.doctor", *(["--json"] if as_json else [])]
-    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
+    command = [python, "-m", "deploy.doctor", *flags]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def print_pids(state: StateDirectory) -> int:

@@ -33,6 +33,14 @@ class WebMetrics:
             "millrace_limiter_failures", "Times that the limiter's storage did not answer.", registry=registry
         )
 
+        self.proxy_faults = Counter(
+            "millrace_proxy_faults",
+            "Requests that do not fit `MILLRACE_TRUSTED_PROXIES` (`untrusted`: forwarded, but it is 0; `missing`: "
+            "forwarded by fewer), or that came by HTTP/1.0 (`http_1_0`).",
+            ["kind"],
+            registry=registry,
+        )
+
     @property
     def process_name(self) -> str:
         """The name under which the metrics are published; further mounts of a process get a number."""

@@ -51,7 +51,7 @@ def test_start_commands_of_the_docs_run_as_pasted(system: System, tmp_path: Path
     }
     found = run_by("test_start_commands_of_the_docs_run_as_pasted")
     for command in dict.fromkeys(command for block in found for command in commands_of(block)):
-        is_served = "--ask" in command or "logs" in command  # by the system that runs
+        is_served = any(each in command for each in ("--ask", "--check", "logs"))  # by the system that runs
         line = command.replace(".millrace/logs", f"{system.state}/logs").replace("python", sys.executable)
         line = line.replace(f"{sys.executable}3", sys.executable)
         if "run.py" in command:

@@ -12,11 +12,13 @@ from millrace.worker.settings.parsers import is_loopback
 
 _MAX_SHOWN_CHARACTERS = 200
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
+_FIXED = "werkzeug.proxy_fix.orig"  # https://werkzeug.palletsprojects.com/en/stable/middleware/proxy_fix/
 
 
 def install(scaffold: Scaffold) -> None:
-    """Check the host of every request."""
+    """Check the host of every request, and count those that show a wrongly configured proxy."""
     scaffold.before_request(reject_unknown_host)
+    scaffold.before_request(count_proxy_faults)
 
 
 def reject_unknown_host() -> None:
@@ -32,6 +34,24 @@ def reject_unknown_host() -> None:
     if host_name(request.host) not in allowed:
         host = request.host[:_MAX_SHOWN_CHARACTERS]
         raise Problem(400, "unknown_host", f"This server does not answer to the host {host} (MILLRACE_ALLOWED_HOSTS).")
+
+
+def count_proxy_faults() -> None:
+    """Count a request that shows that the proxies in front are configured in another way than the settings say.
+
+    Probes and scrapers usually come past the proxies. An app with a `ProxyFix` of its own knows its proxies.
+    """
+    if request.blueprint in (f"{current_mount()}.health", f"{current_mount()}.metrics"):
+        return
+    trusted = services().settings.http.trusted_proxies
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    faults = services().metrics.proxy_faults
+    if trusted and forwarded.count(",") + bool(forwarded) < trusted:
+        faults.labels("missing").inc()
+    elif forwarded and not trusted and _FIXED not in request.environ:
+        faults.labels("untrusted").inc()
+    if request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+        faults.labels("http_1_0").inc()
 
 
 def host_name(host: str) -> str:

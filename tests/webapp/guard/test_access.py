@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from millrace.webapp import mount
 from millrace.webapp.guard.access import host_name
@@ -111,3 +112,40 @@ def test_mount_has_metrics_only_with_a_token(site: WebHarness) -> None:
             right = user.get("/millrace/metrics", headers={"Authorization": f"Bearer {token}"})
             assert right.status_code == (200 if token else 404)
             assert user.get("/metrics").text == "the host's own"
+
+
+def faults_of(site: WebHarness) -> dict[str, float]:
+    """Return the counted requests by kind."""
+    (family,) = site.services.metrics.proxy_faults.collect()
+    return {each.labels["kind"]: each.value for each in family.samples if each.name.endswith("_total")}
+
+
+def test_requests_that_do_not_fit_the_number_of_trusted_proxies_are_counted(build: Build) -> None:
+    one, two = {"X-Forwarded-For": "198.51.100.7"}, {"X-Forwarded-For": "198.51.100.7, 10.0.0.1"}
+    for trusted, headers, expected in (
+        (0, {}, {}),
+        (0, one, {"untrusted": 1}),
+        (1, {}, {"missing": 1}),
+        (1, one, {}),
+        (1, two, {}),
+        (2, one, {"missing": 1}),
+        (2, two, {}),
+    ):
+        site = build(trusted_proxies=trusted)
+        site.user.get("/api/profile", headers=headers)
+        for probe in ("/healthz", "/readyz", "/metrics"):
+            site.user.get(probe, headers=headers)
+        assert faults_of(site) == expected, (trusted, headers)
+
+
+def test_requests_by_http_1_0_are_counted(site: WebHarness) -> None:
+    site.user.get("/api/profile", environ_overrides={"SERVER_PROTOCOL": "HTTP/1.0"})
+    site.user.get("/api/profile", environ_overrides={"SERVER_PROTOCOL": "HTTP/1.1"})
+    assert faults_of(site) == {"http_1_0": 1}
+
+
+def test_proxies_of_an_app_that_trusts_its_own_are_no_fault(build: Build) -> None:
+    site = build()
+    site.app.wsgi_app = ProxyFix(site.app.wsgi_app)
+    site.user.get("/api/profile", headers={"X-Forwarded-For": "198.51.100.7"})
+    assert faults_of(site) == {}

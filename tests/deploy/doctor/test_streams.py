@@ -1,0 +1,79 @@
+"""A proxy that buffers, compresses, cuts or drops cursors is recognised, and the documented one is not."""
+
+from typing import Any
+
+import pytest
+
+from deploy.doctor.report import Finding
+from deploy.doctor.streams import judge_answer, judge_pace
+from deploy.doctor.visitor import Arrival
+from tests.client import Client
+from tests.deploy.doctor.findings import all_ok
+from tests.system import System
+
+Found = dict[str, list[Finding]]
+
+
+def failures(findings: list[Finding]) -> str:
+    assert all(each.advice for each in findings if each.status != "ok")
+    return "\n".join(each.found for each in findings if each.status == "failed")
+
+
+def test_documented_proxy_has_no_fault_and_every_property_is_measured(found_behind: Found) -> None:
+    found = all_ok(found_behind["documented"])
+    for measured in (
+        "leads to Millrace by HTTP/1.1",
+        "a made-up X-Forwarded-For is not believed",
+        "a question is answered: first text after",
+        "streams are not buffered: 9 slow events arrive",
+        "a stream resumes where it was left",
+        "cookies, Host and Origin arrive",
+        "an idle stream stays open until its next heartbeat",
+    ):
+        assert measured in found
+
+
+def test_proxy_that_buffers_and_compresses_fails_with_the_measured_delay(found_behind: Found) -> None:
+    found = failures(found_behind["buffering"])
+    assert "streams are buffered: events of 0.8 s arrived within 0.0" in found
+    assert "event streams are compressed (gzip)" in found
+
+
+def test_proxy_that_cuts_idle_streams_fails_with_the_time_of_the_cut(found_behind: Found) -> None:
+    found = failures(found_behind["cutting"])
+    assert "an idle stream was cut after 1." in found
+    assert "buffered" not in found
+
+
+def test_proxy_that_drops_the_cursor_fails(found_behind: Found) -> None:
+    assert "resumes at 0-1" in failures(found_behind["changing"])
+
+
+def arrivals(*seconds: float, kind: str = "chunk", **fields: Any) -> list[Arrival]:
+    return [Arrival(f"7-{seq}", {"type": kind, **fields}, at) for seq, at in enumerate(seconds, 2)]
+
+
+def test_events_that_arrive_together_are_buffered_and_late_ones_a_warning() -> None:
+    published = {2: 0.0, 3: 1.0, 4: 2.0}
+    assert judge_pace(published, arrivals(0.1, 1.1, 2.1)).status == "ok"
+    assert judge_pace(published, arrivals(1.5, 2.5, 3.5)).status == "warning"
+    assert judge_pace(published, arrivals(2.0, 2.0, 2.1)).found.startswith("streams are buffered")
+    assert "1 of 3 events" in judge_pace(published, arrivals(0.0, 1.0)).found
+
+
+def test_answer_is_judged_by_its_outcome() -> None:
+    done = arrivals(3.0, kind="done")
+    assert "first text after 1.00 s, the end after 3.00 s" in judge_answer(0.0, arrivals(1.0, 2.0) + done).found
+    assert judge_answer(0.0, arrivals(1.0)).status == "failed"
+    error = judge_answer(0.0, arrivals(1.0, kind="error", code="provider_throttled") + done)
+    assert "with provider_throttled" in error.found
+    assert "quota" in error.advice
+    assert judge_answer(0.0, arrivals(1.0, kind="error", code="empty_answer") + done).status == "ok"
+
+
+@pytest.mark.usefixtures("found_behind")
+def test_nothing_of_the_checks_is_left_for_users_or_workers(system: System) -> None:
+    with Client(system.url) as client:
+        metrics = client.http.get("/metrics").text
+    assert "millrace_unfinished 0.0" in metrics
+    assert "millrace_queue_length 0.0" in metrics
