@@ -16,7 +16,8 @@ from deploy.emulator.wire import EmulatedWire
 
 # Bedrock is the last, because it answers on every path that no other wire serves.
 WIRES: list[EmulatedWire] = [
-    *(EmulatedOpenAI(), EmulatedGemini(), EmulatedAnthropic(), EmulatedRlm()),
+    *(EmulatedGemini(), EmulatedOpenAI()),  # in this order: both serve /v1/models/…, Google's with a verb at its end
+    *(EmulatedAnthropic(), EmulatedRlm()),
     EmulatedBedrock(),
 ]
 BACKLOG = 4096  # a thousand clients may connect at once

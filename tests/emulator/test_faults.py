@@ -1,6 +1,8 @@
 """Tests of the faults that all wires share, read from a raw socket."""
 
+import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from tests.emulator.harness import (
     converse_body,
     decode_messages,
     emulate,
+    read_until_reset,
     read_until_silent,
     rejection,
     request_bytes,
@@ -92,6 +95,53 @@ def test_a_stream_can_end_in_order_without_its_last_messages(emulator: EmulatorP
 def test_a_key_that_the_wire_does_not_have_is_rejected_by_name(emulator: EmulatorProcess, keys: dict[str, Any]) -> None:
     _, _, text = rejection(emulator, "/model/m/converse", _body(**keys))
     assert next(iter(keys)) in text
+
+
+def test_faults_of_the_transport_strike_every_wire(emulator: EmulatorProcess) -> None:
+    for send, is_open in WIRES.items():
+        for fault, status in (("html", 200), ("proxy_error", 502)):
+            with connect(emulator.url) as client, client.makefile("rb") as reader:
+                client.sendall(send(fault=fault))
+                assert int(reader.readline().split()[1]) == status, send
+        with connect(emulator.url) as client:
+            client.sendall(send(fault="disconnect", at=2, tokens=5))
+            assert read_until_reset(client).count(is_open) == 2, send
+        for at in (0, 2):
+            with connect(emulator.url) as client:
+                client.sendall(send(fault="stall", at=at, tokens=5))
+                assert read_until_silent(client, 0.2).count(is_open) == at, send
+            emulator.wait_for(lambda calls: calls[-1]["ended"] == "closed_by_client")
+        with connect(emulator.url) as client:
+            client.sendall(send(fault="stall_headers"))
+            assert read_until_silent(client, 0.1) == b"", send
+
+
+def _post(path: str, headers: str, body: dict[str, Any]) -> bytes:
+    data = json.dumps(body).encode("ascii")
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\nContent-Length: {len(data)}\r\n\r\n"
+    return head.encode("ascii") + data
+
+
+def _send_gemini(**keys: Any) -> bytes:
+    body = {"contents": [{"parts": [{"text": emulate(**keys)}]}]}
+    return _post("/v1beta/models/m:streamGenerateContent?alt=sse", "x-goog-api-key: k", body)
+
+
+def _send_anthropic(**keys: Any) -> bytes:
+    body = {"model": "m", "max_tokens": 99, "stream": True, "messages": [{"role": "user", "content": emulate(**keys)}]}
+    return _post("/v1/messages", "x-api-key: k\r\nanthropic-version: 2023-06-01", body)
+
+
+def _send_rlm(**keys: Any) -> bytes:
+    return _post("/rlm?stream=sse", "Accept: */*", {"message": emulate(**keys)})
+
+
+# How to ask each wire for a stream, and the bytes that each delta holds once.
+WIRES: dict[Callable[..., bytes], bytes] = {
+    _send_gemini: b'"candidates"',
+    _send_anthropic: b"event: content_block_delta",
+    _send_rlm: b'"content"',
+}
 
 
 def _body(**keys: Any) -> bytes:

@@ -1,6 +1,7 @@
 """Parser for the body of `POST /v1/messages`; rejects what Anthropic rejects, with its messages. Pure."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, cast
 
 from deploy.emulator.anthropic.errors import invalid_request
@@ -8,9 +9,12 @@ from deploy.emulator.faults import ServiceError
 from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn
 from deploy.emulator.token_counter import count_prompt_tokens, window_of
 
-# In the id of a model that rejects a prefill, or `temperature` together with `top_p`, as newer models do.
+# In the id of a model that rejects a prefill or `temperature`, as newer models do; those that take one sampler only.
 _NO_PREFILL = "no-prefill"
+_NO_TEMPERATURE = "no-temperature"
 _ONE_SAMPLER = ("opus-4", "sonnet-4", "haiku-4", "opus-5", "sonnet-5", "haiku-5")
+_MAX_CACHE_BREAKPOINTS = 4
+_MIN_THINKING_BUDGET = 1024
 _FIELDS = """
 model messages max_tokens system stream stop_sequences temperature top_p top_k tools tool_choice thinking metadata
 service_tier container context_management mcp_servers output_config cache_control inference_geo
@@ -87,10 +91,9 @@ def _texts(content: Any, where: str) -> tuple[str, ...]:
 
 
 def _forced_tool(fields: Json) -> ForcedTool | None:
-    choice = fields.get("tool_choice")
+    tools, choice = _tools(fields), fields.get("tool_choice")
     if choice is None:
         return None
-    tools = {tool.get("name"): tool for tool in _objects(fields.get("tools", []), "tools")}
     if not tools:
         raise invalid_request("tool_choice: tool_choice may only be specified while providing tools.")
     if not isinstance(choice, dict) or cast(Json, choice).get("type") not in ("auto", "any", "tool", "none"):
@@ -101,10 +104,24 @@ def _forced_tool(fields: Json) -> ForcedTool | None:
     name = chosen.get("name") if chosen["type"] == "tool" else next(iter(tools))
     if name not in tools:
         raise invalid_request(f"Tool '{name}' not found in provided tools")
-    schema = tools[name].get("input_schema")
-    if not isinstance(name, str) or not isinstance(schema, dict):
-        raise invalid_request("tools.0.custom.input_schema: Field required")
-    return ForcedTool(name, cast(Json, schema))
+    return ForcedTool(cast(str, name), tools[name]["input_schema"])
+
+
+def _tools(fields: Json) -> dict[str, Json]:
+    """Return the client's tools by name; the vendor's own ones have a type and no schema."""
+    tools: dict[str, Json] = {}
+    for index, tool in enumerate(_objects(fields.get("tools", []), "tools")):
+        name, schema = tool.get("name"), tool.get("input_schema")
+        if not isinstance(name, str):
+            raise invalid_request(f"tools.{index}.custom.name: Field required")
+        if tool.get("type", "custom") != "custom":
+            continue
+        if not isinstance(schema, dict):
+            raise invalid_request(f"tools.{index}.custom.input_schema: Field required")
+        if cast(Json, schema).get("type") != "object":
+            raise invalid_request(f"tools.{index}.custom.input_schema.type: Input should be 'object'")
+        tools[name] = tool
+    return tools
 
 
 def _schema(fields: Json) -> Json | None:
@@ -116,7 +133,24 @@ def _schema(fields: Json) -> Json | None:
     schema = cast(Json, wanted).get("schema") if isinstance(wanted, dict) else None
     if not isinstance(schema, dict):
         raise invalid_request("output_config.format.schema: Field required")
+    if not all(each.get("additionalProperties") is False for each in _object_schemas(cast(Json, schema))):
+        raise invalid_request(
+            "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+        )
     return cast(Json, schema)
+
+
+def _object_schemas(value: Any) -> Iterator[Json]:
+    """Yield each schema of an object within a JSON schema."""
+    if isinstance(value, dict):
+        schema = cast(Json, value)
+        if schema.get("type") == "object":
+            yield schema
+        for each in schema.values():
+            yield from _object_schemas(each)
+    elif isinstance(value, list):
+        for each in cast("list[Any]", value):
+            yield from _object_schemas(each)
 
 
 def _reject_unsupported(fields: Json, request: EmulatedRequest) -> None:
@@ -128,6 +162,17 @@ def _reject_unsupported(fields: Json, request: EmulatedRequest) -> None:
             )
         if request.prefill != request.prefill.rstrip():
             raise invalid_request("messages: final assistant content cannot end with trailing whitespace")
+    if "temperature" in fields and _NO_TEMPERATURE in request.model:
+        raise invalid_request("`temperature` is deprecated for this model.")
+    for name in ("temperature", "top_p"):
+        value = fields.get(name, 0)
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise invalid_request(f"{name}: Input should be a valid number from 0 to 1")
+    breakpoints = json.dumps([fields.get(name) for name in ("messages", "system", "tools")]).count('"cache_control":')
+    if breakpoints > _MAX_CACHE_BREAKPOINTS:
+        raise invalid_request(
+            f"A maximum of {_MAX_CACHE_BREAKPOINTS} blocks with cache_control may be provided. Found {breakpoints}."
+        )
     if {"temperature", "top_p"} <= fields.keys() and any(name in request.model for name in _ONE_SAMPLER):
         raise invalid_request("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     sequences = fields.get("stop_sequences")
@@ -145,7 +190,11 @@ def _reject_thinking(thinking: Any, fields: Json, request: EmulatedRequest) -> N
         raise invalid_request("Thinking may not be enabled when tool_choice forces tool use.")
     if fields.get("temperature", 1) != 1:
         raise invalid_request("`temperature` may only be set to 1 when thinking is enabled.")
-    budget = config.get("budget_tokens", 1024)
+    budget = config.get("budget_tokens", 0 if config["type"] == "enabled" else _MIN_THINKING_BUDGET)
+    if budget < _MIN_THINKING_BUDGET:
+        raise invalid_request(
+            f"thinking.enabled.budget_tokens: Input should be greater than or equal to {_MIN_THINKING_BUDGET}"
+        )
     if request.max_tokens is not None and config["type"] == "enabled" and request.max_tokens <= budget:
         raise invalid_request("`max_tokens` must be greater than `thinking.budget_tokens`.")
 

@@ -18,6 +18,7 @@ candidateCount stopSequences maxOutputTokens temperature topP topK seed response
 responseJsonSchema responseModalities presencePenalty frequencyPenalty responseLogprobs logprobs thinkingConfig
 mediaResolution speechConfig imageConfig enableEnhancedCivicAnswers
 """
+_THINKING_FIELDS = "includeThoughts thinkingBudget thinkingLevel"
 # The fields of Google's own Schema, a part of OpenAPI's. A JSON schema has a field of its own in requests.
 _SCHEMA_FIELDS = """
 type format title description nullable enum maxItems minItems properties required minProperties maxProperties minLength
@@ -123,7 +124,9 @@ def _declarations(fields: Json) -> dict[str, Json]:
 def _declared_schema(declaration: Json, where: str) -> Json:
     if "parametersJsonSchema" in declaration:
         return declaration["parametersJsonSchema"]
-    return _to_json_schema(declaration.get("parameters", {"type": "OBJECT"}), f"{where}.parameters")
+    if "parameters" not in declaration:
+        return {"type": "object"}
+    return _to_json_schema(declaration["parameters"], f"{where}.parameters")
 
 
 def _schema(config: Json) -> Json | None:
@@ -140,6 +143,8 @@ def _to_json_schema(schema: Any, where: str) -> Json:
     converted = dict(fields)
     if isinstance(fields.get("type"), str):
         converted["type"] = fields["type"].lower()
+        if converted["type"] == "object" and not fields.get("properties"):
+            raise field_error(f"{where}.properties", "should be non-empty for OBJECT type")
     if "items" in fields:
         converted["items"] = _to_json_schema(fields["items"], f"{where}.items")
     if "properties" in fields:
@@ -162,6 +167,9 @@ def _reject_combinations(fields: Json, config: Json) -> None:
         )
     if "responseSchema" in config and "responseJsonSchema" in config:
         raise invalid_argument("Only one of response_schema and response_json_schema can be set.")
+    thinking = _message(config.get("thinkingConfig", {}), "generation_config.thinking_config", _THINKING_FIELDS)
+    if {"thinkingBudget", "thinkingLevel"} <= thinking.keys():
+        raise invalid_argument("You can only set only one of thinking budget and thinking level.")
     temperature = config.get("temperature", 1)
     if not isinstance(temperature, int | float) or not 0 <= temperature <= 2:
         raise field_error("generation_config.temperature", "temperature must be in the range [0.0, 2.0].")

@@ -11,6 +11,9 @@ from deploy.emulator.request import EmulatedRequest, ForcedTool, Turn
 
 USER = {"role": "user", "content": "Hi"}
 TOOL = {"name": "look_up", "input_schema": {"type": "object"}}
+CACHED = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
+OPEN = {"type": "object", "properties": {}}
+CLOSED = OPEN | {"additionalProperties": False}
 THINKING = {"type": "enabled", "budget_tokens": 2000}
 
 
@@ -41,9 +44,20 @@ def parse(**fields: Any) -> EmulatedRequest:
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "x"}}, "Tool 'x' not found in provided tools"),
         ({"tools": [TOOL], "tool_choice": "any"}, "tool_choice: Input should be an object"),
         ({"tools": [TOOL], "tool_choice": {"type": "any"}, "thinking": THINKING}, "Thinking may not be enabled"),
+        ({"model": "no-temperature", "temperature": 0.5}, "`temperature` is deprecated"),
+        ({"temperature": 1.5}, "temperature: Input should be a valid number from 0 to 1"),
+        ({"top_p": "1"}, "top_p: Input should be a valid number from 0 to 1"),
+        ({"system": [CACHED] * 2, "messages": [{"role": "user", "content": [CACHED] * 3}]}, "maximum of 4 blocks"),
+        ({"tools": [{"name": "x"}]}, "tools.0.custom.input_schema: Field required"),
+        ({"tools": [TOOL, TOOL | {"input_schema": {}}]}, "tools.1.custom.input_schema.type: Input should be 'object'"),
+        ({"thinking": THINKING | {"budget_tokens": 9}}, "greater than or equal to 1024"),
         ({"thinking": THINKING}, "must be greater than `thinking.budget_tokens`"),
         ({"thinking": THINKING, "max_tokens": 4000, "temperature": 0.5}, "may only be set to 1 when thinking"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema: Field required"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": CLOSED | {"properties": {"a": OPEN}}}}},
+            "'additionalProperties' must be explicitly set to false",
+        ),
         ({"model": "m:1k", "messages": [{"role": "user", "content": "a " * 1100}]}, "prompt is too long: 110"),
         ({"model": "m:1k", "max_tokens": 2000}, "exceed context limit: "),
     ],
@@ -80,6 +94,6 @@ def test_any_tool_is_the_first_one_and_a_free_choice_forces_none() -> None:
 
 
 def test_the_schema_of_structured_output_is_found() -> None:
-    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    schema = CLOSED | {"properties": {"a": {"type": "string"}}}
     assert parse(output_config={"format": {"type": "json_schema", "schema": schema}}).schema == schema
     assert parse(output_config={"effort": "low"}).schema is None

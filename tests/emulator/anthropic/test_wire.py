@@ -52,7 +52,8 @@ def test_a_forced_tool_is_called_with_input_of_its_schema(claude: Anthropic, emu
 
 
 def test_structured_output_is_json_of_its_schema(claude: Anthropic) -> None:
-    schema = {"type": "object", "properties": {"topic": {"type": "string"}}, "required": ["topic"]}
+    fields = {"properties": {"topic": {"type": "string"}}, "required": ["topic"]}
+    schema = {"type": "object", "additionalProperties": False} | fields
     config = {"format": {"type": "json_schema", "schema": schema}}
     message = claude.messages.create(**cast(Any, BODY | {"output_config": config}))
     assert json.loads(cast(Any, message.content[0]).text) == {"topic": "How high is the weir"}

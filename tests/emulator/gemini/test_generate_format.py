@@ -100,6 +100,11 @@ def test_each_event_carries_the_usage_until_then(emulator: EmulatorProcess) -> N
     ]
     assert {(each["promptTokenCount"], each["cachedContentTokenCount"]) for each in counts} == {(16, 5)}
     assert (counts[-1]["candidatesTokenCount"], counts[-1]["thoughtsTokenCount"]) == (12, 8)
+    assert [(each["candidatesTokenCount"], each["thoughtsTokenCount"]) for each in counts[:3]] == [
+        (0, 1),
+        (0, 2),
+        (1, 2),
+    ]
     totals = [each["totalTokenCount"] for each in counts]
     assert totals == sorted(totals)
     assert totals[-1] == 16 + 20
@@ -128,12 +133,15 @@ def test_reasons_that_stop_an_answer_come_without_content(gemini: Client, emulat
         ("max_tokens", "MAX_TOKENS"),
         ("tool_use", "STOP"),
         ("malformed_tool_use", "MALFORMED_FUNCTION_CALL"),
+        ("malformed_model_output", "MALFORMED_RESPONSE"),
+        ("guardrail_intervened", "PROHIBITED_CONTENT"),
+        ("model_context_window_exceeded", "MAX_TOKENS"),
     ],
 )
 def test_stop_reasons_of_bedrock_become_those_of_google(gemini: Client, stop_reason: str, sent: str) -> None:
     response = whole(gemini, tokens=1, stop_reason=stop_reason)
     assert response.candidates
-    assert response.candidates[0].finish_reason == sent
+    assert (response.candidates[0].finish_reason, response.candidates[0].index) == (sent, 0)
 
 
 def test_a_blocked_prompt_has_feedback_and_no_candidate(gemini: Client) -> None:

@@ -10,7 +10,8 @@ from deploy.emulator.gemini.request import parse_request
 from deploy.emulator.request import EmulatedRequest, ForcedTool, Turn
 
 USER = {"role": "user", "parts": [{"text": "Hi"}]}
-TOOLS = [{"functionDeclarations": [{"name": "rate", "parameters": {"type": "OBJECT"}}, {"name": "look_up"}]}]
+GOOGLE = {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}
+TOOLS = [{"functionDeclarations": [{"name": "rate", "parameters": GOOGLE}, {"name": "look_up"}]}]
 JSON = "application/json"
 
 
@@ -37,11 +38,24 @@ def forcing(*names: str, mode: str = "ANY") -> dict[str, Any]:
         ({"generationConfig": {"maxOutputTokens": "9"}}, "generation_config.max_output_tokens"),
         ({"generationConfig": {"temperature": 2.5}}, "must be in the range [0.0, 2.0]"),
         ({"generationConfig": {"stopSequences": list("abcdef")}}, "at most 5 stop sequences"),
-        ({"generationConfig": {"responseSchema": {"type": "OBJECT"}}}, "only supported with the response mime type"),
+        ({"generationConfig": {"responseSchema": GOOGLE}}, "only supported with the response mime type"),
         (
             {"generationConfig": {"responseMimeType": JSON, "responseSchema": {"type": "OBJECT", "$ref": "#"}}},
             "Unknown name \"$ref\" at 'generation_config.response_schema'",
         ),
+        (
+            {"tools": [{"functionDeclarations": [{"name": "x", "parameters": {"type": "OBJECT"}}]}]},
+            "tools[0].function_declarations[0].parameters.properties: should be non-empty for OBJECT type",
+        ),
+        (
+            {"generationConfig": {"thinkingConfig": {"thinkingBudget": 1, "thinkingLevel": "LOW"}}},
+            "only one of thinking budget and thinking level",
+        ),
+        (
+            {"generationConfig": {"responseMimeType": JSON, "responseSchema": GOOGLE, "responseJsonSchema": {}}},
+            "Only one of response_schema and response_json_schema",
+        ),
+        ({"generationConfig": {"thinkingConfig": {"budget": 1}}}, 'Unknown name "budget"'),
         ({"generationConfig": {"responseMimeType": JSON}, "tools": TOOLS}, "Function calling with a response mime"),
         ({"tools": TOOLS, "toolConfig": forcing("other")}, "Allowed function names must be a subset"),
         ({"toolConfig": forcing()}, "requires at least one function declaration"),
@@ -82,7 +96,9 @@ def test_names_in_snake_case_are_the_same_fields() -> None:
 
 def test_any_allowed_function_is_forced_and_a_free_choice_forces_none() -> None:
     assert parse(tools=TOOLS, toolConfig=forcing("look_up")).forced_tool == ForcedTool("look_up", {"type": "object"})
-    assert parse(tools=TOOLS, toolConfig=forcing()).forced_tool == ForcedTool("rate", {"type": "object"})
+    assert parse(tools=TOOLS, toolConfig=forcing()).forced_tool == ForcedTool(
+        "rate", {"type": "object", "properties": {"a": {"type": "string"}}}
+    )
     for mode in ("AUTO", "NONE", "VALIDATED"):
         assert parse(tools=TOOLS, toolConfig=forcing(mode=mode)).forced_tool is None
 
