@@ -1,4 +1,4 @@
-"""The contract of `Provider.stream`, run against the stub and, over real sockets, against Bedrock through boto3."""
+"""The contract of `Provider.stream`, run against the stub and, over real sockets, against every wire."""
 
 import json
 import time
@@ -13,13 +13,12 @@ from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
 from millrace.worker.interrupt import CancelRequested, Interrupt
-from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.protocol import Delta, Prompt, Provider, Started, Stopped
 from millrace.worker.providers.stub import Step, Stub
-from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.worker.harness import emulate, wait_until
+from tests.worker.providers.wires import WIRES, make_provider
 
 
 class ProviderHarness(Protocol):
@@ -71,16 +70,15 @@ class StubHarness:
         pass
 
 
-class BedrockHarness:
-    """Real boto3 against the local endpoint."""
+class WireHarness:
+    """A real provider against the local endpoint."""
 
-    def __init__(self, emulator: EmulatorProcess) -> None:
+    def __init__(self, emulator: EmulatorProcess, wire: str) -> None:
         self._emulator = emulator
-        environment = {"MILLRACE_BEDROCK_ENDPOINT_URL": emulator.url, "MILLRACE_BEDROCK_READ_SECONDS": "2"}
-        self._bedrock = Bedrock(load(environment), concurrency=20)
+        self._provider = make_provider(wire, emulator.url, read_seconds=2)
 
     def provider(self, **script: Any) -> tuple[Provider, Prompt]:
-        return self._bedrock, Prompt("model", (PromptMessage("user", emulate(**script)),), 1000)
+        return self._provider, Prompt("model", (PromptMessage("user", emulate(**script)),), 1000)
 
     def started(self) -> int:
         return len(self._emulator.calls())
@@ -89,16 +87,16 @@ class BedrockHarness:
         return sum(call["ended"] is not None for call in self._emulator.calls())
 
     def close(self) -> None:
-        self._bedrock.close()
+        self._provider.close()
 
 
-@pytest.fixture(params=["stub", "bedrock"])
+@pytest.fixture(params=["stub", *WIRES])
 def harness(
     request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ProviderHarness]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
-    made = StubHarness() if request.param == "stub" else BedrockHarness(emulator)
+    made = StubHarness() if request.param == "stub" else WireHarness(emulator, request.param)
     yield made
     made.close()
 
@@ -134,7 +132,10 @@ def test_a_failure_in_mid_stream_follows_the_deltas_before_it(harness: ProviderH
     with pytest.raises(ProviderError) as raised:
         read_into(deltas, provider.stream(prompt))
     assert text_of(deltas) == "01234"
-    assert (raised.value.code, raised.value.retryable) == ("provider_unavailable", True)
+    # Damage within a text cannot be told from a model that writes bad JSON.
+    codes = ("provider_unavailable", "provider_rejected") if fault == "corrupt" else ("provider_unavailable",)
+    assert raised.value.code in codes
+    assert raised.value.retryable
 
 
 def read_into(received: list[Started | Delta], deltas: Iterable[Started | Delta]) -> None:

@@ -1,4 +1,4 @@
-"""The contract of `Provider.answer`, run against the stub and, over real sockets, against Bedrock through boto3."""
+"""The contract of `Provider.answer`, run against the stub and, over real sockets, against every wire."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,13 +10,12 @@ import pytest
 from millrace.worker.contract.events import Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
-from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.protocol import Prompt, Provider, Tool, WholeAnswer
 from millrace.worker.providers.stub import Stub
-from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.worker.harness import emulate, wait_until
+from tests.worker.providers.wires import WIRES, make_provider
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 TITLE_TOOL = Tool("name_it", "Names a conversation.", SCHEMA)
@@ -70,15 +69,15 @@ class StubHarness:
         pass
 
 
-class BedrockHarness:
-    """Real boto3 against the local endpoint."""
+class WireHarness:
+    """A real provider against the local endpoint."""
 
-    def __init__(self, emulator: EmulatorProcess) -> None:
+    def __init__(self, emulator: EmulatorProcess, wire: str) -> None:
         self._emulator = emulator
-        self._bedrock = Bedrock(load({"MILLRACE_BEDROCK_ENDPOINT_URL": emulator.url}), concurrency=20)
+        self._provider = make_provider(wire, emulator.url)
 
     def provider(self, **_script: Any) -> Provider:
-        return self._bedrock
+        return self._provider
 
     def prompt(self, tool: Tool | None, **script: Any) -> Prompt:
         if tool and "input" in script:
@@ -90,16 +89,16 @@ class BedrockHarness:
         return sum(call["ended"] is None for call in self._emulator.calls())
 
     def close(self) -> None:
-        self._bedrock.close()
+        self._provider.close()
 
 
-@pytest.fixture(params=["stub", "bedrock"])
+@pytest.fixture(params=["stub", *WIRES])
 def harness(
     request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ProviderHarness]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
-    made: ProviderHarness = StubHarness() if request.param == "stub" else BedrockHarness(emulator)
+    made: ProviderHarness = StubHarness() if request.param == "stub" else WireHarness(emulator, request.param)
     yield made
     made.close()
 

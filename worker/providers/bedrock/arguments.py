@@ -3,11 +3,11 @@
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
 """
 
-import json
 from itertools import groupby
 from typing import Any
 
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.providers.instruction import tool_instruction
 from millrace.worker.providers.protocol import Prompt, Tool
 
 Block = dict[str, Any]
@@ -39,21 +39,13 @@ def build_arguments(prompt: Prompt, *, is_cached: bool, is_tool_forced: bool = T
     if prompt.tool and is_tool_forced:
         arguments["toolConfig"] = _tool_config(prompt.tool)
     elif prompt.tool:
-        arguments["messages"][-1]["content"].append({"text": _instruction(prompt.tool)})
+        arguments["messages"][-1]["content"].append({"text": tool_instruction(prompt.tool)})
     return arguments
 
 
 def has_cache_point(prompt: Prompt) -> bool:
     """Return whether the arguments have a cache point if they are built with `is_cached`."""
     return prompt.tool is None and (bool(prompt.system) or len(prompt.messages) > 1)
-
-
-def _instruction(tool: Tool) -> str:
-    schema = json.dumps(tool.schema, ensure_ascii=False)
-    return (
-        f"{tool.description} Reply with one JSON object that fits the schema below, and with nothing else: without a "
-        f"code fence, an explanation or any other text.\n{schema}"
-    )
 
 
 def _system(texts: tuple[str, ...], *, is_cached: bool) -> list[Block]:

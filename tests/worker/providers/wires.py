@@ -1,0 +1,21 @@
+"""Every wire, as the tests of the contract make its provider."""
+
+from collections.abc import Callable
+
+from millrace.worker.providers.anthropic.client import Anthropic
+from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.protocol import Provider
+from millrace.worker.settings.schema import Settings, load
+
+WIRES: dict[str, tuple[Callable[[Settings, int], Provider], dict[str, str]]] = {
+    "bedrock": (Bedrock, {"MILLRACE_BEDROCK_ENDPOINT_URL": "{url}"}),
+    "anthropic": (Anthropic, {"MILLRACE_ANTHROPIC_BASE_URL": "{url}", "MILLRACE_ANTHROPIC_API_KEY": "a-key"}),
+}
+"""The class of each wire, and its settings; `{url}` stands for the local endpoint's."""
+
+
+def make_provider(wire: str, url: str, read_seconds: float = 5) -> Provider:
+    """Return a provider that asks the local endpoint."""
+    make, settings = WIRES[wire]
+    environment = {name: value.format(url=url) for name, value in settings.items()}
+    return make(load({**environment, "MILLRACE_READ_SECONDS": str(read_seconds)}), 20)
