@@ -15,6 +15,7 @@ from typing import Any
 
 import gevent
 from gevent import getcurrent
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from millrace.webapp import settings
@@ -25,6 +26,8 @@ WAITING_CONNECTIONS = 1000  # beyond that the oldest is closed
 RESERVED_CONNECTIONS = 100  # where all others are in use, these answer health checks, and 503 to everything else
 PIECE_BYTES = 64 << 10  # a response is sent in pieces, each of which has the whole time for a stalled client
 SEND_BUFFER_BYTES = 256 << 10  # the kernel would otherwise take some MB for each client that reads nothing
+DISCARDED_BYTES = 256 << 10  # the rest of a body is read and dropped in such pieces
+MAX_DISCARDED_BYTES = 16 << 20  # beyond that the connection is closed instead
 SEND_SLACK_SECONDS = 2.0  # a stream's own check for stalled readers comes first
 
 _HEALTH_PATHS = ("/healthz", "/readyz")
@@ -96,10 +99,13 @@ class BoundedGeventWorker(GeventWorker):
         req.body.reader = TimedReader(req.body.reader, time.monotonic() + self.read_seconds, self._waiting, sock)
         sock.settimeout(self.send_seconds + SEND_SLACK_SECONDS)
         try:
-            return super().handle_request(listener_name, req, sock, addr)
+            handled = super().handle_request(listener_name, req, sock, addr)
+            _discard_rest(req.body)
         except TimeoutError:
             _log.info("client_stalled")
             raise StopIteration from None
+        else:
+            return handled
         finally:
             with suppress(OSError):  # the relay may have taken the socket
                 sock.settimeout(None)
@@ -113,6 +119,21 @@ class BoundedGeventWorker(GeventWorker):
         if client is not None:
             del self._waiting[client]
             end(client)
+
+
+def _discard_rest(body: Any) -> None:
+    """Read what a response has left of its request's body; raises StopIteration if that is too much, or invalid.
+
+    gunicorn would read it in pieces of 1 KiB, copying all that it has received for each of them. A request that is
+    rejected unread, as most of an attack are, would take longer than one that is served.
+    """
+    for _ in range(MAX_DISCARDED_BYTES // DISCARDED_BYTES):
+        try:
+            if not body.read(DISCARDED_BYTES):
+                return
+        except (ParseException, OSError) as error:
+            raise StopIteration from error
+    raise StopIteration
 
 
 class TimedReader:

@@ -1,6 +1,7 @@
 """Attacks on the server itself: half-sent requests, false lengths, clients that read nothing. Others notice nothing."""
 
 import json
+import os
 import resource
 import socket
 from collections.abc import Iterator
@@ -8,9 +9,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from millrace.webapp.gunicorn_worker import PIECE_BYTES, WAITING_CONNECTIONS, UnsentResponses, in_pieces
+from millrace.webapp.gunicorn_worker import (
+    PIECE_BYTES,
+    WAITING_CONNECTIONS,
+    UnsentResponses,
+    in_pieces,
+)
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.events import Complete, Latency, Usage
 from millrace.worker.contract.ids import Cursor, new_id
@@ -79,6 +86,12 @@ class Server:
     def count_cut(self) -> int:
         """Return how many clients were cut off because they took nothing."""
         return self.log().count("client_stalled") + self.log().count("unread_response_cut")
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the process that serves has used."""
+        (child,) = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()
+        user, system = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def resident_bytes(self) -> int:
         """Return the memory of the process that serves."""
@@ -224,6 +237,35 @@ def test_hostile_request_line_is_escaped_in_the_log(server: Server, line: str) -
         assert logged.isascii()
         assert logged.isprintable(), logged
         assert json.loads(logged)["event"].isprintable(), logged
+
+
+def test_a_body_that_is_rejected_unread_takes_no_longer_than_one_that_is_read(server: Server) -> None:
+    body = b"[" * (1 << 20)
+    taken: dict[int, float] = {}
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+        for kind, status in (("application/json", 400), ("text/plain", 415)):
+            headers = {"X-User": new_id(), "Content-Type": kind}
+            before = server.cpu_seconds()
+            for _ in range(20):  # on one connection, on which the next request begins after the whole body
+                assert client.post("/api/generations", content=body, headers=headers).status_code == status
+            taken[status] = server.cpu_seconds() - before
+    assert taken[415] < 2 * taken[400] + 0.1
+
+
+def test_a_rejected_body_without_an_end_closes_its_connection(server: Server) -> None:
+    head = HEAD.format(user="attacker").replace("json", "xml") + f"Content-Length: {1 << 40}\r\n"
+    with server.send(f"POST /api/generations HTTP/1.1\r\n{head}\r\n") as connection:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 415 ")
+        wait_for(lambda: is_cut_while_sending(connection))
+    server.check_honest_user()
+
+
+def is_cut_while_sending(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(bytes(1 << 20))
+    except (BrokenPipeError, ConnectionResetError):
+        return True
+    return False
 
 
 def test_responses_are_cut_into_pieces_that_add_up() -> None:
