@@ -3,17 +3,18 @@
 from typing import Any, Literal, assert_never, cast
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from msgspec import UNSET, UnsetType
 
 from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields, split_instructions
 from millrace.webapp.facades.stream import stream_answer
+from millrace.webapp.generation.responses import idempotency_key, read_question
 from millrace.webapp.generation.validation import ParsedRequest, parse
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import invalid
-from millrace.webapp.request_input import Json, read_object
+from millrace.webapp.request_input import Json
 from millrace.webapp.services import services
 from millrace.worker.contract.events import (
     AnyEvent,
@@ -78,7 +79,7 @@ CHAT_LINES = (ChatContent, ChatError, Literal["[DONE]"])
 def chat() -> Response:
     """Stream the answer to the message, given the history."""
     settings = services().settings
-    body = rename_fields(read_object(request, settings.limits.max_body_bytes), _FIELDS)
+    body = rename_fields(read_question(idempotency_key()), _FIELDS)
     with problems_in({"history": "system"}), problems_in(_FIELDS):
         parsed = _parse(body, settings)
         return stream_answer(ensure_owner(), parsed, ChatDialect())

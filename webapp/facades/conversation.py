@@ -3,18 +3,18 @@
 from typing import Any, Literal, assert_never
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from msgspec import UNSET, UnsetType
 
 from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields
 from millrace.webapp.facades.stream import stream_answer
-from millrace.webapp.generation.responses import create_and_wait, idempotency_key
+from millrace.webapp.generation.responses import create_and_wait, idempotency_key, read_question
 from millrace.webapp.generation.validation import parse
 from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import Problem
-from millrace.webapp.request_input import Json, read_object
+from millrace.webapp.request_input import Json
 from millrace.webapp.schemas import FailureSchema, generation_url, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.events import (
@@ -167,7 +167,7 @@ def _check_user(user: str) -> None:
 
 def _body() -> Json:
     """Return the body with our field names."""
-    return rename_fields(read_object(request, services().settings.limits.max_body_bytes), _FIELDS)
+    return rename_fields(read_question(idempotency_key()), _FIELDS)
 
 
 class ConversationDialect:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from millrace.webapp.generation.validation import ParsedRequest, no_conversation
 from millrace.webapp.generation.withdrawal import NewGeneration, withdraw_generation
 from millrace.webapp.guard.auth import creates_owners
-from millrace.webapp.guard.client import current_client
+from millrace.webapp.guard.client import client_address, current_client
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
@@ -124,10 +124,7 @@ def _admitted(services: Services, owner: str, ids: Ids) -> Generator[None]:
 
     A repeated request for an existing generation is always admitted. Raises Problem 429, RedisUnavailable.
     """
-    limits, client = services.settings.limits, current_client()
-    places = [(active_key(owner), limits.max_active_per_user)]
-    if client is not None:
-        places.append((address_active_key(client.address), limits.max_active_per_address))
+    places = _places(services, owner)
     try:
         held = acquire_slots(services.redis, places, ids.generation)
         for is_held, (place, limit) in zip(held, places, strict=True):
@@ -141,6 +138,24 @@ def _admitted(services: Services, owner: str, ids: Ids) -> Generator[None]:
             for place, _ in places:
                 release_slot(services.redis, place, ids.generation)
         raise
+
+
+def refuse_when_active_full(services: Services, owner: str | None) -> None:
+    """Raise Problem 429 if a new generation would get it now, of the owner or of one that begins; RedisUnavailable."""
+    places = _places(services, owner)
+    for is_free, (place, limit) in zip(acquire_slots(services.redis, places, ""), places, strict=True):
+        if not is_free:
+            raise _too_many_active(limit, is_owners=owner is not None and place == active_key(owner))
+
+
+def _places(services: Services, owner: str | None) -> list[tuple[str, int]]:
+    """Return the sets of active generations that one of the owner's counts in, the owner's first, with their limits."""
+    limits, places = services.settings.limits, list[tuple[str, int]]()
+    if owner is not None:
+        places.append((active_key(owner), limits.max_active_per_user))
+    if owner is None or current_client() is not None:  # a call of the host application comes from no address
+        places.append((address_active_key(client_address()), limits.max_active_per_address))
+    return places
 
 
 def _acquire_after_cancel(services: Services, place: str, limit: int, ids: Ids) -> bool:

@@ -2,18 +2,22 @@
 
 from flask import Response, request
 
-from millrace.webapp.generation.creation import check_idempotency_key, create_generation
+from millrace.webapp.generation.creation import check_idempotency_key, create_generation, refuse_when_active_full
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.generation.views import receipt, whole_answer
+from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.guard.client import current_client
 from millrace.webapp.guard.ownership import resume_cursor_with_retry
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import event_stream, refuse_when_full
+from millrace.webapp.request_input import Json, read_object
 from millrace.webapp.schemas import WholeAnswerView, generation_url, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import START, Cursor, parse_cursor
 from millrace.worker.contract.state import GenerationState
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
+
+LARGE_BYTES = 256 << 10  # the longest message is smaller; a request of this size takes as long as several others
 
 _STREAM = "text/event-stream"
 
@@ -21,6 +25,17 @@ _STREAM = "text/event-stream"
 def idempotency_key() -> str | None:
     """Return the request's Idempotency-Key, None where it has none; raises Problem 400."""
     return check_idempotency_key(request.headers.get("Idempotency-Key"))
+
+
+def read_question(key: str | None) -> Json:
+    """Return the JSON object of a request that creates a generation; raises as `read_object` does.
+
+    A large one is not read where a new generation would be rejected for the answers that run: Problem 429. Only a key
+    may stand for a generation that exists.
+    """
+    if key is None and (request.content_length is None or request.content_length > LARGE_BYTES):
+        refuse_when_active_full(services(), current_owner())
+    return read_object(request, services().settings.limits.max_body_bytes)
 
 
 def check_cursor(text: str) -> Cursor:

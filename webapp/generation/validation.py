@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import cycle, groupby
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -57,10 +58,11 @@ class GenerationFields(AnswerFields, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A validated request; None for a field that the request leaves open. Equal questions have equal digests.
+    """A validated request; None for a field that the request leaves open.
 
     `is_turn`: the question and its answer become a turn of a conversation; with a whole history nothing is stored.
-    `question` is the id of a stored question that is asked again.
+    `question` is the id of a stored question that is asked again. `given` holds the fields of the body that make up the
+    question.
     """
 
     request: ModelRequest
@@ -69,7 +71,13 @@ class ParsedRequest:
     question: str | None
     on_disconnect: OnDisconnect | None
     stream: bool | None
-    digest: str
+    given: Json
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash that equal questions share; for a long history it takes as long as all the rest."""
+        digest = body_hash(self.given)
+        return digest if self.question is None else body_hash([self.question, digest])
 
 
 def parse(body: Json, settings: Settings, *, merges_neighbours: bool = False) -> ParsedRequest:
@@ -93,7 +101,7 @@ def parse(body: Json, settings: Settings, *, merges_neighbours: bool = False) ->
         metadata=_given(fields.metadata) or None,
     )
     # The form of the response is not part of the question: a retry may ask for another form.
-    digest = body_hash({name: value for name, value in body.items() if name != "stream"})
+    given = {name: value for name, value in body.items() if name != "stream"}
     is_turn = isinstance(fields.messages, UnsetType)
     return ParsedRequest(
         request,
@@ -102,7 +110,7 @@ def parse(body: Json, settings: Settings, *, merges_neighbours: bool = False) ->
         None,
         _given(fields.on_disconnect),
         _given(fields.stream),
-        digest,
+        given,
     )
 
 
@@ -110,7 +118,7 @@ def parse_again(body: Json, question: StoredQuestion, settings: Settings) -> Par
     """Return a request that asks a stored question again, with the body's fields; raises Problem 403 or 422."""
     convert(body, AnswerFields)  # the fields that name the question are not allowed
     asked = parse({**body, "message": question.content, "conversation_id": question.conversation}, settings)
-    return replace(asked, question=question.id, digest=body_hash([question.id, asked.digest]))
+    return replace(asked, question=question.id)
 
 
 def no_conversation(field: str | None = None) -> Problem:

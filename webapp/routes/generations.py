@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from millrace.webapp.generation import creation
-from millrace.webapp.generation.responses import check_cursor, idempotency_key, respond_with_generation
+from millrace.webapp.generation.responses import check_cursor, idempotency_key, read_question, respond_with_generation
 from millrace.webapp.generation.validation import GenerationFields, parse
 from millrace.webapp.generation.views import view_of, view_of_stored
 from millrace.webapp.guard.auth import ensure_owner
@@ -23,7 +23,6 @@ from millrace.webapp.openapi.document import (
     described,
 )
 from millrace.webapp.relay import event_stream
-from millrace.webapp.request_input import read_object
 from millrace.webapp.schemas import CancelReceipt, GenerationView, Receipt, WholeAnswerView, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
@@ -47,7 +46,7 @@ routes = Blueprint("generations", __name__, url_prefix="/api/generations")
 def create_generation() -> Response:
     """Create a generation; answer 202, or 200 with its event stream or its whole answer, as the request chooses."""
     key = idempotency_key()
-    parsed = parse(read_object(request, services().settings.limits.max_body_bytes), services().settings)
+    parsed = parse(read_question(key), services().settings)
     return respond_with_generation(ensure_owner(), parsed, key)
 
 

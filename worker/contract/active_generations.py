@@ -38,7 +38,8 @@ def acquire_slot(redis: Redis, key: str, generation: str, limit: int) -> bool:
 def acquire_slots(redis: Redis, places: Sequence[tuple[str, int]], generation: str) -> list[bool]:
     """Acquire a slot in each of the places, keys with their limits, in one round trip where none is full.
 
-    Returns for each whether it was acquired. Raises RedisUnavailable.
+    Returns for each whether it was acquired; with "" as the generation, only whether it is free. Raises
+    RedisUnavailable.
     """
     replies = run_all(redis, [(ACQUIRE_SLOT, (key,), (generation, limit, STATE_MS)) for key, limit in places])
     raise_first(replies)

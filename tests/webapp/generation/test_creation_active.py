@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 
 from millrace.webapp.extension import INSTANCE
 from millrace.webapp.generation import creation
+from millrace.webapp.generation.responses import LARGE_BYTES
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
 from millrace.worker.contract.ids import cursor_of
@@ -67,6 +68,21 @@ def test_address_over_its_limit_is_rejected_and_nothing_is_created(
     assert ask(newcomer, "192.0.2.2").status_code == 202
     site.user.post(f"{API}/{running[0]}/cancel")
     assert ask(site.stranger(), "192.0.2.1").status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/api/generations", "/api/chat", "/api/conversation-stream/me"])
+def test_a_large_request_over_a_limit_is_rejected_without_reading_it(build: Build, path: str) -> None:
+    site = build(max_active_per_user=1, max_active_per_address=2)
+    site.ask()
+    large = {"data": b"[" * (LARGE_BYTES + 1), "content_type": "application/json"}
+    newcomer = site.stranger()
+    check_problem(newcomer.post(path, **large), 400, "malformed")
+    check_problem(site.user.post(path, **large), 429, "too_many_active")
+    check_problem(site.user.post(path, headers={"Idempotency-Key": "k"}, **large), 400, "malformed")
+    assert newcomer.post(path, json={"message": "a"}).status_code in (200, 202)
+    problem = check_problem(site.stranger().post(path, **large), 429, "too_many_active")
+    assert "(MILLRACE_MAX_ACTIVE_PER_ADDRESS)" in problem["detail"]
+    assert len(site.generations()) == 2
 
 
 def test_calls_from_the_host_application_count_for_no_address(build: Build) -> None:
