@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from flask import Request, request
 
+from millrace.webapp.guard.permits import without_permit
 from millrace.webapp.problems import Problem, invalid
 
 MAX_PAGE_ITEMS = 100
@@ -57,7 +58,8 @@ def _read_body(request: Request, max_bytes: int) -> bytes:
     # One byte more than allowed: Werkzeug silently truncates a body of unknown length at this limit.
     request.max_content_length = max_bytes + 1
     request.environ["wsgi.input"] = source = _Input(request.environ["wsgi.input"])
-    raw = request.get_data(cache=False)
+    with without_permit():
+        raw = request.get_data(cache=False)
     if isinstance(source.error, TimeoutError):
         detail = "The body did not arrive in time (MILLRACE_BODY_SECONDS). Send the request again."
         raise Problem(408, "body_timeout", detail) from source.error

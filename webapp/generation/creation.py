@@ -12,6 +12,7 @@ from millrace.webapp.generation.validation import ParsedRequest, no_conversation
 from millrace.webapp.generation.withdrawal import NewGeneration, withdraw_generation
 from millrace.webapp.guard.auth import creates_owners
 from millrace.webapp.guard.client import client_address, current_client
+from millrace.webapp.guard.permits import release_permit
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
@@ -200,6 +201,7 @@ def _await_cancel(services: Services, conversation: str) -> bool:
     if running is not None and is_being_cancelled(services.redis, running):
         state = read_state(services.redis, running)
         after = START if state is None else state.top
+        release_permit()
         for entry in services.hub.entries(running, after, CANCEL_SECONDS):
             if isinstance(decode_entry(entry), Outcome):
                 return True

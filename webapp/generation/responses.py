@@ -8,6 +8,7 @@ from millrace.webapp.generation.views import receipt, whole_answer
 from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.guard.client import current_client
 from millrace.webapp.guard.ownership import resume_cursor_with_retry
+from millrace.webapp.guard.permits import release_permit
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import event_stream, refuse_when_full
 from millrace.webapp.request_input import Json, read_object
@@ -76,6 +77,7 @@ def create_and_wait(
     """
     with services().hub.waiting.hold(current_client()):
         state = create_generation(services(), owner, parsed, key, is_streamed=False)
+        release_permit()
         return state, _wait_for_answer(state)
 
 

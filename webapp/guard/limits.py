@@ -1,5 +1,7 @@
 """Rate limits of every route by the kind of its work, per owner and per address: flask-limiter, with Redis.
 
+Each request needs a permit of its address, from this check on.
+
 While the counters' storage is unavailable, nothing new is created (503), and all other requests are served.
 """
 
@@ -18,6 +20,7 @@ from limits.storage import RedisStorage
 
 from millrace.webapp.guard.auth import OWNER_COUNTER, current_owner
 from millrace.webapp.guard.client import client_address
+from millrace.webapp.guard.permits import Permits
 from millrace.webapp.guard.rejections import (
     LONG_RETRY_SECONDS,
     RejectionPace,
@@ -84,13 +87,13 @@ def install(scaffold: Scaffold) -> None:
 
 def apply_limits(app: Flask, mount: str, settings: Settings, on_failure: Callable[[], object]) -> None:
     """Limit the marked views of a mount whose routes are registered; call `on_failure` each time the storage fails."""
-    limits = RateLimits(settings, on_failure)
+    limits, permits = RateLimits(settings, on_failure), Permits(settings.limits.max_requests_per_address)
     _limits.set(app, mount, limits)
     OWNER_COUNTER.set(app, mount, limits.count_new_owner)
     for endpoint, view in app.view_functions.items():
         kind = limit_kind_of(view)
         if kind is not None and endpoint.startswith(f"{mount}."):
-            app.view_functions[endpoint] = limits.wrap(view, kind)
+            app.view_functions[endpoint] = permits.wrap(limits.wrap(view, kind))
 
 
 def add_headers(response: Response) -> Response:

@@ -9,6 +9,7 @@ import gevent
 
 from millrace.webapp.generation.stored_log import resume_cursor, state_of
 from millrace.webapp.guard.auth import cookie_hint, current_owner
+from millrace.webapp.guard.permits import release_permit
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import Cursor, is_id
@@ -70,6 +71,7 @@ def with_redis_retry(read: Callable[[], T]) -> T:
             pause = random.uniform(*_PAUSE_SECONDS)
             if time.monotonic() + pause > deadline:
                 raise
+            release_permit()
             gevent.sleep(pause)
 
 

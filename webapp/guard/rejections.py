@@ -6,6 +6,8 @@ import time
 import gevent
 from flask import Response, request
 
+from millrace.webapp.guard.permits import release_permit
+
 LONG_RETRY_SECONDS = 5.0
 QUICK_REJECTIONS = 50  # of one owner or address in a minute; later ones are held
 HELD_SECONDS = 1.0
@@ -33,6 +35,7 @@ class RejectionPace:
         if count < QUICK_REJECTIONS or self._held >= MAX_HELD:
             return
         self._held += 1
+        release_permit()
         try:
             gevent.sleep(HELD_SECONDS)
         finally:

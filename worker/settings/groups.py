@@ -168,6 +168,7 @@ class LimitSettings:
     redis_url: str = setting("MILLRACE_RATE_LIMIT_REDIS_URL", redis_url, "", "URL of the Redis that counts for the rate limits; by default `MILLRACE_REDIS_URL`")
     max_active_per_user: int = setting("MILLRACE_MAX_ACTIVE_PER_USER", parsers.whole(1, 1_000_000), 5, "maximum number of generations that one owner may have running")
     max_active_per_address: int = setting("MILLRACE_MAX_ACTIVE_PER_ADDRESS", parsers.whole(1, 1_000_000), 50, "maximum number of generations that all users of one address together may have running")
+    max_requests_per_address: int = setting("MILLRACE_MAX_REQUESTS_PER_ADDRESS", parsers.whole(1, 1_000_000), 1, "maximum number of requests of one address that a web process works on at once while other addresses ask as well; its others wait in order")
     max_message_chars: int = setting("MILLRACE_MAX_MESSAGE_CHARS", parsers.whole(1, 10_000_000), 32_000, "maximum length of a message in characters")
     max_messages: int = setting("MILLRACE_MAX_MESSAGES", parsers.whole(1, 10_000), 500, "maximum number of messages in a stateless history")
     body_seconds: float = setting("MILLRACE_BODY_SECONDS", parsers.seconds(1, 3600), 30.0, "time limit for a request's headers, and again for its body; a body that is later gets 408")
