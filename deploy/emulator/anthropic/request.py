@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from deploy.emulator.anthropic.errors import invalid_request
 from deploy.emulator.faults import ServiceError
-from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn
+from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn, parse_strict_json
 from deploy.emulator.token_counter import count_prompt_tokens, window_of
 
 # In the id of a model that rejects a prefill or `temperature`, as newer models do; those that take one sampler only.
@@ -24,12 +24,9 @@ service_tier container context_management mcp_servers output_config cache_contro
 def parse_request(body: bytes) -> EmulatedRequest:
     """Parse a body; raises ServiceError (invalid_request_error)."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        fields = parse_strict_json(body)
+    except ValueError as error:
         raise invalid_request(f"The request body is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise invalid_request("Input should be a valid dictionary")
-    fields = cast(Json, value)
     for name in ("model", "max_tokens", "messages"):
         if name not in fields:
             raise invalid_request(f"{name}: Field required")

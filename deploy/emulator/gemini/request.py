@@ -1,11 +1,10 @@
 """Parser for the bodies of `generateContent`; rejects what Google rejects, with its messages. Pure."""
 
-import json
 import re
 from typing import Any, cast
 
 from deploy.emulator.gemini.errors import field_error, invalid_argument, unknown_field
-from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn
+from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn, parse_strict_json
 from deploy.emulator.token_counter import count_prompt_tokens, window_of
 
 _ROLES = {"user": "user", "model": "assistant", "function": "user", None: "user"}
@@ -29,11 +28,9 @@ maxLength pattern example anyOf propertyOrdering default items minimum maximum
 def parse_request(model: str, body: bytes, *, is_streamed: bool) -> EmulatedRequest:
     """Parse a body; raises ServiceError (INVALID_ARGUMENT)."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        value = parse_strict_json(body)
+    except ValueError as error:
         raise invalid_argument(f"Invalid JSON payload received. {error}") from error
-    if not isinstance(value, dict):
-        raise invalid_argument('Invalid JSON payload received. Unknown name "": Root element must be a message.')
     fields = _message(value, "", _FIELDS)
     config = _message(fields.get("generationConfig", {}), "generation_config", _GENERATION_FIELDS)
     system = _message(fields.get("systemInstruction", {}), "system_instruction", "parts role")

@@ -1,6 +1,5 @@
 """RLM as a wire: `POST /rlm`, whole or streamed as the directive's `stream` or the query's asks."""
 
-import json
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,7 +8,7 @@ from deploy.emulator.call_history import CallRecord
 from deploy.emulator.directive import is_directive, parse_directive
 from deploy.emulator.faults import ErrorFault, ScriptedError, ServiceError, invalid_request
 from deploy.emulator.http_connection import Headers, HttpRequest, Reply
-from deploy.emulator.request import EmulatedRequest, Json, Turn
+from deploy.emulator.request import EmulatedRequest, Turn, parse_strict_json
 from deploy.emulator.rlm.errors import SCRIPTED_ERRORS, encode_response
 from deploy.emulator.rlm.rlm_format import RlmLinesFormat, RlmSseFormat
 from deploy.emulator.token_counter import count_prompt_tokens
@@ -49,10 +48,9 @@ class EmulatedRlm:
         if http.method != "POST":
             raise ServiceError(405, "", f"{http.method} {path} is not allowed.")
         try:
-            value = json.loads(http.body)
-        except (ValueError, RecursionError) as error:
+            fields = parse_strict_json(http.body)
+        except ValueError as error:
             raise invalid_request(f"The body is not valid JSON: {error}") from error
-        fields = cast(Json, value) if isinstance(value, dict) else {}
         message = fields.get("message")
         if not isinstance(message, str) or not message.strip():
             raise ServiceError(422, "", "The field `message` must be a text.")

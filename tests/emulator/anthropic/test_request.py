@@ -75,6 +75,11 @@ def test_a_body_that_is_no_request_is_rejected(body: bytes) -> None:
         parse_request(body)
 
 
+def test_a_lone_surrogate_makes_a_body_invalid() -> None:
+    with pytest.raises(ServiceError, match="JSON"):
+        parse(messages=[{"role": "user", "content": "\ud800"}])
+
+
 def test_a_request_is_parsed_in_full() -> None:
     answer = {"role": "assistant", "content": [{"type": "text", "text": "So"}, {"type": "tool_use", "id": "1"}]}
     choice = {"type": "tool", "name": "look_up"}

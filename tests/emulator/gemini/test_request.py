@@ -77,6 +77,11 @@ def test_a_body_that_is_no_request_is_rejected(body: bytes) -> None:
         parse_request("m", body, is_streamed=False)
 
 
+def test_a_lone_surrogate_makes_a_body_invalid() -> None:
+    with pytest.raises(ServiceError, match="JSON"):
+        parse(contents=[{"parts": [{"text": "\ud800"}]}])
+
+
 def test_a_request_is_parsed_in_full() -> None:
     thought = {"text": "Hm", "thought": True}
     answer = {"role": "model", "parts": [thought, {"text": "So"}, {"functionCall": {"name": "rate"}}]}

@@ -15,7 +15,8 @@ from tests.emulator_process import EmulatorProcess
     [
         (b"{", 400, "JSON"),
         ({}, 422, "message"),
-        ([], 422, "message"),
+        ([], 400, "JSON"),
+        (b'{"message": "\\ud800"}', 400, "JSON"),
         ({"message": " "}, 422, "message"),
         ({"message": 5}, 422, "message"),
         ({"message": "x", "history": "y"}, 422, "history"),
