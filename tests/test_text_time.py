@@ -34,6 +34,7 @@ from millrace.worker.contract.profile import Profile
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.mapping import EventMapper
+from millrace.worker.providers.chunking import cut_into_chunks
 from millrace.worker.publishing.batching import Batcher, utf8_size
 from millrace.worker.store.pagination import decode_cursor
 from millrace.worker.store.search_terms import fact_digest, index_terms, owner_word, search_terms, words_of
@@ -135,6 +136,7 @@ MEASURED: dict[Callable[..., object], Measured] = {
     replace_surrogates: Measured(MESSAGE_CHARS, replace_surrogates),
     join_surrogates: Measured(MESSAGE_CHARS, join_surrogates),
     limit_marks: Measured(MESSAGE_CHARS, limit_marks),
+    cut_into_chunks: Measured(MESSAGE_CHARS, lambda text: [*cut_into_chunks(text)]),
     clean_line: Measured(PAGE_CHARS, clean_line),
     shorten: Measured(PAGE_CHARS, lambda text: (shorten(text, 80), shorten(text, MAX_TEXT_CHARS))),
     to_line: Measured(MESSAGE_CHARS, lambda text: to_line(text, 300)),

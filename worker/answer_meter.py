@@ -4,11 +4,17 @@ import math
 import time
 from typing import Any, assert_never
 
+from msgspec.structs import asdict, replace
+
 from millrace.worker.contract.events import (
+    Cancelled,
+    CancelledBy,
     Chunk,
     Citation,
     Complete,
+    Error,
     Latency,
+    PaidCall,
     Reasoning,
     Snapshot,
     ToolResult,
@@ -17,9 +23,12 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.errors import GenerationFailed
+from millrace.worker.providers.prices import with_cost
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Stopped
+from millrace.worker.providers.router import Answering
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.publishing.batching import Content, utf8_size
+from millrace.worker.receipt import total_of
 from millrace.worker.settings.schema import Settings
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
@@ -32,14 +41,17 @@ ENDING_EVENTS = 6  # reserved for the text still buffered, the outcome, title, s
 class AnswerMeter:
     """Counts bytes, characters, tokens and times of one attempt; `started_at` is a time of `time.monotonic`."""
 
-    def __init__(self, claimed: ClaimedGeneration, provider: str, started_at: float, settings: Settings) -> None:
+    def __init__(self, claimed: ClaimedGeneration, started_at: float, settings: Settings) -> None:
         self._claimed = claimed
-        self._provider = provider
         self._started_at = started_at
+        self._answering: Answering | None = None
+        self.paid_calls: list[PaidCall] = []
+        """The calls beside the answer's own, such as the intent's."""
         self._max_bytes = settings.generation.max_output_bytes
         self._max_events = settings.generation.max_events
         self._bytes = 0
         self._prompt_chars = 0
+        self._call_chars = 0
         self._has_substance = False  # text that a reader sees, or a use of a tool
         self._has_reasoned = False
         self._first_delta_ms: int | None = None
@@ -48,6 +60,11 @@ class AnswerMeter:
         self._details: dict[str, Any] = {}
         self.chars = 0
         self.chunks = 0
+
+    @property
+    def is_first_call(self) -> bool:
+        """Whether no candidate has sent any content in this attempt."""
+        return self._answering is None
 
     @property
     def has_begun(self) -> bool:
@@ -62,6 +79,14 @@ class AnswerMeter:
     def record_prompt(self, prompt: Prompt) -> None:
         """Record the size of a prompt, for an estimate of the input tokens."""
         self._prompt_chars = sum(map(len, prompt.system)) + sum(len(each.content) for each in prompt.messages)
+
+    def start_call(self, answering: Answering) -> None:
+        """Count the following deltas as this candidate's; a candidate before it has failed in mid-answer."""
+        if self._answering is not None:
+            self.paid_calls.append(self._paid_call(self._answering))
+        self._answering = answering
+        self._usage, self._stop_reason, self._details = None, None, {}
+        self._call_chars = 0
 
     def accept(self, delta: Delta, events: int) -> Content | None:
         """Measure a delta; return it if it belongs into the log, which has `events` events so far, else None.
@@ -81,6 +106,7 @@ class AnswerMeter:
             case Chunk(text) | Reasoning(text):
                 self._bytes += utf8_size(text)
                 self.chars += len(text)
+                self._call_chars += len(text)
                 self.chunks += 1
                 self._has_reasoned = self._has_reasoned or isinstance(delta, Reasoning)
                 self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
@@ -106,25 +132,58 @@ class AnswerMeter:
         if not self._has_substance:
             has_run_out = self._has_reasoned and self._stop_reason == "max_tokens"
             raise GenerationFailed("empty_answer", retryable=True, message=THOUGHT_ONLY if has_run_out else None)
+        answering = self._answering
+        assert answering is not None, "an answer without content is empty"
         return Complete(
-            mode="live",
+            mode=answering.mode,
             stop_reason=self._stop_reason,
             usage=self.usage(),
             latency=self.latency(),
-            model=self._claimed.request.model,
-            provider=self._provider,
+            model=answering.candidate.id,
+            provider=answering.candidate.provider,
             message_id=self._claimed.message,
             stored=False,
             requested_model=self._claimed.request.model,
             provider_details=self._details or None,
+            usage_by=self.receipt(),
+            usage_total=total_of(self.receipt()),
         )
+
+    def cancelled(self, by: CancelledBy) -> Cancelled:
+        """Return the outcome of an answer that is cancelled now."""
+        return Cancelled(by, self.usage(), *self.who_answered(), self.receipt())
+
+    def failed(self, failure: GenerationFailed) -> Error:
+        """Return the outcome of an answer that fails now."""
+        usage = self.usage() if self._answering else None
+        return Error(
+            failure.code, failure.message, failure.retryable, usage, *self.who_answered(), usage_by=self.receipt()
+        )
+
+    def with_calls(self, outcome: Complete) -> Complete:
+        """Return the outcome with all calls that have been paid for until now."""
+        return replace(outcome, usage_by=self.receipt(), usage_total=total_of(self.receipt()))
+
+    def receipt(self) -> list[PaidCall]:
+        """Return all paid calls so far, the answer's last."""
+        return [*self.paid_calls, *([self._paid_call(self._answering)] if self._answering else [])]
 
     def usage(self) -> Usage:
         """Return the provider's token counts, else an estimate: a stream that is closed early reports none."""
         if self._usage is not None:
             return self._usage
         tokens_in = math.ceil(self._prompt_chars / CHARS_PER_TOKEN)
-        return Usage(tokens_in, math.ceil(self.chars / CHARS_PER_TOKEN), exact=False)
+        estimate = Usage(tokens_in, math.ceil(self._call_chars / CHARS_PER_TOKEN), exact=False)
+        return with_cost(estimate, self._answering.candidate) if self._answering else estimate
+
+    def _paid_call(self, answering: Answering) -> PaidCall:
+        candidate = answering.candidate
+        return PaidCall(purpose="answer", provider=candidate.provider, model=candidate.id, **asdict(self.usage()))
+
+    def who_answered(self) -> tuple[str | None, str | None, str]:
+        """Return the model and the provider that answered, None before any content, and the requested model."""
+        candidate = self._answering.candidate if self._answering else None
+        return candidate and candidate.id, candidate and candidate.provider, self._claimed.request.model
 
     def latency(self) -> Latency:
         """Return the milliseconds from the claim to the first delta and to now."""

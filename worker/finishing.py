@@ -6,7 +6,6 @@ A complete answer is stored before its outcome is published. Storing takes a bou
 from msgspec.structs import replace
 
 from millrace.worker.after.hooks import run_hooks
-from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.contract.events import Complete, Error, Outcome
 from millrace.worker.contract.keys import hash_of
 from millrace.worker.errors import DatabaseUnavailable
@@ -34,7 +33,10 @@ def publish_end(process: WorkerProcess, run: RunningGeneration, outcome: Outcome
         outbox.emit_outcome(replace(outcome, stored=is_stored))
         run_hooks(process, run)
         transcript = outbox.full_transcript()
-        if is_stored and (transcript.title is not None or transcript.suggestions is not None):
+        complete = run.meter.with_calls(outcome)
+        has_changed = complete.usage_by != outcome.usage_by
+        outcome = complete
+        if is_stored and (has_changed or transcript.title is not None or transcript.suggestions is not None):
             _store(process, run, outcome)
     else:
         outbox.emit_outcome(outcome)
@@ -56,8 +58,9 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
     question = StoredQuestion(
         claimed.question, claimed.owner, claimed.conversation, claimed.request.messages[-1].content
     )
-    ids = {"message": claimed.message, "generation": claim.generation, "provider": process.provider.name}
-    answer = make_stored_answer(transcript, outcome, done, claimed.request, **ids)
+    answer = make_stored_answer(
+        transcript, outcome, done, claimed.request, message=claimed.message, generation=claim.generation
+    )
     try:
         is_stored = process.database.run(lambda session: answers.save_answer(session, question, answer), STORE_SECONDS)
     except DatabaseUnavailable as error:
@@ -72,9 +75,11 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
     return is_stored
 
 
-def report_end(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, outcome: Outcome | None) -> None:
+def report_end(process: WorkerProcess, run: RunningGeneration, outcome: Outcome | None) -> None:
     """Log and count how an attempt ended; `outcome` is None if another worker takes over."""
-    claimed, usage, latency = run.claimed, meter.usage(), meter.latency()
+    claimed, meter = run.claimed, run.meter
+    usage, latency = meter.usage(), meter.latency()
+    model, provider, requested_model = meter.who_answered()
     process.metrics.record_end(outcome, usage, latency)
     _log.info(
         "ended",
@@ -84,8 +89,9 @@ def report_end(process: WorkerProcess, run: RunningGeneration, meter: AnswerMete
         outcome="left" if outcome is None else type(outcome).__name__.lower(),
         code=outcome.code if isinstance(outcome, Error) else None,
         interrupted_by=type(run.interrupt.reason).__name__ if run.interrupt.reason else None,
-        provider=process.provider.name,
-        model=claimed.request.model,
+        provider=provider,
+        model=model,
+        requested_model=requested_model,
         first_delta_ms=latency.first_delta_ms,
         total_ms=latency.total_ms,
         events=run.outbox.next_seq - 1,

@@ -5,17 +5,15 @@
 
 import random
 import time
-from collections.abc import Iterator
 from secrets import token_hex
 
 import gevent
 from structlog.contextvars import bound_contextvars
 
 from millrace.worker.after.hooks import dispatch_after_done
-from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import ContextQuestion
-from millrace.worker.contract.events import Cancelled, Error, Outcome, StatusEvent
+from millrace.worker.contract.events import Outcome, StatusEvent
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.errors import (
     DependencyUnavailable,
@@ -29,9 +27,15 @@ from millrace.worker.finishing import publish_end, report_end
 from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.providers.protocol import Prompt
-from millrace.worker.providers.retry import stream_with_retries
-from millrace.worker.takeover import EMPTY_SNAPSHOT, find_complete_answer, is_prefill_rejection, starting_snapshot
+from millrace.worker.providers.router import Answering, Asked, Question, Restarted, Retrying
+from millrace.worker.settings.catalog import Candidate
+from millrace.worker.takeover import (
+    EMPTY_SNAPSHOT,
+    find_complete_answer,
+    restarting_snapshot,
+    starting_snapshot,
+    text_to_continue,
+)
 from millrace.worker.upkeep.watcher import RunningGeneration
 
 CLAIM_SECONDS = 20.0
@@ -123,19 +127,18 @@ def _run(process: WorkerProcess, claimed: ClaimedGeneration) -> None:
     with bound_contextvars(request_id=claimed.request_id):
         run = process.register(claimed)
         _log.info("claimed", generation=run.generation, attempt=claimed.attempt, epoch=claimed.claim.epoch)
-        meter = AnswerMeter(claimed, process.provider.name, run.started_at, process.settings)
         try:
-            outcome = _answer(process, run, meter)
+            outcome = _answer(process, run)
             if outcome is not None:
                 publish_end(process, run, outcome)
         finally:
             process.unregister(run)
-        report_end(process, run, meter, outcome)
+        report_end(process, run, outcome)
         if run.outbox.is_finished:
             dispatch_after_done(process, run)
 
 
-def _answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) -> Outcome | None:
+def _answer(process: WorkerProcess, run: RunningGeneration) -> Outcome | None:
     """Publish the answer and return its outcome; None if another worker has taken over or will take over."""
     try:
         complete = find_complete_answer(process, run.claimed)
@@ -143,10 +146,10 @@ def _answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) 
             snapshot, outcome = complete
             run.outbox.emit(snapshot)
             return outcome
-        _stream(process, run, meter)
-        return meter.complete()
+        _stream(process, run)
+        return run.meter.complete()
     except CancelRequested as cancel:
-        return Cancelled(cancel.by, meter.usage())
+        return run.meter.cancelled(cancel.by)
     except HandoverRequested:
         _hand_over(process, run)
         return None
@@ -160,14 +163,13 @@ def _answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) 
     except Exception:  # noqa: BLE001 - the edge: whatever went wrong, the reader gets an error and the generation ends
         _log.exception("generation_failed", generation=run.generation)
         failure = GenerationFailed("internal", retryable=True)
-    return Error(failure.code, failure.message, retryable=failure.retryable)
+    return run.meter.failed(failure)
 
 
-def _stream(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) -> None:
+def _stream(process: WorkerProcess, run: RunningGeneration) -> None:
     """Publish the status, the context and the model's answer.
 
-    A later attempt begins with a snapshot and may continue from its text. If the model rejects that text, the answer
-    restarts from the beginning.
+    A later attempt begins with a snapshot and may continue from its text.
     """
     claimed, outbox = run.claimed, run.outbox
     snapshot = starting_snapshot(process, run)
@@ -175,24 +177,28 @@ def _stream(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter) 
     with run.interrupt.armed():
         if snapshot is not None:
             outbox.emit(snapshot)
-        outbox.emit(
-            StatusEvent("running", attempt=claimed.attempt, model=claimed.request.model, provider=process.provider.name)
-        )
-        context = _build_context(process, run, is_first=snapshot is None)
+        candidates = process.router.candidates(claimed.request.model)
+        outbox.emit(_running(run, candidates[0]))
+        context = _build_context(process, run, candidates[0], is_first=snapshot is None)
         start = snapshot or EMPTY_SNAPSHOT
-        meter.start_from(start)
-        try:
-            _call_model(process, run, meter, context.prompts(start.content))
-        except GenerationFailed as failure:
-            if not start.content or meter.has_begun or not is_prefill_rejection(failure):
-                raise
-            _log.warning("prefill_rejected", generation=run.generation, code=failure.code)
-            outbox.emit(EMPTY_SNAPSHOT)
-            meter.start_from(EMPTY_SNAPSHOT)
-            _call_model(process, run, meter, context.prompts())
+        run.meter.start_from(start)
+        question = Question(candidates, context.prompts_for, start.content, lambda: text_to_continue(run))
+        _publish_answer(process, run, question)
 
 
-def _build_context(process: WorkerProcess, run: RunningGeneration, *, is_first: bool) -> PromptBuilder:
+def _running(run: RunningGeneration, candidate: Candidate) -> StatusEvent:
+    return StatusEvent(
+        "running",
+        attempt=run.claimed.attempt,
+        model=candidate.id,
+        provider=candidate.provider,
+        requested_model=run.claimed.request.model,
+    )
+
+
+def _build_context(
+    process: WorkerProcess, run: RunningGeneration, candidate: Candidate, *, is_first: bool
+) -> PromptBuilder:
     """Gather the context from all sources concurrently, each within its own time limit.
 
     The context event is published on the first attempt only: in a takeover, the snapshot has already begun the content.
@@ -210,44 +216,40 @@ def _build_context(process: WorkerProcess, run: RunningGeneration, *, is_first: 
         request=claimed.request,
         question_id=claimed.question or None,
         on_search=emit_searching,
+        on_paid_call=run.meter.paid_calls.append,
     )
-    context = PromptBuilder(claimed.request, process.settings, process.sources.gather(question))
+    context = PromptBuilder(claimed.request, process.settings, candidate, process.sources.gather(question))
     event = context.context_event()
     if is_first and event is not None:
         run.outbox.emit(event)
     return context
 
 
-def _call_model(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, prompts: Iterator[Prompt]) -> None:
-    """Call the model with the first prompt; each time it rejects a prompt as too long, try the next shorter one."""
-    prompt = next(prompts)
-    while True:
-        meter.record_prompt(prompt)
-        try:
-            _stream_answer(process, run, meter, prompt)
-        except GenerationFailed as failure:
-            shorter = next(prompts, None)
-            if failure.code != "context_too_long" or meter.has_begun or shorter is None:
-                raise
-            _log.warning("prompt_too_long", generation=run.generation)
-            prompt = shorter
-        else:
-            return
-
-
-def _stream_answer(process: WorkerProcess, run: RunningGeneration, meter: AnswerMeter, prompt: Prompt) -> None:
+def _publish_answer(process: WorkerProcess, run: RunningGeneration, question: Question) -> None:
     """Move each delta from the model's stream to the outbox, no faster than Redis accepts them."""
-
-    def emit_retrying(_failure: GenerationFailed) -> None:
-        run.outbox.emit(StatusEvent("retrying", attempt=run.claimed.attempt))
-
-    for delta in stream_with_retries(
-        process.provider, prompt, process.settings.providers.tries, emit_retrying, gevent.sleep
-    ):
-        content = meter.accept(delta, run.outbox.next_seq)
-        if content is not None:
-            run.outbox.add(content)
-            run.outbox.wait_for_capacity()
+    outbox, meter, announced = run.outbox, run.meter, question.candidates[0]
+    for item in process.router.stream(question):
+        match item:
+            case Answering(candidate):
+                meter.start_call(item)
+                if candidate != announced:
+                    announced = candidate
+                    outbox.emit(_running(run, candidate))
+            case Retrying(candidate, code):
+                announced = candidate
+                attempt, model, provider = run.claimed.attempt, candidate.id, candidate.provider
+                outbox.emit(StatusEvent("retrying", attempt=attempt, model=model, provider=provider, code=code))
+            case Restarted(content):
+                snapshot = restarting_snapshot(run, content)
+                outbox.emit(snapshot)
+                meter.start_from(snapshot)
+            case Asked(prompt):
+                meter.record_prompt(prompt)
+            case _:
+                content = meter.accept(item, outbox.next_seq)
+                if content is not None:
+                    outbox.add(content)
+                    outbox.wait_for_capacity()
 
 
 def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:

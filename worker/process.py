@@ -1,9 +1,11 @@
 """The objects that one worker process creates at startup and shares among all its greenlets."""
 
 import time
+from collections.abc import Mapping
 
 from gevent.lock import BoundedSemaphore
 
+from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.context.sources import make_sources
 from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.connection import connect
@@ -11,8 +13,9 @@ from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.interrupt import Interrupt
 from millrace.worker.metrics import BreakerMetrics, WorkerMetrics
-from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.protocol import Provider
+from millrace.worker.providers.registry import make_providers
+from millrace.worker.providers.router import Router
 from millrace.worker.publishing.batching import Batcher
 from millrace.worker.publishing.outbox import Outbox
 from millrace.worker.publishing.writer import LogWriter
@@ -27,18 +30,19 @@ WATCH_TIMEOUT_SECONDS = 2.0
 
 
 def make_process(settings: Settings, concurrency: int) -> "WorkerProcess":
-    """Return a process that runs up to `concurrency` generations at once; create a new provider here."""
-    return WorkerProcess(settings, Bedrock(settings, concurrency))
+    """Return a process that runs up to `concurrency` generations at once."""
+    return WorkerProcess(settings, make_providers(settings, concurrency))
 
 
 class WorkerProcess:
-    """The clients, the provider, the background tasks and the running generations of one worker process."""
+    """The clients, the router, the background tasks and the running generations of one worker process."""
 
-    def __init__(self, settings: Settings, provider: Provider) -> None:
+    def __init__(self, settings: Settings, providers: Mapping[str, Provider]) -> None:
         self.settings = settings
-        self.provider = provider
+        self.breaker = Breaker(settings)
+        self.router = Router(settings, providers, self.breaker)
         self.database = Database(settings)
-        self.sources = make_sources(settings, provider, self.database)
+        self.sources = make_sources(settings, self.router, self.database)
         self.redis = connect(settings.redis.url)
         self.task_queue = TaskQueue(settings)
         self.redis_slots = BoundedSemaphore(REDIS_SLOTS)
@@ -51,7 +55,6 @@ class WorkerProcess:
         self.watcher = Watcher(watching, settings, self.running, self.writer.recover)
         self.late_storage = LateStorage(watching, self.database)
         self.sweeper = Sweeper(watching, settings, self.task_queue)
-        self.breaker = Breaker(settings)
         self.metrics = WorkerMetrics(watching)
         self.metrics.registry.register(BreakerMetrics(self.breaker))
         self.metrics.running.set_function(lambda: len(self.running))
@@ -86,7 +89,7 @@ class WorkerProcess:
         self.breaker.close()
         self.sources.close()
         self.database.close()
-        self.provider.close()
+        self.router.close()
         self.task_queue.close()
 
     def is_handling(self, generation: str) -> bool:
@@ -103,8 +106,9 @@ class WorkerProcess:
         interrupt = Interrupt()
         batcher = Batcher(self.settings.worker.flush_bytes)
         outbox = Outbox(claimed, interrupt, batcher, self.writer.schedule, self.settings.worker.buffer_bytes)
-        deadline = time.monotonic() + self.settings.generation.max_seconds
-        run = RunningGeneration(claimed, interrupt, outbox, deadline)
+        now = time.monotonic()
+        meter = AnswerMeter(claimed, now, self.settings)
+        run = RunningGeneration(claimed, interrupt, outbox, now + self.settings.generation.max_seconds, meter)
         self.running.add(run)
         return run
 

@@ -12,7 +12,7 @@ from millrace.worker.contract.events import Complete, Snapshot
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.transcript import Transcript
-from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, RedisKeyInvalid, RedisUnavailable
+from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.finishing import STORE_SECONDS
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
@@ -22,8 +22,6 @@ from millrace.worker.upkeep.watcher import RunningGeneration
 EMPTY_SNAPSHOT = Snapshot("", "", [], [], "takeover")
 READ_SECONDS = 20.0
 READ_PAUSE_SECONDS = 0.25
-
-_PREFILL_REJECTIONS = ("provider_rejected", "context_too_long")
 
 _log = get_logger(__name__)
 
@@ -61,9 +59,22 @@ def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapsho
     return msgspec.structs.replace(transcript.snapshot("takeover"), content=content) if content else EMPTY_SNAPSHOT
 
 
-def is_prefill_rejection(failure: GenerationFailed) -> bool:
-    """Return whether a failure before the first delta may be caused by the prefill rather than by the question."""
-    return failure.code in _PREFILL_REJECTIONS
+def text_to_continue(run: RunningGeneration) -> str | None:
+    """Return the text from which another model may continue an answer that was cut off; None if it must not.
+
+    Only the request can allow it, and only for plain text: a tool call cannot be continued.
+    """
+    if run.claimed.request.on_midstream_failure != "continue":
+        return None
+    transcript = run.outbox.full_transcript()
+    return None if transcript.tools else _trim(transcript.content)
+
+
+def restarting_snapshot(run: RunningGeneration, content: str) -> Snapshot:
+    """Return the snapshot from which an answer goes on when another call continues it, or begins it again."""
+    if not content:
+        return EMPTY_SNAPSHOT if run.meter.is_first_call else msgspec.structs.replace(EMPTY_SNAPSHOT, reason="fallback")
+    return msgspec.structs.replace(run.outbox.full_transcript().snapshot("fallback"), content=content)
 
 
 def _read_transcript(process: WorkerProcess, run: RunningGeneration) -> Transcript | None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from millrace.worker.answer_meter import AnswerMeter
+from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.creation import Draft, create, new_ids
@@ -29,6 +31,7 @@ from millrace.worker.contract.transcript import Transcript, fold
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import Interrupt
 from millrace.worker.process import WorkerProcess
+from millrace.worker.providers.router import Router
 from millrace.worker.providers.stub import Reply, Step, Stub
 from millrace.worker.publishing.batching import Batcher
 from millrace.worker.publishing.outbox import Outbox
@@ -37,6 +40,7 @@ from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store import answers
 from millrace.worker.store.answers import AnswerRecord
 from millrace.worker.store.database import Database
+from millrace.worker.upkeep.watcher import RunningGeneration
 from tests.bare import BARE
 from tests.worker.migrated_database import new_database
 
@@ -138,6 +142,12 @@ class WorkerHarness:
         return fold(self.wait_for_end(generation, seconds))
 
 
+def route(stub: Stub, settings: Settings | None = None) -> Router:
+    """Return a router whose only provider is the stub, without a breaker."""
+    settings = (settings or load({})).replace(breaker_failures=0)
+    return Router(settings, {"bedrock": stub}, Breaker(settings))
+
+
 class InProcessWorker:
     """The objects of one worker process, in the test's process, with a scripted model."""
 
@@ -149,7 +159,7 @@ class InProcessWorker:
     ) -> None:
         self.harness = harness
         self.stub = Stub(scripts, replies=replies or {})
-        self.process = WorkerProcess(harness.settings, self.stub)
+        self.process = WorkerProcess(harness.settings, {"bedrock": self.stub})
         self.process.start()
 
     @property
@@ -189,6 +199,12 @@ class Attempt:
     claimed: ClaimedGeneration
     interrupt: Interrupt
     outbox: Outbox
+
+    def to_run(self, settings: Settings) -> RunningGeneration:
+        """Return the running generation as a process registers it, with a minute left."""
+        now = time.monotonic()
+        meter = AnswerMeter(self.claimed, now, settings)
+        return RunningGeneration(self.claimed, self.interrupt, self.outbox, now + 60, meter)
 
 
 def claim_attempt(harness: WorkerHarness, writer: LogWriter, flush_bytes: int = 1024) -> Attempt:

@@ -2,16 +2,19 @@
 
 import time
 
+import msgspec
 import pytest
 
 from millrace.worker.answer_meter import ENDING_EVENTS, AnswerMeter
-from millrace.worker.contract.events import Chunk, Citation, Complete, Reasoning, Snapshot, ToolUse, Usage
+from millrace.worker.contract.events import Chunk, Citation, Complete, PaidCall, Reasoning, Snapshot, ToolUse, Usage
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import Claim
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Delta, Prompt, Stopped
+from millrace.worker.providers.protocol import Delta, Details, Prompt, Stopped
+from millrace.worker.providers.router import Answering
+from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, Price
 from millrace.worker.settings.schema import load
 
 SETTINGS = load({"MILLRACE_MAX_OUTPUT_BYTES": "1024", "MILLRACE_MAX_EVENTS": "20"})
@@ -23,7 +26,14 @@ CLAIMED = ClaimedGeneration(
 
 @pytest.fixture
 def meter() -> AnswerMeter:
-    return AnswerMeter(CLAIMED, "stub", time.monotonic(), SETTINGS)
+    return make_meter()
+
+
+def make_meter(price: Price | None = None) -> AnswerMeter:
+    """Return a meter of an answer that a candidate is giving."""
+    meter = AnswerMeter(CLAIMED, time.monotonic(), SETTINGS)
+    meter.start_call(Answering(Candidate("openai", "gpt-5", UNKNOWN_MODEL, price)))
+    return meter
 
 
 def failure_of(meter: AnswerMeter) -> str:
@@ -54,7 +64,8 @@ def test_a_complete_answer_names_model_provider_message_and_usage(meter: AnswerM
         meter.accept(delta, 1)
     outcome = meter.complete()
     assert isinstance(outcome, Complete)
-    assert (outcome.model, outcome.provider, outcome.message_id) == ("a-model", "stub", "message")
+    assert (outcome.model, outcome.provider, outcome.requested_model) == ("gpt-5", "openai", "a-model")
+    assert outcome.message_id == "message"
     assert (outcome.usage, outcome.stop_reason, outcome.stored) == (Usage(3, 4), "end_turn", False)
 
 
@@ -108,3 +119,52 @@ def test_usage_is_estimated_until_the_provider_reports_it(meter: AnswerMeter) ->
     assert meter.usage() == Usage(2, 2, exact=False)
     meter.accept(Usage(3, 4), 1)
     assert meter.usage() == Usage(3, 4)
+
+
+def test_the_receipt_lists_all_paid_calls_with_their_sum_and_the_calls_that_were_cut_off() -> None:
+    meter = make_meter(Price(1, 10))
+    meter.paid_calls.append(PaidCall(3, 4, purpose="intent", provider="openai", model="gpt-5-mini", cost=0.5))
+    meter.record_prompt(Prompt("gpt-5", (PromptMessage("user", "12345678"),), 9))
+    meter.accept(Chunk("12345678"), 1)
+    meter.start_call(Answering(Candidate("bedrock", "nova", UNKNOWN_MODEL, Price(2, 20)), "chunked"))
+    for delta in (Chunk("1234"), Usage(10, 20, reasoning_tokens=5, cost=0.25), Stopped("end_turn")):
+        meter.accept(delta, 1)
+    outcome = meter.complete()
+    intent, cut_off, answer = outcome.usage_by
+    assert intent.purpose == "intent"
+    assert (cut_off.provider, cut_off.input_tokens, cut_off.output_tokens, cut_off.exact) == ("openai", 2, 2, False)
+    assert cut_off.cost == pytest.approx((2 * 1 + 2 * 10) / 1e6)
+    assert (answer.provider, answer.model, answer.output_tokens, answer.exact) == ("bedrock", "nova", 20, True)
+    assert outcome.usage_total is not None
+    assert (outcome.usage_total.input_tokens, outcome.usage_total.reasoning_tokens) == (15, 5)
+    assert outcome.usage_total.cost == pytest.approx(0.75 + 22e-6)
+    assert not outcome.usage_total.exact
+    assert (outcome.mode, outcome.provider) == ("chunked", "bedrock")
+
+
+def test_a_sum_without_one_of_its_prices_has_no_cost() -> None:
+    meter = make_meter()
+    meter.paid_calls.append(PaidCall(3, 4, purpose="title", provider="openai", model="gpt-5-mini", cost=0.5))
+    for delta in (Chunk("a"), Usage(1, 2), Stopped("end_turn")):
+        meter.accept(delta, 1)
+    total = meter.complete().usage_total
+    assert total is not None
+    assert "cost" not in msgspec.to_builtins(total)
+
+
+def test_details_of_the_provider_are_in_the_outcome(meter: AnswerMeter) -> None:
+    for delta in (Chunk("a"), Details({"tier": "flex"}), Stopped("end_turn"), Details({"trace": {}})):
+        meter.accept(delta, 1)
+    assert meter.complete().provider_details == {"tier": "flex", "trace": {}}
+
+
+def test_a_cancelled_or_failed_answer_names_who_gave_it_and_what_it_used() -> None:
+    meter = AnswerMeter(CLAIMED, time.monotonic(), SETTINGS)
+    failure = GenerationFailed("provider_unavailable", retryable=True)
+    assert (meter.failed(failure).provider, meter.failed(failure).usage_by) == (None, [])
+    meter.start_call(Answering(Candidate("openai", "gpt-5", UNKNOWN_MODEL)))
+    meter.accept(Chunk("1234"), 1)
+    for outcome in (meter.cancelled("user"), meter.failed(failure)):
+        assert (outcome.model, outcome.provider, outcome.requested_model) == ("gpt-5", "openai", "a-model")
+        assert outcome.usage == Usage(0, 1, exact=False)
+        assert [call.purpose for call in outcome.usage_by] == ["answer"]

@@ -41,7 +41,7 @@ def test_a_complete_answer_is_stored_as_the_log_has_it(make_worker: MakeWorker) 
     assert isinstance(outcome, Complete)
     assert outcome.stored
     record = worker.check_stored(generation)
-    assert (record.answer.model, record.answer.provider) == (worker.harness.settings.default_model, "stub")
+    assert (record.answer.model, record.answer.provider) == (worker.harness.settings.default_model, "bedrock")
     assert worker.harness.redis.keys("*unstored") == []
 
 

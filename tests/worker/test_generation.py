@@ -53,11 +53,11 @@ def test_a_complete_answer_is_published_in_order(make_worker: MakeWorker) -> Non
     queued, running, *content, outcome, done = worker.answer()
     assert isinstance(queued, StatusEvent)
     model = worker.harness.settings.default_model
-    assert running == StatusEvent("running", attempt=1, model=model, provider="stub")
+    assert running == StatusEvent("running", attempt=1, model=model, provider="bedrock", requested_model=model)
     assert content == [Reasoning("Hm."), Chunk("Be"), Chunk("cause."), ToolUse("1", "look", {"a": 1})]
     assert isinstance(outcome, Complete)
     assert (outcome.mode, outcome.stop_reason, outcome.usage) == ("live", "end_turn", Usage(3, 4))
-    assert (outcome.model, outcome.provider, outcome.stored) == (model, "stub", True)
+    assert (outcome.model, outcome.provider, outcome.stored) == (model, "bedrock", True)
     assert outcome.message_id == queued.message_id
     assert outcome.latency.first_delta_ms is not None
     assert done == Done("completed")
@@ -97,7 +97,9 @@ def test_reasoning_alone_is_an_empty_answer(make_worker: MakeWorker) -> None:
 def test_a_throttled_call_is_retried_with_a_status_event(make_worker: MakeWorker) -> None:
     worker = make_worker([THROTTLED], [THROTTLED], [Chunk("At last."), *END])
     events = worker.answer()
-    assert [event for event in events if event == StatusEvent("retrying", attempt=1)] == [events[2], events[3]]
+    model = worker.harness.settings.default_model
+    retrying = StatusEvent("retrying", attempt=1, model=model, provider="bedrock", code="provider_throttled")
+    assert [event for event in events if event == retrying] == [events[2], events[3]]
     assert isinstance(outcome_of(events), Complete)
     assert worker.stub.closed == 3
 
@@ -141,8 +143,8 @@ def test_a_cancel_interrupts_a_blocked_read(make_worker: MakeWorker, script: Seq
 
 
 def test_a_cancel_interrupts_the_pause_before_a_retry(make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "BASE_SECONDS", 60)
-    monkeypatch.setattr(retry, "MAX_SECONDS", 60)
+    monkeypatch.setattr(retry, "BASE_SECONDS", 30)
+    monkeypatch.setattr(retry, "MAX_SECONDS", 30)
     worker = make_worker([THROTTLED])
     generation = worker.harness.create_generation("Why?")
     running = gevent.spawn(worker.answer, generation)

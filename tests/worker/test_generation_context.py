@@ -24,7 +24,7 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Provider, Stopped
@@ -33,7 +33,7 @@ from tests.valkey import ValkeyProcess
 from tests.worker.harness import WorkerHarness
 
 END = (Stopped("end_turn"), Usage(3, 4))
-TOO_LONG = GenerationFailed("context_too_long", retryable=False)
+TOO_LONG = ProviderError("context_too_long", retryable=False)
 HISTORY = [PromptMessage("user", "One?"), PromptMessage("assistant", "Two.")]
 Start = Callable[..., WorkerProcess]
 
@@ -60,7 +60,7 @@ def start(harness: WorkerHarness) -> Iterator[Start]:
     processes: list[WorkerProcess] = []
 
     def run(provider: Provider, *sources: ContextSource) -> WorkerProcess:
-        process = WorkerProcess(harness.settings, provider)
+        process = WorkerProcess(harness.settings, {"bedrock": provider})
         process.sources = Sources(sources)
         process.start()
         processes.append(process)

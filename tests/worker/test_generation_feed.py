@@ -27,7 +27,7 @@ def feed_of(harness: WorkerHarness) -> list[dict[str, Any]]:
 )
 def test_the_end_of_an_answer_is_published_to_the_feed(valkey: ValkeyProcess, script: list[Step], status: str) -> None:
     harness = WorkerHarness(valkey.url)
-    process = WorkerProcess(harness.settings, Stub([script]))
+    process = WorkerProcess(harness.settings, {"bedrock": Stub([script])})
     process.start()
     generation = harness.create_generation("Why?")
     generate(process, generation)
@@ -38,7 +38,7 @@ def test_the_end_of_an_answer_is_published_to_the_feed(valkey: ValkeyProcess, sc
 
 def test_a_generation_that_another_worker_holds_is_not_published_to_the_feed(valkey: ValkeyProcess) -> None:
     harness = WorkerHarness(valkey.url)
-    process = WorkerProcess(harness.settings, Stub([]))
+    process = WorkerProcess(harness.settings, {"bedrock": Stub([])})
     generation = harness.create_generation("Why?")
     assert claim(harness.redis, generation, harness.settings) is not None
     generate(process, generation)

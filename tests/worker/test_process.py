@@ -23,10 +23,13 @@ def harness(valkey: ValkeyProcess) -> WorkerHarness:
 
 
 @pytest.fixture
-def process(harness: WorkerHarness) -> Iterator[WorkerProcess]:
-    process = WorkerProcess(
-        harness.settings, Stub([[Chunk("a"), lambda: gevent.sleep(0.5), Chunk("b"), Stopped("end_turn")]])
-    )
+def stub() -> Stub:
+    return Stub([[Chunk("a"), lambda: gevent.sleep(0.5), Chunk("b"), Stopped("end_turn")]])
+
+
+@pytest.fixture
+def process(harness: WorkerHarness, stub: Stub) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(harness.settings, {"bedrock": stub})
     yield process
     process.stop()
 
@@ -49,7 +52,7 @@ def test_a_second_drain_does_not_extend_the_grace(process: WorkerProcess) -> Non
 
 
 def test_a_duplicate_task_after_redis_lost_the_claim_causes_no_second_model_call(
-    harness: WorkerHarness, process: WorkerProcess
+    harness: WorkerHarness, process: WorkerProcess, stub: Stub
 ) -> None:
     process.start()
     generation = harness.create_generation("Why?")
@@ -64,7 +67,7 @@ def test_a_duplicate_task_after_redis_lost_the_claim_causes_no_second_model_call
             harness.redis.restore(key, 0, value, replace=True)
         generate(process, generation)
     assert harness.transcript(generation).content == "ab"
-    assert len(cast("Stub", process.provider).prompts) == 1
+    assert len(stub.prompts) == 1
 
 
 def test_a_generation_that_has_just_ended_does_not_delay_the_stop(

@@ -30,7 +30,7 @@ def start(harness: WorkerHarness) -> Iterator[Start]:
 
     def run(*scripts: Sequence[Step]) -> tuple[WorkerProcess, Stub]:
         stub = Stub(scripts)
-        processes.append(WorkerProcess(harness.settings, stub))
+        processes.append(WorkerProcess(harness.settings, {"bedrock": stub}))
         processes[-1].start()
         return processes[-1], stub
 

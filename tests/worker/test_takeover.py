@@ -38,8 +38,8 @@ from tests.worker.conftest import MakeWorker
 from tests.worker.harness import InProcessWorker, WorkerHarness, wait_until
 
 END = (Stopped("end_turn"), Usage(3, 4))
-REJECTED = GenerationFailed("provider_rejected", retryable=False)
-TIMED_OUT = GenerationFailed("provider_timeout", retryable=True)
+REJECTED = ProviderError("provider_rejected", retryable=False)
+TIMED_OUT = ProviderError("provider_timeout", retryable=True)
 THROTTLED = ProviderError("provider_throttled", retryable=True, is_transient=True)
 WAIT_FOREVER = Event().wait
 QUESTION = PromptMessage("user", "Why?")
@@ -109,7 +109,8 @@ def test_the_model_continues_from_the_text_so_far(make_successor: MakeSuccessor)
     assert isinstance(snapshot, Snapshot)
     assert (snapshot.content, snapshot.reasoning, snapshot.reason) == ("There is", "Hm.", "takeover")
     assert [each["title"] for each in snapshot.citations] == ["T"]
-    assert running == StatusEvent("running", attempt=2, model=successor.harness.settings.default_model, provider="stub")
+    model = successor.harness.settings.default_model
+    assert running == StatusEvent("running", attempt=2, model=model, provider="bedrock", requested_model=model)
     assert "".join(chunks_of(rest)) == " no wind."
     assert isinstance(rest[-2], Complete)
     assert successor.prefills == ["There is"]
@@ -161,7 +162,7 @@ def test_a_continued_text_that_needs_no_more_is_a_complete_answer(make_successor
 def test_a_rejected_prefill_is_asked_again_from_nothing_without_an_error(
     make_successor: MakeSuccessor, code: ErrorCode
 ) -> None:
-    successor = make_successor([GenerationFailed(code, retryable=False)], [Chunk("All."), *END])
+    successor = make_successor([ProviderError(code, retryable=False)], [Chunk("All."), *END])
     added = successor.answer(Chunk("half"))
     assert isinstance(added[0], Snapshot)
     assert added[0].content == "half"
@@ -226,7 +227,8 @@ def test_after_a_cancel_the_usage_estimate_counts_the_prefill_as_input(make_succ
     successor.harness.cancel(generation)
     running.get(timeout=30)
     outcome = successor.harness.wait_for_end(generation)[-2]
-    assert outcome == Cancelled("user", Usage(input_tokens=11, output_tokens=2, exact=False))
+    assert isinstance(outcome, Cancelled)
+    assert outcome.usage == Usage(input_tokens=11, output_tokens=2, exact=False)
     assert successor.harness.text(generation) == "a" * 40 + "12345678"
 
 

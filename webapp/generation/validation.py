@@ -14,7 +14,7 @@ from millrace.webapp.problems import Problem, invalid
 from millrace.webapp.request_input import Json
 from millrace.worker.contract.creation import body_hash
 from millrace.worker.contract.ids import is_id
-from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptMessage
+from millrace.worker.contract.request import ModelRequest, OnDisconnect, OnMidstreamFailure, PromptMessage
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.messages import StoredQuestion
 
@@ -44,6 +44,7 @@ class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_sequences: Annotated[list[_StopSequence], Meta(max_length=4)] | UnsetType = UNSET
     search: bool | Literal["auto"] | UnsetType = UNSET
     on_disconnect: OnDisconnect | UnsetType = UNSET
+    on_midstream_failure: OnMidstreamFailure | UnsetType = UNSET
     stream: bool | UnsetType = UNSET
     metadata: Annotated[_Metadata, Meta(max_length=16)] | UnsetType = UNSET
 
@@ -99,6 +100,7 @@ def parse(body: Json, settings: Settings, *, merges_neighbours: bool = False) ->
         stop_sequences=_given(fields.stop_sequences) or None,
         search=_search(fields, settings),
         metadata=_given(fields.metadata) or None,
+        on_midstream_failure=_given(fields.on_midstream_failure) or "error",
     )
     # The form of the response is not part of the question: a retry may ask for another form.
     given = {name: value for name, value in body.items() if name != "stream"}

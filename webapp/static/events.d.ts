@@ -117,6 +117,10 @@ export interface Cancelled {
   type: "cancelled";
   by: "abandoned" | "deleted" | "user";
   usage: Usage;
+  model?: string;
+  provider?: string;
+  requested_model?: string;
+  usage_by?: PaidCall[];
 }
 
 /** The outcome of a failed answer; the text so far is kept. */
@@ -125,6 +129,11 @@ export interface Error {
   code: string;
   message: string;
   retryable: boolean;
+  usage?: Usage;
+  model?: string;
+  provider?: string;
+  requested_model?: string;
+  usage_by?: PaidCall[];
 }
 
 /** The conversation's title. */
@@ -143,6 +152,8 @@ export interface Suggestions {
 export interface Done {
   type: "done";
   status: "cancelled" | "completed" | "failed";
+  usage_by?: PaidCall[];
+  usage_total?: Usage;
 }
 
 /** A generation was enqueued; its log can be followed from now on. */

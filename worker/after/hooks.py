@@ -12,7 +12,7 @@ import gevent
 from millrace.worker.after.suggestions import suggest_questions
 from millrace.worker.after.title import name_conversation
 from millrace.worker.after.turn import CompletedTurn, completed_turn
-from millrace.worker.contract.events import Complete, Suggestions, Title
+from millrace.worker.contract.events import Complete, PaidCall, Suggestions, Title
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, QueueUnavailable
 from millrace.worker.interrupt import Interrupted
@@ -20,8 +20,11 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.upkeep.watcher import RunningGeneration
 
-Hook = Callable[[WorkerProcess, CompletedTurn], Title | Suggestions | None]
-"""Returns the event to append, or None. A hook may raise; it is killed when the time limit is reached."""
+Hook = Callable[[WorkerProcess, CompletedTurn, Callable[[PaidCall], None]], Title | Suggestions | None]
+"""Returns the event to append, or None, and records its paid calls by its third argument.
+
+A hook may raise; it is killed when the time limit is reached.
+"""
 
 _log = get_logger(__name__)
 
@@ -82,7 +85,7 @@ def dispatch_after_done(process: WorkerProcess, run: RunningGeneration) -> None:
 def _run_hook(process: WorkerProcess, run: RunningGeneration, turn: CompletedTurn, name: str, hook: Hook) -> None:
     started_at = time.monotonic()
     try:
-        event = hook(process, turn)
+        event = hook(process, turn, run.meter.paid_calls.append)
     except GenerationFailed as failure:
         _log.warning("hook_failed", hook=name, generation=turn.generation, error=failure.code)
         return

@@ -11,18 +11,21 @@ from collections.abc import Callable, Iterable, Sequence
 
 import gevent
 from gevent.queue import Full, Queue
+from msgspec.structs import replace
 from sqlalchemy.orm import Session
 
 from millrace.worker.after.turn import CompletedTurn, build_prompt, completed_turn
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.context.escaping import element
 from millrace.worker.contract.connection import translate_redis_errors
-from millrace.worker.contract.events import Complete
+from millrace.worker.contract.events import Complete, PaidCall
 from millrace.worker.contract.keys import learning_key
 from millrace.worker.errors import DependencyUnavailable, GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.providers.protocol import Provider, Tool
+from millrace.worker.providers.protocol import Tool
+from millrace.worker.providers.router import Router
+from millrace.worker.receipt import total_of
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import answers, memories
 from millrace.worker.store.answers import AnswerRecord
@@ -152,9 +155,10 @@ class Learner(BackgroundTask):
         turn = _turn_of(stored)
         if turn is None:
             return
+        calls: list[PaidCall] = []
         with gevent.Timeout(CALL_TIMEOUT_SECONDS, TimeoutError("the model has not answered")):
-            facts = extract_facts(self._process.provider, self._process.settings, turn, known)
-        added = self._process.database.run(lambda session: _save(session, turn, facts))
+            facts = extract_facts(self._process.router, self._process.settings, turn, known, calls.append)
+        added = self._process.database.run(lambda session: _save(session, turn, facts, calls))
         _log.info("facts_learned", generation=generation, facts=len(facts), added=added)
 
     def _acquire_marker(self, generation: str) -> bool:
@@ -187,14 +191,24 @@ def _turn_of(stored: AnswerRecord) -> CompletedTurn | None:
     return completed_turn(answer.generation, question.owner, question.conversation, question.content, answer.content)
 
 
-def _save(session: Session, turn: CompletedTurn, facts: list[str]) -> int:
-    """Save the facts unless this answer is already marked as learned; returns the number of new ones."""
-    if answers.mark_learned(session, turn.generation) is None:
+def _save(session: Session, turn: CompletedTurn, facts: list[str], calls: list[PaidCall]) -> int:
+    """Save the facts and what they cost, once for each answer; returns the number of new ones."""
+    stored = answers.mark_learned(session, turn.generation)
+    if stored is None or not isinstance(stored.answer.outcome, Complete):
         return 0
+    paid = [*stored.answer.outcome.usage_by, *calls]
+    outcome = replace(stored.answer.outcome, usage_by=paid, usage_total=total_of(paid))
+    answers.replace_outcome(session, stored.answer.id, outcome)
     return sum(memories.add(session, turn.owner, fact, turn.conversation, turn.generation) for fact in facts)
 
 
-def extract_facts(provider: Provider, settings: Settings, turn: CompletedTurn, known: Iterable[str]) -> list[str]:
+def extract_facts(
+    router: Router,
+    settings: Settings,
+    turn: CompletedTurn,
+    known: Iterable[str],
+    on_paid_call: Callable[[PaidCall], None],
+) -> list[str]:
     """Return at most `MAX_FACTS` facts, none blank, none twice; often an empty list.
 
     `known` are facts that the model need not repeat. Raises GenerationFailed.
@@ -202,6 +216,6 @@ def extract_facts(provider: Provider, settings: Settings, turn: CompletedTurn, k
     lines = "\n".join(to_line(fact, FACT_CHARS) for fact in known)
     system = (f"{_KNOWN}\n{element('known_facts', lines)}",) if lines else ()
     prompt = build_prompt(turn, settings, _INSTRUCTION, _TOOL, _MAX_TOKENS, system=system)
-    texts = texts_in(provider.answer(prompt).tool_input, "facts")
+    texts = texts_in(router.answer(prompt, "learning", on_paid_call).tool_input, "facts")
     facts = dict.fromkeys(to_line(text, FACT_CHARS) for text in texts)
     return [fact for fact in facts if fact][:MAX_FACTS]

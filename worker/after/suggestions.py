@@ -1,7 +1,9 @@
 """Suggestions: questions that the user may want to ask next."""
 
+from collections.abc import Callable
+
 from millrace.worker.after.turn import CompletedTurn, build_prompt
-from millrace.worker.contract.events import Suggestions
+from millrace.worker.contract.events import PaidCall, Suggestions
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Tool
 from millrace.worker.text.lines import to_line
@@ -33,13 +35,15 @@ _INSTRUCTION = (
 )
 
 
-def suggest_questions(process: WorkerProcess, turn: CompletedTurn) -> Suggestions | None:
+def suggest_questions(
+    process: WorkerProcess, turn: CompletedTurn, on_paid_call: Callable[[PaidCall], None]
+) -> Suggestions | None:
     """Ask the small model for suggestions; None if it returns only blank ones.
 
     Raises GenerationFailed.
     """
     prompt = build_prompt(turn, process.settings, _INSTRUCTION, _TOOL, _MAX_TOKENS)
-    texts = texts_in(process.provider.answer(prompt).tool_input, "suggestions")
+    texts = texts_in(process.router.answer(prompt, "suggestions", on_paid_call).tool_input, "suggestions")
     lines = dict.fromkeys(to_line(text, SUGGESTION_CHARS) for text in texts)
     suggestions = [line for line in lines if line][:COUNT]
     return Suggestions(suggestions) if suggestions else None

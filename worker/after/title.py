@@ -1,7 +1,9 @@
 """The title of a conversation, written by the small model after the first turn unless the user has set one."""
 
+from collections.abc import Callable
+
 from millrace.worker.after.turn import CompletedTurn, build_prompt
-from millrace.worker.contract.events import Title
+from millrace.worker.contract.events import PaidCall, Title
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Tool
@@ -27,7 +29,9 @@ _INSTRUCTION = (
 )
 
 
-def name_conversation(process: WorkerProcess, turn: CompletedTurn) -> Title | None:
+def name_conversation(
+    process: WorkerProcess, turn: CompletedTurn, on_paid_call: Callable[[PaidCall], None]
+) -> Title | None:
     """Ask the small model for a title, save it and publish the change to the owner's feed.
 
     Returns None if the conversation has a title or is not stored, or if the reply is blank. Raises GenerationFailed,
@@ -37,7 +41,8 @@ def name_conversation(process: WorkerProcess, turn: CompletedTurn) -> Title | No
     if conversation is None or conversation.title is not None:
         return None
     prompt = build_prompt(turn, process.settings, _INSTRUCTION, _TOOL, _MAX_TOKENS)
-    title = to_title(text_in(process.provider.answer(prompt).tool_input, "title"), TITLE_CHARS)
+    answer = process.router.answer(prompt, "title", on_paid_call)
+    title = to_title(text_in(answer.tool_input, "title"), TITLE_CHARS)
     if not title or not process.database.run(
         lambda session: conversations.set_title_if_untitled(session, turn.owner, turn.conversation, title)
     ):

@@ -1,15 +1,18 @@
 """Make up a name for the assistant if a profile has none: once, by the small model, in the background."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 
 from millrace.worker.context.escaping import element
+from millrace.worker.contract.events import PaidCall
 from millrace.worker.contract.profile import Profile
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import DatabaseUnavailable, GenerationFailed
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.protocol import Prompt, Provider, Tool
+from millrace.worker.providers.protocol import Prompt, Tool
+from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from millrace.worker.store.database import Database
@@ -41,29 +44,34 @@ _log = get_logger(__name__)
 class AssistantNamer:
     """The naming calls that run in this process, by owner; no answer waits for them."""
 
-    def __init__(self, settings: Settings, provider: Provider, database: Database) -> None:
+    def __init__(self, settings: Settings, router: Router, database: Database) -> None:
         self._model = settings.small_model
-        self._provider = provider
+        self._router = router
         self._database = database
         self.running: dict[str, gevent.Greenlet[..., None]] = {}
 
-    def start(self, owner: str, stored: dict[str, Any], profile: Profile) -> None:
+    def start(
+        self, owner: str, stored: dict[str, Any], profile: Profile, on_paid_call: Callable[[PaidCall], None]
+    ) -> None:
         """Start a call for this profile, unless one runs already, too many run, or the profile is empty.
 
-        `stored` is the profile as the database has it.
+        `stored` is the profile as the database has it; `on_paid_call` is called with the call, for the receipt of the
+        answer that it runs beside.
         """
         if profile.as_text() and owner not in self.running and len(self.running) < MAX_CALLS:
-            self.running[owner] = gevent.spawn(self._name, owner, stored, profile)
+            self.running[owner] = gevent.spawn(self._name, owner, stored, profile, on_paid_call)
 
     def close(self) -> None:
         """Abandon the running calls; the owner's next answer starts a new one."""
         gevent.killall([*self.running.values()])
         self.running.clear()
 
-    def _name(self, owner: str, stored: dict[str, Any], profile: Profile) -> None:
+    def _name(
+        self, owner: str, stored: dict[str, Any], profile: Profile, on_paid_call: Callable[[PaidCall], None]
+    ) -> None:
         try:
             with gevent.Timeout(SECONDS):
-                name = self._ask(profile)
+                name = self._ask(profile, on_paid_call)
                 named = stored | {"assistant_name": name}
                 # A profile that the user has changed in the meantime stays as it is.
                 is_kept = self._database.run(lambda session: profiles.compare_and_set(session, owner, stored, named))
@@ -73,7 +81,7 @@ class AssistantNamer:
         finally:
             self.running.pop(owner, None)
 
-    def _ask(self, profile: Profile) -> str:
+    def _ask(self, profile: Profile, on_paid_call: Callable[[PaidCall], None]) -> str:
         prompt = Prompt(
             model=self._model,
             messages=(PromptMessage("user", element("user_profile", profile.as_text())),),
@@ -81,4 +89,5 @@ class AssistantNamer:
             system=(_INSTRUCTION,),
             tool=_TOOL,
         )
-        return to_title(text_in(self._provider.answer(prompt).tool_input, "name"), _NAME_CHARS) or "Assistant"
+        answer = self._router.answer(prompt, "naming", on_paid_call)
+        return to_title(text_in(answer.tool_input, "name"), _NAME_CHARS) or "Assistant"

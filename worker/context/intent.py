@@ -15,7 +15,8 @@ from millrace.worker.context.source import ContextPart, ContextQuestion
 from millrace.worker.context.stored_context import ContextLoader
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Prompt, Provider, Tool
+from millrace.worker.providers.protocol import Prompt, Tool
+from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
@@ -37,10 +38,10 @@ class IntentSource:
 
     name = "intent"
 
-    def __init__(self, settings: Settings, provider: Provider, loader: ContextLoader, database: Database) -> None:
+    def __init__(self, settings: Settings, router: Router, loader: ContextLoader, database: Database) -> None:
         self.seconds = settings.context.intent_seconds
         self._model = settings.small_model
-        self._provider = provider
+        self._router = router
         self._loader = loader
         self._database = database
         schema = json.loads(settings.context.intent_schema)
@@ -56,7 +57,7 @@ class IntentSource:
         if question.is_standalone:
             return None
         stored = self._loader.load(question)
-        changes = self._ask(question.text, stored.slots, stored.turns[-1].answer if stored.turns else "")
+        changes = self._ask(question, stored.slots, stored.turns[-1].answer if stored.turns else "")
         intent = changes.pop(INTENT, None)
         merged = self._database.run(
             lambda session: conversations.merge_context(session, question.owner, question.conversation, changes),
@@ -66,18 +67,18 @@ class IntentSource:
         updated = {key: slots.get(key) for key in changes if slots.get(key) != stored.slots.get(key)}
         return ContextPart(slots=slots, intent=intent if isinstance(intent, str) else None, updated=updated)
 
-    def _ask(self, text: str, slots: dict[str, Any], last_answer: str) -> dict[str, Any]:
+    def _ask(self, question: ContextQuestion, slots: dict[str, Any], last_answer: str) -> dict[str, Any]:
         known = [_KNOWN, element("conversation_context", json.dumps(slots, ensure_ascii=False))]
         if last_answer:
             known.append(element("last_answer", truncate(last_answer, _LAST_ANSWER_TOKENS)))
         prompt = Prompt(
             model=self._model,
-            messages=(PromptMessage("user", text),),
+            messages=(PromptMessage("user", question.text),),
             max_tokens=_MAX_TOKENS,
             system=(_INSTRUCTION, "\n".join(known)),
             tool=self._tool,
         )
-        tool_input = self._provider.answer(prompt).tool_input
+        tool_input = self._router.answer(prompt, "intent", question.on_paid_call).tool_input
         try:
             return self._valid_slots(tool_input or {})
         except ValidationError:  # its message quotes the user's, so it must not reach the log as a cause

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from millrace.worker.context.budget import MESSAGE_TOKENS, estimate_tokens, fit_history, fit_materials, truncate
@@ -29,11 +29,17 @@ _ABOUT_USER = (
 
 @dataclass(frozen=True)
 class PromptBuilder:
-    """Builds prompts from a request and the context that the sources gathered for it."""
+    """Builds prompts for one candidate from a request and the context that the sources gathered for it."""
 
     request: ModelRequest
     settings: Settings
+    candidate: Candidate
     gathered: GatheredContext = NO_CONTEXT
+
+    def prompts_for(self, candidate: Candidate, prefill: str = "") -> Iterator[Prompt]:
+        """Yield the prompts for another candidate, or for this one."""
+        builder = self if candidate == self.candidate else replace(self, candidate=candidate)
+        return builder.prompts(prefill)
 
     def prompts(self, prefill: str = "") -> Iterator[Prompt]:
         """Yield the prompt, then shorter ones for a model that rejects it as too long, down to the bare question.
@@ -68,8 +74,8 @@ class PromptBuilder:
         history, materials = self._fit(share, self._available_tokens(prefill))
         block = render_materials(materials)
         return Prompt(
-            model=self._candidate.id,
-            traits=self._candidate.traits,
+            model=self.candidate.id,
+            traits=self.candidate.traits,
             messages=(
                 *history,
                 *([PromptMessage("user", block)] if block else []),
@@ -98,13 +104,9 @@ class PromptBuilder:
         )
         return tuple(text for text in instructions if text.strip())
 
-    @cached_property
-    def _candidate(self) -> Candidate:
-        return self.settings.candidates(self.request.model)[0]
-
     @property
     def _window(self) -> int:
-        return self._candidate.traits.window
+        return self.candidate.traits.window
 
     @property
     def _max_tokens(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from millrace.worker.contract.events import PaidCall
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 
 _KIND = re.compile(r"[a-z_]{1,40}")
@@ -17,13 +18,17 @@ def _do_nothing() -> None:
     return
 
 
+def _ignore(_call: PaidCall) -> None:
+    return
+
+
 @dataclass(frozen=True)
 class ContextQuestion:
     """The question that sources find context for.
 
     `answer_id` is the id of the message that will hold the answer. `question_id` is the id of the question's message,
     None if the question belongs to no conversation. A source calls `on_search` before it searches the web, so that the
-    reader sees the status `searching`.
+    reader sees the status `searching`, and `on_paid_call` with each call of a model that it has made, for the receipt.
     """
 
     generation: str
@@ -33,6 +38,7 @@ class ContextQuestion:
     request: ModelRequest
     question_id: str | None = None
     on_search: Callable[[], None] = _do_nothing
+    on_paid_call: Callable[[PaidCall], None] = _ignore
 
     @property
     def is_standalone(self) -> bool:

@@ -22,7 +22,7 @@ from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuest
 from millrace.worker.context.stored_context import ContextLoader, HistorySource, MemorySource, ProfileSource
 from millrace.worker.errors import SettingError
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.protocol import Provider
+from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 
@@ -56,10 +56,10 @@ class Sources:
             resource.close()
 
 
-def make_sources(settings: Settings, provider: Provider, database: Database) -> Sources:
+def make_sources(settings: Settings, router: Router, database: Database) -> Sources:
     """Return the sources that the settings switch on; raises SettingError. A new built-in source is added here."""
     loader = ContextLoader(settings, database)
-    namer = AssistantNamer(settings, provider, database)
+    namer = AssistantNamer(settings, router, database)
     resources: list[Closable] = [namer]
     sources: list[ContextSource] = [
         ProfileSource(loader, namer),
@@ -67,7 +67,7 @@ def make_sources(settings: Settings, provider: Provider, database: Database) -> 
         MemorySource(loader),
     ]
     if settings.context.intent_schema:
-        sources.append(IntentSource(settings, provider, loader, database))
+        sources.append(IntentSource(settings, router, loader, database))
     engine = make_engine(settings)
     if engine is not None:
         resources.append(engine)

@@ -133,5 +133,5 @@ class ProfileSource:
             _log.warning("profile_ignored", generation=question.generation)
             return None
         if profile.assistant_name is None:
-            self._namer.start(question.owner, stored, profile)
+            self._namer.start(question.owner, stored, profile, question.on_paid_call)
         return ContextPart(assistant_name=profile.assistant_name or "", about_user=profile.as_text())

@@ -163,10 +163,17 @@ class Complete(Event, frozen=True):
 
 
 class Cancelled(Event, frozen=True):
-    """The outcome of a cancelled answer; the text so far is kept."""
+    """The outcome of a cancelled answer; the text so far is kept.
+
+    `usage` is a lower bound: a provider may bill the tokens that it generates after its connection is closed.
+    """
 
     by: CancelledBy
     usage: Usage
+    model: str | None = None
+    provider: str | None = None
+    requested_model: str | None = None
+    usage_by: list[PaidCall] = []
 
 
 class Error(Event, frozen=True):
@@ -175,6 +182,11 @@ class Error(Event, frozen=True):
     code: str
     message: str
     retryable: bool
+    usage: Usage | None = None
+    model: str | None = None
+    provider: str | None = None
+    requested_model: str | None = None
+    usage_by: list[PaidCall] = []
 
 
 class Title(Event, frozen=True):
@@ -190,9 +202,14 @@ class Suggestions(Event, frozen=True):
 
 
 class Done(Event, frozen=True):
-    """The end of the log: every log has exactly one, and it is the last event."""
+    """The end of the log: every log has exactly one, and it is the last event.
+
+    `usage_by` and `usage_total` replace those of the outcome if calls have been paid for after it, such as the title's.
+    """
 
     status: FinalStatus
+    usage_by: list[PaidCall] = []
+    usage_total: Usage | None = None
 
 
 AnyEvent = (

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 OnDisconnect = Literal["continue", "cancel"]
+OnMidstreamFailure = Literal["error", "continue"]
 
 
 class PromptMessage(msgspec.Struct, frozen=True):
@@ -27,6 +28,7 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     stop_sequences: list[str] | None = None
     search: bool | Literal["auto"] = False
     metadata: dict[str, str] | None = None
+    on_midstream_failure: OnMidstreamFailure = "error"
 
 
 class RequestSummary(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -62,10 +62,15 @@ class Transcript:
                 self.suggestions = suggestions
             case Done():
                 self.is_done = True
+                self._replace_usage(event)
             case StatusEvent() | ContextEvent() | ToolResult():
                 pass  # they are no part of the answer
             case _:
                 assert_never(event)
+
+    def _replace_usage(self, done: Done) -> None:
+        if done.usage_by and isinstance(self.outcome, Complete):
+            self.outcome = msgspec.structs.replace(self.outcome, usage_by=done.usage_by, usage_total=done.usage_total)
 
     def _apply_content(self, event: Chunk | Reasoning | Citation | ToolUse | Snapshot) -> None:
         match event:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
@@ -56,6 +56,7 @@ class Started:
 
     provider: str
     model: str
+    mode: Literal["live", "chunked", "whole"] = "live"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class WholeAnswer:
     text: str
     tool_input: dict[str, Any] | None
     usage: Usage
+    reason: StopReason = "end_turn"
 
 
 class Provider(Protocol):

@@ -1,15 +1,11 @@
-"""Retries of a model call, only before the first delta: a later one would be billed twice and repeat published text."""
+"""The pauses between calls of one candidate, and a budget of retries for the whole process."""
 
 import random
-from collections.abc import Callable, Generator
-from contextlib import closing
-
-from millrace.worker.contract.events import Chunk, Reasoning
-from millrace.worker.errors import ProviderError
-from millrace.worker.providers.protocol import Delta, Prompt, Provider, Started
 
 BASE_SECONDS = 0.5
 MAX_SECONDS = 8.0
+BUDGET = 500
+RETRY_COST = 5
 
 
 def backoff_seconds(tries: int) -> float:
@@ -21,33 +17,22 @@ def backoff_seconds(tries: int) -> float:
     return ceiling / 2 + random.uniform(0, ceiling / 2)
 
 
-def stream_with_retries(
-    provider: Provider,
-    prompt: Prompt,
-    max_tries: int,
-    on_retry: Callable[[ProviderError], object],
-    wait: Callable[[float], object],
-) -> Generator[Delta]:
-    """Yield the answer's deltas; retry a transient failure before the first one, up to `max_tries` calls.
+class RetryBudget:
+    """Bounds the retries of one process, so that an outage is not multiplied by them; as botocore's retry quota.
 
-    Empty deltas are left out. `on_retry` is called with the failure before each pause, `wait` with the seconds of the
-    pause. Raises the last ProviderError.
+    A retry takes `RETRY_COST` from the budget, and each answer puts back one.
     """
-    for tries in range(1, max_tries + 1):
-        has_begun = False
-        try:
-            with closing(provider.stream(prompt)) as deltas:
-                for delta in deltas:
-                    if isinstance(delta, Started):
-                        continue
-                    if isinstance(delta, Chunk | Reasoning) and not delta.content:
-                        continue  # no beginning: the call may still be repeated
-                    has_begun = True
-                    yield delta
-        except ProviderError as failure:
-            if has_begun or not failure.is_transient or tries == max_tries:
-                raise
-            on_retry(failure)
-        else:
-            return
-        wait(backoff_seconds(tries))
+
+    def __init__(self) -> None:
+        self._left = BUDGET
+
+    def take(self) -> bool:
+        """Take one retry; return False if the budget is spent."""
+        if self._left < RETRY_COST:
+            return False
+        self._left -= RETRY_COST
+        return True
+
+    def refund(self) -> None:
+        """Count an answer."""
+        self._left = min(BUDGET, self._left + 1)

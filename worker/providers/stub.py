@@ -9,13 +9,13 @@ Stub([], replies={"set_title": WholeAnswer("", {"title": "Mills"}, Usage(1, 1))}
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from millrace.worker.errors import GenerationFailed, ProviderError
+from millrace.worker.errors import ProviderError
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 
-Step = Delta | GenerationFailed | Callable[[], object]
+Step = Delta | ProviderError | Callable[[], object]
 """A delta to yield, a failure to raise, or a function to call, such as a wait."""
 
-Reply = WholeAnswer | GenerationFailed | Callable[[Prompt], WholeAnswer]
+Reply = WholeAnswer | ProviderError | Callable[[Prompt], WholeAnswer]
 """An answer to return, a failure to raise, or a function that returns the answer, however long it takes."""
 
 
@@ -42,7 +42,7 @@ class Stub:
         has_started = False
         try:
             for step in script:
-                if isinstance(step, GenerationFailed):
+                if isinstance(step, ProviderError):
                     raise step
                 if isinstance(step, Delta):
                     if not has_started:
@@ -60,7 +60,7 @@ class Stub:
         reply = self.replies.get(prompt.tool.name if prompt.tool else "")
         if reply is None:
             raise ProviderError("provider_rejected", retryable=False)
-        if isinstance(reply, GenerationFailed):
+        if isinstance(reply, ProviderError):
             raise reply
         return reply if isinstance(reply, WholeAnswer) else reply(prompt)
 

@@ -9,6 +9,7 @@ from gevent.event import Event as Signal
 
 from millrace.worker.contract.events import (
     AnyEvent,
+    Complete,
     Done,
     Error,
     Outcome,
@@ -133,10 +134,16 @@ class Outbox:
         return transcript
 
     def finish(self, outcome: Outcome) -> None:
-        """Add the outcome, unless `emit_outcome` has added it, then `done`; later events are ignored."""
+        """Add the outcome, unless `emit_outcome` has added one, then `done`; later events are ignored.
+
+        If the outcome counts other calls than the one added before, `done` carries its usage.
+        """
         if self._outcome is None:
             self.emit_outcome(outcome)
-        self._put([Done(status_after(outcome))])
+        done = Done(status_after(outcome))
+        if isinstance(outcome, Complete) and outcome.usage_by != getattr(self._outcome, "usage_by", None):
+            done = Done(done.status, outcome.usage_by, outcome.usage_total)
+        self._put([done])
         self.is_open = False
 
     def abandon(self, reason: str) -> None:

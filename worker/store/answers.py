@@ -8,7 +8,7 @@ from sqlalchemy import Executable, Integer, Select, and_, bindparam, func, or_, 
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
-from millrace.worker.contract.events import Complete, Error, Outcome, decode, encode
+from millrace.worker.contract.events import Complete, Outcome, decode, encode
 from millrace.worker.contract.ids import Cursor, parse_cursor
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.messages import StoredQuestion, save_question
@@ -174,6 +174,11 @@ def mark_learned(session: Session, generation: str) -> AnswerRecord | None:
     return found if found and isinstance(found.answer.outcome, Complete) else None
 
 
+def replace_outcome(session: Session, message: str, outcome: Outcome) -> None:
+    """Replace the outcome of a stored answer, given the id of its message."""
+    session.execute(update(MessageRow).where(MessageRow.id == message).values(outcome=encode(outcome).decode("ascii")))
+
+
 def _values(answer: StoredAnswer) -> dict[str, Any]:
     outcome = answer.outcome
     return {
@@ -182,7 +187,7 @@ def _values(answer: StoredAnswer) -> dict[str, Any]:
         "last_event": str(answer.last_event),
         "model": answer.model,
         "provider": answer.provider,
-        "usage": None if isinstance(outcome, Error) else msgspec.to_builtins(outcome.usage),
+        "usage": msgspec.to_builtins(outcome.usage),
         "latency": msgspec.to_builtins(outcome.latency) if isinstance(outcome, Complete) else None,
         "outcome": encode(outcome).decode("ascii"),
         "reasoning": answer.reasoning,

@@ -81,11 +81,10 @@ def make_stored_answer(
     *,
     message: str,
     generation: str,
-    provider: str | None = None,
 ) -> StoredAnswer:
     """Return the answer as the database keeps it; `done` is the id of the log's last event.
 
-    A complete answer names the model and provider that gave it, any other the ones that were asked.
+    The answer names the model and the provider that gave it; before any content, the requested model.
     """
     is_complete = isinstance(outcome, Complete)
     return StoredAnswer(
@@ -95,8 +94,8 @@ def make_stored_answer(
         last_event=done,
         content=transcript.content,
         outcome=replace(outcome, stored=True) if is_complete else outcome,
-        model=outcome.model if is_complete else request.model,
-        provider=outcome.provider if is_complete else provider,
+        model=outcome.model or request.model,
+        provider=outcome.provider,
         reasoning=transcript.reasoning,
         citations=tuple(transcript.citations),
         tools=tuple(transcript.tools),

@@ -8,9 +8,10 @@ handover are enforced even while Redis does not answer.
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
+from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.lease import ClaimedGeneration, Renewal, have_ended, renew_all
@@ -39,7 +40,7 @@ class RunningGeneration:
     interrupt: Interrupt
     outbox: Outbox
     deadline: float
-    started_at: float = field(default_factory=time.monotonic)
+    meter: AnswerMeter
 
     @property
     def generation(self) -> str:

@@ -92,6 +92,8 @@ REFUSED: list[tuple[str, Any]] = [
     ("search", 1),
     ("search", True),
     ("on_disconnect", "stop"),
+    ("on_midstream_failure", "retry"),
+    ("on_midstream_failure", True),
     ("search", "\ud83d"),
     ("on_disconnect", True),
     ("on_disconnect", "\udc00"),
@@ -171,6 +173,7 @@ def test_every_field_reaches_the_worker(build: Build) -> None:
         "stop_sequences": ["\n", "a" * 255, "c", "d"],
         "search": "auto",
         "on_disconnect": "cancel",
+        "on_midstream_failure": "continue",
         "metadata": {"k" * 64: "v" * 512, "lone": "\ud83d", **{str(number): "" for number in range(14)}},
     }
     answer = site.post(fields)
@@ -183,6 +186,7 @@ def test_every_field_reaches_the_worker(build: Build) -> None:
     assert (asked.temperature, asked.top_p, asked.search) == (1.0, 0.0, False)
     assert asked.stop_sequences == fields["stop_sequences"]
     assert asked.metadata == fields["metadata"]
+    assert asked.on_midstream_failure == "continue"
 
 
 @pytest.mark.parametrize(

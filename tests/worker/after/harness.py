@@ -54,7 +54,7 @@ class HookHarness:
         self.settings = self.worker.settings
         self.redis = self.worker.redis
         self.stub = Stub([script], replies=replies)
-        self.process = WorkerProcess(self.settings, self.stub)
+        self.process = WorkerProcess(self.settings, {"bedrock": self.stub})
         self.process.start()
         self.database = self.process.database
         self.learner = Learner(self.process)

@@ -7,13 +7,15 @@ from typing import cast
 import gevent
 import pytest
 from gevent.event import Event
+from msgspec.structs import replace
 
 from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Complete, Done, Error, Suggestions, Title, Usage
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.providers.protocol import Prompt, Stopped, WholeAnswer
 from millrace.worker.providers.stub import Reply, Step
+from millrace.worker.store import answers
 from tests.worker.after.harness import (
     ANSWER,
     FACTS,
@@ -28,7 +30,7 @@ from tests.worker.harness import wait_until
 
 TITLE_EVENT = Title("Mills")
 SUGGESTIONS_EVENT = Suggestions(["Who built it?", "When?", "Why there?"])
-THROTTLED = GenerationFailed("provider_throttled", retryable=True)
+THROTTLED = ProviderError("provider_throttled", retryable=True)
 
 
 def hang(_: Prompt) -> WholeAnswer:
@@ -41,8 +43,9 @@ def crash(_: Prompt) -> WholeAnswer:
 
 
 def after_the_outcome(events: list[AnyEvent]) -> list[AnyEvent]:
+    """Return the events after the outcome; `done` without the usage of the calls that were made there."""
     (at,) = [number for number, event in enumerate(events) if isinstance(event, Complete | Cancelled | Error)]
-    return events[at + 1 :]
+    return [Done(event.status) if isinstance(event, Done) else event for event in events[at + 1 :]]
 
 
 def only_generation(harness: HookHarness) -> str:
@@ -62,6 +65,24 @@ def test_title_and_suggestions_are_appended_between_outcome_and_done(make_harnes
     *events, done = after_the_outcome(make_harness().answer())
     assert done == Done("completed")
     assert sorted(events, key=lambda event: type(event).__name__) == [SUGGESTIONS_EVENT, TITLE_EVENT]
+
+
+def test_done_carries_the_usage_of_the_calls_after_the_outcome_and_the_stored_answer_too(
+    make_harness: MakeHarness,
+) -> None:
+    harness = make_harness()
+    generation = harness.create_generation()
+    generate(harness.process, generation)
+    (complete,) = [event for event in harness.events(generation) if isinstance(event, Complete)]
+    done = harness.events(generation)[-1]
+    assert isinstance(done, Done)
+    assert [call.purpose for call in complete.usage_by] == ["answer"]
+    assert sorted(call.purpose for call in done.usage_by) == ["answer", "suggestions", "title"]
+    assert done.usage_total is not None
+    assert (done.usage_total.input_tokens, done.usage_total.output_tokens) == (5, 6)
+    stored = harness.database.run(lambda session: answers.find_answer_of_generation(session, generation))
+    assert stored is not None
+    assert stored.answer.outcome == replace(complete, usage_by=done.usage_by, usage_total=done.usage_total)
 
 
 def test_hooks_run_concurrently(make_harness: MakeHarness) -> None:

@@ -11,14 +11,14 @@ from millrace.worker.after.learning import Learner
 from millrace.worker.contract.events import Cancelled, Error, Outcome, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import learning_key
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import GenerationFailed, ProviderError
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Reply
 from millrace.worker.store import answers, conversations, memories
 from tests.worker.after.harness import COMPLETE, FACTS, HookHarness, MakeHarness, tool_reply
 from tests.worker.harness import wait_until
 
-THROTTLED = GenerationFailed("provider_throttled", retryable=True)
+THROTTLED = ProviderError("provider_throttled", retryable=True)
 
 MakeLearning = Callable[..., HookHarness]
 
@@ -119,7 +119,7 @@ def test_retryable_failure_is_retried_and_facts_are_saved_once(make_learning: Ma
 
 
 def test_failure_that_is_not_retryable_is_not_retried(make_learning: MakeLearning) -> None:
-    harness = make_learning(GenerationFailed("provider_rejected", retryable=False))
+    harness = make_learning(ProviderError("provider_rejected", retryable=False))
     harness.learn(harness.save_turn())
     assert harness.calls() == 1
 

@@ -16,8 +16,7 @@ from millrace.worker.contract.events import AnyEvent, Cancelled, Complete, Conte
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.generation import generate
-from millrace.worker.process import WorkerProcess
-from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.process import make_process
 from millrace.worker.store import answers, messages
 from millrace.worker.store.database import Database
 from tests.emulator_process import EmulatorProcess
@@ -76,7 +75,7 @@ class ContextHarness:
         defaults = {"titles": "off", "suggestions": "off", "bedrock_endpoint_url": emulator.url}
         self.harness = WorkerHarness(redis_url, **(defaults | settings))
         self.emulator = emulator
-        self.process = WorkerProcess(self.harness.settings, Bedrock(self.harness.settings, 10))
+        self.process = make_process(self.harness.settings, 10)
         self.process.start()
 
     @property

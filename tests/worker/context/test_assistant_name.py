@@ -8,13 +8,13 @@ from gevent.event import Event
 from millrace.worker.context.assistant_name import AssistantNamer
 from millrace.worker.context.stored_context import ContextLoader, ProfileSource
 from millrace.worker.contract.events import Usage
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.errors import ProviderError
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from tests.worker.context.harness import StoredConversation
-from tests.worker.harness import wait_until
+from tests.worker.harness import route, wait_until
 
 PROFILE = {"text": "I am Ada, a miller."}
 
@@ -26,7 +26,7 @@ class NamerHarness:
         self.may_answer = Event()
         self.name = name
         self.stub = Stub([], replies={"name_assistant": self._reply})
-        self.namer = AssistantNamer(settings, self.stub, conversation.database)
+        self.namer = AssistantNamer(settings, route(self.stub, settings), conversation.database)
         self._source = ProfileSource(ContextLoader(settings, conversation.database), self.namer)
         self._conversation = conversation
 
@@ -76,7 +76,7 @@ def test_a_profile_changed_during_the_call_is_not_overwritten(namer: NamerHarnes
 
 
 @pytest.mark.parametrize(
-    "failing", [GenerationFailed("provider_unavailable", retryable=True), "", 5], ids=["fails", "empty", "no text"]
+    "failing", [ProviderError("provider_unavailable", retryable=True), "", 5], ids=["fails", "empty", "no text"]
 )
 def test_a_failed_call_is_repeated_with_the_next_answer(namer: NamerHarness, failing: Any) -> None:
     namer.may_answer.set()

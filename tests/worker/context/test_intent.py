@@ -18,6 +18,7 @@ from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
 from tests.worker.context.harness import StoredConversation
+from tests.worker.harness import route
 
 SCHEMA = {
     "type": "object",
@@ -40,7 +41,10 @@ class IntentHarness:
         self.stub = Stub([], replies={"note_intent": self._reply})
         configured = load({"MILLRACE_INTENT_SCHEMA": json.dumps(schema), "MILLRACE_SMALL_MODEL_ID": "small"})
         self.source = IntentSource(
-            configured, self.stub, ContextLoader(configured, conversation.database), conversation.database
+            configured,
+            route(self.stub, configured),
+            ContextLoader(configured, conversation.database),
+            conversation.database,
         )
 
     def ask(self, **slots: Any) -> ContextPart | None:

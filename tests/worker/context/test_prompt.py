@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deploy.emulator.token_counter import count_prompt_tokens
 from millrace.worker.context.prompt import PromptBuilder
-from millrace.worker.context.source import ContextPart, GatheredContext, Material
+from millrace.worker.context.source import NO_CONTEXT, ContextPart, GatheredContext, Material
 from millrace.worker.contract.events import ContextEvent, Link
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.providers.bedrock.arguments import build_arguments
@@ -23,7 +23,14 @@ PAGE = Material("search_result", "Water.", "Mill", "https://mill.example")
 
 
 def build(request: ModelRequest, settings: Settings | None = None, gathered: GatheredContext | None = None) -> Prompt:
-    return next(PromptBuilder(request, settings or load({}), gathered or GatheredContext()).prompts())
+    return next(make_builder(request, gathered or GatheredContext(), settings).prompts())
+
+
+def make_builder(
+    request: ModelRequest, gathered: GatheredContext = NO_CONTEXT, settings: Settings | None = None
+) -> PromptBuilder:
+    settings = settings or load({})
+    return PromptBuilder(request, settings, settings.candidates(request.model)[0], gathered)
 
 
 def make_history(count: int, text: str) -> tuple[PromptMessage, ...]:
@@ -88,7 +95,7 @@ def test_the_conversations_context_is_material_from_the_last_source_that_returns
 
 
 def test_a_prefill_is_the_last_message() -> None:
-    prompt = next(PromptBuilder(ModelRequest(HISTORY, "model", 10), load({})).prompts("Well,"))
+    prompt = next(make_builder(ModelRequest(HISTORY, "model", 10)).prompts("Well,"))
     assert prompt.messages == (*HISTORY, PromptMessage("assistant", "Well,"))
 
 
@@ -119,7 +126,7 @@ def test_no_prompt_exceeds_the_models_window_by_the_count_of_the_local_endpoint(
     given_parts: list[ContextPart], max_tokens: int, is_cached: bool
 ) -> None:
     gathered = GatheredContext({str(number): part for number, part in enumerate(given_parts)})
-    context = PromptBuilder(ModelRequest([PromptMessage("user", "Why?")], SMALL, max_tokens), load({}), gathered)
+    context = make_builder(ModelRequest([PromptMessage("user", "Why?")], SMALL, max_tokens), gathered)
     for prompt in context.prompts():
         arguments = build_arguments(prompt, is_cached=is_cached)
         tokens = count_prompt_tokens(arguments["messages"], arguments.get("system"))
@@ -134,14 +141,12 @@ def test_no_prompt_exceeds_the_models_window_by_the_count_of_the_local_endpoint(
 
 def test_prompts_shrink_down_to_the_bare_question() -> None:
     request = ModelRequest([*make_history(100, "mill " * 20), PromptMessage("user", "Why?")], SMALL, 1000)
-    prompts = list(
-        PromptBuilder(request, load({}), GatheredContext({"search": ContextPart(materials=(PAGE,))})).prompts("So")
-    )
+    prompts = list(make_builder(request, GatheredContext({"search": ContextPart(materials=(PAGE,))})).prompts("So"))
     lengths = [len(prompt.messages) for prompt in prompts]
     assert lengths == sorted(lengths, reverse=True)
     assert len(set(lengths)) == len(lengths) == 4
     assert prompts[-1].messages == (PromptMessage("user", "Why?"), PromptMessage("assistant", "So"))
-    assert len(list(PromptBuilder(ModelRequest(HISTORY[:1], SMALL, 10), load({})).prompts())) == 1
+    assert len(list(make_builder(ModelRequest(HISTORY[:1], SMALL, 10)).prompts())) == 1
 
 
 def test_the_context_event_describes_the_prompt() -> None:
@@ -152,9 +157,7 @@ def test_the_context_event_describes_the_prompt() -> None:
         "intent": ContextPart(intent="ask", updated={"pet": "cat"}),
         "search": ContextPart(materials=(PAGE, replace(PAGE, title="\u202e", url="https://b.example"))),
     }
-    event = PromptBuilder(
-        ModelRequest(HISTORY[:1], "model", 10), load({}), GatheredContext(parts, failed=1)
-    ).context_event()
+    event = make_builder(ModelRequest(HISTORY[:1], "model", 10), GatheredContext(parts, failed=1)).context_event()
     pages = [Link("Mill", "https://mill.example"), Link("https://b.example", "https://b.example")]
     assert event == ContextEvent(pages, history=2, profile=1, memory=2, failed=1, intent="ask", updated={"pet": "cat"})
 
@@ -163,8 +166,8 @@ def test_the_context_event_describes_the_prompt() -> None:
     "gathered", [GatheredContext(failed=1), GatheredContext({"search": ContextPart()})], ids=["failed", "found nothing"]
 )
 def test_there_is_a_context_event_if_a_source_failed_or_found_nothing(gathered: GatheredContext) -> None:
-    assert PromptBuilder(ModelRequest(HISTORY[:1], "model", 10), load({}), gathered).context_event() is not None
+    assert make_builder(ModelRequest(HISTORY[:1], "model", 10), gathered).context_event() is not None
 
 
 def test_a_question_without_context_has_no_context_event() -> None:
-    assert PromptBuilder(ModelRequest(HISTORY[:1], "model", 10), load({})).context_event() is None
+    assert make_builder(ModelRequest(HISTORY[:1], "model", 10)).context_event() is None

@@ -9,6 +9,7 @@ from millrace.worker.errors import SettingError
 from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import load
 from millrace.worker.store.database import Database
+from tests.worker.harness import route
 
 PLUGIN = "tests.worker.context.test_sources_plugins:clock"
 SEARXNG = {"MILLRACE_SEARCH_ENGINE": "searxng", "MILLRACE_SEARCH_URL": "http://127.0.0.1:8888"}
@@ -27,7 +28,7 @@ def test_an_engine_without_its_url_or_key_stops_the_start(engine: str, missing: 
 
 
 def test_plugins_come_after_the_built_in_sources(database: Database) -> None:
-    sources = make_sources(load({"MILLRACE_CONTEXT": PLUGIN, **SEARXNG}), Stub([]), database)
+    sources = make_sources(load({"MILLRACE_CONTEXT": PLUGIN, **SEARXNG}), route(Stub([])), database)
     names = [source.name for source in sources.sources]
     assert names == ["profile", "history", "memory", "search", "clock"]
     sources.close()
@@ -35,4 +36,4 @@ def test_plugins_come_after_the_built_in_sources(database: Database) -> None:
 
 def test_two_sources_with_one_name_stop_the_start(database: Database) -> None:
     with pytest.raises(SettingError, match=r"MILLRACE_CONTEXT: .*clock"):
-        make_sources(load({"MILLRACE_CONTEXT": f"{PLUGIN},{PLUGIN}"}), Stub([]), database)
+        make_sources(load({"MILLRACE_CONTEXT": f"{PLUGIN},{PLUGIN}"}), route(Stub([])), database)

@@ -14,12 +14,13 @@ from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from millrace.worker.store.database import Database
 from tests.worker.context.harness import StoredConversation
+from tests.worker.harness import route
 
 NAMED = {"assistant_name": "Miller", "text": "I am Ada.", "facts": {"town": "Leeds", "age": 36, "vegan": True}}
 
 
 def make_source(settings: Settings, database: Database) -> ProfileSource:
-    return ProfileSource(ContextLoader(settings, database), AssistantNamer(settings, Stub([]), database))
+    return ProfileSource(ContextLoader(settings, database), AssistantNamer(settings, route(Stub([])), database))
 
 
 def store(database: Database, profile: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ def harness(valkey: ValkeyProcess) -> WorkerHarness:
 
 @pytest.fixture
 def canary(harness: WorkerHarness) -> Iterator[Canary]:
-    process = WorkerProcess(harness.settings, Stub([]))
+    process = WorkerProcess(harness.settings, {"bedrock": Stub([])})
     yield Canary(process, NAME, concurrency=500)
     process.stop()
 
@@ -71,7 +71,7 @@ def test_after_a_return_the_next_canary_is_sent_and_the_silence_starts_at_zero(
 
 
 def test_a_process_at_its_concurrency_limit_counts_as_alive(harness: WorkerHarness) -> None:
-    process = WorkerProcess(harness.settings, Stub([]))
+    process = WorkerProcess(harness.settings, {"bedrock": Stub([])})
     full = Canary(process, NAME, concurrency=0)
     assert full.send_when_due(NOON) == 0
     assert count_live_workers(harness.redis) == 1
@@ -80,7 +80,7 @@ def test_a_process_at_its_concurrency_limit_counts_as_alive(harness: WorkerHarne
 
 
 def test_an_unavailable_queue_raises_queue_unavailable(harness: WorkerHarness) -> None:
-    process = WorkerProcess(WorkerHarness(f"redis://127.0.0.1:{free_port()}/0").settings, Stub([]))
+    process = WorkerProcess(WorkerHarness(f"redis://127.0.0.1:{free_port()}/0").settings, {"bedrock": Stub([])})
     with pytest.raises(QueueUnavailable):
         Canary(process, NAME, concurrency=500).send_when_due(NOON)
     process.stop()
@@ -97,7 +97,7 @@ def test_the_heartbeat_is_written_while_the_process_consumes_or_cannot_be_expect
 ) -> None:
     heartbeat = tmp_path / "heartbeat"
     harness = WorkerHarness(valkey.url, pulse_file=heartbeat)
-    process = WorkerProcess(harness.settings, Stub([]))
+    process = WorkerProcess(harness.settings, {"bedrock": Stub([])})
     canary = Canary(process, NAME, concurrency=500)
 
     def is_written(within: float = RESEND_SECONDS + 5) -> bool:
@@ -127,7 +127,7 @@ def test_the_heartbeat_is_written_while_the_process_consumes_or_cannot_be_expect
 def test_a_heartbeat_that_cannot_be_written_is_logged_and_ends_nothing(
     valkey: ValkeyProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
-    process = WorkerProcess(WorkerHarness(valkey.url, pulse_file="/nowhere/at/all").settings, Stub([]))
+    process = WorkerProcess(WorkerHarness(valkey.url, pulse_file="/nowhere/at/all").settings, {"bedrock": Stub([])})
     Canary(process, NAME, concurrency=500).record_return()
     assert "heartbeat_not_written error=[Errno 2]" in caplog.text
     assert count_live_workers(process.redis) == 1

@@ -154,7 +154,7 @@ def test_a_deleted_conversation_is_not_restored(storage: LateStorageHarness) -> 
 
 def test_a_complete_answer_is_marked_as_stored_and_names_the_model_that_gave_it() -> None:
     outcome = Complete("live", "end_turn", Usage(3, 4), Latency(1, 2), "a-model", "bedrock", "m", stored=False)
-    answer = make_stored_answer(TRANSCRIPT, outcome, Cursor(7, 9), REQUEST, **IDS, provider="asked-provider")
+    answer = make_stored_answer(TRANSCRIPT, outcome, Cursor(7, 9), REQUEST, **IDS)
     assert (answer.content, answer.reasoning, answer.suggestions) == ("Because.", "Hm.", ("And then?",))
     assert answer.tools == ({"id": "1", "name": "look", "input": {}},)
     assert (answer.epoch, answer.last_event) == (7, Cursor(7, 9))
@@ -163,7 +163,10 @@ def test_a_complete_answer_is_marked_as_stored_and_names_the_model_that_gave_it(
     assert (answer.model, answer.provider) == ("a-model", "bedrock")
 
 
-def test_an_incomplete_answer_names_the_model_that_was_asked() -> None:
-    cancelled = Cancelled("user", Usage())
-    answer = make_stored_answer(TRANSCRIPT, cancelled, Cursor(7, 9), REQUEST, **IDS, provider="asked-provider")
-    assert (answer.outcome, answer.model, answer.provider) == (cancelled, "asked-model", "asked-provider")
+def test_an_incomplete_answer_names_who_gave_it_or_else_the_model_that_was_asked() -> None:
+    for cancelled, expected in (
+        (Cancelled("user", Usage()), ("asked-model", None)),
+        (Cancelled("user", Usage(), "a-model", "bedrock"), ("a-model", "bedrock")),
+    ):
+        answer = make_stored_answer(TRANSCRIPT, cancelled, Cursor(7, 9), REQUEST, **IDS)
+        assert (answer.outcome, answer.model, answer.provider) == (cancelled, *expected)

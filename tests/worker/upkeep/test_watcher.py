@@ -12,7 +12,7 @@ from millrace.worker.contract.sweep import sweep
 from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.upkeep import watcher as subject
-from millrace.worker.upkeep.watcher import HANDOVER_SECONDS, RunningGeneration
+from millrace.worker.upkeep.watcher import HANDOVER_SECONDS
 from tests.valkey import ValkeyProcess
 from tests.worker.harness import COMPLETE, WorkerHarness, claim_attempt, wait_until
 from tests.worker.upkeep.watcher_harness import WatcherHarness
@@ -169,7 +169,7 @@ def test_an_error_in_one_pass_does_not_end_the_watcher(
 
 def test_a_rejected_renewal_does_not_affect_the_others(harness: WorkerHarness, watch: WatcherHarness) -> None:
     other = claim_attempt(harness, LogWriter(harness.redis, harness.settings))
-    watch.running.add(RunningGeneration(other.claimed, other.interrupt, other.outbox, deadline=time.monotonic() + 60))
+    watch.running.add(other.to_run(harness.settings))
     harness.redis.delete(keys_of(other.generation).state)
     harness.redis.set(keys_of(other.generation).state, "of another application")
     harness.cancel(watch.attempt.generation)

@@ -1,11 +1,9 @@
 """A watcher with one generation that the test's greenlet holds."""
 
-import time
-
 from millrace.worker.contract.events import Chunk
 from millrace.worker.publishing.outbox import Outbox
 from millrace.worker.publishing.writer import LogWriter
-from millrace.worker.upkeep.watcher import RunningGeneration, Watcher
+from millrace.worker.upkeep.watcher import Watcher
 from tests.worker.harness import COMPLETE, WorkerHarness, claim_attempt
 
 
@@ -18,9 +16,7 @@ class WatcherHarness:
     def __init__(self, harness: WorkerHarness) -> None:
         self.writer = LogWriter(harness.connect(retries=0), harness.settings)
         self.attempt = claim_attempt(harness, self.writer)
-        self.run = RunningGeneration(
-            self.attempt.claimed, self.attempt.interrupt, self.attempt.outbox, deadline=time.monotonic() + 60
-        )
+        self.run = self.attempt.to_run(harness.settings)
         self.running = {self.run}
         self.recovered: list[Outbox] = []
         self.watcher = Watcher(harness.connect(), harness.settings, self.running, self._recover)

@@ -10,6 +10,7 @@ from millrace.worker.contract.events import Complete, Error
 from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import MESSAGES
 from millrace.worker.providers.anthropic.client import Anthropic
+from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import load
 from tests.worker.conftest import MakeWorker
 from tests.worker.providers.anthropic.random_events import STREAMS, TEXT_EVENTS, Event
@@ -38,7 +39,7 @@ def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_tex
     with serving(lambda connection, _request: connection.sendall(response[0])) as server:
         environment = {"MILLRACE_ANTHROPIC_BASE_URL": server.url, "MILLRACE_ANTHROPIC_API_KEY": "k"}
         client = Anthropic(load(environment), concurrency=1)
-        worker.process.provider = client
+        worker.process.router = Router(worker.harness.settings, {"bedrock": client}, worker.process.breaker)
 
         @settings(max_examples=80, database=None)
         @given(STREAMS, SPLITS)

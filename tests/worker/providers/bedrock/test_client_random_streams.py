@@ -15,6 +15,7 @@ from millrace.worker.contract.events import Complete, Error
 from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import MESSAGES
 from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import load
 from tests.worker.conftest import MakeWorker
 
@@ -106,7 +107,7 @@ def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_tex
 ) -> None:
     worker = make_worker([], tries=1)
     bedrock = Bedrock(load({}), concurrency=1)
-    worker.process.provider = bedrock
+    worker.process.router = Router(worker.harness.settings, {"bedrock": bedrock}, worker.process.breaker)
     messages: list[bytes] = []
 
     def converse_stream(**_arguments: Any) -> dict[str, Any]:

@@ -1,0 +1,339 @@
+"""The router: asks the candidates for a model in their order until one of them answers.
+
+Before an answer's first content the next candidate can be asked without a trace. After it, the answer ends in an error,
+or continues once on the next candidate if its request allows that.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import gevent
+import msgspec
+
+from millrace.worker.contract.breaker import Breaker, Permission
+from millrace.worker.contract.events import Chunk, PaidCall, Purpose, Reasoning, Usage
+from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.providers.chunking import cut_into_chunks
+from millrace.worker.providers.prices import with_cost
+from millrace.worker.providers.protocol import Delta, Details, Prompt, Provider, Started, Stopped, WholeAnswer
+from millrace.worker.providers.retry import RetryBudget, backoff_seconds
+from millrace.worker.settings.catalog import Candidate
+from millrace.worker.settings.schema import Settings
+
+MAX_WAIT_SECONDS = 30.0
+"""The longest wait between two calls of one candidate, whatever it asks for, and of all these waits together."""
+
+_FOR_ANOTHER_CANDIDATE: frozenset[ErrorCode] = frozenset(
+    (
+        "provider_unavailable",
+        "provider_timeout",
+        "provider_authentication",
+        "provider_rejected",
+        "provider_throttled",
+        "context_too_long",
+        "truncated",
+    )
+)
+_TO_CONTINUE: frozenset[ErrorCode] = frozenset(
+    ("provider_unavailable", "provider_timeout", "provider_throttled", "truncated")
+)
+
+_OF_THE_PROVIDER: frozenset[ErrorCode] = frozenset(
+    ("provider_unavailable", "provider_timeout", "provider_authentication", "truncated")
+)
+"""The failures before any content that count for the breaker: another request would fail like this one."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """This candidate answers: its first content follows. `mode` says how the answer comes."""
+
+    candidate: Candidate
+    mode: Literal["live", "chunked", "whole"] = "live"
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """A call has failed with this code, and this candidate is asked next, perhaps once more the same one."""
+
+    candidate: Candidate
+    code: ErrorCode
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """The answer so far is now exactly this text, and the next deltas follow it."""
+
+    content: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """This prompt is sent now."""
+
+    prompt: Prompt
+
+
+RouterEvent = Asked | Answering | Retrying | Restarted
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to the candidates for its model.
+
+    `prompts` yields the prompts for a candidate that is to continue a given text, often an empty one: first the full
+    prompt, then shorter ones for a model that rejects it as too long. `prefill` is the text that the answer has so far.
+    `text_so_far` returns the text from which an answer that was cut off may continue, or None if it must not.
+    """
+
+    candidates: Sequence[Candidate]
+    prompts: Callable[[Candidate, str], Iterator[Prompt]]
+    prefill: str = ""
+    text_so_far: Callable[[], str | None] = lambda: None
+
+
+class _Call:
+    """The state of one candidate's calls for one question."""
+
+    def __init__(self, question: Question, candidate: Candidate, prefill: str) -> None:
+        self.candidate = candidate
+        self.prefill = prefill
+        self.has_begun = False
+        self._question = question
+        self._prompts = question.prompts(candidate, prefill)
+        self.prompt = next(self._prompts)
+
+    def shorten(self) -> bool:
+        """Go on to the next shorter prompt; return False if there is none."""
+        shorter = next(self._prompts, None)
+        self.prompt = shorter or self.prompt
+        return shorter is not None
+
+    def drop_prefill(self) -> None:
+        """Begin the answer from nothing."""
+        self.prefill = ""
+        self._prompts = self._question.prompts(self.candidate, "")
+        self.prompt = next(self._prompts)
+
+
+class _BreakerReport:
+    """The result of one call, reported to the breaker once: at the first content, or when the block is left."""
+
+    def __init__(self, breaker: Breaker, permission: Permission) -> None:
+        self._breaker = breaker
+        self._permission = permission
+        self._is_sent = False
+
+    def succeeded(self) -> None:
+        """Report that the call works."""
+        if not self._is_sent:
+            self._is_sent = True
+            self._breaker.succeeded(self._permission)
+
+    def __enter__(self) -> Self:
+        """Return the report."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Report how the call has ended, if nothing has been reported."""
+        if self._is_sent:
+            return
+        if error is None:
+            self.succeeded()
+        elif isinstance(error, ProviderError) and error.code in _OF_THE_PROVIDER:
+            self._breaker.failed(self._permission)
+        else:
+            self._breaker.abandoned(self._permission)
+
+
+class Router:
+    """Asks the providers of one process; any number of greenlets may use it at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Mapping[str, Provider],
+        breaker: Breaker,
+        sleep: Callable[[float], object] = gevent.sleep,
+    ) -> None:
+        self._settings = settings
+        self._providers = providers
+        self._breaker = breaker
+        self._sleep = sleep
+        self._budget = RetryBudget()
+
+    def candidates(self, model: str) -> tuple[Candidate, ...]:
+        """Return who answers for a model's public name, in order."""
+        return self._settings.candidates(model)
+
+    def stream(self, question: Question) -> Generator[RouterEvent | Delta]:
+        """Yield the answer's deltas, and events that say who gives it.
+
+        Empty deltas are left out. Raises the last candidate's ProviderError. Closing the generator closes the model's
+        connection.
+        """
+        prefill, has_continued = question.prefill, False
+        following = [*question.candidates]
+        while following:
+            candidate = following.pop(0)
+            if prefill and not candidate.traits.prefill:
+                prefill = ""
+                yield Restarted("")
+            call = _Call(question, candidate, prefill)
+            try:
+                yield from self._ask(call, is_last=not following)
+            except ProviderError as failure:
+                _log.warning("candidate_failed", provider=candidate.provider, code=failure.code, begun=call.has_begun)
+                if has_continued:
+                    raise
+                prefill = call.prefill
+                if call.has_begun:
+                    text = question.text_so_far() if failure.code in _TO_CONTINUE else None
+                    following = [each for each in following if each.traits.prefill or not text]
+                    if text is None or not following:
+                        raise
+                    prefill, has_continued = text, True
+                elif not following or failure.code not in _FOR_ANOTHER_CANDIDATE:
+                    raise
+                yield Retrying(following[0], failure.code)
+                if has_continued:
+                    yield Restarted(prefill)
+            else:
+                return
+
+    def _ask(self, call: _Call, *, is_last: bool) -> Generator[RouterEvent | Delta]:
+        """Call one candidate until it answers, within its tries; raises its last ProviderError."""
+        give_up_at = time.monotonic() + MAX_WAIT_SECONDS
+        tries = 1
+        while True:
+            try:
+                yield from self._stream_once(call, is_last=is_last)
+            except ProviderError as failure:
+                if call.has_begun:
+                    raise
+                if failure.refuses_streaming:
+                    yield from self._answer_in_chunks(call)
+                    return
+                if failure.code == "context_too_long" and call.shorten():
+                    continue
+                if call.prefill and failure.code in ("provider_rejected", "context_too_long"):
+                    _log.warning("prefill_rejected", provider=call.candidate.provider, code=failure.code)
+                    call.drop_prefill()
+                    yield Restarted("")
+                    continue
+                pause = self._pause_before_retry(failure, tries, is_last=is_last)
+                if pause is None or time.monotonic() + pause > give_up_at:
+                    raise
+                yield Retrying(call.candidate, failure.code)
+                self._sleep(pause)
+                tries += 1
+            else:
+                self._budget.refund()
+                return
+
+    def _pause_before_retry(self, failure: ProviderError, tries: int, *, is_last: bool) -> float | None:
+        """Return the seconds before the same candidate is called again, or None if it is not.
+
+        An outage is not waited for while another candidate is left.
+        """
+        is_for_retry = failure.is_transient and (is_last or failure.code == "provider_throttled")
+        if not is_for_retry or tries >= self._settings.providers.tries or not self._budget.take():
+            return None
+        return max(backoff_seconds(tries), failure.retry_after or 0.0)
+
+    def _stream_once(self, call: _Call, *, is_last: bool) -> Generator[RouterEvent | Delta]:
+        """Yield one call's deltas; raises ProviderError, also for a stream that ends without a stop reason."""
+        with self._report(call.candidate, is_last=is_last) as report:
+            yield Asked(call.prompt)
+            provider = self._providers[call.candidate.provider]
+            has_stopped = False
+            with closing(provider.stream(call.prompt)) as deltas:
+                started = self._start(deltas, None if is_last else self._settings.providers.start_seconds)
+                for delta in deltas:
+                    if isinstance(delta, Started):
+                        continue
+                    if not call.has_begun:
+                        if isinstance(delta, Chunk | Reasoning) and not delta.content:
+                            continue  # no beginning: the call may still be repeated
+                        call.has_begun = not isinstance(delta, Usage | Details | Stopped)
+                        if call.has_begun or isinstance(delta, Stopped):
+                            report.succeeded()
+                            yield Answering(call.candidate, started.mode)
+                    if isinstance(delta, Usage):
+                        yield with_cost(delta, call.candidate)
+                    else:
+                        has_stopped = has_stopped or isinstance(delta, Stopped)
+                        yield delta
+            if not has_stopped:
+                raise ProviderError("truncated", retryable=True)
+
+    def _report(self, candidate: Candidate, *, is_last: bool) -> _BreakerReport:
+        """Return the report of a call that begins now; raises ProviderError if the breaker is open.
+
+        The last candidate is called in any case.
+        """
+        permission = self._breaker.ask(f"{candidate.provider}:{candidate.id}")
+        if not permission.is_allowed and not is_last:
+            raise ProviderError("provider_unavailable", retryable=True)
+        return _BreakerReport(self._breaker, permission)
+
+    def _start(self, deltas: Iterator[Started | Delta], seconds: float | None) -> Started:
+        """Wait until the response begins, at most for the seconds given."""
+        timeout = None if seconds is None else gevent.Timeout(seconds, TimeoutError("the response has not begun"))
+        try:
+            if timeout is not None:
+                timeout.start()
+            first = next(deltas, None)
+        except TimeoutError as error:  # a provider that does not map it itself
+            raise ProviderError("provider_timeout", retryable=True) from error
+        finally:
+            if timeout is not None:
+                timeout.close()
+        if not isinstance(first, Started):
+            raise ProviderError("truncated", retryable=True)
+        return first
+
+    def _answer_in_chunks(self, call: _Call) -> Generator[RouterEvent | Delta]:
+        """Ask once for the whole answer, of a model that refuses to stream, and yield it in chunks."""
+        answer = self._providers[call.candidate.provider].answer(call.prompt)
+        call.has_begun = True
+        yield Answering(call.candidate, "chunked")
+        for text in cut_into_chunks(answer.text):
+            yield Chunk(text)
+        yield Stopped(answer.reason)
+        yield with_cost(answer.usage, call.candidate)
+
+    def answer(self, prompt: Prompt, purpose: Purpose, record: Callable[[PaidCall], object]) -> WholeAnswer:
+        """Return a short answer that no reader follows; `prompt.model` is a public name. Raises ProviderError.
+
+        `record` is called with what the answer cost.
+        """
+        candidates = self.candidates(prompt.model)
+        if prompt.tool:
+            candidates = tuple(each for each in candidates if each.traits.tools)
+        failure: GenerationFailed = ProviderError("provider_rejected", retryable=False)
+        for at, candidate in enumerate(candidates, 1):
+            try:
+                with self._report(candidate, is_last=at == len(candidates)):
+                    provider = self._providers[candidate.provider]
+                    answer = provider.answer(replace(prompt, model=candidate.id, traits=candidate.traits))
+            except ProviderError as error:
+                failure = error
+                if error.code not in _FOR_ANOTHER_CANDIDATE:
+                    break
+            else:
+                usage = msgspec.structs.asdict(with_cost(answer.usage, candidate))
+                record(PaidCall(purpose=purpose, provider=candidate.provider, model=candidate.id, **usage))
+                return answer
+        raise failure
+
+    def close(self) -> None:
+        """Close all idle connections; no stream is open any more."""
+        for provider in self._providers.values():
+            provider.close()
