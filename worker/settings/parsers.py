@@ -88,6 +88,13 @@ def matching(pattern: str, description: str) -> Callable[[str], str]:
     return parse
 
 
+def key(value: str) -> str:
+    """Parse a key that is sent in a header: ASCII letters, digits and signs."""
+    if not re.fullmatch(r"[!-~]+", value.strip(), re.ASCII):
+        raise ValueError("takes a key of ASCII letters, digits and signs, without spaces")
+    return value.strip()
+
+
 def rates(value: str) -> str:
     """Parse rates in flask-limiter's notation, such as `60/minute;1000 per 2 hours`; `off` means no limit."""
     if value.strip().lower() == "off":

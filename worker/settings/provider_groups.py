@@ -38,7 +38,7 @@ class OpenAISettings:
     """OpenAI, and services with its API (`openai`)."""
 
     base_url: str = setting("MILLRACE_OPENAI_BASE_URL", _http_url, OPENAI_URL, "URL before `/chat/completions` and `/responses`")
-    api_key: str = setting("MILLRACE_OPENAI_API_KEY OPENAI_API_KEY", parsers.text, "", "API key; a service on your own machines may need none")
+    api_key: str = setting("MILLRACE_OPENAI_API_KEY OPENAI_API_KEY", parsers.key, "", "API key; a service on your own machines may need none")
     model: str = setting("MILLRACE_OPENAI_MODEL", parsers.text, "", "default model of this provider; required by `openai`")
     api: Literal["chat", "responses"] = setting("MILLRACE_OPENAI_API", parsers.choice("chat", "responses"), "chat", "API to use: `chat` (Chat Completions) or `responses`")
 
@@ -48,7 +48,7 @@ class GeminiSettings:
     """Google Gemini (`gemini`)."""
 
     base_url: str = setting("MILLRACE_GEMINI_BASE_URL", _http_url, GEMINI_URL, "URL before `/models/…`")
-    api_key: str = setting("MILLRACE_GEMINI_API_KEY GEMINI_API_KEY", parsers.text, "", "API key; required by `gemini`")
+    api_key: str = setting("MILLRACE_GEMINI_API_KEY GEMINI_API_KEY", parsers.key, "", "API key; required by `gemini`")
     model: str = setting("MILLRACE_GEMINI_MODEL", parsers.text, "", "default model of this provider; required by `gemini`")
 
 
@@ -57,7 +57,7 @@ class AnthropicSettings:
     """Anthropic's Messages API (`anthropic`)."""
 
     base_url: str = setting("MILLRACE_ANTHROPIC_BASE_URL", _http_url, ANTHROPIC_URL, "URL before `/v1/messages`")
-    api_key: str = setting("MILLRACE_ANTHROPIC_API_KEY ANTHROPIC_API_KEY", parsers.text, "", "API key; required by `anthropic`")
+    api_key: str = setting("MILLRACE_ANTHROPIC_API_KEY ANTHROPIC_API_KEY", parsers.key, "", "API key; required by `anthropic`")
     model: str = setting("MILLRACE_ANTHROPIC_MODEL", parsers.text, "", "default model of this provider; required by `anthropic`")
 
 
@@ -66,7 +66,7 @@ class RlmSettings:
     """Your own upstream service that answers in JSON, in SSE or in NDJSON (`rlm`)."""
 
     url: str = setting("MILLRACE_RLM_URL", _http_url, "", "URL that takes the question by POST; required by `rlm`")
-    key: str = setting("MILLRACE_RLM_KEY", parsers.text, "", "bearer token for it")
+    key: str = setting("MILLRACE_RLM_KEY", parsers.key, "", "bearer token for it")
 
 
 @dataclass(frozen=True)

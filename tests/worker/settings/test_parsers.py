@@ -16,6 +16,7 @@ BAD = {
     "choice": ["sometimes", "Continue ", "LAX"],
     "flag": ["maybe", "2", "ja"],
     "text": [" ", "\t\n"],
+    "key": ["a b", "a\nb", "\u00e9", " "],
     "words": [],
     "matching": ["a b", "a\nb", "\u00e9", "a:", "(a)"],
     "rates": [

@@ -49,7 +49,7 @@ EXCESSES = (
 )
 OTHER_LIMITS = (
     *("output tokens", "maximum tokens you requested", "inferenceconfig", "stop_?sequence", "temperature", "top_?p"),
-    *("tool", "image", "cache"),
+    *("tool", "image", "cache", r"max_\w*tokens['`\"]? (?:is|are) too"),
 )
 # A request for a stream that a model or server only answers in one piece.
 STREAMING_REFUSALS = (

@@ -47,6 +47,7 @@ A maximum of 4 blocks with cache_control may be provided. Found 5.
 Too many stop_sequences in the request: 5 > 4
 `temperature` and `top_p` cannot both be specified for this model. Please use only one.
 The provided model identifier is invalid.
+max_tokens is too large: 200000. This model supports at most 4096 completion tokens, whereas you provided 200000.
 """
 STREAMING_REFUSALS = """
 Unsupported value: 'stream' does not support true with this model. Only the default (false) value is supported.
