@@ -16,7 +16,7 @@ from deploy.programs import ROLES
 from deploy.state_directory import StateDirectory
 from deploy.system import run
 from deploy.terminal_reader import ask
-from deploy.topology import Options, child_environment, own_settings
+from deploy.topology import DEFAULT_PROVIDERS, PROVIDERS, Options, child_environment, own_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_PORT = 8000
@@ -28,9 +28,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         prog="deploy/run.py", description="Start Millrace on this machine; Ctrl-C stops it.", allow_abbrev=False
     )
     parser.add_argument("--port", type=int, metavar="N", help=f"the page's port ({DEFAULT_PORT}; 0: a free one)")
-    parser.add_argument(
-        "--emulator-port", type=int, default=0, metavar="N", help="the local Bedrock endpoint's (a free one)"
-    )
+    parser.add_argument("--emulator-port", type=int, default=0, metavar="N", help="the local endpoint's (a free one)")
     parser.add_argument("--redis-port", type=int, default=0, metavar="N", help="Valkey's port (a free one)")
     parser.add_argument(
         "--state", type=Path, default=ROOT / ".millrace", metavar="DIR", help="data and logs (.millrace)"
@@ -38,6 +36,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--web", type=_process_count, default=1, metavar="N", help="web processes (1)")
     parser.add_argument("--worker", type=_process_count, default=1, metavar="N", help="worker processes (1)")
     parser.add_argument("--aws", action="store_true", help="the real Bedrock; needs credentials and MILLRACE_MODEL_ID")
+    parser.add_argument(
+        "--provider",
+        type=_provider_names,
+        metavar="NAME",
+        help=f"what the local endpoint stands in for, in order: {', '.join(PROVIDERS)} (bedrock)",
+    )
+    parser.add_argument("--rlm", action="store_true", help="it also stands in for an upstream service, asked first")
     parser.add_argument("--ask", metavar="QUESTION", help="stream one answer to the terminal and exit")
     parser.add_argument("--check", action="store_true", help="check what a deployment needs, and say what to do")
     parser.add_argument("--url", default="", help="with --check: also check the public address, as a browser sees it")
@@ -46,7 +51,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="with --check: print the findings as JSON")
     parser.add_argument("--pids", action="store_true", help="print the process ids of the running system, in JSON")
-    return parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
+    if flags.aws and (flags.provider or flags.rlm):
+        parser.error("--aws asks the real Bedrock; --provider and --rlm are for the local endpoint")
+    return flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         python = ensure(ROOT, "run", PipInstaller(print_line), print_line)
         # With a question no one needs to know the port, so one that is taken is no obstacle.
         port = flags.port if flags.port is not None else (DEFAULT_PORT if question is None else 0)
-        options = Options(port, flags.emulator_port, flags.redis_port, flags.web, flags.worker, flags.aws)
+        providers = (*(("rlm",) if flags.rlm else ()), *(flags.provider or DEFAULT_PROVIDERS))
+        options = Options(port, flags.emulator_port, flags.redis_port, flags.web, flags.worker, flags.aws, providers)
         return run(options, ROOT, python, state, print_line, question=question)
     except StartError as error:
         print(f"Millrace does not start: {error}" if not flags.pids else error, file=sys.stderr)
@@ -89,7 +98,8 @@ def check(python: Path, state: StateDirectory, flags: Sequence[str]) -> int:
         environment = dict(os.environ)
     else:
         _print_to_stderr(f"checking the system in {state.path} ({running.url})")
-        environment = child_environment(os.environ, own_settings(state, running.redis_url), running.emulator_url)
+        own = own_settings(state, running.redis_url)
+        environment = child_environment(os.environ, own, running.emulator_url, running.providers)
         environment["MILLRACE_REDIS_URL"] = running.redis_url
     command = [python, "-m", "deploy.doctor", *flags]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
@@ -111,6 +121,15 @@ def _print_line(line: str) -> None:
 
 def _print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _provider_names(value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(value.split(",")))
+    if unknown := [name for name in names if name not in PROVIDERS]:
+        raise argparse.ArgumentTypeError(
+            f"knows no {unknown[0]!r}; takes {', '.join(PROVIDERS)}, or several with commas"
+        )
+    return names
 
 
 def _process_count(value: str) -> int:

@@ -34,6 +34,7 @@ class SystemRecord:
     emulator_url: str = ""
     is_ready: bool = False
     roles: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    providers: list[str] = field(default_factory=lambda: ["bedrock"])
 
 
 class StateDirectory:

@@ -58,7 +58,7 @@ def start_all(supervisor: Supervisor, topology: Topology, state: StateDirectory,
     def write_record(is_ready: bool) -> None:
         roles = {str(role): pids for role, pids in pids_by_role(supervisor.processes()).items()}
         urls = (topology.url, topology.redis_url, topology.emulator_url)
-        state.write(SystemRecord(os.getpid(), *urls, is_ready, roles))
+        state.write(SystemRecord(os.getpid(), *urls, is_ready, roles, list(topology.providers)))
 
     supervisor.on_change = lambda: write_record(is_ready=False)
     try:
@@ -78,7 +78,7 @@ def start_all(supervisor: Supervisor, topology: Topology, state: StateDirectory,
             supervisor.start(worker)
         supervisor.start(topology.web)
         if topology.emulator:
-            print_line(f"waiting for the local Bedrock endpoint at {topology.emulator_url}")
+            print_line(f"waiting for the local endpoint at {topology.emulator_url}")
             _await(supervisor, lambda: _http_obstacle(topology.emulator_url, "/_calls"), topology.emulator, state)
         print_line(f"waiting for web and worker (logs: {state.path / 'logs'})")
         _await(supervisor, lambda: _http_obstacle(topology.url, "/readyz"), topology.web, state)

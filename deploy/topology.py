@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -32,6 +32,21 @@ CREDENTIALS_CHECK = "import boto3, sys; sys.exit(boto3.Session().get_credentials
 # The user's own access to AWS: the local endpoint must not use it, and boto3 fails at a profile that is missing.
 USER_CREDENTIALS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
 HEARTBEAT_SETTING = "MILLRACE_PULSE_FILE"
+PROVIDER_KEYS = (
+    *("MILLRACE_OPENAI_API_KEY", "OPENAI_API_KEY", "MILLRACE_GEMINI_API_KEY", "GEMINI_API_KEY"),
+    *("MILLRACE_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY", "MILLRACE_RLM_KEY"),
+)
+HIDDEN_KEY = "known-to-the-worker"
+PROVIDERS = ("bedrock", "bedrock-invoke", "openai", "gemini", "anthropic")  # those that `--provider` names
+DEFAULT_PROVIDERS = ("bedrock",)
+# The setting that names a provider's address, and the path of its wire at the local endpoint.
+LOCAL_ADDRESSES = {
+    "openai": ("MILLRACE_OPENAI_BASE_URL", "/v1"),
+    "gemini": ("MILLRACE_GEMINI_BASE_URL", "/v1beta"),
+    "anthropic": ("MILLRACE_ANTHROPIC_BASE_URL", ""),
+    "rlm": ("MILLRACE_RLM_URL", "/rlm"),
+}
+LOCAL_MODEL = "emulated-model"
 LOCAL_CREDENTIAL = "local"  # the local endpoint accepts any credentials, but boto3 does not sign without
 # Each process gets the secrets that it needs, so that one that is broken into gives away no others. The worker asks no
 # one who they are, the web tier asks no model and no search engine.
@@ -61,6 +76,7 @@ class Options:
     web: int = 1
     worker: int = 1
     aws: bool = False
+    providers: tuple[str, ...] = DEFAULT_PROVIDERS
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,7 @@ class Topology:
     redis_port: int
     emulator_url: str
     redis_password: str = field(default="", repr=False)
+    providers: tuple[str, ...] = DEFAULT_PROVIDERS
 
 
 def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> Topology:
@@ -89,7 +106,7 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
     redis_url = users_redis or f"redis://:{password}@{HOST}:{redis_port}/0"
     emulator_url = f"http://{HOST}:{emulator_port}" if emulator_port else ""
     inspected = _inspect(root, python)
-    environment = child_environment(os.environ, own_settings(state, redis_url), emulator_url)
+    environment = child_environment(os.environ, own_settings(state, redis_url), emulator_url, options.providers)
     if options.aws:
         check_aws(environment, root, python)
     run = str(python)
@@ -115,6 +132,7 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
         redis_url=redis_url,
         redis_port=redis_port,
         emulator_url=emulator_url,
+        providers=options.providers,
         redis_password=password,
     )
 
@@ -128,25 +146,54 @@ def own_settings(state: StateDirectory, redis_url: str) -> dict[str, str]:
     }
 
 
-def child_environment(given: Mapping[str, str], defaults: Mapping[str, str], emulator_url: str) -> dict[str, str]:
-    """Return the environment of web and worker: the given one, completed by the defaults that it does not set."""
+def child_environment(
+    given: Mapping[str, str],
+    defaults: Mapping[str, str],
+    emulator_url: str,
+    providers: Sequence[str] = DEFAULT_PROVIDERS,
+) -> dict[str, str]:
+    """Return the environment of web and worker: the given one, completed by the defaults that it does not set.
+
+    The local endpoint stands in for each of these providers whose address is not set.
+    """
     environment = {**defaults, **{name: value for name, value in given.items() if value or name not in defaults}}
     if emulator_url and not environment.get("MILLRACE_BEDROCK_ENDPOINT_URL"):
         for name in USER_CREDENTIALS:
             environment.pop(name, None)
         environment["MILLRACE_BEDROCK_ENDPOINT_URL"] = emulator_url
         environment |= {"AWS_ACCESS_KEY_ID": LOCAL_CREDENTIAL, "AWS_SECRET_ACCESS_KEY": LOCAL_CREDENTIAL}
+    if emulator_url and tuple(providers) != DEFAULT_PROVIDERS:
+        environment["MILLRACE_PROVIDERS"] = ",".join(providers)
+        for provider in providers:
+            _stand_in(environment, provider, emulator_url)
     return environment
+
+
+def _stand_in(environment: dict[str, str], provider: str, emulator_url: str) -> None:
+    """Point a provider's settings at the local endpoint, without the user's own key."""
+    address, path = LOCAL_ADDRESSES.get(provider, ("", ""))
+    if not address or environment.get(address):
+        return
+    environment[address] = emulator_url + path
+    if provider == "rlm":
+        environment["MILLRACE_RLM_KEY"] = LOCAL_CREDENTIAL
+        return
+    name = provider.upper()
+    environment.pop(f"{name}_API_KEY", None)
+    environment[f"MILLRACE_{name}_API_KEY"] = LOCAL_CREDENTIAL
+    environment[f"MILLRACE_{name}_MODEL"] = environment.get(f"MILLRACE_{name}_MODEL") or LOCAL_MODEL
 
 
 def web_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the web tier's environment, without the credentials of models and search engines.
 
-    An authentication function of the user's own may need AWS, so that those credentials stay then.
+    An authentication function of the user's own may need AWS, so that those credentials stay then. In place of a
+    provider's key is a word, because the settings of both tiers are checked for a missing key.
     """
     is_own_function = ":" in environment.get("MILLRACE_AUTH", "")
     removed = ("MILLRACE_SEARCH_",) if is_own_function else WORKER_ONLY
-    return {name: value for name, value in environment.items() if not name.startswith(removed)}
+    kept = {name: value for name, value in environment.items() if not name.startswith(removed)}
+    return kept | {name: HIDDEN_KEY for name in PROVIDER_KEYS if kept.get(name)}
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:

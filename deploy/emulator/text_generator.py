@@ -11,9 +11,9 @@ water wheel mill race stone grain flour river sluice gate stream bank weir pond 
 bridge meadow willow current depth channel timber axle bucket drop rise level carry steady slow swift
 """
 _DEFAULT_ANSWER = """\
-**No model was called.** This answer comes from Millrace's local Bedrock endpoint, which stands in for `{model}`. The \
-endpoint speaks the real wire format, so you can try the whole path from browser to worker and back without an AWS \
-account. The text is fixed: only the model's name and the quoted question change.
+**No model was called.** This answer comes from Millrace's local endpoint, which stands in for `{model}`. The endpoint \
+speaks the real wire formats of model providers, so you can try the whole path from browser to worker and back without \
+an account. The text is fixed: only the model's name and the quoted question change.
 
 Your question:
 
@@ -36,7 +36,7 @@ A message like this one sets the text, the speed and the fault of its answer:
 /emulate {{"tokens": 200, "rate": 50, "fault": "stall", "at": 120}}
 ```
 
-To ask a real model, use an AWS account and start with `--aws`.
+To ask a real model on Bedrock, use an AWS account and start with `--aws`.
 """
 
 

@@ -43,7 +43,18 @@ def test_pids_without_a_running_system_name_the_directory(tmp_path: Path) -> Non
     assert answer.stderr == f"nothing runs in {tmp_path}\n"
 
 
-@pytest.mark.parametrize("arguments", [("--web", "0"), ("--worker", "many"), ("--port", "http"), ("--por", "1")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--web", "0"),
+        ("--worker", "many"),
+        ("--port", "http"),
+        ("--por", "1"),
+        ("--provider", "azure"),
+        ("--provider", ""),
+        ("--aws", "--rlm"),
+    ],
+)
 def test_bad_flag_is_rejected_by_name(arguments: tuple[str, str]) -> None:
     answer = command(*arguments)
     assert answer.returncode == 2

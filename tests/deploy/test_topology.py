@@ -3,9 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from deploy.migration import migrate
 from deploy.state_directory import StateDirectory
 from deploy.topology import (
+    PROVIDER_KEYS,
     Options,
     bare_environment,
     child_environment,
@@ -13,6 +16,7 @@ from deploy.topology import (
     web_environment,
     worker_environment,
 )
+from millrace.worker.settings.schema import load
 from tests.deploy.supervised import ROOT
 
 ENDPOINT = "http://127.0.0.1:2"
@@ -34,6 +38,34 @@ def test_local_endpoint_gets_none_of_the_users_credentials() -> None:
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
     }
+
+
+@pytest.mark.parametrize(
+    "providers",
+    [("bedrock",), ("bedrock-invoke",), ("openai",), ("gemini", "bedrock"), ("anthropic",), ("rlm", "openai")],
+)
+def test_both_tiers_accept_the_settings_of_a_provider_that_the_local_endpoint_stands_in_for(
+    providers: tuple[str, ...],
+) -> None:
+    made = child_environment({"OPENAI_API_KEY": "mine", "GEMINI_API_KEY": "mine"}, {}, ENDPOINT, providers)
+    settings = load(made)
+    assert settings.providers.order == providers
+    assert next(each.provider for each in settings.candidates(settings.default_model)) == providers[0]
+    assert load(web_environment(made)).providers.order == providers
+    for provider in set(providers) & {"openai", "gemini"}:
+        assert f"{provider.upper()}_API_KEY" not in made
+
+
+def test_address_of_ones_own_is_kept_together_with_its_key() -> None:
+    given = {"MILLRACE_OPENAI_BASE_URL": "http://127.0.0.1:11434/v1", "OPENAI_API_KEY": "mine"}
+    made = child_environment(given, {}, ENDPOINT, ("openai",))
+    assert {name: made[name] for name in given} == given
+
+
+def test_the_web_tier_knows_no_key_of_a_provider_but_that_there_is_one() -> None:
+    made = web_environment(dict.fromkeys(PROVIDER_KEYS, "mine"))
+    assert made == dict.fromkeys(PROVIDER_KEYS, "known-to-the-worker")
+    assert web_environment({"MILLRACE_OPENAI_API_KEY": ""}) == {"MILLRACE_OPENAI_API_KEY": ""}
 
 
 def test_credentials_are_unchanged_without_the_local_endpoint() -> None:
