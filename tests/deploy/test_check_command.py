@@ -111,11 +111,17 @@ def test_help_names_the_flags_and_runs_nothing() -> None:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
         assert answer.returncode == 0
         assert answer.stdout.startswith("usage: python3 deploy/test.py")
-        assert all(flag in answer.stdout for flag in ("--quick", "--soak MINUTES", "--bench [NAME ...]", "pytest"))
+        assert all(
+            flag in answer.stdout for flag in ("--quick", "--soak MINUTES", "--bench [NAME ...]", "--live", "pytest")
+        )
 
 
 def test_help_of_the_long_runs_names_their_own_flags_and_runs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    for arguments, flag in ((["--soak", "--help"], "--seed"), (["--bench", "-h"], "--rounds")):
+    for arguments, flag in (
+        (["--soak", "--help"], "--seed"),
+        (["--bench", "-h"], "--rounds"),
+        (["--live", "-h"], "--seconds"),
+    ):
         assert main(arguments) == 0
         printed = capfd.readouterr().out
         assert printed.startswith("usage: ")

@@ -1,0 +1,1 @@
+"""Calls of the real providers, which cost money: only `deploy/test.py --live` makes them."""
