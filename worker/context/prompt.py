@@ -27,6 +27,9 @@ _ABOUT_USER = (
 )
 
 
+_Fitted = tuple[tuple[PromptMessage, ...], list[Material]]
+
+
 @dataclass(frozen=True)
 class PromptBuilder:
     """Builds prompts for one candidate from a request and the context that the sources gathered for it."""
@@ -120,13 +123,28 @@ class PromptBuilder:
 
     def _available_tokens(self, prefill: str) -> int:
         """Return the tokens that the rest of the prompt leaves for history and material."""
-        texts = (*self._system, self.request.messages[-1].content, prefill)
-        needed = sum(MESSAGE_TOKENS + estimate_tokens(text) for text in texts)
-        return max(0, self._budget - needed)
+        return max(0, self._budget - self._fixed_tokens - MESSAGE_TOKENS - estimate_tokens(prefill))
 
-    def _fit(self, share: float, available: int) -> tuple[tuple[PromptMessage, ...], list[Material]]:
-        """Return the history and the materials that fit into this share of the available tokens."""
-        available = int(available * share)
+    @cached_property
+    def _fixed_tokens(self) -> int:
+        texts = (*self._system, self.request.messages[-1].content)
+        return sum(MESSAGE_TOKENS + estimate_tokens(text) for text in texts)
+
+    def _fit(self, share: float, available: int) -> _Fitted:
+        """Return the history and the materials that fit into this share of the available tokens.
+
+        Estimating a long history takes most of the time before a model is called, so it is done once per size.
+        """
+        tokens = int(available * share)
+        if tokens not in self._fitted:
+            self._fitted[tokens] = self._fit_into(tokens)
+        return self._fitted[tokens]
+
+    @cached_property
+    def _fitted(self) -> dict[int, _Fitted]:
+        return {}
+
+    def _fit_into(self, available: int) -> _Fitted:
         slots = self.gathered.slots
         context = [Material("conversation_context", json.dumps(slots, ensure_ascii=False))] if slots else []
         materials = fit_materials([*context, *self.gathered.materials], int(available * MATERIAL_SHARE))

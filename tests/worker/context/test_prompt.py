@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.emulator.token_counter import count_prompt_tokens
+from millrace.worker.context import prompt as prompt_module
+from millrace.worker.context.budget import fit_history
 from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import NO_CONTEXT, ContextPart, GatheredContext, Material
 from millrace.worker.contract.events import ContextEvent, Link
@@ -119,6 +121,19 @@ parts = st.builds(
     materials=st.lists(st.builds(Material, st.just("memory"), texts, texts), max_size=3).map(tuple),
     about_user=texts.map(lambda text: text * 5),
 )
+
+
+def test_the_event_and_the_prompt_estimate_a_history_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+    monkeypatch.setattr(
+        prompt_module, "fit_history", lambda history, tokens: fitted.append(tokens) or fit_history(history, tokens)
+    )
+    builder = make_builder(ModelRequest([*make_history(8, "word"), HISTORY[0]], "model", 10))
+    event, prompt = builder.context_event(), next(builder.prompts())
+    assert event is not None
+    assert (event.history, len(prompt.messages), len(fitted)) == (8, 9, 1)
+    assert next(builder.prompts("Two")).messages[:-1] == prompt.messages
+    assert len(fitted) == 2, "a prefill takes some of the tokens"
 
 
 @given(st.lists(parts, min_size=1, max_size=2), st.integers(1, 8000), st.booleans())
