@@ -22,7 +22,7 @@ class Received:
 
 
 def emulate(**script: Any) -> str:
-    """Return a message that scripts the local Bedrock endpoint's answer."""
+    """Return a message that scripts the local endpoint's answer."""
     return "/emulate " + json.dumps(script)
 
 

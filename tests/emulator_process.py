@@ -1,4 +1,4 @@
-"""The local Bedrock endpoint as a process, for tests."""
+"""The local endpoint as a process, for tests."""
 
 import json
 import re

@@ -67,7 +67,7 @@ class System:
 
     @property
     def emulator_url(self) -> str:
-        """The local Bedrock endpoint's address."""
+        """The local endpoint's address."""
         return str(self._record()["emulator_url"])
 
     @property

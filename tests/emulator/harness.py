@@ -1,4 +1,4 @@
-"""Clients of the local Bedrock endpoint for its tests.
+"""Clients of the local endpoint for its tests.
 
 boto3        `converse_events`, `converse_until_error`, `invoke_events`: an operation and the events that it returns
 raw HTTP     `connect`, `request_bytes`, `read_until_reset`, `stream_all`: sockets, to see the bytes and their timing

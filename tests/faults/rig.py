@@ -59,7 +59,7 @@ class Child:
 
 
 class Rig:
-    """Valkey, the local Bedrock endpoint, workers and webs.
+    """Valkey, the local endpoint, workers and webs.
 
     Settings, `BARE` by default, are given in lower case, without their prefix.
     """

@@ -24,7 +24,7 @@ def client(system: System) -> Iterator[Client]:
 
 
 class Calls:
-    """The calls that the local Bedrock endpoint has served."""
+    """The calls that the local endpoint has served."""
 
     def __init__(self, url: str) -> None:
         self._url = url

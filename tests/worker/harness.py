@@ -4,7 +4,7 @@
 - `make_worker` (a fixture in `conftest.py`) returns an `InProcessWorker`: a worker process's objects in the test's own
   process, with a scripted model.
 - `claim_attempt` returns an `Attempt`: a claimed generation with its outbox, as a generation's greenlet holds it.
-- `emulate` scripts the local Bedrock endpoint; `wait_until` waits for a condition with a deadline.
+- `emulate` scripts the local endpoint; `wait_until` waits for a condition with a deadline.
 
 A real worker process is a `CeleryWorker` of `tests/worker/celery_worker.py`.
 """
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 def emulate(**script: Any) -> str:
-    """Return a message that scripts the local Bedrock endpoint's answer."""
+    """Return a message that scripts the local endpoint's answer."""
     return "/emulate " + json.dumps(script)
 
 

@@ -1,4 +1,4 @@
-"""Real worker processes, started as in production, against a real Valkey and the local Bedrock endpoint."""
+"""Real worker processes, started as in production, against a real Valkey and the local endpoint."""
 
 import signal
 import subprocess

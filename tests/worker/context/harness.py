@@ -1,7 +1,7 @@
 """Shared by the tests of context: a conversation in a database, and a worker process that answers in it.
 
 `StoredConversation` needs a database only. It stores turns and returns `ContextQuestion`s, for tests of one source.
-`ContextHarness` runs a `WorkerProcess` with real boto3, the local Bedrock endpoint and a real database, for tests that
+`ContextHarness` runs a `WorkerProcess` with real boto3, the local endpoint and a real database, for tests that
 look at what the model receives and at the log. `context_events` picks the `context` events of a log.
 """
 
