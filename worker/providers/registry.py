@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 
 from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.settings.schema import Settings
 
 FACTORIES: Mapping[str, Callable[[Settings, int], Provider]] = {
     "bedrock": Bedrock,
+    "openai": OpenAI,
     "anthropic": Anthropic,
 }
 """Each takes the settings and the number of streams that run at once."""
