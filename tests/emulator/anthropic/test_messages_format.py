@@ -47,6 +47,13 @@ def test_random_answers_are_the_same_as_a_stream_and_as_a_whole_and_as_they_were
         assert [block["thinking"] for block in of_kind["thinking"]] == thoughts
         used = [(block["name"], block["input"]) for block in content if block["type"] == "tool_use"]
         assert used == [(tool["name"], tool["input"]) for tool in keys.get("tools", [])]
+        pages = keys.get("search", [])
+        pages = [{"url": "https://example.org/mill"}] if pages is True else pages
+        for block in content:
+            if block["type"] == "web_search_tool_result":
+                assert [found["url"] for found in block["content"]] == [page["url"] for page in pages]
+            if block.get("citations"):
+                assert [cited["url"] for cited in block["citations"]] == [page["url"] for page in pages]
         assert message.stop_reason == keys.get("finish_reason", "end_turn")
         assert message.usage.cache_read_input_tokens == keys.get("usage", {}).get("cacheReadInputTokens", 0)
         once = whole(claude, **keys)

@@ -23,6 +23,10 @@ ERRORS: list[tuple[Any, type[APIError], int, str]] = [
     ("over_context_limit", ClientError, 400, "INVALID_ARGUMENT"),
     ("too_many_tokens", ServerError, 500, "INTERNAL"),
     ("too_many_bytes", ClientError, 400, "INVALID_ARGUMENT"),
+    ("server_error", ServerError, 500, "INTERNAL"),
+    ("authentication", ClientError, 400, "INVALID_ARGUMENT"),
+    ("quota", ClientError, 429, "RESOURCE_EXHAUSTED"),
+    ("no_model", ClientError, 404, "NOT_FOUND"),
     ({"status": 504}, ServerError, 504, "DEADLINE_EXCEEDED"),
     ({"status": 403}, ClientError, 403, "PERMISSION_DENIED"),
     ({"status": 401, "code": "A_NEW_STATUS"}, ClientError, 401, "A_NEW_STATUS"),
@@ -58,10 +62,11 @@ def test_google_says_when_to_retry_in_the_details_and_not_in_a_header(
     assert "retry-after" not in raw_request(path, body, {"x-goog-api-key": "k"})[1]
 
 
-def test_a_key_that_has_expired_is_an_invalid_argument_with_a_reason(gemini: Client) -> None:
-    with pytest.raises(ClientError) as caught:
-        gemini.models.generate_content(model=MODEL, contents=emulate(fault="expired"))
-    assert details_of(caught.value)["ErrorInfo"]["reason"] == "API_KEY_INVALID"
+def test_a_bad_or_expired_key_is_an_invalid_argument_with_a_reason(gemini: Client) -> None:
+    for fault in ("expired", "authentication"):
+        with pytest.raises(ClientError) as caught:
+            gemini.models.generate_content(model=MODEL, contents=emulate(fault=fault))
+        assert details_of(caught.value)["ErrorInfo"]["reason"] == "API_KEY_INVALID"
 
 
 def test_only_a_stream_is_refused_where_streaming_is_not_supported(gemini: Client) -> None:
