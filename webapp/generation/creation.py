@@ -1,8 +1,9 @@
 """Creates and cancels generations. Each step is idempotent by id, and is undone if the queue refuses the task.
 
-1. check that the conversation is the owner's      4. acquire the conversation and store the question
-2. fix the ids, which an Idempotency-Key remembers  5. write the generation's state and first event
-3. count it as active for owner and address         6. enqueue the task and publish to the owner's feed
+1. check that the conversation is the owner's      5. write the generation's state and first event
+2. fix the ids, which an Idempotency-Key remembers  6. enqueue the task
+3. count it as active for owner and address         7. store the question, while a worker begins
+4. acquire the conversation                         8. publish to the owner's feed
 """
 
 from collections.abc import Generator
@@ -17,8 +18,8 @@ from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
 from millrace.worker.contract.active_generations import acquire_slot, acquire_slots, release_slot
-from millrace.worker.contract.cancellation import cancel, is_being_cancelled
-from millrace.worker.contract.conversation_lock import acquire, read_owner, release, running_generations
+from millrace.worker.contract.cancellation import cancel, forget, is_being_cancelled
+from millrace.worker.contract.conversation_lock import acquire, read_owner, running_generations
 from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
 from millrace.worker.contract.events import Outcome, Status
 from millrace.worker.contract.feed import GenerationStarted, publish
@@ -67,13 +68,17 @@ def create_generation(
     on_disconnect, grace = _disconnect_policy(services, request, is_streamed=is_streamed)
     try:
         with _admitted(services, owner, ids):
-            if request.is_turn and (key is None or read_state(services.redis, ids.generation) is None):
-                _enter_conversation(services, new, request)
+            is_new = key is None or read_state(services.redis, ids.generation) is None
+            if request.is_turn and is_new:
+                _acquire_conversation(services, new)
             lane = _lane_of(owner)
             draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id(), lane)
             state = create(services.redis, draft, services.settings)
             if state.status == "queued":
                 _enqueue(services, new, key, lane)
+            if request.is_turn and state.is_running:  # a request that was repeated may have died before this
+                _store_question(services, new, request, is_new=is_new)
+            if state.status == "queued":
                 publish(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except (RedisUnavailable, RedisKeyInvalid):
         services.withdrawals.add(new)
@@ -171,8 +176,8 @@ def _too_many_active(limit: int, *, is_owners: bool) -> Problem:
     return Problem(429, "too_many_active", shared, retry_after=RETRY_SECONDS)
 
 
-def _enter_conversation(services: Services, new: NewGeneration, request: ParsedRequest) -> None:
-    """Acquire the conversation for the generation and store the question; raises Problem 404, 409, RedisUnavailable."""
+def _acquire_conversation(services: Services, new: NewGeneration) -> None:
+    """Acquire the conversation for the generation; raises Problem 404, 409, RedisUnavailable."""
     ids = new.ids
     lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
     if lock.verdict == "busy" and _await_cancel(services, ids.conversation):
@@ -180,15 +185,26 @@ def _enter_conversation(services: Services, new: NewGeneration, request: ParsedR
     if lock.verdict == "busy":
         detail = "An answer is still running in this conversation. Wait until it ends, or cancel it."
         raise Problem(409, "conversation_busy", detail, generation_id=lock.active)
-    exists = lock.verdict == "acquired"  # otherwise it was deleted after the check
-    if exists:
-        question = StoredQuestion(ids.question, new.owner, ids.conversation, request.request.messages[-1].content)
-        try:
-            exists = services.database.run(lambda session: save_question(session, question))
-        except DatabaseUnavailable as error:  # the state holds the question too; it is stored with the answer
-            _log.warning("question_not_stored", generation=ids.generation, error=error)
-    if not exists:
-        release(services.redis, ids.conversation, ids.generation)
+    if lock.verdict != "acquired":  # it was deleted after the check
+        raise no_conversation("conversation_id")
+
+
+def _store_question(services: Services, new: NewGeneration, request: ParsedRequest, *, is_new: bool) -> None:
+    """Store the question, which the state holds as well: a worker need not wait, and stores it with its answer.
+
+    Raises Problem 404, and ends the generation, if its conversation was deleted in the meantime; RedisUnavailable.
+    """
+    ids = new.ids
+    question = StoredQuestion(ids.question, new.owner, ids.conversation, request.request.messages[-1].content)
+    try:
+        exists = services.database.run(lambda session: save_question(session, question))
+    except DatabaseUnavailable as error:
+        _log.warning("question_not_stored", generation=ids.generation, error=error)
+        return
+    if is_new and not exists:
+        cancel(services.redis, ids.generation, "deleted", services.settings)
+        forget(services.redis, [ids.generation])
+        _remove_from_queue(services, ids.generation)
         raise no_conversation("conversation_id")
 
 

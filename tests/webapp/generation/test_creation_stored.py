@@ -7,9 +7,12 @@ import gevent
 import pytest
 from redis.connection import Connection
 
-from millrace.worker.contract.keys import conversation_key, keys_of
+from millrace.worker.contract.keys import active_key, conversation_key, keys_of
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.state import read_state
+from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
+from millrace.worker.store.messages import StoredQuestion, save_question
 from tests.webapp.harness import DEAD_PORT, WebHarness, check_problem, json_of
 
 Build = Callable[..., WebHarness]
@@ -61,6 +64,49 @@ def test_conversation_lost_by_redis_is_found_in_the_database(site: WebHarness) -
     assert questions(site, first["conversation_id"]) == ["hello", "more"]
 
 
+def test_a_question_is_stored_after_a_worker_may_begin_and_before_the_reply(
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.owner()
+    run, queued = Database.run, list[int]()
+
+    def record(database: Database, *given: Any, **named: Any) -> Any:
+        queued.append(site.queued_tasks())
+        return run(database, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "run", record)
+        made = json_of(site.post({"message": "hello"}))
+    assert queued == [1]
+    assert questions(site, made["conversation_id"]) == ["hello"]
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_question_in_a_conversation_deleted_meanwhile_is_404_and_its_generation_is_ended(
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch, is_claimed: bool
+) -> None:
+    conversation, owner = json_of(site.user.post(API))["id"], site.owner()
+    enqueue, enqueued = TaskQueue.enqueue, list[str]()
+
+    def enqueue_and_delete(queue: TaskQueue, generation: str, lane: str = "") -> None:
+        enqueue(queue, generation, lane)
+        enqueued.append(generation)
+        if is_claimed:
+            site.hold(generation)
+        assert site.services.database.run(lambda session: conversations.delete(session, owner, conversation))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskQueue, "enqueue", enqueue_and_delete)
+        asked = site.post({"message": "a", "conversation_id": conversation})
+    check_problem(asked, 404, "not_found", "conversation_id")
+    (generation,) = enqueued
+    status, cancelled_by = site.redis.hmget(keys_of(generation).state, "status", "cancel")  # type: ignore[misc]
+    assert (status, cancelled_by) == (b"running" if is_claimed else b"cancelled", b"deleted")
+    check_problem(site.user.get(f"/api/generations/{generation}"), 404, "not_found")
+    assert site.redis.zcard(active_key(owner)) == 0
+    assert site.services.task_queue.take() == ""
+
+
 def test_unavailable_queue_withdraws_the_question_and_the_conversation_it_opened(build: Build) -> None:
     site, cut_off = build(), build(broker_url=DEAD)
     kept = json_of(site.user.post(API))["id"]
@@ -80,6 +126,10 @@ def test_failed_withdrawal_of_a_question_is_retried_when_the_database_recovers(
     good = site.services.database
 
     def lose_the_database(generation: str, lane: str = "") -> None:
+        asked = read_state(site.redis, generation)
+        assert asked is not None
+        question = StoredQuestion(asked.question, asked.owner, asked.conversation, "a")  # by the same request before
+        assert good.run(lambda session: save_question(session, question))
         monkeypatch.setattr(Database, "run", build(**NOWHERE).services.database.run)
         enqueue(generation, lane)
 

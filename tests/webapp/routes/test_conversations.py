@@ -17,19 +17,9 @@ from tests.webapp.stored_turns import API, begin, messages_of, turn
 Build = Callable[..., WebHarness]
 
 
-def test_question_is_stored_before_its_task_is_enqueued(site: WebHarness) -> None:
-    stored: list[Any] = []
-    site.owner()
-    ring = site.services.task_queue.enqueue
-
-    def record_and_enqueue(generation: str, lane: str = "") -> None:
-        state = read_state(site.redis, generation)
-        assert state is not None
-        stored.extend(messages_of(site, state.conversation)["messages"])
-        ring(generation, lane)
-
-    site.services.task_queue.enqueue = record_and_enqueue
-    begin(site, "what is \ud83d a\x00 weir?")
+def test_question_of_any_text_is_stored_before_the_reply(site: WebHarness) -> None:
+    receipt = begin(site, "what is \ud83d a\x00 weir?")
+    stored = messages_of(site, receipt["conversation_id"])["messages"]
     assert [(each["role"], each["content"]) for each in stored] == [("user", "what is \ud83d a\x00 weir?")]
 
 
