@@ -15,14 +15,7 @@ from redis.exceptions import RedisError
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
 from millrace.worker.contract.lifetimes import STATE_MS
-from millrace.worker.contract.scripts import (
-    ADD_WAITING,
-    REMOVE_WAITING,
-    TAKE_WAITING,
-    pack_command,
-    raise_first,
-    run_packed,
-)
+from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.schema import Settings
 
@@ -135,9 +128,8 @@ class TaskQueue:
         if not lane:
             self._push(QUEUE, message)
             return
-        wait = ADD_WAITING.packed(WAITING, generation, lane, STATE_MS)
-        with _queue_errors():  # both in one round trip, because a client waits for its POST
-            raise_first(run_packed(self._broker, [wait, pack_command("LPUSH", QUEUE, message)], [ADD_WAITING]))
+        with _queue_errors():
+            ADD_WAITING(self._broker, (*WAITING, QUEUE), generation, lane, STATE_MS, message)
 
     def take(self, generation: str = "") -> str:
         """Return the generation to run for a message that names this one, "" if none waits.

@@ -25,11 +25,6 @@ def pack(argument: Argument) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
-def pack_command(*words: Argument) -> bytes:
-    """Return a command in Redis's protocol."""
-    return b"*%d\r\n" % len(words) + b"".join(map(pack, words))
-
-
 class Script:
     """One Lua script. It starts with `#!lua`, so that a Redis that is out of memory refuses it before any write."""
 

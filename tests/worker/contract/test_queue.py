@@ -135,6 +135,12 @@ def test_owners_take_turns_whatever_the_order_of_arrival(redis: Redis, task_queu
     assert waiting_keys(redis) == []
 
 
+def test_a_redis_that_has_lost_the_scripts_gets_one_message(redis: Redis, task_queue: TaskQueue) -> None:
+    redis.script_flush()
+    task_queue.enqueue(new_id(), "a")
+    assert redis.llen(QUEUE) == 1
+
+
 def test_message_of_a_generation_that_does_not_wait_is_for_that_generation(redis: Redis, task_queue: TaskQueue) -> None:
     """So a takeover waits in no lane, and the messages of a version without lanes are served."""
     waiting, named = new_id(), new_id()

@@ -1,10 +1,11 @@
--- Add a generation to those that wait for a worker, once.
--- KEYS: 1 generations that wait, 2 the lanes in the order of their turns, 3 prefix of the lanes.
--- ARGV: 1 generation, 2 its lane, 3 lifetime of the keys (ms). Returns how many were added.
+-- Add a generation to those that wait for a worker, once, and push the message that tells the workers of it.
+-- KEYS: 1 generations that wait, 2 the lanes in the order of their turns, 3 prefix of the lanes, 4 the queue of messages.
+-- ARGV: 1 generation, 2 its lane, 3 lifetime of the keys (ms), 4 the message. Returns how many generations were added.
 local list = KEYS[3] .. ARGV[2]
 local added = redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
 if added == 1 and redis.call('RPUSH', list, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[2], ARGV[2]) end
 redis.call('PEXPIRE', list, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('LPUSH', KEYS[4], ARGV[4])
 return added

@@ -1,5 +1,5 @@
 -- Remove generations that do not wait for a worker any more.
--- KEYS: as of add_waiting. ARGV: the generations. Returns how many were removed.
+-- KEYS: 1 to 3 as of add_waiting. ARGV: the generations. Returns how many were removed.
 local removed = 0
 for _, id in ipairs(ARGV) do
   local lane = redis.call('HGET', KEYS[1], id)

@@ -1,5 +1,5 @@
 -- Take the generation whose turn it is, and move its lane to the end while more wait in it.
--- KEYS: as of add_waiting. ARGV: 1 the generation that the task's message names, '' for none.
+-- KEYS: 1 to 3 as of add_waiting. ARGV: 1 the generation that the task's message names, '' for none.
 -- Returns the generation whose turn it is; the named one, where it does not wait; '' for none.
 if ARGV[1] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return ARGV[1] end
 while true do
