@@ -1,7 +1,7 @@
 """Checks of the models: each is asked one question by this process, with this environment's credentials."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import gevent
@@ -9,22 +9,22 @@ import gevent
 from deploy.doctor.report import Finding, failed, ok
 from millrace.worker.contract.events import Chunk, Reasoning, Usage
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.errors import ProviderError
 from millrace.worker.providers.protocol import Prompt, Provider
-from millrace.worker.settings.catalog import Candidate, ProviderName
+from millrace.worker.providers.registry import FACTORIES
+from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings
 
 QUESTION = "Reply with the one word: ok"
 TOKENS = 16  # the least that every API takes; the answer needs one or two
 MODEL_SECONDS = 30.0
-MAKERS: Mapping[ProviderName, Callable[[Settings, int], Provider]] = {"bedrock": Bedrock}
 _MAX_SHOWN = 400  # characters of a provider's own message
 
 ADVICE = {
     "provider_authentication": (
         "The credentials are missing, expired or wrong, or may not use this model. For Bedrock, `aws sts "
-        "get-caller-identity` shows whose they are, and its console which models the account has access to."
+        "get-caller-identity` shows whose they are, and its console which models the account has access to. The "
+        "others take an API key, such as MILLRACE_OPENAI_API_KEY."
     ),
     "provider_rejected": (
         "The provider does not take the request, most often because it does not know the model's id in this region "
@@ -54,9 +54,9 @@ def check_models(settings: Settings) -> Iterator[Finding]:
     candidates = {(each.provider, each.id): each for name in names for each in settings.candidates(name)}
     with ExitStack() as providers:
         made = {
-            name: providers.enter_context(closing(MAKERS[name](settings, len(candidates))))
+            name: providers.enter_context(closing(FACTORIES[name](settings, len(candidates))))
             for name in settings.providers.order
-            if name in MAKERS
+            if name in FACTORIES
         }
         asked = [gevent.spawn(ask_candidate, made.get(each.provider), each) for each in candidates.values()]
         for answer in asked:
@@ -79,7 +79,9 @@ def ask_candidate(provider: Provider | None, candidate: Candidate) -> Finding:
                     first = time.monotonic() - began
                 elif isinstance(delta, Usage):
                     usage = delta
-    except GenerationFailed as failure:
+    except ProviderError as failure:
+        if failure.refuses_streaming:
+            return ok(subject, "it does not stream, so its answers come in one piece")
         return failed(subject, _explain(failure), advice_for(failure.code))
     except gevent.Timeout:
         return failed(subject, f"no end within {MODEL_SECONDS:g} s", advice_for("provider_timeout"))
@@ -89,7 +91,7 @@ def ask_candidate(provider: Provider | None, candidate: Candidate) -> Finding:
     return ok(subject, f"{shown}; {tokens}; {'price known' if candidate.price else 'no price known, so no cost'}")
 
 
-def _explain(failure: GenerationFailed) -> str:
+def _explain(failure: ProviderError) -> str:
     """Return the code, and the provider's own words: the question is ours, so that they quote no user."""
     cause = str(failure.__cause__ or "").strip()
     return f"{failure.code}{f': {cause[:_MAX_SHOWN]}' if cause else ''}"

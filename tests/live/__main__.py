@@ -22,12 +22,13 @@ from typing import Literal
 
 from boto3.session import Session
 
-from deploy.doctor.models import MAKERS, QUESTION, TOKENS
+from deploy.doctor.models import QUESTION, TOKENS
 from deploy.doctor.report import hide, secrets_of
 from millrace.worker.contract.events import Chunk, Reasoning, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import GenerationFailed, SettingError
 from millrace.worker.providers.protocol import Prompt, Provider, Stopped
+from millrace.worker.providers.registry import FACTORIES
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings, load
 
@@ -130,7 +131,7 @@ def _read(
 
 def obstacle_of(candidate: Candidate) -> str:
     """Return why a candidate can't be asked, empty where it can; the settings have checked the keys of others."""
-    if candidate.provider not in MAKERS:
+    if candidate.provider not in FACTORIES:
         return "this version has no such provider"
     if not candidate.provider.startswith("bedrock") or os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
         return ""
@@ -152,7 +153,7 @@ def measure(settings: Settings, seconds: float) -> Iterator[tuple[str, str, Resu
             f"{seconds:g} s": lambda provider, each: measure_long(provider, each, seconds),
             f"cancel at delta {CANCEL_AT}": measure_cancel,
         }
-        with closing(MAKERS[candidate.provider](settings, 1)) as provider:
+        with closing(FACTORIES[candidate.provider](settings, 1)) as provider:
             for case, run in cases.items():
                 try:
                     result, figures = run(provider, candidate)

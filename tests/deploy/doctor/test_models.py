@@ -17,20 +17,24 @@ from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, Price
 from millrace.worker.settings.schema import Settings
-from tests.deploy.doctor.findings import all_ok, the
+from tests.deploy.doctor.findings import all_ok
 from tests.emulator_process import EmulatorProcess
 
 CANDIDATE = Candidate("openai", "m", UNKNOWN_MODEL)
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A Bedrock that does not know the credentials."""
+    """A Bedrock and an Anthropic that do not know the credentials."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"message": "The security token included in the request is invalid."}).encode()
-        self.send_response(403)
+        is_bedrock = "/converse" in self.path
+        words = "The security token included in the request is invalid." if is_bedrock else "invalid x-api-key"
+        error = {"type": "authentication_error", "message": words}
+        body = json.dumps({"message": words} if is_bedrock else {"type": "error", "error": error}).encode()
+        self.send_response(403 if is_bedrock else 401)
         self.send_header("x-amzn-errortype", "UnrecognizedClientException")
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -75,10 +79,22 @@ def test_every_code_of_a_provider_has_advice_of_its_own() -> None:
 
 def test_rejected_credentials_fail_with_the_words_of_the_service() -> None:
     with refusing_server() as url:
-        found = the(check_models(Settings.of(bedrock_endpoint_url=url)), "failed")
-    assert found.found.startswith("provider_authentication: ")
-    assert "The security token included in the request is invalid." in found.found
-    assert "aws sts get-caller-identity" in found.advice
+        settings = Settings.of(
+            providers=("bedrock", "anthropic"), bedrock_endpoint_url=url, anthropic_base_url=url,
+            anthropic_api_key="wrong", anthropic_model="claude-haiku-4-5",
+        )  # fmt: skip
+        bedrock, anthropic = check_models(settings)
+    assert bedrock.found.startswith("provider_authentication: ")
+    assert "The security token included in the request is invalid." in bedrock.found
+    assert "aws sts get-caller-identity" in bedrock.advice
+    assert (anthropic.subject, anthropic.status) == ("model anthropic/claude-haiku-4-5", "failed")
+    assert anthropic.found == "provider_authentication: 401 invalid x-api-key"
+
+
+def test_model_that_does_not_stream_is_ok() -> None:
+    refusal = ProviderError("provider_rejected", retryable=False, refuses_streaming=True)
+    found = ask_candidate(Stub([[refusal]]), CANDIDATE)
+    assert (found.status, found.found) == ("ok", "it does not stream, so its answers come in one piece")
 
 
 def test_every_model_of_the_settings_is_asked() -> None:

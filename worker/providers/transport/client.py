@@ -16,7 +16,7 @@ from urllib3.util import Timeout, make_headers
 from millrace.worker.errors import GenerationFailed, ProviderError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.transport.body import Body
-from millrace.worker.providers.transport.errors import Rejection, map_exception
+from millrace.worker.providers.transport.errors import Rejection, ServiceRejection, map_exception
 from millrace.worker.settings.parsers import is_direct
 
 CONNECT_SECONDS = 5
@@ -176,6 +176,7 @@ class HttpClient:
             type=str(rejection.fields.get("type"))[:100],
             code=failure.code,
         )
+        failure.__cause__ = ServiceRejection(f"{response.status} {rejection.message}".strip())
         return failure
 
 

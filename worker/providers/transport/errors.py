@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from urllib3 import exceptions as urllib3_errors
 
-from millrace.worker.errors import ErrorCode, ProviderError
+from millrace.worker.errors import ErrorCode, MillraceError, ProviderError
 
 MAX_MESSAGE_CHARS = 2_000  # of a service's message that is looked at; it may quote the prompt, so it is never logged
 
@@ -75,6 +75,13 @@ def is_overflow(message: str) -> bool:
 def is_streaming_refusal(message: str) -> bool:
     """Return whether the message of a rejection says that this model's answers cannot be streamed."""
     return bool(_STREAMING_REFUSAL.search(message))
+
+
+class ServiceRejection(MillraceError):
+    """The status and the message of a rejection, as the cause of its ProviderError.
+
+    The message may quote the prompt, so it is never logged. The doctor shows it, whose prompt quotes no one.
+    """
 
 
 @dataclass(frozen=True)

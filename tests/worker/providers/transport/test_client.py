@@ -102,6 +102,8 @@ def test_a_rejection_has_the_code_of_its_status_or_of_the_wire(make_client: Make
         b"/cut": "provider_authentication",
     }
     assert found[b"/429"].retry_after == 3
+    causes = [str(found[path].__cause__) for path in (b"/429", b"/307", b"/cut")]
+    assert causes == ["429 slow", "307", "403"], "the service's own words, for an operator"
     assert paths == list(answers), "no request is repeated, and no redirect followed"
     assert max(len(rejection.body) for rejection in seen) <= 65_536
 
