@@ -22,6 +22,7 @@ _FINISH_REASONS = {
     "malformed_tool_use": "MALFORMED_FUNCTION_CALL",
 }
 _WITH_CONTENT = ("STOP", "MAX_TOKENS", None)  # the other reasons come without content
+_UNSEEN = ("search", "search_result")  # a search shows in its grounding only
 _SIGNATURE_CHARS = 44
 
 
@@ -58,7 +59,7 @@ class GenerateFormat(SseFormat):
         return self._chunk([_part(block, text)])
 
     def citation(self, index: int, block: ContentBlock, source: CitedSource) -> bytes:
-        """Return an empty delta: this wire has no citations."""
+        """Return an empty part: all sources come at the end, as Google's grounding."""
         del source
         return self.delta(index, block, "")
 
@@ -77,7 +78,7 @@ class GenerateFormat(SseFormat):
         """Return the last partial response."""
         del timing
         parts: list[Json] | None = [{"text": ""}] if self._finish_reason in _WITH_CONTENT else None
-        return [_frame(self._response(self._candidate(parts) | self._ending()) | self._usage())]
+        return [_frame(self._response(self._candidate(parts) | self._grounding() | self._ending()) | self._usage())]
 
     def end_mark(self, timing: Timing) -> list[bytes]:
         """Return nothing: a client knows the end by the finish reason."""
@@ -89,10 +90,12 @@ class GenerateFormat(SseFormat):
         del timing
         parts: list[Json] = []
         for block in self._answer.blocks:
+            if block.kind in _UNSEEN:
+                continue
             parts.append(_part(block, block.content))
             if block.signature:
                 parts.append(_signature_part(block))
-        return self._response(self._candidate(parts or None) | self._ending()) | self._usage()
+        return self._response(self._candidate(parts or None) | self._grounding() | self._ending()) | self._usage()
 
     def error(self, error: ScriptedError) -> bytes:
         """Return an event with the body of the HTTP error."""
@@ -130,6 +133,21 @@ class GenerateFormat(SseFormat):
     def _candidate(self, parts: list[Json] | None) -> Json:
         content: Json = {} if parts is None else {"content": {"parts": parts, "role": "model"}}
         return content | {"index": 0}
+
+    def _grounding(self) -> Json:
+        """Return the sources of the text, each with the part of the text that it supports: here all of it."""
+        block = next((block for block in self._answer.blocks if block.citations), None)
+        if block is None:
+            return {}
+        segment = {"startIndex": 0, "endIndex": len(block.content.encode("utf-8", "replace")), "text": block.content}
+        indices = range(len(block.citations))
+        return {
+            "groundingMetadata": {
+                "webSearchQueries": [block.citations[0].title],
+                "groundingChunks": [{"web": {"uri": each.url, "title": each.title}} for each in block.citations],
+                "groundingSupports": [{"segment": segment, "groundingChunkIndices": [index]} for index in indices],
+            }
+        }
 
     def _ending(self) -> Json:
         reason = self._finish_reason
@@ -170,7 +188,9 @@ def _part(block: ContentBlock, text: str) -> Json:
         case "tool":
             call = {"id": block.tool_id, "name": block.tool_name, "args": block.tool_input}
             return {"functionCall": call, "thoughtSignature": _encode_signature(block)}
-        case _:
+        case "search" | "search_result" | "redacted":
+            return {"text": ""}
+        case "text" | "refusal":
             return {"text": text}
 
 

@@ -93,6 +93,22 @@ def test_a_function_call_is_whole_in_one_event_and_counts_as_one_delta(
     assert [call["deltas_sent"] for call in emulator.calls()] == [1]
 
 
+def test_the_sources_of_a_search_are_grounding_at_the_end(gemini: Client) -> None:
+    pages = [{"title": "A", "url": "https://a.example/"}, {"title": "B", "url": "https://b.example/"}]
+    chunks = streamed(gemini, text="Höhe", search=pages)
+    found = [chunk.candidates[0].grounding_metadata for chunk in chunks if chunk.candidates]
+    once = whole(gemini, text="Höhe", search=pages)
+    assert once.candidates
+    assert found == [None] * (len(chunks) - 1) + [once.candidates[0].grounding_metadata]
+    grounding = found[-1]
+    assert grounding
+    webs = [chunk.web for chunk in grounding.grounding_chunks or []]
+    assert [{"title": web.title, "url": web.uri} for web in webs if web] == pages
+    segments = [support.segment for support in grounding.grounding_supports or []]
+    assert [(each.start_index, each.end_index, each.text) for each in segments if each] == [(0, 5, "Höhe")] * 2
+    assert parts_of(*chunks) == parts_of(once) == [{"text": "Höhe"}]
+
+
 def test_each_event_carries_the_usage_until_then(emulator: EmulatorProcess) -> None:
     usage = {"inputTokens": 11, "cacheReadInputTokens": 5, "outputTokens": 20, "reasoningTokens": 8}
     counts = [
