@@ -4,12 +4,17 @@ from collections.abc import Callable
 
 from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.settings.schema import Settings, load
+
+_OPENAI = {"MILLRACE_OPENAI_BASE_URL": "{url}/v1", "MILLRACE_OPENAI_API_KEY": "a-key"}
 
 WIRES: dict[str, tuple[Callable[[Settings, int], Provider], dict[str, str]]] = {
     "bedrock": (Bedrock, {"MILLRACE_BEDROCK_ENDPOINT_URL": "{url}"}),
     "anthropic": (Anthropic, {"MILLRACE_ANTHROPIC_BASE_URL": "{url}", "MILLRACE_ANTHROPIC_API_KEY": "a-key"}),
+    "openai-chat": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "chat"}),
+    "openai-responses": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "responses"}),
 }
 """The class of each wire, and its settings; `{url}` stands for the local endpoint's."""
 

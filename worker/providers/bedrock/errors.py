@@ -8,7 +8,7 @@ from botocore.eventstream import ParserError
 from urllib3 import exceptions as wire
 
 from millrace.worker.errors import ErrorCode, MillraceError, ProviderError
-from millrace.worker.providers.transport.errors import is_overflow
+from millrace.worker.providers.transport.errors import is_overflow, is_streaming_refusal
 
 
 class UnreadableResponse(MillraceError):
@@ -22,10 +22,16 @@ class ErrorMapping:
     code: ErrorCode
     retryable: bool
     is_transient: bool
+    refuses_streaming: bool = False
 
     def to_error(self) -> ProviderError:
         """Return the error to raise."""
-        return ProviderError(self.code, retryable=self.retryable, is_transient=self.is_transient)
+        return ProviderError(
+            self.code,
+            retryable=self.retryable,
+            is_transient=self.is_transient,
+            refuses_streaming=self.refuses_streaming,
+        )
 
 
 _THROTTLED = ErrorMapping("provider_throttled", retryable=True, is_transient=True)
@@ -33,6 +39,7 @@ _UNAVAILABLE = ErrorMapping("provider_unavailable", retryable=True, is_transient
 _MISCONFIGURED = ErrorMapping("provider_unavailable", retryable=False, is_transient=False)
 _TIMED_OUT = ErrorMapping("provider_timeout", retryable=True, is_transient=False)  # a retry would wait as long again
 _REJECTED = ErrorMapping("provider_rejected", retryable=False, is_transient=False)
+_NOT_STREAMED = ErrorMapping("provider_rejected", retryable=False, is_transient=False, refuses_streaming=True)
 _UNREADABLE = ErrorMapping("provider_rejected", retryable=True, is_transient=False)  # another answer may be readable
 _UNAUTHENTICATED = ErrorMapping("provider_authentication", retryable=False, is_transient=False)
 _TOO_LONG = ErrorMapping("context_too_long", retryable=False, is_transient=False)
@@ -117,8 +124,10 @@ def _map_response(error: sdk.ClientError) -> ErrorMapping:
     else:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     mapping = mapping or _map_status(status)
-    is_too_long = status == 413 or (mapping is _REJECTED and is_overflow(_text_of(error, "Message")))
-    return _TOO_LONG if is_too_long else mapping
+    message = _text_of(error, "Message")
+    if status == 413 or (mapping is _REJECTED and is_overflow(message)):
+        return _TOO_LONG
+    return _NOT_STREAMED if mapping is _REJECTED and status and is_streaming_refusal(message) else mapping
 
 
 def _text_of(error: sdk.ClientError, name: str) -> str:

@@ -116,12 +116,12 @@ class ChatMapper:
         if self.has_ended and not self.has_finished:
             # Ollama and others end a whole answer with the mark alone.
             self._finish("tool_use" if self._calls else "end_turn", deltas)
-        if self._usage is not None:
-            deltas.append(self._usage)
-            self._usage = None
         if self._details:
             deltas.append(Details(self._details))
             self._details = {}
+        if self._usage is not None:
+            deltas.append(self._usage)
+            self._usage = None
         return deltas
 
     def _map_choice(self, choice: Members, deltas: list[Delta]) -> None:

@@ -78,10 +78,10 @@ class ResponsesMapper:
         for item in list_of(response.get("output")):
             deltas += self._map_item(object_of(item), is_text_new=not self._has_text)
         deltas.append(Stopped(self._stop_reason(status, object_of(response.get("incomplete_details")))))
-        if response.get("usage"):
-            deltas.append(parse_usage(object_of(response["usage"])))
         details = {name: value for name in _DETAILS if isinstance(value := response.get(name), str)}
-        return [*deltas, Details(details)] if details else deltas
+        if details:
+            deltas.append(Details(details))
+        return [*deltas, parse_usage(object_of(response["usage"]))] if response.get("usage") else deltas
 
     def end(self) -> list[Delta]:
         """Return what is left at the end of the stream: nothing, as its last event has it all."""

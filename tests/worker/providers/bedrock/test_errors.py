@@ -86,5 +86,17 @@ def test_each_error_has_its_code(error: Exception, expected: tuple[str, bool, bo
     assert mapping(error) == expected
 
 
+def test_a_rejection_that_refuses_streaming_says_so_outside_of_a_stream_only() -> None:
+    message = "The model is unsupported for streaming."
+    for error, expected in (
+        (client_error("ValidationException", message), True),
+        (client_error("ValidationException"), False),
+        (stream_error("validationException", message), False),
+    ):
+        failure = map_error(error)
+        assert failure
+        assert (failure.code, failure.refuses_streaming) == ("provider_rejected", expected)
+
+
 def test_an_error_that_is_not_the_providers_is_not_mapped() -> None:
     assert map_error(ZeroDivisionError()) is None

@@ -66,8 +66,8 @@ def test_a_stream_with_everything() -> None:
         Citation("A", "https://a", None, {"web": {"url": "https://a"}}),
         USE,
         Stopped("tool_use"),
-        Usage(7, 5, 2),
         Details({"id": "r", "model": "m-1"}),
+        Usage(7, 5, 2),
     ]
 
 
