@@ -6,9 +6,11 @@ answer, with PATH in it. Then a line of JSON comes in, one goes out:
     {"do": "post", "count": n, "rate": r}      the answer is read whole, and its connection kept for the next
     {"do": "follow", "count": n, "rate": r}    the same, and then what it names as `events_url` is asked for
     {"do": "stream", "count": n, "rate": r}    the answer is an event stream by itself
-        {"p50_ms", "p99_ms", "most_ms", "refused", "cpu_share"}
+        {"p50_ms", "p99_ms", "most_ms", "refused", "cpu_share", "times_ms", "exchanges"}
 
-The time is that from when a request was due to when its answer was whole, or an event stream had its first mark.
+A time is that from when a request was due to when its answer was whole, or an event stream had its first mark.
+`exchanges` lists [generation, due, seconds] for each event stream that names its generation; `due` is a time of the
+monotonic clock.
 """
 
 import json
@@ -45,6 +47,13 @@ class Exchange:
     def status(self) -> bytes:
         """The answer's status."""
         return self.answer[9:12]
+
+    @property
+    def generation(self) -> str:
+        """The generation that the answer's header names, if it is an event stream of its own."""
+        name = b"millrace-generation-id: "
+        lines = self.answer.partition(_HEADERS_END)[0].split(b"\r\n")
+        return next((line[len(name) :].decode() for line in lines if line.lower().startswith(name)), "")
 
     @property
     def is_whole(self) -> bool:
@@ -119,15 +128,18 @@ class RequestSender:
             exchange.sock.close()
 
 
-def figures(exchanges: list[Exchange], cpu_share: float) -> dict[str, float]:
+def figures(exchanges: list[Exchange], cpu_share: float) -> dict[str, Any]:
     """Return the latencies of the exchanges; an exchange without a complete answer counts as refused."""
-    times = sorted(1000 * each.seconds for each in exchanges if each.seconds is not None and each.status[:1] == b"2")
+    answered = [each for each in exchanges if each.seconds is not None and each.status[:1] == b"2"]
+    times = sorted(1000 * (each.seconds or 0) for each in answered)
     return {
         "p50_ms": quantile(times, 0.5),
         "p99_ms": quantile(times, 0.99),
         "most_ms": times[-1],
         "refused": len(exchanges) - len(times),
         "cpu_share": cpu_share,
+        "times_ms": times,
+        "exchanges": [[each.generation, each.due, each.seconds] for each in answered if each.generation],
     }
 
 

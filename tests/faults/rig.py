@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import httpx
@@ -72,12 +73,16 @@ class Rig:
         webs: int = 1,
         web_host: str = "127.0.0.1",
         worker_modules: tuple[str, ...] = (),
+        web_application: str = "wsgi:application",
+        variables: Mapping[str, str] = MappingProxyType({}),
         root: Path = ROOT,
         **settings: object,
     ) -> None:
         self.directory = directory
         self._web_host = web_host
         self._worker_modules = worker_modules
+        self._web_application = web_application
+        self._variables = variables
         self._root = root
         self._counts = (workers, webs)
         (directory / "redis").mkdir()
@@ -126,6 +131,7 @@ class Rig:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "AWS_"))}
         return {
             **clean,
+            **self._variables,
             "PYTHONPATH": str(self._root / ".package"),  # a mutated copy of the system has its own
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
@@ -158,7 +164,7 @@ class Rig:
             f"{self._web_host}:{port}",
         ]
         child = Child(
-            name, [*command, "wsgi:application"], self.environment("web"), self.directory / f"{name}.log", self._root
+            name, [*command, self._web_application], self.environment("web"), self.directory / f"{name}.log", self._root
         )
         self.webs.append(child)
         self.urls.append(f"http://{self._web_host}:{port}")

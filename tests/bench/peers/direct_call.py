@@ -1,8 +1,8 @@
 """A direct call of the model: the time that boto3 takes to the first text.
 
 `python -m tests.bench.peers.direct_call PLAN`: the plan is a JSON file with `bedrock`, the endpoint, and `message`.
-Then a line of JSON comes in, {"count", "rate"}, and one goes out, {"p50_ms", "p99_ms", "most_ms"}. One call follows
-the other; each is read to its end.
+Then a line of JSON comes in, {"count", "rate"}, and one goes out, {"p50_ms", "p99_ms", "most_ms", "times_ms"}. One call
+follows the other; each is read to its end.
 """
 
 import json
@@ -36,8 +36,13 @@ def main() -> None:
             time.sleep(max(0.0, begin + number / said["rate"] - time.monotonic()))
             times.append(1000 * first_text(client, plan["message"]))
         times.sort()
-        told = {"p50_ms": quantile(times, 0.5), "p99_ms": quantile(times, 0.99), "most_ms": times[-1]}
-        print(json.dumps(told), flush=True)
+        told = {
+            "p50_ms": quantile(times, 0.5),
+            "p99_ms": quantile(times, 0.99),
+            "most_ms": times[-1],
+            "times_ms": times,
+        }
+        print(json.dumps(told | {"times_ms": times}), flush=True)
 
 
 def first_text(client: Any, message: str) -> float:
