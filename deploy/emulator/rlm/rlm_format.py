@@ -15,9 +15,10 @@ from deploy.emulator.wire import Timing, json_bytes
 class RlmSseFormat(SseFormat):
     """Encodes `data: {"content": …}` for each delta, and `data: [DONE]`."""
 
-    def __init__(self, answer: EmulatedAnswer) -> None:
-        """Keep the answer."""
+    def __init__(self, answer: EmulatedAnswer, field: str) -> None:
+        """Keep the answer, and the name of its field in a response that is not streamed."""
         self._answer = answer
+        self._field = field
 
     def opening(self) -> list[bytes]:
         """Return nothing: the first event is the first delta."""
@@ -60,7 +61,7 @@ class RlmSseFormat(SseFormat):
     def whole(self, timing: Timing) -> Json:
         """Return the answer."""
         del timing
-        return {"answer": "".join(block.content for block in self._answer.blocks)}
+        return {self._field: "".join(block.content for block in self._answer.blocks)}
 
     def error(self, error: ScriptedError) -> bytes:
         """Return the body of the HTTP error as a piece of the stream."""

@@ -56,6 +56,16 @@ def test_an_answer_without_a_directive_says_that_no_model_was_called(emulator: E
     )
 
 
+def test_the_query_names_the_fields(emulator: EmulatorProcess) -> None:
+    url = f"{emulator.url}/rlm?message=question&history=turns&profile=user&answer=reply"
+    body = {"question": emulate(text="Hi"), "turns": [{"role": "user", "content": "a"}], "user": "Ada"}
+    assert json.loads(raw_request(url, body)[2]) == {"reply": "Hi"}
+    assert emulator.calls()[0]["system"] == "Ada"
+    for wrong, named in (({"message": "x"}, "question"), ({"question": "x", "turns": 5}, "turns")):
+        status, _, data = raw_request(url, wrong)
+        assert (status, f"`{named}`" in json.loads(data)["error"]) == (422, True)
+
+
 @pytest.mark.parametrize(("stream", "operation"), [("sse", "RlmSse"), ("ndjson", "RlmLines")])
 def test_the_query_asks_for_a_stream_as_the_directive_does(
     emulator: EmulatorProcess, stream: str, operation: str
