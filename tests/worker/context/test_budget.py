@@ -1,5 +1,8 @@
 """Token budgets: estimates are upper bounds, the newest messages are kept, and a user's message comes first."""
 
+import re
+from math import ceil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,20 @@ ENGLISH = "Water from the stream turns the wheel, and the wheel drives the stone
 @given(texts)
 def test_an_estimate_is_never_below_the_count_of_the_local_endpoint(text: str) -> None:
     assert estimate_tokens(text) >= count_tokens(text)
+
+
+_TOKEN = re.compile(" ?[A-Za-z]{1,5}| ?[\u00c0-\u024f]{1,2}|[\u0370-\u07ff]{1,2}|[0-9]{1,2}|\\s+|.", re.DOTALL)
+
+
+def estimate_slowly(text: str) -> int:
+    pieces = sum(1 if piece.group()[0] < "\U00010000" else 3 for piece in _TOKEN.finditer(text))
+    return min(len(text.encode("utf-8", "surrogatepass")), ceil(1.2 * pieces))
+
+
+@given(st.text("abZ  \n\t19!é水жא😀\u0301", max_size=60), st.text())
+def test_an_estimate_counts_the_runs_of_letters_that_are_one_token(common: str, text: str) -> None:
+    assert estimate_tokens(common) == estimate_slowly(common)
+    assert estimate_tokens(text) >= estimate_slowly(text), "rare letters may count as one token each"
 
 
 def test_english_is_estimated_at_three_to_five_characters_per_token() -> None:
