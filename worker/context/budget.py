@@ -21,8 +21,8 @@ _PART_CHARS = 50_000
 def _kind_of(byte: int) -> str:
     """Return the kind of a character by its first byte in UTF-8, as one letter.
 
-    a: ASCII letters, b: Latin letters with marks, c: Greek, Cyrillic, Hebrew, Arabic and the scripts between, d: digits,
-    w: white space except the space itself, x: beyond the first plane.
+    a: ASCII letters, b: Latin letters with marks, c: Greek, Cyrillic, Hebrew, Arabic and the scripts between them,
+    d: digits, w: white space except the space itself, x: beyond the first plane.
     """
     if byte >= 0x80:
         return "b" if 0xC3 <= byte <= 0xC8 else "c" if 0xCE <= byte <= 0xDF else "x" if byte >= 0xF0 else "."
