@@ -15,6 +15,7 @@ from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import ContextQuestion
 from millrace.worker.contract.events import Outcome, StatusEvent
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
+from millrace.worker.contract.response_format import fits
 from millrace.worker.errors import (
     DependencyUnavailable,
     GenerationFailed,
@@ -147,7 +148,9 @@ def _answer(process: WorkerProcess, run: RunningGeneration) -> Outcome | None:
             run.outbox.emit(snapshot)
             return outcome
         _stream(process, run)
-        return run.meter.complete()
+        outcome = run.meter.complete()
+        _check_form(run)
+        return outcome
     except CancelRequested as cancel:
         return run.meter.cancelled(cancel.by)
     except HandoverRequested:
@@ -184,6 +187,13 @@ def _stream(process: WorkerProcess, run: RunningGeneration) -> None:
         run.meter.start_from(start)
         question = Question(candidates, context.prompts_for, start.content, lambda: text_to_continue(run))
         _publish_answer(process, run, question)
+
+
+def _check_form(run: RunningGeneration) -> None:
+    """Raise GenerationFailed if the answer is not of the form that the request asks for."""
+    schema = run.claimed.request.schema
+    if schema is not None and not fits(run.outbox.full_transcript().content, schema):
+        raise GenerationFailed("malformed_output", retryable=True)
 
 
 def _running(run: RunningGeneration, candidate: Candidate) -> StatusEvent:

@@ -52,7 +52,8 @@ def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapsho
     """
     if run.claimed.is_first_attempt:
         return None
-    transcript = _read_transcript(process, run) if process.settings.generation.takeover == "continue" else None
+    may_continue = process.settings.generation.takeover == "continue" and run.claimed.request.schema is None
+    transcript = _read_transcript(process, run) if may_continue else None
     if transcript is None or transcript.tools:  # a tool call without its result can't be continued
         return EMPTY_SNAPSHOT
     content = _trim(transcript.content)
@@ -62,9 +63,10 @@ def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapsho
 def text_to_continue(run: RunningGeneration) -> str | None:
     """Return the text from which another model may continue an answer that was cut off; None if it must not.
 
-    Only the request can allow it, and only for plain text: a tool call cannot be continued.
+    Only the request can allow it, and only for plain text: neither a tool call nor JSON can be continued.
     """
-    if run.claimed.request.on_midstream_failure != "continue":
+    request = run.claimed.request
+    if request.on_midstream_failure != "continue" or request.schema is not None:
         return None
     transcript = run.outbox.full_transcript()
     return None if transcript.tools else _trim(transcript.content)

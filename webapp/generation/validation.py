@@ -15,6 +15,7 @@ from millrace.webapp.request_input import Json
 from millrace.worker.contract.creation import body_hash
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, OnMidstreamFailure, PromptMessage
+from millrace.worker.contract.response_format import SchemaRefused, check_schema
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.messages import StoredQuestion
 
@@ -33,6 +34,13 @@ class HistoryMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
+class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The form of the answer: JSON that fits `schema`, a JSON schema."""
+
+    type: Literal["json_schema"]
+    schema: dict[str, Any]
+
+
 class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The fields that shape the answer, with their static bounds; bounds from the settings are checked in `parse`."""
 
@@ -45,6 +53,7 @@ class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     search: bool | Literal["auto"] | UnsetType = UNSET
     on_disconnect: OnDisconnect | UnsetType = UNSET
     on_midstream_failure: OnMidstreamFailure | UnsetType = UNSET
+    response_format: ResponseFormat | UnsetType = UNSET
     stream: bool | UnsetType = UNSET
     metadata: Annotated[_Metadata, Meta(max_length=16)] | UnsetType = UNSET
 
@@ -101,6 +110,7 @@ def parse(body: Json, settings: Settings, *, merges_neighbours: bool = False) ->
         search=_search(fields, settings),
         metadata=_given(fields.metadata) or None,
         on_midstream_failure=_given(fields.on_midstream_failure) or "error",
+        schema=_schema(fields),
     )
     # The form of the response is not part of the question: a retry may ask for another form.
     given = {name: value for name, value in body.items() if name != "stream"}
@@ -244,6 +254,17 @@ def _check_traits(fields: AnswerFields, model: str, settings: Settings) -> None:
     for sequence in () if traits.blank_stop_sequences else _given(fields.stop_sequences) or ():
         if not sequence.strip():
             raise invalid("stop_sequences", f"The model {model} takes no stop sequence of white space alone.")
+
+
+def _schema(fields: AnswerFields) -> dict[str, Any] | None:
+    form = _given(fields.response_format)
+    if form is None:
+        return None
+    try:
+        check_schema(form.schema)
+    except SchemaRefused as error:
+        raise invalid("response_format", f"The schema cannot be used: {error}.") from error
+    return form.schema
 
 
 def _max_tokens(fields: GenerationFields, settings: Settings) -> int:

@@ -90,6 +90,7 @@ class PromptBuilder:
             temperature=self.request.temperature,
             top_p=self.request.top_p,
             stop_sequences=tuple(self.request.stop_sequences or ()),
+            schema=self.request.schema,
         )
 
     @cached_property

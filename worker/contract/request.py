@@ -17,7 +17,10 @@ class PromptMessage(msgspec.Struct, frozen=True):
 
 
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The model's part of a generation's request; the roles of `messages` alternate and the last is the user's."""
+    """The model's part of a generation's request; the roles of `messages` alternate and the last is the user's.
+
+    With a `schema`, a JSON schema, the answer is to be JSON that fits.
+    """
 
     messages: list[PromptMessage]
     model: str
@@ -29,6 +32,7 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     search: bool | Literal["auto"] = False
     metadata: dict[str, str] | None = None
     on_midstream_failure: OnMidstreamFailure = "error"
+    schema: dict[str, Any] | None = None
 
 
 class RequestSummary(msgspec.Struct, frozen=True, omit_defaults=True):
