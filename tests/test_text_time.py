@@ -5,6 +5,7 @@ of the thread's CPU, and of several runs the shortest counts, so that a busy mac
 """
 
 import ast
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -32,9 +33,11 @@ from millrace.worker.contract.feed import parse_position
 from millrace.worker.contract.ids import is_id, parse_cursor
 from millrace.worker.contract.profile import Profile
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.contract.response_format import fits
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.mapping import EventMapper
 from millrace.worker.providers.chunking import cut_into_chunks
+from millrace.worker.providers.openai.chat import parse_arguments
 from millrace.worker.publishing.batching import Batcher, utf8_size
 from millrace.worker.store.pagination import decode_cursor
 from millrace.worker.store.search_terms import fact_digest, index_terms, owner_word, search_terms, words_of
@@ -137,6 +140,8 @@ MEASURED: dict[Callable[..., object], Measured] = {
     join_surrogates: Measured(MESSAGE_CHARS, join_surrogates),
     limit_marks: Measured(MESSAGE_CHARS, limit_marks),
     cut_into_chunks: Measured(MESSAGE_CHARS, lambda text: [*cut_into_chunks(text)]),
+    fits: Measured(MESSAGE_CHARS, lambda text: fits(json.dumps([text]), {"type": "array"})),
+    parse_arguments: Measured(REPLY_CHARS, or_rejected(lambda text: parse_arguments(json.dumps({"a": text})))),
     clean_line: Measured(PAGE_CHARS, clean_line),
     shorten: Measured(PAGE_CHARS, lambda text: (shorten(text, 80), shorten(text, MAX_TEXT_CHARS))),
     to_line: Measured(MESSAGE_CHARS, lambda text: to_line(text, 300)),

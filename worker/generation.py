@@ -14,6 +14,7 @@ from millrace.worker.after.hooks import dispatch_after_done
 from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import ContextQuestion
 from millrace.worker.contract.events import Outcome, StatusEvent
+from millrace.worker.contract.keys import hash_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.contract.response_format import fits
 from millrace.worker.errors import (
@@ -228,7 +229,9 @@ def _build_context(
         on_search=emit_searching,
         on_paid_call=run.meter.paid_calls.append,
     )
-    context = PromptBuilder(claimed.request, process.settings, candidate, process.sources.gather(question))
+    gathered = process.sources.gather(question)
+    metadata = {"generation": run.generation, "owner_hash": hash_of(claimed.owner)}
+    context = PromptBuilder(claimed.request, process.settings, candidate, gathered, metadata)
     event = context.context_event()
     if is_first and event is not None:
         run.outbox.emit(event)

@@ -34,7 +34,7 @@ class HistoryMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
-class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AnswerFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The form of the answer: JSON that fits `schema`, a JSON schema."""
 
     type: Literal["json_schema"]
@@ -53,7 +53,7 @@ class AnswerFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     search: bool | Literal["auto"] | UnsetType = UNSET
     on_disconnect: OnDisconnect | UnsetType = UNSET
     on_midstream_failure: OnMidstreamFailure | UnsetType = UNSET
-    response_format: ResponseFormat | UnsetType = UNSET
+    response_format: AnswerFormat | UnsetType = UNSET
     stream: bool | UnsetType = UNSET
     metadata: Annotated[_Metadata, Meta(max_length=16)] | UnsetType = UNSET
 

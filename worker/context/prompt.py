@@ -1,8 +1,8 @@
 """The prompt: instructions, history, material, question, and a prefill of the answer. Does no I/O."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from millrace.worker.context.budget import MESSAGE_TOKENS, estimate_tokens, fit_history, fit_materials, truncate
@@ -38,6 +38,7 @@ class PromptBuilder:
     settings: Settings
     candidate: Candidate
     gathered: GatheredContext = NO_CONTEXT
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def prompts_for(self, candidate: Candidate, prefill: str = "") -> Iterator[Prompt]:
         """Yield the prompts for another candidate, or for this one."""
@@ -91,6 +92,7 @@ class PromptBuilder:
             top_p=self.request.top_p,
             stop_sequences=tuple(self.request.stop_sequences or ()),
             schema=self.request.schema,
+            metadata=self.metadata,
         )
 
     @cached_property

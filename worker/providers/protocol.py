@@ -1,7 +1,7 @@
 """The protocol between the router and a provider that runs models. Nothing in it is one vendor's."""
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
@@ -28,7 +28,8 @@ class Prompt:
     first. With a `tool` the model is forced to use it, so that the answer is the tool's input and not prose. With a
     `schema`, a JSON schema, the answer's text is to be JSON that fits.
 
-    Lone surrogates are replaced by U+FFFD, because a service rejects the whole request for one.
+    `metadata` is for the provider's own reports, where it takes any. Lone surrogates are replaced by U+FFFD, because a
+    service rejects the whole request for one.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Prompt:
     tool: Tool | None = None
     schema: dict[str, Any] | None = None
     traits: ModelTraits = UNKNOWN_MODEL
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """Replace lone surrogates."""

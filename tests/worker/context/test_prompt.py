@@ -143,7 +143,7 @@ def test_no_prompt_exceeds_the_models_window_by_the_count_of_the_local_endpoint(
     gathered = GatheredContext({str(number): part for number, part in enumerate(given_parts)})
     context = make_builder(ModelRequest([PromptMessage("user", "Why?")], SMALL, max_tokens), gathered)
     for prompt in context.prompts():
-        arguments = build_arguments(prompt, is_cached=is_cached)
+        arguments = build_arguments(prompt, "cache_points" if is_cached else None)
         tokens = count_prompt_tokens(arguments["messages"], arguments.get("system"))
         assert tokens + prompt.max_tokens <= find_traits(SMALL).window
         roles = [message["role"] for message in arguments["messages"]]

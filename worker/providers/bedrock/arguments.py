@@ -3,32 +3,41 @@
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
 """
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.providers.instruction import tool_instruction
+from millrace.worker.providers.instruction import schema_instruction, tool_instruction
 from millrace.worker.providers.protocol import Prompt, Tool
 
 Block = dict[str, Any]
 
+Feature = Literal["cache_points", "forced_tool", "answer_tool", "output_format"]
+"""What a request may use, at most one of them: cache points, a tool that the model is forced to use because the prompt
+has it or because its input is to be the answer, or Bedrock's own output format."""
+
+ANSWER_TOOL = Tool("answer", "Gives the answer. Use it for the whole answer.", {})
 CACHE_POINT: Block = {"cachePoint": {"type": "default"}}
 
 
-def build_arguments(prompt: Prompt, *, is_cached: bool, is_tool_forced: bool = True) -> dict[str, Any]:
-    """Return the arguments; with `is_cached` they mark the beginning that the next question shares, for the cache.
+def build_arguments(prompt: Prompt, feature: Feature | None = None) -> dict[str, Any]:
+    """Return the arguments with a feature that not every model has, or without any.
 
-    Without `is_tool_forced` the model is instructed to write the input of the prompt's tool, instead of forced to use
-    it. Bedrock requires alternating roles, so consecutive messages of one role become one message of several blocks.
+    Without the feature for its tool or its schema, the model is instructed in words. Bedrock requires alternating
+    roles, so consecutive messages of one role become one message of several blocks.
     """
+    traits = prompt.traits
     inference = {
         "maxTokens": prompt.max_tokens,
-        "temperature": prompt.temperature,
-        "topP": prompt.top_p,
-        "stopSequences": list(prompt.stop_sequences) or None,
+        "temperature": prompt.temperature if traits.sampling != "none" else None,
+        "topP": prompt.top_p if traits.sampling == "both" or prompt.temperature is None else None,
+        "stopSequences": [each for each in prompt.stop_sequences if traits.blank_stop_sequences or each.strip()]
+        or None,
     }
-    # A short question with a tool is asked once: writing it to the cache would cost more than it saves.
-    is_cached = is_cached and prompt.tool is None
+    is_cached = feature == "cache_points"
     arguments: dict[str, Any] = {
         "modelId": prompt.model,
         "messages": _messages(prompt.messages, is_cached=is_cached),
@@ -36,11 +45,43 @@ def build_arguments(prompt: Prompt, *, is_cached: bool, is_tool_forced: bool = T
     }
     if prompt.system:
         arguments["system"] = _system(prompt.system, is_cached=is_cached)
-    if prompt.tool and is_tool_forced:
+    if prompt.metadata:
+        arguments["requestMetadata"] = dict(prompt.metadata)
+    last = arguments["messages"][-1]["content"]
+    if prompt.tool and feature == "forced_tool":
         arguments["toolConfig"] = _tool_config(prompt.tool)
     elif prompt.tool:
-        arguments["messages"][-1]["content"].append({"text": tool_instruction(prompt.tool)})
+        last.append({"text": tool_instruction(prompt.tool)})
+    elif prompt.schema is not None and feature == "answer_tool":
+        arguments["toolConfig"] = _tool_config(replace(ANSWER_TOOL, schema=prompt.schema))
+    elif prompt.schema is not None and feature == "output_format":
+        arguments["outputConfig"] = _output_config(prompt.schema)
+    elif prompt.schema is not None:
+        last.append({"text": schema_instruction(prompt.schema)})
     return arguments
+
+
+def feature_of(prompt: Prompt, *, is_caching: bool) -> Feature | None:
+    """Return the feature that suits the prompt, None if it needs none."""
+    traits = prompt.traits
+    if prompt.tool:  # a short question with a tool is not worth a place in the cache
+        return "forced_tool"
+    if prompt.schema is not None and traits.schema:
+        return "output_format"
+    if prompt.schema is not None and traits.tools and prompt.schema.get("type") == "object":
+        return "answer_tool"
+    if prompt.schema is None and is_caching and traits.caching and has_cache_point(prompt):
+        return "cache_points"
+    return None
+
+
+def merge(arguments: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with the operator's (`MILLRACE_BEDROCK_REQUEST`); of objects, members are merged."""
+    merged = dict(arguments)
+    for name, value in given.items():
+        own = merged.get(name)
+        merged[name] = merge(own, value) if isinstance(own, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def has_cache_point(prompt: Prompt) -> bool:
@@ -74,3 +115,8 @@ def _messages(messages: tuple[PromptMessage, ...], *, is_cached: bool) -> list[d
 def _tool_config(tool: Tool) -> dict[str, Any]:
     specification = {"name": tool.name, "description": tool.description, "inputSchema": {"json": tool.schema}}
     return {"tools": [{"toolSpec": specification}], "toolChoice": {"tool": {"name": tool.name}}}
+
+
+def _output_config(schema: dict[str, Any]) -> dict[str, Any]:
+    structure = {"jsonSchema": {"name": ANSWER_TOOL.name, "schema": json.dumps(schema)}}
+    return {"textFormat": {"type": "json_schema", "structure": structure}}

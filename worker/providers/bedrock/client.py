@@ -3,7 +3,8 @@
 import socket
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from boto3.session import Session
@@ -12,16 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.bedrock.arguments import build_arguments, has_cache_point
+from millrace.worker.providers.bedrock.arguments import ANSWER_TOOL, Feature, build_arguments, feature_of, merge
 from millrace.worker.providers.bedrock.errors import map_error, may_refuse_feature
 from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
+from millrace.worker.providers.bedrock.request import checked_request
 from millrace.worker.providers.bedrock.wire import normalize_response, read_events
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.settings.parsers import is_direct
 from millrace.worker.settings.schema import Settings
 
 CONNECT_SECONDS = 5
-Feature = Literal["cache_points", "forced_tool"]
 _WARM_UP_MESSAGES = (PromptMessage("user", "."),)
 
 _log = get_logger(__name__)
@@ -30,7 +31,7 @@ _log = get_logger(__name__)
 class Bedrock:
     """One boto3 client, for up to `concurrency` streams at once.
 
-    Cache points and a forced tool are features that not every model has. A request that is refused with one is made
+    Not every model has cache points, forced tools and an output format. A request that is refused with one is made
     once more without it; if that is accepted, this process leaves the feature out for the model from then on.
     """
 
@@ -54,15 +55,21 @@ class Bedrock:
             config=config,
         )
         self._client.meta.events.register("before-parse.bedrock-runtime", normalize_response)
+        self._request = checked_request(self._client, settings.bedrock.request)
+        self._has_metadata = settings.bedrock.metadata
         self._is_caching = settings.models.prompt_caching
         self._refused: set[tuple[str, Feature]] = set()
         self._warm_up(settings)
 
     def _warm_up(self, settings: Settings) -> None:
-        """Resolve endpoint, address and credentials and sign once, which costs a first call tens of milliseconds."""
+        """Resolve endpoint, address and credentials and sign once, which costs a first call tens of milliseconds.
+
+        A bearer token (`AWS_BEARER_TOKEN_BEDROCK`) is sent as it is; signing would look for other credentials.
+        """
         prompt = Prompt(settings.default_model, _WARM_UP_MESSAGES, 1)
         try:
-            self._client.generate_presigned_url("converse_stream", Params=build_arguments(prompt, is_cached=False))
+            if self._client._request_signer._auth_token is None:  # noqa: SLF001 - a test checks that it exists
+                self._client.generate_presigned_url("converse_stream", Params=build_arguments(prompt))
             socket.getaddrinfo(urlsplit(self._client.meta.endpoint_url).hostname, None)
         except (BotoCoreError, OSError) as error:  # the start goes on: each answer reports the same error itself
             _log.warning("bedrock_warm_up_failed", error=error)
@@ -73,9 +80,9 @@ class Bedrock:
 
     def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
         """Call ConverseStream and yield its deltas; raises ProviderError."""
-        mapper = EventMapper()
         with _mapped_errors():
-            response, _ = self._call(self._client.converse_stream, prompt)
+            response, feature = self._call(self._client.converse_stream, prompt)
+            mapper = EventMapper(ANSWER_TOOL.name if feature == "answer_tool" else "")
             with closing(response["stream"]) as events:
                 yield Started(self.name, prompt.model)
                 for event in read_events(events):
@@ -91,27 +98,25 @@ class Bedrock:
         """Return the response, and the feature that the accepted request used."""
         feature = self._feature_of(prompt)
         try:
-            return operation(**_arguments(prompt, feature)), feature
+            return operation(**self._arguments(prompt, feature)), feature
         except ClientError as error:
             if feature is None or not may_refuse_feature(error):
                 raise
-        response = operation(**_arguments(prompt, None))
-        self._refused.add((prompt.model, feature))
+        response = operation(**self._arguments(prompt, None))
+        if prompt.schema is None:  # else the request may have been refused because of the user's schema
+            self._refused.add((prompt.model, feature))
         _log.warning("model_refuses_feature", model=prompt.model, feature=feature)
         return response, None
 
     def _feature_of(self, prompt: Prompt) -> Feature | None:
-        """Return the feature that the request uses; a short question with a tool is not worth a place in the cache."""
-        feature: Feature | None = None
-        if prompt.tool:
-            feature = "forced_tool"
-        elif self._is_caching and prompt.traits.caching and has_cache_point(prompt):
-            feature = "cache_points"
+        """Return the feature that the request uses, unless the model has refused it."""
+        feature = feature_of(prompt, is_caching=self._is_caching)
         return None if (prompt.model, feature) in self._refused else feature
 
-
-def _arguments(prompt: Prompt, feature: Feature | None) -> dict[str, Any]:
-    return build_arguments(prompt, is_cached=feature == "cache_points", is_tool_forced=feature == "forced_tool")
+    def _arguments(self, prompt: Prompt, feature: Feature | None) -> dict[str, Any]:
+        prompt = prompt if self._has_metadata else replace(prompt, metadata={})
+        arguments = build_arguments(prompt, feature)
+        return arguments if prompt.tool else merge(arguments, self._request)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, cast
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.protocol import Delta, Stopped, Tool, WholeAnswer
+from millrace.worker.providers.protocol import Delta, Details, Stopped, Tool, WholeAnswer
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.text.lines import parse_json
 
@@ -65,9 +65,13 @@ def _join_texts(pieces: list[Any]) -> list[Any]:
 
 
 class EventMapper:
-    """Maps the events of one stream, in order."""
+    """Maps the events of one stream, in order.
 
-    def __init__(self) -> None:
+    The input of the tool that is called `answer_tool` is the answer's text.
+    """
+
+    def __init__(self, answer_tool: str = "") -> None:
+        self._answer_tool = answer_tool
         self._tools: dict[int, _ToolBlock] = {}
         self._latest = 0  # the block that started last, for events that do not name theirs
         self.event_handlers: dict[str, Callable[[Event], list[Delta]]] = {
@@ -159,9 +163,15 @@ class EventMapper:
 
     def _tool_input(self, index: int, value: Any) -> list[Delta]:
         text = _text(_object(value).get("input"))
-        if index in self._tools:
-            self._tools[index].input.append(text)
+        tool = self._tools.get(index)
+        if tool is not None and self._is_answer(tool):
+            return [Chunk(text)]
+        if tool is not None:
+            tool.input.append(text)
         return []
+
+    def _is_answer(self, tool: _ToolBlock) -> bool:
+        return bool(tool.name) and tool.name == self._answer_tool
 
     def _tool_content(self, index: int, value: Any) -> list[Delta]:
         pieces = [_object(piece) for piece in _checked(_list(value))]
@@ -174,16 +184,38 @@ class EventMapper:
 
     def _block_stop(self, payload: Event) -> list[Delta]:
         tool = self._tools.pop(self._index(payload), None)
-        return [tool.to_delta()] if tool else []
+        return [tool.to_delta()] if tool and not self._is_answer(tool) else []
 
     def _message_stop(self, payload: Event) -> list[Delta]:
-        open_blocks, self._tools = list(self._tools.values()), {}
-        reason = _text(payload.get("stopReason")) or UNSTATED_REASON
-        return [*(tool.to_delta() for tool in open_blocks), Stopped(map_stop_reason(reason))]
+        open_blocks = [tool for tool in self._tools.values() if not self._is_answer(tool)]
+        self._tools = {}
+        reason = map_stop_reason(_text(payload.get("stopReason")) or UNSTATED_REASON)
+        if self._answer_tool and reason == "tool_use":
+            reason = "end_turn"
+        fields = payload.get("additionalModelResponseFields")
+        details: list[Delta] = (
+            [] if fields is None else [Details({"additional_model_response_fields": _checked(fields)})]
+        )
+        return [*(tool.to_delta() for tool in open_blocks), *details, Stopped(reason)]
 
     def _metadata(self, payload: Event) -> list[Delta]:
         usage = payload.get("usage")
-        return [] if usage is None else [parse_usage(_object(usage))]
+        details = parse_details(payload)
+        found: list[Delta] = [] if usage is None else [parse_usage(_object(usage))]
+        return [*([Details(details)] if details else []), *found]
+
+
+def parse_details(payload: Event) -> dict[str, Any]:
+    """Return the facts beside the answer: a guardrail's trace, the served tier, latency, details of the cache."""
+    usage, metrics = _object(payload.get("usage")), _object(payload.get("metrics"))
+    found = {
+        "trace": payload.get("trace"),
+        "service_tier": _object(payload.get("serviceTier")).get("type"),
+        "performance": _object(payload.get("performanceConfig")).get("latency"),
+        "latency_ms": metrics.get("latencyMs"),
+        "cache_details": usage.get("cacheDetails"),
+    }
+    return {name: _checked(value) for name, value in found.items() if value is not None}
 
 
 def parse_usage(usage: Event) -> Usage:

@@ -13,7 +13,7 @@ from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResu
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.bedrock.mapping import REASONING_FIELDS, STOP_REASONS, EventMapper, map_stop_reason
-from millrace.worker.providers.protocol import Delta, Stopped
+from millrace.worker.providers.protocol import Delta, Details, Stopped
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 
 MODEL: ServiceModel = get_session().get_service_model("bedrock-runtime")
@@ -189,10 +189,51 @@ def test_a_member_of_a_wrong_type_is_a_failure_that_may_be_retried(event: dict[s
     assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
 
 
+def test_facts_beside_the_answer_are_details() -> None:
+    """Every member of the event `metadata`, and the fields that the operator asks of the model, reach the outcome."""
+    metadata: dict[str, Any] = {
+        "usage": {"inputTokens": 1, "outputTokens": 2, "cacheDetails": [{"ttl": "5m", "inputTokens": 1}]},
+        "metrics": {"latencyMs": 12},
+        "trace": {"guardrail": {"inputAssessment": {}}},
+        "performanceConfig": {"latency": "optimized"},
+        "serviceTier": {"type": "flex"},
+    }
+    assert metadata.keys() == shape("ConverseStreamMetadataEvent").members.keys()
+    stop = {"stopReason": "end_turn", "additionalModelResponseFields": {"stop_sequence": "END"}}
+    assert stop.keys() == shape("MessageStopEvent").members.keys()
+    assert map_all([{"messageStop": stop}, {"metadata": metadata}]) == [
+        Details({"additional_model_response_fields": {"stop_sequence": "END"}}),
+        Stopped("end_turn"),
+        Details(
+            {
+                "trace": {"guardrail": {"inputAssessment": {}}},
+                "service_tier": "flex",
+                "performance": "optimized",
+                "latency_ms": 12,
+                "cache_details": [{"ttl": "5m", "inputTokens": 1}],
+            }
+        ),
+        Usage(1, 2),
+    ]
+
+
+def test_the_input_of_the_answers_tool_is_text_as_it_comes() -> None:
+    mapper = EventMapper("answer")
+    events = [
+        {"contentBlockStart": {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "1", "name": "answer"}}}},
+        delta(0, toolUse={"input": '{"a":'}),
+        delta(0, toolUse={"input": " 1}"}),
+        {"contentBlockStop": {"contentBlockIndex": 0}},
+        {"messageStop": {"stopReason": "tool_use"}},
+    ]
+    found = [each for event in events for each in mapper.map(event)]
+    assert found == [Chunk('{"a":'), Chunk(" 1}"), Stopped("end_turn")]
+
+
 def test_usage_includes_the_cache() -> None:
     usage = {"inputTokens": 1, "outputTokens": 2, "totalTokens": 3}
     cached = {**usage, "cacheReadInputTokens": 4, "cacheWriteInputTokens": 5}
-    assert map_all([{"metadata": {"usage": usage, "metrics": {"latencyMs": 1}}}]) == [Usage(1, 2, 0, 0)]
+    assert map_all([{"metadata": {"usage": usage}}]) == [Usage(1, 2, 0, 0)]
     assert map_all([{"metadata": {"usage": cached}}]) == [Usage(1, 2, 4, 5)]
     assert map_all([{"metadata": {}}]) == []
 
