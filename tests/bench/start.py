@@ -72,7 +72,9 @@ def start(ground: ScenarioContext) -> Iterator[Row]:
         caller = stack.enter_context(ControlledProcess("peers.direct_call", plan, ground.directory))
         ways: dict[str, Callable[[int], dict[str, Any]]] = {_DIRECT: lambda count: caller.ask(count=count, rate=_RATE)}
         for way, does, fields in ((_ON_POST, "stream", {"stream": True}), (_FOLLOWED, "follow", {})):
-            asker = stack.enter_context(_asker(rig, ground.directory, **fields))
+            place = ground.directory / does
+            place.mkdir()
+            asker = stack.enter_context(_asker(rig, place, **fields))
             ways[way] = lambda count, asker=asker, does=does: asker.ask(do=does, count=count, rate=_RATE)
         for ask in ways.values():
             ask(_WARM)
