@@ -94,7 +94,9 @@ def check(python: Path, state: StateDirectory, flags: Sequence[str]) -> int:
     """
     running = state.running()
     if running is None:
-        _print_to_stderr(f"nothing runs in {state.path}: checking what the settings of this environment name")
+        _print_to_stderr(
+            f"nothing runs in {state.path}; checking what this environment names. deploy/run.py starts all"
+        )
         environment = dict(os.environ)
     else:
         _print_to_stderr(f"checking the system in {state.path} ({running.url})")

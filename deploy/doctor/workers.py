@@ -62,11 +62,21 @@ def check_workers(settings: Settings) -> Iterator[Finding]:
                 yield warning(SUBJECT, f"{alive} alive; {load}", "Answers come late. Start more worker processes.")
             else:
                 yield ok(SUBJECT, f"{alive} alive; {load}")
+            yield from _open_breakers(redis)
             yield from _ask(redis, queue, settings)
         except DependencyUnavailable as error:
             yield failed(SUBJECT, f"not checked: {error}", "See the lines about Redis.")
         finally:
             queue.close()
+
+
+def _open_breakers(redis: Redis) -> Iterator[Finding]:
+    """Yield the models that the workers do not ask for now, because they have failed again and again."""
+    samples = [each for families in collect(redis).values() for family in families for each in family.samples]
+    breakers = [each.labels for each in samples if each.name == "millrace_breaker_open" and each.value]
+    for model in dict.fromkeys(f"{each['provider']}/{each['model']}" for each in breakers):
+        advice = "It closes by itself once a probe succeeds. The line about this model below shows what it answers now."
+        yield warning(SUBJECT, f"calls of {model} are suspended by its circuit breaker", advice)
 
 
 def _ask(redis: Redis, queue: TaskQueue, settings: Settings) -> Iterator[Finding]:

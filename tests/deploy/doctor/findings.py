@@ -3,6 +3,10 @@
 from collections.abc import Iterable
 
 from deploy.doctor.report import Finding, Status
+from tests.system import ROOT
+
+METRICS_PAGE = ROOT / "deploy" / "docs" / "metrics.md"
+"""Its table is generated from the code, so that a metric which the doctor reads cannot be renamed without it."""
 
 
 def the(findings: Iterable[Finding], status: Status) -> Finding:

@@ -12,7 +12,7 @@ from deploy.doctor.visitor import Visitor
 from millrace.worker.contract.connection import connect
 from millrace.worker.observability.shared_metrics import publish
 from millrace.worker.settings.schema import Settings
-from tests.deploy.doctor.findings import all_ok, the
+from tests.deploy.doctor.findings import METRICS_PAGE, all_ok, the
 from tests.system import System
 from tests.valkey import ValkeyProcess
 
@@ -74,6 +74,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
 
 
 def test_counted_faults_of_proxies_are_warnings_and_none_is_ok(other: ValkeyProcess) -> None:
+    assert "`millrace_proxy_faults_total`" in METRICS_PAGE.read_text()
     settings = Settings.of(redis_url=other.url)
     registry = CollectorRegistry()
     counter = Counter("millrace_proxy_faults", "", ["kind"], registry=registry)

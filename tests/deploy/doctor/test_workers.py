@@ -6,6 +6,7 @@ from threading import Thread
 
 import pytest
 import redis
+from prometheus_client import CollectorRegistry, Gauge
 
 from deploy.doctor import workers
 from deploy.doctor.workers import check_workers, find_hosts
@@ -15,10 +16,10 @@ from millrace.worker.contract.lease import claim, count_unfinished
 from millrace.worker.contract.log import Append, append_all
 from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.observability.shared_metrics import collect
+from millrace.worker.observability.shared_metrics import collect, publish
 from millrace.worker.settings.schema import Settings
 from tests.client import wait_for
-from tests.deploy.doctor.findings import all_ok, the
+from tests.deploy.doctor.findings import METRICS_PAGE, all_ok, the
 from tests.valkey import ValkeyProcess
 
 RUNNING = StatusEvent("running", 1, "m", "stub")
@@ -83,6 +84,22 @@ def test_first_text_of_a_worker_is_the_end_of_a_round_trip(valkey: ValkeyProcess
     assert "took a question" in found
     assert "the first text through it came after" in found
     assert time.monotonic() - began < 5
+
+
+def test_model_that_the_workers_do_not_ask_for_now_is_a_warning(valkey: ValkeyProcess, client: redis.Redis) -> None:
+    record_heartbeat(client, "one")
+    settings = Settings.of(redis_url=valkey.url)
+    registry = CollectorRegistry()
+    gauge = Gauge("millrace_breaker_open", "", ["provider", "model"], registry=registry)
+    gauge.labels("openai", "broken").set(1)
+    gauge.labels("openai", "fine").set(0)
+    for process in ("worker:a:1", "worker:a:2"):
+        publish(client, process, registry)
+    worker = play_worker(client, settings, RUNNING, Chunk("ok"))
+    found = the(check_workers(settings), "warning").found
+    worker.join()
+    assert "`millrace_breaker_open`" in METRICS_PAGE.read_text()
+    assert found == "calls of openai/broken are suspended by its circuit breaker"
 
 
 def test_error_of_a_worker_fails_with_what_to_do_about_its_code(valkey: ValkeyProcess, client: redis.Redis) -> None:
