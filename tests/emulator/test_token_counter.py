@@ -26,6 +26,9 @@ SMALL_WINDOW_MODEL = "amazon.nova-lite-v1:0:4k"
         ("дома", 2),
         ("😀", 2),
         ("a\n\nb", 3),
+        ("a\n \n\n\tb", 4),
+        ("\u0301\u0323\u0301", 3),
+        ("abcdeabcdeabcdx ééé 1234567", 8),
     ],
 )
 def test_token_count_of_a_text(text: str, tokens: int) -> None:
