@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.settings.schema import Settings
@@ -11,6 +12,7 @@ from millrace.worker.settings.schema import Settings
 FACTORIES: Mapping[str, Callable[[Settings, int], Provider]] = {
     "bedrock": Bedrock,
     "openai": OpenAI,
+    "bedrock-invoke": BedrockInvoke,
     "anthropic": Anthropic,
 }
 """Each takes the settings and the number of streams that run at once."""

@@ -43,8 +43,8 @@ def parse_request(body: bytes) -> EmulatedRequest:
         inference={key: value for key, value in fields.items() if key not in ("messages", "system", "model")},
         max_tokens=_max_tokens(fields),
         input_tokens=count_prompt_tokens(*(fields.get(name) for name in ("messages", "system", "tools"))),
-        forced_tool=_forced_tool(fields),
-        schema=_schema(fields),
+        forced_tool=parse_forced_tool(fields),
+        schema=parse_schema(fields),
     )
     _reject_unsupported(fields, request)
     _reject_oversized_prompt(request)
@@ -87,7 +87,8 @@ def _texts(content: Any, where: str) -> tuple[str, ...]:
     return tuple(cast("list[str]", texts))
 
 
-def _forced_tool(fields: Json) -> ForcedTool | None:
+def parse_forced_tool(fields: Json) -> ForcedTool | None:
+    """Return the tool that `tool_choice` forces; raises ServiceError."""
     tools, choice = _tools(fields), fields.get("tool_choice")
     if choice is None:
         return None
@@ -121,8 +122,8 @@ def _tools(fields: Json) -> dict[str, Json]:
     return tools
 
 
-def _schema(fields: Json) -> Json | None:
-    """Return the schema of `output_config.format`."""
+def parse_schema(fields: Json) -> Json | None:
+    """Return the schema of `output_config.format`; raises ServiceError."""
     config = fields.get("output_config")
     wanted = cast(Json, config).get("format") if isinstance(config, dict) else None
     if wanted is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack, cast
 
+from deploy.emulator.anthropic.request import parse_forced_tool, parse_schema
 from deploy.emulator.bedrock.errors import validation_error
 from deploy.emulator.faults import ServiceError
 from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn
@@ -39,7 +40,7 @@ def parse_request(operation: Operation, model: str, body: bytes) -> EmulatedRequ
             "Malformed input request: #: expected an object, please reformat your input and try again."
         )
     fields = cast(Json, value)
-    input_tokens = count_prompt_tokens(fields.get("messages"), fields.get("system"), fields.get("toolConfig"))
+    input_tokens = count_prompt_tokens(*(fields.get(name) for name in ("messages", "system", "toolConfig", "tools")))
     parse = _parse_converse if operation.family == "converse" else _parse_invoke
     request = parse(operation, model, fields, input_tokens)
     _reject_oversized_prompt(model, input_tokens, request.max_tokens)
@@ -63,6 +64,7 @@ def _parse_converse(operation: Operation, model: str, fields: Json, input_tokens
         inference=config,
         max_tokens=max_tokens,
         forced_tool=_forced_tool(fields.get("toolConfig")),
+        schema=None,
     )
     return _request(operation, model, messages, _converse_texts, **rest)
 
@@ -118,12 +120,17 @@ def _parse_invoke(operation: Operation, model: str, fields: Json, input_tokens: 
     messages = _parse_messages(fields, _anthropic_texts)
     inference = {key: value for key, value in fields.items() if key not in ("messages", "system")}
     max_tokens = _max_tokens(fields, "max_tokens", "max_tokens")
+    try:
+        forced_tool, schema = parse_forced_tool(fields), parse_schema(fields)
+    except ServiceError as error:
+        raise validation_error(error.message) from error
     rest = _RequestFields(
         input_tokens=input_tokens,
         system=fields.get("system"),
         inference=inference,
         max_tokens=max_tokens,
-        forced_tool=None,
+        forced_tool=forced_tool,
+        schema=schema,
     )
     return _request(operation, model, messages, _anthropic_texts, **rest)
 
@@ -134,6 +141,7 @@ class _RequestFields(TypedDict):
     inference: Json
     max_tokens: int | None
     forced_tool: ForcedTool | None
+    schema: Json | None
 
 
 TextExtractor = Callable[[Json, int], list[str]]

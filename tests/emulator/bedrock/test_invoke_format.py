@@ -3,6 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.emulator.harness import MODEL, UNUSUAL_TEXT, anthropic_body, emulate, invoke_events
 
 if TYPE_CHECKING:
@@ -34,3 +36,21 @@ def test_invoke_model_returns_anthropics_message(bedrock: "BedrockRuntimeClient"
 def test_answer_ends_at_max_tokens(bedrock: "BedrockRuntimeClient") -> None:
     events = invoke_events(bedrock, anthropic_body(emulate(tokens=50), max_tokens=7))
     assert events[-2]["delta"]["stop_reason"] == "max_tokens"
+
+
+def test_a_forced_tool_and_a_schema_are_answered_and_a_tool_without_a_schema_is_rejected(
+    bedrock: "BedrockRuntimeClient",
+) -> None:
+    schema = {"type": "object", "properties": {"topic": {"type": "string"}}, "additionalProperties": False}
+    tool = {"name": "name_it", "input_schema": schema}
+    forced = {"tools": [tool], "tool_choice": {"type": "tool", "name": "name_it"}}
+    held = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    for fields, kind in ((forced, "tool_use"), (held, "text")):
+        body = json.loads(anthropic_body("What is a mill?")) | fields
+        message = json.loads(bedrock.invoke_model(modelId=MODEL, body=json.dumps(body))["body"].read())
+        (block,) = message["content"]
+        assert block["type"] == kind
+        assert (block["input"] if kind == "tool_use" else json.loads(block["text"])).keys() <= {"topic"}
+    broken = json.loads(anthropic_body("What?")) | {"tools": [{"name": "a"}]}
+    with pytest.raises(bedrock.exceptions.ValidationException):
+        bedrock.invoke_model(modelId=MODEL, body=json.dumps(broken))

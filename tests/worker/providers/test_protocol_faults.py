@@ -55,7 +55,7 @@ GRID: dict[str, Row] = {
     "server_error": _same(_UNAVAILABLE),
     "authentication": _same(_SIGN_IN, bedrock=(_SIGN_IN, None)),
     "expired": _same(_SIGN_IN, bedrock=(_SIGN_IN, None)),
-    "quota": _same(_SIGN_IN, bedrock=(_REJECTED, None)),
+    "quota": _same(_SIGN_IN, bedrock=(_THROTTLED, None)),  # at Bedrock a limit, and not money
     "no_model": _same(_REJECTED, bedrock=(_REJECTED, None)),
     "no_streaming": Row(_REJECTED),
     "blocked_prompt": Row(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.bedrock.client import Bedrock
+from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.settings.schema import Settings, load
@@ -12,6 +13,7 @@ _OPENAI = {"MILLRACE_OPENAI_BASE_URL": "{url}/v1", "MILLRACE_OPENAI_API_KEY": "a
 
 WIRES: dict[str, tuple[Callable[[Settings, int], Provider], dict[str, str]]] = {
     "bedrock": (Bedrock, {"MILLRACE_BEDROCK_ENDPOINT_URL": "{url}"}),
+    "bedrock-invoke": (BedrockInvoke, {"MILLRACE_BEDROCK_ENDPOINT_URL": "{url}"}),
     "anthropic": (Anthropic, {"MILLRACE_ANTHROPIC_BASE_URL": "{url}", "MILLRACE_ANTHROPIC_API_KEY": "a-key"}),
     "openai-chat": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "chat"}),
     "openai-responses": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "responses"}),

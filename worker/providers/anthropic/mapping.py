@@ -45,6 +45,7 @@ _TOOL_USES = ("tool_use", "server_tool_use", "mcp_tool_use")
 _TOOL_RESULT = "_tool_result"  # the end of the types of all results, such as `web_search_tool_result`
 _CUT_OFF: tuple[StopReason, ...] = ("max_tokens", "context_exceeded", "refused")
 _USAGE_DETAILS = ("service_tier", "inference_geo", "speed")
+_BEDROCK_COUNTS = (*("inputTokenCount", "outputTokenCount", "cacheReadInputTokenCount", "cacheWriteInputTokenCount"),)
 _MAX_WARNINGS = 20  # of one stream
 
 _log = get_logger(__name__)
@@ -131,7 +132,7 @@ class MessageMapper:
     def _message_start(self, event: Members) -> list[Delta]:
         message = object_of(event.get("message"))
         self._take_usage(message)
-        self._take_details({name: message.get(name) for name in ("id", "model")})
+        self.take_details({name: message.get(name) for name in ("id", "model")})
         return []
 
     def _block_start(self, event: Members, *, is_whole: bool = False) -> list[Delta]:
@@ -208,14 +209,16 @@ class MessageMapper:
     def _message_delta(self, event: Members) -> list[Delta]:
         self._take_usage(event)
         delta = object_of(event.get("delta"))
-        self._take_details({name: delta.get(name) for name in ("stop_sequence", "container", "stop_details")})
+        self.take_details({name: delta.get(name) for name in ("stop_sequence", "container", "stop_details")})
         reason = text_of(delta.get("stop_reason"))
         return self._finish(reason) if reason else []
 
     def _message_stop(self, event: Members) -> list[Delta]:
         self.has_ended = True
         metrics = object_of(event.get("amazon-bedrock-invocationMetrics"))
-        self._take_details({"invocation_metrics": metrics})
+        self.take_details({"invocation_metrics": metrics})
+        counts = zip(COUNTS, _BEDROCK_COUNTS, strict=True)
+        self._usage = {name: metrics[known] for name, known in counts if known in metrics} | self._usage
         return self._finish("end_turn") + self.end()
 
     def _finish(self, given: str) -> list[Delta]:
@@ -244,9 +247,10 @@ class MessageMapper:
         """Keep the counts, which are cumulative; one that is not repeated stands."""
         usage = object_of(event.get("usage"))
         self._usage |= {name: value for name, value in usage.items() if value is not None}
-        self._take_details({name: usage.get(name) for name in (*_USAGE_DETAILS, "server_tool_use")})
+        self.take_details({name: usage.get(name) for name in (*_USAGE_DETAILS, "server_tool_use")})
 
-    def _take_details(self, found: Members) -> None:
+    def take_details(self, found: Members) -> None:
+        """Keep facts beside the answer; those that are no short text and no number are left out."""
         self._details |= {name: shown for name, value in found.items() if (shown := to_detail(value)) is not None}
 
     def _index(self, event: Members) -> int:

@@ -1,29 +1,21 @@
 """The Bedrock provider: ConverseStream and Converse through boto3."""
 
-import socket
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
-from boto3.session import Session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from millrace.worker.contract.request import PromptMessage
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.bedrock.arguments import ANSWER_TOOL, Feature, build_arguments, feature_of, merge
-from millrace.worker.providers.bedrock.errors import map_error, may_refuse_feature
+from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
+from millrace.worker.providers.bedrock.errors import may_refuse_feature
 from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
 from millrace.worker.providers.bedrock.request import checked_request
-from millrace.worker.providers.bedrock.wire import normalize_response, read_events
+from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
-from millrace.worker.settings.parsers import is_direct
 from millrace.worker.settings.schema import Settings
-
-CONNECT_SECONDS = 5
-_WARM_UP_MESSAGES = (PromptMessage("user", "."),)
 
 _log = get_logger(__name__)
 
@@ -38,41 +30,12 @@ class Bedrock:
     name = "bedrock"
 
     def __init__(self, settings: Settings, concurrency: int) -> None:
-        config = Config(
-            # botocore would repeat whole requests, which are paid for each time: `retry.py` retries instead.
-            retries={"total_max_attempts": 1},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=settings.providers.read_seconds,
-            max_pool_connections=concurrency,  # with the default of 10, connections beyond it would be discarded
-            tcp_keepalive=True,
-            # None: the proxy of the environment (HTTPS_PROXY, NO_PROXY), as for any other program
-            proxies={} if is_direct(settings.bedrock.endpoint_url) else None,
-        )
-        self._client: Any = Session().client(
-            "bedrock-runtime",
-            region_name=settings.bedrock.region,  # boto3 itself does not read AWS_REGION
-            endpoint_url=settings.bedrock.endpoint_url or None,
-            config=config,
-        )
-        self._client.meta.events.register("before-parse.bedrock-runtime", normalize_response)
+        self._client = make_client(settings, concurrency)
         self._request = checked_request(self._client, settings.bedrock.request)
         self._has_metadata = settings.bedrock.metadata
         self._is_caching = settings.models.prompt_caching
         self._refused: set[tuple[str, Feature]] = set()
-        self._warm_up(settings)
-
-    def _warm_up(self, settings: Settings) -> None:
-        """Resolve endpoint, address and credentials and sign once, which costs a first call tens of milliseconds.
-
-        A bearer token (`AWS_BEARER_TOKEN_BEDROCK`) is sent as it is; signing would look for other credentials.
-        """
-        prompt = Prompt(settings.default_model, _WARM_UP_MESSAGES, 1)
-        try:
-            if self._client._request_signer._auth_token is None:  # noqa: SLF001 - a test checks that it exists
-                self._client.generate_presigned_url("converse_stream", Params=build_arguments(prompt))
-            socket.getaddrinfo(urlsplit(self._client.meta.endpoint_url).hostname, None)
-        except (BotoCoreError, OSError) as error:  # the start goes on: each answer reports the same error itself
-            _log.warning("bedrock_warm_up_failed", error=error)
+        warm_up(self._client, "converse_stream", build_arguments(Prompt(settings.default_model, WARM_UP_MESSAGES, 1)))
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -80,7 +43,7 @@ class Bedrock:
 
     def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
         """Call ConverseStream and yield its deltas; raises ProviderError."""
-        with _mapped_errors():
+        with mapped_errors():
             response, feature = self._call(self._client.converse_stream, prompt)
             mapper = EventMapper(ANSWER_TOOL.name if feature == "answer_tool" else "")
             with closing(response["stream"]) as events:
@@ -90,7 +53,7 @@ class Bedrock:
 
     def answer(self, prompt: Prompt) -> WholeAnswer:
         """Call Converse and return its whole answer; raises ProviderError."""
-        with _mapped_errors():
+        with mapped_errors():
             response, feature = self._call(self._client.converse, prompt)
             return parse_answer(response, prompt.tool, is_instructed=feature != "forced_tool")
 
@@ -117,16 +80,3 @@ class Bedrock:
         prompt = prompt if self._has_metadata else replace(prompt, metadata={})
         arguments = build_arguments(prompt, feature)
         return arguments if prompt.tool else merge(arguments, self._request)
-
-
-@contextmanager
-def _mapped_errors() -> Generator[None]:
-    try:
-        yield
-    except Exception as error:
-        failure = map_error(error)
-        if failure is None:
-            raise
-        # The service's message may quote the prompt: only the type and the code are logged.
-        _log.warning("bedrock_call_failed", error=type(error).__name__, code=failure.code)
-        raise failure from error

@@ -35,6 +35,7 @@ class ErrorMapping:
 
 
 _THROTTLED = ErrorMapping("provider_throttled", retryable=True, is_transient=True)
+_OVER_QUOTA = ErrorMapping("provider_throttled", retryable=True, is_transient=False)  # it lasts
 _UNAVAILABLE = ErrorMapping("provider_unavailable", retryable=True, is_transient=True)
 _MISCONFIGURED = ErrorMapping("provider_unavailable", retryable=False, is_transient=False)
 _TIMED_OUT = ErrorMapping("provider_timeout", retryable=True, is_transient=False)  # a retry would wait as long again
@@ -55,8 +56,9 @@ EXCEPTIONS = {
     "ValidationException": _REJECTED,
     "AccessDeniedException": _UNAUTHENTICATED,
     "ResourceNotFoundException": _REJECTED,
+    "ServiceQuotaExceededException": _OVER_QUOTA,
 }
-"""Every exception of ConverseStream by its name in a response; within a stream the name begins in lower case."""
+"""Every exception of ConverseStream and InvokeModel by its name; within a stream the name begins in lower case."""
 
 _CREDENTIALS = frozenset(
     (

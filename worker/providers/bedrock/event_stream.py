@@ -1,4 +1,4 @@
-"""A decoder for AWS event streams: text deltas are decoded here, every other message by botocore.
+"""A decoder for AWS event streams: the frequent messages are decoded here, every other one by botocore.
 
 A message, with big-endian numbers: its length (4 bytes), the length of its headers (4), the CRC-32 of these eight
 bytes, the headers, the payload, the CRC-32 of everything before it. A header: the length of its name (1), the name,
@@ -16,6 +16,7 @@ from itertools import permutations
 from typing import Any, cast
 from zlib import crc32
 
+import msgspec
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
 Event = dict[str, Any]
@@ -33,27 +34,35 @@ def _string_header(name: bytes, value: bytes) -> bytes:
     return struct.pack(f">B{len(name)}sBH{len(value)}s", len(name), name, 7, len(value), value)
 
 
-_DELTA_HEADERS = {
-    b"".join(headers)
-    for headers in permutations(
-        (
-            _string_header(b":event-type", b"contentBlockDelta"),
-            _string_header(b":content-type", b"application/json"),
-            _string_header(b":message-type", b"event"),
-        )
+def _headers_of(event_type: bytes) -> set[bytes]:
+    """Return the headers of an event as they may stand on the wire."""
+    headers = (
+        _string_header(b":event-type", event_type),
+        _string_header(b":content-type", b"application/json"),
+        _string_header(b":message-type", b"event"),
     )
-}
+    return {b"".join(each) for each in permutations(headers)}
+
+
+_DELTA_HEADERS = _headers_of(b"contentBlockDelta")
+_CHUNK_HEADERS = _headers_of(b"chunk")
 _TEXT_FIELDS = {"reasoningContent": "text", "toolUse": "input"}
 
 
 class EventStreamDecoder:
     """Decodes a stream from pieces of any length.
 
-    `parse` is botocore's function from a message to an event; it returns {} for a message without one.
+    `parse` is botocore's function from a message to an event; it returns {} for a message without one. `decode_known`
+    returns the event of a frequent message, None for any other.
     """
 
-    def __init__(self, parse: Callable[[EventStreamMessage], Event]) -> None:
+    def __init__(
+        self,
+        parse: Callable[[EventStreamMessage], Event],
+        decode_known: Callable[[bytes], Event | None] | None = None,
+    ) -> None:
         self._parse = parse
+        self._decode_known = decode_known or decode_delta
         self._fallback = EventStreamBuffer()
         self._is_falling_back = False  # after an invalid prelude botocore decodes the rest of the stream
         self._buffered: list[bytes] = []
@@ -63,7 +72,7 @@ class EventStreamDecoder:
     def decode(self, data: bytes) -> Generator[Event]:
         """Yield the events that are complete; raises the errors that botocore raises, after the events before them."""
         for message in self._split(data):
-            event = None if self._is_falling_back else _decode_delta(message)
+            event = None if self._is_falling_back else self._decode_known(message)
             if event is not None:
                 yield event
             else:
@@ -101,15 +110,43 @@ class EventStreamDecoder:
                 yield event
 
 
-def _decode_delta(message: bytes) -> Event | None:
-    """Return the event of a message that holds a delta of text, reasoning or tool input, None for any other."""
+def _payload_of(message: bytes, headers: set[bytes]) -> bytes | None:
+    """Return the payload of an undamaged message with one of these headers, None for any other."""
     headers_end = _PRELUDE.size + _PRELUDE.unpack_from(message)[1]
-    if message[_PRELUDE.size : headers_end] not in _DELTA_HEADERS:
+    if message[_PRELUDE.size : headers_end] not in headers:
         return None
     if crc32(message[:-_CRC_BYTES]) != int.from_bytes(message[-_CRC_BYTES:], "big"):
         return None
+    return message[headers_end:-_CRC_BYTES]
+
+
+class _Payload(msgspec.Struct):
+    """The payload of a chunk; on the wire its bytes are text in base64."""
+
+    bytes: bytes
+
+
+_decode_payload = msgspec.json.Decoder(_Payload).decode
+
+
+def decode_chunk(message: bytes) -> Event | None:
+    """Return the event of a message of InvokeModelWithResponseStream that holds a chunk, None for any other."""
+    payload = _payload_of(message, _CHUNK_HEADERS)
+    if payload is None:
+        return None
     try:
-        text = message[headers_end:-_CRC_BYTES].decode()
+        return {"chunk": {"bytes": _decode_payload(payload).bytes}}
+    except ValueError:  # msgspec's errors are of this class
+        return None
+
+
+def decode_delta(message: bytes) -> Event | None:
+    """Return the event of a message that holds a delta of text, reasoning or tool input, None for any other."""
+    data = _payload_of(message, _DELTA_HEADERS)
+    if data is None:
+        return None
+    try:
+        text = data.decode()
         payload, end = _scan(text, 0)
     except (ValueError, StopIteration):  # StopIteration: there is nothing to scan
         return None

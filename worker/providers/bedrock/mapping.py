@@ -222,7 +222,10 @@ def parse_usage(usage: Event) -> Usage:
     """Return the token counts of a response; a missing field, or one that is no count, is 0."""
     names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
     counts = (usage.get(name) for name in names)
-    return Usage(*(count if isinstance(count, int) and 0 <= count <= _MAX_COUNT else 0 for count in counts))
+    sent, written, read, cached = (
+        count if isinstance(count, int) and 0 <= count <= _MAX_COUNT else 0 for count in counts
+    )
+    return Usage(sent, written, read, cached)
 
 
 def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = False) -> WholeAnswer:

@@ -1,4 +1,4 @@
-"""ConverseStream's events, read from the wire at a fraction of the cost of iterating botocore's stream.
+"""The events of Bedrock's streams, read from the wire at a fraction of the cost of iterating botocore's stream.
 
 botocore's cost is not the socket: it parses a message by its service model, and urllib3 reads a chunk line by line.
 """
@@ -13,7 +13,7 @@ from botocore.parsers import ResponseParserError
 from urllib3 import HTTPResponse
 
 from millrace.worker.providers.bedrock.errors import UnreadableResponse
-from millrace.worker.providers.bedrock.event_stream import Event, EventStreamDecoder
+from millrace.worker.providers.bedrock.event_stream import Event, EventStreamDecoder, decode_delta
 from millrace.worker.providers.transport.body import Body
 
 # Errors of parsing a message, by botocore or here. botocore does not check the types that its parsers expect.
@@ -21,15 +21,17 @@ _PARSE_ERRORS = (ResponseParserError, AttributeError, LookupError, TypeError, Va
 _ANSWER_MEMBERS = ("output", "stopReason", "usage")
 
 
-def read_events(stream: Any) -> Generator[Event]:
+def read_events(stream: Any, decode_known: Callable[[bytes], Event | None] = decode_delta) -> Generator[Event]:
     """Yield the events of a botocore EventStream, without their padding, and raise the errors of the service.
+
+    `decode_known` decodes the operation's frequent messages.
 
     In contrast to botocore, a read that exceeds the client's read timeout raises TimeoutError, an event may have any
     members, and UnreadableResponse is raised for any other message that botocore cannot parse. The caller must close
     the stream in any case; after a complete read its connection is back in the pool already.
     """
     response = stream._raw_stream  # noqa: SLF001 - botocore has no public access to it; a test checks that it exists
-    decoder = EventStreamDecoder(lambda message: _parse(message, stream._parse_event))  # noqa: SLF001 - likewise
+    decoder = EventStreamDecoder(lambda message: _parse(message, stream._parse_event), decode_known)  # noqa: SLF001 - likewise
     for piece in Body(response) if isinstance(response, HTTPResponse) else response.stream():
         try:
             yield from decoder.decode(piece)
@@ -44,7 +46,7 @@ def _parse(message: EventStreamMessage, parse_failure: Callable[[EventStreamMess
             return parse_failure(message)
         except _PARSE_ERRORS as error:
             details: Any = {"Error": {"Code": headers.get(":exception-type"), "Message": ""}}
-            raise EventStreamError(details, "ConverseStream") from error
+            raise EventStreamError(details, "Bedrock") from error
     # botocore's parser rejects a union without exactly one member that it knows.
     payload = json.loads(message.payload) if message.payload else {}
     if isinstance(payload, dict):

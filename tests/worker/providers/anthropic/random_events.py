@@ -1,6 +1,7 @@
 """Random events of Anthropic's stream, for both services that send them: the right ones, odd ones and failures."""
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from hypothesis import strategies as st
 
@@ -57,6 +58,15 @@ def text_event(text: str) -> tuple[str, Any]:
 
 
 TEXT_EVENTS = [text_event("a")]
+T = TypeVar("T")
+
+
+def ending_of(found: list[T], encode: Callable[[Event], T]) -> st.SearchStrategy[list[T]]:
+    """Return the stream without an end, and with each way to end it."""
+    stop_reason, stop = map(encode, ENDING)
+    return st.sampled_from([found, [*found, stop_reason, stop], [*found, stop_reason], [*found, stop]])
+
+
 TEXTS = st.text(max_size=5).map(lambda text: (*text_event(text), text))
 ODD = st.builds(
     lambda name, body: (name, {**body, "type": name} if isinstance(body, dict) else body, ""),
@@ -72,6 +82,4 @@ ENDING: list[Event] = [
     ("message_delta", {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}, ""),
     ("message_stop", {"type": "message_stop"}, ""),
 ]
-STREAMS = st.lists(TEXTS | ODD | FAILED, max_size=8).flatmap(
-    lambda events: st.sampled_from([events, [*events, *ENDING], [*events, ENDING[0]], [*events, ENDING[1]]])
-)
+STREAMS = st.lists(TEXTS | ODD | FAILED, max_size=8).flatmap(lambda found: ending_of(found, lambda event: event))

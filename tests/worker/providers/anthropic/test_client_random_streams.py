@@ -48,7 +48,9 @@ def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_tex
         def check(stream: list[Event], sizes: list[int]) -> None:
             data = b"".join(encode(name, event) for name, event, _ in stream)
             response[0] = chunked(split(data, sizes))
+            asked = len(server.requests)
             transcript = fold(worker.answer())
+            assert len(server.requests) == asked + 1
             texts = [text for _, _, text in stream]
             if isinstance(transcript.outcome, Complete):
                 assert transcript.content == "".join(texts)

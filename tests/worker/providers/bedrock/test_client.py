@@ -219,36 +219,3 @@ def test_a_model_that_refuses_a_forced_tool_is_instructed_to_write_json_from_the
         assert bedrock.answer(prompt).tool_input == {"title": "What is a mill"}
     assert caplog.text.count("model_refuses_feature") == 1
     assert [call["tool"] for call in emulator.calls()] == [None, None, "name_it"]
-
-
-def test_a_local_endpoint_is_never_reached_through_the_proxy_of_the_environment_and_bedrock_is(
-    make_client: MakeClient, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    prompt = Prompt("m", (PromptMessage("user", SCRIPTED),), 100)
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
-        assert list(make_client(emulator.url).stream(prompt))
-        reader = gevent.spawn(lambda: list(make_client("").stream(prompt)))
-        connection, _ = proxy.accept()
-        with connection:
-            assert connection.recv(200).startswith(b"CONNECT bedrock-runtime.us-east-1.amazonaws.com:443 ")
-        with pytest.raises(ProviderError) as raised:
-            reader.get(timeout=10)
-    assert raised.value.code == "provider_unavailable"
-
-
-def test_missing_credentials_fail_each_answer_but_not_the_start(
-    make_client: MakeClient, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    bedrock = make_client(emulator.url)
-    with pytest.raises(ProviderError) as raised:
-        list(bedrock.stream(Prompt("m", (PromptMessage("user", "?"),), 10)))
-    assert (raised.value.code, raised.value.retryable) == ("provider_authentication", False)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
@@ -13,7 +14,12 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.providers.bedrock.event_stream import MAX_MESSAGE_BYTES, Event, EventStreamDecoder
+from millrace.worker.providers.bedrock.event_stream import (
+    MAX_MESSAGE_BYTES,
+    Event,
+    EventStreamDecoder,
+    decode_chunk,
+)
 
 SHAPE: Any = get_session().get_service_model("bedrock-runtime").shape_for("ConverseStreamOutput")
 KINDS = [*SHAPE.members, "somethingNew", "initial-response"]
@@ -225,3 +231,37 @@ def test_after_a_message_beyond_the_limit_the_rest_of_the_stream_is_left_to_boto
     _, error = assert_same_as_botocore([long[:1000], within, rest[:-5], rest[-5:]])
     assert error.startswith("ChecksumMismatch")
     assert len(assert_same_as_botocore([long[:-5], long[-5:], delta_message({"text": "b"})])[0]) == 2
+
+
+CHUNK_SHAPE: Any = get_session().get_service_model("bedrock-runtime").shape_for("ResponseStream")
+
+
+def chunk_message(**payload: Any) -> bytes:
+    return message(headers_of("event", "chunk"), json.dumps(payload).encode())
+
+
+def decode_chunks(pieces: list[bytes]) -> Result:
+    """Return the result of the decoder; asserts that botocore's is the same."""
+    raw: Any = Pieces(pieces)
+    stream: Any = EventStream(raw, CHUNK_SHAPE, EventStreamJSONParser(), "InvokeModelWithResponseStream")
+    decoder = EventStreamDecoder(stream._parse_event, decode_chunk)
+    result = collect(event for piece in pieces for event in decoder.decode(piece))
+    assert result == collect(stream)
+    return result
+
+
+@given(st.lists(st.binary(max_size=20), max_size=5), st.data())
+def test_chunks_split_anywhere_decode_as_with_botocore(chunks: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(chunk_message(bytes=b64encode(each).decode(), p="abc") for each in chunks)
+    places = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=8)))
+    pieces = [whole[start:end] for start, end in zip([0, *places], [*places, len(whole)], strict=True)]
+    assert decode_chunks(pieces) == ([{"chunk": {"bytes": each}} for each in chunks], "")
+
+
+def test_chunks_are_decoded_without_botocore_and_all_others_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = chunk_message(bytes="YQ==", p="abc")
+    odd = [chunk_message(), chunk_message(bytes=None), message(headers_of("event", "chunk"), b"{")]
+    for each in (*odd, whole[:-1] + b"\0", delta_message({"text": "a"}), message(headers_of("error", "x"), b"{}")):
+        decode_chunks([whole, each, whole])
+    monkeypatch.delattr(EventStreamBuffer, "add_data")
+    assert [decode_chunk(each) for each in (whole, *odd)] == [{"chunk": {"bytes": b"a"}}, None, None, None]

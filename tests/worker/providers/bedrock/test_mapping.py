@@ -28,7 +28,8 @@ def exceptions() -> set[str]:
     """Return all exceptions, within the stream and instead of it, as EXCEPTIONS names them."""
     members = shape("ConverseStreamOutput").members.values()
     inner = {each.name for each in members if each.metadata.get("exception")}
-    return inner | {each.name for each in MODEL.operation_model("ConverseStream").error_shapes}
+    operations = ("ConverseStream", "Converse", "InvokeModelWithResponseStream", "InvokeModel")
+    return inner | {each.name for name in operations for each in MODEL.operation_model(name).error_shapes}
 
 
 def test_every_member_of_the_model_is_mapped() -> None:
