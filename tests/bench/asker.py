@@ -86,7 +86,7 @@ class RequestSender:
                 epoll.register(exchange.sock, select.EPOLLIN)
                 sent += 1
             wait = begin + sent / rate - now if sent < count else 1.0
-            for descriptor, _ in epoll.poll(max(wait, 0)):
+            for descriptor, _ in epoll.poll(max(0, int(1000 * wait)) / 1000):  # it rounds up, to whole milliseconds
                 newest = time.monotonic()
                 exchange = open_[descriptor]
                 if self._take(exchange, newest, way):

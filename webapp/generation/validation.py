@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import cycle, groupby
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -143,13 +143,18 @@ def no_conversation(field: str | None = None) -> Problem:
 
 def without_absent(body: Json, fields: type[msgspec.Struct]) -> Json:
     """Return the body without its optional fields that are null or an empty text: these count as absent."""
-    required = {each.name for each in msgspec.structs.fields(fields) if each.required}
-    known = fields.__struct_fields__
+    required, known = _required_names(fields), fields.__struct_fields__
     return {
         name: value
         for name, value in body.items()
         if name in required or name not in known or not (value is None or value == "")
     }
+
+
+@cache
+def _required_names(fields: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the names of the required fields; msgspec evaluates all annotations to find them."""
+    return frozenset(each.name for each in msgspec.structs.fields(fields) if each.required)
 
 
 def convert(body: Json, fields: type[_Fields]) -> _Fields:

@@ -47,8 +47,10 @@ class SessionCookie(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return the session of the cookie, or of one under another name, which is then sent again."""
         session = super().open_session(app, request)
+        if session or session is None:
+            return session
         serializer = self.get_signing_serializer(app)
-        if session or session is None or serializer is None:
+        if serializer is None:
             return session
         name = f"{_COOKIE}_{_mark(app)}"
         for other in (name, f"__Host-{name}", f"__Secure-{name}", _COOKIE):
