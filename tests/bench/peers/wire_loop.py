@@ -1,0 +1,89 @@
+"""Streams of one provider at once, read by Millrace's provider or by the vendor's SDK; prints the CPU of their deltas.
+
+`python wire_loop.py READER URL ANSWERS MESSAGE`; READER is a key of `READERS`.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+# Everything below must be imported after the patching, hence E402.
+import json  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+
+import gevent  # noqa: E402
+import openai  # noqa: E402
+from openai.types.chat import ChatCompletionUserMessageParam  # noqa: E402
+
+from millrace.worker.contract.events import Chunk  # noqa: E402
+from millrace.worker.contract.request import PromptMessage  # noqa: E402
+from millrace.worker.providers.openai.client import OpenAI  # noqa: E402
+from millrace.worker.providers.protocol import Prompt  # noqa: E402
+from millrace.worker.settings.schema import load  # noqa: E402
+
+Read = Callable[[str], Iterator[str]]
+"""Yields the texts of an answer to this message."""
+
+
+def ours(url: str, answers: int, api: str) -> Read:
+    """Return a reader that asks Millrace's provider."""
+    own = {"MILLRACE_OPENAI_BASE_URL": f"{url}/v1", "MILLRACE_OPENAI_API_KEY": "local", "MILLRACE_OPENAI_API": api}
+    provider = OpenAI(load(own), answers)
+
+    def read(message: str) -> Iterator[str]:
+        for delta in provider.stream(Prompt("m", (PromptMessage("user", message),), 100_000)):
+            if isinstance(delta, Chunk):
+                yield delta.content
+
+    return read
+
+
+def sdk(url: str, _answers: int, api: str) -> Read:
+    """Return a reader that asks OpenAI's own client."""
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="local", max_retries=0)
+
+    def read_chat(message: str) -> Iterator[str]:
+        asked = [ChatCompletionUserMessageParam(role="user", content=message)]
+        for chunk in client.chat.completions.create(model="m", messages=asked, stream=True):
+            if chunk.choices and chunk.choices[0].delta.content:
+                yield chunk.choices[0].delta.content
+
+    def read_responses(message: str) -> Iterator[str]:
+        for event in client.responses.create(model="m", input=message, stream=True):
+            if event.type == "response.output_text.delta":
+                yield event.delta
+
+    return read_chat if api == "chat" else read_responses
+
+
+READERS: dict[str, Callable[[str, int], Read]] = {
+    f"{name} {api}": lambda url, answers, make=make, api=api: make(url, answers, api)
+    for name, make in (("ours", ours), ("sdk", sdk))
+    for api in ("chat", "responses")
+}
+
+
+def main() -> None:
+    """Read all answers; count the deltas and the CPU from the moment at which all have begun."""
+    reader, url, answers, message = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    read = READERS[reader](url, answers)
+    begun, deltas = 0, 0
+    cpu = 0.0
+
+    def run() -> None:
+        nonlocal begun, deltas, cpu
+        for number, _ in enumerate(read(message)):
+            deltas += 1
+            if not number:
+                begun += 1
+                if begun == answers:
+                    cpu, deltas = time.process_time(), 0
+
+    gevent.joinall([gevent.spawn(run) for _ in range(answers)], raise_error=True)
+    print(json.dumps({"cpu": time.process_time() - cpu, "deltas": deltas}))
+
+
+if __name__ == "__main__":
+    main()
