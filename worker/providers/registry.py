@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke
+from millrace.worker.providers.gemini.client import Gemini
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.settings.schema import Settings
@@ -14,6 +15,7 @@ FACTORIES: Mapping[str, Callable[[Settings, int], Provider]] = {
     "openai": OpenAI,
     "bedrock-invoke": BedrockInvoke,
     "anthropic": Anthropic,
+    "gemini": Gemini,
 }
 """Each takes the settings and the number of streams that run at once."""
 

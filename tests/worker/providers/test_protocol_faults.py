@@ -59,7 +59,8 @@ GRID: dict[str, Row] = {
     "no_model": _same(_REJECTED, bedrock=(_REJECTED, None)),
     "no_streaming": Row(_REJECTED),
     "blocked_prompt": Row(
-        "content_filtered", but={"anthropic": UNKNOWN, "bedrock": UNKNOWN, "bedrock-invoke": UNKNOWN}
+        "content_filtered",
+        but={"anthropic": UNKNOWN, "bedrock": UNKNOWN, "bedrock-invoke": UNKNOWN, "gemini": UNKNOWN},
     ),
     "input_too_long": _same(_TOO_LONG),
     "prompt_too_long": _same(_TOO_LONG),
@@ -71,7 +72,8 @@ GRID: dict[str, Row] = {
     "stall_headers": Row(_LATE),
     "disconnect": _same(_UNAVAILABLE),
     "no_stop": _same(TRUNCATED),
-    "no_end": _same(WHOLE, openai_responses=(TRUNCATED, TRUNCATED)),  # its last event has the stop reason
+    # The last event of OpenAI's responses has the stop reason; Gemini's streams have no mark behind it.
+    "no_end": _same(WHOLE, openai_responses=(TRUNCATED, TRUNCATED), gemini=UNKNOWN),
     "corrupt": _same(_REJECTED, bedrock=(_UNAVAILABLE, _UNAVAILABLE)),  # only its messages have a checksum
     "malformed_json": _same(_REJECTED),
     "html": Row(_UNAVAILABLE),

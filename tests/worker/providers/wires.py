@@ -5,6 +5,7 @@ from collections.abc import Callable
 from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke
+from millrace.worker.providers.gemini.client import Gemini
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.settings.schema import Settings, load
@@ -17,6 +18,7 @@ WIRES: dict[str, tuple[Callable[[Settings, int], Provider], dict[str, str]]] = {
     "anthropic": (Anthropic, {"MILLRACE_ANTHROPIC_BASE_URL": "{url}", "MILLRACE_ANTHROPIC_API_KEY": "a-key"}),
     "openai-chat": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "chat"}),
     "openai-responses": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "responses"}),
+    "gemini": (Gemini, {"MILLRACE_GEMINI_BASE_URL": "{url}/v1beta", "MILLRACE_GEMINI_API_KEY": "a-key"}),
 }
 """The class of each wire, and its settings; `{url}` stands for the local endpoint's."""
 

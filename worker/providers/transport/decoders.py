@@ -9,8 +9,10 @@ from typing import NamedTuple
 from urllib3.exceptions import ProtocolError
 
 MAX_EVENT_BYTES = 16 << 20  # of a line, and of all data lines of an event together
+MAX_STRAY_BYTES = 65_536
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UNUSED_FIELDS = (b"", b"id", b"retry")  # comments, and fields for clients that reconnect
 
 
 class ServerSentEvent(NamedTuple):
@@ -68,6 +70,8 @@ class SseDecoder:
         self._name = ""
         self._data: list[bytes] = []
         self._data_bytes = 0
+        self._stray: list[bytes] = []
+        self._stray_bytes = 0
 
     def decode(self, data: bytes) -> list[ServerSentEvent]:
         """Return the events that end in this piece; raises ProtocolError for one that is too long."""
@@ -95,7 +99,13 @@ class SseDecoder:
             self._name = value.removeprefix(b" ").decode("utf-8", "replace")
         elif name == b"data":  # without a colon
             self._add(b"")
-        # A comment has an empty name. `id` and `retry` are for clients that reconnect.
+        elif name not in _UNUSED_FIELDS and self._stray_bytes < MAX_STRAY_BYTES:
+            self._stray.append(line)
+            self._stray_bytes += len(line)
+
+    def stray_lines(self) -> bytes:
+        """Return the lines that are of no event, at the end of the stream: servers write errors like this."""
+        return b"\n".join([*self._stray, self._lines.end()]).strip()[:MAX_STRAY_BYTES]
 
 
 class NdjsonDecoder:

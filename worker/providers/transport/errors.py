@@ -43,13 +43,14 @@ EXCESSES = (
     "(?:longer|larger|greater) than",
     "length less than or equal",
     "maximum (?:context|length|size|number|allowed)",
+    "supports? up to",
     r"\blimit",
     "maxlength",
     r"(?:must be )?[<>]=? ?\d",
 )
 OTHER_LIMITS = (
     *("output tokens", "maximum tokens you requested", "inferenceconfig", "stop_?sequence", "temperature", "top_?p"),
-    *("tool", "image", "cache", r"max_\w*tokens['`\"]? (?:is|are) too"),
+    *("tool", "image", "cache", "schema", r"max_\w*tokens['`\"]? (?:is|are) too"),
 )
 # A request for a stream that a model or server only answers in one piece.
 STREAMING_REFUSALS = (

@@ -86,3 +86,16 @@ def test_lines_of_json_are_the_same_wherever_the_bytes_are_split(
     assert found == [line for line in marked if line]
     with pytest.raises(ProtocolError):
         NdjsonDecoder(10).decode(b"x" * 11)
+
+
+def test_lines_that_are_of_no_event_are_kept_for_whoever_looks_for_an_error_in_them() -> None:
+    body = b'data: 1\n\n: ping\nid: 5\n{\r\n  "error": {"code": 429}\r\n}'
+    for places in ({len(body) - 1}, {20, 30}, set(range(len(body)))):
+        decoder = SseDecoder()
+        events = [event for piece in cut(body, places) for event in decoder.decode(piece)]
+        assert events == [ServerSentEvent("", b"1")]
+        assert decoder.stray_lines() == b'{\n  "error": {"code": 429}\n}'
+    endless = SseDecoder()
+    for _ in range(1000):
+        endless.decode(b"x" * 1000 + b"\n")
+    assert len(endless.stray_lines()) <= 65_536

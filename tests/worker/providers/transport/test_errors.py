@@ -30,6 +30,7 @@ The input token count (1200293) exceeds the maximum number of tokens allowed (10
 Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length
 Input validation error: `inputs` tokens + `max_new_tokens` must be <= 32768. Given: 40000 `inputs` tokens
 Your input exceeds the context window of this model.
+Unable to submit request because the input token count is 1180562 but model only supports up to 1048576.
 The conversation history is over the limit of 128000 tokens.
 Value at 'messages.1.member.content' failed to satisfy constraint: Member must have length less than or equal to 9
 Request size exceeds the limit.
@@ -45,6 +46,7 @@ The text field in the ContentBlock object at messages.0.content.0 is blank. Add 
 This model does not support assistant message prefill. The conversation must end with a user message.
 A maximum of 4 blocks with cache_control may be provided. Found 5.
 Too many stop_sequences in the request: 5 > 4
+A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.
 `temperature` and `top_p` cannot both be specified for this model. Please use only one.
 The provided model identifier is invalid.
 max_tokens is too large: 200000. This model supports at most 4096 completion tokens, whereas you provided 200000.

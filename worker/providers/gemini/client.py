@@ -1,0 +1,157 @@
+"""The Gemini provider: `streamGenerateContent` and `generateContent` over HTTP."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+import gevent
+from urllib3.exceptions import HTTPError
+
+from millrace.worker.contract.events import Chunk, ToolUse, Usage
+from millrace.worker.errors import ProviderError
+from millrace.worker.observability.logs import get_logger
+from millrace.worker.providers.gemini.arguments import Body, Feature, build_body, features_of
+from millrace.worker.providers.gemini.errors import FieldRefused, map_rejection, map_stream_error
+from millrace.worker.providers.gemini.mapping import ResponseMapper, parse_responses
+from millrace.worker.providers.members import Members, object_of, unreadable
+from millrace.worker.providers.protocol import Delta, Prompt, Started, Stopped, WholeAnswer
+from millrace.worker.providers.stop_reason import failure_of
+from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
+from millrace.worker.providers.transport.decoders import SseDecoder
+from millrace.worker.providers.transport.errors import error_fields
+from millrace.worker.settings.schema import Settings
+from millrace.worker.text.lines import parse_json
+
+REST_SECONDS = 5.0  # for each part behind a finish reason: the answer is whole without them
+
+_log = get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Gemini:
+    """One HTTP client, for up to `concurrency` streams at once.
+
+    A request that is refused because of one of its features is made once more without it. If that is accepted, and the
+    model takes the feature in no request, this process leaves it out for the model from then on.
+    """
+
+    name = "gemini"
+
+    def __init__(self, settings: Settings, concurrency: int) -> None:
+        own = settings.gemini
+        self._base_url = urlsplit(own.base_url)
+        self._headers = {"x-goog-api-key": own.api_key}
+        self._http = HttpClient(
+            self.name,
+            own.base_url,
+            concurrency=concurrency,
+            read_seconds=settings.providers.read_seconds,
+            refine=map_rejection,
+        )
+        self._refused: set[tuple[str, Feature]] = set()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._http.close()
+
+    def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
+        """Ask for a stream and yield its deltas; raises ProviderError."""
+        url = self._url(prompt.model, "streamGenerateContent", "alt=sse")
+
+        def open_stream(body: Body) -> Response:
+            return self._http.open_stream("POST", url, self._headers, body, expected=(EVENT_STREAM, JSON))
+
+        with self._ask(prompt, open_stream, is_stream=True) as response:
+            is_whole = response.content_type == JSON
+            yield Started(self.name, prompt.model, "whole" if is_whole else "live")
+            if is_whole:
+                yield from _map_whole(response.body.read(MAX_ANSWER_BYTES))
+            else:
+                yield from _read_stream(response, ResponseMapper())
+
+    def answer(self, prompt: Prompt) -> WholeAnswer:
+        """Ask for a whole answer and return it; raises ProviderError."""
+        url = self._url(prompt.model, "generateContent", "")
+        deltas = _map_whole(self._ask(prompt, lambda body: self._http.ask(url, self._headers, body), is_stream=False))
+        reason = next((delta.reason for delta in deltas if isinstance(delta, Stopped)), None)
+        if reason is None or (prompt.tool and reason == "max_tokens"):
+            raise ProviderError("truncated", retryable=True)
+        failure = failure_of(reason)
+        if failure is not None:
+            raise failure
+        text = "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
+        usage = next((delta for delta in deltas if isinstance(delta, Usage)), Usage(exact=False))
+        return WholeAnswer(text, _tool_input(prompt.tool.name, deltas, text) if prompt.tool else None, usage, reason)
+
+    def _url(self, model: str, verb: str, query: str) -> str:
+        name = quote(model, safe="/:@") if "/" in model else f"models/{quote(model, safe=':@')}"
+        path = f"{self._base_url.path.rstrip('/')}/{name}:{verb}"
+        return self._base_url._replace(path=path, query=query).geturl()
+
+    def _ask(self, prompt: Prompt, call: Callable[[Body], T], *, is_stream: bool) -> T:
+        """Return the result of the first call that is not refused because of one of its features."""
+        features = features_of(prompt, is_stream=is_stream)
+        features -= {each for each in features if (prompt.model, each) in self._refused}
+        refused: set[Feature] = set()
+        while True:
+            try:
+                result = call(build_body(prompt, features, is_stream=is_stream))
+            except FieldRefused as refusal:
+                named = features.intersection(refusal.features)
+                if not named:
+                    raise
+                features -= named
+                refused |= named if refusal.is_general else set()
+                continue
+            for feature in refused:
+                self._refused.add((prompt.model, feature))
+                _log.warning("model_refuses_feature", model=prompt.model, feature=feature)
+            return result
+
+
+def _read_stream(response: Response, mapper: ResponseMapper) -> Generator[Delta]:
+    """Yield the deltas of a stream. Nothing but the end of the response marks its end."""
+    decoder = SseDecoder()
+    with closing(iter(response.body)) as pieces:
+        while (piece := _next_piece(pieces, is_rest=mapper.has_finished)) is not None:
+            for event in decoder.decode(piece):
+                yield from mapper.map(event.data)
+    if not mapper.has_finished:
+        _raise_bare_error(decoder.stray_lines())
+    yield from mapper.end()
+
+
+def _next_piece(pieces: Iterator[bytes], *, is_rest: bool) -> bytes | None:
+    """Return the next piece, None at the end; what happens behind a finish reason costs at most the usage."""
+    if not is_rest:
+        return next(pieces, None)
+    with suppress(HTTPError, OSError), gevent.Timeout(REST_SECONDS, False):
+        return next(pieces, None)
+    return None
+
+
+def _raise_bare_error(lines: bytes) -> None:
+    """Raise the error that Google writes into a stream as bare JSON, without the field `data`."""
+    error = parse_json(lines.decode("utf-8", "replace")) if lines else None
+    fields = error_fields(error)
+    if fields:
+        raise map_stream_error(fields)
+
+
+def _map_whole(data: bytes) -> list[Delta]:
+    mapper = ResponseMapper()
+    deltas: list[Delta] = []
+    for response in parse_responses(data):
+        deltas += mapper.map_response(object_of(response))
+    return deltas + mapper.end()
+
+
+def _tool_input(name: str, deltas: list[Delta], text: str) -> Members:
+    """Return the input of the forced tool, or the one that the model was instructed to write."""
+    used = next((delta.input for delta in deltas if isinstance(delta, ToolUse) and delta.name == name), None)
+    found = parse_json(text[text.find("{") : text.rfind("}") + 1]) if used is None else used
+    if not isinstance(found, dict):
+        raise unreadable()
+    return found
