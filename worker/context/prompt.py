@@ -88,6 +88,7 @@ class PromptBuilder:
             ),
             max_tokens=self._max_tokens,
             system=self._system,
+            profile="\n\n".join(self._profiles),
             temperature=self.request.temperature,
             top_p=self.request.top_p,
             stop_sequences=tuple(self.request.stop_sequences or ()),
@@ -96,11 +97,16 @@ class PromptBuilder:
         )
 
     @cached_property
+    def _profiles(self) -> tuple[str, ...]:
+        max_tokens = int(self._budget * PROFILE_SHARE)
+        given = (part.about_user for part in self.gathered.parts.values())
+        return tuple(_truncate_profile(text, max_tokens) for text in given if text)
+
+    @cached_property
     def _system(self) -> tuple[str, ...]:
         parts = self.gathered.parts.values()
-        max_tokens = int(self._budget * PROFILE_SHARE)
         texts = [("assistant_name", part.assistant_name) for part in parts if part.assistant_name]
-        texts += [("user_profile", _truncate_profile(part.about_user, max_tokens)) for part in parts if part.about_user]
+        texts += [("user_profile", profile) for profile in self._profiles]
         about_user = "\n".join([_ABOUT_USER, *(element(name, text) for name, text in texts)]) if texts else ""
         instructions = (
             self.settings.models.system_prompt,

@@ -26,7 +26,8 @@ class Prompt:
 
     `model` is the provider's id of the model. `system` holds the instructions, one text per source, the configured ones
     first. With a `tool` the model is forced to use it, so that the answer is the tool's input and not prose. With a
-    `schema`, a JSON schema, the answer's text is to be JSON that fits.
+    `schema`, a JSON schema, the answer's text is to be JSON that fits. `profile` is the user's, as the user wrote it; a
+    model reads it in `system`, and only a service that keeps the two apart takes it from here.
 
     `metadata` is for the provider's own reports, where it takes any. Lone surrogates are replaced by U+FFFD, because a
     service rejects the whole request for one.
@@ -41,6 +42,7 @@ class Prompt:
     stop_sequences: tuple[str, ...] = ()
     tool: Tool | None = None
     schema: dict[str, Any] | None = None
+    profile: str = ""
     traits: ModelTraits = UNKNOWN_MODEL
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -48,6 +50,7 @@ class Prompt:
         """Replace lone surrogates."""
         messages = tuple(PromptMessage(each.role, replace_surrogates(each.content)) for each in self.messages)
         object.__setattr__(self, "messages", messages)
+        object.__setattr__(self, "profile", replace_surrogates(self.profile))
         for name in ("system", "stop_sequences"):
             object.__setattr__(self, name, tuple(replace_surrogates(text) for text in getattr(self, name)))
 

@@ -8,6 +8,7 @@ from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke
 from millrace.worker.providers.gemini.client import Gemini
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
+from millrace.worker.providers.rlm.client import Rlm
 from millrace.worker.settings.schema import Settings
 
 FACTORIES: Mapping[str, Callable[[Settings, int], Provider]] = {
@@ -16,6 +17,7 @@ FACTORIES: Mapping[str, Callable[[Settings, int], Provider]] = {
     "bedrock-invoke": BedrockInvoke,
     "anthropic": Anthropic,
     "gemini": Gemini,
+    "rlm": Rlm,
 }
 """Each takes the settings and the number of streams that run at once."""
 

@@ -116,3 +116,16 @@ def check_providers(
         for name, value in required.get(provider, {}).items():
             if not value:
                 raise SettingError(f"{name}: is not set; {provider} in MILLRACE_PROVIDERS requires it")
+    _check_fields(rlm)
+
+
+def _check_fields(rlm: RlmSettings) -> None:
+    """Raise SettingError where two parts of a request to the upstream service would be in one field."""
+    used: dict[str, str] = {}
+    for name in ("message", "history", "profile", "system"):
+        path, variable = getattr(rlm, f"{name}_field"), f"MILLRACE_RLM_{name.upper()}_FIELD"
+        for other, owner in used.items():
+            if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
+                raise SettingError(f"{variable}: takes a field that is not part of {owner}, nor holds it; {path} does")
+        if path:
+            used[path] = variable

@@ -95,6 +95,22 @@ def key(value: str) -> str:
     return value.strip()
 
 
+field_path = matching(r"[\w$-]+(\.[\w$-]+)*", "the name of a field, or names joined by dots")
+
+
+def optional_field_path(value: str) -> str:
+    """Parse the name of a field, or names joined by dots; `off` means no field."""
+    return "" if value.strip().lower() == "off" else field_path(value)
+
+
+def field_paths(value: str) -> tuple[str, ...]:
+    """Parse one or more names of fields, separated by commas."""
+    found = tuple(field_path(each) for each in words(value))
+    if not found:
+        raise ValueError("takes names of fields, separated by commas")
+    return found
+
+
 def rates(value: str) -> str:
     """Parse rates in flask-limiter's notation, such as `60/minute;1000 per 2 hours`; `off` means no limit."""
     if value.strip().lower() == "off":

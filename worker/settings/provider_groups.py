@@ -69,6 +69,15 @@ class RlmSettings:
 
     url: str = setting("MILLRACE_RLM_URL", _http_url, "", "URL that takes the question by POST; required by `rlm`")
     key: str = setting("MILLRACE_RLM_KEY", parsers.key, "", "bearer token for it")
+    message_field: str = setting("MILLRACE_RLM_MESSAGE_FIELD", parsers.field_path, "message", "field of the request that holds the question; `input.message` is the field `message` of the object `input`")
+    history_field: str = setting("MILLRACE_RLM_HISTORY_FIELD", parsers.optional_field_path, "history", "field that holds the messages before it, a list of `role` (`user`, `assistant`) and `content`; `off` leaves it out")
+    profile_field: str = setting("MILLRACE_RLM_PROFILE_FIELD", parsers.optional_field_path, "profile", "field that holds the user's profile, a text; `off` leaves it out")
+    system_field: str = setting("MILLRACE_RLM_SYSTEM_FIELD", parsers.optional_field_path, "system", "field that holds all instructions, a text, in which the profile stands as well; `off` leaves it out")
+    answer_field: str = setting("MILLRACE_RLM_ANSWER_FIELD", parsers.field_path, "answer", "field of the response that holds the whole answer; `choices.0.text` is the field `text` of the first entry of `choices`")
+    delta_fields: tuple[str, ...] = setting("MILLRACE_RLM_DELTA_FIELDS", parsers.field_paths, ("content", "text", "delta"), "fields of an event or a line that may hold the next piece of the text, separated by commas; the first that does counts")
+    mode: Literal["chunked", "whole"] = setting("MILLRACE_RLM_MODE", parsers.choice("chunked", "whole"), "chunked", "how an answer in one piece is published: `chunked` (in pieces of about 20 characters) or `whole` (as one)")
+    chunk_ms: int = setting("MILLRACE_RLM_CHUNK_MS", parsers.whole(0, 1000), 15, "pause between these pieces in milliseconds, 0 for none; a long answer takes at most 30 s in all")
+    max_bytes: int = setting("MILLRACE_RLM_MAX_BYTES", parsers.whole(1024, 64 << 20), 4 << 20, "maximum size of an answer in one piece; a larger one counts as unreadable")
 
 
 @dataclass(frozen=True)

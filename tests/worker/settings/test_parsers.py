@@ -19,6 +19,8 @@ BAD = {
     "key": ["a b", "a\nb", "\u00e9", " "],
     "words": [],
     "matching": ["a b", "a\nb", "\u00e9", "a:", "(a)"],
+    "optional_field_path": ["a b", ".a", "a.", "a..b", "a,b", "\u00e9"],
+    "field_paths": [",", "a b", "a,b c", ".a"],
     "rates": [
         "x",
         "60",

@@ -44,6 +44,8 @@ def test_a_service_of_ones_own_needs_no_key() -> None:
         ({"MILLRACE_PROVIDERS": "rlm"}, "MILLRACE_RLM_URL: is not set"),
         ({"OPENAI_API_KEY": "sk-kéy"}, "OPENAI_API_KEY: takes a key of ASCII letters"),
         ({"MILLRACE_RLM_KEY": "two\nlines"}, "MILLRACE_RLM_KEY: takes a key of ASCII letters"),
+        ({"MILLRACE_RLM_HISTORY_FIELD": "message"}, "MILLRACE_RLM_HISTORY_FIELD: takes a field that is not part of"),
+        ({"MILLRACE_RLM_SYSTEM_FIELD": "profile.system"}, "MILLRACE_RLM_SYSTEM_FIELD: takes a field that is not part"),
         (
             OPENAI | {"MILLRACE_OPENAI_MODEL": "gpt-5", "MILLRACE_ALLOWED_MODELS": "gemini/x"},
             "MILLRACE_ALLOWED_MODELS: no .* answers for gemini/x",
