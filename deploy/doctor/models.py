@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from urllib.parse import urlsplit
 
 import gevent
 
@@ -12,7 +13,8 @@ from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.protocol import Prompt, Provider
 from millrace.worker.providers.registry import FACTORIES
-from millrace.worker.settings.catalog import Candidate
+from millrace.worker.settings.catalog import Candidate, ProviderName
+from millrace.worker.settings.parsers import is_loopback
 from millrace.worker.settings.schema import Settings
 
 QUESTION = "Reply with the one word: ok"
@@ -58,13 +60,27 @@ def check_models(settings: Settings) -> Iterator[Finding]:
             for name in settings.providers.order
             if name in FACTORIES
         }
-        asked = [gevent.spawn(ask_candidate, made.get(each.provider), each) for each in candidates.values()]
+        asked = [
+            gevent.spawn(ask_candidate, made.get(each.provider), each, is_local=is_local(each.provider, settings))
+            for each in candidates.values()
+        ]
         for answer in asked:
             answer.join()
             yield answer.get()
 
 
-def ask_candidate(provider: Provider | None, candidate: Candidate) -> Finding:
+def is_local(provider: ProviderName, settings: Settings) -> bool:
+    """Return whether a provider's address is this machine's, such as that of the local endpoint, which is no model."""
+    address = {
+        "openai": settings.openai.base_url,
+        "gemini": settings.gemini.base_url,
+        "anthropic": settings.anthropic.base_url,
+        "rlm": settings.rlm.url,
+    }.get(provider, settings.bedrock.endpoint_url)
+    return is_loopback(urlsplit(address).hostname or "")
+
+
+def ask_candidate(provider: Provider | None, candidate: Candidate, *, is_local: bool = False) -> Finding:
     """Return how long the model took to its first text, or what its provider says instead."""
     subject = f"model {candidate.provider}/{candidate.id}"
     if provider is None:
@@ -88,7 +104,8 @@ def ask_candidate(provider: Provider | None, candidate: Candidate) -> Finding:
     whole = time.monotonic() - began
     shown = f"first text after {first:.2f} s, whole answer after {whole:.2f} s" if first else f"no text, {whole:.2f} s"
     tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens" if usage else "tokens not reported"
-    return ok(subject, f"{shown}; {tokens}; {'price known' if candidate.price else 'no price known, so no cost'}")
+    price = "price known" if candidate.price else "no price known, so no cost"
+    return ok(subject, f"{shown}; {tokens}; {price}{'; answered on this machine' if is_local else ''}")
 
 
 def _explain(failure: ProviderError) -> str:

@@ -25,12 +25,12 @@ def check(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_without_a_system_every_check_still_reports_and_the_code_is_1(tmp_path: Path) -> None:
     away = {"MILLRACE_REDIS_URL": "redis://127.0.0.1:1/0", "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/no.db"}
-    run = check(str(RUN), "--check", "--json", "--state", str(tmp_path), **away)
+    run = check(str(RUN), "--check", "--json", "--state", str(tmp_path), "--url", "http://127.0.0.1:1", **away)
     assert run.returncode == 1, run.stderr
     assert f"nothing runs in {tmp_path}; checking what this environment names" in run.stderr
     findings: list[dict[str, Any]] = json.loads(run.stdout)
     found = {each["subject"].split()[0] for each in findings if each["status"] == "failed"}
-    assert found == {"redis", "database", "workers", "model"}, findings
+    assert found == {"redis", "database", "workers", "model", "url"}, findings
     assert all(each["advice"] for each in findings if each["status"] != "ok")
 
 
