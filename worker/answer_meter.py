@@ -44,6 +44,7 @@ class AnswerMeter:
     def __init__(self, claimed: ClaimedGeneration, started_at: float, settings: Settings) -> None:
         self._claimed = claimed
         self._started_at = started_at
+        self._settings = settings
         self._answering: Answering | None = None
         self.paid_calls: list[PaidCall] = []
         """The calls beside the answer's own, such as the intent's."""
@@ -174,7 +175,7 @@ class AnswerMeter:
             return self._usage
         tokens_in = math.ceil(self._prompt_chars / CHARS_PER_TOKEN)
         estimate = Usage(tokens_in, math.ceil(self._call_chars / CHARS_PER_TOKEN), exact=False)
-        return with_cost(estimate, self._answering.candidate) if self._answering else estimate
+        return with_cost(estimate, self._answering.candidate, self._settings) if self._answering else estimate
 
     def _paid_call(self, answering: Answering) -> PaidCall:
         candidate = answering.candidate

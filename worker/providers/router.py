@@ -18,7 +18,7 @@ from millrace.worker.contract.events import Chunk, PaidCall, Purpose, Reasoning,
 from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.chunking import cut_into_chunks
-from millrace.worker.providers.prices import with_cost
+from millrace.worker.providers.prices import load_price_list, with_cost
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Provider, Started, Stopped, WholeAnswer
 from millrace.worker.providers.retry import RetryBudget, backoff_seconds
 from millrace.worker.settings.catalog import Candidate
@@ -162,6 +162,7 @@ class Router:
         breaker: Breaker,
         sleep: Callable[[float], object] = gevent.sleep,
     ) -> None:
+        load_price_list(settings.models.price_list)  # at the start, and not in the middle of an answer
         self._settings = settings
         self._providers = providers
         self._breaker = breaker
@@ -266,7 +267,7 @@ class Router:
                             report.succeeded()
                             yield Answering(call.candidate, started.mode)
                     if isinstance(delta, Usage):
-                        yield with_cost(delta, call.candidate)
+                        yield with_cost(delta, call.candidate, self._settings)
                     else:
                         has_stopped = has_stopped or isinstance(delta, Stopped)
                         yield delta
@@ -307,7 +308,7 @@ class Router:
         for text in cut_into_chunks(answer.text):
             yield Chunk(text)
         yield Stopped(answer.reason)
-        yield with_cost(answer.usage, call.candidate)
+        yield with_cost(answer.usage, call.candidate, self._settings)
 
     def answer(self, prompt: Prompt, purpose: Purpose, record: Callable[[PaidCall], object]) -> WholeAnswer:
         """Return a short answer that no reader follows; `prompt.model` is a public name. Raises ProviderError.
@@ -328,7 +329,7 @@ class Router:
                 if error.code not in _FOR_ANOTHER_CANDIDATE:
                     break
             else:
-                usage = msgspec.structs.asdict(with_cost(answer.usage, candidate))
+                usage = msgspec.structs.asdict(with_cost(answer.usage, candidate, self._settings))
                 record(PaidCall(purpose=purpose, provider=candidate.provider, model=candidate.id, **usage))
                 return answer
         raise failure

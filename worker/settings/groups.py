@@ -58,6 +58,7 @@ class ModelSettings:
     allow_system: bool = setting("MILLRACE_ALLOW_SYSTEM", parsers.flag, False, "whether a request may extend the system prompt")
     max_tokens: int = setting("MILLRACE_MAX_TOKENS", parsers.whole(1, 1_000_000), 4096, "default and maximum of a request's `max_tokens`")
     catalog: tuple[tuple[str, GivenModel], ...] = setting("MILLRACE_MODELS", parse_models, (), "models that are merged over the built-in catalog, as JSON or the path of a JSON file: `{name: {candidates: [{provider, id, price}], price, like, window, caching, sampling, blank_stop_sequences, tools, prefill, schema}}`, each optional; `like` is the id of a model with the same traits")
+    price_list: Literal["", "genai-prices"] = setting("MILLRACE_PRICE_LIST", parsers.choice("genai-prices"), "", "package that lists the prices of models without one in `MILLRACE_MODELS`: `genai-prices`, of the extra `prices`; none by default")
     prompt_caching: bool = setting("MILLRACE_PROMPT_CACHING", parsers.flag, True, "whether prompts are cached by models that can, so that each turn reads the conversation at a lower price")
 
 
