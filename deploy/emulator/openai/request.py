@@ -1,15 +1,19 @@
 """Parser of the bodies of chat completions and responses; rejects what OpenAI rejects, with its messages. Pure."""
 
-import re
 from typing import Any, cast
 
 from deploy.emulator.openai.errors import invalid, parse_error
+from deploy.emulator.openai.parameters import (
+    CHAT_PARAMETERS,
+    RESPONSE_PARAMETERS,
+    check_parameters,
+    check_tool_results,
+)
 from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn, parse_strict_json
 from deploy.emulator.token_counter import count_prompt_tokens, window_of
 
 # In the id of a model that continues a final assistant message, as some servers of open models do; OpenAI's do not.
 _PREFILL = "prefill"
-_REASONING_MODEL = re.compile(r"(^|/)(o[134]|gpt-5)\b(?!.*chat)")  # they reject `max_tokens` and a temperature
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _PARTS = (*_TEXT_PARTS, "image_url", "input_audio", "file", "refusal", "input_image", "input_file")
@@ -23,7 +27,8 @@ def parse_chat(body: bytes) -> EmulatedRequest:
     if fields.get("n") not in (None, 1):
         raise invalid("Invalid 'n': the emulated model gives one choice.", "n", "invalid_value")
     model = _model(fields)
-    _reject_for_reasoning(model, fields)
+    check_parameters(fields, model, CHAT_PARAMETERS)
+    check_tool_results(messages)
     name = "max_completion_tokens" if fields.get("max_completion_tokens") is not None else "max_tokens"
     max_tokens = _max_tokens(fields, name, 1)
     system = [message for message in messages if message["role"] in ("system", "developer")]
@@ -39,7 +44,7 @@ def parse_responses(body: bytes) -> EmulatedRequest:
         fields["input"] = [{"role": "user", "content": fields["input"]}]
     messages = _messages(fields, "input")
     model = _model(fields)
-    _reject_for_reasoning(model, fields)
+    check_parameters(fields, model, RESPONSE_PARAMETERS)
     max_tokens = _max_tokens(fields, "max_output_tokens", 16)
     rest = {name: value for name, value in fields.items() if name not in ("input", "instructions")}
     tools = {tool["name"]: tool for tool in _tools(fields, "name")}
@@ -163,26 +168,6 @@ def _max_tokens(fields: Json, name: str, least: int) -> int | None:
             "integer_below_min_value",
         )
     return value
-
-
-def _reject_for_reasoning(model: str, fields: Json) -> None:
-    if not _REASONING_MODEL.search(model):
-        return
-    if fields.get("max_tokens") is not None:
-        raise invalid(
-            "Unsupported parameter: 'max_tokens' is not supported with this model. "
-            "Use 'max_completion_tokens' instead.",
-            "max_tokens",
-            "unsupported_parameter",
-        )
-    for name in ("temperature", "top_p"):
-        if fields.get(name) not in (None, 1):
-            raise invalid(
-                f"Unsupported value: '{name}' does not support {fields[name]} with this model. Only the default (1) "
-                "value is supported.",
-                name,
-                "unsupported_value",
-            )
 
 
 def _tools(fields: Json, required: str) -> list[Json]:

@@ -15,7 +15,8 @@ from millrace.worker.providers.openai import client
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Started, Stopped, Tool
 from millrace.worker.settings.schema import load
-from tests.worker.harness import wait_until
+from tests.emulator_process import EmulatorProcess
+from tests.worker.harness import emulate, wait_until
 from tests.worker.providers.http_server import chunked, hang, plain, serving
 
 PROMPT = Prompt("m", (PromptMessage("user", "?"),), 100)
@@ -199,6 +200,20 @@ def test_an_answer_uses_the_forced_tool_or_is_written_as_instructed(make_client:
         for requests in (2, 3):
             assert openai.answer(prompt).tool_input == {"title": "Mills"}
             assert len(server.requests) == requests
+
+
+def test_models_that_lack_a_feature_answer_without_it(make_client: MakeClient, emulator: EmulatorProcess) -> None:
+    question = (PromptMessage("user", emulate(text="Yes.")),)
+    openai = make_client(f"{emulator.url}/v1", api_key="local")
+    for model in ("no-usage", "no-schema", "no-stop", "no-max-completion", "gpt-5-mini", "o4-mini"):
+        prompt = Prompt(model, question, 100, stop_sequences=("never",), schema={"type": "object"})
+        found = content(list(openai.stream(prompt)))
+        assert "".join(delta.content for delta in found if isinstance(delta, Chunk)) == "Yes.", model
+        assert Stopped("end_turn") in found, model
+    tool = Tool("name_it", "Names it.", {"type": "object", "properties": {"a": {"type": "integer"}}})
+    for model in ("m", "no-tool-choice"):
+        prompt = Prompt(model, (PromptMessage("user", "There are 4 mills."),), 100, tool=tool)
+        assert openai.answer(prompt).tool_input == {"a": 4}, model
 
 
 def test_a_whole_answer_of_any_shape_is_an_answer_or_a_failure(make_client: MakeClient) -> None:
