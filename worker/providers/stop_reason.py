@@ -17,6 +17,9 @@ StopReason = Literal[
 ]
 """`malformed`: the model's output breaks its own form. `other`: a reason that the provider's mapping does not know."""
 
+CUT_OFF_REASONS: tuple[StopReason, ...] = ("max_tokens", "context_exceeded", "content_filtered", "refused")
+"""The reasons that may cut off an answer within the input of a tool, which is left out then."""
+
 _FAILURES: dict[StopReason, tuple[ErrorCode, bool]] = {
     "content_filtered": ("content_filtered", False),
     "refused": ("content_filtered", False),

@@ -28,7 +28,7 @@ from millrace.worker.providers.members import (
     text_of,
 )
 from millrace.worker.providers.protocol import Delta, Details, Stopped
-from millrace.worker.providers.stop_reason import StopReason
+from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason
 from millrace.worker.providers.transport.errors import error_fields
 
 STOP_REASONS: dict[str, StopReason] = {
@@ -43,7 +43,6 @@ STOP_REASONS: dict[str, StopReason] = {
 
 _TOOL_USES = ("tool_use", "server_tool_use", "mcp_tool_use")
 _TOOL_RESULT = "_tool_result"  # the end of the types of all results, such as `web_search_tool_result`
-_CUT_OFF: tuple[StopReason, ...] = ("max_tokens", "context_exceeded", "refused")
 _USAGE_DETAILS = ("service_tier", "inference_geo", "speed")
 _BEDROCK_COUNTS = (*("inputTokenCount", "outputTokenCount", "cacheReadInputTokenCount", "cacheWriteInputTokenCount"),)
 _MAX_WARNINGS = 20  # of one stream
@@ -230,7 +229,7 @@ class MessageMapper:
         reason = STOP_REASONS.get(given, "other")
         deltas = [delta for block in self._blocks.values() for delta in self._finish_block(block)]
         self._blocks.clear()
-        if self._unreadable is not None and reason not in _CUT_OFF:
+        if self._unreadable is not None and reason not in CUT_OFF_REASONS:
             raise self._unreadable
         if self._answer_tool and reason == "tool_use":
             reason = "end_turn"

@@ -14,7 +14,7 @@ from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResu
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Delta, Details, Stopped, Tool, WholeAnswer
-from millrace.worker.providers.stop_reason import StopReason, failure_of
+from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason, failure_of
 from millrace.worker.text.lines import parse_json
 
 Event = dict[str, Any]
@@ -73,6 +73,7 @@ class EventMapper:
     def __init__(self, answer_tool: str = "") -> None:
         self._answer_tool = answer_tool
         self._tools: dict[int, _ToolBlock] = {}
+        self._unreadable: ProviderError | None = None  # of a tool's input: the stop reason tells whether it is cut off
         self._latest = 0  # the block that started last, for events that do not name theirs
         self.event_handlers: dict[str, Callable[[Event], list[Delta]]] = {
             "messageStart": self._ignore_event,
@@ -164,11 +165,10 @@ class EventMapper:
     def _tool_input(self, index: int, value: Any) -> list[Delta]:
         text = _text(_object(value).get("input"))
         tool = self._tools.get(index)
-        if tool is not None and self._is_answer(tool):
-            return [Chunk(text)]
-        if tool is not None:
-            tool.input.append(text)
-        return []
+        if tool is None:
+            return []
+        tool.input.append(text)
+        return [Chunk(text)] if self._is_answer(tool) else []
 
     def _is_answer(self, tool: _ToolBlock) -> bool:
         return bool(tool.name) and tool.name == self._answer_tool
@@ -184,19 +184,30 @@ class EventMapper:
 
     def _block_stop(self, payload: Event) -> list[Delta]:
         tool = self._tools.pop(self._index(payload), None)
-        return [tool.to_delta()] if tool and not self._is_answer(tool) else []
+        return self._finish(tool) if tool else []
+
+    def _finish(self, tool: _ToolBlock) -> list[Delta]:
+        if self._is_answer(tool):
+            return [] if any(tool.input) else [Chunk("{}")]
+        try:
+            return [tool.to_delta()]
+        except ProviderError as error:
+            self._unreadable = self._unreadable or error
+            return []
 
     def _message_stop(self, payload: Event) -> list[Delta]:
-        open_blocks = [tool for tool in self._tools.values() if not self._is_answer(tool)]
+        deltas = [delta for tool in self._tools.values() for delta in self._finish(tool)]
         self._tools = {}
         reason = map_stop_reason(_text(payload.get("stopReason")) or UNSTATED_REASON)
+        if self._unreadable is not None and reason not in CUT_OFF_REASONS:
+            raise self._unreadable
         if self._answer_tool and reason == "tool_use":
             reason = "end_turn"
         fields = payload.get("additionalModelResponseFields")
         details: list[Delta] = (
             [] if fields is None else [Details({"additional_model_response_fields": _checked(fields)})]
         )
-        return [*(tool.to_delta() for tool in open_blocks), *details, Stopped(reason)]
+        return [*deltas, *details, Stopped(reason)]
 
     def _metadata(self, payload: Event) -> list[Delta]:
         usage = payload.get("usage")

@@ -22,7 +22,7 @@ from millrace.worker.providers.members import (
 )
 from millrace.worker.providers.openai.errors import map_stream_error
 from millrace.worker.providers.protocol import Delta, Details, Stopped
-from millrace.worker.providers.stop_reason import StopReason
+from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason
 
 DONE = b"[DONE]"
 
@@ -188,7 +188,7 @@ class ChatMapper:
             try:
                 deltas.append(call.to_delta(number))
             except ProviderError:
-                if reason != "max_tokens":  # else the input is cut off, and the answer so far stands
+                if reason not in CUT_OFF_REASONS:  # else the input is cut off, and the answer so far stands
                     raise
         is_call = reason == "end_turn" and bool(self._calls)
         deltas.append(Stopped("refused" if self._has_refused else "tool_use" if is_call else reason))

@@ -110,8 +110,21 @@ def test_a_tool_use_without_a_stop_is_emitted_before_the_end() -> None:
 @pytest.mark.parametrize("given", ['{"q": ', '{"q": NaN}', "[1e999]", "[" * 200 + "]" * 200, "[" * 100_000])
 def test_a_tool_input_that_is_not_json_is_a_failure(given: str) -> None:
     with pytest.raises(GenerationFailed) as raised:
-        map_all([start(0, toolUse={"toolUseId": "a", "name": "look"}), delta(0, toolUse={"input": given}), stop(0)])
+        map_all([*tool_of(given), stop(0), end("tool_use")])
     assert (raised.value.code, raised.value.retryable) == ("provider_rejected", True)
+
+
+def tool_of(given: str) -> list[dict[str, Any]]:
+    return [start(0, toolUse={"toolUseId": "a", "name": "look"}), delta(0, toolUse={"input": given})]
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_tool_input_that_is_cut_off_with_the_answer_is_left_out(is_stopped: bool) -> None:
+    given = [*tool_of('{"q": "ne'), *([stop(0)] if is_stopped else [])]
+    reasons = ("max_tokens", "guardrail_intervened", "model_context_window_exceeded")
+    assert [map_all([*given, end(reason)]) for reason in reasons] == [
+        [Stopped(map_stop_reason(each))] for each in reasons
+    ]
 
 
 def test_the_pieces_of_a_tool_result_are_joined() -> None:
@@ -229,6 +242,9 @@ def test_the_input_of_the_answers_tool_is_text_as_it_comes() -> None:
     ]
     found = [each for event in events for each in mapper.map(event)]
     assert found == [Chunk('{"a":'), Chunk(" 1}"), Stopped("end_turn")]
+    events[1:3] = []
+    mapper = EventMapper("answer")
+    assert [each for event in events for each in mapper.map(event)] == [Chunk("{}"), Stopped("end_turn")]
 
 
 def test_usage_includes_the_cache() -> None:
