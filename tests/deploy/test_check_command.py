@@ -74,7 +74,7 @@ def test_quick_leaves_out_systems_and_the_slowest_files_and_nothing_else() -> No
     paths = {path for shard in found for path in shard.paths}
     every = {path for shard in shards(ROOT, "python") for path in shard.paths}
     assert {path for path in every - paths if not path.startswith("tests/faults/")} == {
-        f"tests/{room}" for room in ("bench", "browser", "journeys", "package", "soak/test_soak.py")
+        f"tests/{room}" for room in ("bench", "browser", "journeys", "live", "package", "soak/test_soak.py")
     }
 
 
