@@ -1,6 +1,7 @@
 """The laws of the layout. Each law is one test that goes through all files and lists every offender."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,6 +99,23 @@ def test_each_module_of_the_tiers_is_imported_by_one_name_only() -> None:
     """`worker` and `webapp` lie at the top of the checkout, but are called `millrace.worker` and `millrace.webapp`."""
     bare = {named(path): [name for name in imports_of(path) if name.split(".")[0] in TIERS] for path in ALL}
     assert not {path: names for path, names in bare.items() if names}
+
+
+VENDORS_WORDS = re.compile(
+    r"claude|\bnova\b|\bgpt-|guardrail_intervened|model_context_window|finish_reason", re.IGNORECASE
+)
+
+
+def test_only_the_providers_know_a_model_or_a_stop_reason_by_its_name() -> None:
+    offenders = [
+        f"{named(path)}:{node.lineno}: {node.value}"
+        for path in OURS
+        if not path.is_relative_to(ROOT / "worker" / "providers")
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100
+        if VENDORS_WORDS.search(node.value)
+    ]
+    assert not offenders
 
 
 def test_importing_the_shared_room_pulls_in_no_boto3_and_no_task() -> None:

@@ -99,11 +99,14 @@ class _PrefixTraits(ModelTraits, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class _CatalogFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    default_model: str
     traits: tuple[_PrefixTraits, ...]
     models: dict[str, GivenModel]
 
 
 _BUILT_IN = msgspec.json.decode(CATALOG_FILE.read_bytes(), type=_CatalogFile)
+DEFAULT_MODEL = _BUILT_IN.default_model
+"""The model of Bedrock that answers if no setting names one."""
 # The first matching prefix counts. An unlisted model gets no cache points, because it might reject them.
 _BY_PREFIX = {
     each.prefix: ModelTraits(**{name: getattr(each, name) for name in ModelTraits.__struct_fields__})

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from millrace.worker.settings import parsers
-from millrace.worker.settings.catalog import GivenModel, parse_models
+from millrace.worker.settings.catalog import DEFAULT_MODEL, GivenModel, parse_models
 from millrace.worker.settings.declaration import setting
 
-DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-5-20250929-v1:0"
 DEFAULT_DATABASE = "sqlite:///.millrace/millrace.db"  # in the default state directory of deploy/run.py
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from millrace.worker.errors import SettingError
 from millrace.worker.settings import groups, provider_groups
-from millrace.worker.settings.catalog import Candidate, ProviderName, find_candidates
+from millrace.worker.settings.catalog import DEFAULT_MODEL, Candidate, ProviderName, find_candidates
 from millrace.worker.settings.checks import (
     check_auth,
     check_breaker,
@@ -54,7 +54,7 @@ class Settings:
         order = [each for each in self.providers.order if each != "rlm"]
         given = {"openai": self.openai.model, "gemini": self.gemini.model, "anthropic": self.anthropic.model}
         own = next((each for each in order if each.startswith("bedrock")), order[0] if order else None)
-        found = {each: given.get(each, groups.DEFAULT_MODEL) for each in order}
+        found = {each: given.get(each, DEFAULT_MODEL) for each in order}
         return found | ({own: self.models.model_id} if own and self.models.model_id else {})
 
     @property

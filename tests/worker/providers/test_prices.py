@@ -6,8 +6,7 @@ from msgspec import UNSET
 from millrace.worker.contract.events import Usage
 from millrace.worker.errors import SettingError
 from millrace.worker.providers.prices import load_price_list, with_cost
-from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, Price, ProviderName
-from millrace.worker.settings.groups import DEFAULT_MODEL
+from millrace.worker.settings.catalog import DEFAULT_MODEL, UNKNOWN_MODEL, Candidate, Price, ProviderName
 from millrace.worker.settings.schema import load
 
 USAGE = Usage(1000, 100, cache_read_tokens=10_000, cache_write_tokens=2000)

@@ -7,8 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, ModelTraits, Price, find_traits
-from millrace.worker.settings.groups import DEFAULT_MODEL
+from millrace.worker.settings.catalog import DEFAULT_MODEL, UNKNOWN_MODEL, Candidate, ModelTraits, Price, find_traits
 from millrace.worker.settings.schema import load
 
 PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"

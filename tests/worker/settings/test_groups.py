@@ -1,6 +1,6 @@
 """The declared settings: variables, defaults and derived values."""
 
-from millrace.worker.settings.groups import DEFAULT_MODEL
+from millrace.worker.settings.catalog import DEFAULT_MODEL
 from millrace.worker.settings.schema import PREFIX, declared, load, variables
 
 
