@@ -16,7 +16,7 @@ from deploy.result_log import OPTION, PLUGIN, read
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = """\
-usage: python3 deploy/test.py [--quick | --soak MINUTES | --bench [NAME ...] | --live | PYTEST ARGUMENTS]
+usage: python3 deploy/test.py [--quick | --soak MINUTES | --bench [NAME ...] | --live | --real-model | PYTEST ARGUMENTS]
 
 Without arguments: every check and every test, in processes side by side. A test that fails there is run once more,
 alone; when it passes then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
@@ -25,12 +25,14 @@ alone; when it passes then, it counts as passed and is reported as FLAKY. More t
   --soak MINUTES     random faults on a running system for so long; --soak --help lists more flags, such as --seed
   --bench [NAME ...] measure beside the peers; without a name, every scenario; --bench --help lists more flags
   --live             ask the configured models of the real providers, which costs money; needs their credentials
+  --real-model       stream, stop and resume answers of a small model on the CPU; fetches about 130 MB the first time
   -h, --help         print this help
 
 Anything else is given to one pytest, such as a path, -k, -x; nothing is run again then. Tests of webapp, worker and
 emulator need -p tests.patched.
 The last line is the tally: N passed, N failed, N skipped.
 """
+MODULES = {"--bench": "tests.bench", "--live": "tests.live", "--real-model": "tests.real_model"}
 # Tests that import the tiers have processes of their own: gevent's monkey patches must not reach Playwright.
 TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
@@ -206,10 +208,8 @@ def _run(given: Sequence[str], python: str) -> int:
             return _call([python, "-m", "tests.soak", "--help"], ROOT)
         case ["--soak", *rest]:
             return _call([python, "-m", "tests.soak", "--minutes", *rest], ROOT)
-        case ["--live", *rest]:
-            return _call([python, "-m", "tests.live", *rest], ROOT)
-        case ["--bench", *rest]:
-            return _call([python, "-m", "tests.bench", *rest], ROOT)
+        case [flag, *rest] if flag in MODULES:
+            return _call([python, "-m", MODULES[flag], *rest], ROOT)
         case _:
             return run_some(given, ROOT, python, _print_line)
 

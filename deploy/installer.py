@@ -27,10 +27,14 @@ NO_WHEEL = re.compile(
 
 
 class PipInstaller:
-    """The installer of all commands; pip's output goes into a log, a summary of its progress to `print_line`."""
+    """The installer of all commands; pip's output goes into a log, a summary of its progress to `print_line`.
 
-    def __init__(self, print_line: PrintLine) -> None:
+    `options` are further ones of `pip install`.
+    """
+
+    def __init__(self, print_line: PrintLine, *options: str) -> None:
         self._print_line = print_line
+        self._options = options
 
     def create(self, directory: Path, lock: int) -> None:
         """Make an environment with pip in it; raises StartError where Python's venv or ensurepip is missing."""
@@ -53,7 +57,7 @@ class PipInstaller:
         with (
             log.open("w", encoding="utf-8") as log_file,
             subprocess.Popen(
-                [*command, "--disable-pip-version-check", "-r", constraints],
+                [*command, *self._options, "--disable-pip-version-check", "-r", constraints],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -112,7 +112,8 @@ def test_help_names_the_flags_and_runs_nothing() -> None:
         assert answer.returncode == 0
         assert answer.stdout.startswith("usage: python3 deploy/test.py")
         assert all(
-            flag in answer.stdout for flag in ("--quick", "--soak MINUTES", "--bench [NAME ...]", "--live", "pytest")
+            flag in answer.stdout
+            for flag in ("--quick", "--soak MINUTES", "--bench [NAME ...]", "--live", "--real-model", "pytest")
         )
 
 
@@ -121,6 +122,7 @@ def test_help_of_the_long_runs_names_their_own_flags_and_runs_nothing(capfd: pyt
         (["--soak", "--help"], "--seed"),
         (["--bench", "-h"], "--rounds"),
         (["--live", "-h"], "--seconds"),
+        (["--real-model", "-h"], "--threads"),
     ):
         assert main(arguments) == 0
         printed = capfd.readouterr().out
