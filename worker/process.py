@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 
+import gevent
 from gevent.lock import BoundedSemaphore
 
 from millrace.worker.answer_meter import AnswerMeter
@@ -43,6 +44,7 @@ class WorkerProcess:
         self.router = Router(settings, providers, self.breaker)
         self.database = Database(settings)
         self.sources = make_sources(settings, self.router, self.database)
+        self._warm_up = gevent.Greenlet(self.sources.warm_up)
         self.redis = connect(settings.redis.url)
         self.task_queue = TaskQueue(settings)
         self.redis_slots = BoundedSemaphore(REDIS_SLOTS)
@@ -61,6 +63,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start the background tasks."""
+        self._warm_up.start()
         self.writer.start()
         self.watcher.start()
         self.sweeper.start()
@@ -82,6 +85,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Stop the background tasks, each within a bounded time, and close the connections."""
+        self._warm_up.kill()
         for task in (self.late_storage, self.sweeper, self.watcher, self.writer, self.metrics):
             task.stop()
         for client in self._clients:

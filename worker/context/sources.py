@@ -6,7 +6,7 @@ The prompt shows them in this order; plug-ins come last. A failure is logged and
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -42,8 +42,15 @@ class Closable(Protocol):
 class Sources:
     """The sources of one process, and the resources that are closed with them."""
 
-    def __init__(self, sources: Sequence[ContextSource], resources: Sequence[Closable] = ()) -> None:
+    def __init__(
+        self,
+        sources: Sequence[ContextSource],
+        resources: Sequence[Closable] = (),
+        warm_up: Callable[[], None] = lambda: None,
+    ) -> None:
         self.sources = tuple(sources)
+        self.warm_up = warm_up
+        """Do once what would delay the first answer."""
         self._resources = resources
 
     def gather(self, question: ContextQuestion) -> GatheredContext:
@@ -76,7 +83,7 @@ def make_sources(settings: Settings, router: Router, database: Database) -> Sour
     duplicates = [name for name, times in Counter(source.name for source in sources).items() if times > 1]
     if duplicates:
         raise SettingError(f"MILLRACE_CONTEXT: several sources have the name {', '.join(duplicates)}")
-    return Sources(sources, resources)
+    return Sources(sources, resources, loader.warm_up)
 
 
 def make_engine(settings: Settings) -> SearchEngine | None:

@@ -15,6 +15,7 @@ from millrace.worker.context.budget import CHARS_PER_TOKEN
 from millrace.worker.context.source import ContextPart, ContextQuestion, Material
 from millrace.worker.contract.profile import parse_profile
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import answers, conversations, memories, profiles
@@ -62,6 +63,20 @@ class ContextLoader:
             del self._loading[question.generation]
         loading.set(stored)
         return stored
+
+    def warm_up(self) -> None:
+        """Read the context of nobody: to connect and to compile the statements would cost a first answer 12 ms."""
+
+        def read(session: Session) -> None:
+            profiles.find(session, "")
+            memories.search(session, "", "nothing", MAX_MEMORIES)
+            conversations.find(session, "", "")
+            answers.read_history(session, "", None, self._max_turns, self._max_chars)
+
+        try:
+            self._database.run(read, self.seconds)
+        except DatabaseUnavailable as error:  # the start goes on: each answer says so itself
+            _log.warning("context_warm_up_failed", error=error)
 
     def _read(self, session: Session, question: ContextQuestion) -> StoredContext:
         profile = profiles.find(session, question.owner)

@@ -1,8 +1,11 @@
 """The sources of one question share one transaction, and each of them raises its failure."""
 
+from typing import Any
+
 import gevent
 import pytest
 from sqlalchemy import event
+from sqlalchemy.engine.interfaces import CacheStats
 
 from millrace.worker.context.stored_context import ContextLoader
 from millrace.worker.contract.request import PromptMessage
@@ -24,6 +27,30 @@ def test_concurrent_loads_of_one_question_share_one_transaction(
     assert all(each is stored[0] for each in stored)
     loader.load(question)
     assert len(transactions) == 2
+
+
+def test_first_load_after_a_warm_up_compiles_no_statement(settings: Settings, conversation: StoredConversation) -> None:
+    compiled: list[str] = []
+    conversation.store_turn("One?", "Two.")
+    question = conversation.store_question("Why?")
+    engine = conversation.database._engine
+
+    def record(*given: Any) -> None:
+        if given[4].cache_hit is not CacheStats.CACHE_HIT:
+            compiled.append(given[2])
+
+    event.listen(engine, "before_cursor_execute", record)
+    loader = ContextLoader(settings, conversation.database)
+    engine._compiled_cache.clear()  # pyright: ignore[reportOptionalMemberAccess]
+    loader.warm_up()
+    assert len([each for each in compiled if each.startswith("SELECT")]) == 4
+    compiled.clear()
+    assert len(loader.load(question).turns) == 1
+    assert not [each for each in compiled if each.startswith("SELECT")]
+
+
+def test_warm_up_without_a_database_returns(settings: Settings, unmigrated_database: Database) -> None:
+    ContextLoader(settings, unmigrated_database).warm_up()
 
 
 def test_two_questions_are_loaded_separately(settings: Settings, conversation: StoredConversation) -> None:
