@@ -10,8 +10,8 @@ Interrupted
 └── LeaseLost            another worker has the lease, or the log is not writable: stop and publish nothing more
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 import gevent
 from greenlet import greenlet
@@ -61,17 +61,28 @@ class Interrupt:
         """The reason that was triggered, raised or not."""
         return self._reason
 
-    @contextmanager
-    def armed(self) -> Generator[None]:
-        """Allow the exception to be raised wherever this greenlet waits inside the block."""
+    def armed(self) -> Self:
+        """Return a context manager that allows the exception to be raised wherever this greenlet waits in its block."""
+        return self
+
+    def __enter__(self) -> None:
+        """Begin the block; raises a reason that was triggered before."""
         if self._reason is not None and not self._is_spent:
             self._is_spent = True
             raise self._reason
         self._is_armed = True
-        try:
-            yield
-        finally:
-            self._is_armed = False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the block, and let go of what the interrupted frames hold, such as a socket that was not connected yet.
+
+        The greenlet holds this object, which holds the exception, whose traceback holds the greenlet's frames: only a
+        garbage collection would free them.
+        """
+        self._is_armed = False
+        if error is not None and error is self._reason:
+            error.__traceback__ = None
 
     def trigger(self, reason: Interrupted) -> None:
         """Interrupt the greenlet, or record the reason until it is armed; call this from another greenlet."""

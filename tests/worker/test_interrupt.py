@@ -1,5 +1,9 @@
 """An interrupt is raised once, only inside `armed`, and never in a greenlet that has left it."""
 
+import gc
+import weakref
+from contextlib import suppress
+
 import gevent
 import pytest
 from gevent.event import Event
@@ -117,3 +121,34 @@ def test_a_greenlet_that_has_ended_is_not_interrupted(reader: Reader) -> None:
     reader.interrupt.trigger(LeaseLost("late"))
     run_others()
     assert reader.greenlet.successful()
+
+
+def test_the_interrupted_frames_are_freed_at_once() -> None:
+    """A socket that was not connected yet is closed by the end of its last reference; a cycle would keep it."""
+
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+    interrupts: list[Interrupt] = []
+
+    def wait() -> None:
+        local = Held()
+        held.append(weakref.ref(local))
+        Event().wait()
+
+    def read() -> None:
+        interrupt = Interrupt()  # as a generation's greenlet holds it
+        interrupts.append(interrupt)
+        with suppress(CancelRequested), interrupt.armed():
+            wait()
+
+    gc.disable()
+    try:
+        reader = gevent.spawn(read)
+        gevent.idle()
+        interrupts[0].trigger(CancelRequested("user"))
+        reader.get(timeout=10)
+        assert held[0]() is None
+    finally:
+        gc.enable()
