@@ -138,6 +138,7 @@ class Rig:
             "MILLRACE_SECRET_KEY": "a secret of this test, long enough for a key",
             "MILLRACE_REDIS_URL": f"redis://127.0.0.1:{self.redis_ports.get(tier, self.valkey.port)}/0",
             "MILLRACE_BEDROCK_ENDPOINT_URL": self.emulator.url,
+            "MILLRACE_OPENAI_BASE_URL": f"{self.emulator.url}/v1",
             **{f"MILLRACE_{name.upper()}": str(value) for name, value in self._settings.items()},
         }
 
