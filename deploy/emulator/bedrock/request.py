@@ -64,7 +64,7 @@ def _parse_converse(operation: Operation, model: str, fields: Json, input_tokens
         inference=config,
         max_tokens=max_tokens,
         forced_tool=_forced_tool(fields.get("toolConfig")),
-        schema=None,
+        schema=_output_schema(fields.get("outputConfig")),
     )
     return _request(operation, model, messages, _converse_texts, **rest)
 
@@ -113,6 +113,25 @@ def _forced_tool(config: Any) -> ForcedTool | None:
         ) from error
 
 
+def _output_schema(config: Any) -> Json | None:
+    """Return the schema that Converse's `outputConfig` holds the answer to."""
+    try:
+        text_format = (config or {}).get("textFormat")
+        if text_format is None:
+            return None
+        schema = json.loads(text_format["structure"]["jsonSchema"]["schema"])
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise validation_error("The value at 'outputConfig.textFormat' is malformed.") from error
+    return _checked_schema({"output_config": {"format": {"schema": schema}}})
+
+
+def _checked_schema(fields: Json) -> Json | None:
+    try:
+        return parse_schema(fields)
+    except ServiceError as error:
+        raise validation_error(error.message) from error
+
+
 def _parse_invoke(operation: Operation, model: str, fields: Json, input_tokens: int) -> EmulatedRequest:
     for required in ("anthropic_version", "max_tokens", "messages"):
         if required not in fields:
@@ -121,7 +140,7 @@ def _parse_invoke(operation: Operation, model: str, fields: Json, input_tokens: 
     inference = {key: value for key, value in fields.items() if key not in ("messages", "system")}
     max_tokens = _max_tokens(fields, "max_tokens", "max_tokens")
     try:
-        forced_tool, schema = parse_forced_tool(fields), parse_schema(fields)
+        forced_tool = parse_forced_tool(fields)
     except ServiceError as error:
         raise validation_error(error.message) from error
     rest = _RequestFields(
@@ -130,7 +149,7 @@ def _parse_invoke(operation: Operation, model: str, fields: Json, input_tokens: 
         inference=inference,
         max_tokens=max_tokens,
         forced_tool=forced_tool,
-        schema=schema,
+        schema=_checked_schema(fields),
     )
     return _request(operation, model, messages, _anthropic_texts, **rest)
 

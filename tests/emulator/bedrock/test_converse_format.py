@@ -103,3 +103,21 @@ def test_a_search_of_the_vendor_its_results_and_redacted_reasoning_are_blocks_of
     assert content[1]["toolUse"]["toolUseId"] == content[2]["toolResult"]["toolUseId"]
     citation = content[3]["citationsContent"]["citations"][0]
     assert citation["location"]["web"]["url"] == pages[0]["url"]
+
+
+def test_an_answer_that_is_held_to_a_schema_is_json_of_it_and_an_open_schema_is_rejected(
+    bedrock: "BedrockRuntimeClient",
+) -> None:
+    schema = {"type": "object", "properties": {"topic": {"type": "string"}}, "required": ["topic"]}
+
+    def ask(schema_text: str) -> Any:
+        structure: Any = {"jsonSchema": {"name": "answer", "schema": schema_text}}
+        config: Any = {"textFormat": {"type": "json_schema", "structure": structure}}
+        messages: Any = user_message("What is a mill?")
+        return bedrock.converse(modelId=MODEL, messages=messages, outputConfig=config)
+
+    closed = ask(json.dumps(schema | {"additionalProperties": False}))
+    assert json.loads(closed["output"]["message"]["content"][0]["text"]) == {"topic": "What is a mill"}
+    for given in (json.dumps(schema), "no JSON"):
+        with pytest.raises(bedrock.exceptions.ValidationException):
+            ask(given)

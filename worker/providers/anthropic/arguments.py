@@ -10,8 +10,8 @@ from typing import Any
 
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.anthropic.forms import ANSWER_TOOL, Form
-from millrace.worker.providers.anthropic.output_schema import to_output_schema
 from millrace.worker.providers.instruction import schema_instruction, tool_instruction
+from millrace.worker.providers.output_schema import to_output_schema
 from millrace.worker.providers.protocol import Prompt
 
 Body = dict[str, Any]

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.anthropic.output_schema import to_output_schema
+from millrace.worker.providers.output_schema import to_output_schema
 from millrace.worker.providers.protocol import Prompt, Tool
 
 ANSWER_TOOL = Tool("answer", "Gives the answer. Use it for the whole answer.", {})

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.instruction import schema_instruction, tool_instruction
+from millrace.worker.providers.output_schema import to_output_schema
 from millrace.worker.providers.protocol import Prompt, Tool
 
 Block = dict[str, Any]
@@ -55,7 +56,7 @@ def build_arguments(prompt: Prompt, feature: Feature | None = None) -> dict[str,
     elif prompt.schema is not None and feature == "answer_tool":
         arguments["toolConfig"] = _tool_config(replace(ANSWER_TOOL, schema=prompt.schema))
     elif prompt.schema is not None and feature == "output_format":
-        arguments["outputConfig"] = _output_config(prompt.schema)
+        arguments["outputConfig"] = _output_config(to_output_schema(prompt.schema) or prompt.schema)
     elif prompt.schema is not None:
         last.append({"text": schema_instruction(prompt.schema)})
     return arguments
@@ -66,7 +67,7 @@ def feature_of(prompt: Prompt, *, is_caching: bool) -> Feature | None:
     traits = prompt.traits
     if prompt.tool:  # a short question with a tool is not worth a place in the cache
         return "forced_tool"
-    if prompt.schema is not None and traits.schema:
+    if prompt.schema is not None and traits.schema and to_output_schema(prompt.schema):
         return "output_format"
     if prompt.schema is not None and traits.tools and prompt.schema.get("type") == "object":
         return "answer_tool"

@@ -89,7 +89,7 @@ def test_a_schema_is_sent_as_a_tool_as_the_output_format_or_in_words() -> None:
     tool = build_arguments(prompt, "answer_tool")["toolConfig"]
     assert tool["tools"][0]["toolSpec"]["inputSchema"] == {"json": SCHEMA}
     text_format = build_arguments(prompt, "output_format")["outputConfig"]["textFormat"]
-    assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == SCHEMA
+    assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == SCHEMA | {"additionalProperties": False}
     in_words = build_arguments(prompt)
     assert json.dumps(SCHEMA) in in_words["messages"][0]["content"][-1]["text"]
     assert in_words.keys() == {"modelId", "messages", "inferenceConfig"}

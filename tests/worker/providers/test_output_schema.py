@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.providers.anthropic.output_schema import to_output_schema
+from millrace.worker.providers.output_schema import to_output_schema
 
 TEXT = {"type": "string"}
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
