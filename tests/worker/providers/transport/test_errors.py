@@ -46,6 +46,10 @@ The text field in the ContentBlock object at messages.0.content.0 is blank. Add 
 This model does not support assistant message prefill. The conversation must end with a user message.
 A maximum of 4 blocks with cache_control may be provided. Found 5.
 Too many stop_sequences in the request: 5 > 4
+Too many requests.
+Too many concurrent requests, please wait before trying again.
+Rate limit exceeded: 100000 tokens per minute.
+You exceeded your current quota of input tokens.
 A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.
 `temperature` and `top_p` cannot both be specified for this model. Please use only one.
 The provided model identifier is invalid.
