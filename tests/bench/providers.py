@@ -11,24 +11,28 @@ from tests.bench.systems import PEERS
 from tests.client import emulate
 from tests.emulator_process import ROOT, EmulatorProcess
 
-_SDK = "openai's SDK"
+_CASES = (
+    ("OpenAI, chat", "chat", "openai's SDK"),
+    ("OpenAI, responses", "responses", "openai's SDK"),
+    ("Gemini", "gemini", "google-genai"),
+)
 _CHARS, _RATE = 5, 50
 
 
 @scenario("providers", "100 answers × 50 deltas/s: a provider beside the vendor's SDK", compared="CPU µs/delta")
 def providers(ground: ScenarioContext) -> Iterator[Row]:
     """Read the same streams of the local endpoint with both, each in a process of its own."""
-    ground.notes["openai"] = version("openai")
+    ground.notes.update({name: version(name) for name in ("openai", "google-genai")})
     answers, seconds = (3, 0.5) if ground.is_quick else (100, 4)
     message = emulate(tokens=round(_RATE * seconds), chars=_CHARS, rate=_RATE)
     with EmulatorProcess() as emulator:
-        for api in ("chat", "responses"):
-            for name, reader in ((OURS, "ours"), (_SDK, "sdk")):
+        for case, wire, sdk in _CASES:
+            for name, reader in ((OURS, "ours"), (sdk, "sdk")):
                 if ground.wants(name):
-                    command = [sys.executable, str(PEERS / "wire_loop.py"), f"{reader} {api}", emulator.url]
+                    command = [sys.executable, str(PEERS / "wire_loop.py"), f"{reader} {wire}", emulator.url]
                     command += [str(answers), message]
                     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / '.package'}"}
                     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                     assert run.returncode == 0, run.stderr
                     found = json.loads(run.stdout)
-                    yield Row(name, {"CPU µs/delta": 1e6 * found["cpu"] / found["deltas"]}, f"OpenAI, {api}")
+                    yield Row(name, {"CPU µs/delta": 1e6 * found["cpu"] / found["deltas"]}, case)

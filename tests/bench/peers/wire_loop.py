@@ -15,27 +15,52 @@ from collections.abc import Callable, Iterator  # noqa: E402
 
 import gevent  # noqa: E402
 import openai  # noqa: E402
+from google import genai  # noqa: E402
+from google.genai.types import HttpOptions  # noqa: E402
 from openai.types.chat import ChatCompletionUserMessageParam  # noqa: E402
 
 from millrace.worker.contract.events import Chunk  # noqa: E402
 from millrace.worker.contract.request import PromptMessage  # noqa: E402
+from millrace.worker.providers.gemini.client import Gemini  # noqa: E402
 from millrace.worker.providers.openai.client import OpenAI  # noqa: E402
-from millrace.worker.providers.protocol import Prompt  # noqa: E402
+from millrace.worker.providers.protocol import Prompt, Provider  # noqa: E402
 from millrace.worker.settings.schema import load  # noqa: E402
 
 Read = Callable[[str], Iterator[str]]
 """Yields the texts of an answer to this message."""
 
 
-def ours(url: str, answers: int, api: str) -> Read:
+def read_with(provider: Provider) -> Read:
     """Return a reader that asks Millrace's provider."""
-    own = {"MILLRACE_OPENAI_BASE_URL": f"{url}/v1", "MILLRACE_OPENAI_API_KEY": "local", "MILLRACE_OPENAI_API": api}
-    provider = OpenAI(load(own), answers)
 
     def read(message: str) -> Iterator[str]:
         for delta in provider.stream(Prompt("m", (PromptMessage("user", message),), 100_000)):
             if isinstance(delta, Chunk):
                 yield delta.content
+
+    return read
+
+
+def ours(url: str, answers: int, api: str) -> Read:
+    """Return a reader that asks the provider of OpenAI."""
+    own = {"MILLRACE_OPENAI_BASE_URL": f"{url}/v1", "MILLRACE_OPENAI_API_KEY": "local", "MILLRACE_OPENAI_API": api}
+    return read_with(OpenAI(load(own), answers))
+
+
+def our_gemini(url: str, answers: int) -> Read:
+    """Return a reader that asks the provider of Gemini."""
+    own = {"MILLRACE_GEMINI_BASE_URL": f"{url}/v1beta", "MILLRACE_GEMINI_API_KEY": "local"}
+    return read_with(Gemini(load(own), answers))
+
+
+def genai_sdk(url: str, _answers: int) -> Read:
+    """Return a reader that asks Google's own client."""
+    client = genai.Client(api_key="local", http_options=HttpOptions(base_url=url))
+
+    def read(message: str) -> Iterator[str]:
+        for chunk in client.models.generate_content_stream(model="m", contents=message):
+            if chunk.text:
+                yield chunk.text
 
     return read
 
@@ -62,7 +87,7 @@ READERS: dict[str, Callable[[str, int], Read]] = {
     f"{name} {api}": lambda url, answers, make=make, api=api: make(url, answers, api)
     for name, make in (("ours", ours), ("sdk", sdk))
     for api in ("chat", "responses")
-}
+} | {"ours gemini": our_gemini, "sdk gemini": genai_sdk}
 
 
 def main() -> None:
