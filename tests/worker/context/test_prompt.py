@@ -69,6 +69,7 @@ def test_instructions_are_ordered_configured_then_sources_then_profile_then_requ
     configured, plugin, profile, requested = prompt.system
     assert (configured, plugin, requested) == ("Be kind.", "It is late.", "Be brief.")
     assert profile.endswith("<user_profile>\nI am &lt;Ada&gt;.\n</user_profile>")
+    assert prompt.profile == "I am <Ada>.", "as the user wrote it, for a service that takes it by itself"
     assert (prompt.temperature, prompt.top_p, prompt.stop_sequences) == (0.5, 0.9, ("STOP",))
 
 

@@ -18,7 +18,7 @@ from millrace.worker.providers.protocol import Delta, Prompt, Provider, Started,
 from millrace.worker.providers.stub import Step, Stub
 from tests.emulator_process import EmulatorProcess
 from tests.worker.harness import emulate, wait_until
-from tests.worker.providers.wires import WIRES, make_provider
+from tests.worker.providers.wires import MODELS, WIRES, make_provider
 
 
 class ProviderHarness(Protocol):
@@ -105,6 +105,7 @@ def text_of(deltas: list[Started | Delta]) -> str:
     return "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
 
 
+@pytest.mark.parametrize("harness", ["stub", *MODELS], indirect=True)
 def test_a_whole_answer_ends_with_its_stop_reason_and_usage(harness: ProviderHarness) -> None:
     provider, prompt = harness.provider(text="a mill by the race", tokens=6, reasoning=True, tool=True)
     deltas = list(provider.stream(prompt))
@@ -144,6 +145,7 @@ def read_into(received: list[Started | Delta], deltas: Iterable[Started | Delta]
         received += [delta]
 
 
+@pytest.mark.parametrize("harness", ["stub", *MODELS], indirect=True)
 def test_a_stream_that_is_cut_off_yields_no_stopped(harness: ProviderHarness) -> None:
     provider, prompt = harness.provider(text="0123456789", tokens=10, fault="no_stop", at=5)
     deltas = list(provider.stream(prompt))

@@ -15,7 +15,7 @@ from millrace.worker.providers.protocol import Prompt, Provider, Tool, WholeAnsw
 from millrace.worker.providers.stub import Stub
 from tests.emulator_process import EmulatorProcess
 from tests.worker.harness import emulate, wait_until
-from tests.worker.providers.wires import WIRES, make_provider
+from tests.worker.providers.wires import MODELS, make_provider
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 TITLE_TOOL = Tool("name_it", "Names a conversation.", SCHEMA)
@@ -92,7 +92,7 @@ class WireHarness:
         self._provider.close()
 
 
-@pytest.fixture(params=["stub", *WIRES])
+@pytest.fixture(params=["stub", *MODELS])
 def harness(
     request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ProviderHarness]:

@@ -47,20 +47,22 @@ def _same(code: str, **but: tuple[str | None, str | None]) -> Row:
 _UNAVAILABLE, _REJECTED, _TOO_LONG = "provider_unavailable", "provider_rejected", "context_too_long"
 _SIGN_IN, _THROTTLED, _LATE = "provider_authentication", "provider_throttled", "provider_timeout"
 
+# Within a stream, the upstream service's errors have no code: only the words of a prompt that is too long tell more.
 GRID: dict[str, Row] = {
-    "throttle": _same(_THROTTLED),
-    "validation": _same(_REJECTED),
+    "throttle": _same(_THROTTLED, rlm=(_THROTTLED, _UNAVAILABLE)),
+    "validation": _same(_REJECTED, rlm=(_REJECTED, _UNAVAILABLE)),
     "unavailable": _same(_UNAVAILABLE),
     "stream_error": _same(_UNAVAILABLE),
     "server_error": _same(_UNAVAILABLE),
-    "authentication": _same(_SIGN_IN, bedrock=(_SIGN_IN, None)),
-    "expired": _same(_SIGN_IN, bedrock=(_SIGN_IN, None)),
-    "quota": _same(_SIGN_IN, bedrock=(_THROTTLED, None)),  # at Bedrock a limit, and not money
-    "no_model": _same(_REJECTED, bedrock=(_REJECTED, None)),
+    "authentication": _same(_SIGN_IN, rlm=(_SIGN_IN, _UNAVAILABLE), bedrock=(_SIGN_IN, None)),
+    "expired": _same(_SIGN_IN, rlm=(_SIGN_IN, _UNAVAILABLE), bedrock=(_SIGN_IN, None)),
+    # At Bedrock a limit, and not money.
+    "quota": _same(_SIGN_IN, rlm=(_SIGN_IN, _UNAVAILABLE), bedrock=(_THROTTLED, None)),
+    "no_model": _same(_REJECTED, rlm=(_REJECTED, _UNAVAILABLE), bedrock=(_REJECTED, None)),
     "no_streaming": Row(_REJECTED),
     "blocked_prompt": Row(
         "content_filtered",
-        but={"anthropic": UNKNOWN, "bedrock": UNKNOWN, "bedrock-invoke": UNKNOWN, "gemini": UNKNOWN},
+        but={"anthropic": UNKNOWN, "bedrock": UNKNOWN, "bedrock-invoke": UNKNOWN, "gemini": UNKNOWN, "rlm": UNKNOWN},
     ),
     "input_too_long": _same(_TOO_LONG),
     "prompt_too_long": _same(_TOO_LONG),
@@ -71,7 +73,7 @@ GRID: dict[str, Row] = {
     "stall": _same(_LATE),
     "stall_headers": Row(_LATE),
     "disconnect": _same(_UNAVAILABLE),
-    "no_stop": _same(TRUNCATED),
+    "no_stop": _same(TRUNCATED, rlm=(_REJECTED, WHOLE)),  # the proper end of its response is enough
     # The last event of OpenAI's responses has the stop reason; Gemini's streams have no mark behind it.
     "no_end": _same(WHOLE, openai_responses=(TRUNCATED, TRUNCATED), gemini=UNKNOWN),
     "corrupt": _same(_REJECTED, bedrock=(_UNAVAILABLE, _UNAVAILABLE)),  # only its messages have a checksum

@@ -8,6 +8,7 @@ from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke
 from millrace.worker.providers.gemini.client import Gemini
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Provider
+from millrace.worker.providers.rlm.client import Rlm
 from millrace.worker.settings.schema import Settings, load
 
 _OPENAI = {"MILLRACE_OPENAI_BASE_URL": "{url}/v1", "MILLRACE_OPENAI_API_KEY": "a-key"}
@@ -19,8 +20,12 @@ WIRES: dict[str, tuple[Callable[[Settings, int], Provider], dict[str, str]]] = {
     "openai-chat": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "chat"}),
     "openai-responses": (OpenAI, {**_OPENAI, "MILLRACE_OPENAI_API": "responses"}),
     "gemini": (Gemini, {"MILLRACE_GEMINI_BASE_URL": "{url}/v1beta", "MILLRACE_GEMINI_API_KEY": "a-key"}),
+    "rlm": (Rlm, {"MILLRACE_RLM_URL": "{url}/rlm?stream=sse"}),
 }
 """The class of each wire, and its settings; `{url}` stands for the local endpoint's."""
+
+MODELS = [wire for wire in WIRES if wire != "rlm"]
+"""The wires of models: with reasoning, tools, usage and stop reasons."""
 
 
 def make_provider(wire: str, url: str, read_seconds: float = 5) -> Provider:
