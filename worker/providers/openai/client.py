@@ -83,8 +83,8 @@ class OpenAI:
 
         response, features = self._ask(prompt, open_stream, is_stream=True)
         with response:
-            yield Started(self.name, prompt.model)
             is_whole = response.content_type == JSON
+            yield Started(self.name, prompt.model, "whole" if is_whole else "live")
             deltas = self._read_whole(response) if is_whole else read_stream(response, self._mapper())
             sequences = () if "stop" in features else prompt.stop_sequences
             with closing(stop_at(sequences, deltas) if sequences else deltas) as remaining:

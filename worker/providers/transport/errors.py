@@ -50,7 +50,7 @@ EXCESSES = (
 )
 OTHER_LIMITS = (
     *("output tokens", "maximum tokens you requested", "inferenceconfig", "stop_?sequence", "temperature", "top_?p"),
-    *(r"too many (?:\w+ )?requests", "rate.?limit", "quota"),
+    *(r"too many (?:\w+ )?requests", "rate.?limit", "quota", r"\bper (?:sec|min|hour|day)"),
     *("tool", "image", "cache", "schema", r"max_\w*tokens['`\"]? (?:is|are) too"),
 )
 # A request for a stream that a model or server only answers in one piece.

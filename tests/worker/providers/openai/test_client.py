@@ -114,8 +114,9 @@ def test_an_answer_without_an_end_is_truncated_and_one_that_is_cut_is_an_error(m
 
 def test_a_server_that_answers_in_one_piece_is_read_like_a_stream(make_client: MakeClient) -> None:
     with serving(plain(200, json.dumps(ANSWER | {"usage": USAGE["usage"]}).encode())) as server:
-        deltas = content(list(make_client(server.url).stream(PROMPT)))
-        assert deltas == [Chunk("Yes."), Stopped("end_turn"), Usage(5, 2)]
+        started, *deltas = make_client(server.url).stream(PROMPT)
+        assert started == Started("openai", "m", "whole")
+        assert content(deltas) == [Chunk("Yes."), Stopped("end_turn"), Usage(5, 2)]
     output = [{"type": "message", "content": [{"type": "output_text", "text": "Yes."}]}]
     with serving(plain(200, json.dumps({"status": "completed", "output": output}).encode())) as server:
         deltas = content(list(make_client(server.url, api="responses").stream(PROMPT)))

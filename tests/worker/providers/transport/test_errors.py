@@ -53,6 +53,7 @@ You exceeded your current quota of input tokens.
 A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.
 `temperature` and `top_p` cannot both be specified for this model. Please use only one.
 The provided model identifier is invalid.
+Too many tokens per minute: limit 30000
 max_tokens is too large: 200000. This model supports at most 4096 completion tokens, whereas you provided 200000.
 """
 STREAMING_REFUSALS = """
