@@ -25,7 +25,7 @@ from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.prices import with_cost
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Stopped
-from millrace.worker.providers.router import Answering
+from millrace.worker.providers.question import Answering
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.publishing.batching import Content, utf8_size
 from millrace.worker.receipt import total_of

@@ -29,7 +29,7 @@ from millrace.worker.finishing import publish_end, report_end
 from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
-from millrace.worker.providers.router import Answering, Asked, Question, Restarted, Retrying
+from millrace.worker.providers.question import Answering, Asked, Question, Restarted, Retrying
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.takeover import (
     EMPTY_SNAPSHOT,

@@ -13,7 +13,7 @@ from millrace.worker.contract.log import Claim
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Stopped
-from millrace.worker.providers.router import Answering
+from millrace.worker.providers.question import Answering
 from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, Price
 from millrace.worker.settings.schema import load
 

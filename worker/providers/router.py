@@ -5,21 +5,22 @@ or continues once on the next candidate if its request allows that.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Literal, Self
+from dataclasses import replace
 
 import gevent
 import msgspec
 
-from millrace.worker.contract.breaker import Breaker, Permission
+from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.events import Chunk, PaidCall, Purpose, Reasoning, Usage
 from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
 from millrace.worker.observability.logs import get_logger
+from millrace.worker.providers.breaker_report import BreakerReport
 from millrace.worker.providers.chunking import cut_into_chunks
 from millrace.worker.providers.prices import load_price_list, with_cost
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Provider, Started, Stopped, WholeAnswer
+from millrace.worker.providers.question import Answering, Asked, Question, Restarted, Retrying, RouterEvent
 from millrace.worker.providers.retry import RetryBudget, backoff_seconds
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings
@@ -42,60 +43,7 @@ _TO_CONTINUE: frozenset[ErrorCode] = frozenset(
     ("provider_unavailable", "provider_timeout", "provider_throttled", "truncated")
 )
 
-_OF_THE_PROVIDER: frozenset[ErrorCode] = frozenset(
-    ("provider_unavailable", "provider_timeout", "provider_authentication", "truncated")
-)
-"""The failures before any content that count for the breaker: another request would fail like this one."""
-
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Answering:
-    """This candidate answers: its first content follows. `mode` says how the answer comes."""
-
-    candidate: Candidate
-    mode: Literal["live", "chunked", "whole"] = "live"
-
-
-@dataclass(frozen=True)
-class Retrying:
-    """A call has failed with this code, and this candidate is asked next, perhaps once more the same one."""
-
-    candidate: Candidate
-    code: ErrorCode
-
-
-@dataclass(frozen=True)
-class Restarted:
-    """The answer so far is now exactly this text, and the next deltas follow it."""
-
-    content: str
-
-
-@dataclass(frozen=True)
-class Asked:
-    """This prompt is sent now."""
-
-    prompt: Prompt
-
-
-RouterEvent = Asked | Answering | Retrying | Restarted
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question to the candidates for its model.
-
-    `prompts` yields the prompts for a candidate that is to continue a given text, often an empty one: first the full
-    prompt, then shorter ones for a model that rejects it as too long. `prefill` is the text that the answer has so far.
-    `text_so_far` returns the text from which an answer that was cut off may continue, or None if it must not.
-    """
-
-    candidates: Sequence[Candidate]
-    prompts: Callable[[Candidate, str], Iterator[Prompt]]
-    prefill: str = ""
-    text_so_far: Callable[[], str | None] = lambda: None
 
 
 class _Call:
@@ -120,36 +68,6 @@ class _Call:
         self.prefill = ""
         self._prompts = self._question.prompts(self.candidate, "")
         self.prompt = next(self._prompts)
-
-
-class _BreakerReport:
-    """The result of one call, reported to the breaker once: at the first content, or when the block is left."""
-
-    def __init__(self, breaker: Breaker, permission: Permission) -> None:
-        self._breaker = breaker
-        self._permission = permission
-        self._is_sent = False
-
-    def succeeded(self) -> None:
-        """Report that the call works."""
-        if not self._is_sent:
-            self._is_sent = True
-            self._breaker.succeeded(self._permission)
-
-    def __enter__(self) -> Self:
-        """Return the report."""
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Report how the call has ended, if nothing has been reported."""
-        if self._is_sent:
-            return
-        if error is None:
-            self.succeeded()
-        elif isinstance(error, ProviderError) and error.code in _OF_THE_PROVIDER:
-            self._breaker.failed(self._permission)
-        else:
-            self._breaker.abandoned(self._permission)
 
 
 class Router:
@@ -274,7 +192,7 @@ class Router:
             if not has_stopped:
                 raise ProviderError("truncated", retryable=True)
 
-    def _report(self, candidate: Candidate, *, is_last: bool) -> _BreakerReport:
+    def _report(self, candidate: Candidate, *, is_last: bool) -> BreakerReport:
         """Return the report of a call that begins now; raises ProviderError if the breaker is open.
 
         The last candidate is called in any case.
@@ -282,7 +200,7 @@ class Router:
         permission = self._breaker.ask(f"{candidate.provider}:{candidate.id}")
         if not permission.is_allowed and not is_last:
             raise ProviderError("provider_unavailable", retryable=True)
-        return _BreakerReport(self._breaker, permission)
+        return BreakerReport(self._breaker, permission)
 
     def _start(self, deltas: Iterator[Started | Delta], seconds: float | None) -> Started:
         """Wait until the response begins, at most for the seconds given."""

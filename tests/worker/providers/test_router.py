@@ -13,7 +13,8 @@ from millrace.worker.contract.events import Chunk, PaidCall, Reasoning, ToolUse,
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ErrorCode, ProviderError
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped, Tool, WholeAnswer
-from millrace.worker.providers.router import Answering, Asked, Question, Restarted, Retrying, Router, RouterEvent
+from millrace.worker.providers.question import Answering, Asked, Question, Restarted, Retrying, RouterEvent
+from millrace.worker.providers.router import Router
 from millrace.worker.providers.stub import Reply, Step, Stub
 from millrace.worker.settings.catalog import Candidate, ModelTraits, Price
 from millrace.worker.settings.schema import Settings

@@ -13,8 +13,9 @@ from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.protocol import Prompt
+from millrace.worker.providers.question import Answering, Question, Retrying
 from millrace.worker.providers.rlm.client import Rlm
-from millrace.worker.providers.router import Answering, Question, Retrying, Router
+from millrace.worker.providers.router import Router
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings, load
 from tests.emulator_process import EmulatorProcess
