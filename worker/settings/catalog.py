@@ -116,6 +116,7 @@ UNKNOWN_MODEL = ModelTraits(128_000)
 WHOLE_SERVICE = ModelTraits(10_000_000, tools=False, prefill=False)
 """The traits of an upstream service, which has no model of its own to choose."""
 
+_WITHOUT_PREFILL = ("openai", "gemini")  # an answer's beginning in the request is ignored there, and said again
 _GEOGRAPHY = re.compile(r"(global|us|us-gov|eu|apac|jp|au|ca)\.")  # prefix of an inference profile
 _WINDOW_SUFFIX = re.compile(r":(\d{1,4})k$", re.ASCII)  # such as amazon.nova-lite-v1:0:24k
 
@@ -198,6 +199,8 @@ def _resolve(given: _GivenCandidate, model: GivenModel) -> Candidate:
     shared = {name: value for name in ModelTraits.__struct_fields__ if (value := getattr(model, name)) is not None}
     if model.like is not None and given.like is None:
         traits = find_traits(model.like)
+    if given.provider in _WITHOUT_PREFILL:
+        traits = msgspec.structs.replace(traits, prefill=False)
     own = {name: value for name in ModelTraits.__struct_fields__ if (value := getattr(given, name)) is not None}
     return Candidate(
         given.provider, given.id, msgspec.structs.replace(traits, **shared | own), given.price or model.price

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -99,6 +100,19 @@ def test_a_name_is_answered_by_its_candidates_in_the_order_of_the_providers(
     environment: dict[str, str], model: str, expected: list[str]
 ) -> None:
     assert [f"{each.provider} {each.id}" for each in load(environment).candidates(model)] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "prefill"), [({}, False), ({"prefill": True}, True), ({"like": DEFAULT_MODEL}, False)]
+)
+def test_a_server_with_openais_api_takes_no_prefill_unless_the_operator_says_so(
+    given: dict[str, Any], prefill: bool
+) -> None:
+    settings = load(BOTH | {"MILLRACE_MODELS": json.dumps({"own": given})})
+    assert [each.traits.prefill for each in settings.candidates("own")] == [prefill]
+    inner = {"candidates": [{"provider": "openai", "id": "own"} | given]}
+    settings = load(BOTH | {"MILLRACE_MODELS": json.dumps({"own": inner})})
+    assert [each.traits.prefill for each in settings.candidates("own")] == [prefill]
 
 
 def test_a_name_of_the_catalog_has_candidates_with_their_own_traits_and_prices() -> None:
