@@ -1,4 +1,4 @@
-"""Two providers while one of them fails: cut in mid-answer, with a dead prober, and without Redis for the breaker."""
+"""Rows 7, 12, 19 and 23 with two providers: throttled, cut in mid-answer, with a dead prober, and without Redis."""
 
 import itertools
 import signal
@@ -19,6 +19,7 @@ MODEL = "a-model"
 PROBE_SECONDS = 2.0
 READ_SECONDS = 2.0
 SLACK_SECONDS = 2.0
+TRIES = 2
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         "openai_model": MODEL,
         "openai_api_key": "local",
         "start_seconds": 1,
+        "tries": TRIES,
         "read_seconds": READ_SECONDS,
         "lease_seconds": 4,
         "breaker_failures": 1,
@@ -60,7 +62,7 @@ def _calls(rig: Rig, message: str) -> list[Json]:
     return [call for call in rig.emulator.calls() if any(each["content"] in wires for each in call["messages"])]
 
 
-def test_an_answer_that_is_cut_off_continues_at_the_next_provider_and_readers_see_its_text_once(
+def test_row_23_a_cut_answer_continues_at_the_next_provider_and_readers_see_its_text_once(
     rig: Rig, client: Client
 ) -> None:
     text, count = words(0.8, 20)
@@ -94,7 +96,22 @@ def test_an_answer_that_is_cut_off_continues_at_the_next_provider_and_readers_se
     ]
 
 
-def test_a_probe_that_dies_with_its_worker_gives_way_to_another_within_its_lease(rig: Rig, client: Client) -> None:
+def test_row_19_a_throttled_provider_is_called_within_its_tries_and_then_the_next_one_answers(
+    rig: Rig, client: Client
+) -> None:
+    message = emulate(text="Unhurried.", fault="throttle", at=0, times=TRIES)
+    received = client.whole(client.ask(message))
+    (outcome,) = outcomes_of(received)
+    assert (outcome["type"], outcome["provider"], text_of(received)) == ("complete", SECOND, "Unhurried.")
+    retrying = [each.event["provider"] for each in received if each.event.get("status") == "retrying"]
+    assert retrying == [FIRST] * (TRIES - 1) + [SECOND]
+    assert [call["operation"] for call in _calls(rig, message)] == ["ChatCompletions"] * TRIES + ["ConverseStream"]
+    assert _who_answers(client) == FIRST  # no failure of the provider: its breaker is closed
+
+
+def test_row_12_a_probe_that_dies_with_its_worker_gives_way_to_another_within_its_lease(
+    rig: Rig, client: Client
+) -> None:
     opening = client.ask(emulate(text="Opened.", fault="unavailable", at=0, times=1))
     assert outcomes_of(client.whole(opening))[0]["provider"] == SECOND
     with Redis.from_url(f"redis://127.0.0.1:{rig.valkey.port}/0") as redis:
@@ -115,7 +132,7 @@ def test_a_probe_that_dies_with_its_worker_gives_way_to_another_within_its_lease
     assert (outcomes_of(received)[0]["type"], text_of(received)) == ("complete", "Probed.")
 
 
-def test_an_answer_goes_on_at_the_next_provider_while_redis_does_not_reply_to_the_breaker(
+def test_row_07_an_answer_goes_on_at_the_next_provider_while_redis_does_not_reply_to_the_breaker(
     rig: Rig, client: Client
 ) -> None:
     """The last test of this system: for a second after it the workers do not ask Redis about breakers."""
