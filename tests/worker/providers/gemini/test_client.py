@@ -8,7 +8,7 @@ import pytest
 from google.genai import Client
 from google.genai.types import HttpOptions, HttpRetryOptions
 
-from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
+from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.gemini import client as gemini_client
@@ -65,9 +65,10 @@ def reason_of(deltas: list[Started | Delta]) -> str | None:
 
 def test_random_answers_agree_with_the_official_sdk(emulator: EmulatorProcess, make_gemini: MakeGemini) -> None:
     gemini = make_gemini(emulator.url)
+    sources = 0
     options = HttpOptions(base_url=emulator.url, timeout=10_000, retry_options=HttpRetryOptions(attempts=1))
     with Client(api_key="a-key", http_options=options) as sdk:
-        for keys in random_scripts(25, finish_reason=REASONS):
+        for keys in random_scripts(25, finish_reason=REASONS, search=[True]):
             script = emulate(**keys)
             theirs = list(sdk.models.generate_content_stream(model=MODEL, contents=script))
             ours = list(gemini.stream(prompt_of(script)))
@@ -82,6 +83,11 @@ def test_random_answers_agree_with_the_official_sdk(emulator: EmulatorProcess, m
             assert "".join(delta.content for delta in ours if isinstance(delta, Reasoning)) == thoughts, keys
             calls = [(call.id, call.name, call.args) for part in parts if (call := part.function_call)]
             assert [(use.id, use.name, use.input) for use in ours if isinstance(use, ToolUse)] == calls, keys
+            grounding = [each.candidates[0].grounding_metadata for each in theirs if each.candidates]
+            pages = [each.web.uri for one in grounding if one for each in one.grounding_chunks or [] if each.web]
+            cited = [delta.source for delta in ours if isinstance(delta, Citation)]
+            assert cited == list(dict.fromkeys(pages)), keys
+            sources += len(cited)
             assert theirs[-1].candidates
             found = theirs[-1].candidates[0].finish_reason
             expected = FINISH_REASONS.get(found.value if found else "", "other")
@@ -93,6 +99,7 @@ def test_random_answers_agree_with_the_official_sdk(emulator: EmulatorProcess, m
             assert usage.output_tokens == (counts.candidates_token_count or 0) + (counts.thoughts_token_count or 0)
             whole = gemini.answer(prompt_of(script)) if expected in ("end_turn", "max_tokens", "other") else None
             assert whole is None or (whole.text, whole.usage) == (text_of(ours), usage), keys
+    assert sources
 
 
 def test_a_request_names_the_model_in_its_path_and_carries_the_key_in_a_header(make_gemini: MakeGemini) -> None:
