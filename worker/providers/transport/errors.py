@@ -6,7 +6,6 @@ A status decides first; the text of a rejection only where the services have not
 import http.client
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -155,14 +154,18 @@ def map_status(status: int, seconds: float | None = None) -> ProviderError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds the service asks to wait, None if it does not; the names of headers have any case."""
+    """Return how many seconds the service asks to wait, None if it does not; the names of headers have any case.
+
+    A date is compared with the response's own, by the service's clock: this machine's may be wrong.
+    """
     lower = {name.lower(): value for name, value in headers.items()}
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         text = lower.get(name, "").strip()
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text, re.ASCII):
             return float(text) / unit
     try:
-        return max(0.0, parsedate_to_datetime(lower.get("retry-after", "")).timestamp() - time.time())
+        until, now = (parsedate_to_datetime(lower.get(name, "")) for name in ("retry-after", "date"))
+        return max(0.0, until.timestamp() - now.timestamp())
     except (ValueError, OverflowError):
         return None
 
