@@ -15,6 +15,8 @@ _CASES = (
     ("OpenAI, chat", "chat", "openai's SDK"),
     ("OpenAI, responses", "responses", "openai's SDK"),
     ("Gemini", "gemini", "google-genai"),
+    ("Anthropic", "anthropic", "anthropic's SDK"),
+    ("Bedrock, InvokeModel", "bedrock-invoke", "boto3"),
 )
 _CHARS, _RATE = 5, 50
 
@@ -22,7 +24,7 @@ _CHARS, _RATE = 5, 50
 @scenario("providers", "100 answers × 50 deltas/s: a provider beside the vendor's SDK", compared="CPU µs/delta")
 def providers(ground: ScenarioContext) -> Iterator[Row]:
     """Read the same streams of the local endpoint with both, each in a process of its own."""
-    ground.notes.update({name: version(name) for name in ("openai", "google-genai")})
+    ground.notes.update({name: version(name) for name in ("openai", "google-genai", "anthropic", "boto3")})
     answers, seconds = (3, 0.5) if ground.is_quick else (100, 4)
     message = emulate(tokens=round(_RATE * seconds), chars=_CHARS, rate=_RATE)
     with EmulatorProcess() as emulator:
@@ -32,6 +34,7 @@ def providers(ground: ScenarioContext) -> Iterator[Row]:
                     command = [sys.executable, str(PEERS / "wire_loop.py"), f"{reader} {wire}", emulator.url]
                     command += [str(answers), message]
                     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / '.package'}"}
+                    environment |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
                     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                     assert run.returncode == 0, run.stderr
                     found = json.loads(run.stdout)

@@ -12,15 +12,22 @@ import json  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
+from typing import Any  # noqa: E402
 
+import anthropic  # noqa: E402
 import gevent  # noqa: E402
 import openai  # noqa: E402
+from anthropic.types import MessageParam  # noqa: E402
+from boto3.session import Session  # noqa: E402
+from botocore.config import Config  # noqa: E402
 from google import genai  # noqa: E402
 from google.genai.types import HttpOptions  # noqa: E402
 from openai.types.chat import ChatCompletionUserMessageParam  # noqa: E402
 
 from millrace.worker.contract.events import Chunk  # noqa: E402
 from millrace.worker.contract.request import PromptMessage  # noqa: E402
+from millrace.worker.providers.anthropic.client import Anthropic  # noqa: E402
+from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke  # noqa: E402
 from millrace.worker.providers.gemini.client import Gemini  # noqa: E402
 from millrace.worker.providers.openai.client import OpenAI  # noqa: E402
 from millrace.worker.providers.protocol import Prompt, Provider  # noqa: E402
@@ -65,6 +72,47 @@ def genai_sdk(url: str, _answers: int) -> Read:
     return read
 
 
+def our_anthropic(url: str, answers: int) -> Read:
+    """Return a reader that asks the provider of Anthropic."""
+    return read_with(
+        Anthropic(load({"MILLRACE_ANTHROPIC_BASE_URL": url, "MILLRACE_ANTHROPIC_API_KEY": "local"}), answers)
+    )
+
+
+def anthropic_sdk(url: str, _answers: int) -> Read:
+    """Return a reader that asks Anthropic's own client."""
+    client = anthropic.Anthropic(base_url=url, api_key="local", max_retries=0)
+
+    def read(message: str) -> Iterator[str]:
+        asked: list[MessageParam] = [{"role": "user", "content": message}]
+        for event in client.messages.create(model="m", max_tokens=100_000, messages=asked, stream=True):
+            if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                yield event.delta.text
+
+    return read
+
+
+def our_invoke(url: str, answers: int) -> Read:
+    """Return a reader that asks the provider of Bedrock's InvokeModel."""
+    return read_with(BedrockInvoke(load({"MILLRACE_BEDROCK_ENDPOINT_URL": url}), answers))
+
+
+def boto3_invoke(url: str, answers: int) -> Read:
+    """Return a reader that iterates boto3's stream."""
+    config = Config(max_pool_connections=answers, retries={"total_max_attempts": 1})
+    client: Any = Session().client("bedrock-runtime", region_name="us-east-1", endpoint_url=url, config=config)
+    rest = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100_000}
+
+    def read(message: str) -> Iterator[str]:
+        body = json.dumps({**rest, "messages": [{"role": "user", "content": message}]})
+        for event in client.invoke_model_with_response_stream(modelId="m", body=body)["body"]:
+            found = json.loads(event["chunk"]["bytes"])
+            if found["type"] == "content_block_delta":
+                yield found["delta"]["text"]
+
+    return read
+
+
 def sdk(url: str, _answers: int, api: str) -> Read:
     """Return a reader that asks OpenAI's own client."""
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="local", max_retries=0)
@@ -87,7 +135,14 @@ READERS: dict[str, Callable[[str, int], Read]] = {
     f"{name} {api}": lambda url, answers, make=make, api=api: make(url, answers, api)
     for name, make in (("ours", ours), ("sdk", sdk))
     for api in ("chat", "responses")
-} | {"ours gemini": our_gemini, "sdk gemini": genai_sdk}
+} | {
+    "ours gemini": our_gemini,
+    "sdk gemini": genai_sdk,
+    "ours anthropic": our_anthropic,
+    "sdk anthropic": anthropic_sdk,
+    "ours bedrock-invoke": our_invoke,
+    "sdk bedrock-invoke": boto3_invoke,
+}
 
 
 def main() -> None:
