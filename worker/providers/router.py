@@ -12,7 +12,7 @@ from dataclasses import replace
 import gevent
 import msgspec
 
-from millrace.worker.contract.breaker import Breaker
+from millrace.worker.contract.breaker import Breaker, Permission
 from millrace.worker.contract.events import Chunk, PaidCall, Purpose, Reasoning, Usage
 from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
 from millrace.worker.observability.logs import get_logger
@@ -50,6 +50,7 @@ class _Call:
     """The state of one candidate's calls for one question."""
 
     def __init__(self, question: Question, candidate: Candidate, prefill: str) -> None:
+        self.is_only_candidate = len(question.candidates) == 1
         self.candidate = candidate
         self.prefill = prefill
         self.has_begun = False
@@ -168,7 +169,7 @@ class Router:
 
     def _stream_once(self, call: _Call, *, is_last: bool) -> Generator[RouterEvent | Delta]:
         """Yield one call's deltas; raises ProviderError, also for a stream that ends without a stop reason."""
-        with self._report(call.candidate, is_last=is_last) as report:
+        with self._report(call.candidate, is_last=is_last, is_only=call.is_only_candidate) as report:
             yield Asked(call.prompt)
             provider = self._providers[call.candidate.provider]
             has_stopped = False
@@ -192,12 +193,13 @@ class Router:
             if not has_stopped:
                 raise ProviderError("truncated", retryable=True)
 
-    def _report(self, candidate: Candidate, *, is_last: bool) -> BreakerReport:
+    def _report(self, candidate: Candidate, *, is_last: bool, is_only: bool) -> BreakerReport:
         """Return the report of a call that begins now; raises ProviderError if the breaker is open.
 
-        The last candidate is called in any case.
+        The last candidate is called in any case; of an only candidate the breaker is not asked, which saves its time.
         """
-        permission = self._breaker.ask(f"{candidate.provider}:{candidate.id}")
+        name = f"{candidate.provider}:{candidate.id}"
+        permission = Permission(name) if is_only else self._breaker.ask(name)
         if not permission.is_allowed and not is_last:
             raise ProviderError("provider_unavailable", retryable=True)
         return BreakerReport(self._breaker, permission)
@@ -239,7 +241,7 @@ class Router:
         failure: GenerationFailed = ProviderError("provider_rejected", retryable=False)
         for at, candidate in enumerate(candidates, 1):
             try:
-                with self._report(candidate, is_last=at == len(candidates)):
+                with self._report(candidate, is_last=at == len(candidates), is_only=len(candidates) == 1):
                     provider = self._providers[candidate.provider]
                     answer = provider.answer(replace(prompt, model=candidate.id, traits=candidate.traits))
             except ProviderError as error:

@@ -312,7 +312,13 @@ class TestBreaker:
     @pytest.fixture
     def away(self, valkey: ValkeyProcess) -> RouterHarness:
         """A router whose first candidate has failed often enough to be passed over, and whose second one works."""
-        settings: dict[str, Any] = {"redis_url": valkey.url, "breaker_failures": 2, "breaker_open_seconds": 0.2}
+        settings: dict[str, Any] = {
+            "redis_url": valkey.url,
+            "breaker_failures": 2,
+            "breaker_open_seconds": 0.2,
+            "breaker_probe_seconds": 1,
+            "start_seconds": 1,
+        }
         harness = RouterHarness({"openai": [[AWAY], [AWAY], WHOLE], "bedrock": [WHOLE]}, **settings)
         for _ in range(2):
             harness.read()
@@ -329,17 +335,24 @@ class TestBreaker:
         away.stubs["openai"].scripts = [[lambda: gevent.sleep(60)]]
 
         def has_probed() -> bool:
-            with suppress(gevent.Timeout), gevent.Timeout(0.1):
+            with suppress(gevent.Timeout), gevent.Timeout(0.3):
                 away.read()
             return len(away.stubs["openai"].prompts) >= 4
 
         wait_until(has_probed, "two probes, both interrupted")
 
     def test_the_last_candidate_is_never_passed_over(self, valkey: ValkeyProcess) -> None:
-        harness = RouterHarness({"openai": [[AWAY]]}, redis_url=valkey.url, breaker_failures=1, tries=1)
+        scripts: dict[str, list[list[Step]]] = {"openai": [[AWAY]], "bedrock": [[AWAY]]}
+        harness = RouterHarness(scripts, redis_url=valkey.url, breaker_failures=1, tries=1)
         for calls in (1, 2, 3):
             assert harness.fail() == "provider_unavailable"
-            assert len(harness.stubs["openai"].prompts) == calls
+            assert len(harness.stubs["bedrock"].prompts) == calls
+        assert len(harness.stubs["openai"].prompts) == 1
+
+    def test_an_only_candidate_has_no_breaker(self, valkey: ValkeyProcess) -> None:
+        harness = RouterHarness({"openai": [[AWAY]]}, redis_url=valkey.url, breaker_failures=1, tries=1)
+        assert harness.fail() == harness.fail() == "provider_unavailable"
+        assert harness.breaker.read_states() == []
 
     def test_a_rejected_request_teaches_nothing(self, valkey: ValkeyProcess) -> None:
         harness = RouterHarness({"openai": [[REFUSED]], "bedrock": [WHOLE]}, redis_url=valkey.url, breaker_failures=1)
