@@ -162,8 +162,15 @@ class AnswerMeter:
         )
 
     def with_calls(self, outcome: Complete) -> Complete:
-        """Return the outcome with all calls that have been paid for until now."""
-        return replace(outcome, usage_by=self.receipt(), usage_total=total_of(self.receipt()))
+        """Return the outcome with the calls that have been paid for since, such as the title's.
+
+        The outcome may be that of an earlier attempt, which has its own calls.
+        """
+        later = [call for call in self.receipt() if call not in outcome.usage_by]
+        if not later:
+            return outcome
+        calls = [*outcome.usage_by, *later]
+        return replace(outcome, usage_by=calls, usage_total=total_of(calls))
 
     def receipt(self) -> list[PaidCall]:
         """Return all paid calls so far, the answer's last."""

@@ -168,3 +168,18 @@ def test_a_cancelled_or_failed_answer_names_who_gave_it_and_what_it_used() -> No
         assert (outcome.model, outcome.provider, outcome.requested_model) == ("gpt-5", "openai", "a-model")
         assert outcome.usage == Usage(0, 1, exact=False)
         assert [call.purpose for call in outcome.usage_by] == ["answer"]
+
+
+def test_calls_after_the_outcome_are_added_to_those_that_it_has(meter: AnswerMeter) -> None:
+    for delta in (Chunk("a"), Usage(1, 2), Stopped("end_turn")):
+        meter.accept(delta, 1)
+    outcome = meter.complete()
+    assert meter.with_calls(outcome) is outcome
+    successor = AnswerMeter(CLAIMED, time.monotonic(), SETTINGS)
+    assert successor.with_calls(outcome) is outcome
+    title = PaidCall(3, 4, purpose="title", provider="openai", model="gpt-5-mini")
+    for each in (meter, successor):
+        each.paid_calls.append(title)
+        complete = each.with_calls(outcome)
+        assert complete.usage_by == [*outcome.usage_by, title]
+        assert complete.usage_total == Usage(4, 6)

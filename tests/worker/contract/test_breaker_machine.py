@@ -57,11 +57,14 @@ def test_breaker_obeys_its_model_in_fresh_random_runs(redis: Redis, breakers: li
 
 
 def test_machine_fails_when_a_rule_is_removed(redis: Redis, breakers: list[Breaker]) -> None:
-    survived: list[str] = []
-    for name, change in REMOVED.items():
+    assert not [name for name, change in REMOVED.items() if not _fails(redis, breakers, change)]
+
+
+def _fails(redis: Redis, breakers: list[Breaker], change: tuple[str, str]) -> bool:
+    """Return whether the machine notices the change: in its usual runs or, for a rare case, in random ones."""
+    for runs in (SAME_RUNS, FRESH_RUNS, FRESH_RUNS, FRESH_RUNS):
         try:
-            run(redis, breakers, change)
+            run(redis, breakers, change, runs=runs)
         except (AssertionError, ResponseError, Flaky):
-            continue
-        survived.append(name)
-    assert not survived
+            return True
+    return False
