@@ -253,6 +253,7 @@ def _publish_answer(process: WorkerProcess, run: RunningGeneration, question: Qu
                 attempt, model, provider = run.claimed.attempt, candidate.id, candidate.provider
                 outbox.emit(StatusEvent("retrying", attempt=attempt, model=model, provider=provider, code=code))
             case Restarted(content):
+                _log.warning("answer_restarted", generation=run.generation, chars=len(content))
                 snapshot = restarting_snapshot(run, content)
                 outbox.emit(snapshot)
                 meter.start_from(snapshot)

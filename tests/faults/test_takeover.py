@@ -35,7 +35,7 @@ def test_row_13_with_takeover_continue_a_model_without_prefill_restarts_the_answ
         ]
         assert asked.follower.text == asked.text
         assert _rest(asked.follower) == asked.text
-        assert rig.workers[1].logged("prefill_rejected", generation=asked.generation)
+        assert rig.workers[1].logged("answer_restarted", generation=asked.generation)
         assert [_prefill_of(call) for call in rig.emulator.calls()] == [None, None]  # what it refused is not listed
 
 

@@ -143,7 +143,6 @@ class Router:
                 if failure.code == "context_too_long" and call.shorten():
                     continue
                 if call.prefill and failure.code in ("provider_rejected", "context_too_long"):
-                    _log.warning("prefill_rejected", provider=call.candidate.provider, code=failure.code)
                     call.drop_prefill()
                     yield Restarted("")
                     continue
