@@ -1,5 +1,7 @@
 """Fixtures: one endpoint for all tests, reset before each of them, and a boto3 client for it."""
 
+import gc
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,15 @@ from tests.emulator_process import EmulatorProcess
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sockets_of_the_sdks() -> Iterator[None]:
+    """Collect the sockets that vendors' SDKs leave open after a fault: later they would be another test's warning."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
