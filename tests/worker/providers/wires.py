@@ -28,8 +28,8 @@ MODELS = [wire for wire in WIRES if wire != "rlm"]
 """The wires of models: with reasoning, tools, usage and stop reasons."""
 
 
-def make_provider(wire: str, url: str, read_seconds: float = 5) -> Provider:
+def make_provider(wire: str, url: str, read_seconds: float = 5, concurrency: int = 20) -> Provider:
     """Return a provider that asks the local endpoint."""
     make, settings = WIRES[wire]
     environment = {name: value.format(url=url) for name, value in settings.items()}
-    return make(load({**environment, "MILLRACE_READ_SECONDS": str(read_seconds)}), 20)
+    return make(load({**environment, "MILLRACE_READ_SECONDS": str(read_seconds)}), concurrency)
