@@ -6,13 +6,14 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
+from millrace.worker.providers.members import MAX_COUNT, checked, list_of, name_of, object_of, text_of, unreadable
 from millrace.worker.providers.protocol import Delta, Details, Stopped, Tool, WholeAnswer
 from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason, failure_of
 from millrace.worker.text.lines import parse_json
@@ -22,8 +23,6 @@ Event = dict[str, Any]
 UNSTATED_REASON = "end_turn"
 """The stop reason of an answer that has ended in order without stating one."""
 _CITED = ("title", "source")
-_MAX_COUNT = 2**53  # tokens; larger numbers are not exact in a browser
-_MAX_DEPTH = 100  # of lists and objects within each other
 
 _log = get_logger(__name__)
 
@@ -46,8 +45,8 @@ class _ToolBlock:
         try:
             tool_input = json.loads(text) if text else {}
         except (ValueError, RecursionError) as error:
-            raise _unreadable() from error
-        return ToolUse(self.id, self.name, _checked(tool_input))
+            raise unreadable() from error
+        return ToolUse(self.id, self.name, checked(tool_input))
 
 
 def _join_texts(pieces: list[Any]) -> list[Any]:
@@ -56,7 +55,7 @@ def _join_texts(pieces: list[Any]) -> list[Any]:
     texts: list[str] = []
     for piece in [*pieces, None]:
         if piece is not None and "text" in piece:
-            texts.append(_text(piece["text"]))
+            texts.append(text_of(piece["text"]))
             continue
         joined += [{"text": "".join(texts)}] if texts else []
         joined += [] if piece is None else [dict(piece)]
@@ -108,7 +107,7 @@ class EventMapper:
             if handler is None:
                 _log.warning("unknown_stream_event_ignored", kind=kind)
             else:
-                found += handler(_object(payload))
+                found += handler(object_of(payload))
         return found
 
     def _index(self, payload: Event) -> int:
@@ -120,25 +119,25 @@ class EventMapper:
 
     def _block_start(self, payload: Event) -> list[Delta]:
         self._latest = self._index(payload)
-        for kind, start in _object(payload.get("start")).items():
+        for kind, start in object_of(payload.get("start")).items():
             handler = self.start_handlers.get(kind)
             if handler is not None and start is not None:
-                handler(self._latest, _object(start))
+                handler(self._latest, object_of(start))
         return []
 
     def _tool_use_start(self, index: int, start: Event) -> None:
-        self._tools[index] = _ToolBlock(_name(start, "toolUseId"), _name(start, "name"))
+        self._tools[index] = _ToolBlock(name_of(start.get("toolUseId")), name_of(start.get("name")))
 
     def _tool_result_start(self, index: int, start: Event) -> None:
-        status = _text(start.get("status")) or None
-        self._tools[index] = _ToolBlock(_name(start, "toolUseId"), "", status, is_result=True)
+        status = text_of(start.get("status")) or None
+        self._tools[index] = _ToolBlock(name_of(start.get("toolUseId")), "", status, is_result=True)
 
     def _ignore_start(self, index: int, start: Event) -> None:
         pass
 
     def _block_delta(self, payload: Event) -> list[Delta]:
         found: list[Delta] = []
-        for kind, value in _object(payload.get("delta")).items():
+        for kind, value in object_of(payload.get("delta")).items():
             handler = self.delta_handlers.get(kind)
             if handler is None:
                 _log.warning("unknown_delta_ignored", kind=kind)
@@ -147,23 +146,23 @@ class EventMapper:
         return found
 
     def _text(self, _index: int, value: Any) -> list[Delta]:
-        return [Chunk(_text(value))]
+        return [Chunk(text_of(value))]
 
     def _reasoning(self, _index: int, value: Any) -> list[Delta]:
         # Signature and redacted content only serve to send the block back to the model, which Millrace does not do.
-        text = _text(_object(value).get("text"))
+        text = text_of(object_of(value).get("text"))
         return [Reasoning(text)] if text else []
 
     def _citation(self, _index: int, value: Any) -> list[Delta]:
-        given = _object(value)
-        title, source = (given.get(name) if given.get(name) is None else _text(given[name]) for name in _CITED)
+        given = object_of(value)
+        title, source = (given.get(name) if given.get(name) is None else text_of(given[name]) for name in _CITED)
         content, location = given.get("sourceContent"), given.get("location")
         if content is not None:
-            content = _checked(_list(content))
-        return [Citation(title, source, content, None if location is None else _checked(_object(location)))]
+            content = checked(list_of(content))
+        return [Citation(title, source, content, None if location is None else checked(object_of(location)))]
 
     def _tool_input(self, index: int, value: Any) -> list[Delta]:
-        text = _text(_object(value).get("input"))
+        text = text_of(object_of(value).get("input"))
         tool = self._tools.get(index)
         if tool is None:
             return []
@@ -174,7 +173,7 @@ class EventMapper:
         return bool(tool.name) and tool.name == self._answer_tool
 
     def _tool_content(self, index: int, value: Any) -> list[Delta]:
-        pieces = [_object(piece) for piece in _checked(_list(value))]
+        pieces = [object_of(piece) for piece in checked(list_of(value))]
         if index in self._tools:
             self._tools[index].content += pieces
         return []
@@ -198,35 +197,35 @@ class EventMapper:
     def _message_stop(self, payload: Event) -> list[Delta]:
         deltas = [delta for tool in self._tools.values() for delta in self._finish(tool)]
         self._tools = {}
-        reason = map_stop_reason(_text(payload.get("stopReason")) or UNSTATED_REASON)
+        reason = map_stop_reason(text_of(payload.get("stopReason")) or UNSTATED_REASON)
         if self._unreadable is not None and reason not in CUT_OFF_REASONS:
             raise self._unreadable
         if self._answer_tool and reason == "tool_use":
             reason = "end_turn"
         fields = payload.get("additionalModelResponseFields")
         details: list[Delta] = (
-            [] if fields is None else [Details({"additional_model_response_fields": _checked(fields)})]
+            [] if fields is None else [Details({"additional_model_response_fields": checked(fields)})]
         )
         return [*deltas, *details, Stopped(reason)]
 
     def _metadata(self, payload: Event) -> list[Delta]:
         usage = payload.get("usage")
         details = parse_details(payload)
-        found: list[Delta] = [] if usage is None else [parse_usage(_object(usage))]
+        found: list[Delta] = [] if usage is None else [parse_usage(object_of(usage))]
         return [*([Details(details)] if details else []), *found]
 
 
 def parse_details(payload: Event) -> dict[str, Any]:
     """Return the facts beside the answer: a guardrail's trace, the served tier, latency, details of the cache."""
-    usage, metrics = _object(payload.get("usage")), _object(payload.get("metrics"))
+    usage, metrics = object_of(payload.get("usage")), object_of(payload.get("metrics"))
     found = {
         "trace": payload.get("trace"),
-        "service_tier": _object(payload.get("serviceTier")).get("type"),
-        "performance": _object(payload.get("performanceConfig")).get("latency"),
+        "service_tier": object_of(payload.get("serviceTier")).get("type"),
+        "performance": object_of(payload.get("performanceConfig")).get("latency"),
         "latency_ms": metrics.get("latencyMs"),
         "cache_details": usage.get("cacheDetails"),
     }
-    return {name: _checked(value) for name, value in found.items() if value is not None}
+    return {name: checked(value) for name, value in found.items() if value is not None}
 
 
 def parse_usage(usage: Event) -> Usage:
@@ -234,7 +233,7 @@ def parse_usage(usage: Event) -> Usage:
     names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
     counts = (usage.get(name) for name in names)
     sent, written, read, cached = (
-        count if isinstance(count, int) and 0 <= count <= _MAX_COUNT else 0 for count in counts
+        count if isinstance(count, int) and 0 <= count <= MAX_COUNT else 0 for count in counts
     )
     return Usage(sent, written, read, cached)
 
@@ -244,82 +243,26 @@ def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = Fa
 
     If the model was instructed to write the tool's input, and not forced to use the tool, the text holds it as JSON.
     """
-    content = _object(_object(response.get("output")).get("message")).get("content")
-    reason = _text(response.get("stopReason"))
+    content = object_of(object_of(response.get("output")).get("message")).get("content")
+    reason = text_of(response.get("stopReason"))
     if not reason and content is None:  # a body that is not JSON counts as an empty object
         raise ProviderError("truncated", retryable=True)
     failure = failure_of(map_stop_reason(reason or UNSTATED_REASON))
     if failure is not None:
         raise failure
-    blocks = [_object(block) for block in _list([] if content is None else content)]
-    text = "".join(_text(block.get("text")) for block in blocks)
+    blocks = [object_of(block) for block in list_of(content)]
+    text = "".join(text_of(block.get("text")) for block in blocks)
     tool_input = None
     if tool:
         if reason == "max_tokens":  # an input that was cut off arrives as an empty one
             raise ProviderError("truncated", retryable=True)
-        uses = (_object(block.get("toolUse")) for block in blocks)
+        uses = (object_of(block.get("toolUse")) for block in blocks)
         written = parse_json(text[text.find("{") : text.rfind("}") + 1]) if is_instructed else None
         tool_input = next((use.get("input") for use in uses if use.get("name") == tool.name), written)
         if not isinstance(tool_input, dict):
-            raise _unreadable()
-        tool_input = _object(_checked(tool_input))
-    return WholeAnswer(text, tool_input, parse_usage(_object(response.get("usage"))))
-
-
-def _object(value: Any) -> Event:
-    """Return a member that is an object, an empty one if it is absent."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _unreadable()
-    return cast("Event", value)
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise _unreadable()
-    return cast("list[Any]", value)
-
-
-def _text(value: Any) -> str:
-    """Return a member that is a text, an empty one if it is absent."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _unreadable()
-    return value
-
-
-def _name(start: Event, field: str) -> str:
-    """Return a text without which a tool cannot be used."""
-    text = _text(start.get(field))
-    if not text:
-        raise _unreadable()
-    return text
-
-
-def _checked(value: Any) -> Any:
-    """Return JSON that every reader can parse: without NaN and 1e999, which Python accepts, and not nested too deep."""
-    level: list[Any] = [value]
-    for _ in range(_MAX_DEPTH):
-        if not level:
-            break
-        level = [child for each in level if isinstance(each, dict | list) for child in _children(each)]
-    if level:
-        raise _unreadable()
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError as error:
-        raise _unreadable() from error
-    return value
-
-
-def _children(value: "dict[str, Any] | list[Any]") -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
-
-
-def _unreadable() -> ProviderError:
-    return ProviderError("provider_rejected", retryable=True)  # sampling is random: another answer may be readable
+            raise unreadable()
+        tool_input = object_of(checked(tool_input))
+    return WholeAnswer(text, tool_input, parse_usage(object_of(response.get("usage"))))
 
 
 REASONING_FIELDS = ("text", "signature", "redactedContent")
