@@ -17,8 +17,11 @@ from millrace.worker.providers.protocol import Prompt, Tool
 Block = dict[str, Any]
 
 Feature = Literal["cache_points", "forced_tool", "answer_tool", "output_format"]
-"""What a request may use, at most one of them: cache points, a tool that the model is forced to use because the prompt
-has it or because its input is to be the answer, or Bedrock's own output format."""
+"""The features that not every model has; a request uses at most one.
+
+`forced_tool`: the model has to use the prompt's tool. `answer_tool`: it has to use a tool whose input is the answer,
+for a prompt with a schema. `output_format`: Bedrock itself holds the answer to the schema.
+"""
 
 ANSWER_TOOL = Tool("answer", "Gives the answer. Use it for the whole answer.", {})
 CACHE_POINT: Block = {"cachePoint": {"type": "default"}}

@@ -6,17 +6,15 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from millrace.worker.contract.events import Complete, Error
 from millrace.worker.contract.transcript import fold
-from millrace.worker.errors import MESSAGES
 from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import load
 from tests.worker.conftest import MakeWorker
 from tests.worker.providers.anthropic.random_events import STREAMS, TEXT_EVENTS, Event
 from tests.worker.providers.http_server import chunked, serving
+from tests.worker.providers.random_streams import check_outcome
 
-CODES = MESSAGES.keys() - {"internal", "worker_lost", "queue_timeout", "stream_lost", "limit_exceeded"}
 SPLITS = st.lists(st.integers(1, 40), max_size=6)
 
 
@@ -52,12 +50,7 @@ def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_tex
             transcript = fold(worker.answer())
             assert len(server.requests) == asked + 1
             texts = [text for _, _, text in stream]
-            if isinstance(transcript.outcome, Complete):
-                assert transcript.content == "".join(texts)
-            else:
-                assert isinstance(transcript.outcome, Error)
-                assert transcript.outcome.code in CODES
-                assert transcript.content in ["".join(texts[:end]) for end in range(len(texts) + 1)]
+            check_outcome(transcript, texts)
 
         check()
         client.close()

@@ -1,6 +1,5 @@
 """Event streams that are framed well and hold anything: each ends in one outcome of the provider, with its text."""
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
@@ -11,13 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deploy.emulator.bedrock.event_stream import encode_error, encode_exception, encode_raw_event
-from millrace.worker.contract.events import Complete, Error
 from millrace.worker.contract.transcript import fold
-from millrace.worker.errors import MESSAGES
 from millrace.worker.providers.bedrock.client import Bedrock
 from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import load
 from tests.worker.conftest import MakeWorker
+from tests.worker.providers.random_streams import RawStream, check_outcome
 
 SHAPE: Any = get_session().get_service_model("bedrock-runtime").shape_for("ConverseStreamOutput")
 EVENTS = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata")
@@ -38,7 +36,6 @@ MEMBERS = (
     *("toolUse", "toolResult", "image", "citation", "reasoningContent", "text", "signature", "redactedContent"),
     *("toolUseId", "name", "input", "status", "title", "source", "sourceContent", "location", "json", "inputTokens"),
 )
-CODES = MESSAGES.keys() - {"internal", "worker_lost", "queue_timeout", "stream_lost", "limit_exceeded"}
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5)
 VALUES = st.recursive(
@@ -89,19 +86,6 @@ def delta_of(text: str) -> bytes:
     return encode_raw_event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}})
 
 
-class RawStream:
-    """A response's bytes as urllib3 delivers them."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-
-    def stream(self) -> Iterable[bytes]:
-        return self._pieces
-
-    def close(self) -> None:
-        pass
-
-
 def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_text(
     make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,12 +109,7 @@ def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_tex
         messages[:] = [message for message, _ in stream]
         transcript = fold(worker.answer())
         texts = [text for _, text in stream]
-        if isinstance(transcript.outcome, Complete):
-            assert transcript.content == "".join(texts)
-        else:
-            assert isinstance(transcript.outcome, Error)
-            assert transcript.outcome.code in CODES
-            assert transcript.content in ["".join(texts[:end]) for end in range(len(texts) + 1)]
+        check_outcome(transcript, texts)
 
     check()
     bedrock.close()

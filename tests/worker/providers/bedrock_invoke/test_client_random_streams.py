@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,17 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.emulator.bedrock.event_stream import encode_error, encode_exception, encode_raw_event
-from millrace.worker.contract.events import Complete, Error
 from millrace.worker.contract.transcript import fold
-from millrace.worker.errors import MESSAGES
 from millrace.worker.providers.bedrock_invoke.client import BedrockInvoke
 from millrace.worker.providers.router import Router
 from millrace.worker.settings.schema import load
 from tests.worker.conftest import MakeWorker
 from tests.worker.providers.anthropic.random_events import ODD, TEXTS, VALUES, Event, ending_of
+from tests.worker.providers.random_streams import RawStream, check_outcome
 
 SHAPE: Any = get_session().get_service_model("bedrock-runtime").shape_for("ResponseStream")
-CODES = MESSAGES.keys() - {"internal", "worker_lost", "queue_timeout", "stream_lost", "limit_exceeded"}
 
 
 def encode(event: Event) -> tuple[bytes, str]:
@@ -39,19 +36,6 @@ ERRORS = st.sampled_from(["", "InternalFailure"])
 FAILED = st.builds(encode_exception, EXCEPTIONS, VALUES) | st.builds(encode_error, ERRORS, st.text(max_size=5))
 MESSAGES_OF_STREAM = (TEXTS | ODD).map(encode) | (UNUSUAL | FAILED).map(lambda message: (message, ""))
 STREAMS = st.lists(MESSAGES_OF_STREAM, max_size=8).flatmap(lambda found: ending_of(found, encode))
-
-
-class RawStream:
-    """A response's bytes as urllib3 delivers them."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-
-    def stream(self) -> Iterable[bytes]:
-        return self._pieces
-
-    def close(self) -> None:
-        pass
 
 
 def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_text(
@@ -77,12 +61,7 @@ def test_any_well_framed_stream_ends_in_one_outcome_of_the_provider_with_its_tex
         transcript = fold(worker.answer())
         assert asked.pop()
         texts = [text for _, text in stream]
-        if isinstance(transcript.outcome, Complete):
-            assert transcript.content == "".join(texts)
-        else:
-            assert isinstance(transcript.outcome, Error)
-            assert transcript.outcome.code in CODES
-            assert transcript.content in ["".join(texts[:end]) for end in range(len(texts) + 1)]
+        check_outcome(transcript, texts)
 
     check()
     provider.close()

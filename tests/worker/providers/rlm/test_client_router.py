@@ -34,7 +34,7 @@ ANSWERS: dict[bytes, str] = {
     chunked([b"data: [DONE]\n\n"]): "provider_rejected",
     b"": "provider_timeout",
 }
-"""What the service sends, and the code that a reader sees while Bedrock is asked."""
+"""Responses of the service, each with the error code of the status `retrying` that precedes Bedrock's answer."""
 
 
 def prompts(candidate: Candidate, _prefill: str) -> Iterator[Prompt]:
