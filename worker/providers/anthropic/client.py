@@ -10,10 +10,11 @@ from millrace.worker.providers.anthropic.arguments import build_body
 from millrace.worker.providers.anthropic.errors import map_rejection, may_refuse_feature
 from millrace.worker.providers.anthropic.forms import Form, FormMemory, answer_tool_of
 from millrace.worker.providers.anthropic.mapping import MessageMapper
-from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas, to_whole_answer
+from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
 from millrace.worker.providers.transport.decoders import SseDecoder
+from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 
 VERSION = "2023-06-01"  # https://docs.claude.com/en/api/versioning
@@ -66,7 +67,8 @@ class Anthropic:
             return self._http.ask(self._url, self._headers, {"model": prompt.model, **build_body(prompt, form)})
 
         data, form = self._forms.ask(prompt, ask, may_refuse_feature)
-        return to_whole_answer(MessageMapper().map_message(parse_message(data)), prompt, form)
+        deltas = MessageMapper().map_message(parse_message(data))
+        return to_whole_answer(deltas, prompt.tool, is_instructed=form.structure != "tool")
 
 
 def _messages_url(base_url: str) -> str:

@@ -5,21 +5,16 @@ without effect.
 """
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import suppress
 from itertools import islice
-from typing import Any
 
 import gevent
 
-from millrace.worker.contract.events import Chunk, ToolUse, Usage
 from millrace.worker.errors import ProviderError
-from millrace.worker.providers.anthropic.forms import Form
 from millrace.worker.providers.anthropic.mapping import MessageMapper
-from millrace.worker.providers.members import Members, checked, object_of, unreadable
-from millrace.worker.providers.protocol import Delta, Prompt, Stopped, WholeAnswer
-from millrace.worker.providers.stop_reason import StopReason, failure_of
-from millrace.worker.text.lines import parse_json
+from millrace.worker.providers.members import Members, object_of
+from millrace.worker.providers.protocol import Delta
 
 REST_SECONDS = 5.0  # for the events behind the stop reason
 _END_SECONDS = 0.1  # for the end of the response behind the last event, so that its connection can be reused
@@ -54,24 +49,3 @@ def parse_message(data: bytes) -> Members:
         return object_of(json.loads(data))
     except (ValueError, RecursionError) as error:
         raise ProviderError("truncated", retryable=True) from error
-
-
-def to_whole_answer(deltas: Iterable[Delta], prompt: Prompt, form: Form) -> WholeAnswer:
-    """Return the answer of a whole message; raises ProviderError if it is cut off, refused, or has no tool's input."""
-    found = list(deltas)
-    reason: StopReason | None = next((delta.reason for delta in found if isinstance(delta, Stopped)), None)
-    if reason is None or (prompt.tool and reason == "max_tokens"):
-        raise ProviderError("truncated", retryable=True)
-    failure = failure_of(reason)
-    if failure is not None:
-        raise failure
-    text = "".join(delta.content for delta in found if isinstance(delta, Chunk))
-    usage = next((delta for delta in found if isinstance(delta, Usage)), Usage(exact=False))
-    if not prompt.tool:
-        return WholeAnswer(text, None, usage)
-    uses = [delta.input for delta in found if isinstance(delta, ToolUse) and delta.name == prompt.tool.name]
-    written = parse_json(text[text.find("{") : text.rfind("}") + 1]) if form.structure != "tool" else None
-    tool_input: Any = next(iter(uses), written)
-    if not isinstance(tool_input, dict):
-        raise unreadable()
-    return WholeAnswer(text, object_of(checked(tool_input)), usage)

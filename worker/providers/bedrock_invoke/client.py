@@ -18,7 +18,7 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.anthropic.arguments import build_body
 from millrace.worker.providers.anthropic.forms import Form, FormMemory, answer_tool_of
 from millrace.worker.providers.anthropic.mapping import MessageMapper
-from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas, to_whole_answer
+from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas
 from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
 from millrace.worker.providers.bedrock.errors import UnreadableResponse, may_refuse_feature
 from millrace.worker.providers.bedrock.event_stream import decode_chunk
@@ -26,6 +26,7 @@ from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.members import object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.transport.client import JSON, MAX_ANSWER_BYTES
+from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 
 VERSION = "bedrock-2023-05-31"
@@ -71,7 +72,8 @@ class BedrockInvoke:
                 return body.read(MAX_ANSWER_BYTES)
 
         data, form = self._forms.ask(prompt, invoke, _may_refuse_feature)
-        return to_whole_answer(MessageMapper().map_message(parse_message(data)), prompt, form)
+        deltas = MessageMapper().map_message(parse_message(data))
+        return to_whole_answer(deltas, prompt.tool, is_instructed=form.structure != "tool")
 
 
 def _arguments(prompt: Prompt, form: Form) -> dict[str, Any]:

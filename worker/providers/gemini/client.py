@@ -8,18 +8,16 @@ from urllib.parse import quote, urlsplit
 import gevent
 from urllib3.exceptions import HTTPError
 
-from millrace.worker.contract.events import Chunk, ToolUse, Usage
-from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.gemini.arguments import Body, Feature, build_body, features_of
 from millrace.worker.providers.gemini.errors import FieldRefused, map_rejection, map_stream_error
 from millrace.worker.providers.gemini.mapping import ResponseMapper, parse_responses
-from millrace.worker.providers.members import Members, object_of, unreadable
-from millrace.worker.providers.protocol import Delta, Prompt, Started, Stopped, WholeAnswer
-from millrace.worker.providers.stop_reason import failure_of
+from millrace.worker.providers.members import object_of
+from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
 from millrace.worker.providers.transport.decoders import SseDecoder
 from millrace.worker.providers.transport.errors import error_fields
+from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 from millrace.worker.text.lines import parse_json
 
@@ -75,15 +73,7 @@ class Gemini:
         """Ask for a whole answer and return it; raises ProviderError."""
         url = self._url(prompt.model, "generateContent", "")
         deltas = _map_whole(self._ask(prompt, lambda body: self._http.ask(url, self._headers, body), is_stream=False))
-        reason = next((delta.reason for delta in deltas if isinstance(delta, Stopped)), None)
-        if reason is None or (prompt.tool and reason == "max_tokens"):
-            raise ProviderError("truncated", retryable=True)
-        failure = failure_of(reason)
-        if failure is not None:
-            raise failure
-        text = "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
-        usage = next((delta for delta in deltas if isinstance(delta, Usage)), Usage(exact=False))
-        return WholeAnswer(text, _tool_input(prompt.tool.name, deltas, text) if prompt.tool else None, usage, reason)
+        return to_whole_answer(deltas, prompt.tool)
 
     def _url(self, model: str, verb: str, query: str) -> str:
         name = quote(model, safe="/:@") if "/" in model else f"models/{quote(model, safe=':@')}"
@@ -146,12 +136,3 @@ def _map_whole(data: bytes) -> list[Delta]:
     for response in parse_responses(data):
         deltas += mapper.map_response(object_of(response))
     return deltas + mapper.end()
-
-
-def _tool_input(name: str, deltas: list[Delta], text: str) -> Members:
-    """Return the input of the forced tool, or the one that the model was instructed to write."""
-    used = next((delta.input for delta in deltas if isinstance(delta, ToolUse) and delta.name == name), None)
-    found = parse_json(text[text.find("{") : text.rfind("}") + 1]) if used is None else used
-    if not isinstance(found, dict):
-        raise unreadable()
-    return found

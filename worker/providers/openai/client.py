@@ -16,21 +16,19 @@ from urllib.parse import urlsplit
 import gevent
 from urllib3.exceptions import HTTPError
 
-from millrace.worker.contract.events import Chunk, ToolUse, Usage
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.members import Members, unreadable
+from millrace.worker.providers.members import Members
 from millrace.worker.providers.openai.arguments import Body, Feature, build_chat, build_responses, features_of
 from millrace.worker.providers.openai.chat import ChatMapper, parse_completion
 from millrace.worker.providers.openai.errors import FeatureRefused, map_rejection
 from millrace.worker.providers.openai.responses import ResponsesMapper
-from millrace.worker.providers.protocol import Delta, Prompt, Started, Stopped, WholeAnswer
-from millrace.worker.providers.stop_reason import failure_of
+from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.stop_sequences import stop_at
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, HttpClient, Response
 from millrace.worker.providers.transport.decoders import ServerSentEvent, SseDecoder
+from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
-from millrace.worker.text.lines import parse_json
 
 MAX_WHOLE_BYTES = 16 << 20  # of an answer in one piece, in place of a stream
 REST_SECONDS = 5.0  # for the usage and the end mark behind a finish reason: the answer is whole without them
@@ -100,15 +98,7 @@ class OpenAI:
         deltas = list(self._map_whole(parse_completion(data)))
         if "stop" not in features:
             deltas = list(stop_at(prompt.stop_sequences, deltas))
-        reason = next((delta.reason for delta in deltas if isinstance(delta, Stopped)), None)
-        if reason is None or (prompt.tool and reason == "max_tokens"):
-            raise ProviderError("truncated", retryable=True)
-        failure = failure_of(reason)
-        if failure is not None:
-            raise failure
-        text = "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
-        usage = next((delta for delta in deltas if isinstance(delta, Usage)), Usage(exact=False))
-        return WholeAnswer(text, _tool_input(prompt, deltas, text) if prompt.tool else None, usage)
+        return to_whole_answer(deltas, prompt.tool)
 
     def _mapper(self) -> ChatMapper | ResponsesMapper:
         return ChatMapper() if self._is_chat else ResponsesMapper()
@@ -169,16 +159,6 @@ def _read_events(response: Response) -> Generator[ServerSentEvent]:
     with closing(iter(response.body)) as pieces:
         for piece in pieces:
             yield from decoder.decode(piece)
-
-
-def _tool_input(prompt: Prompt, deltas: list[Delta], text: str) -> Members:
-    """Return the input of the forced tool, or the one that the model was instructed to write."""
-    name = prompt.tool.name if prompt.tool else ""
-    used = next((delta.input for delta in deltas if isinstance(delta, ToolUse) and delta.name == name), None)
-    found = parse_json(text[text.find("{") : text.rfind("}") + 1]) if used is None else used
-    if not isinstance(found, dict):
-        raise unreadable()
-    return found
 
 
 def _leave_out(feature: Feature, features: set[Feature]) -> None:
