@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.client import Client, Json
+from tests.journeys.npm_packages import NpmPackages
 from tests.system import System
 
 
@@ -43,3 +44,9 @@ def calls(system: System) -> Calls:
 @pytest.fixture
 def system_url(system: System) -> str:
     return system.url
+
+
+@pytest.fixture(scope="session")
+def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> NpmPackages:
+    """The packages of `npm/package.json`, installed once; other tests run their scripts with them."""
+    return NpmPackages(tmp_path_factory.mktemp("npm"))
