@@ -9,7 +9,7 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from millrace.webapp.mounts import url_of
-from millrace.worker.contract.events import Cancelled, Complete, Error, Status, Usage
+from millrace.worker.contract.events import Cancelled, Complete, Error, ImageReference, Status, Usage
 from millrace.worker.contract.request import OnDisconnect
 
 Outcome = Literal["complete", "cancelled", "error"]
@@ -61,6 +61,7 @@ class GenerationView(msgspec.Struct, frozen=True):
     reasoning: str | None
     citations: list[Any] | None
     tools: list[Any] | None
+    images: list[ImageReference] | None
     last_event_id: str
     outcome: Complete | Cancelled | Error | None
     usage: Usage | None
@@ -107,6 +108,7 @@ class MessageSchema(msgspec.Struct, frozen=True):
     reasoning: str
     citations: list[Any]
     tools: list[Any]
+    images: list[ImageReference]
     suggestions: list[str]
 
 

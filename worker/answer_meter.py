@@ -13,6 +13,7 @@ from millrace.worker.contract.events import (
     Citation,
     Complete,
     Error,
+    Image,
     Latency,
     PaidCall,
     Reasoning,
@@ -113,7 +114,7 @@ class AnswerMeter:
                 self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
             case ToolUse():
                 self._has_substance = True
-            case Citation() | ToolResult():
+            case Citation() | Image() | ToolResult():
                 pass
             case _:
                 assert_never(delta)

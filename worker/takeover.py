@@ -41,8 +41,7 @@ def find_complete_answer(process: WorkerProcess, claimed: ClaimedGeneration) -> 
     if record is None or not isinstance(record.answer.outcome, Complete):
         return None
     answer = record.answer
-    snapshot = Snapshot(answer.content, answer.reasoning, list(answer.citations), list(answer.tools), "takeover")
-    return snapshot, record.answer.outcome
+    return answer.snapshot("takeover"), answer.outcome
 
 
 def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None:

@@ -25,6 +25,7 @@ from millrace.worker.contract.events import (
     ContextEvent,
     Done,
     Error,
+    Image,
     Reasoning,
     Snapshot,
     StatusEvent,
@@ -120,7 +121,7 @@ class ChatDialect:
                 return [_DONE]
             case StatusEvent() | ContextEvent() | Complete() | Cancelled() | Title() | Suggestions():
                 return []  # this protocol has only text, an error and the end
-            case Chunk() | Snapshot() | Reasoning() | Citation() | ToolUse() | ToolResult():
+            case Chunk() | Snapshot() | Reasoning() | Citation() | Image() | ToolUse() | ToolResult():
                 return []
             case _:
                 assert_never(event)

@@ -26,6 +26,7 @@ from millrace.worker.contract.events import (
     ContextEvent,
     Done,
     Error,
+    Image,
     Link,
     Reasoning,
     Snapshot,
@@ -211,7 +212,7 @@ class ConversationDialect:
                 return self._end()
             case Chunk() | Snapshot():
                 pass  # `render` has taken their text already
-            case Reasoning() | Citation() | ToolUse() | ToolResult():
+            case Reasoning() | Citation() | Image() | ToolUse() | ToolResult():
                 pass  # this protocol has no counterpart
             case _:
                 assert_never(event)

@@ -19,6 +19,7 @@ from millrace.worker.contract.events import (
     ContextEvent,
     Done,
     Error,
+    Image,
     Reasoning,
     Snapshot,
     StatusEvent,
@@ -121,7 +122,7 @@ class AppendOnlyText:
                     self._sent = self.text
                 self._current = [content]
                 self._has_diverged, self._agreed, self.is_contradicted = True, 0, False
-            case StatusEvent() | ContextEvent() | Reasoning() | Citation() | ToolUse() | ToolResult():
+            case StatusEvent() | ContextEvent() | Reasoning() | Citation() | Image() | ToolUse() | ToolResult():
                 return ""  # no text of the answer
             case Complete() | Cancelled() | Error() | Title() | Suggestions() | Done():
                 return ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.events import Done, Snapshot, encode, status_after
+from millrace.worker.contract.events import Done, encode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry, read
 from millrace.worker.contract.state import GenerationState
@@ -30,8 +30,7 @@ class StoredLogs:
 def entries_of(answer: StoredAnswer) -> list[LogEntry]:
     """Return the three entries that replace the whole log; the last has the id of the original `done`."""
     epoch, last = answer.last_event
-    snapshot = Snapshot(answer.content, answer.reasoning, list(answer.citations), list(answer.tools), reason="expired")
-    events = (snapshot, answer.outcome, Done(status_after(answer.outcome)))
+    events = (answer.snapshot("expired"), answer.outcome, Done(status_after(answer.outcome)))
     return [LogEntry(Cursor(epoch, seq), encode(event)) for seq, event in enumerate(events, last - 2)]
 
 

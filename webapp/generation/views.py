@@ -73,6 +73,7 @@ def view_of(
         reasoning=transcript.reasoning if has_log else None,
         citations=transcript.citations if has_log else None,
         tools=transcript.tools if has_log else None,
+        images=transcript.images if has_log else None,
         last_event_id=str(cursor) if has_log else str(state.top),
         outcome=outcome,
         usage=None if outcome is None or isinstance(outcome, Error) else outcome.usage,

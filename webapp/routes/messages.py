@@ -92,5 +92,6 @@ def _render(record: messages.MessageRecord) -> MessageSchema:
         reasoning=record.reasoning,
         citations=list(record.citations),
         tools=list(record.tools),
+        images=list(record.images),
         suggestions=list(record.suggestions),
     )

@@ -8,6 +8,7 @@ export type GenerationEvent =
   | Chunk
   | Reasoning
   | Citation
+  | Image
   | ToolUse
   | ToolResult
   | Complete
@@ -56,6 +57,7 @@ export interface Snapshot {
   citations: unknown[];
   tools: unknown[];
   reason: "expired" | "fallback" | "gap" | "lost" | "takeover";
+  images?: ImageReference[];
 }
 
 /** Append `content` to the text. */
@@ -77,6 +79,14 @@ export interface Citation {
   source?: string;
   sourceContent?: unknown[];
   location?: Record<string, unknown>;
+}
+
+/** An image of the answer, at this place of its text; `bytes` is its size. */
+export interface Image {
+  type: "image";
+  id: string;
+  format: "gif" | "jpeg" | "png" | "webp";
+  bytes: number;
 }
 
 /** The model's use of a tool; `input` is the parsed JSON of all its input deltas. */
@@ -181,6 +191,13 @@ export interface ConversationChanged {
 export interface Link {
   title: string;
   url: string;
+}
+
+/** An image of an answer; `bytes` is its size. */
+export interface ImageReference {
+  id: string;
+  format: "gif" | "jpeg" | "png" | "webp";
+  bytes: number;
 }
 
 /** Tokens as the provider counted them or, where `exact` is false, as estimated from the text. */

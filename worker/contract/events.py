@@ -17,6 +17,7 @@ FinalStatus = Literal["completed", "cancelled", "failed"]
 Status = Literal["queued", "running", "completed", "cancelled", "failed"]
 CancelledBy = Literal["user", "abandoned", "deleted"]
 SnapshotReason = Literal["takeover", "expired", "lost", "gap", "fallback"]
+ImageFormat = Literal["png", "jpeg", "gif", "webp"]
 Purpose = Literal["answer", "intent", "naming", "title", "suggestions", "learning"]
 
 
@@ -95,6 +96,14 @@ class ContextEvent(Event, frozen=True, tag="context"):
     updated: dict[str, Any] | None = None
 
 
+class ImageReference(msgspec.Struct, frozen=True):
+    """An image of an answer; `bytes` is its size."""
+
+    id: str
+    format: ImageFormat
+    bytes: int
+
+
 class Snapshot(Event, frozen=True, tag="snapshot"):
     """The whole answer so far: replace everything received before."""
 
@@ -103,6 +112,7 @@ class Snapshot(Event, frozen=True, tag="snapshot"):
     citations: list[Any]
     tools: list[Any]
     reason: SnapshotReason
+    images: list[ImageReference] = []
 
 
 class Chunk(Event, frozen=True):
@@ -124,6 +134,14 @@ class Citation(Event, frozen=True, rename="camel"):
     source: str | None = None
     source_content: list[Any] | None = None
     location: dict[str, Any] | None = None
+
+
+class Image(Event, frozen=True):
+    """An image of the answer, at this place of its text; `bytes` is its size."""
+
+    id: str
+    format: ImageFormat
+    bytes: int
 
 
 class ToolUse(Event, frozen=True, tag="tool_use"):
@@ -219,6 +237,7 @@ AnyEvent = (
     | Chunk
     | Reasoning
     | Citation
+    | Image
     | ToolUse
     | ToolResult
     | Complete

@@ -1,4 +1,4 @@
-"""The fold of events into an answer: text, reasoning, citations, tools, outcome, title and suggestions."""
+"""The fold of events into an answer: text, reasoning, citations, tools, images, outcome, title and suggestions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from millrace.worker.contract.events import (
     ContextEvent,
     Done,
     Error,
+    Image,
+    ImageReference,
     Reasoning,
     Snapshot,
     SnapshotReason,
@@ -34,6 +36,7 @@ class Transcript:
     _reasoning: list[str] = field(default_factory=list[str])
     citations: list[Any] = field(default_factory=list[Any])
     tools: list[Any] = field(default_factory=list[Any])
+    images: list[ImageReference] = field(default_factory=list[ImageReference])
     outcome: Complete | Cancelled | Error | None = None
     title: str | None = None
     suggestions: list[str] | None = None
@@ -52,7 +55,7 @@ class Transcript:
     def apply(self, event: AnyEvent) -> None:
         """Apply one event."""
         match event:
-            case Chunk() | Reasoning() | Citation() | ToolUse() | Snapshot():
+            case Chunk() | Reasoning() | Citation() | Image() | ToolUse() | Snapshot():
                 self._apply_content(event)
             case Complete() | Cancelled() | Error():
                 self.outcome = event
@@ -72,7 +75,7 @@ class Transcript:
         if done.usage_by and isinstance(self.outcome, Complete):
             self.outcome = msgspec.structs.replace(self.outcome, usage_by=done.usage_by, usage_total=done.usage_total)
 
-    def _apply_content(self, event: Chunk | Reasoning | Citation | ToolUse | Snapshot) -> None:
+    def _apply_content(self, event: Chunk | Reasoning | Citation | Image | ToolUse | Snapshot) -> None:
         match event:
             case Chunk(content):
                 self._content.append(content)
@@ -82,11 +85,13 @@ class Transcript:
                 self.citations.append(
                     {key: value for key, value in msgspec.to_builtins(event).items() if key != "type"}
                 )
+            case Image(image, format_, size):
+                self.images.append(ImageReference(image, format_, size))
             case ToolUse(id=tool, name=name, input=given):
                 self.tools.append({"id": tool, "name": name, "input": given})
-            case Snapshot(content, reasoning, citations, tools):
+            case Snapshot(content, reasoning, citations, tools, images=images):
                 self._content, self._reasoning = [content], [reasoning]
-                self.citations, self.tools = list(citations), list(tools)
+                self.citations, self.tools, self.images = list(citations), list(tools), list(images)
             case _:
                 assert_never(event)
 
@@ -94,11 +99,12 @@ class Transcript:
         """Return an independent copy."""
         texts = list(self._content), list(self._reasoning)
         rest = self.outcome, self.title, self.suggestions, self.is_done
-        return Transcript(*texts, list(self.citations), list(self.tools), *rest)
+        return Transcript(*texts, list(self.citations), list(self.tools), list(self.images), *rest)
 
     def snapshot(self, reason: SnapshotReason) -> Snapshot:
         """Return the snapshot of the answer so far."""
-        return Snapshot(self.content, self.reasoning, list(self.citations), list(self.tools), reason)
+        lists = list(self.citations), list(self.tools)
+        return Snapshot(self.content, self.reasoning, *lists, reason, list(self.images))
 
 
 def fold(events: Iterable[AnyEvent]) -> Transcript:

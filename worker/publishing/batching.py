@@ -2,10 +2,10 @@
 
 import msgspec
 
-from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse
+from millrace.worker.contract.events import Chunk, Citation, Image, Reasoning, ToolResult, ToolUse
 from millrace.worker.text.characters import clean_line, join_surrogates, shorten
 
-Content = Chunk | Reasoning | Citation | ToolUse | ToolResult
+Content = Chunk | Reasoning | Citation | Image | ToolUse | ToolResult
 """A delta of a model's answer, as an event of the log."""
 
 MAX_CITATION_CHARS = 1000  # of a citation's title or source

@@ -8,10 +8,10 @@ from sqlalchemy import Executable, Integer, Select, and_, bindparam, func, or_, 
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
-from millrace.worker.contract.events import Complete, Outcome, decode, encode
+from millrace.worker.contract.events import Complete, ImageReference, Outcome, Snapshot, SnapshotReason, decode, encode
 from millrace.worker.contract.ids import Cursor, parse_cursor
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.messages import StoredQuestion, save_question
+from millrace.worker.store.messages import StoredQuestion, images_of, save_question
 from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
 
 
@@ -35,6 +35,12 @@ class StoredAnswer:
     citations: tuple[Any, ...] = ()
     tools: tuple[Any, ...] = ()
     suggestions: tuple[str, ...] = ()
+    images: tuple[ImageReference, ...] = ()
+
+    def snapshot(self, reason: SnapshotReason) -> Snapshot:
+        """Return the snapshot that states the whole answer."""
+        lists = list(self.citations), list(self.tools)
+        return Snapshot(self.content, self.reasoning, *lists, reason, list(self.images))
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,7 @@ def _values(answer: StoredAnswer) -> dict[str, Any]:
         "citations": list(answer.citations),
         "tools": list(answer.tools),
         "suggestions": list(answer.suggestions),
+        "images": msgspec.to_builtins(answer.images),
     }
 
 
@@ -224,6 +231,7 @@ def _find(session: Session, condition: Any) -> AnswerRecord | None:
             tuple(row.citations or ()),
             tuple(row.tools or ()),
             tuple(row.suggestions or ()),
+            images_of(row),
         ),
         conversation.title,
         row.created_ms,

@@ -4,11 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import msgspec
 from sqlalchemy import Executable, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
-from millrace.worker.contract.events import Outcome, decode
+from millrace.worker.contract.events import ImageReference, Outcome, decode
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import create_or_touch
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
@@ -51,6 +52,7 @@ class MessageRecord:
     citations: tuple[Any, ...] = ()
     tools: tuple[Any, ...] = ()
     suggestions: tuple[str, ...] = ()
+    images: tuple[ImageReference, ...] = ()
 
 
 def _add_question(row: Insert) -> Executable:
@@ -154,7 +156,7 @@ def delete_unanswered(session: Session, owner: str, conversation: str, question:
 
 def _bytes(row: MessageRow) -> int:
     """Return about as many bytes as the message has in a response."""
-    texts = (row.content, row.reasoning or "", json.dumps((row.citations, row.tools, row.suggestions)))
+    texts = (row.content, row.reasoning or "", json.dumps((row.citations, row.tools, row.images, row.suggestions)))
     return sum(len(each.encode("utf-8", "surrogatepass")) for each in texts)
 
 
@@ -181,4 +183,10 @@ def _record(row: MessageRow) -> MessageRecord:
         tuple(row.citations or ()),
         tuple(row.tools or ()),
         tuple(row.suggestions or ()),
+        images_of(row),
     )
+
+
+def images_of(row: MessageRow) -> tuple[ImageReference, ...]:
+    """Return the images of an answer."""
+    return msgspec.convert(row.images or (), tuple[ImageReference, ...])

@@ -80,6 +80,8 @@ class MessageRow(Base):
     tools: Mapped[Any | None] = mapped_column(JsonText)
     suggestions: Mapped[Any | None] = mapped_column(JsonText)
     learned_ms: Mapped[int | None] = mapped_column(BigInteger)
+    images: Mapped[Any | None] = mapped_column(JsonText)
+    reasoning_state: Mapped[Any | None] = mapped_column(JsonText)
 
 
 class ProfileRow(Base):

@@ -100,4 +100,5 @@ def make_stored_answer(
         citations=tuple(transcript.citations),
         tools=tuple(transcript.tools),
         suggestions=tuple(transcript.suggestions or ()),
+        images=tuple(transcript.images),
     )

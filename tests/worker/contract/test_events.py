@@ -19,6 +19,9 @@ from millrace.worker.contract.events import (
     ContextEvent,
     Done,
     Error,
+    Image,
+    ImageFormat,
+    ImageReference,
     Latency,
     Link,
     Reasoning,
@@ -46,6 +49,8 @@ lists = st.lists(values, max_size=3)
 counts = st.integers(0, 10**9)
 usages = st.builds(Usage, counts, counts, counts, counts, exact=st.booleans())
 outcomes = st.sampled_from(["completed", "cancelled", "failed"])
+image_formats = st.sampled_from(get_args(ImageFormat))
+images = st.lists(st.builds(ImageReference, texts, image_formats, counts), max_size=2)
 SAMPLES: dict[type[AnyEvent], st.SearchStrategy[Any]] = {
     StatusEvent: st.builds(
         StatusEvent,
@@ -67,7 +72,7 @@ SAMPLES: dict[type[AnyEvent], st.SearchStrategy[Any]] = {
         st.none() | texts,
         st.none() | st.dictionaries(texts, values, max_size=3),
     ),
-    Snapshot: st.builds(Snapshot, texts, texts, lists, lists, st.sampled_from(get_args(SnapshotReason))),
+    Snapshot: st.builds(Snapshot, texts, texts, lists, lists, st.sampled_from(get_args(SnapshotReason)), images),
     Chunk: st.builds(Chunk, texts),
     Reasoning: st.builds(Reasoning, texts),
     Citation: st.builds(
@@ -77,6 +82,7 @@ SAMPLES: dict[type[AnyEvent], st.SearchStrategy[Any]] = {
         source_content=st.none() | lists,
         location=st.none() | st.dictionaries(texts, values, max_size=3),
     ),
+    Image: st.builds(Image, texts, image_formats, counts),
     ToolUse: st.builds(ToolUse, texts, texts, values),
     ToolResult: st.builds(ToolResult, texts, lists, status=st.none() | texts),
     Complete: st.builds(
@@ -97,7 +103,7 @@ SAMPLES: dict[type[AnyEvent], st.SearchStrategy[Any]] = {
     Done: st.builds(Done, outcomes),
 }
 PROTOCOL_TYPES = {
-    *("status", "context", "snapshot", "chunk", "reasoning", "citation", "tool_use", "tool_result"),
+    *("status", "context", "snapshot", "chunk", "reasoning", "citation", "image", "tool_use", "tool_result"),
     *("complete", "cancelled", "error", "title", "suggestions", "done"),
 }
 

@@ -10,6 +10,8 @@ from millrace.worker.contract.events import (
     Citation,
     Done,
     Error,
+    Image,
+    ImageReference,
     Reasoning,
     Snapshot,
     StatusEvent,
@@ -26,6 +28,7 @@ bodies: st.SearchStrategy[list[AnyEvent]] = st.lists(
     st.builds(Chunk, texts)
     | st.builds(Reasoning, texts)
     | st.builds(Citation, title=texts)
+    | st.builds(Image, texts, st.just("png"), st.integers(1, 9))
     | st.builds(ToolUse, texts, texts, texts)
     | st.builds(ToolResult, texts, st.lists(texts, max_size=2))
     | st.just(StatusEvent("retrying"))
@@ -49,10 +52,17 @@ def test_snapshot_replaces_everything_before_it(
     assert one.snapshot("gap") == other.snapshot("gap")
 
 
-def test_snapshot_replaces_text_reasoning_citations_and_tools() -> None:
-    transcript = fold([Chunk("a"), Reasoning("b"), Citation(title="c"), ToolUse("d", "e", {"f": 1})])
+def test_snapshot_replaces_text_reasoning_citations_tools_and_images() -> None:
+    transcript = fold(
+        [Chunk("a"), Reasoning("b"), Citation(title="c"), ToolUse("d", "e", {"f": 1}), Image("i", "png", 9)]
+    )
     assert transcript.snapshot("takeover") == Snapshot(
-        "a", "b", [{"title": "c"}], [{"id": "d", "name": "e", "input": {"f": 1}}], "takeover"
+        "a",
+        "b",
+        [{"title": "c"}],
+        [{"id": "d", "name": "e", "input": {"f": 1}}],
+        "takeover",
+        [ImageReference("i", "png", 9)],
     )
     transcript.apply(Snapshot("x", "y", [], [], "takeover"))
     assert transcript.snapshot("gap") == Snapshot("x", "y", [], [], "gap")
@@ -85,7 +95,8 @@ def test_copy_is_independent() -> None:
     first = fold([Chunk("a"), Reasoning("b"), ToolUse("1", "look", {})])
     second = first.copy()
     assert second == first
-    for event in (Chunk("c"), Reasoning("d"), ToolUse("2", "look", {}), Done("completed")):
+    for event in (Chunk("c"), Reasoning("d"), ToolUse("2", "look", {}), Image("i", "gif", 1), Done("completed")):
         second.apply(event)
-    assert (first.content, first.reasoning, len(first.tools), first.is_done) == ("a", "b", 1, False)
+    assert (first.content, first.reasoning, len(first.tools), first.images, first.is_done) == ("a", "b", 1, [], False)
     assert (second.content, second.reasoning, len(second.tools), second.is_done) == ("ac", "bd", 2, True)
+    assert len(second.images) == 1

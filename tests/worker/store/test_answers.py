@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.orm import Session
 
-from millrace.worker.contract.events import Cancelled, Error, Usage
+from millrace.worker.contract.events import Cancelled, Error, ImageReference, Usage
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.store import answers, conversations, messages
 from millrace.worker.store.answers import HistoryTurn
@@ -27,6 +27,7 @@ def test_answer_is_found_unchanged_with_its_question_and_title(database: Databas
         citations=({"title": HOSTILE},),
         tools=({"id": "1", "name": "look", "input": {"x": [None, HOSTILE]}},),
         suggestions=("and then?",),
+        images=(ImageReference("i", "png", 9),),
     )
     assert database.run(lambda session: answers.save_answer(session, asked, saved))
     database.run(lambda session: conversations.set_title_if_untitled(session, "ada", asked.conversation, "Reasons"))

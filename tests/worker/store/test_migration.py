@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,18 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.orm import Session
 
+from millrace.worker.contract.events import ImageReference
 from millrace.worker.contract.ids import new_id
 from millrace.worker.errors import DatabaseUnavailable, SettingError
 from millrace.worker.settings.schema import Settings
-from millrace.worker.store import conversations, memories
+from millrace.worker.store import answers, conversations, memories
 from millrace.worker.store.database import Database, engine_url, make_engine
 from millrace.worker.store.migration import VERSION_TABLE, alembic_config, current_revision, migrate
 from millrace.worker.store.search_terms import fact_digest
 from millrace.worker.store.tables import Base
 from tests.postgres import PostgresProcess
 from tests.worker.celery_worker import ROOT
+from tests.worker.store.samples import answer, question
 
 
 def engine_of(settings: Settings) -> Engine:
@@ -194,10 +197,29 @@ def test_memories_of_the_version_before_get_the_new_search_terms_and_are_found_m
     facts = ("커피를 좋아해요", "lone \ud800 surrogate", *map(str, range(1500)))
     database.run(lambda session: add_as_before(session, *facts), 60)
     assert search("커피가 뭐야?") == []
-    assert migrate(empty) == ("0001", "0002")
+    assert migrate(empty) == ("0001", "0003")
     assert search("커피가 뭐야?") == ["커피를 좋아해요"]
     database.run(lambda session: add_as_before(session, "Собаку зовут Рекс", "녹차를 좋아해요"))
     assert search("кто такой Рекс?") == ["Собаку зовут Рекс"]
     assert "녹차를 좋아해요" in search("녹차를 살까?")
     assert search("surrogates") == ["lone \ud800 surrogate"]
+    database.close()
+
+
+def test_answers_of_the_version_before_are_read_and_those_of_this_version_survive_a_downgrade(empty: Settings) -> None:
+    migrate(empty)
+    database = Database(empty)
+    asked, older, newer = question(), answer("from before"), answer(images=(ImageReference("i", "png", 9),))
+    for saved in (older, newer):
+        assert database.run(lambda session, saved=saved: answers.save_answer(session, asked, saved))
+    engine = engine_of(empty)
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0002")
+        connection.exec_driver_sql("UPDATE messages SET content = content")
+    engine.dispose()
+    assert migrate(empty) == ("0002", "0003")
+    found = [
+        database.run(lambda session, saved=saved: answers.find_answer(session, saved.id)) for saved in (older, newer)
+    ]
+    assert [each and each.answer for each in found] == [older, replace(newer, images=())]
     database.close()
