@@ -107,6 +107,10 @@ class StateDirectory:
         """Replace a file inside by one that only its owner can read."""
         _replace(path, content)
 
+    def read_private(self, path: Path) -> str:
+        """Return the text of a file inside; raises StartError where it is another user's or a link, and OSError."""
+        return _read_own(path)
+
     def log_path(self, name: str) -> Path:
         """Return the path of a program's log."""
         return self.path / "logs" / f"{name}.log"

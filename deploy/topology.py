@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from deploy.api_keys import KeyFile
 from deploy.errors import StartError
 from deploy.ports import HOST, claim
 from deploy.programs import HeartbeatFile, Program
@@ -52,6 +53,7 @@ LOCAL_CREDENTIAL = "local"  # the local endpoint accepts any credentials, but bo
 # one who they are, the web tier asks no model and no search engine.
 WEB_ONLY = (
     "MILLRACE_SECRET_KEY",
+    "MILLRACE_API_KEYS",
     "MILLRACE_AUTH",
     "MILLRACE_JWT_",
     "MILLRACE_COOKIE_",
@@ -139,8 +141,11 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
 
 def own_settings(state: StateDirectory, redis_url: str) -> dict[str, str]:
     """Return the settings of a system in this state directory, which those of the user's environment replace."""
+    keys = KeyFile(state)
+    keys.make()
     return {
         "MILLRACE_REDIS_URL": redis_url,
+        "MILLRACE_API_KEYS": str(keys.path),
         "MILLRACE_SECRET_KEY": state.secret_key(),
         "MILLRACE_DATABASE_URL": f"sqlite:///{quote(str(state.path / 'millrace.db'))}",
     }

@@ -10,7 +10,7 @@ from millrace.webapp import settings as web_settings
 from millrace.webapp.generation.creation import cancel_generation, check_idempotency_key, create_generation
 from millrace.webapp.generation.validation import parse
 from millrace.webapp.generation.views import receipt
-from millrace.webapp.guard.auth import is_owner, sign_cookies
+from millrace.webapp.guard.auth import sign_cookies
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.guard.ownership import generation_not_found, owned_by
 from millrace.webapp.mounting import mount_at_root, mount_routes, trust_proxies
@@ -20,6 +20,7 @@ from millrace.webapp.services import Services, services_of
 from millrace.worker.contract.events import Status
 from millrace.worker.errors import SettingError
 from millrace.worker.settings import schema
+from millrace.worker.settings.parsers import is_owner
 from millrace.worker.settings.schema import Settings
 
 _active: WeakSet["Millrace"] = WeakSet()

@@ -83,10 +83,11 @@ def trust_proxies(app: Flask, count: int) -> None:
 
 def _register(app: Flask, blueprint: Blueprint, settings: Settings, owner: OwnerFunction | None) -> None:
     name = blueprint.name
-    authenticator = auth.make_authenticator(settings, owner)
+    authenticator, key_auth = auth.make_authenticator(settings, owner), auth.KeyAuth(settings)
     mounted = make_services(settings)
     SERVICES.set(app, name, mounted)
     auth.AUTHENTICATOR.set(app, name, authenticator)
+    auth.KEY_AUTH.set(app, name, key_auth)
     app.register_blueprint(blueprint)
     limits.apply_limits(app, name, settings, mounted.metrics.limiter_failures.inc)
 

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from gevent.monkey import is_module_patched
 
+from millrace.webapp.guard.auth.api_keys import KeyRing
 from millrace.webapp.guard.auth.function import import_function
 from millrace.webapp.guard.auth.tokens import verification_key
 from millrace.worker.errors import SettingError
@@ -45,6 +46,7 @@ def load() -> Settings:
 def check(settings: Settings) -> Settings:
     """Return the settings if the web tier can start with them; raises SettingError."""
     shared.check(settings)
+    KeyRing(settings.auth.api_keys)
     match settings.auth.method:
         case "session" if not settings.auth.secret_key:
             raise SettingError(

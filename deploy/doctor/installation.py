@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.doctor.report import Finding, failed, ok, warning
 from millrace.webapp import settings as web_settings
 from millrace.worker.errors import SettingError
+from millrace.worker.settings.api_keys import read_keys
 from millrace.worker.settings.schema import Settings, load
 
 CONSTRAINTS = Path(__file__).resolve().parent.parent / "constraints"
@@ -59,7 +60,16 @@ def check_settings(environment: Mapping[str, str]) -> tuple[Settings | None, lis
     except SettingError as error:
         advice = "The web tier does not start like this; a worker does. (`deploy/run.py` makes a key of its own.)"
         found.append(warning("settings", str(error), advice))
+    else:
+        found += _check_keys(settings)
     return settings, found
+
+
+def _check_keys(settings: Settings) -> list[Finding]:
+    if not settings.auth.api_keys:
+        return []
+    keys = read_keys(settings.auth.api_keys)
+    return [ok("api keys", f"{len(keys)} keys of {len({key.owner for key in keys})} owners")]
 
 
 def _version_of(package: str) -> str | None:

@@ -78,6 +78,7 @@ GIVEN = {
     "MILLRACE_SECRET_KEY": "s",
     "MILLRACE_AUTH": "jwt",
     "MILLRACE_JWT_SECRET": "j",
+    "MILLRACE_API_KEYS": "[]",
     "MILLRACE_SEARCH_KEY": "b",
     "AWS_SECRET_ACCESS_KEY": "a",
     "AWS_SESSION_TOKEN": "t",
@@ -91,8 +92,9 @@ GIVEN = {
 def test_each_process_gets_only_the_secrets_that_it_needs() -> None:
     web, worker, bare = web_environment(GIVEN), worker_environment(GIVEN), bare_environment(GIVEN)
     assert {"MILLRACE_SEARCH_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}.isdisjoint(web)
-    assert {"MILLRACE_SECRET_KEY", "MILLRACE_JWT_SECRET", "AWS_REGION", "MILLRACE_REDIS_URL"} <= set(web)
-    assert {"MILLRACE_SECRET_KEY", "MILLRACE_JWT_SECRET", "MILLRACE_AUTH"}.isdisjoint(worker)
+    of_users = {"MILLRACE_SECRET_KEY", "MILLRACE_JWT_SECRET", "MILLRACE_API_KEYS", "MILLRACE_AUTH"}
+    assert {*of_users, "AWS_REGION", "MILLRACE_REDIS_URL"} <= set(web)
+    assert of_users.isdisjoint(worker)
     assert {"MILLRACE_SEARCH_KEY", "AWS_SECRET_ACCESS_KEY", "MILLRACE_REDIS_URL"} <= set(worker)
     assert bare == {"PATH": "/bin"}
 

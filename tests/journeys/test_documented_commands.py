@@ -1,6 +1,7 @@
 """The commands of the documentation, as pasted, against a running system."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from tests.docs.pages import ROOT, Block, commands_of, run_by
 from tests.system import System
 
 BASE = "base=http://127.0.0.1:8000"
-PAGES = ("webapp/docs/http-api.md", "webapp/docs/facades.md")
+PAGES = ("webapp/docs/http-api.md", "webapp/docs/facades.md", "webapp/docs/authentication.md")
 
 
 def commands(page: str) -> list[Block]:
@@ -30,6 +31,8 @@ def test_curl_commands_of_the_docs_run_as_pasted(system: System, page: str, tmp_
     assert BASE in found[0].code
     script = "\n".join(block.code for block in found).replace(BASE, f"base={system.url}")
     script = script.replace("curl -s", "curl --fail-with-body -s")
+    keys = re.compile(r"python3 deploy/keys\.py (\w+)")
+    script = keys.sub(rf"{sys.executable} {ROOT}/deploy/keys.py \1 --state {system.state}", script)
     run = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
     )

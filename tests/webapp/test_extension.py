@@ -1,6 +1,7 @@
 """Millrace as a host application uses it: imports from the package root, mount, ask, cancel and stop."""
 
 import gc
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from millrace import (
 from millrace.webapp.extension import active_mounts
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.settings.api_keys import hash_of_key
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.harness import DEAD_PORT, UNLIMITED, WHOLE, WebHarness, check_problem, json_of
@@ -287,3 +289,17 @@ def test_create_app_takes_an_owner_function(settings: Settings) -> None:
     for each in active_mounts():
         if each.services.settings == settings.replace(auth="host"):
             each.stop()
+
+
+def test_programs_reach_a_mount_with_their_keys_beside_the_users_of_the_host(make_mount: MakeMount) -> None:
+    app, keys = new_host(), [{"sha256": hash_of_key("mr-key"), "owner": "ada"}]
+    mounted = make_mount(app, api_keys=json.dumps(keys))
+    generation = mounted.ask("ada", "a")
+    program, foreign = app.test_client(), {"Origin": "https://elsewhere.example"}
+    key = {"Authorization": "Bearer mr-key", **foreign}
+    assert program.post(generation.cancel_url, headers=key).status_code == 202
+    unknown = program.post(generation.cancel_url, headers={"Authorization": "Bearer mr-other"})
+    check_problem(unknown, 401, "unauthorized")
+    check_problem(logged_in(app, "ada").post(generation.cancel_url, headers=foreign), 403, "cross_site")
+    theirs = logged_in(app, "ada").get("/millrace/api/conversations", headers={"Authorization": "Bearer theirs"})
+    assert theirs.status_code == 200, "any other token is the host's own"

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 _RATE = r" *[1-9][0-9]{0,8} *(/| per ) *([1-9][0-9]{0,3} *)?(second|minute|hour|day)s? *"
 _ORIGIN = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 _DEFAULT_PORT = {"http": 80, "https": 443}
+MAX_OWNER_CHARACTERS = 255
 
 
 def text(value: str) -> str:
@@ -162,6 +163,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
+
+
+def is_owner(name: object) -> bool:
+    """Return whether this is a valid owner: a string of 1 to 255 printable characters without surrounding spaces."""
+    return (
+        isinstance(name, str) and 1 <= len(name) <= MAX_OWNER_CHARACTERS and name.isprintable() and name == name.strip()
+    )
 
 
 def json_object(value: str) -> str:

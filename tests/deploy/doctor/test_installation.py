@@ -1,5 +1,6 @@
 """Packages that are missing or have other versions, and settings that are wrong."""
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,3 +42,9 @@ def test_web_tier_without_its_key_is_a_warning_because_a_worker_starts() -> None
     assert settings is not None
     assert "MILLRACE_SECRET_KEY: is not set" in the(found, "warning").found
     assert "1 variables of Millrace are set" in all_ok(check_settings(KEY)[1])
+
+
+def test_api_keys_are_counted() -> None:
+    keys = [{"sha256": f"{number:064x}", "owner": owner} for number, owner in enumerate(("ada", "ada", "eve"))]
+    found = check_settings({**KEY, "MILLRACE_API_KEYS": json.dumps(keys)})[1]
+    assert [each.found for each in found if each.subject == "api keys"] == ["3 keys of 2 owners"]

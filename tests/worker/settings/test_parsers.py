@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from limits import parse_many
 
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.parsers import is_direct
+from millrace.worker.settings.parsers import is_direct, is_owner
 from millrace.worker.settings.schema import declared, load, variables
 
 BAD = {
@@ -45,6 +45,7 @@ BAD = {
     ],
     "import_paths": ["module", "module:", ":name", "a b:c", "a:b:c", "a.b:c.d"],
     "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
+    "api_keys": ["mr-key", "{}", "[{}]", "[1]", "[", "/no/such/file", "./no/such/file", "keys.json"],
     "parse_models": ["{", "[]", "/no/such/file", '{"a": 1}', '{"a": {"b": 1}}'],
     "provider_names": ["azure", ",", "bedrock,bedrock", "bedrock;openai"],
 }
@@ -119,3 +120,19 @@ def test_every_bad_value_is_rejected_with_the_name_of_its_variable() -> None:
 )
 def test_servers_of_this_machine_and_those_without_tls_are_reached_directly(url: str, expected: bool) -> None:
     assert is_direct(url) is expected
+
+
+@given(st.text(max_size=300))
+def test_valid_owner_fits_on_one_log_line(name: str) -> None:
+    if is_owner(name):
+        assert name.strip() == name
+        assert 1 <= len(name) <= 255
+        assert len(name.splitlines()) == 1
+        name.encode()
+
+
+def test_other_types_and_surrounding_spaces_are_no_valid_owner() -> None:
+    for name in (None, 1, b"ada", "", " ada", "ada ", "a\nb", "a\x00b", "a" * 256):
+        assert not is_owner(name), name
+    for name in ("ada", "Ada Lovelace", "ada@example.com", "a" * 255):
+        assert is_owner(name), name

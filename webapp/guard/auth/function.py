@@ -9,8 +9,9 @@ import gevent
 from flask import Flask, Request, current_app
 from flask import request as current_request
 
-from millrace.webapp.guard.auth.protocol import Authorization, is_owner
+from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.worker.errors import SettingError
+from millrace.worker.settings.parsers import is_owner
 
 OwnerFunction = Callable[[Request], Any]
 

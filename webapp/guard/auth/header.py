@@ -2,7 +2,8 @@
 
 from flask import Request
 
-from millrace.webapp.guard.auth.protocol import Authorization, is_owner
+from millrace.webapp.guard.auth.protocol import Authorization
+from millrace.worker.settings.parsers import is_owner
 
 
 class HeaderAuth:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import cast
 
-from flask import g, request
+from flask import g, has_request_context, request
 
 from millrace.webapp.guard.auth import session
+from millrace.webapp.guard.auth.api_keys import KeyAuth
 from millrace.webapp.guard.auth.function import FunctionAuth, OwnerFunction, import_function
 from millrace.webapp.guard.auth.header import HeaderAuth
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION, Authenticator
@@ -18,10 +19,14 @@ from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 
 AUTHENTICATOR: MountState[Authenticator] = MountState("authenticator")
+"""The method that `MILLRACE_AUTH` selects."""
+KEY_AUTH: MountState[KeyAuth] = MountState("key_auth")
+"""The authenticator of requests with an API key."""
 OWNER_COUNTER: MountState[Callable[[str], None]] = MountState("owner_counter")
 """A function that counts a new owner, and raises Problem if there are too many."""
 
 _OWNER = "millrace_owner"
+_INCORRECT_KEY = "Incorrect API key. Make one with: python3 deploy/keys.py add OWNER"
 
 
 def make_authenticator(settings: Settings, owner: OwnerFunction | None = None) -> Authenticator:
@@ -44,13 +49,14 @@ def make_authenticator(settings: Settings, owner: OwnerFunction | None = None) -
 def current_owner() -> str | None:
     """Return the request's owner, None if it has none yet but could get a new one; raises Problem 401 and 503."""
     if _OWNER not in g:
-        owner = _authenticator().authenticate(request)
-        if owner is None and not _authenticator().creates_owners:
-            raise _unauthorized()
+        authenticator = _authenticator()
+        owner = authenticator.authenticate(request)
+        if owner is None and not authenticator.creates_owners:
+            raise _unauthorized(authenticator)
         if owner is None:
             return None
         _note(owner)
-        if authorization := _authenticator().authorization(request, owner):
+        if authorization := authenticator.authorization(request, owner):
             request.environ[AUTHORIZATION] = authorization
     return cast("str", g.get(_OWNER))
 
@@ -84,9 +90,11 @@ def carries_ambient_credentials() -> bool:
     """Return whether a browser may have added the request's credentials by itself: a cookie, or the proxy's login.
 
     True without a cookie where a new owner would be created: its cookie would replace the one that the browser withheld
-    from a cross-site request.
+    from a cross-site request. False with an API key, beside which no cookie counts.
     """
     authenticator = _authenticator()
+    if isinstance(authenticator, KeyAuth):
+        return False
     return "Cookie" in request.headers or authenticator.has_ambient_credentials or authenticator.creates_owners
 
 
@@ -103,14 +111,18 @@ def _note(owner: str) -> None:
 
 
 def _authenticator() -> Authenticator:
-    return AUTHENTICATOR.current()
+    """Return the authenticator of the current request; the method's outside a request."""
+    keys = KEY_AUTH.current()
+    return keys if has_request_context() and keys.takes(request) else AUTHENTICATOR.current()
 
 
-def _unauthorized() -> Problem:
+def _unauthorized(authenticator: Authenticator) -> Problem:
     detail = "Authentication required. Sign in or send valid credentials."
-    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": _authenticator().challenge(request)})
+    if isinstance(authenticator, KeyAuth):
+        detail = _INCORRECT_KEY
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": authenticator.challenge(request)})
 
 
 def creates_owners() -> bool:
-    """Return whether any client may have as many owners as it likes, because each request without one begins one."""
+    """Return whether the client may have as many owners as it likes, because each request without one begins one."""
     return _authenticator().creates_owners

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from flask import Request
 
-MAX_OWNER_CHARACTERS = 255
 AUTHORIZATION = "millrace.authorization"  # key of the request's Authorization in its WSGI environment, for streams
 
 
@@ -51,8 +50,7 @@ class Authenticator(Protocol):
         ...
 
 
-def is_owner(name: object) -> bool:
-    """Return whether this is a valid owner: a string of 1 to 255 printable characters without surrounding spaces."""
-    return (
-        isinstance(name, str) and 1 <= len(name) <= MAX_OWNER_CHARACTERS and name.isprintable() and name == name.strip()
-    )
+def bearer_token(request: Request) -> str | None:
+    """Return the token of `Authorization: Bearer`, None without that scheme."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -9,7 +9,7 @@ from flask import Flask, Request, Response, after_this_request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature
 
-from millrace.webapp.guard.auth.protocol import Authorization
+from millrace.webapp.guard.auth.protocol import Authorization, bearer_token
 from millrace.worker.contract.ids import is_id
 from millrace.worker.settings.schema import Settings
 
@@ -45,9 +45,12 @@ class SessionCookie(SecureCookieSessionInterface):
         return request.is_secure or app.config["SESSION_COOKIE_SAMESITE"] == "None"
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Return the session of the cookie, or of one under another name, which is then sent again."""
+        """Return the session of the cookie, or of one under another name, which is then sent again.
+
+        Beside an API key no cookie counts, and none is sent.
+        """
         session = super().open_session(app, request)
-        if session or session is None:
+        if session or session is None or bearer_token(request) is not None:
             return session
         serializer = self.get_signing_serializer(app)
         if serializer is None:
@@ -91,7 +94,7 @@ class SessionAuth:
         return owner if isinstance(owner, str) and is_id(owner) else None
 
     def challenge(self, request: Request) -> str:
-        """Return an empty challenge, which is never sent: there is no 401 in session mode."""
+        """Return an empty challenge, which is never sent: only an API key gets a 401 in session mode."""
         return ""
 
     def authorization(self, request: Request, owner: str) -> Authorization | None:

@@ -13,11 +13,12 @@ from flask import Request
 from jwt.algorithms import get_default_algorithms
 
 from millrace.webapp.guard.auth.jwks import JwksCache, KeysUnavailable
-from millrace.webapp.guard.auth.protocol import Authorization, is_owner
+from millrace.webapp.guard.auth.protocol import Authorization, bearer_token
 from millrace.webapp.problems import Problem
 from millrace.worker.errors import SettingError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.checks import SECRET_BYTES
+from millrace.worker.settings.parsers import is_owner
 from millrace.worker.settings.schema import Settings
 
 LEEWAY_SECONDS = 5  # clocks differ
@@ -62,9 +63,9 @@ class TokenAuth:
         return Authorization(key, lambda: self._subject(token) == owner)
 
     def _token(self, request: Request) -> str | None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return token.strip()
+        token = bearer_token(request)
+        if token is not None:
+            return token
         cookie = self._settings.auth.jwt_cookie
         return request.cookies.get(cookie) if cookie else None
 

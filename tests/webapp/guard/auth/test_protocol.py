@@ -1,22 +1,27 @@
-"""A valid owner is safe in headers, logs and keys."""
+"""The token of a request."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
 
-from millrace.webapp.guard.auth.protocol import is_owner
-
-
-@given(st.text(max_size=300))
-def test_valid_owner_fits_on_one_log_line(name: str) -> None:
-    if is_owner(name):
-        assert name.strip() == name
-        assert 1 <= len(name) <= 255
-        assert len(name.splitlines()) == 1
-        name.encode()
+from millrace.webapp.guard.auth.protocol import bearer_token
 
 
-def test_other_types_and_surrounding_spaces_are_no_valid_owner() -> None:
-    for name in (None, 1, b"ada", "", " ada", "ada ", "a\nb", "a\x00b", "a" * 256):
-        assert not is_owner(name), name
-    for name in ("ada", "Ada Lovelace", "ada@example.com", "a" * 255):
-        assert is_owner(name), name
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer  abc ", "abc"),
+        ("BEARER a b", "a b"),
+        ("Bearer", ""),
+        ("Basic abc", None),
+        ("Bearerabc", None),
+        ("", None),
+    ],
+)
+def test_bearer_token_is_read_in_any_case_of_its_scheme(header: str, token: str | None) -> None:
+    assert bearer_token(EnvironBuilder(headers={"Authorization": header}).get_request(Request)) == token  # type: ignore[arg-type]
+
+
+def test_request_without_the_header_has_no_token() -> None:
+    assert bearer_token(EnvironBuilder().get_request(Request)) is None  # type: ignore[arg-type]
