@@ -54,6 +54,7 @@ _SETTINGS: dict[LimitKind, tuple[str, str]] = {
 """The two settings of each kind: the rate per owner, if there is one, and the rate per address."""
 
 _MARK = "limited_as"
+_EVENT_SOURCES = "serves_event_sources"
 _COUNTED = "millrace_counted"
 
 _limits: "MountState[RateLimits]" = MountState("rate_limits")
@@ -61,15 +62,17 @@ _limits: "MountState[RateLimits]" = MountState("rate_limits")
 _log = get_logger(__name__)
 
 
-def limited(kind: LimitKind) -> Callable[[Marked], Marked]:
+def limited(kind: LimitKind, *, serves_event_sources: bool = True) -> Callable[[Marked], Marked]:
     """Mark a view as limited, in every app that has it, by what it does.
 
     `create` starts a generation or stores something new, `follow` opens a stream, `write` changes or deletes, `read`
-    does none of these, and `public` reads what needs no authentication.
+    does none of these, and `public` reads what needs no authentication. Over its limit a `follow` makes an EventSource
+    reconnect later, unless its clients are others (`serves_event_sources`), which expect a 429.
     """
 
     def mark(view: Marked) -> Marked:
         setattr(view, _MARK, kind)
+        setattr(view, _EVENT_SOURCES, kind == "follow" and serves_event_sources)
         return view
 
     return mark
@@ -158,8 +161,11 @@ class RateLimits:
 
         @wraps(view)
         def limited_view(**given: Any) -> Any:
-            rejection = self._while_available(kind, lambda: self._count(kind))
-            return view(**given) if rejection is None else rejection
+            over = self._while_available(kind, lambda: self._count(kind))
+            if over is None:
+                return view(**given)
+            is_delayed = getattr(view, _EVENT_SOURCES) and accepts_event_stream()
+            return self._reject(*over, is_delayed=is_delayed)
 
         return limited_view
 
@@ -187,8 +193,8 @@ class RateLimits:
             return None
         return remaining_in(counter.rate.amount, expiry, WindowCounts(*counts))
 
-    def _count(self, kind: LimitKind) -> Response | None:
-        """Count a request for its owner and for its address; return the response that rejects it, if it is rejected.
+    def _count(self, kind: LimitKind) -> "tuple[Limit, Counter] | None":
+        """Count a request for its owner and for its address; return the limit without room for it, and its counter.
 
         A request beyond its owner's limit does not count for the address, which other users may share. One without an
         owner counts for its address in both, and one that is not authenticated for its address alone.
@@ -198,16 +204,16 @@ class RateLimits:
             owner = None if kind == "public" else current_owner()
         except Problem:
             if over := self._hit(kind, of_address, address):
-                return self._reject(kind, of_address, over)
+                return of_address, over
             raise
         of_owner = self._of_owner[kind]
         if owner is None and kind == "create":  # its owner is counted when it begins
             if over := self._find_exhausted("owner", self._new_owners, address):
                 raise self._too_many_owners(over)
         elif over := self._hit(kind, of_owner, address if owner is None else hash_of(owner)):
-            return self._reject(kind, of_owner, over)
+            return of_owner, over
         if over := self._hit(kind, of_address, address):
-            return self._reject(kind, of_address, over)
+            return of_address, over
         return None
 
     def _hit(self, scope: str, limit: Limit, subject: str) -> Counter | None:
@@ -234,9 +240,9 @@ class RateLimits:
             raise Problem(503, "limits_away", "Rate limiting is temporarily unavailable. Please retry.")
         return None
 
-    def _reject(self, kind: LimitKind, limit: Limit, over: Counter) -> Response:
+    def _reject(self, limit: Limit, over: Counter, *, is_delayed: bool) -> Response:
         seconds = self._hold(over)
-        if kind == "follow" and accepts_event_stream():
+        if is_delayed:
             return delayed_reconnect(seconds)
         detail = f"Rate limit exceeded ({limit.variable}). Try again in {waiting_time(seconds)}."
         raise Problem(429, "rate_limited", detail, retry_after=seconds)

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from millrace.webapp.generation.validation import MAX_ECHO_CHARS
 from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
+from millrace.worker.contract.events import Error
 
 INVALID_REQUEST = "invalid_request_error"
 _SERVER_ERROR = "server_error"
@@ -91,22 +92,25 @@ def model_not_found(model: str, names: tuple[str, ...]) -> Problem:
     return Problem(404, "model_not_found", detail, param="model")
 
 
-def failed_answer(code: str, message: str, theirs: str, *, is_retryable: bool) -> Problem:
-    """Return the problem for an answer, of the id `theirs`, that has failed; `code` is that of its error event.
+def failed_answer(error: Error, generation: str, theirs: str, *, is_final: bool = False) -> Problem:
+    """Return the problem for an answer that has failed; `theirs` is its id in OpenAI's form.
 
-    SDKs repeat a request after most errors. They are asked not to where the same request would fail again.
+    SDKs repeat a request after most errors. They are asked not to where the answer stays as it is (`is_final`), or
+    where a new one would fail as well.
     """
-    headers = {"x-should-retry": "true" if is_retryable else "false"}
-    return Problem(_FAILURE_STATUSES.get(code, 502), code, message, headers=headers, id=theirs)
+    status, is_repeated = _FAILURE_STATUSES.get(error.code, 502), error.retryable and not is_final
+    headers = {"x-should-retry": "true" if is_repeated else "false", "Millrace-Generation-Id": generation}
+    return Problem(status, error.code, error.message, headers=headers, id=theirs)
 
 
-def still_running(theirs: str, url: str) -> Problem:
-    """Return the 504 for an answer, of the id `theirs`, that takes longer than requests wait; it can be had at `url`.
+def still_running(generation: str, theirs: str, url: str) -> Problem:
+    """Return the 504 for an answer that takes longer than requests wait; it can be fetched at the URL.
 
     SDKs are asked not to repeat the request, which would create a second answer.
     """
     detail = f"The answer takes longer than this call waits. It is still running: fetch it later with GET {url}."
-    return Problem(504, "still_running", detail, headers={"x-should-retry": "false"}, id=theirs)
+    headers = {"x-should-retry": "false", "Millrace-Generation-Id": generation}
+    return Problem(504, "still_running", detail, headers=headers, id=theirs)
 
 
 def failure_in_stream(code: str, message: str, theirs: str) -> ErrorBody:

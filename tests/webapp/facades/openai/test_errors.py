@@ -7,6 +7,7 @@ from flask import Flask
 
 from millrace.webapp.facades.openai import errors
 from millrace.webapp.problems import Problem, invalid
+from millrace.worker.contract.events import Error
 from millrace.worker.errors import ErrorCode
 
 
@@ -52,18 +53,25 @@ def test_rate_limit_keeps_its_waiting_time() -> None:
 
 def test_every_failure_has_a_status_and_says_whether_to_repeat_the_request() -> None:
     for code in get_args(ErrorCode):
-        status, error, headers = rendered(errors.failed_answer(code, "Oh.", "chatcmpl-1", is_retryable=True))
+        failure = Error(code, "Oh.", retryable=True)
+        status, error, headers = rendered(errors.failed_answer(failure, "1", "chatcmpl-1"))
         assert (status >= 500) == (error["type"] == "server_error")
-        assert (error["id"], headers["x-should-retry"]) == ("chatcmpl-1", "true")
+        assert (error["id"], error["message"]) == ("chatcmpl-1", "Oh.")
+        assert (headers["x-should-retry"], headers["Millrace-Generation-Id"]) == ("true", "1")
         assert errors.failure_in_stream(code, "Oh.", "chatcmpl-1").error.code == error["code"]
-    assert rendered(errors.failed_answer("content_filtered", "", "c", is_retryable=False))[0] == 400
-    assert rendered(errors.failed_answer("provider_throttled", "", "c", is_retryable=False))[0] == 429
+        final = rendered(errors.failed_answer(failure, "1", "chatcmpl-1", is_final=True))
+        assert final[2]["x-should-retry"] == "false"
+    for code, expected in {"content_filtered": 400, "provider_throttled": 429, "provider_rejected": 502}.items():
+        status, _, headers = rendered(errors.failed_answer(Error(code, "", retryable=False), "1", "c"))
+        assert (status, headers["x-should-retry"]) == (expected, "false")
 
 
 def test_request_whose_repetition_would_do_harm_is_not_repeated() -> None:
-    status, error, headers = rendered(errors.still_running("chatcmpl-1", "/v1/chat/completions/chatcmpl-1"))
+    problem = errors.still_running("1", "chatcmpl-1", "/v1/chat/completions/chatcmpl-1")
+    status, error, headers = rendered(problem)
     assert (status, error["id"], headers["x-should-retry"]) == (504, "chatcmpl-1", "false")
     assert "GET /v1/chat/completions/chatcmpl-1" in error["message"]
+    assert headers["Millrace-Generation-Id"] == "1"
     assert rendered(Problem(409, "idempotency_conflict", "Another."))[2]["x-should-retry"] == "false"
     assert "x-should-retry" not in rendered(Problem(409, "conversation_busy", "Busy."))[2]
 
