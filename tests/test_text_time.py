@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from millrace.webapp.facades.dialect import AppendOnlyText
+from millrace.webapp.facades.stream import check_number
 from millrace.webapp.generation.responses import check_cursor
 from millrace.webapp.problems import Problem
 from millrace.worker.after.turn import excerpt
@@ -187,6 +188,7 @@ MEASURED: dict[Callable[..., object], Measured] = {
     parse_position: Measured(MESSAGE_CHARS, parse_position),
     decode_cursor: Measured(MESSAGE_CHARS, or_rejected(decode_cursor)),
     check_cursor: Measured(MESSAGE_CHARS, or_rejected(check_cursor)),
+    check_number: Measured(MESSAGE_CHARS, or_rejected(check_number)),
 }
 """Each function that takes a text of a user or a model."""
 

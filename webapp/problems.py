@@ -1,7 +1,7 @@
 """Errors as responses: every rejection and failure is `application/problem+json` (RFC 9457) with a stable `code`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +28,19 @@ _CODES = {
     413: "too_large",
     415: "unsupported_media_type",
 }
+
+_UNAVAILABLE: tuple[tuple[type[MillraceError], str, str, str], ...] = (
+    (
+        RedisKeyInvalid,
+        "redis_key_invalid",
+        "record_unreadable",
+        "A record in the event store is unreadable; the server's log names it. Please retry.",
+    ),
+    (RedisUnavailable, "redis_unavailable", "redis_away", "The event store is temporarily unavailable. Please retry."),
+    (QueueUnavailable, "queue_unavailable", "queue_away", "The task queue is temporarily unavailable. Please retry."),
+    (DatabaseUnavailable, "database_unavailable", "store_away", "Storage is temporarily unavailable. Please retry."),
+)
+"""The errors of the dependencies, each with the event to log, and the code and the detail of its problem."""
 
 _log = get_logger(__name__)
 
@@ -77,40 +90,40 @@ def invalid(field: str, detail: str) -> Problem:
     return Problem(422, "invalid_field", detail, field=field)
 
 
-def install(scaffold: Scaffold) -> None:
-    """Render every error of an app or a blueprint, Flask's own included, as a problem."""
-    scaffold.register_error_handler(Problem, Problem.response)
-    scaffold.register_error_handler(RedisUnavailable, _on_redis_unavailable)
-    scaffold.register_error_handler(RedisKeyInvalid, _on_redis_key_invalid)
-    scaffold.register_error_handler(QueueUnavailable, _on_queue_unavailable)
-    scaffold.register_error_handler(DatabaseUnavailable, _on_database_unavailable)
+Render = Callable[[Problem], Response]
+
+
+def install(scaffold: Scaffold, render: Render = Problem.response) -> None:
+    """Render every error of an app or a blueprint, Flask's own included, as a problem or in the form of a facade."""
+
+    def on_http_error(error: HTTPException) -> Response:
+        if error.code is not None and error.code < 400:
+            return Response(error.get_body(), error.code, error.get_headers())
+        return _with_http_headers(render(_http_problem(error)), error)
+
+    def on_error(error: Exception) -> Response:
+        return render(problem_of(error))
+
     for code in default_exceptions:  # by code too: otherwise Flask finds a host app's error pages first
-        scaffold.register_error_handler(code, _on_http_error)
-    scaffold.register_error_handler(HTTPException, _on_http_error)
-    scaffold.register_error_handler(OSError, _on_os_error)
-    scaffold.register_error_handler(Exception, _on_unexpected_error)
+        scaffold.register_error_handler(code, on_http_error)
+    scaffold.register_error_handler(HTTPException, on_http_error)
+    for kind in (Problem, RedisUnavailable, RedisKeyInvalid, QueueUnavailable, DatabaseUnavailable, OSError, Exception):
+        scaffold.register_error_handler(kind, on_error)
 
 
-def _on_redis_unavailable(error: RedisUnavailable) -> Response:
-    _log.warning("redis_unavailable", route=_route(), error=error)
-    return Problem(503, "redis_away", "The event store is temporarily unavailable. Please retry.").response()
-
-
-def _on_redis_key_invalid(error: RedisKeyInvalid) -> Response:
-    _log.error("redis_key_invalid", route=_route(), error=error)
-    return Problem(
-        503, "record_unreadable", "A record in the event store is unreadable; the server's log names it. Please retry."
-    ).response()
-
-
-def _on_queue_unavailable(error: QueueUnavailable) -> Response:
-    _log.warning("queue_unavailable", route=_route(), error=error)
-    return Problem(503, "queue_away", "The task queue is temporarily unavailable. Please retry.").response()
-
-
-def _on_database_unavailable(error: DatabaseUnavailable) -> Response:
-    _log.warning("database_unavailable", route=_route(), error=error)
-    return Problem(503, "store_away", "Storage is temporarily unavailable. Please retry.").response()
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that an error is answered with, and log it unless it is one already."""
+    if isinstance(error, Problem):
+        return error
+    for kind, event, code, detail in _UNAVAILABLE:
+        if isinstance(error, kind):
+            _log.warning(event, route=_route(), error=error)
+            return Problem(503, code, detail)
+    if isinstance(error, OSError) and is_exhausted(error):
+        _log.warning("out_of_descriptors", route=_route())
+        return Problem(503, "overloaded", "This server has no file descriptors left. Please retry.")
+    _log.error("request_failed", route=_route(), exc_info=error)
+    return Problem(500, "internal", "An internal error occurred. Please retry later.")
 
 
 def _route() -> str:
@@ -118,25 +131,14 @@ def _route() -> str:
     return f"{request.method} {request.url_rule}"
 
 
-def _on_http_error(error: HTTPException) -> Response:
+def _http_problem(error: HTTPException) -> Problem:
     status = error.code or 500
-    if status < 400:
-        return Response(error.get_body(), status, error.get_headers())
     code = _CODES.get(status) or HTTPStatus(status).name.lower()
-    response = Problem(status, code, error.description or HTTPStatus(status).phrase).response()
+    return Problem(status, code, error.description or HTTPStatus(status).phrase)
+
+
+def _with_http_headers(response: Response, error: HTTPException) -> Response:
     for name, value in error.get_headers():
         if name != "Content-Type":  # keeps Allow of a 405 and Retry-After of a 429
             response.headers[name] = value
     return response
-
-
-def _on_os_error(error: OSError) -> Response:
-    if not is_exhausted(error):
-        return _on_unexpected_error(error)
-    _log.warning("out_of_descriptors", route=_route())
-    return Problem(503, "overloaded", "This server has no file descriptors left. Please retry.").response()
-
-
-def _on_unexpected_error(error: Exception) -> Response:
-    _log.error("request_failed", route=_route(), exc_info=error)
-    return Problem(500, "internal", "An internal error occurred. Please retry later.").response()

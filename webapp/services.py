@@ -10,6 +10,7 @@ from millrace.webapp.housekeeping import Housekeeping
 from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.mounts import MountState, names_of
 from millrace.webapp.relay import Hub
+from millrace.webapp.relay.rendering import Renderings
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.settings.schema import Settings
@@ -27,6 +28,7 @@ class Services:
     database: Database
     task_queue: TaskQueue
     hub: Hub
+    renderings: Renderings
     withdrawals: PendingWithdrawals
     housekeeping: Housekeeping
     metrics: WebMetrics
@@ -62,7 +64,7 @@ def make_services(settings: Settings) -> Services:
     metrics = WebMetrics(hub)
     withdrawals = PendingWithdrawals(redis, database, settings.generation.queue_seconds)
     housekeeping = Housekeeping(redis, settings, task_queue, hub, withdrawals=withdrawals, metrics=metrics)
-    return Services(settings, redis, database, task_queue, hub, withdrawals, housekeeping, metrics)
+    return Services(settings, redis, database, task_queue, hub, Renderings(hub), withdrawals, housekeeping, metrics)
 
 
 def services_of(app: Flask, mount: str | None = None) -> Services:

@@ -14,6 +14,7 @@ from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import invalid
+from millrace.webapp.relay.frames import COMMENT
 from millrace.webapp.request_input import Json
 from millrace.webapp.services import services
 from millrace.worker.contract.events import (
@@ -83,7 +84,7 @@ def chat() -> Response:
     body = rename_fields(read_question(idempotency_key()), _FIELDS)
     with problems_in({"history": "system"}), problems_in(_FIELDS):
         parsed = _parse(body, settings)
-        return stream_answer(ensure_owner(), parsed, ChatDialect())
+        return stream_answer(ensure_owner(), parsed, lambda _: ChatDialect())
 
 
 def _parse(body: Json, settings: Settings) -> ParsedRequest:
@@ -102,11 +103,15 @@ def _parse(body: Json, settings: Settings) -> ParsedRequest:
 class ChatDialect:
     """Renders lines of `content`, then `[DONE]`, or an `error` as the last line."""
 
+    key = "content lines"
+    has_ids = False
+    heartbeat = COMMENT
+
     def __init__(self) -> None:
         self.is_over = False
         self._text = AppendOnlyText()
 
-    def render(self, event: AnyEvent) -> list[Line]:
+    def render(self, event: AnyEvent, number: int) -> list[Line]:
         """Return the lines for an event; withdrawing text that was sent is an error in this protocol."""
         content = self._text.add(event)
         if content:
@@ -126,9 +131,13 @@ class ChatDialect:
             case _:
                 assert_never(event)
 
+    def rejoin(self, snapshot: Snapshot, number: int) -> list[Line]:
+        """Return an error line: how much of the text the client has is not known."""
+        return self._fail(_RESTARTED)
+
     def interrupted(self) -> list[Line]:
         """Return the error line for a stream that this process has to end."""
-        return self._fail(_INTERRUPTED)
+        return [ChatError(_INTERRUPTED)]
 
     def _fail(self, message: str) -> list[Line]:
         self.is_over = True

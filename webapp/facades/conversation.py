@@ -14,6 +14,7 @@ from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, Description, described
 from millrace.webapp.problems import Problem
+from millrace.webapp.relay.frames import COMMENT
 from millrace.webapp.request_input import Json
 from millrace.webapp.schemas import FailureSchema, generation_url, json_response
 from millrace.webapp.services import services
@@ -130,7 +131,7 @@ def stream(user: str) -> Response:
     body = _body()
     with problems_in(_FIELDS):
         parsed = parse(body, services().settings)
-        return stream_answer(ensure_owner(), parsed, ConversationDialect())
+        return stream_answer(ensure_owner(), parsed, lambda _: ConversationDialect())
 
 
 @routes.post("/conversation/<path:user>")
@@ -174,6 +175,10 @@ def _body() -> Json:
 class ConversationDialect:
     """Renders one turn of a session."""
 
+    key = "typed lines"
+    has_ids = False
+    heartbeat = COMMENT
+
     def __init__(self) -> None:
         self.is_over = False
         self._text = AppendOnlyText()
@@ -182,7 +187,7 @@ class ConversationDialect:
         self._suggestions: list[str] = []
         self._outcome: Complete | Cancelled | Error | None = None
 
-    def render(self, event: AnyEvent) -> list[Line]:
+    def render(self, event: AnyEvent, number: int) -> list[Line]:
         """Return the lines for an event; `complete` carries the whole text, even after a snapshot has replaced it."""
         was_contradicted = self._text.is_contradicted
         content = self._text.add(event)
@@ -218,9 +223,13 @@ class ConversationDialect:
                 assert_never(event)
         return []
 
+    def rejoin(self, snapshot: Snapshot, number: int) -> list[Line]:
+        """Return a line that says that the text begins again; the last line carries all of it."""
+        self._text.add(snapshot)
+        return [StatusLine("restarted", _RESTARTED, self._session)]
+
     def interrupted(self) -> list[Line]:
         """Return the error line for a stream that this process has to end."""
-        self.is_over = True
         return [ErrorLine(_INTERRUPTED, _INTERRUPTED, "stream_lost", True, self._session)]
 
     def _end(self) -> list[Line]:

@@ -1,7 +1,7 @@
 """The seam between a log and a foreign protocol: renders events and keeps append-only clients consistent."""
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Hashable, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, assert_never
 
@@ -29,31 +29,68 @@ from millrace.worker.contract.events import (
     ToolUse,
 )
 
-Line = msgspec.Struct | str
-
 FieldNames = Mapping[str, str]
 """The fields of a foreign request, each with the name of ours."""
 
 
+class NamedLine(msgspec.Struct, frozen=True):
+    """The data of a frame that has an `event:` line as well."""
+
+    event: str
+    data: msgspec.Struct
+
+
+Line = msgspec.Struct | str | NamedLine
+"""The data of one frame: a struct is encoded as JSON, a text stands as it is."""
+
+
 class Dialect(Protocol):
-    """Renders one generation's events, each of them once and in order, in a foreign protocol."""
+    """Renders one generation's events, each of them once and in order, in a foreign protocol.
+
+    It is a fold over the log: any process that renders the log makes the same frames with the same numbers.
+    """
 
     is_over: bool
     """Whether the last line has been rendered, so that the stream ends."""
 
-    def render(self, event: AnyEvent) -> list[Line]:
-        """Return the `data:` lines for an event; empty where the protocol has no counterpart."""
+    @property
+    def key(self) -> Hashable:
+        """The protocol and its options; readers of one generation with equal keys share one rendering."""
+        ...
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether each frame carries its number as its SSE id, counted from 1 on, for `Last-Event-ID`."""
+        ...
+
+    @property
+    def heartbeat(self) -> bytes:
+        """The frame that is sent to a client that has received nothing for some time."""
+        ...
+
+    def render(self, event: AnyEvent, number: int) -> list[Line]:
+        """Return the lines for an event, none where the protocol has no counterpart; `number` lines precede them."""
+        ...
+
+    def rejoin(self, snapshot: Snapshot, number: int) -> list[Line]:
+        """Return the same for the first event of a log that has lost its beginning, such as an expired one.
+
+        The client has had `number` lines of the whole log: how much of the text these held is not known.
+        """
         ...
 
     def interrupted(self) -> list[Line]:
-        """Return the lines for a stream that this process has to end before the answer does."""
+        """Return the last lines of a stream that ends before its log; the stream of other clients goes on."""
         ...
 
 
-def encode_frames(lines: list[Line]) -> bytes:
-    """Return the lines as SSE frames in ASCII: a struct as JSON, a text as it is."""
-    encoded = [line if isinstance(line, str) else json.dumps(msgspec.to_builtins(line)) for line in lines]
-    return "".join(f"data: {line}\n\n" for line in encoded).encode("ascii")
+def encode_frame(line: Line, number: int | None = None) -> bytes:
+    """Return a line as an SSE frame in ASCII, with its number as the id."""
+    event, data = (line.event, line.data) if isinstance(line, NamedLine) else (None, line)
+    text = data if isinstance(data, str) else json.dumps(msgspec.to_builtins(data), separators=(",", ":"))
+    name = "" if event is None else f"event: {event}\n"
+    end = "" if number is None else f"\nid: {number}"
+    return f"{name}data: {text}{end}\n\n".encode("ascii")
 
 
 def rename_fields(body: Json, names: FieldNames) -> Json:

@@ -1,122 +1,180 @@
-"""A generation's stream in a dialect: the readers of the relay, which render foreign frames instead of ours."""
+"""The event streams of the facades: a generation's log in a dialect, from the relay's renderings."""
 
 import _socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from flask import Response, request
 
-from millrace.webapp.facades.dialect import Dialect, Line, encode_frames
+from millrace.webapp.facades.dialect import Dialect, Line, encode_frame
 from millrace.webapp.generation.creation import create_generation
 from millrace.webapp.generation.responses import idempotency_key
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
 from millrace.webapp.guard.client import CLIENT
-from millrace.webapp.relay.frames import COMMENT, Frame, chunked
-from millrace.webapp.relay.reader import EndReason, PullReader, write_nothing
+from millrace.webapp.problems import Problem
+from millrace.webapp.relay.frames import Frame
+from millrace.webapp.relay.reader import EndReason, PullReader
+from millrace.webapp.relay.rendering import Rendered, after_frame
 from millrace.webapp.relay.socket_handover import hand_over_or_yield
 from millrace.webapp.relay.socket_reader import SocketReader
 from millrace.webapp.relay.stream import HEADERS, EventStream, refuse_when_full
 from millrace.webapp.services import services
-from millrace.worker.contract.events import decode
-from millrace.worker.contract.ids import START
+from millrace.worker.contract.events import AnyEvent, Snapshot, decode
+from millrace.worker.contract.state import GenerationState
 from millrace.worker.observability.logs import get_logger
 
-_OPENING = b": millrace\n\n"  # makes buffering proxies flush; no `retry:`, because a client cannot resume such a stream
+_OPENING = b": millrace\n\n"  # makes buffering proxies flush
+_MAX_NUMBER = 10**9
+
+MakeDialect = Callable[[GenerationState], Dialect]
 
 _log = get_logger(__name__)
 
 
-def stream_answer(owner: str, parsed: ParsedRequest, dialect: Dialect) -> Response:
-    """Create the generation and return its whole stream in a dialect; a client that leaves cancels it after the grace.
+def stream_answer(
+    owner: str, parsed: ParsedRequest, make: MakeDialect, headers: dict[str, str] | None = None
+) -> Response:
+    """Create the generation and return its stream; a client that leaves cancels it after the grace.
 
-    Raises the errors of `create_generation`, and Problem 503 `too_many_readers` or 429 `too_many_streams` before
-    anything is created.
+    A request that is repeated with its Idempotency-Key and a `Last-Event-ID` gets the frames after that one. Raises the
+    errors of `create_generation`, and Problem 503 `too_many_readers` or 429 `too_many_streams` before anything is
+    created.
     """
-    hub = services().hub
-    client = request.environ.get(CLIENT)
-    refuse_when_full(hub, client)
-    state = create_generation(services(), owner, parsed, idempotency_key(), is_streamed=True)
+    key = idempotency_key()
+    after = 0 if key is None else check_number(request.headers.get("Last-Event-ID", ""))
+    refuse_when_full(services().hub, request.environ.get(CLIENT))
+    state = create_generation(services(), owner, parsed, key, is_streamed=True)
+    return _stream(state, make, after, headers)
+
+
+def follow_answer(
+    state: GenerationState, make: MakeDialect, after: int = 0, headers: dict[str, str] | None = None
+) -> Response:
+    """Return the stream of a generation after its first `after` frames, also when it has ended.
+
+    Raises Problem 503 `too_many_readers` or 429 `too_many_streams`.
+    """
+    refuse_when_full(services().hub, request.environ.get(CLIENT))
+    return _stream(state, make, after, headers)
+
+
+def check_number(text: str) -> int:
+    """Return the number of a frame as a client names it, 0 for an empty text; raises Problem 400."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdecimal() and int(text[:10]) <= _MAX_NUMBER and len(text) <= 10):
+        raise Problem(400, "bad_cursor", "Invalid cursor. Use the id of an event of this stream, such as 5.")
+    return int(text)
+
+
+def _stream(state: GenerationState, make: MakeDialect, after: int, headers: dict[str, str] | None) -> Response:
+    hub, client = services().hub, request.environ.get(CLIENT)
+    dialect = make(state)
+    rendered = Rendered(
+        state.generation,
+        dialect.key,
+        lambda: DialectRenderer(make(state)),
+        cancels_unwatched=state.on_disconnect == "cancel",
+    )
+    last = encode_all(dialect.interrupted())
     body = hand_over_or_yield(
         request.environ,
         _OPENING,
-        socket_reader=partial(DialectReader, state.generation, dialect=dialect),
-        pull_reader=partial(DialectPullReader, state.generation, dialect),
+        socket_reader=partial(FacadeReader, state.generation, after, dialect.heartbeat, last),
+        pull_reader=partial(FacadePullReader, state.generation, after, dialect.heartbeat, last),
         attach=partial(
-            hub.follow,
-            cancels_unwatched=state.on_disconnect == "cancel",
+            services().renderings.follow,
+            rendered=rendered,
             authorization=request.environ.get(AUTHORIZATION),
             client=client,
         ),
-        refuse=lambda: encode_frames(dialect.interrupted()) if hub.places.rejection(client) else b"",
+        refuse=lambda: last or b":\n\n" if hub.places.rejection(client) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
-    return EventStream(body, {**HEADERS, "Millrace-Generation-Id": state.generation})
+    return EventStream(body, {**HEADERS, "Millrace-Generation-Id": state.generation, **(headers or {})})
 
 
-def _render(dialect: Dialect, frame: Frame) -> list[Line]:
-    """Return the lines of a frame; none for an event that this version does not know, such as one of a newer worker."""
-    try:
-        event = decode(frame.data)
-    except ValueError as error:
-        _log.warning("unknown_event_skipped", cursor=str(frame.cursor), error=error)
-        return []
-    return dialect.render(event)
+def encode_all(lines: list[Line]) -> bytes:
+    """Return the lines as SSE frames without ids."""
+    return b"".join(map(encode_frame, lines))
 
 
-class DialectPullReader(PullReader):
-    """A reader whose frames are yielded to the server in a dialect."""
+class DialectRenderer:
+    """Renders the frames of a log in a dialect."""
 
-    __slots__ = ("_dialect",)
-    heartbeat = COMMENT
-
-    def __init__(self, generation: str, dialect: Dialect, on_stall: Callable[[], None] | None) -> None:
-        super().__init__(generation, START, on_stall)
+    def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
+        self._has_failed = False
 
-    def render(self, frames: list[Frame]) -> bytes:
-        """Return the frames in the dialect, up to its end, with which the stream ends."""
-        rendered = b""
-        for frame in frames:
-            if self._dialect.is_over:
-                break
-            rendered += encode_frames(_render(self._dialect, frame))
-        if self._dialect.is_over:
-            self.finish("done")
-        return rendered
+    @property
+    def is_over(self) -> bool:
+        """Whether the dialect has rendered its last line."""
+        return self._dialect.is_over or self._has_failed
 
-    def render_end(self) -> bytes:
-        """Return the dialect's error if the stream ends before the answer does."""
-        return b"" if self._dialect.is_over else encode_frames(self._dialect.interrupted())
+    def render(self, frame: Frame, number: int) -> list[bytes]:
+        """Return the frames for an event.
+
+        None for one that this version does not know, such as one of a newer worker, and after the dialect's end.
+        """
+        return self._render(frame, number, self._dialect.render)
+
+    def rejoin(self, frame: Frame, number: int) -> list[bytes]:
+        """Return the frames for the snapshot with which a log begins that has lost its beginning."""
+        return self._render(frame, number, self._rejoin)
+
+    def _rejoin(self, event: AnyEvent, number: int) -> list[Line]:
+        assert isinstance(event, Snapshot)
+        return self._dialect.rejoin(event, number)
+
+    def _render(self, frame: Frame, number: int, render: Callable[[AnyEvent, int], list[Line]]) -> list[bytes]:
+        if self.is_over:
+            return []
+        try:
+            event = decode(frame.data)
+        except ValueError as error:
+            _log.warning("unknown_event_skipped", cursor=str(frame.cursor), error=error)
+            return []
+        try:
+            return self._encode(render(event, number), number)
+        except Exception:  # noqa: BLE001 - an error here would end the connection to Redis that all streams share
+            _log.exception("rendering_failed", cursor=str(frame.cursor), dialect=type(self._dialect).__name__)
+            self._has_failed = True
+            return self._encode(self._dialect.interrupted(), number)
+
+    def _encode(self, lines: list[Line], number: int) -> list[bytes]:
+        if self._dialect.has_ids:
+            return [encode_frame(line, position) for position, line in enumerate(lines, number + 1)]
+        return [encode_frame(line) for line in lines]
 
 
-class DialectReader(SocketReader):
-    """A reader on a client's socket that sends every event in a dialect."""
+class FacadePullReader(PullReader):
+    """A client's reader whose frames are yielded to the server; `last` ends a stream that ends before its log."""
 
-    __slots__ = ("_dialect",)
-    heartbeat = COMMENT
+    __slots__ = ("_last", "heartbeat")
 
-    def __init__(self, generation: str, sock: _socket.socket, dialect: Dialect) -> None:
-        super().__init__(generation, START, sock)
-        self.write = write_nothing
-        self._dialect = dialect
-
-    def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
-        """Send the frames, translated one by one; a dialect renders each event once only, so its bytes are kept."""
-        count = 0
-        for frame in frames:
-            if self.is_full or self.end_reason:
-                break
-            if lines := _render(self._dialect, frame):
-                self.send(chunked(encode_frames(lines)))
-            if self._dialect.is_over:
-                self.finish("done")
-            count += 1
-        return count
+    def __init__(
+        self, generation: str, after: int, heartbeat: bytes, last: bytes, on_stall: Callable[[], None] | None
+    ) -> None:
+        super().__init__(generation, after_frame(after), on_stall)
+        self.heartbeat = heartbeat
+        self._last = last
 
     def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
-        """End cleanly, with the dialect's error if the answer has not ended yet."""
-        super().finish(why, b"" if self._dialect.is_over else encode_frames(self._dialect.interrupted()))
+        """End cleanly, in the words of the dialect if the log has not ended yet."""
+        super().finish(why, b"" if why == "done" else self._last)
 
-    def _accept_frames(self) -> None:
-        self.is_full = False
+
+class FacadeReader(SocketReader):
+    """A client's reader on its socket; `last` ends a stream that ends before its log."""
+
+    __slots__ = ("_last", "heartbeat")
+
+    def __init__(self, generation: str, after: int, heartbeat: bytes, last: bytes, sock: _socket.socket) -> None:
+        super().__init__(generation, after_frame(after), sock)
+        self.heartbeat = heartbeat
+        self._last = last
+
+    def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
+        """End cleanly, in the words of the dialect if the log has not ended yet."""
+        super().finish(why, b"" if why == "done" else self._last)

@@ -114,7 +114,7 @@ def _check_conversation(services: Services, owner: str, conversation: str) -> No
 
 def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None) -> Ids:
     """Return fresh ids, or those to which the key is bound; raises Problem 409, RedisUnavailable."""
-    ids = new_ids(request.conversation, request.question if request.is_turn else "")
+    ids = new_ids(request.conversation or request.new_conversation, request.question if request.is_turn else "")
     if key is None:
         return ids
     ids, is_same = bind_idempotency_key(services.redis, owner, key, ids, request.digest)

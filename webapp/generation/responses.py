@@ -15,7 +15,9 @@ from millrace.webapp.request_input import Json, read_object
 from millrace.webapp.schemas import WholeAnswerView, generation_url, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import START, Cursor, parse_cursor
+from millrace.worker.contract.log import decode_entry
 from millrace.worker.contract.state import GenerationState
+from millrace.worker.contract.transcript import Transcript, fold
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 
 LARGE_BYTES = 256 << 10  # the longest message is smaller; a request of this size takes as long as several others
@@ -71,30 +73,37 @@ def respond_with_generation(owner: str, parsed: ParsedRequest, key: str | None) 
 def create_and_wait(
     owner: str, parsed: ParsedRequest, key: str | None
 ) -> tuple[GenerationState, WholeAnswerView | None]:
-    """Create the generation and wait for its whole answer, which is None if it takes longer than requests wait.
+    """Create the generation and wait for its whole answer; None and errors as `create_and_collect`."""
+    state, transcript = create_and_collect(owner, parsed, key)
+    return state, None if transcript is None else whole_answer(state, transcript)
+
+
+def create_and_collect(owner: str, parsed: ParsedRequest, key: str | None) -> tuple[GenerationState, Transcript | None]:
+    """Create the generation and wait for all of its events; None if that takes longer than requests wait.
 
     Raises Problem 503 `too_many_waiting` before anything is created, and as `create_generation` does.
     """
     with services().hub.waiting.hold(current_client()):
         state = create_generation(services(), owner, parsed, key, is_streamed=False)
         release_permit()
-        return state, _wait_for_answer(state)
+        return state, _wait_for_end(state)
 
 
 def _accepts_stream() -> bool:
     return any(kind.lower() == _STREAM and quality > 0 for kind, quality in request.accept_mimetypes)
 
 
-def _wait_for_answer(state: GenerationState) -> WholeAnswerView | None:
-    """Return the whole answer of a generation that was just created; None if it has not ended in time.
+def _wait_for_end(state: GenerationState) -> Transcript | None:
+    """Return the transcript of a generation that was just created; None if it has not ended in time.
 
     None as well while Redis is unavailable: the generation exists, and the client can follow it by its URL.
     """
     wait_seconds = services().settings.relay.wait_seconds
     try:
-        return whole_answer(state, services().hub.entries(state.generation, START, wait_seconds))
+        transcript = fold(map(decode_entry, services().hub.entries(state.generation, START, wait_seconds)))
     except (RedisUnavailable, RedisKeyInvalid):
         return None
+    return transcript if transcript.is_done and transcript.outcome is not None else None
 
 
 def _receipt(state: GenerationState) -> Response:

@@ -72,7 +72,8 @@ class ParsedRequest:
 
     `is_turn`: the question and its answer become a turn of a conversation; with a whole history nothing is stored.
     `question` is the id of a stored question that is asked again. `given` holds the fields of the body that make up the
-    question.
+    question. `new_conversation` is an id that a facade has chosen for the conversation, which is made if it does not
+    exist; it must be one that no other owner can have.
     """
 
     request: ModelRequest
@@ -82,6 +83,7 @@ class ParsedRequest:
     on_disconnect: OnDisconnect | None
     stream: bool | None
     given: Json
+    new_conversation: str | None = None
 
     @cached_property
     def digest(self) -> str:

@@ -1,9 +1,7 @@
 """A generation as JSON: the receipt of a 202, the whole answer, and the current state for pollers."""
 
-from collections.abc import Iterable
 from typing import assert_never
 
-import msgspec
 from msgspec import UNSET
 
 from millrace.webapp.generation.stored_log import entries_of
@@ -16,13 +14,13 @@ from millrace.webapp.schemas import (
     generation_url,
     timestamp,
 )
-from millrace.worker.contract.events import Cancelled, Complete, Error, StatusEvent, decode, status_after
-from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.log import LogEntry, decode_entry
+from millrace.webapp.services import Services
+from millrace.worker.contract.events import Cancelled, Complete, Error, decode, status_after
+from millrace.worker.contract.ids import START, Cursor
+from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.request import RequestSummary
 from millrace.worker.contract.state import GenerationState
 from millrace.worker.contract.transcript import Transcript, fold
-from millrace.worker.store.answers import AnswerRecord
 
 
 def receipt(state: GenerationState) -> Receipt:
@@ -31,17 +29,10 @@ def receipt(state: GenerationState) -> Receipt:
     return Receipt(state.generation, "queued", state.conversation, state.message, f"{url}/events", f"{url}/cancel")
 
 
-def whole_answer(state: GenerationState, entries: Iterable[LogEntry]) -> WholeAnswerView | None:
-    """Return the whole answer after reading the entries up to `done`; None where they end before it."""
-    transcript, model, provider = Transcript(), None, None
-    for entry in entries:
-        event = decode_entry(entry)
-        transcript.apply(event)
-        if isinstance(event, StatusEvent):
-            model, provider = event.model or model, event.provider or provider
+def whole_answer(state: GenerationState, transcript: Transcript) -> WholeAnswerView:
+    """Return the whole answer of a generation that has ended."""
     outcome = transcript.outcome
-    if not transcript.is_done or outcome is None:
-        return None
+    assert outcome is not None, "no log ends without an outcome"
     complete = outcome if isinstance(outcome, Complete) else None
     return WholeAnswerView(
         id=state.generation,
@@ -54,8 +45,8 @@ def whole_answer(state: GenerationState, entries: Iterable[LogEntry]) -> WholeAn
         mode=complete and complete.mode,
         stop_reason=complete and complete.stop_reason,
         usage=None if isinstance(outcome, Error) else outcome.usage,
-        model=complete.model if complete else model,
-        provider=complete.provider if complete else provider,
+        model=complete.model if complete else transcript.model,
+        provider=complete.provider if complete else transcript.provider,
         error=FailureSchema(outcome.code, outcome.message, outcome.retryable) if isinstance(outcome, Error) else UNSET,
     )
 
@@ -82,20 +73,26 @@ def view_of(
         conversation_id=state.conversation,
         message_id=state.message,
         attempt=state.attempt,
-        model=summary.model if summary else None,
+        model=summary.model if summary else transcript.model,
         metadata=(summary.metadata if summary else None) or {},
         on_disconnect=state.on_disconnect,
         created_at=timestamp(state.created_ms),
     )
 
 
-def view_of_stored(state: GenerationState, summary: RequestSummary | None, stored: AnswerRecord) -> GenerationView:
-    """Return a generation whose log has expired, from its stored answer."""
+def current_transcript(services: Services, generation: str) -> tuple[Transcript, Cursor]:
+    """Return the answer so far and the id of its last event: from the log or, after its expiry, as it was stored.
+
+    The cursor is `START` if there is neither. Raises RedisUnavailable, RedisKeyInvalid, DatabaseUnavailable.
+    """
+    transcript, cursor = read_transcript(services.redis, generation)
+    stored = services.stored_logs.answer(generation) if cursor == START else None
+    if stored is None:
+        return transcript, cursor
     answer = stored.answer
     transcript = fold(decode(entry.data) for entry in entries_of(answer))
-    transcript.title, transcript.suggestions = stored.title, list(answer.suggestions)
-    view = view_of(state, summary, transcript, answer.last_event)
-    return msgspec.structs.replace(view, model=view.model or answer.model)
+    transcript.title, transcript.suggestions, transcript.model = stored.title, list(answer.suggestions), answer.model
+    return transcript, answer.last_event
 
 
 def _outcome_name(outcome: Complete | Cancelled | Error) -> Outcome:

@@ -11,6 +11,7 @@ frames                 an event's bytes on the wire
 reader, socket_reader  the receivers: emptied by a greenlet, or written to on a client's socket
 socket_handover        taking the socket from gunicorn, or yielding the bytes where that is impossible
 stream, multiplexer    the HTTP responses; several streams on one connection
+rendering              logs in other protocols, rendered once for all readers of a dialect
 feeds                  the owners' feeds
 places                 limits on what one client holds
 heartbeats             heartbeats, stalled readers, draining

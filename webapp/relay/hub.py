@@ -166,9 +166,10 @@ class Hub:
         if reader not in self._readers:
             return
         self._readers.discard(reader)
-        if reader.has_place:
-            self.places.release(reader.client)
         self._heartbeats.discard(reader)
+        if not reader.has_place:
+            return  # it is not a client's stream
+        self.places.release(reader.client)
         self.ended[reader.end_reason or "error"] += 1
         _log.info(
             "stream_ended",

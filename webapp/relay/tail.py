@@ -70,6 +70,10 @@ class Tail:
         """The cursor that precedes the first frame in the buffer."""
         return self._buffer.before
 
+    def covers(self, cursor: Cursor) -> bool:
+        """Return whether a reader with this cursor can be served from the buffer."""
+        return cursor == self.last or self._buffer.number_after(cursor) is not None
+
     @property
     def is_behind(self) -> bool:
         """Whether the log has to be read from the last event on."""
@@ -87,14 +91,18 @@ class Tail:
         self.resume(reader)
 
     def remove(self, reader: Reader) -> None:
-        """Forget a reader."""
+        """Forget a reader that was closed."""
+        self.release(reader)
+        self._on_removed(reader)
+
+    def release(self, reader: Reader) -> None:
+        """Stop delivering to a reader, which stays open; its cursor says where another source may go on."""
         if reader in self._live:
             self._remove_live(reader)
         self.readers.discard(reader)
         self.lagging.discard(reader)
         if not self.readers:
             self.idle_since = time.monotonic()
-        self._on_removed(reader)
 
     def resume(self, reader: Reader) -> None:
         """Continue a reader that has room: from the buffer, or from the log if its next frame is no longer buffered."""
@@ -157,10 +165,13 @@ class Tail:
         """Append the log's entries after the last event, and deliver them; older entries are ignored."""
         for entry in entries:
             if self._is_open and entry.cursor > (self._epoch, self._seq):
-                self._set_last(entry.cursor)
-                frame = make_frame(entry)
-                self.is_done = frame.is_done
-                self._append(frame)
+                self._extend(make_frame(entry))
+        self.flush()
+
+    def append(self, frames: Iterable[Frame]) -> None:
+        """Append frames that follow the last one, and deliver them."""
+        for frame in frames:
+            self._extend(frame)
         self.flush()
 
     def extend_backwards(self, before: Cursor, entries: list[LogEntry]) -> None:
@@ -220,6 +231,11 @@ class Tail:
     def _set_last(self, cursor: Cursor) -> None:
         self._epoch, self._seq = cursor
         self._next_prefix = _NEXT_PREFIX % (self._epoch, self._seq + 1)
+
+    def _extend(self, frame: Frame) -> None:
+        self._set_last(frame.cursor)
+        self.is_done = frame.is_done
+        self._append(frame)
 
     def _append(self, frame: Frame) -> None:
         self._undelivered.append(frame)

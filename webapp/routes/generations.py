@@ -5,7 +5,7 @@ from flask import Blueprint, Response, request
 from millrace.webapp.generation import creation
 from millrace.webapp.generation.responses import check_cursor, idempotency_key, read_question, respond_with_generation
 from millrace.webapp.generation.validation import GenerationFields, parse
-from millrace.webapp.generation.views import view_of, view_of_stored
+from millrace.webapp.generation.views import current_transcript, view_of
 from millrace.webapp.guard.auth import ensure_owner
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import (
@@ -26,8 +26,7 @@ from millrace.webapp.relay import event_stream
 from millrace.webapp.schemas import CancelReceipt, GenerationView, Receipt, WholeAnswerView, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
-from millrace.worker.contract.ids import START, Cursor
-from millrace.worker.contract.log import read_transcript
+from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.state import read_summary
 
 routes = Blueprint("generations", __name__, url_prefix="/api/generations")
@@ -56,11 +55,8 @@ def create_generation() -> Response:
 def get_generation(generation: str) -> Response:
     """Return the current state of a generation, for clients that poll."""
     state = owned_generation(generation)
-    transcript, cursor = read_transcript(services().redis, generation)
+    transcript, cursor = current_transcript(services(), generation)
     summary = read_summary(services().redis, generation)
-    stored = services().stored_logs.answer(generation) if cursor == START else None
-    if stored is not None:
-        return json_response(view_of_stored(state, summary, stored))
     return json_response(view_of(state, summary, transcript, cursor))
 
 

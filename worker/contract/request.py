@@ -19,7 +19,8 @@ class PromptMessage(msgspec.Struct, frozen=True):
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The model's part of a generation's request; the roles of `messages` alternate and the last is the user's.
 
-    With a `schema`, a JSON schema, the answer is to be JSON that fits.
+    With a `schema`, a JSON schema, the answer is to be JSON that fits. `echo` holds fields of a request in another
+    protocol, for its answers; nothing else reads them.
     """
 
     messages: list[PromptMessage]
@@ -33,6 +34,7 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] | None = None
     on_midstream_failure: OnMidstreamFailure = "error"
     schema: dict[str, Any] | None = None
+    echo: dict[str, Any] | None = None
 
 
 class RequestSummary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,6 +42,7 @@ class RequestSummary(msgspec.Struct, frozen=True, omit_defaults=True):
 
     model: str
     metadata: dict[str, str] | None = None
+    echo: dict[str, Any] | None = None
 
 
 def encode_request(request: ModelRequest) -> bytes:
@@ -54,7 +57,7 @@ def decode_request(data: bytes | str) -> ModelRequest:
 
 def encode_summary(request: ModelRequest) -> bytes:
     """Return the summary of a request as JSON."""
-    return _encode(RequestSummary(request.model, request.metadata))
+    return _encode(RequestSummary(request.model, request.metadata, request.echo))
 
 
 def decode_summary(data: bytes | str) -> RequestSummary:

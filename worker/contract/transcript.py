@@ -41,6 +41,9 @@ class Transcript:
     title: str | None = None
     suggestions: list[str] | None = None
     is_done: bool = False
+    model: str | None = None
+    """The model that was asked last, and its provider."""
+    provider: str | None = None
 
     @property
     def content(self) -> str:
@@ -66,7 +69,9 @@ class Transcript:
             case Done():
                 self.is_done = True
                 self._replace_usage(event)
-            case StatusEvent() | ContextEvent() | ToolResult():
+            case StatusEvent(model=model, provider=provider):
+                self.model, self.provider = model or self.model, provider or self.provider
+            case ContextEvent() | ToolResult():
                 pass  # they are no part of the answer
             case _:
                 assert_never(event)
@@ -98,7 +103,7 @@ class Transcript:
     def copy(self) -> "Transcript":
         """Return an independent copy."""
         texts = list(self._content), list(self._reasoning)
-        rest = self.outcome, self.title, self.suggestions, self.is_done
+        rest = self.outcome, self.title, self.suggestions, self.is_done, self.model, self.provider
         return Transcript(*texts, list(self.citations), list(self.tools), list(self.images), *rest)
 
     def snapshot(self, reason: SnapshotReason) -> Snapshot:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from millrace.webapp.facades.chat import ChatContent, ChatDialect
 from millrace.webapp.facades.conversation import ConversationDialect
-from millrace.webapp.facades.dialect import AppendOnlyText, Dialect, Line, encode_frames
+from millrace.webapp.facades.dialect import AppendOnlyText, Dialect, Line, NamedLine, encode_frame
 from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
@@ -39,7 +39,7 @@ def render_all(dialect: Dialect, *events: AnyEvent) -> list[Any]:
     lines: list[Line] = []
     for event in events:
         assert not dialect.is_over, "an event was rendered after the last line"
-        lines += dialect.render(event)
+        lines += dialect.render(event, len(lines))
     return msgspec.to_builtins(lines)
 
 
@@ -159,15 +159,32 @@ def test_stream_that_its_server_ends_has_an_error_about_the_restart() -> None:
     for dialect in (ConversationDialect(), ChatDialect()):
         (line,) = msgspec.to_builtins(dialect.interrupted())
         assert "restarted" in line["error"]
-        assert dialect.is_over
+        assert not dialect.is_over, "other clients share the rendering"
 
 
 @given(st.text(st.characters()), st.text("\udc00\ud800\r\n\u2028\x00"))
 def test_any_text_is_one_line_and_is_decoded_unchanged(text: str, hostile: str) -> None:
     content = text + hostile
-    spelled = encode_frames([ChatContent(content)])
+    spelled = encode_frame(ChatContent(content))
     line, end = spelled.decode("ascii").split("\n\n")
     assert (line.count("\n"), line.count("\r"), end) == (0, 0, "")
     decoded = json.loads(line.removeprefix("data: "))
     assert decoded == json.loads(json.dumps({"content": content}))  # which joins two halves of one character
-    assert encode_frames(["[DONE]"]) == b"data: [DONE]\n\n"
+
+
+def test_frame_may_have_a_name_and_an_id_after_its_data() -> None:
+    assert encode_frame("[DONE]") == b"data: [DONE]\n\n"
+    assert encode_frame("[DONE]", 7) == b"data: [DONE]\nid: 7\n\n"
+    named = NamedLine("a.b", ChatContent("x"))
+    assert encode_frame(named, 1) == b'event: a.b\ndata: {"content":"x"}\nid: 1\n\n'
+
+
+def test_client_whose_position_is_lost_gets_no_text_twice() -> None:
+    expired = Snapshot("Hello.", "", [], [], "expired")
+    chat = ChatDialect()
+    assert [set(line) for line in msgspec.to_builtins(chat.rejoin(expired, 3))] == [{"error"}]
+    assert chat.is_over
+    conversation = ConversationDialect()
+    lines = msgspec.to_builtins(conversation.rejoin(expired, 3)) + render_all(conversation, COMPLETE, DONE)
+    assert kinds(lines) == ["status", "complete"]
+    assert lines[-1]["message"] == "Hello."

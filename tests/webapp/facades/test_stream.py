@@ -1,17 +1,20 @@
-"""`DialectReader` on a real socket pair; the other files test `DialectPullReader` through Flask's test client."""
+"""The bytes of a facade's stream: dialects rendered frame by frame, and the readers that deliver them."""
 
+import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import gevent
 import pytest
 
 from millrace.webapp.facades.chat import ChatDialect
 from millrace.webapp.facades.conversation import ConversationDialect
-from millrace.webapp.facades.dialect import Dialect, encode_frames
-from millrace.webapp.facades.stream import DialectPullReader, DialectReader
-from millrace.webapp.relay.frames import Frame, join, make_frame, stream_end
+from millrace.webapp.facades.dialect import Dialect, Line
+from millrace.webapp.facades.stream import DialectRenderer, FacadePullReader, FacadeReader, check_number
+from millrace.webapp.problems import Problem
+from millrace.webapp.relay.frames import COMMENT, Frame, chunked, join, make_frame, stream_end
 from millrace.webapp.relay.reader import Reader
+from millrace.webapp.relay.socket_handover import yield_bytes
 from millrace.worker.contract.events import AnyEvent, Chunk, encode
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
@@ -46,12 +49,19 @@ def unchunked(raw: bytes) -> bytes:
     raise AssertionError("the chunked body has no end")
 
 
-def expected(dialect: Dialect, events: list[AnyEvent]) -> bytes:
-    return b"".join(encode_frames(dialect.render(event)) for event in events if not dialect.is_over)
+def rendered(dialect: Dialect, frames: Sequence[Frame]) -> list[bytes]:
+    renderer, bodies = DialectRenderer(dialect), list[bytes]()
+    for frame in frames:
+        bodies += renderer.render(frame, len(bodies))
+    return bodies
+
+
+def numbered(bodies: list[bytes]) -> list[Frame]:
+    return [Frame(1, number, chunked(body), number == len(bodies)) for number, body in enumerate(bodies, 1)]
 
 
 class FrameSource:
-    """A source that gives a reader its frames, seven at a time."""
+    """A source that gives a reader its frames, seven at a time, and then ends it."""
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
@@ -63,6 +73,8 @@ class FrameSource:
         while self.place < len(self.frames) and not reader.is_full and not reader.end_reason:
             part = self.frames[self.place : self.place + 7]
             self.place += reader.take(part, join(part))
+        if self.place == len(self.frames):
+            reader.finish("done")
 
     def remove(self, reader: Reader, /) -> None:
         self.gone.append(reader)
@@ -77,60 +89,65 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("make", [ConversationDialect, ChatDialect])
-def test_slow_reader_gets_every_byte_once_and_a_clean_end(make: type[Dialect], pair: Pair) -> None:
+def test_slow_reader_gets_every_byte_once_and_a_clean_end(make: Callable[[], Dialect], pair: Pair) -> None:
     ours, theirs = pair
-    events: list[AnyEvent] = [
-        QUEUED,
-        *(Chunk(f"{number:05}" * (number % 700)) for number in range(300)),
-        COMPLETE,
-        DONE,
-    ]
-    frames = frames_of(*events)
-    reader = DialectReader("g", ours, make())  # type: ignore[abstract]
-    host = FrameSource(frames)
-    reader.source = host
-    gevent.spawn(host.resume, reader)
+    chunks = [Chunk(f"{number:05}" * (number % 700)) for number in range(300)]
+    bodies = rendered(make(), frames_of(QUEUED, *chunks, COMPLETE, DONE))
+    reader = FacadeReader("g", 0, COMMENT, b"never sent", ours)
+    source = FrameSource(numbered(bodies))
+    reader.source = source
+    gevent.spawn(source.resume, reader)
     with gevent.Timeout(20):
-        assert unchunked(read_all(theirs)) == expected(make(), events)
+        assert unchunked(read_all(theirs)) == b"".join(bodies)
     assert reader.end_reason == "done"
-    assert host.place == len(frames)
-    assert host.turns > 20, "the socket was never full"
+    assert source.turns > 20, "the socket was never full"
 
 
-def test_reader_is_removed_after_the_last_line_of_its_dialect(pair: Pair) -> None:
-    ours, theirs = pair
-    frames = frames_of(QUEUED, Chunk("a"), restart(), Chunk("b"), Chunk("c"))
-    reader = DialectReader("g", ours, ChatDialect())
-    host = FrameSource([])
-    reader.source = host
-    assert reader.take(frames, join(frames)) == 4
-    assert host.gone == [reader]
-    body = unchunked(read_all(theirs))
-    assert body.count(b'data: {"content"') == 1
-    assert body.count(b'data: {"error"') == 1
-
-
-def test_event_that_this_version_does_not_know_is_skipped(pair: Pair) -> None:
+def test_event_that_this_version_does_not_know_is_skipped() -> None:
     """An exception here would end the connection to Redis that all streams of the process share."""
-    ours, theirs = pair
     unknown = (b'{"type":"of_a_newer_worker"}', b'{"type":"chunk","content":' + b"[" * 100_000 + b"}")
     frames = frames_of(QUEUED, Chunk("a"), Chunk("b"), Chunk("c"), COMPLETE, DONE)
     frames[2:4] = [make_frame(LogEntry(Cursor(1, number), data)) for number, data in enumerate(unknown, 3)]
-    reader, pulled = DialectReader("g", ours, ChatDialect()), DialectPullReader("g", ChatDialect(), None)
-    reader.source = FrameSource([])
-    reader.take(frames, join(frames))
-    rest = expected(ChatDialect(), [QUEUED, Chunk("a"), COMPLETE, DONE])
-    assert unchunked(read_all(theirs)) == rest
-    assert pulled.render(frames) == rest
+    assert rendered(ChatDialect(), frames) == rendered(ChatDialect(), frames_of(QUEUED, Chunk("a"), COMPLETE, DONE))
 
 
-def test_drained_reader_gets_the_error_of_its_dialect(pair: Pair) -> None:
+def test_dialect_that_fails_ends_its_streams_only() -> None:
+    class FailingDialect(ChatDialect):
+        """A dialect with a defect."""
+
+        def render(self, event: AnyEvent, number: int) -> list[Line]:
+            return super().render(event, 1 // (3 - number))
+
+    bodies = rendered(FailingDialect(), frames_of(QUEUED, *map(Chunk, "abcdef")))
+    assert len(bodies) == 4
+    assert b"error" in bodies[-1]
+
+
+def test_nothing_is_rendered_after_the_last_line_of_the_dialect() -> None:
+    bodies = rendered(ChatDialect(), frames_of(QUEUED, Chunk("a"), restart(), Chunk("b"), Chunk("c")))
+    assert [list(json.loads(body.removeprefix(b"data: "))) for body in bodies] == [["content"], ["error"]]
+
+
+@pytest.mark.parametrize("version", ["socket", "iterator"])
+def test_stream_that_ends_before_its_log_ends_in_the_words_of_the_dialect(version: str, pair: Pair) -> None:
     ours, theirs = pair
-    reader = DialectReader("g", ours, ConversationDialect())
-    frames = frames_of(QUEUED, Chunk("a"))
-    reader.take(frames, join(frames))
-    reader.finish("drained", stream_end())
-    lines = unchunked(read_all(theirs)).decode().split("\n\n")
-    assert '"type": "error"' in lines[-2]
-    assert not any(line.startswith("retry:") for line in lines)
-    assert reader.end_reason == "drained"
+    (body,) = rendered(ConversationDialect(), frames_of(Chunk("a")))
+    frames = [Frame(1, 1, chunked(body))]
+    if version == "socket":
+        reader = FacadeReader("g", 0, COMMENT, b"data: last\n\n", ours)
+        reader.take(frames, join(frames))
+        reader.finish("drained", stream_end())
+        assert unchunked(read_all(theirs)) == body + b"data: last\n\n"
+    else:
+        pulled = FacadePullReader("g", 0, COMMENT, b"data: last\n\n", None)
+        pulled.take(frames, join(frames))
+        pulled.finish("drained", stream_end())
+        assert b"".join(yield_bytes(pulled, 15)) == body + b"data: last\n\n"
+
+
+def test_resume_number_is_checked() -> None:
+    assert [check_number(text) for text in ("", "0", "17")] == [0, 0, 17]
+    for text in ("-1", "1-5", "1.0", " 1", "٣", "99999999999", "x" * 10_000):
+        with pytest.raises(Problem) as caught:
+            check_number(text)
+        assert (caught.value.status, caught.value.code) == (400, "bad_cursor")

@@ -91,7 +91,7 @@ def test_every_line_of_a_dialect_matches_its_schema(
 ) -> None:
     document, renderer = Document.of(site.app), dialect()
     rendered = [
-        line for event in (*events, Done("completed")) for line in renderer.render(event)
+        line for event in (*events, Done("completed")) for line in renderer.render(event, 0)
     ] + renderer.interrupted()
     assert {type(line) for line in rendered} <= {each for each in lines if isinstance(each, type)} | {str}
     schema = document.whole["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
