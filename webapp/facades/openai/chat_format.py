@@ -170,10 +170,8 @@ def usage_of(usage: Usage) -> CompletionUsage:
 
 def tool_calls_of(tools: list[Any]) -> list[CompletionToolCall]:
     """Return the tools of a transcript as calls."""
-    return [
-        CompletionToolCall(each["id"], "function", FunctionCall(each["name"], json.dumps(each["input"], ensure_ascii=False)))
-        for each in tools
-    ]
+    calls = [FunctionCall(each["name"], json.dumps(each["input"], ensure_ascii=False)) for each in tools]
+    return [CompletionToolCall(tool["id"], "function", call) for tool, call in zip(tools, calls, strict=True)]
 
 
 def completion_of(theirs: str, created: int, model: str, transcript: Transcript) -> ChatCompletion:
