@@ -51,7 +51,11 @@ def test_commands_at_the_same_time_lose_no_key(keys: KeyFile) -> None:
         subprocess.Popen([*command, f"owner{each}", "20"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for each in range(4)
     ]
-    printed = [process.communicate(b"\n")[0].decode().split() for process in running]
+    for process in running:
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    printed = [process.communicate()[0].decode().split() for process in running]
     made = {each.sha256 for each in keys.read()}
     assert made == {api_keys.hash_of_key(key) for keys_of_one in printed for key in keys_of_one}
     assert len(made) == 80
