@@ -72,11 +72,20 @@ class CallHistory:
         """Count a call of this text and return whether the directive's fault applies to it."""
         if directive.fault is None:
             return False
-        count = self._call_counts.pop(text, 0) + 1
-        self._call_counts[text] = count
+        count = self._count(f"fault {text}")
+        return directive.times is None or count <= directive.times
+
+    def count_script(self, text: str, directive: Directive) -> Directive:
+        """Count a call of this text and return its script: the directive, or from the second call on its `then`."""
+        if directive.then is None:
+            return directive
+        return directive if self._count(f"script {text}") == 1 else directive.then
+
+    def _count(self, text: str) -> int:
+        count = self._call_counts[text] = self._call_counts.pop(text, 0) + 1
         if len(self._call_counts) > MAX_ENTRIES:
             self._call_counts.popitem(last=False)
-        return directive.times is None or count <= directive.times
+        return count
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the calls as JSON objects, oldest first."""

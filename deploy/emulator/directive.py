@@ -96,6 +96,7 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: list[RawEvent] | None = None
     response: Any = msgspec.UNSET
     forced: "dict[str, Directive]" = {}
+    then: "Directive | None" = None
 
 
 def is_directive(text: str) -> bool:

@@ -87,6 +87,8 @@ class EmulatorEndpoint:
 
     def _handle_request(self, connection: HttpConnection, wire: EmulatedWire, request: EmulatedRequest) -> None:
         directive = _find_directive(request)
+        if directive and not request.forced_tool:
+            directive = self._history.count_script(request.question, directive)
         if directive and (key := find_unsupported(directive, wire.unsupported)):
             raise invalid_directive(f"this wire does not have `{key}`")
         answer = make_answer(request, directive)

@@ -69,6 +69,20 @@ def test_fault_applies_only_to_the_first_calls_of_each_text(
         converse_events(bedrock, script)
 
 
+def test_later_calls_of_a_text_have_the_script_of_their_own(
+    bedrock: "BedrockRuntimeClient", emulator: EmulatorProcess
+) -> None:
+    message = emulate(text="first", then={"text": "second", "fault": "throttle", "times": 1})
+    assert text_of(converse_events(bedrock, message)) == "first"
+    with pytest.raises(ClientError):
+        converse_events(bedrock, message)
+    for _ in range(2):
+        assert text_of(converse_events(bedrock, message)) == "second"
+    assert text_of(converse_events(bedrock, message + " ")) == "first", "another text has its own count"
+    with pytest.raises(ClientError, match="then"):
+        converse_events(bedrock, emulate(then={"txt": "typing error"}))
+
+
 def test_only_the_first_end_of_a_call_is_recorded() -> None:
     call = CallHistory().start(REQUEST)
     call.end("fault")
