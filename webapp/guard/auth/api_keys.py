@@ -11,7 +11,7 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.api_keys import PREFIX, hash_of_key, path_of, read_keys
 from millrace.worker.settings.schema import Settings
 
-CHECK_SECONDS = 1.0  # the shortest time between two looks at the file
+CHECK_SECONDS = 1.0  # between two looks at the file while the keys that come are known
 
 _log = get_logger(__name__)
 
@@ -35,8 +35,12 @@ class KeyRing:
             raise SettingError(f"MILLRACE_API_KEYS: {error}") from error
 
     def owner_of(self, digest: str) -> str | None:
-        """Return the owner of the key with this hash, None for one that is unknown or revoked."""
-        if self._path is not None and time.monotonic() - self._checked_at >= CHECK_SECONDS:
+        """Return the owner of the key with this hash, None for one that is unknown or revoked.
+
+        An unknown key may have just been added, so that the file is looked at in any case.
+        """
+        is_due = digest not in self._owners or time.monotonic() - self._checked_at >= CHECK_SECONDS
+        if self._path is not None and is_due:
             self._checked_at = time.monotonic()
             self._refresh()
         return self._owners.get(digest)

@@ -172,12 +172,16 @@ def test_file_is_read_again_when_it_changes(
     assert all("kept=1" in each for each in failures)
 
 
-def test_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_key_counts_at_once_and_a_revoked_one_for_a_second_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "keys.json"
     path.write_text(setting(ada=ADA))
     now = [100.0]
     monkeypatch.setattr(api_keys.time, "monotonic", lambda: now[0])
     ring = KeyRing(str(path))
+    path.write_text(setting(ada=ADA, eve=EVE))
+    assert ring.owner_of(hash_of_key(EVE)) == "eve"
     path.write_text("[]")
     now[0] += 0.99
     assert ring.owner_of(hash_of_key(ADA)) == "ada"
