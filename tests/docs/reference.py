@@ -30,6 +30,7 @@ _PLACE = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOT
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _UNREADABLE = "\x01"
 _VARIES = "…"
+_DEPENDENCIES = ("RedisKeyInvalid", "RedisUnavailable", "QueueUnavailable", "DatabaseUnavailable")
 _A_STATUS = 405  # by which the table of the codes of HTTP's own errors is known
 
 
@@ -161,6 +162,12 @@ def _problems() -> Table:
                             pass
             elif isinstance(scope, ast.Dict) and any(getattr(key, "value", "") == _A_STATUS for key in scope.keys):
                 generic.update(ast.literal_eval(scope).items())
+            elif isinstance(scope, ast.Tuple):
+                match scope.elts:
+                    case [ast.Name(id=error), _, ast.Constant(value=str(code)), detail] if error in _DEPENDENCIES:
+                        found.setdefault((503, code), {})[_text(detail, scope)] = None
+                    case _:
+                        pass
     for pair in generic - found.keys():
         found[pair] = {"as Werkzeug describes it": None}
     rows = [
@@ -170,7 +177,7 @@ def _problems() -> Table:
     return _table(("status", "code", "detail, `…` where it varies"), rows, [code for _, code in sorted(found)])
 
 
-def _text(node: ast.expr, scope: ast.FunctionDef) -> str:
+def _text(node: ast.expr, scope: ast.AST) -> str:
     """Return a literal text, also where it is the value of a variable of the function."""
     match node:
         case ast.Constant(value=str(text)):
