@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from millrace.webapp import problems, request_log
 from millrace.webapp.facades import chat, conversation
+from millrace.webapp.facades.openai import chat_routes, models, unknown_paths
 from millrace.webapp.guard import access, auth, cors, csrf, headers, limits
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.mounts import names_of
@@ -33,6 +34,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
     *(documents, generations, conversations, messages, profile, memories),
     *(events, chat, conversation, health),
+    *(models, chat_routes, unknown_paths),
 )
 
 

@@ -66,8 +66,8 @@ class Description:
     """A route's request and responses, as msgspec types.
 
     `answers` has the type of each status that is not a problem, None for an empty body; `stream` the types of the
-    `data:` lines on a 200 of `text/event-stream`. Every problem is a `ProblemBody` and is added to each route. A
-    parameter is its location, its name and its description.
+    `data:` lines on a 200 of `text/event-stream`. Problems are added to each route; `problem` is their type where a
+    facade renders them in JSON of its own. A parameter is its location, its name and its description.
     """
 
     answers: Mapping[int, Any] = field(default_factory=dict[int, Any])
@@ -75,6 +75,7 @@ class Description:
     stream: tuple[Any, ...] = ()
     parameters: tuple[tuple[str, str, str], ...] = ()
     media: str = "application/json"
+    problem: type[msgspec.Struct] = ProblemBody
 
 
 def described(description: Description) -> Callable[[View], View]:
@@ -132,7 +133,7 @@ def build_document(app: Flask, mount: str | None = None) -> Json:
 
 
 def _types_of(description: Description) -> list[Any]:
-    given = (description.body, *description.stream, *description.answers.values())
+    given = (description.body, *description.stream, *description.answers.values(), description.problem)
     return [each for each in given if each is not None]
 
 
@@ -176,7 +177,11 @@ def _operation(app: Flask, rule: Rule, method: str, description: Description, sc
             "anyOf": lines,
         }
         success.setdefault("content", {})[_STREAM] = {"schema": each}
-    responses["default"] = {"$ref": "#/components/responses/Problem"}
+    responses["default"] = (
+        {"$ref": "#/components/responses/Problem"}
+        if description.problem is ProblemBody
+        else {"description": "The request was rejected or failed.", "content": _content(_JSON, description.problem)}
+    )
     return operation
 
 

@@ -42,11 +42,13 @@ class Document:
             path = re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule)
             method = "get" if request.method == "HEAD" else request.method.lower()
             if path in self.whole["paths"]:
-                self._check_success(self.whole["paths"][path][method]["responses"], response)
+                self._check_described(self.whole["paths"][path][method]["responses"], response)
         return response
 
-    def _check_success(self, responses: Json, response: Response) -> None:
+    def _check_described(self, responses: Json, response: Response) -> None:
         described = responses.get(str(response.status_code))
+        if described is None and response.status_code >= 400:
+            described = responses["default"]
         assert described is not None, f"the document does not describe {response.status_code} for {request.path}"
         if response.status_code == 204:
             assert "content" not in described

@@ -40,7 +40,7 @@ from millrace.worker.contract.events import (
 DONE = "[DONE]"
 _RESTARTED = "The answer restarted with different text, which this protocol cannot take back. Please ask again."
 _EXPIRED = "The beginning of this stream is no longer stored. Fetch the completion: GET /v1/chat/completions/{id}."
-_INTERRUPTED = "This server is being restarted, and the answer goes on: GET /v1/chat/completions/{id}?stream=true."
+_INTERRUPTED = "The server has interrupted this stream. Continue it now: GET /v1/chat/completions/{id}?stream=true."
 
 
 class CompletionDialect:
@@ -91,7 +91,7 @@ class CompletionDialect:
 
     def interrupted(self) -> list[Line]:
         """Return an error: SDKs take a stream that ends without one for a whole answer."""
-        return self._fail("stream_lost", _INTERRUPTED.format(id=self._id))
+        return [failure_in_stream("stream_lost", _INTERRUPTED.format(id=self._id), self._id)]
 
     def _pieces(self, reasoning: str, content: str) -> list[Line]:
         lines: list[Line] = []
