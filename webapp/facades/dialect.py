@@ -87,10 +87,23 @@ class Dialect(Protocol):
 def encode_frame(line: Line, number: int | None = None) -> bytes:
     """Return a line as an SSE frame in ASCII, with its number as the id."""
     event, data = (line.event, line.data) if isinstance(line, NamedLine) else (None, line)
-    text = data if isinstance(data, str) else json.dumps(msgspec.to_builtins(data), separators=(",", ":"))
-    name = "" if event is None else f"event: {event}\n"
-    end = "" if number is None else f"\nid: {number}"
-    return f"{name}data: {text}{end}\n\n".encode("ascii")
+    name = b"" if event is None else b"event: %b\n" % event.encode("ascii")
+    end = b"" if number is None else b"\nid: %d" % number
+    return b"%bdata: %b%b\n\n" % (name, data.encode("ascii") if isinstance(data, str) else _dump(data), end)
+
+
+def _dump(data: msgspec.Struct) -> bytes:
+    """Return a struct as JSON in ASCII: msgspec is many times faster, but escapes neither other letters nor surrogates.
+
+    Clients may split lines at U+2028 and its like, so that these are escaped.
+    """
+    try:
+        encoded = msgspec.json.encode(data)
+    except UnicodeEncodeError:
+        encoded = b"\xff"
+    if encoded.isascii():
+        return encoded
+    return json.dumps(msgspec.to_builtins(data), separators=(",", ":")).encode("ascii")
 
 
 def rename_fields(body: Json, names: FieldNames) -> Json:

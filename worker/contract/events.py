@@ -270,8 +270,15 @@ def encode(event: Event) -> bytes:
     return _dump(msgspec.to_builtins(event)).encode("ascii")
 
 
+_DECODER: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
 def decode(data: bytes | str) -> AnyEvent:
     """Return the event that `encode` encoded; raises ValueError (msgspec's error is one) for anything else."""
+    try:
+        return _DECODER.decode(data)
+    except msgspec.DecodeError:
+        pass  # it may hold a lone surrogate, which only the standard library takes
     try:
         return msgspec.convert(json.loads(data), AnyEvent)
     except RecursionError as error:
