@@ -28,6 +28,7 @@ from millrace.webapp.guard.rejections import (
     delayed_reconnect,
     waiting_time,
 )
+from millrace.webapp.guard.windows import Counter, SlidingWindows, WindowCounts
 from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.connection import connect
@@ -56,6 +57,7 @@ _SETTINGS: dict[LimitKind, tuple[str, str]] = {
 _MARK = "limited_as"
 _EVENT_SOURCES = "serves_event_sources"
 _COUNTED = "millrace_counted"
+_RECENT_SECONDS = 1.0
 
 _limits: "MountState[RateLimits]" = MountState("rate_limits")
 
@@ -104,12 +106,12 @@ def add_headers(response: Response) -> Response:
 
     https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-06
     """
-    counted = cast("Counter | None", g.get(_COUNTED))
+    counted = cast("_Counted | None", g.get(_COUNTED))
     if counted is not None:
-        window = _limits.current().window(counted)
+        window = _limits.current().window_of(counted)
         if window is not None:
             remaining, seconds = window
-            response.headers["RateLimit-Limit"] = str(counted.rate.amount)
+            response.headers["RateLimit-Limit"] = str(counted.counter.rate.amount)
             response.headers["RateLimit-Remaining"] = str(remaining)
             response.headers["RateLimit-Reset"] = str(math.ceil(seconds))
     return response
@@ -122,11 +124,12 @@ class Limit(NamedTuple):
     rates: tuple[RateLimitItem, ...]
 
 
-class Counter(NamedTuple):
-    """One rate, and the key of its counter for one owner or address."""
+class _Counted(NamedTuple):
+    """The counter that the response's headers are about, and its window when the request was counted."""
 
-    rate: RateLimitItem
-    key: str
+    counter: Counter
+    counts: WindowCounts
+    at: float
 
 
 class RateLimits:
@@ -144,8 +147,8 @@ class RateLimits:
             storage_options=options,
             strategy="sliding-window-counter",  # its windows use Redis's clock
         )
-        # Its decorators cannot count an owner that begins after the request is valid, so the strategy is called here.
-        self._strategy, self._storage = limiter.limiter, cast("RedisStorage", limiter.storage)
+        # Its decorators cannot count an owner that begins after the request is valid, so the windows are counted here.
+        self._strategy, self._windows = limiter.limiter, SlidingWindows(cast("RedisStorage", limiter.storage))
         self._of_owner = {kind: _limit(settings, _SETTINGS[kind][0]) for kind in get_args(LimitKind)}
         self._of_address = {kind: _limit(settings, _SETTINGS[kind][1]) for kind in get_args(LimitKind)}
         self._new_owners = _limit(settings, "new_owner_rate")
@@ -173,10 +176,10 @@ class RateLimits:
         """Count an owner that is about to begin, and its first request; raises Problem 429 and 503."""
 
         def count() -> None:
-            if over := self._hit("owner", self._new_owners, client_address()):
-                raise self._too_many_owners(over)
+            if over := self._hit("owner", (self._new_owners, client_address())):
+                raise self._too_many_owners(over[1])
             g.pop(_COUNTED, None)  # the headers are about the owner
-            self._hit("create", self._of_owner["create"], hash_of(owner))
+            self._hit("create", (self._of_owner["create"], hash_of(owner)))
 
         if self._new_owners.rates or self._of_owner["create"].rates:
             self._while_available("create", count)
@@ -185,13 +188,18 @@ class RateLimits:
         """Return the remaining requests and the seconds until there are more, None if the storage is unavailable."""
         if time.monotonic() < self._unavailable_until:
             return None
-        expiry = counter.rate.get_expiry()
         try:
-            counts = self._storage.get_sliding_window(counter.key, expiry)
+            counts = self._windows.counts(counter)
         except StorageError as error:
             self._note_failure(error)
             return None
-        return remaining_in(counter.rate.amount, expiry, WindowCounts(*counts))
+        return remaining_in(counter.rate.amount, counter.rate.get_expiry(), counts)
+
+    def window_of(self, counted: _Counted) -> tuple[int, float] | None:
+        """Return the window as it was when the request was counted; as it is now, for a request that took long."""
+        if time.monotonic() - counted.at > _RECENT_SECONDS:
+            return self.window(counted.counter)
+        return remaining_in(counted.counter.rate.amount, counted.counter.rate.get_expiry(), counted.counts)
 
     def _count(self, kind: LimitKind) -> "tuple[Limit, Counter] | None":
         """Count a request for its owner and for its address; return the limit without room for it, and its counter.
@@ -203,26 +211,26 @@ class RateLimits:
         try:
             owner = None if kind == "public" else current_owner()
         except Problem:
-            if over := self._hit(kind, of_address, address):
-                return of_address, over
+            if over := self._hit(kind, (of_address, address)):
+                return over
             raise
-        of_owner = self._of_owner[kind]
+        limits = [(self._of_owner[kind], address if owner is None else hash_of(owner)), (of_address, address)]
         if owner is None and kind == "create":  # its owner is counted when it begins
             if over := self._find_exhausted("owner", self._new_owners, address):
                 raise self._too_many_owners(over)
-        elif over := self._hit(kind, of_owner, address if owner is None else hash_of(owner)):
-            return of_owner, over
-        if over := self._hit(kind, of_address, address):
-            return of_address, over
-        return None
+            del limits[0]
+        return self._hit(kind, *limits)
 
-    def _hit(self, scope: str, limit: Limit, subject: str) -> Counter | None:
-        """Count a request; return the counter that has no room for it, None if all have."""
-        counters = [Counter(rate, rate.key_for(scope, subject)) for rate in limit.rates]
-        over = next((each for each in counters if not self._strategy.hit(each.rate, scope, subject)), None)
-        if counters:
-            setattr(g, _COUNTED, over or g.get(_COUNTED) or counters[0])
-        return over
+    def _hit(self, scope: str, *limits: tuple[Limit, str]) -> tuple[Limit, Counter] | None:
+        """Count a request by each limit for its subject, up to the first without room; return that one's counter."""
+        used = [
+            (limit, Counter(rate, rate.key_for(scope, subject))) for limit, subject in limits for rate in limit.rates
+        ]
+        if not used:
+            return None
+        full, counts = self._windows.count([counter for _, counter in used])
+        setattr(g, _COUNTED, _Counted(used[full or 0][1], counts, time.monotonic()))
+        return None if full is None else used[full]
 
     def _find_exhausted(self, scope: str, limit: Limit, subject: str) -> Counter | None:
         """Return a counter that has no room, without counting; None if all have."""
@@ -265,15 +273,6 @@ class RateLimits:
         self._on_failure()
         self._unavailable_until = time.monotonic() + STORAGE_RETRY_SECONDS
         _log.warning("limiter_unavailable", error=str(error))
-
-
-class WindowCounts(NamedTuple):
-    """The counts of the previous and the current window, and the seconds until each expires."""
-
-    previous: int
-    previous_left: float
-    current: int
-    current_left: float
 
 
 def remaining_in(amount: int, expiry: float, counts: WindowCounts) -> tuple[int, float]:

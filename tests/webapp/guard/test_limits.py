@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from millrace.webapp import mount
 from millrace.webapp.guard import limits
-from millrace.webapp.guard.limits import WindowCounts, limit_kind_of, remaining_in
+from millrace.webapp.guard.limits import limit_kind_of, remaining_in
+from millrace.webapp.guard.windows import WindowCounts
 from millrace.webapp.openapi.document import description_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.settings.schema import Settings
