@@ -4,6 +4,8 @@
 2. fix the ids, which an Idempotency-Key remembers  6. enqueue the task
 3. count it as active for owner and address         7. store the question, while a worker begins
 4. acquire the conversation                         8. publish to the owner's feed
+
+Each round trip to Redis delays the answer, so steps 3 and 4 share one, and so do 5 and 6.
 """
 
 from collections.abc import Generator
@@ -17,10 +19,28 @@ from millrace.webapp.guard.permits import release_permit
 from millrace.webapp.problems import Problem
 from millrace.webapp.request_log import request_id
 from millrace.webapp.services import Services
-from millrace.worker.contract.active_generations import acquire_slot, acquire_slots, release_slot
+from millrace.worker.contract.active_generations import (
+    acquire_slot,
+    acquire_slots,
+    acquire_slots_and_conversation,
+    release_slot,
+)
 from millrace.worker.contract.cancellation import cancel, forget, is_being_cancelled
-from millrace.worker.contract.conversation_lock import acquire, read_owner, running_generations
-from millrace.worker.contract.creation import Draft, Ids, bind_idempotency_key, create, new_ids, release_idempotency_key
+from millrace.worker.contract.conversation_lock import (
+    LockResult,
+    acquire,
+    read_owner,
+    release,
+    running_generations,
+)
+from millrace.worker.contract.creation import (
+    Draft,
+    Ids,
+    bind_idempotency_key,
+    create_with,
+    new_ids,
+    release_idempotency_key,
+)
 from millrace.worker.contract.events import Outcome, Status
 from millrace.worker.contract.feed import GenerationStarted, publish
 from millrace.worker.contract.ids import START
@@ -67,15 +87,10 @@ def create_generation(
     new = NewGeneration(owner, ids, opens_conversation=request.conversation is None)
     on_disconnect, grace = _disconnect_policy(services, request, is_streamed=is_streamed)
     try:
-        with _admitted(services, owner, ids):
-            is_new = key is None or read_state(services.redis, ids.generation) is None
-            if request.is_turn and is_new:
-                _acquire_conversation(services, new)
-            lane = _lane_of(owner)
-            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id(), lane)
-            state = create(services.redis, draft, services.settings)
-            if state.status == "queued":
-                _enqueue(services, new, key, lane)
+        is_new = key is None or read_state(services.redis, ids.generation) is None
+        with _admitted(services, new, acquires_conversation=request.is_turn and is_new):
+            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id(), _lane_of(owner))
+            state = _create_and_enqueue(services, new, draft, key)
             if request.is_turn and state.is_running:  # a request that was repeated may have died before this
                 _store_question(services, new, request, is_new=is_new)
             if state.status == "queued":
@@ -125,19 +140,30 @@ def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None
 
 
 @contextmanager
-def _admitted(services: Services, owner: str, ids: Ids) -> Generator[None]:
+def _admitted(services: Services, new: NewGeneration, *, acquires_conversation: bool) -> Generator[None]:
     """Count the generation as active for its owner and for its client's address, unless creating it fails.
 
-    A repeated request for an existing generation is always admitted. Raises Problem 429, RedisUnavailable.
+    A repeated request for an existing generation is always admitted. A new one acquires its conversation. Raises
+    Problem 404, 409 and 429, RedisUnavailable.
     """
-    places = _places(services, owner)
+    ids, places = new.ids, _places(services, new.owner)
+    lock: LockResult | None = None
     try:
-        held = acquire_slots(services.redis, places, ids.generation)
+        if acquires_conversation:
+            held, lock = acquire_slots_and_conversation(
+                services.redis, places, new.owner, ids.conversation, ids.generation
+            )
+        else:
+            held = acquire_slots(services.redis, places, ids.generation)
         for is_held, (place, limit) in zip(held, places, strict=True):
             if is_held or _acquire_after_cancel(services, place, limit, ids):
                 continue
             if read_state(services.redis, ids.generation) is None:
+                if lock is not None:
+                    release(services.redis, ids.conversation, ids.generation)
                 raise _too_many_active(limit, is_owners=place == places[0][0])
+        if lock is not None:
+            _check_lock(services, new, lock)
         yield
     except Exception:
         with suppress(RedisUnavailable, RedisKeyInvalid):  # the next count drops a generation that has no state
@@ -176,10 +202,9 @@ def _too_many_active(limit: int, *, is_owners: bool) -> Problem:
     return Problem(429, "too_many_active", shared, retry_after=RETRY_SECONDS)
 
 
-def _acquire_conversation(services: Services, new: NewGeneration) -> None:
-    """Acquire the conversation for the generation; raises Problem 404, 409, RedisUnavailable."""
+def _check_lock(services: Services, new: NewGeneration, lock: LockResult) -> None:
+    """Raise Problem 404 and 409 unless the conversation is acquired, after a cancel at the latest; RedisUnavailable."""
     ids = new.ids
-    lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
     if lock.verdict == "busy" and _await_cancel(services, ids.conversation):
         lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
     if lock.verdict == "busy":
@@ -231,11 +256,20 @@ def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streame
     return request.on_disconnect or settings.on_disconnect, settings.disconnect_grace_seconds
 
 
-def _enqueue(services: Services, new: NewGeneration, key: str | None, lane: str) -> None:
-    """Enqueue the task; raises QueueUnavailable if the queue refused it and no worker has the generation."""
-    generation = new.ids.generation
+def _create_and_enqueue(services: Services, new: NewGeneration, draft: Draft, key: str | None) -> GenerationState:
+    """Create the generation and enqueue its task, in one round trip where the same Redis holds logs and queue.
+
+    With a key another request may have created it: it is enqueued only while no worker has claimed it. Raises
+    RedisUnavailable, and QueueUnavailable if the queue refused it and no worker has the generation.
+    """
+    generation, queue = new.ids.generation, services.task_queue
+    call = queue.enqueue_call(generation, draft.lane) if key is None else None
+    state, replies = create_with(services.redis, draft, services.settings, [] if call is None else [call])
     try:
-        services.task_queue.enqueue(generation, lane)
+        if replies:
+            queue.check_enqueued(replies[0])
+        elif state.status == "queued":
+            queue.enqueue(generation, draft.lane)
     except QueueUnavailable as error:
         try:
             verdict = withdraw_generation(services.redis, services.database, new)
@@ -248,6 +282,7 @@ def _enqueue(services: Services, new: NewGeneration, key: str | None, lane: str)
             release_idempotency_key(services.redis, new.owner, key)
         if verdict != "claimed":
             raise
+    return state
 
 
 def _lane_of(owner: str) -> str:

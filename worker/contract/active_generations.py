@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.conversation_lock import LockResult, acquire, acquire_call, lock_result
 from millrace.worker.contract.lifetimes import STATE_MS
-from millrace.worker.contract.scripts import ACQUIRE_SLOT, raise_first, run_all
+from millrace.worker.contract.scripts import ACQUIRE_SLOT, Call, Reply, raise_first, run_all
 from millrace.worker.contract.state import may_run, read_states
 
 _TRIES = 3  # other requests may take the freed slots first
@@ -41,8 +42,31 @@ def acquire_slots(redis: Redis, places: Sequence[tuple[str, int]], generation: s
     Returns for each whether it was acquired; with "" as the generation, only whether it is free. Raises
     RedisUnavailable.
     """
-    replies = run_all(redis, [(ACQUIRE_SLOT, (key,), (generation, limit, STATE_MS)) for key, limit in places])
+    replies = run_all(redis, _calls(places, generation))
     raise_first(replies)
+    return _slots(redis, places, generation, replies)
+
+
+def acquire_slots_and_conversation(
+    redis: Redis, places: Sequence[tuple[str, int]], owner: str, conversation: str, generation: str
+) -> tuple[list[bool], LockResult]:
+    """Do what `acquire_slots` and `acquire` do for a conversation that is known, in one round trip if none is taken.
+
+    The caller releases the conversation if it cannot go on without one of the slots. Raises RedisUnavailable.
+    """
+    conversation_call = acquire_call(owner, conversation, generation, is_known=True)
+    *replies, locking = run_all(redis, [*_calls(places, generation), conversation_call])
+    raise_first([*replies, locking])
+    held = _slots(redis, places, generation, replies)
+    lock = lock_result(locking) or acquire(redis, owner, conversation, generation, is_known=True)
+    return held, lock
+
+
+def _calls(places: Sequence[tuple[str, int]], generation: str) -> list[Call]:
+    return [(ACQUIRE_SLOT, (key,), (generation, limit, STATE_MS)) for key, limit in places]
+
+
+def _slots(redis: Redis, places: Sequence[tuple[str, int]], generation: str, replies: Sequence[Reply]) -> list[bool]:
     return [
         not reply or acquire_slot(redis, key, generation, limit)
         for reply, (key, limit) in zip(replies, places, strict=True)

@@ -6,7 +6,13 @@ from typing import Literal, cast
 from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.keys import conversation_key
 from millrace.worker.contract.lifetimes import STATE_MS
-from millrace.worker.contract.scripts import ACQUIRE_CONVERSATION, MARK_CONVERSATION_DELETED, RELEASE_CONVERSATION
+from millrace.worker.contract.scripts import (
+    ACQUIRE_CONVERSATION,
+    MARK_CONVERSATION_DELETED,
+    RELEASE_CONVERSATION,
+    Call,
+    Reply,
+)
 from millrace.worker.contract.state import may_run, read_states
 
 _TRIES = 5  # each one after a generation that has ended, while other requests compete
@@ -39,17 +45,31 @@ def acquire(redis: Redis, owner: str, conversation: str, generation: str, *, is_
     """
     ended = ""
     for _ in range(_TRIES):
-        arguments = (owner, generation, ended, int(is_known), STATE_MS)
-        verdict, active, age_ms = cast(
-            "tuple[bytes, bytes, int]", ACQUIRE_CONVERSATION(redis, (conversation_key(conversation),), *arguments)
-        )
-        if verdict != b"busy":
-            return LockResult(cast("Literal['acquired', 'unknown', 'foreign']", verdict.decode()))
+        script, keys, arguments = acquire_call(owner, conversation, generation, is_known=is_known, ended=ended)
+        reply = script(redis, keys, *arguments)
+        result = lock_result(reply)
+        if result is not None:
+            return result
+        _, active, age_ms = cast("tuple[bytes, bytes, int]", reply)
         ended = active.decode("ascii", "replace")
         (state,) = read_states(redis, [ended])
         if may_run(state, age_ms):
             break
     return LockResult("busy", ended)
+
+
+def acquire_call(owner: str, conversation: str, generation: str, *, is_known: bool, ended: str = "") -> Call:
+    """Return the call of the script for one try; `ended` is a generation that is known to have ended."""
+    arguments = (owner, generation, ended, int(is_known), STATE_MS)
+    return ACQUIRE_CONVERSATION, (conversation_key(conversation),), arguments
+
+
+def lock_result(reply: Reply) -> LockResult | None:
+    """Return the result in the reply to `acquire_call`, None where another generation has the conversation."""
+    verdict: bytes = reply[0]
+    if verdict == b"busy":
+        return None
+    return LockResult(cast("Literal['acquired', 'unknown', 'foreign']", verdict.decode()))
 
 
 def release(redis: Redis, conversation: str, generation: str) -> None:

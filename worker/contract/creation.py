@@ -3,6 +3,7 @@
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -15,7 +16,7 @@ from millrace.worker.contract.keys import idempotency_key, keys_of
 from millrace.worker.contract.lease import first_event
 from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, queue_ms, to_ms
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request, encode_summary
-from millrace.worker.contract.scripts import CREATE, WITHDRAW
+from millrace.worker.contract.scripts import CREATE, WITHDRAW, Call, Reply, raise_first, run_all
 from millrace.worker.contract.state import GenerationState, parse_state
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.settings.schema import Settings
@@ -87,6 +88,13 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> GenerationState:
 
     Returns the state in Redis after the call; only a queued generation has to be enqueued. Raises RedisUnavailable.
     """
+    return create_with(redis, draft, settings, [])[0]
+
+
+def create_with(
+    redis: Redis, draft: Draft, settings: Settings, calls: Sequence[Call]
+) -> tuple[GenerationState, list[Reply]]:
+    """Do what `create` does, and then run these calls, in the same round trip; also return their replies."""
     ids = draft.ids
     fields: dict[str, str | bytes | int] = {
         "owner": draft.owner,
@@ -103,9 +111,10 @@ def create(redis: Redis, draft: Draft, settings: Settings) -> GenerationState:
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)
     arguments = (ids.generation, secrets.token_hex(4), first, queue_ms(settings), STATE_MS, *flat)
-    reply = cast("list[bytes | None]", CREATE(redis, keys_of(ids.generation), *arguments))
+    reply, *replies = run_all(redis, [(CREATE, keys_of(ids.generation), arguments), *calls])
+    raise_first([reply])
     # Never None: the script has written the state, or found it.
-    return cast("GenerationState", parse_state(ids.generation, reply))
+    return cast("GenerationState", parse_state(ids.generation, reply)), replies
 
 
 def withdraw(redis: Redis, generation: str) -> Literal["withdrawn", "kept", "claimed"]:

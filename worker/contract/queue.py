@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
 from millrace.worker.contract.lifetimes import STATE_MS
-from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING
+from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING, Call, Reply, raise_first
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.schema import Settings
 
@@ -109,6 +109,7 @@ class TaskQueue:
 
     def __init__(self, settings: Settings) -> None:
         self._broker = connect(settings.redis.broker, timeout_seconds=_ENQUEUE_SECONDS, retries=0)
+        self._is_beside_logs = settings.redis.broker == settings.redis.url
         self._generate = TaskMessage(TASK)
         self._learn = TaskMessage(LEARN)
         self._canary = TaskMessage(CANARY)
@@ -124,12 +125,25 @@ class TaskQueue:
         worker that receives it takes the first generation of the lane whose turn it is. Without, the message is for
         this generation.
         """
-        message = self._generate.encode(QUEUE, [generation])
         if not lane:
-            self._push(QUEUE, message)
+            self._push(QUEUE, self._generate.encode(QUEUE, [generation]))
             return
+        script, keys, arguments = self._call(generation, lane)
         with _queue_errors():
-            ADD_WAITING(self._broker, (*WAITING, QUEUE), generation, lane, STATE_MS, message)
+            script(self._broker, keys, *arguments)
+
+    def enqueue_call(self, generation: str, lane: str) -> Call | None:
+        """Return the call that enqueues a generation, to be sent with another one; None if the logs are elsewhere."""
+        return self._call(generation, lane) if self._is_beside_logs else None
+
+    def check_enqueued(self, reply: Reply) -> None:
+        """Raise QueueUnavailable for a reply to `enqueue_call` that is an error."""
+        with _queue_errors():
+            raise_first([reply])
+
+    def _call(self, generation: str, lane: str) -> Call:
+        message = self._generate.encode(QUEUE, [generation])
+        return ADD_WAITING, (*WAITING, QUEUE), (generation, lane, STATE_MS, message)
 
     def take(self, generation: str = "") -> str:
         """Return the generation to run for a message that names this one, "" if none waits.

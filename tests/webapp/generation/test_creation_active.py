@@ -13,7 +13,7 @@ from millrace.webapp.generation.responses import LARGE_BYTES
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
 from millrace.worker.contract.ids import cursor_of
-from millrace.worker.contract.keys import WAITING, active_key, keys_of
+from millrace.worker.contract.keys import WAITING, active_key, conversation_key, keys_of
 from millrace.worker.contract.state import read_state
 from tests.client import wait_for
 from tests.webapp.harness import CREATING, DEAD_PORT, USAGE, WHOLE, WebHarness, check_problem, json_of
@@ -45,6 +45,18 @@ def test_generation_over_the_limit_is_rejected_and_nothing_is_created(
     assert site.stranger().post(API, json={"message": "a"}).status_code == 202
     site.user.post(f"{API}/{running[0]}/cancel")
     assert site.ask()
+
+
+def test_generation_over_the_limit_leaves_its_conversation_free(site: WebHarness) -> None:
+    first = json_of(site.post({"message": "a"}))
+    site.user.post(first["cancel_url"])
+    running = [site.ask(), site.ask()]
+    asked = {"message": "b", "conversation_id": first["conversation_id"]}
+    check_problem(site.post(asked), 429, "too_many_active")
+    active = site.redis.hget(conversation_key(first["conversation_id"]), "active")
+    assert active in (None, first["id"].encode())
+    site.user.post(f"{API}/{running[0]}/cancel")
+    assert site.post(asked).status_code == 202
 
 
 @pytest.mark.parametrize(("path", "body"), CREATING)

@@ -7,9 +7,14 @@ import gevent
 import pytest
 from redis.connection import Connection
 
+from millrace.webapp.generation import creation
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.creation import Draft
 from millrace.worker.contract.keys import active_key, conversation_key, keys_of
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.scripts import Call
 from millrace.worker.contract.state import read_state
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
 from millrace.worker.store.messages import StoredQuestion, save_question
@@ -86,17 +91,18 @@ def test_question_in_a_conversation_deleted_meanwhile_is_404_and_its_generation_
     site: WebHarness, monkeypatch: pytest.MonkeyPatch, is_claimed: bool
 ) -> None:
     conversation, owner = json_of(site.user.post(API))["id"], site.owner()
-    enqueue, enqueued = TaskQueue.enqueue, list[str]()
+    create_with, enqueued = creation.create_with, list[str]()
 
-    def enqueue_and_delete(queue: TaskQueue, generation: str, lane: str = "") -> None:
-        enqueue(queue, generation, lane)
-        enqueued.append(generation)
+    def enqueue_and_delete(redis: Redis, draft: Draft, settings: Settings, calls: list[Call]) -> Any:
+        created = create_with(redis, draft, settings, calls)
+        enqueued.append(draft.ids.generation)
         if is_claimed:
-            site.hold(generation)
+            site.hold(draft.ids.generation)
         assert site.services.database.run(lambda session: conversations.delete(session, owner, conversation))
+        return created
 
     with monkeypatch.context() as patch:
-        patch.setattr(TaskQueue, "enqueue", enqueue_and_delete)
+        patch.setattr(creation, "create_with", enqueue_and_delete)
         asked = site.post({"message": "a", "conversation_id": conversation})
     check_problem(asked, 404, "not_found", "conversation_id")
     (generation,) = enqueued

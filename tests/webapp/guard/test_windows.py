@@ -10,7 +10,7 @@ from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from millrace.webapp.guard.windows import Counter, SlidingWindows, WindowCounts
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.connection import Redis, connect
 from tests.valkey import ValkeyProcess
 from tests.webapp.harness import DEAD_PORT
 
@@ -19,9 +19,9 @@ OWNER, ADDRESS = RateLimitItemPerHour(3), RateLimitItemPerHour(5)
 
 @pytest.fixture
 def storage(store: ValkeyProcess, client: Redis) -> Iterator[RedisStorage]:
-    made = RedisStorage(store.url, key_prefix="mr:limits")
-    yield made
-    made.get_connection().connection_pool.disconnect()
+    connection = connect(store.url)
+    yield RedisStorage(store.url, connection_pool=connection.connection_pool, key_prefix="mr:limits")
+    connection.close()
 
 
 def counter_of(rate: RateLimitItem, subject: str) -> Counter:

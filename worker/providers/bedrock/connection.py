@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
+import botocore
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
@@ -26,6 +28,10 @@ _log = get_logger(__name__)
 def make_client(settings: Settings, concurrency: int) -> Any:
     """Return a boto3 client for up to `concurrency` streams at once."""
     config = Config(
+        # Both cost each call's time to its first byte: what Millrace sends is of the service's form, and the operator's
+        # own arguments are checked at the start; and botocore would write a new User-Agent for each request.
+        parameter_validation=False,
+        user_agent=f"millrace Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         # botocore would repeat whole requests, which are paid for each time: `retry.py` retries instead.
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_SECONDS,
