@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tests.client import Client, emulate, wait_for
 from tests.journeys.cutting_proxy import CuttingProxy
+from tests.journeys.npm_packages import NpmPackages
 from tests.journeys.test_api_keys import keys
 from tests.system import System
 
@@ -242,3 +243,31 @@ def test_answer_of_the_native_api_is_followed_fetched_and_stopped(system: System
         own = next(iter(stream)).id
         received = native.whole(own.removeprefix("chatcmpl-"))
         assert "".join(each.event.get("content", "") for each in received if each.event["type"] == "chunk") == TEXT
+
+
+def test_javascript_sdk_streams_fails_resumes_and_stops(system: System, key: str, npm_packages: NpmPackages) -> None:
+    messages = {
+        "text": emulate(text=TEXT, chars=8),
+        "slow": emulate(text=TEXT, chars=4, rate=20),
+        "throttled": emulate(fault="throttle"),
+        "broken": emulate(text=TEXT, fault="disconnect", at=3),
+        "endless": emulate(tokens=2000, rate=20),
+    }
+    with CuttingProxy(system.url, [b"id: 4\n\n"].__getitem__) as proxy:
+        found = npm_packages.run("openai_chat.mjs", system.url, proxy.url, key, json.dumps(messages))
+    assert found == {
+        "whole": TEXT,
+        "streamed": TEXT,
+        "usage": True,
+        "helper": [TEXT, "stop"],
+        "errors": {
+            "refused": "BadRequestError unsupported_parameter n",
+            "model": "NotFoundError model_not_found model",
+            "key": "AuthenticationError invalid_api_key null",
+            "throttled": "RateLimitError provider_throttled null",
+            "midstream": "APIError provider_unavailable null",
+        },
+        "received": 4,
+        "resumed": [TEXT, "stop"],
+        "cancelled": ["length", "user"],
+    }
