@@ -1,4 +1,4 @@
-"""The background tasks of one mount: sweep, mark watched generations, publish metrics."""
+"""The background tasks of one mount: sweep, mark watched generations, delete images, publish metrics."""
 
 from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.metrics import WebMetrics
@@ -10,8 +10,14 @@ from millrace.worker.contract.state import mark_watched
 from millrace.worker.contract.sweep import sweep_and_enqueue
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, publish
 from millrace.worker.settings.schema import Settings
+from millrace.worker.store.conversations import TOMBSTONE_MS
+from millrace.worker.store.database import Database
+from millrace.worker.store.image_files import ImageFiles
+from millrace.worker.store.messages import find_stored_generations
 
 SWEEP_SECONDS = 1.0
+IMAGE_SECONDS = 3600.0
+IMAGE_ROWS = 500  # generations that are looked up at once
 WATCH_SECONDS = 5.0  # a mark expires after 15 s
 
 
@@ -25,6 +31,7 @@ class Housekeeping:
         task_queue: TaskQueue,
         hub: Hub,
         *,
+        database: Database,
         withdrawals: PendingWithdrawals,
         metrics: WebMetrics,
     ) -> None:
@@ -32,6 +39,8 @@ class Housekeeping:
         self._settings = settings
         self._task_queue = task_queue
         self._hub = hub
+        self._database = database
+        self._images = ImageFiles(settings.images.directory)
         self._withdrawals = withdrawals
         self._metrics = metrics
         self._tasks: list[PeriodicTask] = []
@@ -48,6 +57,7 @@ class Housekeeping:
         self._tasks = [
             PeriodicTask("sweep", SWEEP_SECONDS, self.sweep),
             PeriodicTask("mark_watched", WATCH_SECONDS, self.mark_watched),
+            PeriodicTask("delete_images", IMAGE_SECONDS, self.delete_images),
             PeriodicTask("publish_metrics", PUBLISH_SECONDS, self.publish_metrics),
         ]
         for task in self._tasks:
@@ -68,6 +78,17 @@ class Housekeeping:
         """Mark generations with readers here that are cancelled once they have none; raises RedisUnavailable."""
         if watched := self._hub.watched():
             mark_watched(self._redis, watched)
+
+    def delete_images(self) -> None:
+        """Delete old images of generations whose answers are not stored; raises DatabaseUnavailable, OSError.
+
+        These are answers without a conversation, and those that ended after their conversation was deleted.
+        """
+        old = self._images.find_old(TOMBSTONE_MS / 1000)
+        for start in range(0, len(old), IMAGE_ROWS):
+            some = old[start : start + IMAGE_ROWS]
+            stored = self._database.run(lambda session, some=some: find_stored_generations(session, some))
+            self._images.delete({*some} - stored)
 
     def publish_metrics(self) -> None:
         """Publish this process's metrics to Redis, so that any web process can serve them; raises RedisUnavailable."""

@@ -20,6 +20,7 @@ from millrace.webapp.routes import (
     events,
     generations,
     health,
+    images,
     memories,
     messages,
     metrics,
@@ -32,7 +33,7 @@ NAME = "millrace"
 _PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
-    *(documents, generations, conversations, messages, profile, memories),
+    *(documents, generations, images, conversations, messages, profile, memories),
     *(events, chat, conversation, health),
     *(models, chat_routes, unknown_paths),
 )

@@ -15,6 +15,7 @@ from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
+from millrace.worker.store.image_files import ImageFiles
 
 REDIS_SECONDS = 2.5  # a command's timeout; with the client's one retry it fails after 5 s
 
@@ -32,6 +33,11 @@ class Services:
     withdrawals: PendingWithdrawals
     housekeeping: Housekeeping
     metrics: WebMetrics
+
+    @property
+    def images(self) -> ImageFiles:
+        """The images of answers."""
+        return ImageFiles(self.settings.images.directory)
 
     @property
     def stored_logs(self) -> StoredLogs:
@@ -63,7 +69,9 @@ def make_services(settings: Settings) -> Services:
     hub = Hub(redis, settings, StoredLogs(database).entries)
     metrics = WebMetrics(hub)
     withdrawals = PendingWithdrawals(redis, database, settings.generation.queue_seconds)
-    housekeeping = Housekeeping(redis, settings, task_queue, hub, withdrawals=withdrawals, metrics=metrics)
+    housekeeping = Housekeeping(
+        redis, settings, task_queue, hub, database=database, withdrawals=withdrawals, metrics=metrics
+    )
     return Services(settings, redis, database, task_queue, hub, Renderings(hub), withdrawals, housekeeping, metrics)
 
 

@@ -25,7 +25,7 @@ from millrace.worker.contract.events import (
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.prices import with_cost
-from millrace.worker.providers.protocol import Delta, Details, Prompt, Stopped
+from millrace.worker.providers.protocol import Details, Prompt, Stopped
 from millrace.worker.providers.question import Answering
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.publishing.batching import Content, utf8_size
@@ -36,6 +36,8 @@ CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usag
 THOUGHT_ONLY = (
     "The model used up its tokens for thinking, before any answer. Please try again with a larger max_tokens."
 )
+Measured = Content | Stopped | Usage | Details
+"""A delta whose image, if it is one, has been saved."""
 ENDING_EVENTS = 6  # reserved for the text still buffered, the outcome, title, suggestions and `done`
 
 
@@ -52,6 +54,9 @@ class AnswerMeter:
         self._max_bytes = settings.generation.max_output_bytes
         self._max_events = settings.generation.max_events
         self._bytes = 0
+        self.image_bytes = 0
+        """The size of the answer's images."""
+        self._images_left_out = 0
         self._prompt_chars = 0
         self._call_chars = 0
         self._has_substance = False  # text that a reader sees, or a use of a tool
@@ -76,6 +81,7 @@ class AnswerMeter:
     def start_from(self, snapshot: Snapshot) -> None:
         """Count the text that the answer continues from towards its limits; replaces an earlier start."""
         self._bytes = utf8_size(snapshot.content) + utf8_size(snapshot.reasoning)
+        self.image_bytes = sum(image.bytes for image in snapshot.images)
         self._has_substance = bool(snapshot.content.strip())
 
     def record_prompt(self, prompt: Prompt) -> None:
@@ -87,10 +93,15 @@ class AnswerMeter:
         if self._answering is not None:
             self.paid_calls.append(self._paid_call(self._answering))
         self._answering = answering
-        self._usage, self._stop_reason, self._details = None, None, {}
+        self._usage, self._stop_reason, self._details, self._images_left_out = None, None, {}, 0
         self._call_chars = 0
 
-    def accept(self, delta: Delta, events: int) -> Content | None:
+    def leave_image_out(self) -> Details:
+        """Count an image that is not in the answer, for the outcome's details."""
+        self._images_left_out += 1
+        return Details({"images_left_out": self._images_left_out})
+
+    def accept(self, delta: Measured, events: int) -> Content | None:
         """Measure a delta; return it if it belongs into the log, which has `events` events so far, else None.
 
         Raises GenerationFailed (`limit_exceeded`) instead of accepting more than the limits allow.
@@ -112,9 +123,12 @@ class AnswerMeter:
                 self.chunks += 1
                 self._has_reasoned = self._has_reasoned or isinstance(delta, Reasoning)
                 self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
+            case Image():
+                self.image_bytes += delta.bytes
+                self._has_substance = True
             case ToolUse():
                 self._has_substance = True
-            case Citation() | Image() | ToolResult():
+            case Citation() | ToolResult():
                 pass
             case _:
                 assert_never(delta)

@@ -11,6 +11,7 @@ import gevent
 from structlog.contextvars import bound_contextvars
 
 from millrace.worker.after.hooks import dispatch_after_done
+from millrace.worker.answer_meter import Measured
 from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import ContextQuestion
 from millrace.worker.contract.events import Outcome, StatusEvent
@@ -29,6 +30,7 @@ from millrace.worker.finishing import publish_end, report_end
 from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
+from millrace.worker.providers.protocol import OutputImage
 from millrace.worker.providers.question import Answering, Asked, Question, Restarted, Retrying
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.takeover import (
@@ -259,11 +261,19 @@ def _publish_answer(process: WorkerProcess, run: RunningGeneration, question: Qu
                 meter.start_from(snapshot)
             case Asked(prompt):
                 meter.record_prompt(prompt)
+            case OutputImage():
+                image = process.images.keep(run.generation, item, meter.image_bytes)
+                _add(run, meter.leave_image_out() if image is None else image)
             case _:
-                content = meter.accept(item, outbox.next_seq)
-                if content is not None:
-                    outbox.add(content)
-                    outbox.wait_for_capacity()
+                _add(run, item)
+
+
+def _add(run: RunningGeneration, delta: Measured) -> None:
+    """Measure a delta and add it to the outbox, unless it is not for readers; wait while the outbox is full."""
+    content = run.meter.accept(delta, run.outbox.next_seq)
+    if content is not None:
+        run.outbox.add(content)
+        run.outbox.wait_for_capacity()
 
 
 def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:

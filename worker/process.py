@@ -14,6 +14,7 @@ from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.interrupt import Interrupt
 from millrace.worker.metrics import BreakerMetrics, WorkerMetrics
+from millrace.worker.output_images import ImageKeeper
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.providers.registry import make_providers
 from millrace.worker.providers.router import Router
@@ -43,6 +44,7 @@ class WorkerProcess:
         self.breaker = Breaker(settings)
         self.router = Router(settings, providers, self.breaker)
         self.database = Database(settings)
+        self.images = ImageKeeper(settings)
         self.sources = make_sources(settings, self.router, self.database)
         self._warm_up = gevent.Greenlet(self.sources.warm_up)
         self.redis = connect(settings.redis.url)

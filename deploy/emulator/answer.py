@@ -1,6 +1,7 @@
 """The answer to a request: its content blocks with their deltas, its stop reason and its token usage. Pure."""
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from deploy.emulator.directive import Directive, ScriptedSource, ScriptedTool, ScriptedUsage, invalid_directive
+from deploy.emulator.picture import make_png
 from deploy.emulator.request import EmulatedRequest, ForcedTool
 from deploy.emulator.text_generator import default_answer, generate_text
 from deploy.emulator.tool_input import find_instructed_schema, generate_input
@@ -19,7 +21,7 @@ _FIRST_ASTRAL = "\U00010000"  # JSON escapes this and all later characters as su
 _EMOJI = "\U0001f600"
 _REDACTED = "T25seSB0aGUgdmVuZG9yIGNhbiByZWFkIHRoaXMu"  # in base64, as vendors send it
 
-BlockKind = Literal["reasoning", "redacted", "search", "search_result", "tool", "text", "refusal"]
+BlockKind = Literal["reasoning", "redacted", "search", "search_result", "tool", "text", "refusal", "image"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class CitedSource:
 class ContentBlock:
     """One content block and its deltas; each citation, or the `signature`, is sent as one more delta after them.
 
-    A `search` is the use of a tool on the vendor's side; its `search_result` is the JSON of the pages found.
+    A `search` is the use of a tool on the vendor's side; its `search_result` is the JSON of the pages found. The deltas
+    of an `image` are in base64.
     """
 
     kind: BlockKind
@@ -135,7 +138,8 @@ def _make_answer(request: EmulatedRequest, directive: Directive | None) -> Emula
     refusal = ContentBlock("refusal", _split_every(script.refusal or "", script.chars or _DEFAULT_CHARS))
     thought = [_reasoning_block(request, script), _redacted_block(script)]
     before = [] if is_prefilled else [*thought, *_search_blocks(request, sources), *_tool_blocks(request, script)]
-    candidates = [] if script.blocked else [*before, text if script.refusal is None else refusal]
+    after = _image_block(request, script)
+    candidates = [] if script.blocked else [*before, text if script.refusal is None else refusal, after]
     blocks, is_cut = _limit([block for block in candidates if block and block.delta_count], request.max_tokens)
     stop_reason = "max_tokens" if is_cut else _stop_reason(script)
     return EmulatedAnswer(blocks, stop_reason, _usage(request, blocks, script.usage))
@@ -231,6 +235,15 @@ def _reasoning_block(request: EmulatedRequest, script: Directive) -> ContentBloc
 def _redacted_block(script: Directive) -> ContentBlock | None:
     data = script.redacted if isinstance(script.redacted, str) else _REDACTED
     return ContentBlock("redacted", (data,)) if script.redacted else None
+
+
+def _image_block(request: EmulatedRequest, script: Directive) -> ContentBlock | None:
+    """Return an image whose deltas are in base64, each of them alone."""
+    if not script.image:
+        return None
+    given = script.image if isinstance(script.image, str) else b64encode(make_png(request.question)).decode("ascii")
+    middle = len(given) // 8 * 4
+    return ContentBlock("image", (given,) if request.has_whole_tools else (given[:middle], given[middle:]))
 
 
 def _sources(script: Directive) -> tuple[CitedSource, ...]:

@@ -84,6 +84,7 @@ class Directive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reasoning: bool | str = False
     reasoning_field: ReasoningField | None = None
     redacted: bool | str = False
+    image: bool | str = False
     search: bool | list[ScriptedSource] = False
     refusal: str | None = None
     blocked: str | None = None

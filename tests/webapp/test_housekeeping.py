@@ -1,11 +1,17 @@
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import gevent
 import pytest
 
+from deploy.emulator.picture import make_png
+from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.errors import QueueUnavailable, RedisUnavailable
 from tests.webapp.harness import DEAD_PORT, WebHarness, json_of
+from tests.webapp.stored_turns import begin, messages_of, turn
 
 Build = Callable[..., WebHarness]
 
@@ -91,3 +97,24 @@ def test_sweep_with_an_unavailable_queue_raises_and_keeps_the_generation(build: 
     with pytest.raises(QueueUnavailable):
         site.services.housekeeping.sweep()
     assert site.generations() == [generation]
+
+
+def test_old_images_are_deleted_unless_their_answer_is_stored(build: Build, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    site = build(image_dir=str(folder))
+    files, day = site.services.images, 24 * 3600
+    conversation = begin(site)["conversation_id"]
+    turn(site, conversation, "a", "b")
+    kept = messages_of(site, conversation)["messages"][-1]["generation"]
+    dropped, fresh = new_id(), new_id()
+    for generation in (kept, dropped, fresh):
+        files.save(generation, make_png("a"), "png")
+    for generation in (kept, dropped):
+        os.utime(folder / generation, (0, time.time() - 2 * day))
+    site.services.housekeeping.delete_images()
+    assert {each.name for each in folder.iterdir()} == {kept, fresh}
+
+
+def test_without_a_directory_no_images_are_looked_for(site: WebHarness) -> None:
+    site.services.housekeeping.delete_images()

@@ -185,6 +185,7 @@ class InProcessWorker:
         assert record
         assert (record.answer.content, record.answer.reasoning) == (transcript.content, transcript.reasoning)
         assert (list(record.answer.citations), list(record.answer.tools)) == (transcript.citations, transcript.tools)
+        assert list(record.answer.images) == transcript.images
         assert (record.answer.outcome, record.answer.last_event) == (transcript.outcome, last)
         assert record.question.content == "Why?"
         assert record.question.id == self.harness.state(generation).question

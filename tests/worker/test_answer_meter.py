@@ -5,14 +5,25 @@ import time
 import msgspec
 import pytest
 
-from millrace.worker.answer_meter import ENDING_EVENTS, AnswerMeter
-from millrace.worker.contract.events import Chunk, Citation, Complete, PaidCall, Reasoning, Snapshot, ToolUse, Usage
+from millrace.worker.answer_meter import ENDING_EVENTS, AnswerMeter, Measured
+from millrace.worker.contract.events import (
+    Chunk,
+    Citation,
+    Complete,
+    Image,
+    ImageReference,
+    PaidCall,
+    Reasoning,
+    Snapshot,
+    ToolUse,
+    Usage,
+)
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import Claim
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Delta, Details, Prompt, Stopped
+from millrace.worker.providers.protocol import Details, Prompt, Stopped
 from millrace.worker.providers.question import Answering
 from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, Price
 from millrace.worker.settings.schema import load
@@ -50,6 +61,20 @@ def test_content_is_returned_for_the_log_and_usage_and_stop_reason_are_not(meter
     assert (meter.chars, meter.chunks) == (2, 2)
 
 
+def test_an_image_is_content_of_which_the_bytes_are_counted_and_one_left_out_is_a_detail(meter: AnswerMeter) -> None:
+    image = Image("i", "png", 9)
+    assert meter.accept(image, 1) is image
+    assert meter.accept(meter.leave_image_out(), 1) is None
+    meter.accept(meter.leave_image_out(), 1)
+    meter.accept(Stopped("end_turn"), 1)
+    assert meter.complete().provider_details == {"images_left_out": 2}
+    assert meter.image_bytes == 9
+    meter.start_from(Snapshot("a", "", [], [], "fallback", [ImageReference("i", "png", 5)]))
+    assert meter.image_bytes == 5
+    meter.start_from(Snapshot("", "", [], [], "fallback"))
+    assert meter.image_bytes == 0
+
+
 def test_an_answer_begins_with_its_first_content(meter: AnswerMeter) -> None:
     meter.accept(Usage(1, 0), 1)
     assert not meter.has_begun
@@ -81,7 +106,7 @@ def test_a_stream_without_content_is_an_empty_answer(meter: AnswerMeter) -> None
 
 
 @pytest.mark.parametrize("delta", [Reasoning("I think."), Chunk(" \n"), Citation("c")])
-def test_an_answer_without_a_visible_character_is_empty(meter: AnswerMeter, delta: Delta) -> None:
+def test_an_answer_without_a_visible_character_is_empty(meter: AnswerMeter, delta: Measured) -> None:
     meter.accept(delta, 1)
     meter.accept(Stopped("end_turn"), 1)
     assert failure_of(meter) == "empty_answer"

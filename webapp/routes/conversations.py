@@ -20,6 +20,7 @@ from millrace.worker.contract.cancellation import cancel, forget
 from millrace.worker.contract.conversation_lock import mark_deleted, read_owner, running_generations
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import is_id, new_id
+from millrace.worker.observability.logs import get_logger
 from millrace.worker.store import conversations, messages
 from millrace.worker.store.pagination import Page
 
@@ -27,6 +28,8 @@ DEFAULT_LIMIT = 20
 MAX_TITLE_CHARACTERS = 200
 
 Context = dict[str, Any]
+
+_log = get_logger(__name__)
 
 routes = Blueprint("conversations", __name__, url_prefix="/api/conversations")
 
@@ -109,7 +112,7 @@ def rename_conversation(conversation: str) -> Response:
 @limited("write")
 @described(Description(answers={204: None}))
 def delete_conversation(conversation: str) -> Response:
-    """Delete a conversation with all its messages and logs, and cancel the generation that runs in it."""
+    """Delete a conversation with all its messages, images and logs, and cancel the generation that runs in it."""
     owner, redis = conversation_owner(conversation), services().redis
     is_stored = _find(owner, conversation) is not None
     if not is_stored and read_owner(redis, owner, conversation) != "own":
@@ -119,7 +122,8 @@ def delete_conversation(conversation: str) -> Response:
         cancel(redis, last, "deleted", services().settings)
     # Before the messages, which name the generations: a delete that fails in between can be repeated.
     stored = services().database.run(lambda session: messages.generations(session, owner, conversation))
-    forget(redis, {*stored, *filter(None, (last, first))})
+    generations = {*stored, *filter(None, (last, first))}
+    forget(redis, generations)
 
     def delete(session: Session) -> None:
         # A conversation that is not stored yet is created here first, so that its answer cannot create it later.
@@ -127,6 +131,10 @@ def delete_conversation(conversation: str) -> Response:
         conversations.delete(session, owner, conversation)
 
     services().database.run(delete)
+    try:
+        services().images.delete(generations)
+    except OSError as error:  # the housekeeping deletes them later
+        _log.warning("images_not_deleted", error=error)
     publish(redis, owner, ConversationChanged(conversation))
     return Response(status=204)
 

@@ -159,7 +159,7 @@ export class Conversation {
         else if (event.type === "done") {
           this.#end(turn);
           this.refresh();
-        } else turn.view.apply(event);
+        } else turn.view.apply(event, turn.generation);
       },
       reject: () => {
         turn.generation = null;

@@ -15,6 +15,7 @@ export function createTurn(question, onSuggestion) {
   const element = document.querySelector("#turn").content.cloneNode(true).firstElementChild;
   const answer = element.querySelector(".answer");
   const text = document.createTextNode("");
+  const images = element.querySelector(".images");
   const status = element.querySelector(".status");
   element.querySelector(".question").textContent = question;
   answer.append(text);
@@ -37,10 +38,21 @@ export function createTurn(question, onSuggestion) {
     element.querySelector(".suggestions").replaceChildren(...buttons);
   }
 
+  // Shows images of the answer: `{id}` each, of the generation of that id.
+  function addImages(generation, added) {
+    for (const { id } of added) {
+      const image = document.createElement("img");
+      image.alt = `Image ${images.childElementCount + 1} of the answer`;
+      image.src = `api/generations/${encodeURIComponent(generation)}/images/${encodeURIComponent(id)}`;
+      images.append(image);
+    }
+  }
+
   // Empties the turn for the events of an answer from its start. A screen reader reports the status while they arrive,
   // and reads the answer once it is whole.
   function restart() {
     text.data = "";
+    images.replaceChildren();
     showSuggestions([]);
     setStatus("queued");
     answer.ariaLive = "polite";
@@ -52,11 +64,16 @@ export function createTurn(question, onSuggestion) {
     answer.ariaBusy = "false";
   }
 
-  function apply(event) {
+  function apply(event, generation) {
     const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
     if (event.type === "status") setStatus(event.status);
     else if (event.type === "chunk") text.appendData(event.content);
-    else if (event.type === "snapshot") text.data = event.content;
+    else if (event.type === "image") addImages(generation, [event]);
+    else if (event.type === "snapshot") {
+      text.data = event.content;
+      images.replaceChildren();
+      addImages(generation, event.images ?? []);
+    }
     else if (event.type === "complete" && event.stop_reason === "max_tokens") setStatus("completed", "Complete (length limit reached)");
     else if (event.type === "complete") setStatus("completed");
     else if (event.type === "cancelled") setStatus("cancelled");
@@ -68,7 +85,7 @@ export function createTurn(question, onSuggestion) {
   // Shows a stored answer with its outcome; null if there is none.
   function showStored(stored) {
     if (stored === null) return setStatus("failed", "No answer was stored. Ask again.");
-    apply({ type: "snapshot", content: stored.content });
+    apply({ type: "snapshot", content: stored.content, images: stored.images }, stored.generation);
     apply(stored.outcome);
     showSuggestions(stored.suggestions);
   }

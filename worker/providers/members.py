@@ -4,6 +4,7 @@ An absent or null member says nothing. One of a wrong type ends the answer with 
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -71,6 +72,16 @@ def text_of(value: Any) -> str:
     if not isinstance(value, str):
         raise unreadable()
     return value
+
+
+def bytes_of(value: Any) -> bytes:
+    """Return a member that is in base64, none if it is absent."""
+    if isinstance(value, bytes):
+        return value  # decoded by an SDK
+    try:
+        return b64decode(text_of(value), validate=True)
+    except ValueError as error:
+        raise unreadable() from error
 
 
 def name_of(value: Any) -> str:

@@ -78,7 +78,14 @@ class Details:
     fields: dict[str, Any]
 
 
-Delta = Chunk | Reasoning | Citation | ToolUse | ToolResult | Stopped | Usage | Details
+@dataclass(frozen=True)
+class OutputImage:
+    """An image that the model has made, in whichever format."""
+
+    data: bytes = field(repr=False)
+
+
+Delta = Chunk | Reasoning | Citation | OutputImage | ToolUse | ToolResult | Stopped | Usage | Details
 """One piece of an answer. A tool use is one delta with its whole input. `Usage` and `Details` follow the content."""
 
 

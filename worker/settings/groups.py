@@ -101,6 +101,14 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True)
+class ImageSettings:
+    """Images that models make."""
+
+    directory: str = setting("MILLRACE_IMAGE_DIR", parsers.directory, "", "directory that workers and web processes share, in which the images of answers are kept; without one, an answer's images are left out")
+    max_bytes: int = setting("MILLRACE_MAX_IMAGE_BYTES", parsers.whole(1024, 1 << 30), 32 << 20, "maximum size of all images of an answer together in bytes; those beyond it are left out")
+
+
+@dataclass(frozen=True)
 class HookSettings:
     """Calls of the small model after an answer."""
 

@@ -20,6 +20,13 @@ def text(value: str) -> str:
     return value
 
 
+def directory(value: str) -> str:
+    """Parse the path of a directory that exists."""
+    if not Path(value).is_dir():
+        raise ValueError("takes the path of a directory that exists")
+    return value
+
+
 def words(value: str) -> tuple[str, ...]:
     """Parse names separated by commas; spaces around them are removed."""
     return tuple(word.strip() for word in value.split(",") if word.strip())

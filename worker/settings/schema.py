@@ -41,6 +41,7 @@ class Settings:
     context: groups.ContextSettings = field(default_factory=groups.ContextSettings)
     search: groups.SearchSettings = field(default_factory=groups.SearchSettings)
     generation: groups.GenerationSettings = field(default_factory=groups.GenerationSettings)
+    images: groups.ImageSettings = field(default_factory=groups.ImageSettings)
     hooks: groups.HookSettings = field(default_factory=groups.HookSettings)
     worker: groups.WorkerSettings = field(default_factory=groups.WorkerSettings)
     relay: groups.RelaySettings = field(default_factory=groups.RelaySettings)

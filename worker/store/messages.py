@@ -119,6 +119,12 @@ def generations(session: Session, owner: str, conversation: str) -> list[str]:
     return [each for each in session.scalars(query) if each is not None]
 
 
+def find_stored_generations(session: Session, generations: list[str]) -> set[str]:
+    """Return those of the generations, of any owner, whose answers are stored."""
+    query = select(MessageRow.generation).where(MessageRow.generation.in_(generations))
+    return {each for each in session.scalars(query) if each is not None}
+
+
 def find(session: Session, owner: str, conversation: str, message: str) -> MessageRecord | None:
     """Return a message; None if it or the conversation is absent or another user's."""
     query = select(MessageRow).join(ConversationRow, ConversationRow.id == MessageRow.conversation)

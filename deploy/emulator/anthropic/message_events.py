@@ -55,6 +55,8 @@ class MessageEvents:
                 delta = {"type": "input_json_delta", "partial_json": text}
             case "reasoning":
                 delta = {"type": "thinking_delta", "thinking": text}
+            case "image":
+                delta = {"type": "text_delta", "text": ""}  # this protocol has none
             case "redacted" | "search_result":
                 return _block_start(index, _content(block))
         return _block_delta(index, delta)
@@ -147,6 +149,8 @@ def _content(block: ContentBlock) -> Json:
             return _empty_content(block) | {"input": block.tool_input}
         case "reasoning":
             return {"type": "thinking", "thinking": block.content, "signature": block.signature}
+        case "image":
+            return {"type": "text", "text": ""}
         case "redacted":
             return {"type": "redacted_thinking", "data": block.content}
         case "search_result":

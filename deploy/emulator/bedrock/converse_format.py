@@ -32,6 +32,8 @@ class ConverseFormat(EventStreamFormat):
                 start = {"toolUse": {"name": block.tool_name, "toolUseId": block.tool_id, "type": _SERVER_TOOL}}
             case "search_result":
                 start = {"toolResult": {"toolUseId": block.tool_id, "status": "success"}}
+            case "image":
+                start = {"image": {"format": "png"}}
             case _:
                 return []
         return [encode_event("contentBlockStart", {"contentBlockIndex": index, "start": start})]
@@ -49,6 +51,8 @@ class ConverseFormat(EventStreamFormat):
                 delta = {"reasoningContent": {"text": text}}
             case "redacted":
                 delta = {"reasoningContent": {"redactedContent": text}}
+            case "image":
+                delta = {"image": {"source": {"bytes": text}}}
         return encode_event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
 
     def citation(self, index: int, block: ContentBlock, source: CitedSource) -> bytes:
@@ -99,12 +103,15 @@ def _content(block: ContentBlock) -> dict[str, Any]:
             use = {"toolUseId": block.tool_id, "name": block.tool_name, "input": block.tool_input}
             return {"toolUse": use | kind}
         case "search_result":
-            content = [{"json": page} for page in json.loads(block.content)]
-            return {"toolResult": {"toolUseId": block.tool_id, "content": content, "status": "success"}}
+            pages = [{"json": page} for page in json.loads(block.content)]
+            return {"toolResult": {"toolUseId": block.tool_id, "content": pages, "status": "success"}}
         case "redacted":
-            return {"reasoningContent": {"redactedContent": block.content}}
+            content = {"redactedContent": block.content}
         case "reasoning":
-            return {"reasoningContent": {"reasoningText": {"text": block.content, "signature": block.signature}}}
+            content = {"reasoningText": {"text": block.content, "signature": block.signature}}
+        case "image":
+            return {"image": {"format": "png", "source": {"bytes": block.content}}}
+    return {"reasoningContent": content}
 
 
 def _citation(source: CitedSource) -> dict[str, Any]:

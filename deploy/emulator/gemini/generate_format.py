@@ -190,6 +190,8 @@ def _part(block: ContentBlock, text: str) -> Json:
             return {"functionCall": call, "thoughtSignature": _encode_signature(block)}
         case "search" | "search_result" | "redacted":
             return {"text": ""}
+        case "image":
+            return {"inlineData": {"mimeType": "image/png", "data": text}}
         case "text" | "refusal":
             return {"text": text}
 

@@ -20,13 +20,14 @@ _INCOMPLETE = {
     "content_filtered": "content_filter",
     "guardrail_intervened": "content_filter",
 }
-_PREFIXES = {"text": "msg", "refusal": "msg", "reasoning": "rs", "tool": "fc", "search": "ws"}
+_PREFIXES = {"text": "msg", "refusal": "msg", "reasoning": "rs", "tool": "fc", "search": "ws", "image": "ig"}
 _DELTA_EVENTS = {
     "text": "response.output_text.delta",
     "refusal": "response.refusal.delta",
     "tool": "response.function_call_arguments.delta",
     "search": "response.web_search_call.searching",
     "search_result": "response.web_search_call.completed",
+    "image": "response.image_generation_call.generating",
 }
 
 
@@ -59,6 +60,8 @@ class ResponseFormat(SseFormat):
             added.append(self._event("response.reasoning_summary_part.added", part))
         elif block.kind == "search":
             added.append(self._event("response.web_search_call.in_progress", self._place(index, block)))
+        elif block.kind == "image":
+            added.append(self._event("response.image_generation_call.in_progress", self._place(index, block)))
         elif block.kind != "tool":
             part = self._part_place(index, block) | {"part": self._part(block, "")}
             added.append(self._event("response.content_part.added", part))
@@ -66,7 +69,7 @@ class ResponseFormat(SseFormat):
 
     def delta(self, index: int, block: ContentBlock, text: str) -> bytes:
         """Return the event of a delta."""
-        if block.kind in ("search", "search_result"):
+        if block.kind in ("search", "search_result", "image"):
             return self._event(_DELTA_EVENTS[block.kind], self._place(index, block))
         event = self._part_place(index, block) | {"delta": text}
         if block.kind == "text":
@@ -91,6 +94,9 @@ class ResponseFormat(SseFormat):
             index -= 1
             block = self._answer.blocks[index]
             return [self._item_done(index, block)]
+        if block.kind == "image":
+            finished = self._event("response.image_generation_call.completed", self._place(index, block))
+            return [finished, self._item_done(index, block)]
         place = self._part_place(index, block)
         done: list[bytes] = []
         match block.kind:
@@ -207,6 +213,12 @@ class ResponseFormat(SseFormat):
                 if is_done and "reasoning.encrypted_content" in (self._request.inference.get("include") or ()):
                     item["encrypted_content"] = block.signature
                 return item
+            case "image":
+                return item | {
+                    "type": "image_generation_call",
+                    "status": status,
+                    "result": block.content if is_done else None,
+                }
             case _:
                 content = [self._part(block, block.content)] if is_done else []
                 return item | {"type": "message", "status": status, "role": "assistant", "content": content}

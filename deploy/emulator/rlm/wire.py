@@ -24,7 +24,7 @@ class EmulatedRlm:
     """A private model service, which knows a message, its history and a profile, and nothing else of models."""
 
     unsupported = frozenset(
-        {"reasoning", "reasoning_field", "redacted", "search", "tool", "tools", "forced", "refusal", "blocked"}
+        {"reasoning", "reasoning_field", "redacted", "image", "search", "tool", "tools", "forced", "refusal", "blocked"}
         | {"blocked_prompt", "stop_reason", "finish_reason", "usage"}
     )
 

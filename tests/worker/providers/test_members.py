@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.members import (
+    bytes_of,
     checked,
     count_of,
     list_of,
@@ -74,3 +75,11 @@ def test_nesting_beyond_its_limit_is_rejected() -> None:
         for _ in range(depth):
             value = [value]
         assert rejects(checked, value) == expected
+
+
+@given(VALUES)
+def test_bytes_are_read_from_base64_or_end_the_answer(value: Any) -> None:
+    assert bytes_of(None) == b""
+    assert rejects(bytes_of, value) or isinstance(value, str | None)
+    assert bytes_of(b"raw") == b"raw"
+    assert bytes_of("aGk=") == b"hi"

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 import gevent
 import pytest
 
+from deploy.emulator.picture import make_png
 from millrace.worker.contract.events import Chunk, Reasoning, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
 from millrace.worker.interrupt import CancelRequested, Interrupt
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
-from millrace.worker.providers.protocol import Delta, Prompt, Provider, Started, Stopped
+from millrace.worker.providers.protocol import Delta, OutputImage, Prompt, Provider, Started, Stopped
 from millrace.worker.providers.stub import Step, Stub
 from tests.emulator_process import EmulatorProcess
 from tests.worker.harness import emulate, wait_until
@@ -117,6 +118,16 @@ def test_a_whole_answer_ends_with_its_stop_reason_and_usage(harness: ProviderHar
     assert isinstance(deltas[-1], Usage)
     assert deltas[-1].exact
     assert provider.name
+
+
+@pytest.mark.parametrize("harness", ["bedrock", "gemini", "openai-responses"], indirect=True)
+def test_an_image_of_the_model_follows_its_text_once(harness: ProviderHarness) -> None:
+    provider, prompt = harness.provider(text="Here it is.", image=True)
+    deltas = list(provider.stream(prompt))
+    images = [delta.data for delta in deltas if isinstance(delta, OutputImage)]
+    assert images == [make_png(prompt.messages[-1].content)]
+    assert text_of(deltas) == "Here it is."
+    assert sum(isinstance(delta, Stopped) for delta in deltas) == 1
 
 
 def test_a_throttled_call_fails_before_any_delta(harness: ProviderHarness) -> None:

@@ -44,6 +44,7 @@ BAD = {
         "a.example, *",
     ],
     "import_paths": ["module", "module:", ":name", "a b:c", "a:b:c", "a.b:c.d"],
+    "directory": ["/no/such/directory", "/dev/null", "\x00"],
     "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
     "api_keys": ["mr-key", "{}", "[{}]", "[1]", "[", "/no/such/file", "./no/such/file", "keys.json"],
     "parse_models": ["{", "[]", "/no/such/file", '{"a": 1}', '{"a": {"b": 1}}'],

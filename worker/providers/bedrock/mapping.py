@@ -13,8 +13,17 @@ from typing import Any
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.members import MAX_COUNT, checked, list_of, name_of, object_of, text_of, unreadable
-from millrace.worker.providers.protocol import Delta, Details, Stopped, Tool, WholeAnswer
+from millrace.worker.providers.members import (
+    MAX_COUNT,
+    bytes_of,
+    checked,
+    list_of,
+    name_of,
+    object_of,
+    text_of,
+    unreadable,
+)
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped, Tool, WholeAnswer
 from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason, failure_of
 from millrace.worker.text.lines import parse_json
 
@@ -72,6 +81,7 @@ class EventMapper:
     def __init__(self, answer_tool: str = "") -> None:
         self._answer_tool = answer_tool
         self._tools: dict[int, _ToolBlock] = {}
+        self._images: dict[int, list[bytes]] = {}  # the pieces of each image that has not ended
         self._unreadable: ProviderError | None = None  # of a tool's input: the stop reason tells whether it is cut off
         self._latest = 0  # the block that started last, for events that do not name theirs
         self.event_handlers: dict[str, Callable[[Event], list[Delta]]] = {
@@ -85,7 +95,7 @@ class EventMapper:
         self.start_handlers: dict[str, Callable[[int, Event], None]] = {
             "toolUse": self._tool_use_start,
             "toolResult": self._tool_result_start,
-            "image": self._ignore_start,
+            "image": self._image_start,
         }
         self.delta_handlers: dict[str, Callable[[int, Any], list[Delta]]] = {
             "text": self._text,
@@ -93,7 +103,7 @@ class EventMapper:
             "citation": self._citation,
             "toolUse": self._tool_input,
             "toolResult": self._tool_content,
-            "image": self._ignore_delta,
+            "image": self._image,
         }
 
     def map(self, event: Event) -> list[Delta]:
@@ -132,8 +142,8 @@ class EventMapper:
         status = text_of(start.get("status")) or None
         self._tools[index] = _ToolBlock(name_of(start.get("toolUseId")), "", status, is_result=True)
 
-    def _ignore_start(self, index: int, start: Event) -> None:
-        pass
+    def _image_start(self, index: int, _start: Event) -> None:
+        self._images[index] = []
 
     def _block_delta(self, payload: Event) -> list[Delta]:
         found: list[Delta] = []
@@ -178,12 +188,21 @@ class EventMapper:
             self._tools[index].content += pieces
         return []
 
-    def _ignore_delta(self, _index: int, _value: Any) -> list[Delta]:
-        return []  # the log has no event for an image
+    def _image(self, index: int, value: Any) -> list[Delta]:
+        given = object_of(value)
+        if given.get("error") is not None:
+            _log.warning("image_failed")
+        self._images.setdefault(index, []).append(bytes_of(object_of(given.get("source")).get("bytes")))
+        return []
 
     def _block_stop(self, payload: Event) -> list[Delta]:
-        tool = self._tools.pop(self._index(payload), None)
-        return self._finish(tool) if tool else []
+        index = self._index(payload)
+        tool = self._tools.pop(index, None)
+        return self._finish(tool) if tool else self._finish_image(index)
+
+    def _finish_image(self, index: int) -> list[Delta]:
+        data = b"".join(self._images.pop(index, ()))
+        return [OutputImage(data)] if data else []
 
     def _finish(self, tool: _ToolBlock) -> list[Delta]:
         if self._is_answer(tool):
@@ -196,6 +215,7 @@ class EventMapper:
 
     def _message_stop(self, payload: Event) -> list[Delta]:
         deltas = [delta for tool in self._tools.values() for delta in self._finish(tool)]
+        deltas += [delta for index in [*self._images] for delta in self._finish_image(index)]
         self._tools = {}
         reason = map_stop_reason(text_of(payload.get("stopReason")) or UNSTATED_REASON)
         if self._unreadable is not None and reason not in CUT_OFF_REASONS:

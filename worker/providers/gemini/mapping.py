@@ -13,6 +13,7 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.gemini.errors import map_stream_error
 from millrace.worker.providers.members import (
     Members,
+    bytes_of,
     checked,
     count_of,
     list_of,
@@ -21,7 +22,7 @@ from millrace.worker.providers.members import (
     parse_object,
     text_of,
 )
-from millrace.worker.providers.protocol import Delta, Details, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
 from millrace.worker.providers.stop_reason import StopReason
 
 FINISH_REASONS: dict[str, StopReason] = {
@@ -149,6 +150,8 @@ class ResponseMapper:
             arguments = object_of(checked(members.get("args")))
             deltas.append(ToolUse(identifier, name_of(members.get("name")), arguments))
             self._tools += 1
+        elif _is_image(blob := object_of(part.get("inlineData"))):
+            deltas.append(OutputImage(bytes_of(blob.get("data"))))
         else:
             for kind in _IGNORED_PARTS:
                 if part.get(kind) and kind not in self._ignored:
@@ -181,6 +184,10 @@ class ResponseMapper:
         deltas.append(
             Citation(title or None, cited, [{"text": text}] if text else None, {"web": web} if is_page else None)
         )
+
+
+def _is_image(blob: Members) -> bool:
+    return text_of(blob.get("mimeType")).startswith("image/") and bool(blob.get("data"))
 
 
 def parse_usage(usage: Members) -> Usage:

@@ -8,10 +8,10 @@ from typing import Any
 
 from millrace.worker.contract.events import Chunk, Reasoning, ToolUse
 from millrace.worker.errors import ProviderError
-from millrace.worker.providers.members import Members, list_of, name_of, object_of, parse_object, text_of
+from millrace.worker.providers.members import Members, bytes_of, list_of, name_of, object_of, parse_object, text_of
 from millrace.worker.providers.openai.chat import DONE, parse_arguments, parse_usage, to_citation
 from millrace.worker.providers.openai.errors import map_stream_error
-from millrace.worker.providers.protocol import Delta, Details, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
 from millrace.worker.providers.stop_reason import StopReason
 
 _INCOMPLETE_REASONS: dict[str, StopReason] = {
@@ -33,6 +33,7 @@ class ResponsesMapper:
         self._has_reasoned = False
         self._has_refused = False
         self._tool_ids: set[str] = set()
+        self._image_ids: set[str] = set()
         self._handlers: dict[str, Callable[[Members], list[Delta]]] = {
             "response.output_text.delta": self._text,
             "response.refusal.delta": self._refusal,
@@ -123,6 +124,8 @@ class ResponsesMapper:
         kind = text_of(item.get("type"))
         if kind == "function_call":
             return self._map_call(item)
+        if kind == "image_generation_call":
+            return self._map_image(item)
         if not is_text_new:
             return []
         deltas: list[Delta] = []
@@ -136,6 +139,14 @@ class ResponsesMapper:
                 deltas.append(Chunk(text))
             deltas += [each for one in list_of(part.get("annotations")) if (each := to_citation(object_of(one)))]
         return deltas
+
+    def _map_image(self, item: Members) -> list[Delta]:
+        """Map an image once: the item that ends it, and the whole response, have all of it."""
+        identifier, data = text_of(item.get("id")), bytes_of(item.get("result"))
+        if not data or identifier in self._image_ids:
+            return []
+        self._image_ids.add(identifier)
+        return [OutputImage(data)]
 
     def _map_call(self, item: Members) -> list[Delta]:
         identifier = text_of(item.get("call_id")) or text_of(item.get("id")) or f"call_{len(self._tool_ids)}"

@@ -13,7 +13,7 @@ from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResu
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.bedrock.mapping import REASONING_FIELDS, STOP_REASONS, EventMapper, map_stop_reason
-from millrace.worker.providers.protocol import Delta, Details, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 
 MODEL: ServiceModel = get_session().get_service_model("bedrock-runtime")
@@ -255,8 +255,15 @@ def test_usage_includes_the_cache() -> None:
     assert map_all([{"metadata": {}}]) == []
 
 
-def test_an_image_is_ignored() -> None:
-    assert map_all([start(0, image={"format": "png"}), delta(0, image={"source": {"bytes": b"x"}}), stop(0)]) == []
+def test_an_image_is_joined_of_its_pieces_and_one_without_bytes_is_none() -> None:
+    """Its bytes are in base64 on the wire; an image in S3 and a failed one have none."""
+    pieces = [delta(2, image={"source": {"bytes": each}}) for each in ("aGVs", b"lo", "")]
+    assert map_all([start(2, image={"format": "png"}), *pieces, stop(2)]) == [OutputImage(b"hello")]
+    elsewhere, failed = {"source": {"s3Location": {"uri": "s3://a"}}}, {"error": {"message": "No."}}
+    assert map_all([start(0, image={}), delta(0, image=elsewhere), delta(0, image=failed), stop(0)]) == []
+    assert map_all([*pieces, end()]) == [OutputImage(b"hello"), Stopped("end_turn")]
+    with pytest.raises(GenerationFailed, match="unreadable"):
+        map_all([delta(0, image={"source": {"bytes": "not base64"}})])
 
 
 def test_unknown_events_deltas_and_stop_reasons_are_ignored_and_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolUse, Usage, encode
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.gemini.mapping import FINISH_REASONS, ResponseMapper, parse_responses, parse_usage
-from millrace.worker.providers.protocol import Delta, Details, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
 
 MEMBERS = (
     *("candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "id", "name", "args"),
@@ -187,3 +187,9 @@ def test_a_body_in_json_holds_one_response_or_a_list_of_them() -> None:
     for odd in (b"", b"[", b"5", b'[{"a": 1}], "x": [', b"<html>"):
         with pytest.raises(ProviderError):
             parse_responses(odd)
+
+
+def test_an_image_is_a_delta_and_data_of_another_kind_is_not() -> None:
+    image, sound = ({"inlineData": {"mimeType": kind, "data": "aGk="}} for kind in ("image/png", "audio/wav"))
+    assert read(part({"text": "a"}, image, sound, finishReason="STOP"))[:2] == [Chunk("a"), OutputImage(b"hi")]
+    assert sum(isinstance(delta, OutputImage) for delta in read(part(image, sound))) == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolUse, Usage
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.openai.responses import ResponsesMapper
-from millrace.worker.providers.protocol import Delta, Details, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
 from millrace.worker.providers.stop_reason import StopReason
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}', "status": "completed"}
@@ -138,3 +138,14 @@ def test_members_of_any_type_are_read_or_end_in_an_error_of_the_provider(events:
             mapper.map("", json.dumps(members | {"type": kind}).encode())
     except ProviderError:
         pass
+
+
+def test_an_image_comes_once_from_the_item_that_ends_it_or_from_the_whole_response() -> None:
+    image = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGk="}
+    unfinished = image | {"result": None}
+    assert play(event("output_item.done", item=image), ended(output=[image])) == [
+        OutputImage(b"hi"),
+        Stopped("end_turn"),
+    ]
+    assert play(ended(output=[message("a"), image])) == [Chunk("a"), OutputImage(b"hi"), Stopped("end_turn")]
+    assert play(event("output_item.done", item=unfinished), ended(output=[])) == [Stopped("end_turn")]
