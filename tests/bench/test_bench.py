@@ -44,7 +44,9 @@ def test_each_case_is_compared_with_ours_in_the_same_case() -> None:
     assert [line.ratio for line in fold(scenario, rows)] == [1, 4, 1, 2]
 
 
-@pytest.mark.parametrize("name", ["streams", "resume", "whole", "worker", "start", "steps", "store", "providers"])
+@pytest.mark.parametrize(
+    "name", ["streams", "dialects", "resume", "whole", "worker", "start", "steps", "store", "providers"]
+)
 def test_a_scenario_runs_and_writes_its_results(name: str, tmp_path: Path) -> None:
     assert name in discover()
     command = [sys.executable, "-m", "tests.bench", name, "--quick", "--out", str(tmp_path)]
