@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import openai
@@ -12,6 +14,7 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
 from tests.client import Client, emulate, wait_for
+from tests.docs.pages import blocks
 from tests.journeys.cutting_proxy import CuttingProxy
 from tests.journeys.npm_packages import NpmPackages
 from tests.journeys.test_api_keys import keys
@@ -271,3 +274,22 @@ def test_javascript_sdk_streams_fails_resumes_and_stops(system: System, key: str
         "resumed": [TEXT, "stop"],
         "cancelled": ["length", "user"],
     }
+
+
+def test_code_of_the_docs_runs_as_pasted(system: System, key: str, npm_packages: NpmPackages) -> None:
+    def pasted(language: str) -> list[str]:
+        codes = [each.code for each in blocks(language) if each.page.name == "use-from-openai.md"]
+        assert all("http://127.0.0.1:8000" in code or "client" in code for code in codes)
+        return [code.replace("http://127.0.0.1:8000", system.url).replace("mr-your-key", key) for code in codes]
+
+    with redirect_stdout(StringIO()) as printed:
+        namespace: dict[str, Any] = {}
+        for code in pasted("python"):
+            exec(code, namespace)
+    assert "No model was called" in printed.getvalue()
+    assert printed.getvalue().endswith("stop\n")
+    for code in pasted("js"):
+        process = npm_packages.start(npm_packages.add(code))
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert "No model was called" in output

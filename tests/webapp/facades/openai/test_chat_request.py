@@ -1,5 +1,6 @@
 """Every parameter of a chat completion: honoured, refused with its name, or without effect."""
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from millrace.webapp.facades.openai.chat_request import CompletionRequest, parse
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.settings.schema import Settings
+from tests.docs.pages import ROOT, read
 
 Json = dict[str, Any]
 
@@ -98,6 +100,13 @@ def test_every_parameter_of_the_sdk_is_decided_on() -> None:
         for base in params.__orig_bases__:  # type: ignore[attr-defined]
             known |= set(base.__annotations__)
     assert known == HONOURED.keys() | REFUSED.keys() | WITHOUT_EFFECT.keys() | FORM
+
+
+def test_every_parameter_is_documented() -> None:
+    section = read(ROOT / "webapp/docs/use-from-openai.md").partition("## Chat completions\n")[2].partition("\n### ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(documented) == sorted(HONOURED.keys() | REFUSED.keys() | WITHOUT_EFFECT.keys() | FORM)
 
 
 def test_honoured_parameter_reaches_the_model() -> None:
