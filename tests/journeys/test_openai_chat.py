@@ -22,7 +22,7 @@ from tests.system import System
 
 TEXT = "A millrace carries water to the wheel."
 EARLIER: Any = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi."}]
-LETTER = {"to": "Ann", "pages": 2}
+LETTER: dict[str, Any] = {"to": "Ann", "pages": 2}
 
 
 class Letter(BaseModel):
