@@ -29,6 +29,12 @@ class WebMetrics:
         self.seconds = Histogram(
             "millrace_request_seconds", "From a request to its answer's headers.", registry=registry, buckets=_BUCKETS
         )
+        self.messages = Counter(
+            "millrace_messages",
+            "Messages on WebSockets by type, and `ok` or the status of their problem.",
+            ["type", "status"],
+            registry=registry,
+        )
         self.limiter_failures = Counter(
             "millrace_limiter_failures", "Times that the limiter's storage did not answer.", registry=registry
         )

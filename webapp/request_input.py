@@ -18,18 +18,22 @@ Page = TypeVar("Page")
 
 
 def read_object(request: Request, max_bytes: int) -> Json:
-    """Return the JSON object of the body; raises Problem 400, 408, 413, 415.
-
-    Uses the standard library's parser, because it accepts lone surrogates, which occur in users' texts. A byte order
-    mark before the object is skipped: some clients on Windows send it.
-    """
+    """Return the JSON object of the body; raises Problem 400, 408, 413, 415."""
     if request.mimetype != "application/json":
         raise Problem(
             415, "unsupported_media_type", "The body must be JSON, with the header Content-Type: application/json."
         )
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
-    raw = _read_body(request, max_bytes)
+    return parse_object(_read_body(request, max_bytes), "body")
+
+
+def parse_object(raw: bytes, place: str) -> Json:
+    """Return a JSON object; `place` is where it stands, for the detail of the Problem 400 that is raised.
+
+    Uses the standard library's parser, because it accepts lone surrogates, which occur in users' texts. A byte order
+    mark before the object is skipped: some clients on Windows send it.
+    """
     try:
         parsed: Any = json.loads(
             raw.decode("utf-8-sig"),
@@ -38,11 +42,11 @@ def read_object(request: Request, max_bytes: int) -> Json:
             object_pairs_hook=_object_of,
         )
     except _RepeatedKey as error:
-        raise Problem(400, "malformed", "The body has an object with the same key twice.") from error
+        raise Problem(400, "malformed", f"The {place} has an object with the same key twice.") from error
     except (ValueError, RecursionError) as error:  # too deep a nesting is the client's error, not a 500
-        raise Problem(400, "malformed", "The body is not valid JSON in UTF-8, or is nested too deeply.") from error
+        raise Problem(400, "malformed", f"The {place} is not valid JSON in UTF-8, or is nested too deeply.") from error
     if not isinstance(parsed, dict):
-        raise Problem(400, "malformed", "The body must be a JSON object.")
+        raise Problem(400, "malformed", f"The {place} must be a JSON object.")
     return cast("Json", parsed)
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Playwright, expect
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from millrace.worker.settings.schema import Settings
 from tests.browser.conftest import browsing
@@ -61,6 +65,11 @@ def client(nginx: Nginx, address: str = "127.0.0.1", scheme: str = "http") -> ht
     transport = httpx.HTTPTransport(local_address=address, verify=False)
     headers = {"Host": f"{HOST}:{nginx.port}"}
     return httpx.Client(base_url=nginx.url("127.0.0.1", scheme), headers=headers, transport=transport, timeout=60)
+
+
+def connection_to(nginx: Nginx) -> socket.socket:
+    """Return a connection from an address of its own."""
+    return socket.create_connection(("127.0.0.1", nginx.port), source_address=("127.0.0.7", 0))
 
 
 def ask_on_the_page(playwright: Playwright, chromium: str, profile: Path, url: str) -> list[str]:
@@ -134,6 +143,27 @@ def test_whole_answer_may_take_longer_than_nginx_waits_by_default(
             answers = list(both.map(lambda http: http.post("/api/generations", json=body), (patient, hasty)))
         assert [each.status_code for each in answers] == [200, 504], "the line decides how long nginx waits"
         assert answers[0].json()["message"] == "late"
+
+
+def test_websocket_passes_with_its_location_and_is_explained_without(
+    nginx: Nginx, proxied: System, tmp_path: Path
+) -> None:
+    with client(nginx, "127.0.0.6") as http:
+        refused = http.get("/api/ws", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+        assert (refused.status_code, refused.json()["code"]) == (426, "upgrade_required")
+    code = put(block(PAGE), LOCATIONS, block(PAGE, 3) + LOCATIONS)
+    with Nginx(tmp_path / "upgraded", code, port_of(proxied)) as upgraded:
+        address = f"ws://{HOST}:{upgraded.port}/api/ws"
+        with connect(address, origin=Origin(upgraded.url()), sock=connection_to(upgraded)) as user:
+            user.send(json.dumps({"type": "send", "message": emulate(tokens=10, rate=50)}))
+            kinds: list[str] = []
+            while "done" not in kinds:
+                kinds.append(json.loads(user.recv(timeout=10)).get("event", {}).get("type", ""))
+            assert kinds.count("chunk") > 1
+        foreign_page = connect(address, origin=Origin("http://evil"), sock=connection_to(upgraded))
+        with pytest.raises(InvalidStatus) as foreign, foreign_page:
+            pass
+        assert foreign.value.response.status_code == 403
 
 
 def test_metrics_are_not_passed_on(nginx: Nginx, proxied: System) -> None:

@@ -119,7 +119,7 @@ def _routes() -> Table:
     rows: list[tuple[str, ...]] = []
     names: list[str] = []
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        if rule.endpoint.endswith(".static"):
+        if rule.endpoint.endswith(".static") or rule.websocket:  # the same view answers without the handshake's headers
             continue
         path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: found[1].upper(), rule.rule)
         methods = [method for method in _METHODS if method in (rule.methods or ())]

@@ -2,11 +2,16 @@
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple, cast
+from wsgiref.types import WSGIEnvironment
 
 from flask import has_request_context, request
 
 CLIENT = "millrace.client"  # key of the request's Client in its WSGI environment
 _ADDRESS = "millrace.address"  # key of its canonical address there
+_KEPT_VARIABLES = {
+    *("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL"),
+    *("REMOTE_ADDR", "wsgi.url_scheme", "wsgi.version", "wsgi.multithread", "wsgi.multiprocess"),
+}
 _NETWORK_BITS = 64  # one user has all the addresses of such a network
 # The last 32 bits are an IPv4 address: https://datatracker.ietf.org/doc/html/rfc6052
 _NAT64 = ip_network("64:ff9b::/96")
@@ -38,6 +43,14 @@ def client_address() -> str:
     if found is None:
         found = request.environ[_ADDRESS] = canonical_address(request.remote_addr or "")
     return found
+
+
+def kept_variables(environ: WSGIEnvironment) -> WSGIEnvironment:
+    """Return the variables that can identify the user, headers and address, without socket, body and server.
+
+    Something that outlives its request, such as a stream, makes a request context of them later.
+    """
+    return {name: value for name, value in environ.items() if name in _KEPT_VARIABLES or name.startswith("HTTP_")}
 
 
 def canonical_address(given: str) -> str:

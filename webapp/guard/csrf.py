@@ -22,12 +22,15 @@ def install(scaffold: Scaffold) -> None:
 def reject_cross_site() -> None:
     """Raise Problem 403 for an unsafe request with ambient credentials from a site that is not allowed.
 
+    The handshake of a WebSocket is a GET, but opens the way for messages that create and cancel: it counts as unsafe.
+
     `same-site` is rejected as well: another host of the same domain may belong to another party
     (https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html).
     A browser sends no `Sec-Fetch-Site` to a plain HTTP host that has a name; there `Origin` decides. A client that is
     not a browser sends neither, and passes.
     """
-    if request.method in _SAFE_METHODS or not carries_ambient_credentials() or allowed_origin() is not None:
+    is_safe = request.method in _SAFE_METHODS and request.headers.get("Upgrade", "").lower() != "websocket"
+    if is_safe or not carries_ambient_credentials() or allowed_origin() is not None:
         return
     own = f"{request.scheme}://{request.host}"
     site = request.headers.get("Sec-Fetch-Site")

@@ -7,7 +7,8 @@ While the counters' storage is unavailable, nothing new is created (503), and al
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
@@ -60,6 +61,7 @@ _COUNTED = "millrace_counted"
 _RECENT_SECONDS = 1.0
 
 _limits: "MountState[RateLimits]" = MountState("rate_limits")
+_permits: MountState[Permits] = MountState("permits")
 
 _log = get_logger(__name__)
 
@@ -94,11 +96,23 @@ def apply_limits(app: Flask, mount: str, settings: Settings, on_failure: Callabl
     """Limit the marked views of a mount whose routes are registered; call `on_failure` each time the storage fails."""
     limits, permits = RateLimits(settings, on_failure), Permits(settings.limits.max_requests_per_address)
     _limits.set(app, mount, limits)
+    _permits.set(app, mount, permits)
     OWNER_COUNTER.set(app, mount, limits.count_new_owner)
     for endpoint, view in app.view_functions.items():
         kind = limit_kind_of(view)
         if kind is not None and endpoint.startswith(f"{mount}."):
             app.view_functions[endpoint] = permits.wrap(limits.wrap(view, kind))
+
+
+@contextmanager
+def admit(kind: LimitKind) -> Generator[None]:
+    """Hold a permit, and count this work for the current request's owner and address; raises Problem 429 and 503.
+
+    For work that is no request of its own: a message on a connection.
+    """
+    with _permits.current().hold():
+        _limits.current().count(kind)
+        yield
 
 
 def add_headers(response: Response) -> Response:
@@ -164,13 +178,20 @@ class RateLimits:
 
         @wraps(view)
         def limited_view(**given: Any) -> Any:
-            over = self._while_available(kind, lambda: self._count(kind))
-            if over is None:
-                return view(**given)
-            is_delayed = getattr(view, _EVENT_SOURCES) and accepts_event_stream()
-            return self._reject(*over, is_delayed=is_delayed)
+            try:
+                self.count(kind)
+            except Problem as problem:
+                if problem.code == "rate_limited" and getattr(view, _EVENT_SOURCES) and accepts_event_stream():
+                    return delayed_reconnect(problem.retry_after or LONG_RETRY_SECONDS)
+                raise
+            return view(**given)
 
         return limited_view
+
+    def count(self, kind: LimitKind) -> None:
+        """Count work of this kind for the current request's owner and address; raises Problem 429 and 503."""
+        if over := self._while_available(kind, lambda: self._count(kind)):
+            raise self._rejection(*over)
 
     def count_new_owner(self, owner: str) -> None:
         """Count an owner that is about to begin, and its first request; raises Problem 429 and 503."""
@@ -248,12 +269,10 @@ class RateLimits:
             raise Problem(503, "limits_away", "Rate limiting is temporarily unavailable. Please retry.")
         return None
 
-    def _reject(self, limit: Limit, over: Counter, *, is_delayed: bool) -> Response:
+    def _rejection(self, limit: Limit, over: Counter) -> Problem:
         seconds = self._hold(over)
-        if is_delayed:
-            return delayed_reconnect(seconds)
         detail = f"Rate limit exceeded ({limit.variable}). Try again in {waiting_time(seconds)}."
-        raise Problem(429, "rate_limited", detail, retry_after=seconds)
+        return Problem(429, "rate_limited", detail, retry_after=seconds)
 
     def _too_many_owners(self, over: Counter) -> Problem:
         seconds = self._hold(over)

@@ -57,13 +57,19 @@ class Permits:
 
         @wraps(view)
         def permitted_view(**given: Any) -> Any:
-            setattr(g, _PERMIT, self.take(client_address()))
-            try:
+            with self.hold():
                 return view(**given)
-            finally:
-                release_permit()
 
         return cast("View", permitted_view)
+
+    @contextmanager
+    def hold(self) -> Generator[None]:
+        """Hold a permit of the current request's address, until it is released."""
+        setattr(g, _PERMIT, self.take(client_address()))
+        try:
+            yield
+        finally:
+            release_permit()
 
     def take(self, address: str) -> Permit:
         """Return a permit as soon as the address has one free, in the order of the calls."""

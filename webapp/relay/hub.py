@@ -11,7 +11,7 @@ from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.authorization import AuthorizationChecks
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.heartbeats import Heartbeats, cut_stalled, drain
-from millrace.webapp.relay.places import ReaderPlaces, WaitingPlaces
+from millrace.webapp.relay.places import ReaderPlaces, ReceivedBytes, WaitingPlaces
 from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.webapp.relay.repair import LOST_SECONDS, Repairer
 from millrace.webapp.relay.subscription import Messages, Subscription
@@ -56,6 +56,7 @@ class Hub:
         self._channels: dict[bytes, Tail] = {}
         self.places = ReaderPlaces(settings)
         self.waiting = WaitingPlaces(settings)
+        self.received = ReceivedBytes(settings.limits.max_unsent_bytes)
         self._readers: set[Reader] = set()
         self._heartbeats = Heartbeats(settings.relay.heartbeat_seconds)
         self._authorization_checks = AuthorizationChecks()

@@ -5,7 +5,7 @@ generation's id in them. When the connection is full, so are the sub-streams tha
 again, they continue in turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from millrace.webapp.guard.auth.protocol import Authorization
@@ -30,21 +30,47 @@ class FollowedGeneration(NamedTuple):
     cancels_unwatched: bool
 
 
+class NamedFrames:
+    """The frames of generations in the form that contains the generation's id.
+
+    Sub-streams that get the same frames, one after the other, share what is rendered.
+    """
+
+    def __init__(self, render: Callable[[bytes, Frame], bytes]) -> None:
+        self._render = render
+        self._frames: Sequence[Frame] = ()
+        self._named: list[Frame] = []
+
+    def of(self, generation: bytes, frames: Sequence[Frame]) -> list[Frame]:
+        """Return the frames of a generation, each with its id."""
+        if frames is not self._frames:
+            render = self._render
+            self._named = [Frame(each.epoch, each.seq, render(generation, each), each.is_done) for each in frames]
+            self._frames = frames
+        return self._named
+
+
 class Multiplexer:
-    """A connection and its sub-streams: it ends with the last of them, unless it carries a feed as well."""
+    """A connection and its sub-streams: it ends with the last of them, unless it carries a feed or `is_lasting`."""
 
     def __init__(
         self,
         hub: Hub,
         connection: Reader,
-        followed: Sequence[FollowedGeneration],
-        feed: tuple[str, FeedPosition] | None,
+        followed: Sequence[FollowedGeneration] = (),
+        feed: tuple[str, FeedPosition] | None = None,
+        *,
+        named: NamedFrames | None = None,
+        is_lasting: bool = False,
     ) -> None:
+        self.named = named or _EVENTS
         self._hub = hub
         self._connection = connection
-        self._sub_streams = {SubStream(self, each) for each in followed}
+        self._client: Client | None = None
+        self._sub_streams = {each.generation: SubStream(self, each) for each in followed}
         self._waiting: dict[SubStream | FeedSubStream, None] = {}
         self._feed = FeedSubStream(self, hub.feeds, *feed) if feed is not None else None
+        self._is_lasting = is_lasting or feed is not None
 
     @property
     def is_full(self) -> bool:
@@ -57,12 +83,33 @@ class Multiplexer:
         The connection and each of its sub-streams hold a place of the client.
         """
         self._connection.source = self
+        self._client = client
         self._hub.add_connection(self._connection, authorization, client)
         if self._feed is not None and not self._connection.end_reason:
             self._hub.feeds.follow(self._feed)
-        for sub_stream in tuple(self._sub_streams):
-            if not sub_stream.end_reason:  # the connection may end while its sub-streams are being started
-                self._hub.follow(sub_stream, cancels_unwatched=sub_stream.cancels_unwatched, client=client)
+        for sub_stream in tuple(self._sub_streams.values()):
+            self._start(sub_stream)
+
+    @property
+    def followed(self) -> frozenset[str]:
+        """The generations that are followed."""
+        return frozenset(self._sub_streams)
+
+    def follow(self, followed: FollowedGeneration) -> None:
+        """Follow one more generation, from its cursor on also where it is followed already; returns at once."""
+        self.unfollow(followed.generation)
+        if not self._connection.end_reason:
+            sub_stream = self._sub_streams[followed.generation] = SubStream(self, followed)
+            self._start(sub_stream)
+
+    def unfollow(self, generation: str) -> bool:
+        """Stop following a generation, and return whether it was followed; the connection stays open."""
+        sub_stream = self._sub_streams.pop(generation, None)
+        if sub_stream is None:
+            return False
+        self._waiting.pop(sub_stream, None)
+        sub_stream.close("client_left")
+        return True
 
     def write(self, frames: list[Frame]) -> int:
         """Write frames to the connection, and return how many it has accepted."""
@@ -74,8 +121,8 @@ class Multiplexer:
 
     def end_sub_stream(self, sub_stream: "SubStream") -> None:
         """Remove a sub-stream whose last frame was accepted."""
-        self._sub_streams.discard(sub_stream)
-        if not self._sub_streams and self._feed is None:
+        self._sub_streams.pop(sub_stream.generation, None)
+        if not self._sub_streams and not self._is_lasting:
             self._connection.finish("done", _SLOW_RETRY)
 
     def finish(self, why: EndReason, last_bytes: bytes) -> None:
@@ -92,12 +139,16 @@ class Multiplexer:
     def remove(self, connection: Reader) -> None:
         """Close all sub-streams, because the connection is closed."""
         self._waiting.clear()
-        sub_streams, self._sub_streams = self._sub_streams, set()
-        for sub_stream in sub_streams:
+        sub_streams, self._sub_streams = self._sub_streams, {}
+        for sub_stream in sub_streams.values():
             sub_stream.close(connection.end_reason or "client_left")
         if self._feed is not None:
             self._hub.feeds.unfollow(self._feed)
         self._hub.remove_connection(connection)
+
+    def _start(self, sub_stream: "SubStream") -> None:
+        if not sub_stream.end_reason:  # the connection may end while its sub-streams are being started
+            self._hub.follow(sub_stream, cancels_unwatched=sub_stream.cancels_unwatched, client=self._client)
 
 
 class SubStream(Reader):
@@ -114,7 +165,7 @@ class SubStream(Reader):
 
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
         """Write the frames to the connection, each with the generation's id; frames it rejects are offered again."""
-        taken = self._multiplexer.write([self._named(frame) for frame in frames])
+        taken = self._multiplexer.write(self._multiplexer.named.of(self._name, frames))
         if taken < len(frames):
             self.is_full = True
             self._multiplexer.wait_for_room(self)
@@ -143,13 +194,6 @@ class SubStream(Reader):
 
     def cut(self) -> None:
         """Do nothing: only the connection shows whether the client has stalled."""
-
-    def _named(self, frame: Frame) -> Frame:
-        data = frame.data
-        # The first event of each log already contains its generation.
-        name = b"" if _contains_generation(data) else b'"generation":"%b",' % self._name
-        event_id = b"%b@%d-%d" % (self._name, frame.epoch, frame.seq)
-        return Frame(frame.epoch, frame.seq, chunked(body_of(event_id, b"{%b%b" % (name, data[1:]))))
 
 
 class FeedSubStream:
@@ -183,5 +227,16 @@ class FeedSubStream:
         self._feeds.request_read(self.owner)
 
 
+def _render_event(generation: bytes, frame: Frame) -> bytes:
+    data = frame.data
+    # The first event of each log already contains its generation.
+    name = b"" if _contains_generation(data) else b'"generation":"%b",' % generation
+    event_id = b"%b@%d-%d" % (generation, frame.epoch, frame.seq)
+    return chunked(body_of(event_id, b"{%b%b" % (name, data[1:])))
+
+
 def _contains_generation(data: bytes) -> bool:
     return data.startswith(b'{"type":"status","status":"queued"') and b'"generation":' in data
+
+
+_EVENTS = NamedFrames(_render_event)

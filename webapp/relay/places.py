@@ -94,5 +94,22 @@ class WaitingPlaces(Places):
             self.release(client)
 
 
+class ReceivedBytes:
+    """The bytes of messages that clients have sent, and that wait, in all connections of a process."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more than the limit allows."""
+        return self._held > self._limit
+
+    def add(self, count: int) -> None:
+        """Count bytes that were received, or, with a negative number, bytes that wait no longer."""
+        self._held += count
+
+
 def _names(client: Client | None) -> tuple[str, ...]:
     return (_EVERYONE,) if client is None else (_EVERYONE, *client)

@@ -68,7 +68,7 @@ class SocketReader(Reader):
         if self.is_full:
             return 0
         if isinstance(written, OSError):
-            if not _has_no_room(written):
+            if not has_no_room(written):
                 self._fail(written)
                 return 0
             written = 0
@@ -84,11 +84,8 @@ class SocketReader(Reader):
 
     def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
         """End the chunked body cleanly once the unsent rest is out, and close."""
-        if self.end_reason or self._ending:
-            return
-        self._ending = (why, chunked(last_bytes) + TERMINATOR if last_bytes else TERMINATOR)
-        if not self.is_full:
-            self._write_ending(*self._ending)
+        if not self.end_reason and not self._ending:
+            self._end_with(why, chunked(last_bytes) + TERMINATOR if last_bytes else TERMINATOR)
 
     def close(self, why: EndReason) -> None:
         """Close the watchers, then the descriptor: in the other order the loop would watch a reused descriptor."""
@@ -118,11 +115,16 @@ class SocketReader(Reader):
             self._rest = memoryview(chunk)[sent:]
             self._wait_for_room()
 
+    def _end_with(self, why: EndReason, closing: bytes) -> None:
+        self._ending = (why, closing)
+        if not self.is_full:
+            self._write_ending(why, closing)
+
     def _try_send(self, payload: bytes | memoryview) -> int:
         try:
             return self._send(payload)
         except OSError as error:
-            if not _has_no_room(error):
+            if not has_no_room(error):
                 self._fail(error)
             return 0
 
@@ -162,11 +164,14 @@ class SocketReader(Reader):
         if self.end_reason:
             return
         if sent == len(closing):
-            self.close(why)
+            self._on_ending_written(why)
             return
         self._ending = (why, closing[sent:])
         if not self.is_full:
             self._wait_for_room()
+
+    def _on_ending_written(self, why: EndReason) -> None:
+        self.close(why)
 
     def _stop_waiting_for_room(self) -> None:
         if self._writable is not None:
@@ -178,7 +183,7 @@ class SocketReader(Reader):
         try:
             received = self._sock.recv(4096)
         except OSError as error:
-            if not _has_no_room(error):
+            if not has_no_room(error):
                 self._fail(error)
             return
         self._received_bytes += len(received)
@@ -186,6 +191,6 @@ class SocketReader(Reader):
             self.close("client_left")
 
 
-def _has_no_room(error: OSError) -> bool:
+def has_no_room(error: OSError) -> bool:
     """Tell whether the call would only have had to wait; Python itself retries a call that a signal interrupted."""
     return isinstance(error, BlockingIOError)

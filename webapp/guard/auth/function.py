@@ -3,22 +3,18 @@
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
-from wsgiref.types import WSGIEnvironment
 
 import gevent
 from flask import Flask, Request, current_app
 from flask import request as current_request
 
 from millrace.webapp.guard.auth.protocol import Authorization
+from millrace.webapp.guard.client import kept_variables
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.parsers import is_owner
 
 OwnerFunction = Callable[[Request], Any]
 
-_KEPT_VARIABLES = {
-    *("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL"),
-    *("REMOTE_ADDR", "wsgi.url_scheme", "wsgi.version", "wsgi.multithread", "wsgi.multiprocess"),
-}
 _DROPPED_VARIABLE = "HTTP_LAST_EVENT_ID"  # differs between the readers of one user
 
 
@@ -72,7 +68,8 @@ class FunctionAuth:
 
     def authorization(self, request: Request, owner: str) -> Authorization | None:
         """Return a check that calls the function again, in a request context like the current one."""
-        kept = _reduce(request.environ)
+        kept = kept_variables(request.environ)
+        kept.pop(_DROPPED_VARIABLE, None)
         app = cast("Flask", current_app._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
 
         def is_valid() -> bool:
@@ -81,12 +78,3 @@ class FunctionAuth:
 
         headers = tuple(sorted((name, kept[name]) for name in kept if name.startswith("HTTP_")))
         return Authorization((owner, headers), is_valid)
-
-
-def _reduce(environ: WSGIEnvironment) -> WSGIEnvironment:
-    """Return the variables that can identify the user, headers and address, without socket, body and server."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if (name in _KEPT_VARIABLES or name.startswith("HTTP_")) and name != _DROPPED_VARIABLE
-    }

@@ -75,6 +75,11 @@ def ensure_owner() -> str:
     return owner
 
 
+def assume_owner(owner: str) -> None:
+    """Make this the owner of the current request, which stands for a message on a connection that they opened."""
+    _note(owner)
+
+
 def renew_cookie() -> None:
     """In session mode, extend the cookie of an owner by a year; a visitor without one gets none."""
     if _authenticator().creates_owners and current_owner() is not None:
