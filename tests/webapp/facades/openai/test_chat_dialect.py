@@ -204,6 +204,14 @@ def test_tool_calls_have_an_index_and_whole_arguments() -> None:
     assert frames[-2]["choices"][0]["finish_reason"] == "tool_calls"
 
 
+def test_only_the_calls_of_the_last_attempt_are_tool_calls() -> None:
+    kept = [{"id": "t0", "name": "f", "input": {}}]
+    for restart, ids in ((snapshot(), ["t2"]), (snapshot(tools=kept), ["t0", "t2"])):
+        log = (QUEUED, ToolUse("t1", "f", {}), restart, ToolUse("t2", "f", {}), complete("tool_use"))
+        calls = deltas(render(make(), *log))[1]["tool_calls"]
+        assert [(call["id"], call["index"]) for call in calls] == [(id_, number) for number, id_ in enumerate(ids)]
+
+
 @pytest.mark.parametrize(
     ("events", "code"),
     [

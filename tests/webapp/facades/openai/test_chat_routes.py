@@ -102,6 +102,14 @@ def test_failed_answer_is_an_error_by_its_code_now_and_later(
     assert last.data == {"error": {**error, "param": None}}
 
 
+def test_failed_answer_is_not_asked_for_again_with_its_idempotency_key(site: WebHarness) -> None:
+    worker = site.answer_next(Error("provider_unavailable", "Oh.", retryable=True), Done("failed"))
+    answers = [site.user.post(API, json=BODY, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    worker.get()
+    assert [answer.headers["x-should-retry"] for answer in answers] == ["false", "false"]
+    assert answers[0].data == answers[1].data
+
+
 def test_answer_that_takes_too_long_is_504_with_its_id_and_can_be_fetched(build: Build) -> None:
     site = build(wait_seconds=0.0)
     answer = site.user.post(API, json=BODY)
