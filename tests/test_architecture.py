@@ -213,6 +213,8 @@ def test_no_name_says_nothing() -> None:
 TESTED_ELSEWHERE = {
     "breaker_report": "providers/test_router.py, with a real breaker",
     "question": "providers/test_router.py",
+    "content": "aisdk/test_dialect_sdk.py",
+    "parts": "aisdk/test_dialect_sdk.py: the SDK's own schema reads each of them",
     "declaration": "settings/test_groups.py reads every declared setting",
     "0001_first": "store/test_migration.py migrates with it",
     "0002_search_terms": "store/test_migration.py migrates memories with it",

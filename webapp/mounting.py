@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from millrace.webapp import problems, request_log
 from millrace.webapp.facades import chat, conversation, websocket
+from millrace.webapp.facades.aisdk import routes as aisdk
 from millrace.webapp.facades.openai import chat_routes, models, unknown_paths
 from millrace.webapp.guard import access, auth, cors, csrf, headers, limits
 from millrace.webapp.guard.auth.function import OwnerFunction
@@ -34,7 +35,7 @@ _PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
     *(documents, generations, images, conversations, messages, profile, memories),
-    *(events, chat, conversation, websocket, health),
+    *(events, aisdk, chat, conversation, websocket, health),
     *(models, chat_routes, unknown_paths),
 )
 

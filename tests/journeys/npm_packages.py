@@ -45,9 +45,8 @@ class NpmPackages:
     def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
         """Start a script; the caller ends it."""
         command = [NODE, script, *arguments]
-        return subprocess.Popen(
-            command, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-        )
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.directory, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8")
 
     def run(self, script: str, *arguments: str, seconds: float = SECONDS) -> Any:
         """Run a script to its end and return the JSON that its last line is."""

@@ -1,4 +1,7 @@
-"""`/api/chat`: a message with its history in, lines of content and `[DONE]` out; no conversation is stored."""
+"""`/api/chat`: a message with its history in, lines of content and `[DONE]` out; no conversation is stored.
+
+A body of Vercel's AI SDK, which has the same address by default, is answered by its own facade.
+"""
 
 from typing import Any, Literal, assert_never, cast
 
@@ -6,6 +9,11 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import UNSET, UnsetType
 
+from millrace.webapp import problems
+from millrace.webapp.facades.aisdk.errors import SDK_VERSION, render_problem
+from millrace.webapp.facades.aisdk.parts import UI_PARTS
+from millrace.webapp.facades.aisdk.request import UiChatFields, is_chat_of_sdk
+from millrace.webapp.facades.aisdk.routes import answer_chat
 from millrace.webapp.facades.dialect import AppendOnlyText, Line, problems_in, rename_fields, split_instructions
 from millrace.webapp.facades.stream import stream_answer
 from millrace.webapp.generation.responses import idempotency_key, read_question
@@ -43,6 +51,7 @@ _RESTARTED = "The answer restarted with different text. Please ask again."
 _INTERRUPTED = "This server is being restarted. Please ask again."
 
 routes = Blueprint("chat_facade", __name__, url_prefix="/api")
+problems.install(routes, render_problem)
 
 
 class PastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,12 +85,22 @@ CHAT_LINES = (ChatContent, ChatError, Literal["[DONE]"])
 
 
 @routes.post("/chat")
-@described(Description(body=ChatFields, stream=CHAT_LINES, parameters=(IDEMPOTENCY_KEY,)))
+@described(
+    Description(
+        body=(ChatFields, UiChatFields),
+        stream=(*CHAT_LINES, *UI_PARTS),
+        parameters=(IDEMPOTENCY_KEY, SDK_VERSION),
+        problem=str,
+    )
+)
 @limited("create")
 def chat() -> Response:
-    """Stream the answer to the message, given the history."""
+    """Stream the answer to the message, given the history, or to a chat of the AI SDK."""
     settings = services().settings
-    body = rename_fields(read_question(idempotency_key()), _FIELDS)
+    given = read_question(idempotency_key())
+    if is_chat_of_sdk(given):
+        return answer_chat(given)
+    body = rename_fields(given, _FIELDS)
     with problems_in({"history": "system"}), problems_in(_FIELDS):
         parsed = _parse(body, settings)
         return stream_answer(ensure_owner(), parsed, lambda _: ChatDialect())

@@ -30,6 +30,7 @@ LIMIT = ("query", "limit", f"The maximum number of items, 1 to {MAX_PAGE_ITEMS}.
 
 _ATTRIBUTE = "description_for_openapi"
 _REFERENCE = "#/components/schemas/{name}"
+_RESPONSE = "#/components/responses/{name}"
 _METHODS = ("get", "post", "put", "patch", "delete")  # Flask adds HEAD and OPTIONS by itself
 # The operation ids under which these endpoints are published: generated clients use them, so they stay as they are.
 _PUBLISHED_NAMES = {
@@ -59,6 +60,7 @@ _PUBLISHED_NAMES = {
     "millrace.health.get_readiness": "millrace.health.ready",
 }
 _JSON, _PROBLEM, _STREAM = "application/json", "application/problem+json", "text/event-stream"
+_TEXT = "text/plain"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Description:
 
     `answers` has the type of each status that is not a problem, None for an empty body; `stream` the types of the
     `data:` lines on a 200 of `text/event-stream`. Problems are added to each route; `problem` is their type where a
-    facade renders them in JSON of its own. A parameter is its location, its name and its description.
+    facade renders them in JSON of its own, and `str` where they may be plain text as well. A parameter is its location,
+    its name and its description. A body that has several forms is a tuple of their types.
     """
 
     answers: Mapping[int, Any] = field(default_factory=dict[int, Any])
@@ -75,7 +78,12 @@ class Description:
     stream: tuple[Any, ...] = ()
     parameters: tuple[tuple[str, str, str], ...] = ()
     media: str = "application/json"
-    problem: type[msgspec.Struct] = ProblemBody
+    problem: type[msgspec.Struct] | type[str] = ProblemBody
+
+    @property
+    def bodies(self) -> tuple[Any, ...]:
+        """The types of the body's forms; none where the request has no body."""
+        return self.body if isinstance(self.body, tuple) else () if self.body is None else (self.body,)
 
 
 def described(description: Description) -> Callable[[View], View]:
@@ -103,7 +111,7 @@ def build_document(app: Flask, mount: str | None = None) -> Json:
     schema_of = {id(each): schema for each, schema in zip(types, schemas, strict=True)}
     components["GenerationEvent"] = schema_of[id(AnyEvent)]
     schema_of[id(AnyEvent)] = {"$ref": _REFERENCE.format(name="GenerationEvent")}
-    for name in {description.body.__name__ for _, description in routes if _is_struct(description.body)}:
+    for name in {body.__name__ for _, description in routes for body in description.bodies if _is_struct(body)}:
         _allow_absent(components[name])
     paths: dict[str, Json] = {}
     for rule, description in routes:
@@ -126,14 +134,18 @@ def build_document(app: Flask, mount: str | None = None) -> Json:
                 "Problem": {
                     "description": "The request was rejected or failed.",
                     "content": _content(_PROBLEM, ProblemBody),
-                }
+                },
+                "ProblemOrText": {
+                    "description": "The request was rejected or failed. The text is for users.",
+                    "content": {**_content(_PROBLEM, ProblemBody), _TEXT: {"schema": {"type": "string"}}},
+                },
             },
         },
     }
 
 
 def _types_of(description: Description) -> list[Any]:
-    given = (description.body, *description.stream, *description.answers.values(), description.problem)
+    given = (*description.bodies, *description.stream, *description.answers.values(), description.problem)
     return [each for each in given if each is not None]
 
 
@@ -162,8 +174,9 @@ def _operation(app: Flask, rule: Rule, method: str, description: Description, sc
         ],
         "responses": {},
     }
-    if description.body is not None:
-        operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema_of[id(description.body)]}}}
+    if forms := [schema_of[id(each)] for each in description.bodies]:
+        schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
+        operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
     responses = operation["responses"]
     for status, answer in description.answers.items():
         responses[str(status)] = {"description": _response_description(answer)}
@@ -177,12 +190,16 @@ def _operation(app: Flask, rule: Rule, method: str, description: Description, sc
             "anyOf": lines,
         }
         success.setdefault("content", {})[_STREAM] = {"schema": each}
-    responses["default"] = (
-        {"$ref": "#/components/responses/Problem"}
-        if description.problem is ProblemBody
-        else {"description": "The request was rejected or failed.", "content": _content(_JSON, description.problem)}
-    )
+    responses["default"] = _problem_response(description.problem)
     return operation
+
+
+def _problem_response(problem: type[msgspec.Struct] | type[str]) -> Json:
+    if problem is ProblemBody:
+        return {"$ref": _RESPONSE.format(name="Problem")}
+    if issubclass(problem, str):
+        return {"$ref": _RESPONSE.format(name="ProblemOrText")}
+    return {"description": "The request was rejected or failed.", "content": _content(_JSON, problem)}
 
 
 def _response_description(answer: Any) -> str:

@@ -50,6 +50,8 @@ class Document:
         described = responses.get(str(response.status_code))
         if described is None and response.status_code >= 400:
             described = responses["default"]
+            if described.get("$ref") == "#/components/responses/ProblemOrText":
+                described = self.whole["components"]["responses"]["ProblemOrText"]
         assert described is not None, f"the document does not describe {response.status_code} for {request.path}"
         if response.status_code in (101, 204, 304):
             assert "content" not in described
