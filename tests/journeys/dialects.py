@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import httpx
+from websockets.sync.client import connect
 
 from tests.client import Json, lines_of
 
@@ -199,4 +200,48 @@ class OpenAiChat(DialectClient):
             reading.ending = "cancelled"
 
 
-DIALECTS: tuple[type[DialectClient], ...] = (Native, OpenAiChat)
+class WebSocket(DialectClient):
+    """Our events on a WebSocket."""
+
+    name = "websocket"
+    takes_text_back = True
+
+    def begin(self, message: str) -> Reading:
+        """Send a question."""
+        return self._open(Reading(), {"type": "send", "message": message}, "accepted")
+
+    def follow(self, generation: str, after: Reading | None = None) -> Reading:
+        """Follow, from a cursor if there is one."""
+        reading = Reading(generation, after.text if after else "")
+        asked = {"type": "follow", "generation": generation, **({"after": after.position} if after else {})}
+        return self._open(reading, asked, "following")
+
+    def cancel(self, generation: str) -> None:
+        """Cancel on a socket of its own."""
+        self._open(Reading(generation), {"type": "cancel", "generation": generation}, "cancel_accepted").close()
+
+    def take(self, reading: Reading, frame: SseFrame) -> None:
+        """Take an event, named by its cursor."""
+        take_native(reading, frame.id, json.loads(frame.data))
+
+    def _open(self, reading: Reading, message: Json, reply: str) -> Reading:
+        held = ExitStack()
+        address = self._url.replace("http", "ws", 1) + "/api/ws"
+        socket = held.enter_context(connect(address, additional_headers=self._headers, proxy=None))
+        socket.send(json.dumps(message))
+        while (replied := json.loads(socket.recv(SECONDS)))["type"] != reply:
+            assert replied["type"] in ("ready", "ping"), replied
+        reading.generation = reading.generation or replied["generation"]
+        reading.hold(held)
+        reading.steps = self._messages(reading, socket)
+        return reading
+
+    def _messages(self, reading: Reading, socket: Any) -> Iterator[None]:
+        while True:
+            message = json.loads(socket.recv(SECONDS))
+            if "event" in message:
+                self.take(reading, SseFrame(message["id"], "", json.dumps(message["event"])))
+            yield
+
+
+DIALECTS: tuple[type[DialectClient], ...] = (Native, OpenAiChat, WebSocket)
