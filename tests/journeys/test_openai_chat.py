@@ -141,6 +141,17 @@ def test_stream_helper_accumulates_text_reasoning_and_tool_calls(sdk: OpenAI, mo
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Ghent"})
 
 
+def test_cited_pages_are_annotations_in_a_stream_and_in_a_completion(sdk: OpenAI, model: str) -> None:
+    messages = asking(text=TEXT, search=[{"title": "Mill", "url": "https://mill.example", "cited": "water"}])
+    with sdk.chat.completions.stream(model=model, messages=messages) as stream:
+        streamed: Any = stream.get_final_completion()
+    whole: Any = sdk.chat.completions.create(model=model, messages=messages)
+    for completion in (streamed, whole):
+        (annotation,) = completion.choices[0].message.annotations
+        assert (annotation.url_citation.url, annotation.url_citation.title) == ("https://mill.example", "Mill")
+        assert TEXT[annotation.url_citation.start_index : annotation.url_citation.end_index] == TEXT
+
+
 @pytest.fixture
 def model(sdk: OpenAI) -> str:
     return sdk.models.list().data[0].id

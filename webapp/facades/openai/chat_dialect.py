@@ -13,6 +13,7 @@ from millrace.webapp.facades.openai.chat_format import (
     CompletionDelta,
     FinishReason,
     ToolCallDelta,
+    annotations_of,
     finish_reason_of,
     tool_calls_of,
     usage_of,
@@ -46,7 +47,8 @@ _INTERRUPTED = "The server has interrupted this stream. Continue it now: GET /v1
 class CompletionDialect:
     """Renders the chunks of one completion; the first has the role, the last is `[DONE]` or an error.
 
-    Tools are passed on with the outcome, because only a call that the model waits for is the client's.
+    Tools are passed on with the outcome, because only a call that the model waits for is the client's; citations too,
+    because SDKs take a list of them once.
     """
 
     has_ids = True
@@ -59,6 +61,7 @@ class CompletionDialect:
         self._has_usage = has_usage
         self._text, self._reasoning = _SentText(), _SentText()
         self._tools: list[Any] = []
+        self._citations: list[Any] = []
 
     def render(self, event: AnyEvent, number: int) -> list[Line]:
         """Return the chunks of an event; text that was sent cannot be withdrawn, which is an error in this protocol."""
@@ -68,16 +71,16 @@ class CompletionDialect:
                 lines += self._pieces("", self._text.append(content))
             case Reasoning(content):
                 lines += self._pieces(self._reasoning.append(content), "")
-            case Snapshot(content, reasoning, _, tools):
-                self._tools = list(tools)
+            case Snapshot(content, reasoning, citations, tools):
+                self._tools, self._citations = list(tools), list(citations)
                 lines += self._pieces(self._reasoning.replace(reasoning), self._text.replace(content))
             case ToolUse(id=tool, name=name, input=given):
                 self._tools.append({"id": tool, "name": name, "input": given})
             case Complete() | Cancelled() | Error():
                 return [*lines, *self._end(event)]
-            case (
-                StatusEvent() | ContextEvent() | Citation() | Image() | ToolResult() | Title() | Suggestions() | Done()
-            ):
+            case Citation(title=title, location=location):
+                self._citations.append({"title": title, "location": location})
+            case StatusEvent() | ContextEvent() | Image() | ToolResult() | Title() | Suggestions() | Done():
                 pass  # this protocol has no counterpart
             case _:
                 assert_never(event)
@@ -102,7 +105,7 @@ class CompletionDialect:
         return lines
 
     def _end(self, outcome: Complete | Cancelled | Error) -> list[Line]:
-        finish_reason = finish_reason_of(outcome, has_text=self._text.is_begun)
+        finish_reason = finish_reason_of(outcome, has_text=self._text.sent > 0)
         if isinstance(outcome, Error) and finish_reason is None:
             return self._fail(outcome.code, outcome.message)
         if not (self._text.is_whole and self._reasoning.is_whole):  # the second attempt is shorter than the first
@@ -115,6 +118,8 @@ class CompletionDialect:
                 for number, each in enumerate(tool_calls_of(self._tools))
             ]
             lines.append(self._chunk(CompletionDelta(tool_calls=calls)))
+        if annotations := annotations_of(self._citations, self._text.sent):
+            lines.append(self._chunk(CompletionDelta(annotations=annotations)))
         last = self._chunk(CompletionDelta(), finish_reason)
         if isinstance(outcome, Cancelled):
             last = msgspec.structs.replace(last, cancelled_by=outcome.by)
@@ -138,12 +143,8 @@ class _SentText:
 
     def __init__(self) -> None:
         self._text = AppendOnlyText()
-        self._sent = 0
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether any of it was sent."""
-        return self._sent > 0
+        self.sent = 0
+        """The characters that were sent."""
 
     @property
     def is_contradicted(self) -> bool:
@@ -153,7 +154,7 @@ class _SentText:
     @property
     def is_whole(self) -> bool:
         """Whether exactly the current text was sent."""
-        return not self.is_contradicted and self._sent == len(self._text.text)
+        return not self.is_contradicted and self.sent == len(self._text.text)
 
     def append(self, content: str) -> str:
         """Take the next piece of the text and return the part to send."""
@@ -165,5 +166,5 @@ class _SentText:
 
     def _add(self, event: Chunk | Snapshot) -> str:
         added = self._text.add(event)
-        self._sent += len(added)
+        self.sent += len(added)
         return added

@@ -56,6 +56,22 @@ class CompletionToolCall(msgspec.Struct, frozen=True):
     function: FunctionCall
 
 
+class UrlCitation(msgspec.Struct, frozen=True):
+    """A web page that the answer cites; which part of the text cites it is not known, so that it is all of it."""
+
+    url: str
+    title: str
+    start_index: int
+    end_index: int
+
+
+class UrlAnnotation(msgspec.Struct, frozen=True):
+    """A citation."""
+
+    type: Literal["url_citation"]
+    url_citation: UrlCitation
+
+
 class ToolCallDelta(msgspec.Struct, frozen=True):
     """The same in a stream, in one piece."""
 
@@ -72,6 +88,7 @@ class CompletionDelta(msgspec.Struct, frozen=True):
     content: str | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    annotations: list[UrlAnnotation] | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):
@@ -104,6 +121,7 @@ class CompletionMessage(msgspec.Struct, frozen=True):
     refusal: None = None
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[CompletionToolCall] | UnsetType = UNSET
+    annotations: list[UrlAnnotation] | UnsetType = UNSET
 
 
 class CompletionChoice(msgspec.Struct, frozen=True):
@@ -174,6 +192,19 @@ def tool_calls_of(tools: list[Any]) -> list[CompletionToolCall]:
     return [CompletionToolCall(tool["id"], "function", call) for tool, call in zip(tools, calls, strict=True)]
 
 
+def annotations_of(citations: list[Any], length: int) -> list[UrlAnnotation]:
+    """Return the web pages among the citations of a transcript, whose text has this length; each page once."""
+    pages: dict[str, str] = {}
+    for citation in citations:
+        match citation:
+            case {"location": {"web": {"url": str(url)}}, **rest}:
+                title = rest.get("title")
+                pages.setdefault(url, title if isinstance(title, str) else url)
+            case _:
+                pass  # a place in a document
+    return [UrlAnnotation("url_citation", UrlCitation(url, title, 0, length)) for url, title in pages.items()]
+
+
 def completion_of(theirs: str, created: int, model: str, transcript: Transcript) -> ChatCompletion:
     """Return the completion that a transcript amounts to, which has not failed."""
     outcome, text, reasoning = transcript.outcome, transcript.content, transcript.reasoning
@@ -184,6 +215,7 @@ def completion_of(theirs: str, created: int, model: str, transcript: Transcript)
         content=text or None if calls else text,
         reasoning_content=reasoning or UNSET,
         tool_calls=calls or UNSET,
+        annotations=annotations_of(transcript.citations, len(text)) or UNSET,
     )
     return ChatCompletion(
         theirs,

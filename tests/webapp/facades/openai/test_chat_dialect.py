@@ -96,7 +96,15 @@ BODY = st.one_of(
     st.builds(snapshot, TEXTS, TEXTS),
     st.builds(snapshot, TEXTS, TEXTS, st.just([{"id": "t0", "name": "f", "input": {}}])),
     TOOLS,
-    st.sampled_from([Citation("a"), ToolResult("t1", []), Image("i", "png", 1), StatusEvent("retrying")]),
+    st.sampled_from(
+        [
+            Citation("a"),
+            Citation("b", location={"web": {"url": "c"}}),
+            ToolResult("t1", []),
+            Image("i", "png", 1),
+            StatusEvent("retrying"),
+        ]
+    ),
 )
 OUTCOMES = st.sampled_from(
     [
@@ -202,6 +210,18 @@ def test_tool_calls_have_an_index_and_whole_arguments() -> None:
         ]
     }
     assert frames[-2]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_cited_web_pages_come_once_before_the_end() -> None:
+    page = Citation("Mill", None, None, {"web": {"url": "https://mill.example"}})
+    other = Citation("Weir", None, None, {"web": {"url": "https://weir.example"}})
+    frames = render(make(), QUEUED, Chunk("Hello."), other, snapshot(), Chunk("Hello."), page, page, complete())
+    cited = {"url": "https://mill.example", "title": "Mill", "start_index": 0, "end_index": 6}
+    assert deltas(frames)[1:] == [
+        {"content": "Hello."},
+        {"annotations": [{"type": "url_citation", "url_citation": cited}]},
+        {},
+    ]
 
 
 def test_only_the_calls_of_the_last_attempt_are_tool_calls() -> None:

@@ -12,6 +12,7 @@ from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
     Chunk,
+    Citation,
     Complete,
     Done,
     Error,
@@ -62,6 +63,18 @@ def test_calls_that_the_model_waits_for_are_tool_calls() -> None:
     assert json.loads(call.function.arguments) == use.input
     ran_on_the_providers_side = completion(use, Chunk("It rains."), complete())
     assert ran_on_the_providers_side.choices[0].message.tool_calls is None
+
+
+def test_cited_web_pages_are_annotations_each_once() -> None:
+    page = Citation("Mill", "the web", None, {"web": {"url": "https://mill.example"}})
+    untitled = Citation(None, None, None, {"web": {"url": "https://weir.example"}})
+    place = Citation("Book", "a book", None, {"documentPage": {"documentIndex": 0}})
+    found = completion(Chunk("Hello."), page, untitled, page, place, Citation("Bare"), complete())
+    assert [(each.type, each.url_citation.model_dump()) for each in found.choices[0].message.annotations] == [
+        ("url_citation", {"url": url, "title": title, "start_index": 0, "end_index": 6})
+        for url, title in (("https://mill.example", "Mill"), ("https://weir.example", "https://weir.example"))
+    ]
+    assert completion(Chunk("Hello."), place, complete()).choices[0].message.annotations is None
 
 
 @pytest.mark.parametrize(
