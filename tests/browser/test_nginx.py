@@ -160,8 +160,10 @@ def test_websocket_passes_with_its_location_and_is_explained_without(
             while "done" not in kinds:
                 kinds.append(json.loads(user.recv(timeout=10)).get("event", {}).get("type", ""))
             assert kinds.count("chunk") > 1
-        foreign_page = connect(address, origin=Origin("http://evil"), sock=connection_to(upgraded))
-        with pytest.raises(InvalidStatus) as foreign, foreign_page:
+        with (
+            pytest.raises(InvalidStatus) as foreign,
+            connect(address, origin=Origin("http://evil"), sock=connection_to(upgraded)),
+        ):
             pass
         assert foreign.value.response.status_code == 403
 
