@@ -1,5 +1,6 @@
 """The cost of an event in each protocol beside our own, with 500 readers: each of a chat of its own, or an audience."""
 
+import json
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ _PATHS = {
 }
 """The address at which a reader of each protocol follows a generation."""
 
+_SOCKETS = "WebSocket"
+_UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n"
+_KEY = "bWlsbHJhY2UncyBiZW5jaA=="
+
 
 def _in_protocol(name: str) -> MeasuredSystem:
     """Return the real web whose readers all speak this protocol."""
@@ -27,9 +32,26 @@ def _in_protocol(name: str) -> MeasuredSystem:
     @contextmanager
     def start(directory: Path, streams: int, processes: int) -> Generator[RunningSystem]:
         with millrace(directory, streams, processes) as running:
+            if name == _SOCKETS:
+                yield _on_sockets(running)
+                return
             yield replace(running, requests=[_OWN_PATH.sub(_PATHS[name], each, count=1) for each in running.requests])
 
     return MeasuredSystem(name, start)
+
+
+def _on_sockets(running: RunningSystem) -> RunningSystem:
+    """Return the system with readers that open a WebSocket, on which each follows its generation."""
+    followed = [found[1] for each in running.requests if (found := _OWN_PATH.search(each))]
+    opened = [_OWN_PATH.sub("/api/ws", each).removesuffix("\r\n") + _UPGRADE.format(_KEY) for each in running.requests]
+    return replace(running, requests=opened, messages=tuple(map(_follow_frame, followed)))
+
+
+def _follow_frame(generation: str) -> str:
+    """Return the message of a client that follows, as a frame that is masked with zeros, which change nothing."""
+    message = json.dumps({"type": "follow", "generation": generation})
+    assert len(message) < 126, "a longer one has another head"
+    return f"\x81{chr(0x80 | len(message))}\0\0\0\0{message}"
 
 
 @scenario("dialects", "500 readers of each protocol, 20 events/s on each stream", compared="CPU µs/event")
@@ -41,6 +63,6 @@ def dialects(ground: ScenarioContext) -> Iterator[Row]:
             load = Load(streams // 10, _READERS // 10, _RATE, 0.5)
         place = ground.directory / str(streams)
         place.mkdir()
-        for system in map(_in_protocol, _PATHS):
+        for system in map(_in_protocol, (*_PATHS, _SOCKETS)):
             if ground.wants(system.name):
                 yield Row(system.name, stream(system, load, place), f"{streams} streams")

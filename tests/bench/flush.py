@@ -33,7 +33,7 @@ def answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, floa
     """Return what so many answers of so many deltas cost, and their delay from the endpoint to their readers."""
     # Each begins at another moment, which also makes its message, and so its call, its own.
     delays = [_FIRST_DELAY + answers * _ASKING + number * _APART for number in range(answers)]
-    messages = [emulate(text="~ab " * deltas, chars=4, rate=RATE, first_delay=delay) for delay in delays]
+    messages = [emulate(text="^ab " * deltas, chars=4, rate=RATE, first_delay=delay) for delay in delays]
     requests = [_request(rig.client(), message) for message in messages]
     plan = {"port": int(rig.urls[0].rpartition(":")[2]), "requests": requests, "is_mute": False, "is_stamped": False}
     children = [rig.webs[0].process.pid, rig.workers[0].process.pid, rig.valkey.pid]

@@ -1,9 +1,10 @@
 """The readers, all of them in one process around one epoll: `python -m tests.bench.readers PLAN`.
 
-The plan is a JSON file: `port`, `requests` (what a reader of each stream sends), `count` (readers in all, spread over
-the streams), `slow` (how many of them take 1 KB a second), `is_mute` (the server says nothing before the first event,
-not even headers), `in_flight` (requests being answered at once), `is_stamped` (whether an event's mark is followed by
-the time when it was due; else arrivals are kept). Then a line of JSON comes in, and one goes out:
+The plan is a JSON file: `port`, `requests` (what a reader of each stream sends), `messages` (what it sends once it has
+the headers), `count` (readers in all, spread over the streams), `slow` (how many of them take 1 KB a second), `is_mute`
+(the server says nothing before the first event, not even headers), `in_flight` (requests being answered at once),
+`is_stamped` (whether an event's mark is followed by the time when it was due; else arrivals are kept). Then a line of
+JSON comes in, and one goes out:
 
     {"do": "open"}                   connect everybody, and wait for each one's headers
     {"do": "await", "events": n}     read until n events have come, or nothing comes any more
@@ -40,6 +41,8 @@ class Readers:
         self._port = int(plan["port"])
         requests = [request.encode("latin-1") for request in plan["requests"]]
         self._requests = [requests[number % len(requests)] for number in range(plan["count"])]
+        messages = [message.encode("latin-1") for message in plan.get("messages", ())]
+        self._messages = [messages[number % len(messages)] for number in range(plan["count"])] if messages else []
         self._is_slow = [number < plan.get("slow", 0) for number in range(plan["count"])]
         self._is_mute = bool(plan["is_mute"])
         self._is_stamped = bool(plan.get("is_stamped", True))
@@ -50,6 +53,7 @@ class Readers:
         self._slow: list[socket.socket] = []
         self._buffer = bytearray(1 << 20)
         self._opening: dict[int, bytes] = {}
+        self._unsent: dict[int, bytes] = {}
         self.begun_at: dict[int, float] = {}
         self.reset()
 
@@ -68,7 +72,8 @@ class Readers:
 
     def open(self) -> None:
         """Connect everybody and wait for each one's headers; some at a time, as a server's backlog is bounded."""
-        waiting = list(zip(self._requests, self._is_slow, strict=True))
+        messages = self._messages or [b""] * len(self._requests)
+        waiting = list(zip(self._requests, self._is_slow, messages, strict=True))
         waiting.reverse()
         while waiting or (self._opening and not self._is_mute):
             if self._is_mute:
@@ -113,7 +118,7 @@ class Readers:
             "newest_after": self.newest - self._wall,
         }
 
-    def _connect(self, request: bytes, is_slow: bool) -> None:
+    def _connect(self, request: bytes, is_slow: bool, message: bytes) -> None:
         sock = socket.socket()
         if is_slow:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -126,6 +131,7 @@ class Readers:
         self._sockets[descriptor] = sock
         self._receive[descriptor] = sock.recv_into
         self._opening[descriptor] = b""
+        self._unsent[descriptor] = message
         self.counts[descriptor] = 0
         self.arrivals[descriptor] = []
         if is_slow:
@@ -169,8 +175,9 @@ class Readers:
         if _HEADERS_END in head:
             del self._opening[descriptor]
             self.newest = time.monotonic()
-            if head.split(b" ", 2)[1] != b"200":
+            if head.split(b" ", 2)[1] not in (b"200", b"101"):
                 self.refused += 1
+            self._sockets[descriptor].send(self._unsent.pop(descriptor))
             if self._slow and descriptor == self._slow[-1].fileno():
                 self._epoll.unregister(descriptor)
                 del self.counts[descriptor]

@@ -16,7 +16,7 @@ from tests.faults.rig import Rig
 from tests.worker.migrated_database import new_database
 
 _DIRECT = "direct call"
-_MESSAGE = emulate(text="~" + "abcd " * 5, tokens=6, rate=50)
+_MESSAGE = emulate(text="^" + "abcd " * 5, tokens=6, rate=50)
 _ON_POST, _FOLLOWED = "on the POST", "202, then followed"
 _WARM = 20  # of each kind, before anything is measured
 _RATE = 10

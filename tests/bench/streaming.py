@@ -96,7 +96,7 @@ def session(system: MeasuredSystem, load: Load, directory: Path, processes: int 
     with system.start(place, load.streams, processes) as running:
         before = cost(running.pid)
         plan = {"port": running.port, "requests": running.requests, "is_mute": running.is_mute}
-        plan |= {"count": load.readers, "slow": load.slow}
+        plan |= {"count": load.readers, "slow": load.slow, "messages": running.messages}
         with (
             ControlledProcess("readers", plan, place) as readers,
             ControlledProcess("publisher", running.publisher, place) as publisher,

@@ -45,6 +45,7 @@ class RunningSystem:
     is_mute: bool = False  # sends nothing before the first event, not even headers
     epochs: tuple[int, ...] = ()  # of the events of each stream, where the contestant can resume from their ids
     redis_port: int = 0
+    messages: tuple[str, ...] = ()  # of each stream's readers, sent after the headers of the response
 
 
 @dataclass(frozen=True)

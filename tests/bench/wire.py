@@ -6,9 +6,9 @@ a reader counts events by counting marks, wherever the bytes are split, and know
 
 from collections.abc import Sequence
 
-MARK = b"~"
+MARK = b"^"  # not the ~ that precedes the length of most WebSocket messages
 STAMP_DIGITS = 16  # microseconds of the monotonic clock, which all processes share
-EVENT = '{{"type":"chunk","content":"~{stamp:016d} and twenty letters"}}'
+EVENT = '{{"type":"chunk","content":"^{stamp:016d} and twenty letters"}}'
 FRAME = "id: 1-{seq}\ndata: " + EVENT + "\n\n"
 TICK_SECONDS = 0.001  # events that fall due within the same tick are published together
 
