@@ -13,6 +13,8 @@ from openai import AsyncOpenAI, OpenAI, Stream
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
+from millrace.webapp.facades.openai.sdk_headers import SDK_HEADERS
+from millrace.webapp.guard.cors import ALLOWED_HEADERS
 from tests.client import Client, emulate, wait_for
 from tests.docs.pages import blocks
 from tests.journeys.cutting_proxy import CuttingProxy
@@ -269,6 +271,10 @@ def test_javascript_sdk_streams_fails_resumes_and_stops(system: System, key: str
     }
     with CuttingProxy(system.url, [b"id: 4\n\n"].__getitem__) as proxy:
         found = npm_packages.run("openai_chat.mjs", system.url, proxy.url, key, json.dumps(messages))
+    allowed = f"{ALLOWED_HEADERS}, {', '.join(SDK_HEADERS)}".lower().split(", ")
+    assert set(found.pop("headers")) <= {*allowed, "accept", "content-length"}, (
+        "a page of another origin sends them too"
+    )
     assert found == {
         "whole": TEXT,
         "streamed": TEXT,

@@ -9,7 +9,10 @@ from flask.sansio.scaffold import Scaffold
 from millrace.webapp.services import services
 
 ALLOWED_HEADERS = "Content-Type, Authorization, Idempotency-Key, Last-Event-ID, X-CSRF-Token"
-EXPOSED_HEADERS = "Millrace-Generation-Id, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+EXPOSED_HEADERS = (
+    "Millrace-Generation-Id, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
+    "X-Request-Id, X-Should-Retry"
+)
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 PREFLIGHT_SECONDS = 600
 

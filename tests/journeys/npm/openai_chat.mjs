@@ -1,10 +1,15 @@
 // node openai_chat.mjs URL CUT_URL KEY MESSAGES: use the openai package; the stream at CUT_URL is cut once.
-// Print {whole, streamed, usage, helper, errors, received, resumed, cancelled}. MESSAGES has a message per use.
+// Print {whole, streamed, usage, helper, errors, received, resumed, cancelled, headers}. MESSAGES has a message per use.
 import OpenAI from "openai";
 
 const [url, cutUrl, apiKey, given] = process.argv.slice(2);
 const messages = JSON.parse(given);
-const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
+const headers = new Set(); // of all requests
+const recordingFetch = (address, init) => {
+  for (const [name] of new Headers(init.headers)) headers.add(name);
+  return fetch(address, init);
+};
+const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0, fetch: recordingFetch });
 const model = (await client.models.list()).data[0].id;
 
 function asking(message, more = {}) {
@@ -73,5 +78,6 @@ for await (const chunk of endless) {
 }
 found.cancelled = [chunks.at(-1).choices[0].finish_reason, chunks.at(-1).cancelled_by];
 
+found.headers = [...headers];
 console.log(JSON.stringify(found));
 process.exit(0);

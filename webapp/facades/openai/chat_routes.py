@@ -8,7 +8,7 @@ from functools import partial
 from flask import Blueprint, Response, request
 
 from millrace.webapp import problems
-from millrace.webapp.facades.openai import errors
+from millrace.webapp.facades.openai import errors, sdk_headers
 from millrace.webapp.facades.openai.chat_dialect import CompletionDialect
 from millrace.webapp.facades.openai.chat_format import (
     CHAT_STREAM,
@@ -40,6 +40,7 @@ INCLUDE_USAGE = ("query", "include_usage", "With `true`: the stream has a last c
 
 routes = Blueprint("openai_chat", __name__, url_prefix="/v1/chat/completions")
 problems.install(routes, errors.render)
+sdk_headers.install(routes)
 
 
 @routes.post("")

@@ -6,7 +6,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from millrace.webapp import problems
-from millrace.webapp.facades.openai import errors
+from millrace.webapp.facades.openai import errors, sdk_headers
 from millrace.webapp.facades.openai.parameters import check_model
 from millrace.webapp.guard.auth import current_owner
 from millrace.webapp.guard.limits import limited
@@ -18,6 +18,7 @@ _CREATED = 1735689600  # the names come from the settings, which have no dates; 
 
 routes = Blueprint("openai_models", __name__, url_prefix="/v1/models")
 problems.install(routes, errors.render)
+sdk_headers.install(routes)
 
 
 class ModelObject(msgspec.Struct, frozen=True):

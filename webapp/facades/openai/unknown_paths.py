@@ -4,7 +4,7 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from millrace.webapp import problems
-from millrace.webapp.facades.openai import errors
+from millrace.webapp.facades.openai import errors, sdk_headers
 from millrace.webapp.generation.validation import MAX_ECHO_CHARS
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import Description, described
@@ -14,6 +14,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 routes = Blueprint("openai_unknown_paths", __name__, url_prefix="/v1")
 problems.install(routes, errors.render)
+sdk_headers.install(routes)
 
 
 @routes.route("/<path:rest>", methods=_METHODS)
