@@ -17,6 +17,7 @@ _RATE = 20  # events a second on each stream
 _OWN_PATH = re.compile(r"/api/generations/(\w+)/events")
 _PATHS = {
     OURS: r"\g<0>",
+    "AI SDK": r"/api/chat/\1/stream?generation=\1",
     "OpenAI chat": r"/v1/chat/completions/chatcmpl-\1?stream=true",
 }
 """The address at which a reader of each protocol follows a generation."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
+from uuid import uuid4
 
 import httpx
 from websockets.sync.client import connect
@@ -159,6 +160,60 @@ class Native(DialectClient):
             take_native(reading, frame.id, json.loads(frame.data))
 
 
+class AiSdk(DialectClient):
+    """The AI SDK's UI message stream, as `useChat` of version 6 reads it; a resumed stream begins the message anew."""
+
+    name = "aisdk"
+
+    def begin(self, message: str) -> Reading:
+        """Send a chat of one message."""
+        parts = [{"type": "text", "text": message}]
+        asked = {"id": str(uuid4()), "messages": [{"id": "m", "role": "user", "parts": parts}]}
+        return self.stream("POST", "/api/chat", Reading(), json=asked)
+
+    def follow(self, generation: str, after: Reading | None = None) -> Reading:
+        """Resume the stream."""
+        return self.stream("GET", f"/api/chat/{generation}/stream?generation={generation}", Reading(generation))
+
+    def cancel(self, generation: str) -> None:
+        """Stop the answer."""
+        self.call(f"/api/chat/{generation}/stop?generation={generation}")
+
+    def take(self, reading: Reading, frame: SseFrame) -> None:
+        """Take a part."""
+        if frame.data == "[DONE]":
+            reading.ending = reading.ending or "error"
+            return
+        match json.loads(frame.data):
+            case {"type": "text-delta", "delta": str(delta)}:
+                reading.text += delta
+            case {"type": "finish", "finishReason": str(reason)} if reason != "error":
+                reading.ending = "complete"
+            case {"type": "abort"}:
+                reading.ending = "cancelled"
+            case {"type": "error"}:
+                reading.ending = "error"
+            case _:
+                pass
+
+
+class AiSdk7(AiSdk):
+    """The same for version 7, which can remove the parts of a step."""
+
+    name = "aisdk 7"
+    takes_text_back = True
+
+    def stream(self, method: str, path: str, reading: Reading, **options: Any) -> Reading:
+        """Name the version."""
+        return super().stream(method, f"{path}{'&' if '?' in path else '?'}sdk=7", reading, **options)
+
+    def take(self, reading: Reading, frame: SseFrame) -> None:
+        """Take a part."""
+        if frame.data.startswith('{"type":"reset-step"'):
+            reading.text, reading.replaced = "", True
+        super().take(reading, frame)
+
+
 class OpenAiChat(DialectClient):
     """OpenAI's chat completions."""
 
@@ -244,4 +299,4 @@ class WebSocket(DialectClient):
             yield
 
 
-DIALECTS: tuple[type[DialectClient], ...] = (Native, OpenAiChat, WebSocket)
+DIALECTS: tuple[type[DialectClient], ...] = (Native, AiSdk, AiSdk7, OpenAiChat, WebSocket)

@@ -67,13 +67,13 @@ def check_grid(
 
     with ThreadPoolExecutor(len(PAIRS)) as pool:
         cells = dict(zip(PAIRS, pool.map(tried, PAIRS), strict=True))
-    width = max(len(shown) for shown, _ in cells.values()) + 2
+    width = max(len(text) for text in (*(each.name for each in DIALECTS), *(shown for shown, _ in cells.values()))) + 2
     print(f"\n{title}\n{'begun in':12}" + "".join(each.name.ljust(width) for each in DIALECTS))
     for begun in DIALECTS:
         row = (cells[begun, followed][0].ljust(width) for followed in DIALECTS)
         print(f"{begun.name:12}" + "".join(row))
     failures = {f"{a.name} then {b.name}": error for (a, b), (_, error) in cells.items() if error is not None}
-    assert not failures, "\n\n".join(f"{pair}: {error}" for pair, error in failures.items())
+    assert not failures, "\n\n".join(f"{pair}: {error!r}" for pair, error in failures.items())
     assert all(shown for shown, _ in cells.values()), "no cell is empty"
     return {f"{a.name} then {b.name}": shown for (a, b), (shown, _) in cells.items()}
 

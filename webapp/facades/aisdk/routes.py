@@ -20,12 +20,13 @@ from millrace.webapp.generation.creation import cancel_generation
 from millrace.webapp.generation.validation import ParsedRequest
 from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.limits import limited
-from millrace.webapp.guard.ownership import owned_generation_with_retry, with_redis_retry
+from millrace.webapp.guard.ownership import owned_generation, owned_generation_with_retry, with_redis_retry
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.request_input import Json
 from millrace.webapp.services import services
 
 _GENERATION = ("query", "generation", "A generation to follow instead, also after its end.")
+_STOPPED = ("query", "generation", "A generation to stop instead, whichever protocol has begun it.")
 _HEADERS = {"x-vercel-ai-ui-message-stream": "v1"}
 
 routes = Blueprint("aisdk", __name__, url_prefix="/api/chat")
@@ -57,12 +58,13 @@ def resume_stream(chat: str) -> Response:
 
 
 @routes.post("/<path:chat>/stop")
-@described(Description(answers={204: None}, problem=str))
+@described(Description(answers={204: None}, parameters=(_STOPPED,), problem=str))
 @limited("write")
 def stop_answer(chat: str) -> Response:
     """Cancel the answer that runs in a chat, if one does: the SDK's `stop()` only closes its connection."""
-    owner = current_owner()
-    state = None if owner is None else running_generation(owner, chat)
+    owner, named = current_owner(), request.args.get("generation")
+    running = None if named or owner is None else running_generation(owner, chat)
+    state = owned_generation(named) if named else running
     if state is not None:
         cancel_generation(services(), state)
     return Response(status=204)

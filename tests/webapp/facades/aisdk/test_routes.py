@@ -146,6 +146,16 @@ def test_chat_without_an_answer_or_of_another_user_has_nothing_to_resume_or_to_s
     assert state.is_running
 
 
+def test_stop_takes_a_generation_of_another_protocol_as_well(site: WebHarness) -> None:
+    generation = json_of(site.post({"messages": [{"role": "user", "content": "no turn of a chat"}]}))["id"]
+    path = f"{API}/any/stop?generation={generation}"
+    assert site.stranger().post(path).status_code == 404
+    assert json_of(site.user.get(f"/api/generations/{generation}"))["status"] == "queued"
+    assert site.user.post(path).status_code == 204
+    assert json_of(site.user.get(f"/api/generations/{generation}"))["status"] == "cancelled"
+    assert site.user.post(path).status_code == 204
+
+
 def test_stop_cancels_the_running_answer_and_the_stream_says_so(site: WebHarness) -> None:
     started = site.user.post(API, json=body_of(says("user", "hello")))
     assert site.user.post(f"{API}/chat/stop").status_code == 204
