@@ -25,7 +25,7 @@ WORDS = {word for path in SOURCES for word in re.findall(r"\w+", path.read_text(
 THEIRS = {
     *("EventSource", "ConverseStream", "HttpOnly"),
     *("proxy_buffering", "proxy_set_header", "large_client_header_buffers"),
-    *("sequence_number", "stream_resumable"),
+    *("aconnect_sse", "aiter_sse", "iter_sse", "sequence_number", "stream_resumable"),
 }
 """Names of others."""
 REGISTRIES = re.compile(r"//(?:[\w-]+\.)*(?:pypi|pythonhosted|npmjs|docker|crates)\.(?:org|com|io)\b")

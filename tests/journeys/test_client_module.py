@@ -59,6 +59,12 @@ const onEvent = (event, id) => (last = id);
 await follow(() => `${process.argv[2]}?follow=x@${last}`, { onEvent, pauseMs: 1 });
 console.log(JSON.stringify(last));
 """
+READ_QUIETLY = """
+import { follow } from "./client.mjs";
+const ids = [];
+await follow(process.argv[2], { onEvent: (event, id) => ids.push(id), pauseMs: 1 });
+console.log(JSON.stringify(ids));
+"""
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: opening\nretry: 1\n\n"
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
@@ -91,6 +97,20 @@ def test_text_is_exact_wherever_the_connection_is_cut(client: Client, system_url
         texts = run_node(tmp_path, READ_MANY, proxy.url + path, cookie, str(size))
         assert proxy.cut > size // 2
     assert set(texts) == {text}
+
+
+def test_dead_connection_is_noticed_when_two_and_a_half_heartbeats_are_missing(tmp_path: Path) -> None:
+    """The server states the interval of its heartbeats; the default of 15 s would be noticed after 37.5 s."""
+    silent = [STREAM.replace(b"\r\n\r\n", b"\r\nMillrace-Heartbeat-Seconds: 0.2\r\n\r\n", 1)]
+    answers = [
+        sends(*silent, frame(1), frame(2)[:-1], is_closed=False),
+        sends(*silent, *8 * [PING], frame(2), pause=0.1, is_closed=False),  # longer than the limit, but alive
+        sends(*silent, frame(3, "done")),
+    ]
+    with HostileServer(*answers) as server:
+        assert run_node(tmp_path, READ_QUIETLY, server.url) == ["1-1", "1-2", "1-3"]
+    assert server.cursors == ["", "1-1", "1-2"]
+    assert 0.5 <= server.times[1] - server.times[0] < 37.5  # at the default interval
 
 
 class HostileServer:

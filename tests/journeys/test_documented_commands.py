@@ -13,7 +13,12 @@ from tests.docs.pages import ROOT, Block, commands_of, run_by
 from tests.system import System
 
 BASE = "base=http://127.0.0.1:8000"
-PAGES = ("webapp/docs/http-api.md", "webapp/docs/facades.md", "webapp/docs/authentication.md")
+PAGES = (
+    "webapp/docs/http-api.md",
+    "webapp/docs/facades.md",
+    "webapp/docs/authentication.md",
+    "webapp/docs/use-from-curl.md",
+)
 
 
 def commands(page: str) -> list[Block]:

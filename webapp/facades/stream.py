@@ -18,7 +18,7 @@ from millrace.webapp.relay.reader import EndReason, PullReader
 from millrace.webapp.relay.rendering import Rendered, after_frame
 from millrace.webapp.relay.socket_handover import hand_over_or_yield
 from millrace.webapp.relay.socket_reader import SocketReader
-from millrace.webapp.relay.stream import HEADERS, EventStream, refuse_when_full
+from millrace.webapp.relay.stream import EventStream, headers_of, refuse_when_full
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent, Snapshot, decode
 from millrace.worker.contract.state import GenerationState
@@ -92,7 +92,9 @@ def _stream(state: GenerationState, make: MakeDialect, after: int, headers: dict
         refuse=lambda: last or b":\n\n" if hub.places.rejection(client) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
-    return EventStream(body, {**HEADERS, "Millrace-Generation-Id": state.generation, **(headers or {})})
+    return EventStream(
+        body, {**headers_of(hub.settings), "Millrace-Generation-Id": state.generation, **(headers or {})}
+    )
 
 
 def encode_all(lines: list[Line]) -> bytes:

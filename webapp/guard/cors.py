@@ -10,8 +10,8 @@ from millrace.webapp.services import services
 
 ALLOWED_HEADERS = "Content-Type, Authorization, Idempotency-Key, Last-Event-ID, X-CSRF-Token"
 EXPOSED_HEADERS = (
-    "Millrace-Generation-Id, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
-    "X-Request-Id, X-Should-Retry"
+    "Millrace-Generation-Id, Millrace-Heartbeat-Seconds, Location, Retry-After, "
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-Id, X-Should-Retry"
 )
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 PREFLIGHT_SECONDS = 600

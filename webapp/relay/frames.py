@@ -89,9 +89,16 @@ def stream_start() -> bytes:
     The heartbeat makes it known to a client that this server sends them. All are one frame: version 2 of the package
     `eventsource` keeps the data of a frame that was cut, and adds it to the next frame, which must be no message.
     """
-    return b": millrace\nretry: %d\n%b" % (random.randint(1000, 2000), HEARTBEAT)
+    return b": millrace\n%b" % retry_frame(random.randint(1000, 2000))
 
 
 def stream_end() -> bytes:
     """Return the last bytes of a stream that ends early: a `retry:` whose jitter spreads the reconnects."""
-    return b"retry: %d\n\n" % random.randint(500, 3000)
+    return retry_frame(random.randint(500, 3000))
+
+
+def retry_frame(milliseconds: int) -> bytes:
+    """Return a frame with a `retry:`; it is also a heartbeat, because some clients take a frame without data for one
+    of their messages.
+    """
+    return b"retry: %d\n%b" % (milliseconds, HEARTBEAT)

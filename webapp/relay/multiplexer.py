@@ -11,7 +11,7 @@ from typing import NamedTuple
 from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.feeds import Feeds
-from millrace.webapp.relay.frames import Frame, body_of, chunked, join
+from millrace.webapp.relay.frames import Frame, body_of, chunked, join, retry_frame
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.reader import EndReason, Reader, write_nothing
 from millrace.worker.contract.feed import FeedEntry, FeedPosition
@@ -19,7 +19,7 @@ from millrace.worker.contract.ids import Cursor
 
 FEED = "feed"  # takes the place of a generation's id in the id of an event
 # An EventSource that its page does not close would reconnect and get the same events again.
-_SLOW_RETRY = b"retry: 60000\n\n"
+_SLOW_RETRY = retry_frame(60_000)
 
 
 class FollowedGeneration(NamedTuple):

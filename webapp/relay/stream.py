@@ -22,6 +22,7 @@ from millrace.webapp.relay.socket_reader import SocketReader
 from millrace.worker.contract.feed import FeedPosition
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.state import GenerationState
+from millrace.worker.settings.schema import Settings
 
 HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",
@@ -34,6 +35,11 @@ _MULTIPLEXED = "many"  # stands for the generation's id in the log line of a con
 def ended_stream() -> Response:
     """Return the 204 that makes an EventSource stop; some clients check its type first."""
     return Response(status=204, headers=HEADERS, content_type="text/event-stream")
+
+
+def headers_of(settings: Settings) -> dict[str, str]:
+    """Return the headers of a native stream; a client takes a connection without heartbeats for a dead one."""
+    return {**HEADERS, "Millrace-Heartbeat-Seconds": f"{settings.relay.heartbeat_seconds:g}"}
 
 
 class EventStream(Response):
@@ -78,7 +84,7 @@ def event_stream(
         refuse=lambda: stream_end() if hub.places.rejection(client) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
-    return EventStream(body)
+    return EventStream(body, headers_of(hub.settings))
 
 
 def multiplexed_stream(
@@ -111,7 +117,7 @@ def multiplexed_stream(
         refuse=lambda: stream_end() if hub.places.rejection(client, places) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
     )
-    return EventStream(body)
+    return EventStream(body, headers_of(hub.settings))
 
 
 def refuse_when_full(hub: Hub, client: Client | None, places: int = 1) -> None:

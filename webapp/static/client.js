@@ -1,5 +1,7 @@
 // Follows a stream of Millrace with fetch. It resumes after the last event received, whatever happens to the connection.
 
+const HEARTBEAT_MS = 15_000; // the server's default
+const MAX_MISSED_HEARTBEATS = 2.5;
 const MAX_PAUSE_MS = 15_000;
 const MAX_RETRY_AFTER_MS = 300_000;
 
@@ -21,20 +23,21 @@ class ConnectionLost extends Error {}
 // cursors in it, as several streams on one connection need them; `Last-Event-ID` is then not sent.
 //
 // Reconnects when the network fails, when the server answers 429, 5xx or something that is no event stream, and when
-// nothing has arrived for `silenceMs`: three of the server's heartbeats, by default. Honours `Retry-After` and `retry:`.
+// nothing has arrived for `silenceMs`: by default two and a half of the server's heartbeats, whose interval it states in
+// `Millrace-Heartbeat-Seconds`. Honours `Retry-After` and `retry:`.
 // `onConnection(isConnected)` is called when that changes.
 //
 // Rejects with a FollowError for any other status (404: no such generation), with whatever `onEvent` throws, and with the
 // reason of `signal` when it is aborted. `pauseMs` is the first pause before a reconnect, by default the one that the
 // server asks for; it doubles up to 15 s. All other options, such as `headers` and `credentials`, are passed to fetch.
 export async function follow(url, options) {
-  const { onEvent, onConnection = () => {}, after = "", signal, silenceMs = 45_000, pauseMs, ...request } = options;
+  const { onEvent, onConnection = () => {}, after = "", signal, silenceMs, pauseMs, ...request } = options;
   let cursor = after;
   let firstPauseMs = pauseMs ?? 500;
   for (let failures = 0; ; failures++) {
     let retryAfterMs = 0;
     const startedAt = Date.now();
-    const watchdog = new Watchdog(silenceMs, signal);
+    const watchdog = new Watchdog(silenceMs ?? MAX_MISSED_HEARTBEATS * HEARTBEAT_MS, signal);
     try {
       const isFixed = typeof url !== "function";
       const headers = { ...request.headers, Accept: "text/event-stream", ...(isFixed && cursor && { "Last-Event-ID": cursor }) };
@@ -43,6 +46,7 @@ export async function follow(url, options) {
       retryAfterMs = await retryAfterOf(response);
       if (retryAfterMs === 0) {
         onConnection(true);
+        watchdog.reset(silenceMs ?? MAX_MISSED_HEARTBEATS * heartbeatMsOf(response));
         for await (const { event, data, id, retry } of framesOf(response.body, watchdog)) {
           firstPauseMs = pauseMs ?? retry ?? firstPauseMs;
           if (data === undefined || event !== undefined) continue; // a heartbeat
@@ -84,6 +88,10 @@ async function retryAfterOf(response) {
   }
   const seconds = Number(response.headers.get("Retry-After") ?? 0);
   return Math.min(Math.max(seconds * 1000 || 0, 1), MAX_RETRY_AFTER_MS);
+}
+
+function heartbeatMsOf(response) {
+  return Number(response.headers.get("Millrace-Heartbeat-Seconds")) * 1000 || HEARTBEAT_MS;
 }
 
 function detailOf(text) {
@@ -139,7 +147,8 @@ class Watchdog {
     return this.#controller.signal;
   }
 
-  reset() {
+  reset(silenceMs = this.silenceMs) {
+    this.silenceMs = silenceMs;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(this.#abort, this.silenceMs);
   }

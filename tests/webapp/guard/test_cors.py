@@ -16,8 +16,8 @@ OURS_MAY = {
     "Access-Control-Allow-Origin": OURS,
     "Access-Control-Allow-Credentials": "true",
     "Access-Control-Expose-Headers": (
-        "Millrace-Generation-Id, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
-        "X-Request-Id, X-Should-Retry"
+        "Millrace-Generation-Id, Millrace-Heartbeat-Seconds, Location, Retry-After, "
+        "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-Id, X-Should-Retry"
     ),
 }
 FOREIGN = [

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from millrace.webapp.relay.frames import HEARTBEAT
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk, ToolUse
 from millrace.worker.contract.feed import ConversationChanged, GenerationStarted, publish
@@ -74,7 +75,7 @@ def test_connection_ends_with_the_last_done_and_a_slow_retry(server: RelayServer
         two.end()
         stream.rest()
         assert stream.is_ended
-        assert stream.body.endswith(b"\n\nretry: 60000\n\n")
+        assert stream.body.endswith(b"\n\nretry: 60000\n" + HEARTBEAT)
     server.wait_for_readers(0)
 
 

@@ -47,6 +47,7 @@ def test_headers_are_those_of_the_protocol(server: RelayServer, writer: LogWrite
         assert stream.headers["x-accel-buffering"] == "no"
         assert stream.headers["x-content-type-options"] == "nosniff"
         assert stream.headers["connection"] == "close"
+        assert float(stream.headers["millrace-heartbeat-seconds"]) == SETTINGS.relay.heartbeat_seconds
 
 
 def test_reader_resumes_at_the_next_event_after_any_cursor(
