@@ -12,6 +12,7 @@ from millrace.webapp import problems, request_log
 from millrace.webapp.facades import chat, conversation, websocket
 from millrace.webapp.facades.aisdk import routes as aisdk
 from millrace.webapp.facades.openai import chat_routes, models, unknown_paths
+from millrace.webapp.facades.openai.responses import routes as responses_routes
 from millrace.webapp.guard import access, auth, cors, csrf, headers, limits
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.mounts import names_of
@@ -36,7 +37,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
     *(documents, generations, images, conversations, messages, profile, memories),
     *(events, aisdk, chat, conversation, websocket, health),
-    *(models, chat_routes, unknown_paths),
+    *(models, chat_routes, responses_routes, unknown_paths),
 )
 
 

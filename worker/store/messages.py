@@ -160,6 +160,20 @@ def delete_unanswered(session: Session, owner: str, conversation: str, question:
         session.execute(unused.where(~is_used), execution_options=_NO_SYNC)
 
 
+def delete_answer(session: Session, owner: str, conversation: str, generation: str, question: str) -> None:
+    """Delete a generation's answer, and its question where no other answer is left; idempotent.
+
+    A conversation that holds no other message is deleted with them. `question` is the id of the question of a
+    generation whose answer may not be stored; it may be empty.
+    """
+    owned = select(ConversationRow.id).where(ConversationRow.id == conversation, ConversationRow.owner == owner)
+    is_answer = MessageRow.generation == generation, MessageRow.conversation.in_(owned)
+    parent = session.scalar(select(MessageRow.parent).where(*is_answer)) or question
+    session.execute(delete(MessageRow).where(*is_answer), execution_options=_NO_SYNC)
+    if parent:
+        delete_unanswered(session, owner, conversation, parent, is_opening=True)
+
+
 def _bytes(row: MessageRow) -> int:
     """Return about as many bytes as the message has in a response."""
     texts = (row.content, row.reasoning or "", json.dumps((row.citations, row.tools, row.images, row.suggestions)))

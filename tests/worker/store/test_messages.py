@@ -151,3 +151,24 @@ def test_answered_question_and_used_conversation_are_not_deleted(database: Datab
             )
         )
     assert contents(database, asked.conversation) == ["why?", "because"]
+
+
+def test_deleted_answer_takes_its_question_and_an_empty_conversation_with_it(database: Database) -> None:
+    asked, following = question(), None
+    first, second = answer(), answer(id=new_id(), generation=new_id())
+    for each in (first, second):
+        assert database.run(lambda session, each=each: answers.save_answer(session, asked, each))
+    following = question("and then?", asked.conversation)
+    later = answer(id=new_id(), generation=new_id(), content="so")
+    assert database.run(lambda session: answers.save_answer(session, following, later))
+
+    def delete(owner: str, generation: str) -> list[str]:
+        database.run(lambda session: messages.delete_answer(session, owner, asked.conversation, generation, ""))
+        return contents(database, asked.conversation)
+
+    assert len(delete("eve", first.generation)) == 5
+    assert delete("ada", first.generation) == ["why?", "because", "and then?", "so"]
+    assert delete("ada", second.generation) == ["and then?", "so"]
+    assert delete("ada", second.generation) == ["and then?", "so"]
+    assert delete("ada", later.generation) == []
+    assert database.run(lambda session: conversations.find(session, "ada", asked.conversation)) is None
