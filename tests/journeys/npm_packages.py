@@ -22,13 +22,13 @@ NPM = Path(executable.ROOT_DIR) / "lib/node_modules/npm/bin/npm-cli.js"
 
 
 class NpmPackages:
-    """The scripts of `npm/` in a directory with their packages."""
+    """The scripts of `npm/`, or of another folder with a lock file, in a directory with their packages."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, source: Path = SOURCE) -> None:
         """Copy the scripts and install the packages; skips the test where that is impossible outside CI."""
         self.directory = directory
         self._texts = count(1)
-        for path in SOURCE.iterdir():
+        for path in source.iterdir():
             shutil.copy(path, directory)
         install = [NODE, NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         installed = subprocess.run(install, check=False, cwd=directory, capture_output=True, text=True)

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from millrace.webapp.facades.aisdk.parts import (
+    UiFile,
     UiReasoningDelta,
     UiReasoningEnd,
     UiReasoningStart,
@@ -21,7 +22,17 @@ from millrace.webapp.facades.aisdk.parts import (
     UiToolOutputError,
 )
 from millrace.webapp.facades.dialect import AppendOnlyText, Line
-from millrace.worker.contract.events import Chunk, Citation, Image, Link, Reasoning, Snapshot, ToolResult, ToolUse
+from millrace.worker.contract.events import (
+    Chunk,
+    Citation,
+    Image,
+    ImageReference,
+    Link,
+    Reasoning,
+    Snapshot,
+    ToolResult,
+    ToolUse,
+)
 
 ContentEvent = Chunk | Reasoning | Citation | Image | ToolUse | ToolResult | Snapshot
 
@@ -32,22 +43,25 @@ _DOCUMENT = "text/plain"  # a citation does not say of which type its document i
 class SentContent:
     """The content as sent to a client that can only append, beside the current content of the answer.
 
-    `shown`: the sources that were sent before the step.
+    `images_url`: the address of the answer's images, to which an image's id is added. `shown`: the sources that were
+    sent before the step.
     """
 
-    def __init__(self, shown: Iterable[str] = ()) -> None:
+    def __init__(self, images_url: str, shown: Iterable[str] = ()) -> None:
+        self._images_url = images_url
+        self._images: list[ImageReference] = []
         self._texts = {"text": AppendOnlyText(), "reasoning": AppendOnlyText()}
         self._sent_chars = {"text": 0, "reasoning": 0}
         self._block: Literal["text", "reasoning"] | None = None
         self._blocks = 0
         self._tools: list[Any] = []
-        self._has_lost_tools = False
+        self._has_lost_parts = False
         self._sources = set(shown)
 
     @property
     def is_contradicted(self) -> bool:
         """Whether something that was sent has been withdrawn and cannot come back by appending."""
-        return self._has_lost_tools or any(each.is_contradicted for each in self._texts.values())
+        return self._has_lost_parts or any(each.is_contradicted for each in self._texts.values())
 
     @property
     def is_current(self) -> bool:
@@ -66,8 +80,8 @@ class SentContent:
                 lines = self._append("reasoning", Chunk(content))
             case Citation():
                 lines = self._cite([msgspec.to_builtins(event)])
-            case Image():
-                pass
+            case Image(image, format_, size):
+                lines = self._show_images([ImageReference(image, format_, size)])
             case ToolUse(id=tool, name=name, input=given):
                 lines = self._use([{"id": tool, "name": name, "input": given}])
             case ToolResult():
@@ -113,10 +127,15 @@ class SentContent:
     def _replace(self, snapshot: Snapshot) -> list[Line]:
         reasoning = msgspec.structs.replace(snapshot, content=snapshot.reasoning)
         lines = self._append("reasoning", reasoning) + self._append("text", snapshot)
-        kept = len(self._tools)
-        if snapshot.tools[:kept] != self._tools:
-            self._has_lost_tools = True
-        return lines + self._use(snapshot.tools[kept:]) + self._cite(snapshot.citations)
+        tools, images = len(self._tools), len(self._images)
+        if snapshot.tools[:tools] != self._tools or snapshot.images[:images] != self._images:
+            self._has_lost_parts = True
+        lines += self._use(snapshot.tools[tools:]) + self._show_images(snapshot.images[images:])
+        return lines + self._cite(snapshot.citations)
+
+    def _show_images(self, images: list[ImageReference]) -> list[Line]:
+        self._images += images
+        return [UiFile(url=self._images_url + each.id, media_type=f"image/{each.format}") for each in images]
 
     def _use(self, tools: list[Any]) -> list[Line]:
         lines: list[Line] = []

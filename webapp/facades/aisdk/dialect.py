@@ -74,19 +74,21 @@ _MESSAGES = {
 class UiMessageDialect:
     """Renders the parts of one message; `version` is the SDK's, 6 where it is unknown.
 
+    `generations_url` is the address below which the images of each generation lie.
     Version 6 gets the events that the log already has in one piece, without what a later one of them withdraws.
     """
 
     has_ids = False
     heartbeat = b":\n\n"
 
-    def __init__(self, state: GenerationState, version: SdkVersion) -> None:
+    def __init__(self, state: GenerationState, version: SdkVersion, generations_url: str) -> None:
         self.is_over = False
+        self._images_url = f"{generations_url}{state.generation}/images/"
         self._state = state
         self._version: SdkVersion = version
         self._held_events = state.top.seq if version == 6 else 0
         self._held: list[Line] = []
-        self.key: Hashable = ("aisdk", version, self._held_events)
+        self.key: Hashable = ("aisdk", version, self._held_events, generations_url)
         self._current = Transcript()
         self._results: list[ToolResult] = []
         self._links: list[Link] = []  # of the context
@@ -149,7 +151,7 @@ class UiMessageDialect:
         self._links += links
         if self._step is not None:
             return self._step.link(links)
-        lines = SentContent(self._shown).link(links)
+        lines = SentContent(self._images_url, self._shown).link(links)
         self._shown += [each.url for each in links]
         return lines
 
@@ -160,7 +162,7 @@ class UiMessageDialect:
             self._results = []
         lines: list[Line] = []
         if self._step is None:
-            self._step = SentContent(self._shown)
+            self._step = SentContent(self._images_url, self._shown)
             lines.append(UiStartStep())
         lines += self._step.add(event)
         return self._begin_again() if self._step.is_contradicted else lines
@@ -173,10 +175,10 @@ class UiMessageDialect:
             self._held = []
             self._has_started = False
             self._shown = [each.url for each in self._links]
-            opening = [*self._begin(), *SentContent().link(self._links), UiStartStep()]
+            opening = [*self._begin(), *SentContent(self._images_url).link(self._links), UiStartStep()]
         else:
             opening: list[Line] = [UiResetStep()]
-        self._step = SentContent(self._shown)
+        self._step = SentContent(self._images_url, self._shown)
         lines = [*opening, *self._step.link(self._links), *self._step.add(self._current.snapshot("takeover"))]
         for each in self._results:
             lines += self._step.add(each)

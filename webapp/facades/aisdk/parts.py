@@ -161,6 +161,13 @@ class UiSourceDocument(UiPart, frozen=True, tag="source-document"):
     title: str
 
 
+class UiFile(UiPart, frozen=True, tag="file"):
+    """An image that the model has made."""
+
+    url: str
+    media_type: str
+
+
 class UiStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The generation's progress, as in the event `status`."""
 
@@ -246,7 +253,7 @@ UI_PARTS = (
     *(UiStart, UiStartStep, UiResetStep, UiFinishStep, UiTextStart, UiTextDelta, UiTextEnd),
     *(UiReasoningStart, UiReasoningDelta, UiReasoningEnd),
     *(UiToolInputStart, UiToolInputAvailable, UiToolOutputAvailable, UiToolOutputError),
-    *(UiSourceUrl, UiSourceDocument, UiDataStatus, UiDataTitle, UiDataSuggestions, UiDataResume),
+    *(UiSourceUrl, UiSourceDocument, UiFile, UiDataStatus, UiDataTitle, UiDataSuggestions, UiDataResume),
     *(UiMessageMetadata, UiFinish, UiAbort, UiError, Literal["[DONE]"]),
 )
 """All parts, and the line that ends a stream."""

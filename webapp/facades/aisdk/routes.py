@@ -23,10 +23,12 @@ from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import owned_generation, owned_generation_with_retry, with_redis_retry
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.request_input import Json
+from millrace.webapp.schemas import generation_url
 from millrace.webapp.services import services
 
 _GENERATION = ("query", "generation", "A generation to follow instead, also after its end.")
 _STOPPED = ("query", "generation", "A generation to stop instead, whichever protocol has begun it.")
+_ANY_GENERATION = "0" * 32
 _HEADERS = {"x-vercel-ai-ui-message-stream": "v1"}
 
 routes = Blueprint("aisdk", __name__, url_prefix="/api/chat")
@@ -87,4 +89,5 @@ def _in_conversation(owner: str, asked: ChatRequest) -> ParsedRequest:
 
 def _dialect_maker() -> MakeDialect:
     version: SdkVersion = 7 if request.args.get(SDK_PARAMETER) == "7" else 6
-    return lambda state: UiMessageDialect(state, version)
+    address = generation_url(_ANY_GENERATION).removesuffix(_ANY_GENERATION)
+    return lambda state: UiMessageDialect(state, version, address)

@@ -15,6 +15,8 @@ from millrace.worker.contract.events import (
     ContextEvent,
     Done,
     Error,
+    Image,
+    ImageReference,
     Latency,
     Link,
     Outcome,
@@ -53,6 +55,7 @@ _CITATIONS = st.sampled_from(
         Citation(),
     ]
 )
+_IMAGES = st.just(Image("i1", "png", 9))
 _CITED = [msgspec.to_builtins(Citation("A page", "https://a.example/"))]
 _SNAPSHOTS = st.builds(
     Snapshot,
@@ -61,9 +64,10 @@ _SNAPSHOTS = st.builds(
     st.sampled_from([[], _CITED]),
     st.sampled_from([[], [{"id": "t1", "name": "search", "input": {"query": "a"}}]]),
     st.sampled_from(["takeover", "fallback"]),
+    st.sampled_from([[], [ImageReference("i1", "png", 9)]]),
 )
 _CONTENT = st.one_of(
-    _TEXTS.map(Chunk), _TEXTS.map(Chunk), st.just(Reasoning("r")), _SNAPSHOTS, _CITATIONS, _TOOLS, _RESULTS
+    _TEXTS.map(Chunk), _TEXTS.map(Chunk), st.just(Reasoning("r")), _SNAPSHOTS, _CITATIONS, _TOOLS, _RESULTS, _IMAGES
 )
 _CONTEXT = ContextEvent([Link("Mill", "https://mill.example/"), Link("", "https://a.example/")], 0, 0, 0, 0)
 _AFTER = st.lists(st.sampled_from([Title("T"), Suggestions(["s"])]), max_size=2, unique_by=type)
@@ -88,7 +92,7 @@ def state_at(seq: int) -> GenerationState:
 
 def render(events: list[AnyEvent], version: SdkVersion, seq: int = 1) -> list[Line]:
     """Return the lines of a whole stream that began when the log had `seq` events."""
-    dialect = UiMessageDialect(state_at(seq), version)
+    dialect = UiMessageDialect(state_at(seq), version, "/api/generations/")
     lines: list[Line] = []
     for event in events:
         if dialect.is_over:

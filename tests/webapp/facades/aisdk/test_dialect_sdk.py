@@ -74,6 +74,8 @@ def check_whole(chat: Chat, events: list[AnyEvent]) -> None:
     assert chat["metadata"]["outcome"] == names[type(outcome)]
     tools = [part for part in chat["parts"] if part["type"] == "dynamic-tool"]
     assert {part["toolCallId"] for part in tools} == {each["id"] for each in truth.tools}
+    images = [part["url"] for part in chat["parts"] if part["type"] == "file"]
+    assert images == [f"/api/generations/g/images/{each.id}" for each in truth.images]
     assert [part for part in chat["parts"] if part["type"] == "data-status"] == []
 
 
