@@ -18,6 +18,7 @@ _OWN_PATH = re.compile(r"/api/generations/(\w+)/events")
 _PATHS = {
     OURS: r"\g<0>",
     "AI SDK": r"/api/chat/\1/stream?generation=\1",
+    "OpenAI responses": r"/v1/responses/resp_\1?stream=true",
     "OpenAI chat": r"/v1/chat/completions/chatcmpl-\1?stream=true",
 }
 """The address at which a reader of each protocol follows a generation."""

@@ -255,6 +255,44 @@ class OpenAiChat(DialectClient):
             reading.ending = "cancelled"
 
 
+class OpenAiResponses(DialectClient):
+    """OpenAI's responses."""
+
+    name = "responses"
+
+    def begin(self, message: str) -> Reading:
+        """Ask for a streamed response."""
+        return self.stream("POST", "/v1/responses", Reading(), json={"input": message, "stream": True})
+
+    def follow(self, generation: str, after: Reading | None = None) -> Reading:
+        """Stream a response again, after the last event if there was one."""
+        starting = f"&starting_after={after.position}" if after else ""
+        reading = Reading(generation, after.text if after else "")
+        return self.stream("GET", f"/v1/responses/resp_{generation}?stream=true{starting}", reading)
+
+    def cancel(self, generation: str) -> None:
+        """Cancel a response."""
+        self.call(f"/v1/responses/resp_{generation}/cancel")
+
+    def take(self, reading: Reading, frame: SseFrame) -> None:
+        """Take an event, whose name is its type."""
+        event = json.loads(frame.data)
+        assert event["type"] == frame.name
+        assert not reading.position or event["sequence_number"] == int(reading.position) + 1
+        reading.position = str(event["sequence_number"])
+        match event:
+            case {"type": "response.output_text.delta", "delta": str(delta)}:
+                reading.text += delta
+            case {"type": "response.completed"}:
+                reading.ending = "complete"
+            case {"type": "response.failed"}:
+                reading.ending = "error"
+            case {"type": "response.incomplete", "response": response}:
+                reading.ending = "cancelled" if response["status"] == "cancelled" else "error"
+            case _:
+                pass
+
+
 class WebSocket(DialectClient):
     """Our events on a WebSocket."""
 
@@ -299,4 +337,4 @@ class WebSocket(DialectClient):
             yield
 
 
-DIALECTS: tuple[type[DialectClient], ...] = (Native, AiSdk, AiSdk7, OpenAiChat, WebSocket)
+DIALECTS: tuple[type[DialectClient], ...] = (Native, AiSdk, AiSdk7, OpenAiChat, OpenAiResponses, WebSocket)
