@@ -15,7 +15,7 @@ MillraceError
 Errors with one room only derive from `MillraceError` as well: `webapp.problems.Problem` is a response of the web tier.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = [
     "MESSAGES",
@@ -127,7 +127,8 @@ class ProviderError(GenerationFailed):
     """A call of a provider failed; the router decides what follows.
 
     `is_transient`: the same call may be repeated, as long as no part of the answer has been received. `retry_after`:
-    the seconds that the provider asks to wait before. `refuses_streaming`: the model gives only whole answers.
+    the seconds that the provider asks to wait before. `refuses_streaming`: the model gives only whole answers. `usage`:
+    the `Usage` that the provider has reported for the call all the same, which is paid for then.
     """
 
     def __init__(
@@ -143,3 +144,4 @@ class ProviderError(GenerationFailed):
         self.is_transient = is_transient
         self.retry_after = retry_after
         self.refuses_streaming = refuses_streaming
+        self.usage: Any = None

@@ -31,7 +31,7 @@ from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, Handove
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import OutputImage
-from millrace.worker.providers.question import Answering, Asked, Question, Restarted, Retrying
+from millrace.worker.providers.question import Answering, Asked, Paid, Question, Restarted, Retrying
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.takeover import (
     EMPTY_SNAPSHOT,
@@ -259,6 +259,8 @@ def _publish_answer(process: WorkerProcess, run: RunningGeneration, question: Qu
                 snapshot = restarting_snapshot(run, content)
                 outbox.emit(snapshot)
                 meter.start_from(snapshot)
+            case Paid(call):
+                meter.paid_calls.append(call)
             case Asked(prompt):
                 meter.record_prompt(prompt)
             case OutputImage():

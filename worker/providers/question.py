@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from millrace.worker.contract.events import PaidCall
 from millrace.worker.errors import ErrorCode
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.catalog import Candidate
@@ -26,6 +27,13 @@ class Retrying:
 
 
 @dataclass(frozen=True)
+class Paid:
+    """A call has failed before any content, and the provider has reported what it used all the same."""
+
+    call: PaidCall
+
+
+@dataclass(frozen=True)
 class Restarted:
     """The answer so far is now exactly this text, and the next deltas follow it."""
 
@@ -39,7 +47,7 @@ class Asked:
     prompt: Prompt
 
 
-RouterEvent = Asked | Answering | Retrying | Restarted
+RouterEvent = Asked | Answering | Paid | Retrying | Restarted
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from millrace.worker.providers.breaker_report import BreakerReport
 from millrace.worker.providers.chunking import cut_into_chunks
 from millrace.worker.providers.prices import load_price_list, with_cost
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Provider, Started, Stopped, WholeAnswer
-from millrace.worker.providers.question import Answering, Asked, Question, Restarted, Retrying, RouterEvent
+from millrace.worker.providers.question import Answering, Asked, Paid, Question, Restarted, Retrying, RouterEvent
 from millrace.worker.providers.retry import RetryBudget, backoff_seconds
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings
@@ -54,6 +54,7 @@ class _Call:
         self.candidate = candidate
         self.prefill = prefill
         self.has_begun = False
+        self.usage: Usage | None = None  # that was reported before any content
         self._question = question
         self._prompts = question.prompts(candidate, prefill)
         self.prompt = next(self._prompts)
@@ -137,6 +138,8 @@ class Router:
             except ProviderError as failure:
                 if call.has_begun:
                     raise
+                if paid := self._paid_call(call.candidate, failure.usage or call.usage, "answer"):
+                    yield Paid(paid)
                 if failure.refuses_streaming:
                     yield from self._answer_in_chunks(call)
                     return
@@ -171,7 +174,8 @@ class Router:
         with self._report(call.candidate, is_last=is_last, is_only=call.is_only_candidate) as report:
             yield Asked(call.prompt)
             provider = self._providers[call.candidate.provider]
-            has_stopped = False
+            has_stopped = is_announced = False
+            call.usage = None
             with closing(provider.stream(call.prompt)) as deltas:
                 started = self._start(deltas, None if is_last else self._settings.providers.start_seconds)
                 for delta in deltas:
@@ -180,10 +184,16 @@ class Router:
                     if not call.has_begun:
                         if isinstance(delta, Chunk | Reasoning) and not delta.content:
                             continue  # no beginning: the call may still be repeated
+                        if isinstance(delta, Usage) and not is_announced:
+                            call.usage = delta
+                            continue
                         call.has_begun = not isinstance(delta, Usage | Details | Stopped)
-                        if call.has_begun or isinstance(delta, Stopped):
+                        if not is_announced and (call.has_begun or isinstance(delta, Stopped)):
+                            is_announced = True
                             report.succeeded()
                             yield Answering(call.candidate, started.mode)
+                            if call.usage is not None:
+                                yield with_cost(call.usage, call.candidate, self._settings)
                     if isinstance(delta, Usage):
                         yield with_cost(delta, call.candidate, self._settings)
                     else:
@@ -232,7 +242,7 @@ class Router:
     def answer(self, prompt: Prompt, purpose: Purpose, record: Callable[[PaidCall], object]) -> WholeAnswer:
         """Return a short answer that no reader follows; `prompt.model` is a public name. Raises ProviderError.
 
-        `record` is called with what the answer cost.
+        `record` is called with what each call cost, also with one that failed if its provider has reported it.
         """
         candidates = self.candidates(prompt.model)
         if prompt.tool:
@@ -245,13 +255,22 @@ class Router:
                     answer = provider.answer(replace(prompt, model=candidate.id, traits=candidate.traits))
             except ProviderError as error:
                 failure = error
+                if paid := self._paid_call(candidate, error.usage, purpose):
+                    record(paid)
                 if error.code not in _FOR_ANOTHER_CANDIDATE:
                     break
             else:
-                usage = msgspec.structs.asdict(with_cost(answer.usage, candidate, self._settings))
-                record(PaidCall(purpose=purpose, provider=candidate.provider, model=candidate.id, **usage))
+                if paid := self._paid_call(candidate, answer.usage, purpose):
+                    record(paid)
                 return answer
         raise failure
+
+    def _paid_call(self, candidate: Candidate, usage: Usage | None, purpose: Purpose) -> PaidCall | None:
+        """Return the entry of the receipt for a call, None for one whose usage the provider has not reported."""
+        if usage is None:
+            return None
+        counts = msgspec.structs.asdict(with_cost(usage, candidate, self._settings))
+        return PaidCall(purpose=purpose, provider=candidate.provider, model=candidate.id, **counts)
 
     def close(self) -> None:
         """Close all idle connections; no stream is open any more."""

@@ -11,11 +11,20 @@ from millrace.worker.text.lines import parse_json
 
 
 def to_whole_answer(deltas: Iterable[Delta], tool: Tool | None, *, is_instructed: bool = True) -> WholeAnswer:
-    """Return the answer; raises ProviderError if it is cut off, refused, or has no input of the tool.
+    """Return the answer; raises ProviderError, with the usage, if it is cut off, refused, or has no input of the tool.
 
     If the model does not use the tool, and may have been instructed in words instead, its text holds the input as JSON.
     """
     found = list(deltas)
+    usage = next((delta for delta in found if isinstance(delta, Usage)), None)
+    try:
+        return _read(found, usage, tool, is_instructed=is_instructed)
+    except ProviderError as failure:  # a call whose answer is of no use is paid for
+        failure.usage = usage
+        raise
+
+
+def _read(found: list[Delta], usage: Usage | None, tool: Tool | None, *, is_instructed: bool) -> WholeAnswer:
     reason = next((delta.reason for delta in found if isinstance(delta, Stopped)), None)
     if reason is None or (tool and reason == "max_tokens"):
         raise ProviderError("truncated", retryable=True)
@@ -23,9 +32,8 @@ def to_whole_answer(deltas: Iterable[Delta], tool: Tool | None, *, is_instructed
     if failure is not None:
         raise failure
     text = "".join(delta.content for delta in found if isinstance(delta, Chunk))
-    usage = next((delta for delta in found if isinstance(delta, Usage)), Usage(exact=False))
     tool_input = _tool_input(tool.name, found, text, is_instructed=is_instructed) if tool else None
-    return WholeAnswer(text, tool_input, usage, reason)
+    return WholeAnswer(text, tool_input, usage or Usage(exact=False), reason)
 
 
 def _tool_input(name: str, deltas: list[Delta], text: str, *, is_instructed: bool) -> Members:

@@ -54,7 +54,8 @@ class StubHarness:
                 self._running -= 1
             if script.get("fault"):
                 raise FAULTS[script["fault"]]
-            return WholeAnswer(script.get("text", ""), script["input"] if prompt.tool else None, Usage(1, 1))
+            tool_input = script["input"] if prompt.tool else None
+            return WholeAnswer(script.get("text", ""), tool_input, Usage(1, 1), script.get("stop_reason", "end_turn"))
 
         known = "" if "text" in script else TITLE_TOOL.name
         return Stub([], replies={known: reply})
@@ -112,6 +113,11 @@ def test_a_text_answer_is_complete_and_has_usage(harness: ProviderHarness) -> No
     assert (answer.text, answer.tool_input) == ("a mill \u2028 by the race", None)
     assert answer.usage.exact
     assert answer.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize("reason", ["end_turn", "max_tokens"])
+def test_a_text_answer_names_why_the_model_has_stopped(harness: ProviderHarness, reason: str) -> None:
+    assert ask(harness, None, text="a mill", stop_reason=reason).reason == reason
 
 
 def test_a_forced_tool_yields_its_input(harness: ProviderHarness) -> None:

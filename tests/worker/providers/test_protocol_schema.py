@@ -15,7 +15,7 @@ SCHEMA = {"type": "object", "properties": {"title": {"type": "string", "maxLengt
 TRAITS = (ModelTraits(200_000, schema=True), ModelTraits(200_000), ModelTraits(200_000, tools=False))
 
 
-@pytest.mark.parametrize("wire", [wire for wire in WIRES if wire != "rlm"])  # `rlm` takes no schema
+@pytest.mark.parametrize("wire", WIRES)
 def test_an_answer_to_a_prompt_with_a_schema_is_json_that_fits(
     wire: str, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

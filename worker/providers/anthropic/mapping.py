@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from millrace.worker.contract.events import Chunk, Reasoning
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
@@ -22,6 +24,7 @@ from millrace.worker.providers.anthropic.blocks import (
 from millrace.worker.providers.anthropic.errors import map_stream_error
 from millrace.worker.providers.members import (
     Members,
+    checked,
     list_of,
     object_of,
     parse_object,
@@ -44,6 +47,7 @@ STOP_REASONS: dict[str, StopReason] = {
 _TOOL_USES = ("tool_use", "server_tool_use", "mcp_tool_use")
 _TOOL_RESULT = "_tool_result"  # the end of the types of all results, such as `web_search_tool_result`
 _USAGE_DETAILS = ("service_tier", "inference_geo", "speed")
+_GUARDRAIL_ACTION, _GUARDRAIL_TRACE = "amazon-bedrock-guardrailAction", "amazon-bedrock-trace"  # in Bedrock's events
 _BEDROCK_COUNTS = (*("inputTokenCount", "outputTokenCount", "cacheReadInputTokenCount", "cacheWriteInputTokenCount"),)
 _MAX_WARNINGS = 20  # of one stream
 
@@ -68,6 +72,7 @@ class MessageMapper:
         self._usage: Members = {}
         self._details: Members = {}
         self._unknown: set[str] = set()
+        self._is_filtered = False  # by a guardrail of Bedrock's, whose text stands in place of the model's
         self.event_handlers: dict[str, Callable[[Members], list[Delta]]] = {
             "message_start": self._message_start,
             "content_block_start": self._block_start,
@@ -93,6 +98,8 @@ class MessageMapper:
         if not data:
             return []
         event = parse_object(data)
+        if _GUARDRAIL_ACTION in event:
+            self._take_guardrail(event)
         kind = event.get("type")
         if kind == "content_block_delta":  # nearly all events
             return self._block_delta(event)
@@ -110,20 +117,23 @@ class MessageMapper:
         """Return the deltas of a whole message; one without content and stop reason is truncated."""
         if message.get("type") == "error":
             return self._error(message)
+        self._take_guardrail(message)
         deltas = self._message_start({"message": message})
         for index, block in enumerate(list_of(message.get("content"))):
             deltas += self._block_start({"index": index, "content_block": block}, is_whole=True)
             deltas += self._block_stop({"index": index})
-        if message.get("content") is None and not message.get("stop_reason"):
+        if message.get("content") is None and not message.get("stop_reason") and not self._is_filtered:
             return deltas
         return deltas + self._message_delta({"delta": message}) + self._message_stop(message)
 
     def end(self) -> list[Delta]:
         """Return what is left at the end of the stream: details and usage of an answer that has finished."""
+        stopped = self._finish("content_filtered") if self._is_filtered else []
         if not self.has_finished:
             return []  # the usage at the beginning of a stream is not that of the answer
         usage, details, self._usage, self._details = self._usage, self._details, {}, {}
         return [
+            *stopped,
             *([Details(details)] if details else []),
             *([to_usage(usage)] if any(name in usage for name in COUNTS) else []),
         ]
@@ -218,15 +228,17 @@ class MessageMapper:
         self.take_details({"invocation_metrics": metrics})
         counts = zip(COUNTS, _BEDROCK_COUNTS, strict=True)
         self._usage = {name: metrics[known] for name, known in counts if known in metrics} | self._usage
+        if self._is_filtered and self.has_finished:  # the guardrail has stopped an answer whose end was stated
+            return [Stopped("content_filtered"), *self.end()]
         return self._finish("end_turn") + self.end()
 
     def _finish(self, given: str) -> list[Delta]:
         """Return the rest of the blocks and the stop reason, once."""
         if self.has_finished:
             return []
-        if given not in STOP_REASONS:
+        if given not in STOP_REASONS and not self._is_filtered:
             _log.warning("unknown_stop_reason_accepted", reason=given[:100])
-        reason = STOP_REASONS.get(given, "other")
+        reason = "content_filtered" if self._is_filtered else STOP_REASONS.get(given, "other")
         deltas = [delta for block in self._blocks.values() for delta in self._finish_block(block)]
         self._blocks.clear()
         if self._unreadable is not None and reason not in CUT_OFF_REASONS:
@@ -240,7 +252,14 @@ class MessageMapper:
         failure = map_stream_error(error_fields(event))
         kind = error_fields(event).get("type")
         _log.warning("error_within_stream", type=str(kind)[:100], code=failure.code)
+        if any(name in self._usage for name in COUNTS):  # as it was at the beginning of the stream
+            failure.usage = replace(to_usage(self._usage), exact=False)
         raise failure
+
+    def _take_guardrail(self, event: Members) -> None:
+        self._is_filtered = self._is_filtered or event.get(_GUARDRAIL_ACTION) == "INTERVENED"
+        if isinstance(event.get(_GUARDRAIL_TRACE), dict):
+            self._details["trace"] = checked(event[_GUARDRAIL_TRACE])
 
     def _take_usage(self, event: Members) -> None:
         """Keep the counts, which are cumulative; one that is not repeated stands."""

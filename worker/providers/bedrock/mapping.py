@@ -24,8 +24,8 @@ from millrace.worker.providers.members import (
     unreadable,
 )
 from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped, Tool, WholeAnswer
-from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason, failure_of
-from millrace.worker.text.lines import parse_json
+from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason
+from millrace.worker.providers.whole_answer import to_whole_answer
 
 Event = dict[str, Any]
 
@@ -264,25 +264,17 @@ def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = Fa
     If the model was instructed to write the tool's input, and not forced to use the tool, the text holds it as JSON.
     """
     content = object_of(object_of(response.get("output")).get("message")).get("content")
-    reason = text_of(response.get("stopReason"))
-    if not reason and content is None:  # a body that is not JSON counts as an empty object
-        raise ProviderError("truncated", retryable=True)
-    failure = failure_of(map_stop_reason(reason or UNSTATED_REASON))
-    if failure is not None:
-        raise failure
-    blocks = [object_of(block) for block in list_of(content)]
-    text = "".join(text_of(block.get("text")) for block in blocks)
-    tool_input = None
-    if tool:
-        if reason == "max_tokens":  # an input that was cut off arrives as an empty one
-            raise ProviderError("truncated", retryable=True)
-        uses = (object_of(block.get("toolUse")) for block in blocks)
-        written = parse_json(text[text.find("{") : text.rfind("}") + 1]) if is_instructed else None
-        tool_input = next((use.get("input") for use in uses if use.get("name") == tool.name), written)
-        if not isinstance(tool_input, dict):
-            raise unreadable()
-        tool_input = object_of(checked(tool_input))
-    return WholeAnswer(text, tool_input, parse_usage(object_of(response.get("usage"))))
+    reason, deltas = text_of(response.get("stopReason")), list[Delta]()
+    for block in map(object_of, list_of(content)):
+        deltas.append(Chunk(text_of(block.get("text"))))
+        use = object_of(block.get("toolUse"))
+        if tool and use.get("name") == tool.name:
+            deltas.append(ToolUse("", tool.name, use.get("input")))
+    if reason or content is not None:  # a body that is not JSON counts as an empty object
+        deltas.append(Stopped(map_stop_reason(reason or UNSTATED_REASON)))
+    if response.get("usage") is not None:
+        deltas.append(parse_usage(object_of(response["usage"])))
+    return to_whole_answer(deltas, tool, is_instructed=is_instructed)
 
 
 REASONING_FIELDS = ("text", "signature", "redactedContent")

@@ -9,7 +9,7 @@ from millrace.worker.errors import SettingError
 
 OWN_ARGUMENTS = ("modelId", "messages", "system", "inferenceConfig", "toolConfig")
 """The arguments that Millrace itself makes; all others of the service's model may be given."""
-_NAME = "MILLRACE_BEDROCK_REQUEST"
+NAME = "MILLRACE_BEDROCK_REQUEST"
 
 
 def checked_request(client: Any, value: str) -> dict[str, Any]:
@@ -23,9 +23,9 @@ def checked_request(client: Any, value: str) -> dict[str, Any]:
     shape = client.meta.service_model.operation_model("ConverseStream").input_shape
     allowed = [name for name in shape.members if name not in OWN_ARGUMENTS]
     if unknown := [name for name in given if name not in allowed]:
-        raise SettingError(f"{_NAME}: takes an object with any of {', '.join(allowed)}; not {', '.join(unknown)}")
+        raise SettingError(f"{NAME}: takes an object with any of {', '.join(allowed)}; not {', '.join(unknown)}")
     for name, each in given.items():
         report = ParamValidator().validate(each, shape.members[name])
         if report.has_errors():
-            raise SettingError(f"{_NAME}: {name}: {report.generate_report()}")
+            raise SettingError(f"{NAME}: {name}: {report.generate_report()}")
     return given

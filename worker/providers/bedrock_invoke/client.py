@@ -19,10 +19,12 @@ from millrace.worker.providers.anthropic.arguments import build_body
 from millrace.worker.providers.anthropic.forms import Form, FormMemory, answer_tool_of
 from millrace.worker.providers.anthropic.mapping import MessageMapper
 from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas
+from millrace.worker.providers.bedrock.arguments import merge
 from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
 from millrace.worker.providers.bedrock.errors import UnreadableResponse, may_refuse_feature
 from millrace.worker.providers.bedrock.event_stream import decode_chunk
 from millrace.worker.providers.bedrock.wire import read_events
+from millrace.worker.providers.bedrock_invoke.request import InvokeRequest, to_invoke_request
 from millrace.worker.providers.members import object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.transport.client import JSON, MAX_ANSWER_BYTES
@@ -42,9 +44,11 @@ class BedrockInvoke:
 
     def __init__(self, settings: Settings, concurrency: int) -> None:
         self._client = make_client(settings, concurrency)
+        self._request = to_invoke_request(self._client, settings.bedrock.request)
+        self._has_metadata = settings.bedrock.metadata
         self._forms = FormMemory(is_caching=settings.models.prompt_caching)
         prompt = Prompt(settings.default_model, WARM_UP_MESSAGES, 1)
-        warm_up(self._client, "invoke_model_with_response_stream", _arguments(prompt, Form()))
+        warm_up(self._client, "invoke_model_with_response_stream", self._arguments(prompt, Form()))
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -55,11 +59,13 @@ class BedrockInvoke:
 
         def invoke(form: Form) -> Any:
             with mapped_errors():
-                return self._client.invoke_model_with_response_stream(**_arguments(prompt, form))
+                return self._client.invoke_model_with_response_stream(**self._arguments(prompt, form))
 
         response, form = self._forms.ask(prompt, invoke, _may_refuse_feature)
         mapper = MessageMapper(answer_tool_of(prompt, form))
-        mapper.take_details({"service_tier": response.get("serviceTier")})
+        mapper.take_details(
+            {"service_tier": response.get("serviceTier"), "performance": response.get("performanceConfigLatency")}
+        )
         with mapped_errors(), closing(response["body"]) as stream, closing(_read_chunks(stream)) as chunks:
             yield Started(self.name, prompt.model)
             yield from read_deltas(chunks, mapper, _CONNECTION_ERRORS)
@@ -68,18 +74,19 @@ class BedrockInvoke:
         """Call InvokeModel and return its whole answer; raises ProviderError."""
 
         def invoke(form: Form) -> bytes:
-            with mapped_errors(), closing(self._client.invoke_model(**_arguments(prompt, form))["body"]) as body:
+            with mapped_errors(), closing(self._client.invoke_model(**self._arguments(prompt, form))["body"]) as body:
                 return body.read(MAX_ANSWER_BYTES)
 
         data, form = self._forms.ask(prompt, invoke, _may_refuse_feature)
         deltas = MessageMapper().map_message(parse_message(data))
         return to_whole_answer(deltas, prompt.tool, is_instructed=form.structure != "tool")
 
-
-def _arguments(prompt: Prompt, form: Form) -> dict[str, Any]:
-    body = {"anthropic_version": VERSION, **build_body(prompt, form)}
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return {"modelId": prompt.model, "body": data, "contentType": JSON, "accept": JSON}
+    def _arguments(self, prompt: Prompt, form: Form) -> dict[str, Any]:
+        request = InvokeRequest() if prompt.tool else self._request
+        body = merge({"anthropic_version": VERSION, **build_body(prompt, form)}, request.body)
+        data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        own = request.arguments_with(prompt.metadata if self._has_metadata else {})
+        return {"modelId": prompt.model, "body": data, "contentType": JSON, "accept": JSON, **own}
 
 
 def _may_refuse_feature(error: ProviderError) -> bool:

@@ -1,18 +1,21 @@
 """The upstream service's provider: one POST, whose answer is a whole text in JSON, server-sent events or JSON lines."""
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
 
 import gevent
 
-from millrace.worker.contract.events import Chunk, Usage
+from millrace.worker.contract.events import Chunk
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.chunking import CHUNK_CHARS, cut_into_chunks
 from millrace.worker.providers.members import unreadable
 from millrace.worker.providers.protocol import Delta, Prompt, Started, Stopped, WholeAnswer
 from millrace.worker.providers.rlm.fields import StreamMapper, build_body, parse_answer
+from millrace.worker.providers.stop_sequences import stop_at
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, HttpClient, Response
 from millrace.worker.providers.transport.decoders import NdjsonDecoder, SseDecoder
+from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 
 JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
@@ -23,7 +26,11 @@ _log = get_logger(__name__)
 
 
 class Rlm:
-    """One HTTP client, for up to `concurrency` answers at once. The service gets no model's name, and no tool."""
+    """One HTTP client, for up to `concurrency` answers at once.
+
+    The service gets no model's name, no tool and no limits. Stop sequences are applied here, and a schema is asked for
+    in words.
+    """
 
     name = "rlm"
 
@@ -48,11 +55,13 @@ class Rlm:
             is_live = _is_stream(response)
             yield Started(self.name, prompt.model, "live" if is_live else self._settings.mode)
             if is_live:
-                yield from self._read_stream(response)
+                with closing(stop_at(prompt.stop_sequences, self._read_stream(response))) as deltas:
+                    yield from deltas
                 return
             text = self._read_whole(response)
-        yield from self._cut(text)
-        yield Stopped("end_turn")
+        stop = [*stop_at(prompt.stop_sequences, [Chunk(text), Stopped("end_turn")])]
+        yield from self._cut("".join(each.content for each in stop if isinstance(each, Chunk)))
+        yield stop[-1]
 
     def answer(self, prompt: Prompt) -> WholeAnswer:
         """Ask and return the whole answer; raises ProviderError, always for a prompt with a tool."""
@@ -60,13 +69,10 @@ class Rlm:
             raise ProviderError("provider_rejected", retryable=False)
         with self._open(prompt) as response:
             if _is_stream(response):
-                deltas = list(self._read_stream(response))
-                if not any(isinstance(delta, Stopped) for delta in deltas):
-                    raise ProviderError("truncated", retryable=True)
-                text = "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
+                deltas = [*self._read_stream(response)]
             else:
-                text = self._read_whole(response)
-        return WholeAnswer(text, None, Usage(exact=False))
+                deltas = [Chunk(self._read_whole(response)), Stopped("end_turn")]
+        return to_whole_answer(stop_at(prompt.stop_sequences, deltas), None)
 
     def _open(self, prompt: Prompt) -> Response:
         body = build_body(prompt, self._settings)
@@ -100,7 +106,7 @@ class Rlm:
 
     def _cut(self, text: str) -> Generator[Delta]:
         """Yield a whole answer in chunks, at the pace of `MILLRACE_RLM_CHUNK_MS`, while other greenlets run."""
-        if self._settings.mode == "whole":
+        if self._settings.mode == "whole" or not text:
             yield Chunk(text)
             return
         size = max(CHUNK_CHARS, len(text) // MAX_CHUNKS)

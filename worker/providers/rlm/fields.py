@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from millrace.worker.contract.events import Chunk
 from millrace.worker.errors import ProviderError
+from millrace.worker.providers.instruction import schema_instruction
 from millrace.worker.providers.members import Members, parse_object, unreadable
 from millrace.worker.providers.protocol import Delta, Prompt, Stopped
 from millrace.worker.providers.transport.errors import error_fields, is_overflow, map_status, message_of
@@ -21,11 +22,17 @@ _END_EVENTS = ("done", "end", "complete")
 
 
 def build_body(prompt: Prompt, settings: RlmSettings) -> Members:
-    """Return the body of a question: the last message, the messages before it, the user's profile, the instructions."""
+    """Return the body of a question: the last message, the messages before it, the user's profile, the instructions.
+
+    A schema is asked for in words behind the last message: the service has no field for it.
+    """
+    question = prompt.messages[-1].content
+    if prompt.schema is not None:
+        question += f"\n\n{schema_instruction(prompt.schema)}"
     history = [{"role": each.role, "content": each.content} for each in prompt.messages[:-1]]
     body: Members = {}
     for path, value in (
-        (settings.message_field, prompt.messages[-1].content),
+        (settings.message_field, question),
         (settings.history_field, history),
         (settings.profile_field, prompt.profile),
         (settings.system_field, "\n\n".join(prompt.system)),

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.errors import GenerationFailed
+from millrace.worker.contract.events import Usage
+from millrace.worker.errors import GenerationFailed, ProviderError
 from millrace.worker.providers.bedrock.mapping import parse_answer
 from millrace.worker.providers.protocol import Tool
 
@@ -43,6 +44,15 @@ def test_an_answer_without_the_forced_tool_is_a_failure(blocks: list[dict[str, A
     with pytest.raises(GenerationFailed) as raised:
         parse_answer(response(*blocks, reason=reason), CLOCK)
     assert raised.value.code == code
+
+
+def test_an_answer_names_its_stop_reason_and_a_useless_one_its_usage() -> None:
+    assert parse_answer(response({"text": "a"}, reason="max_tokens"), None).reason == "max_tokens"
+    with pytest.raises(ProviderError) as raised:
+        parse_answer(
+            response(use("clock", {}), reason="max_tokens", usage={"inputTokens": 3, "outputTokens": 2}), CLOCK
+        )
+    assert raised.value.usage == Usage(3, 2)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ MakeRlm = Callable[..., Rlm]
 def make_rlm() -> Iterator[MakeRlm]:
     made: list[Rlm] = []
 
-    def make(url: str, **settings: object) -> Rlm:
-        own = {"MILLRACE_RLM_URL": f"{url}/rlm", "MILLRACE_READ_SECONDS": "2", "MILLRACE_RLM_CHUNK_MS": "0"}
+    def make(url: str, query: str = "", **settings: object) -> Rlm:
+        own = {"MILLRACE_RLM_URL": f"{url}/rlm{query}", "MILLRACE_READ_SECONDS": "2", "MILLRACE_RLM_CHUNK_MS": "0"}
         made.append(
             Rlm(load(own | {f"MILLRACE_RLM_{name.upper()}": str(value) for name, value in settings.items()}), 5)
         )
@@ -53,6 +53,24 @@ def fail(call: Callable[[], object]) -> ProviderError:
     with pytest.raises(ProviderError) as raised:
         call()
     return raised.value
+
+
+@pytest.mark.parametrize("query", ["", "?stream=sse", "?stream=ndjson"])
+def test_stop_sequences_end_an_answer_of_any_form(emulator: EmulatorProcess, make_rlm: MakeRlm, query: str) -> None:
+    for sequence, text in (("high, and", "The weir is three metres "), ("The weir", ""), ("never", TEXT)):
+        rlm = make_rlm(emulator.url, query)
+        prompt = prompt_of(emulate(text=TEXT), stop_sequences=(sequence,))
+        reason = "end_turn" if text == TEXT else "stop_sequence"
+        deltas = list(rlm.stream(prompt))
+        assert (text_of(deltas), deltas[-1]) == (text, Stopped(reason))
+        answer = rlm.answer(prompt)
+        assert (answer.text, answer.reason) == (text, reason)
+
+
+def test_a_schema_is_asked_for_in_words_behind_the_question(emulator: EmulatorProcess, make_rlm: MakeRlm) -> None:
+    schema = {"type": "object", "properties": {"height": {"type": "number"}}, "required": ["height"]}
+    answer = make_rlm(emulator.url).answer(prompt_of("How high is the weir?", schema=schema))
+    assert json.loads(answer.text).keys() == {"height"}
 
 
 def test_a_whole_answer_is_published_in_chunks_of_words_or_as_one(emulator: EmulatorProcess, make_rlm: MakeRlm) -> None:
@@ -98,7 +116,7 @@ def test_chunks_keep_their_pace_without_holding_anything_up(
     def take_turns() -> None:
         while not turns or turns[-1] < 100:
             turns.append(len(pauses))
-            sleep(0.001)
+            sleep(0)
 
     other = gevent.spawn(take_turns)
     for length in (1_000_000, len(TEXT)):
