@@ -97,35 +97,6 @@ def test_a_candidate_is_called_at_most_so_many_times() -> None:
     assert len(harness.stubs["bedrock"].prompts) == 3
 
 
-def test_usage_that_is_reported_before_a_failure_is_that_of_a_paid_call() -> None:
-    """Whether it arrives by itself or with the failure; a failure without it costs nothing that is known."""
-    refused = ProviderError("provider_rejected", retryable=False)
-    refused.usage = Usage(7, 0, exact=False)
-    scripts = {"bedrock": [[Usage(5, 1), AWAY]], "openai": [[refused]], "anthropic": [[AWAY]], "gemini": [WHOLE]}
-    harness = RouterHarness(scripts)
-    first, second, third, last = harness.candidates
-    assert harness.read() == [
-        Paid(PaidCall(5, 1, purpose="answer", provider="bedrock", model=first.id)),
-        Retrying(second, "provider_unavailable"),
-        Paid(PaidCall(7, 0, exact=False, purpose="answer", provider="openai", model=second.id)),
-        Retrying(third, "provider_rejected"),
-        Retrying(last, "provider_unavailable"),
-        Answering(last),
-        *WHOLE,
-    ]
-
-
-def test_usage_before_the_content_belongs_to_the_answer() -> None:
-    harness = RouterHarness({"bedrock": [[Usage(5, 1), Chunk("Hi"), Stopped("end_turn")]]})
-    assert harness.read() == [Answering(harness.candidates[0]), Usage(5, 1), Chunk("Hi"), Stopped("end_turn")]
-
-
-def test_an_answer_without_content_is_announced_once_with_its_usage() -> None:
-    script = [Stopped("end_turn"), Stopped("content_filtered"), Usage(5, 1)]
-    harness = RouterHarness({"bedrock": [script]})
-    assert harness.read() == [Answering(harness.candidates[0]), *script]
-
-
 @pytest.mark.parametrize("after", [3.0, 60.0])
 def test_the_provider_says_how_long_to_wait_within_bounds(after: float) -> None:
     busy = ProviderError("provider_throttled", retryable=True, is_transient=True, retry_after=after)
@@ -313,17 +284,6 @@ class TestShortAnswer:
         calls: list[PaidCall] = []
         assert harness.router.answer(self.PROMPT, "title", calls.append).usage == Usage(1, 2)
         assert calls == [PaidCall(1, 2, purpose="title", provider="bedrock", model="bedrock-model")]
-
-    def test_of_no_use_is_a_paid_call_if_its_usage_is_reported(self) -> None:
-        truncated = ProviderError("truncated", retryable=True)
-        truncated.usage = Usage(9, 4)
-        paid = PaidCall(9, 4, purpose="title", provider="bedrock", model="bedrock-model")
-        for failure, expected in ((truncated, [paid]), (AWAY, [])):
-            harness = RouterHarness({"bedrock": []}, replies={"name": failure})
-            calls: list[PaidCall] = []
-            with pytest.raises(ProviderError):
-                harness.router.answer(self.PROMPT, "title", calls.append)
-            assert calls == expected
 
     def test_comes_from_the_next_candidate_if_the_first_fails(self) -> None:
         settings: dict[str, Any] = {"openai_model": "gpt", "openai_api_key": "k", "model_id": "bedrock-model"}
