@@ -161,7 +161,7 @@ class Native(DialectClient):
 
 
 class AiSdk(DialectClient):
-    """The AI SDK's UI message stream, as `useChat` of version 6 reads it; a resumed stream begins the message anew."""
+    """The AI SDK's UI message stream, as `useChat` of version 6 reads it; a resumed stream starts the message over."""
 
     name = "aisdk"
 
