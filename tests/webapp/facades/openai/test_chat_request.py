@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import (
     CompletionCreateParamsNonStreaming,
     CompletionCreateParamsStreaming,
@@ -320,3 +322,25 @@ def test_any_text_in_any_place_is_a_request_or_a_rejection(hostile: str) -> None
             parse_completion({"messages": ASKED, **body}, SETTINGS)
         except Problem as problem:
             assert problem.status in (400, 404, 422), body  # noqa: PT017
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+LEAVES = st.none() | st.booleans() | NUMBERS | st.text(max_size=5)
+WORDS = st.sampled_from(["text", "type", "role", "user", "content", "json_schema", "name", "schema", "include_usage"])
+ANY_JSON = st.recursive(
+    LEAVES | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+PARAMETERS = sorted(HONOURED.keys() | REFUSED.keys() | WITHOUT_EFFECT.keys() | FORM)
+
+
+@given(st.dictionaries(st.sampled_from(PARAMETERS), ANY_JSON, max_size=4), st.booleans())
+def test_any_body_is_a_request_or_a_rejection_that_names_a_parameter(body: Json, has_messages: bool) -> None:
+    named = PARAMETERS[0]
+    try:
+        parse_completion({**body, "messages": ASKED} if has_messages else body, SETTINGS)
+    except Problem as problem:
+        members: Json = problem.members
+        named = str(members.get("param") or members.get("field"))
+    assert named.partition("[")[0] in PARAMETERS
