@@ -59,7 +59,12 @@ class Session:
     def open(self, sock: _socket.socket) -> None:
         """Serve the socket from now on; returns at once."""
         settings, hub = self._services.settings, self._services.hub
-        limits = MessageLimits(settings.limits.max_body_bytes, settings.limits.body_seconds, hub.received)
+        limits = MessageLimits(
+            settings.limits.max_body_bytes,
+            settings.limits.body_seconds,
+            settings.relay.reader_stall_seconds,
+            hub.received,
+        )
         self._reader = WebSocketReader(sock, Connection(ConnectionType.SERVER), limits, self.handle)
         is_crowded = hub.places.rejection(self._client) is not None  # others came while the handshake was answered
         self._streams = Multiplexer(hub, self._reader, named=frames.EVENTS, is_lasting=True)

@@ -12,6 +12,7 @@ reader, socket_reader  the receivers: emptied by a greenlet, or written to on a 
 socket_handover        taking the socket from gunicorn, or yielding the bytes where that is impossible
 stream, multiplexer    the HTTP responses; several streams on one connection
 rendering              logs in other protocols, rendered once for all readers of a dialect
+websocket_reader       a receiver that is a WebSocket, with its messages; websocket_frames has its bytes
 feeds                  the owners' feeds
 places                 limits on what one client holds
 heartbeats             heartbeats, stalled readers, draining

@@ -27,14 +27,18 @@ _NAME = "websocket"  # stands for the generation's id in the log line of the con
 _RECEIVE_BYTES = 16 * 1024
 _MAX_WAITING = 16  # messages; while more wait, nothing is read
 _MAX_DISCARDED_BYTES = 16 << 20  # a client may send this much before it notices that the socket is being closed
-_MAX_SILENT_HEARTBEATS = 2
 
 
 class MessageLimits(NamedTuple):
-    """The most bytes of a message, the seconds in which it must be complete, and what waits in all sockets together."""
+    """What a client may send.
+
+    The most bytes of a message, the seconds in which it must be complete, the seconds for which a ping may be
+    unanswered, and the bytes that wait in all sockets together.
+    """
 
     max_bytes: int
     seconds: float
+    silence_seconds: float
     received: ReceivedBytes
 
 
@@ -56,9 +60,9 @@ class WebSocketReader(SocketReader):
         "_on_message",
         "_owed",
         "_owed_is_out",
+        "_pinged_at",
         "_pong",
         "_protocol",
-        "_silent_heartbeats",
     )
 
     def __init__(
@@ -72,7 +76,7 @@ class WebSocketReader(SocketReader):
         self._message = bytearray()
         self._message_since: float | None = None
         self._discarded = 0
-        self._silent_heartbeats = 0
+        self._pinged_at: float | None = None  # when the first ping was sent that nothing has followed
         self._is_broken = False  # the client's bytes cannot be parsed any further
         self._is_paused = self._is_working = False
         self._owed = self._pong = b""
@@ -114,27 +118,31 @@ class WebSocketReader(SocketReader):
 
     def close(self, why: EndReason) -> None:
         """End at once."""
-        if not self.end_reason:
-            self._limits.received.add(-len(self._message) - sum(map(len, self._inbox)))
-            self._message.clear()
-            self._inbox.clear()
+        self._drop_messages()
         super().close(why)
         self._owed_is_out.set()
 
     def send_heartbeat(self) -> None:
-        """Send a heartbeat, and end a socket whose client has been silent or is too slow with its message."""
+        """Send a heartbeat, and end a socket whose client answers no ping or is too slow with its message."""
         if self.is_ending:
             return
-        since = self._message_since
-        if since is not None and time.monotonic() - since > self._limits.seconds:
+        now = time.monotonic()
+        if self._message_since is not None and now - self._message_since > self._limits.seconds:
             self.refuse(frames.TOO_LATE, "The message was not complete in time (MILLRACE_BODY_SECONDS).")
-        elif self._silent_heartbeats >= _MAX_SILENT_HEARTBEATS:
+        elif self._pinged_at is not None and now - self._pinged_at > self._limits.silence_seconds:
             self.close("stalled")
         elif not self.is_full:
-            self._silent_heartbeats += not self._is_paused
+            if self._pinged_at is None and not self._is_paused:
+                self._pinged_at = now
             self.send(frames.HEARTBEAT)
 
+    def _drop_messages(self) -> None:
+        self._limits.received.add(-len(self._message) - sum(map(len, self._inbox)))
+        self._message.clear()
+        self._inbox.clear()
+
     def _close_with(self, why: EndReason, code: int, reason: str) -> None:
+        self._drop_messages()
         self._end_with(why, bytes(self._protocol.send(CloseConnection(code, reason or None))))
         self._owed_is_out.set()
         self._read_on()
@@ -169,7 +177,7 @@ class WebSocketReader(SocketReader):
         if not received:
             self.close("client_left" if self._ending is None else self._ending[0])
             return
-        self._silent_heartbeats = 0
+        self._pinged_at = None
         if self._ending is not None:
             self._discarded += len(received)
             if self._discarded > _MAX_DISCARDED_BYTES:
@@ -178,7 +186,7 @@ class WebSocketReader(SocketReader):
         if not self._is_broken:
             self._parse(received)
         if len(self._inbox) > _MAX_WAITING and not self.is_ending:
-            self._is_paused = True
+            self._is_paused, self._pinged_at = True, None
             self._readable.stop()
 
     def _parse(self, received: bytes) -> None:

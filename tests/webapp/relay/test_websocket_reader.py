@@ -17,6 +17,7 @@ from millrace.webapp.relay.websocket_reader import MessageLimits, WebSocketReade
 from tests.webapp.relay.websocket_client import PairedClient
 
 MAX_BYTES = 100_000
+SILENCE_SECONDS = 0.1
 
 
 class Pair:
@@ -28,7 +29,7 @@ class Pair:
         self.may_go_on = Event()
         self.may_go_on.set()
         self.budget = ReceivedBytes(limit)
-        limits = MessageLimits(MAX_BYTES, seconds, self.budget)
+        limits = MessageLimits(MAX_BYTES, seconds, SILENCE_SECONDS, self.budget)
         self.reader = WebSocketReader(
             self.client.server_socket, Connection(ConnectionType.SERVER), limits, self._on_message
         )
@@ -122,10 +123,11 @@ def test_heartbeat_is_sent_and_silent_clients_are_cut(pair: Pair) -> None:
     pair.reader.send_heartbeat()
     pair.client.wait_for_ping()
     pair.client.send(Ping(b"alive"))
-    wait(lambda: pair.reader._silent_heartbeats == 0)
-    for _ in range(2):
-        pair.reader.send_heartbeat()
+    wait(lambda: pair.reader._pinged_at is None)
+    pair.reader.send_heartbeat()
+    pair.reader.send_heartbeat()
     assert not pair.reader.end_reason
+    gevent.sleep(SILENCE_SECONDS + 0.01)
     pair.reader.send_heartbeat()
     assert pair.reader.end_reason == "stalled"
 
