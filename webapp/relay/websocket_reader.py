@@ -30,7 +30,7 @@ _MAX_DISCARDED_BYTES = 16 << 20  # a client may send this much before it notices
 
 
 class MessageLimits(NamedTuple):
-    """What a client may send.
+    """The limits on received messages.
 
     The most bytes of a message, the seconds in which it must be complete, the seconds for which a ping may be
     unanswered, and the bytes that wait in all sockets together.
