@@ -1,11 +1,17 @@
+import re
 from typing import Any
 
 import pytest
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
 
 from millrace.webapp.facades.openai.responses.objects import EchoedParameters
 from millrace.webapp.facades.openai.responses.parameters import parse_parameters
 from millrace.webapp.problems import Problem
 from millrace.worker.settings.schema import Settings
+from tests.docs.pages import ROOT, read
 from tests.webapp.facades.openai.responses.logs import check_error
 from tests.webapp.harness import WHOLE, WebHarness, json_of
 
@@ -191,3 +197,24 @@ def test_every_parameter_of_the_answer_reaches_the_model(site: WebHarness) -> No
     assert (request.temperature, request.max_tokens, request.schema) == (0.5, 99, SCHEMA)
     assert (request.metadata, response["text"]["format"]) == ({"a": "b"}, FORMAT)
     assert (response["temperature"], response["max_output_tokens"]) == (0.5, 99)
+
+
+def problems_of(body: dict[str, Any]) -> list[tuple[str, Any]]:
+    try:
+        parse_parameters(body, SETTINGS)
+    except Problem as problem:
+        return [(problem.code, problem.members.get("param"))]
+    return []
+
+
+def test_every_parameter_of_the_sdk_is_known_and_documented() -> None:
+    """A version of the SDK with a new parameter fails here, until it is honoured or refused."""
+    names = set[str]()
+    for params in (ResponseCreateParamsNonStreaming, ResponseCreateParamsStreaming):
+        for each in (params, *params.__orig_bases__):  # type: ignore[attr-defined]
+            names |= set(each.__annotations__)
+    for name in sorted(names - {"input"}):
+        assert ("unknown_parameter", name) not in problems_of({"input": "a", name: {"unexpected": 1}})
+    page = read(ROOT / "webapp/docs/use-from-openai-responses.md").partition("## Parameters\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == names
