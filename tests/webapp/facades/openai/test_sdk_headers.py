@@ -8,7 +8,9 @@ from tests.webapp.harness import WebHarness
 OURS = "https://app.example"
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/v1/chat/completions/x/cancel", "/v1/other"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/chat/completions", "/v1/chat/completions/x/cancel", "/v1/responses", "/v1/other"]
+)
 def test_page_of_an_allowed_origin_may_send_the_headers_of_the_sdk(build: Callable[..., WebHarness], path: str) -> None:
     site = build(allowed_origins=(OURS,))
 

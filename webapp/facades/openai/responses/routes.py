@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 
 from millrace.webapp import problems
 from millrace.webapp.facades.dialect import problems_in
+from millrace.webapp.facades.openai import sdk_headers
 from millrace.webapp.facades.openai.errors import ErrorBody, invalid_parameter, render
 from millrace.webapp.facades.openai.ids import RESPONSE, id_of, own_id
 from millrace.webapp.facades.openai.responses.dialect import ResponsesDialect
@@ -52,6 +53,7 @@ _FLAGS = {"true": True, "false": False, "1": True, "0": False, "": False}
 
 routes = Blueprint("openai_responses", __name__, url_prefix="/v1/responses")
 problems.install(routes, render)
+sdk_headers.install(routes)
 
 
 @routes.post("")
