@@ -1,5 +1,6 @@
 """The answer meter: measures one attempt's answer, holds it to its limits and judges its end."""
 
+import json
 import math
 import time
 from typing import Any, assert_never
@@ -23,9 +24,10 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import ClaimedGeneration
+from millrace.worker.contract.request import ReasoningState
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.prices import with_cost
-from millrace.worker.providers.protocol import Details, Prompt, Stopped
+from millrace.worker.providers.protocol import Details, Prompt, ReasoningBlock, Stopped
 from millrace.worker.providers.question import Answering
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.publishing.batching import Content, utf8_size
@@ -36,7 +38,7 @@ CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usag
 THOUGHT_ONLY = (
     "The model used up its tokens for thinking, before any answer. Please try again with a larger max_tokens."
 )
-Measured = Content | Stopped | Usage | Details
+Measured = Content | Stopped | Usage | Details | ReasoningBlock
 """A delta whose image, if it is one, has been saved."""
 ENDING_EVENTS = 6  # reserved for the text still buffered, the outcome, title, suggestions and `done`
 
@@ -65,6 +67,10 @@ class AnswerMeter:
         self._stop_reason: StopReason | None = None
         self._usage: Usage | None = None
         self._details: dict[str, Any] = {}
+        self._reasoning_blocks: list[ReasoningBlock] = []
+        self._adopted: ReasoningState | None = None
+        self._has_inherited = False  # the answer's beginning is another call's
+        self._has_used_tools = False
         self.chars = 0
         self.chunks = 0
 
@@ -82,7 +88,7 @@ class AnswerMeter:
         """Count the text that the answer continues from towards its limits; replaces an earlier start."""
         self._bytes = utf8_size(snapshot.content) + utf8_size(snapshot.reasoning)
         self.image_bytes = sum(image.bytes for image in snapshot.images)
-        self._has_substance = bool(snapshot.content.strip())
+        self._has_substance = self._has_inherited = bool(snapshot.content.strip())
 
     def record_prompt(self, prompt: Prompt) -> None:
         """Record the size of a prompt, for an estimate of the input tokens."""
@@ -94,6 +100,7 @@ class AnswerMeter:
             self.paid_calls.append(self._paid_call(self._answering))
         self._answering = answering
         self._usage, self._stop_reason, self._details, self._images_left_out = None, None, {}, 0
+        self._reasoning_blocks, self._has_used_tools = [], False
         self._call_chars = 0
 
     def leave_image_out(self) -> Details:
@@ -107,27 +114,16 @@ class AnswerMeter:
         Raises GenerationFailed (`limit_exceeded`) instead of accepting more than the limits allow.
         """
         match delta:
-            case Stopped(reason):
-                self._stop_reason = reason
+            case Stopped() | Usage() | Details() | ReasoningBlock():
+                self._record(delta)
                 return None
-            case Usage():
-                self._usage = delta
-                return None
-            case Details(fields):
-                self._details |= fields
-                return None
-            case Chunk(text) | Reasoning(text):
-                self._bytes += utf8_size(text)
-                self.chars += len(text)
-                self._call_chars += len(text)
-                self.chunks += 1
-                self._has_reasoned = self._has_reasoned or isinstance(delta, Reasoning)
-                self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
+            case Chunk() | Reasoning():
+                self._measure_text(delta)
             case Image():
                 self.image_bytes += delta.bytes
                 self._has_substance = True
             case ToolUse():
-                self._has_substance = True
+                self._has_substance = self._has_used_tools = True
             case Citation() | ToolResult():
                 pass
             case _:
@@ -137,6 +133,28 @@ class AnswerMeter:
         if self._bytes > self._max_bytes or events + ENDING_EVENTS > self._max_events:
             raise GenerationFailed("limit_exceeded", retryable=False)
         return delta
+
+    def _record(self, delta: Stopped | Usage | Details | ReasoningBlock) -> None:
+        match delta:
+            case Stopped(reason):
+                self._stop_reason = reason
+            case Usage():
+                self._usage = delta
+            case Details(fields):
+                self._details |= fields
+            case ReasoningBlock():
+                self._reasoning_blocks.append(delta)
+            case _:
+                assert_never(delta)
+
+    def _measure_text(self, delta: Chunk | Reasoning) -> None:
+        text = delta.content
+        self._bytes += utf8_size(text)
+        self.chars += len(text)
+        self._call_chars += len(text)
+        self.chunks += 1
+        self._has_reasoned = self._has_reasoned or isinstance(delta, Reasoning)
+        self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
 
     def complete(self) -> Complete:
         """Return the outcome of a stream that has ended; raises GenerationFailed if the answer is not complete."""
@@ -164,6 +182,27 @@ class AnswerMeter:
             usage_by=self.receipt(),
             usage_total=total_of(self.receipt()),
         )
+
+    def adopt(self, state: ReasoningState | None) -> None:
+        """Take over the reasoning of the complete answer that an earlier attempt has stored."""
+        self._adopted = state
+
+    def reasoning_state(self) -> ReasoningState | None:
+        """Return what a later turn gives back to the provider; None if there is nothing, or it must not be given back.
+
+        It belongs before the whole text: an answer that another call has begun, or that has used tools between its
+        thoughts, has no such place.
+        """
+        if self._adopted is not None:
+            return self._adopted
+        blocks, answering = self._reasoning_blocks, self._answering
+        if not blocks or answering is None or self._has_inherited or self._has_used_tools:
+            return None
+        found = [each.block for each in blocks]
+        if len(json.dumps(found)) > self._max_bytes:
+            return None
+        candidate, is_requested = answering.candidate, any(each.is_requested for each in blocks)
+        return ReasoningState(candidate.provider, candidate.id, found, is_requested)
 
     def cancelled(self, by: CancelledBy) -> Cancelled:
         """Return the outcome of an answer that is cancelled now."""

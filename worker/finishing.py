@@ -59,7 +59,13 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
         claimed.question, claimed.owner, claimed.conversation, claimed.request.messages[-1].content
     )
     answer = make_stored_answer(
-        transcript, outcome, done, claimed.request, message=claimed.message, generation=claim.generation
+        transcript,
+        outcome,
+        done,
+        claimed.request,
+        message=claimed.message,
+        generation=claim.generation,
+        reasoning_state=run.meter.reasoning_state(),
     )
     try:
         is_stored = process.database.run(lambda session: answers.save_answer(session, question, answer), STORE_SECONDS)

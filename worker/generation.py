@@ -147,9 +147,9 @@ def _answer(process: WorkerProcess, run: RunningGeneration) -> Outcome | None:
     try:
         complete = find_complete_answer(process, run.claimed)
         if complete is not None:
-            snapshot, outcome = complete
-            run.outbox.emit(snapshot)
-            return outcome
+            run.meter.adopt(complete.reasoning_state)
+            run.outbox.emit(complete.snapshot("takeover"))
+            return complete.outcome
         _stream(process, run)
         outcome = run.meter.complete()
         _check_form(run)

@@ -17,6 +17,7 @@ from millrace.worker.finishing import STORE_SECONDS
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.store import answers
+from millrace.worker.store.answers import StoredAnswer
 from millrace.worker.upkeep.watcher import RunningGeneration
 
 EMPTY_SNAPSHOT = Snapshot("", "", [], [], "takeover")
@@ -26,7 +27,7 @@ READ_PAUSE_SECONDS = 0.25
 _log = get_logger(__name__)
 
 
-def find_complete_answer(process: WorkerProcess, claimed: ClaimedGeneration) -> tuple[Snapshot, Complete] | None:
+def find_complete_answer(process: WorkerProcess, claimed: ClaimedGeneration) -> StoredAnswer | None:
     """Return the complete answer that an earlier attempt stored but did not finish publishing.
 
     None if this is the first attempt, if there is no such answer, or if the database does not answer in time.
@@ -38,10 +39,7 @@ def find_complete_answer(process: WorkerProcess, claimed: ClaimedGeneration) -> 
     except DatabaseUnavailable as error:
         _log.warning("database_unavailable", generation=claimed.claim.generation, error=error)
         return None
-    if record is None or not isinstance(record.answer.outcome, Complete):
-        return None
-    answer = record.answer
-    return answer.snapshot("takeover"), answer.outcome
+    return record.answer if record is not None and isinstance(record.answer.outcome, Complete) else None
 
 
 def starting_snapshot(process: WorkerProcess, run: RunningGeneration) -> Snapshot | None:

@@ -12,6 +12,7 @@ import msgspec
 from deploy.emulator.directive import Directive, ScriptedSource, ScriptedTool, ScriptedUsage, invalid_directive
 from deploy.emulator.picture import make_png
 from deploy.emulator.request import EmulatedRequest, ForcedTool
+from deploy.emulator.signature import sign
 from deploy.emulator.text_generator import default_answer, generate_text
 from deploy.emulator.tool_input import find_instructed_schema, generate_input
 
@@ -227,9 +228,7 @@ def _reasoning_block(request: EmulatedRequest, script: Directive) -> ContentBloc
         return None
     seed = f"reasoning {request.question}"
     text = script.reasoning if isinstance(script.reasoning, str) else generate_text(seed, 12 * _DEFAULT_CHARS)
-    return ContentBlock(
-        "reasoning", _split_every(text, script.chars or _DEFAULT_CHARS), signature=uuid5(NAMESPACE_OID, ascii(text)).hex
-    )
+    return ContentBlock("reasoning", _split_every(text, script.chars or _DEFAULT_CHARS), signature=sign(text))
 
 
 def _redacted_block(script: Directive) -> ContentBlock | None:

@@ -21,9 +21,9 @@ from millrace.worker.contract.events import (
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import Claim
-from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.request import ModelRequest, PromptMessage, ReasoningState
 from millrace.worker.errors import GenerationFailed
-from millrace.worker.providers.protocol import Details, Prompt, Stopped
+from millrace.worker.providers.protocol import Details, Prompt, ReasoningBlock, Stopped
 from millrace.worker.providers.question import Answering
 from millrace.worker.settings.catalog import UNKNOWN_MODEL, Candidate, Price
 from millrace.worker.settings.schema import load
@@ -73,6 +73,38 @@ def test_an_image_is_content_of_which_the_bytes_are_counted_and_one_left_out_is_
     assert meter.image_bytes == 5
     meter.start_from(Snapshot("", "", [], [], "fallback"))
     assert meter.image_bytes == 0
+
+
+def test_reasoning_is_kept_with_who_gave_it_but_not_that_of_an_abandoned_call(meter: AnswerMeter) -> None:
+    assert meter.reasoning_state() is None
+    meter.accept(ReasoningBlock({"a": 1}), 1)
+    assert meter.accept(ReasoningBlock({"b": 2}, is_requested=True), 1) is None
+    assert not meter.has_begun
+    assert meter.reasoning_state() == ReasoningState("openai", "gpt-5", [{"a": 1}, {"b": 2}], is_requested=True)
+    meter.start_call(Answering(Candidate("gemini", "other", UNKNOWN_MODEL)))
+    assert meter.reasoning_state() is None
+    meter.accept(ReasoningBlock({"c": 3}), 1)
+    assert meter.reasoning_state() == ReasoningState("gemini", "other", [{"c": 3}])
+
+
+def test_reasoning_is_not_kept_if_its_place_is_not_before_the_whole_text() -> None:
+    for delta in (ToolUse("1", "look", {}), ReasoningBlock({"b": "x" * 2000})):
+        meter = make_meter()
+        meter.accept(ReasoningBlock({"a": 1}), 1)
+        meter.accept(delta, 1)
+        assert meter.reasoning_state() is None
+    continued = make_meter()
+    continued.start_from(Snapshot("Be", "", [], [], "takeover"))
+    continued.accept(ReasoningBlock({"a": 1}), 1)
+    assert continued.reasoning_state() is None
+    continued.start_from(Snapshot("", "", [], [], "fallback"))
+    assert continued.reasoning_state()
+
+
+def test_reasoning_of_the_complete_answer_of_an_earlier_attempt_is_adopted(meter: AnswerMeter) -> None:
+    state = ReasoningState("openai", "gpt-5", [{"a": 1}])
+    meter.adopt(state)
+    assert meter.reasoning_state() is state
 
 
 def test_an_answer_begins_with_its_first_content(meter: AnswerMeter) -> None:

@@ -3,6 +3,7 @@
 The estimate is an upper bound for every text with the models at hand, and about a third too high for English.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import ceil
@@ -64,7 +65,7 @@ def fit_history(history: Sequence[PromptMessage], tokens: int) -> tuple[PromptMe
     """
     messages = [message for message in history if message.content.strip()]
     # Most histories fit by their bytes alone, and need no estimate.
-    is_short = sum(MESSAGE_TOKENS + utf8_size(message.content) for message in messages) <= tokens
+    is_short = sum(MESSAGE_TOKENS + sum(map(utf8_size, texts_of(message))) for message in messages) <= tokens
     kept = messages if is_short else _newest(messages, tokens)
     first = next((at for at, message in enumerate(kept) if message.role == "user"), len(kept))
     return tuple(kept[first:])
@@ -73,12 +74,17 @@ def fit_history(history: Sequence[PromptMessage], tokens: int) -> tuple[PromptMe
 def _newest(messages: list[PromptMessage], tokens: int) -> list[PromptMessage]:
     for at in reversed(range(len(messages))):
         tokens -= MESSAGE_TOKENS
-        content = messages[at].content
-        for start in range(0, len(content), _PART_CHARS):  # the rest of a huge message need not be estimated
-            tokens -= estimate_tokens(content[start : start + _PART_CHARS])
-            if tokens < 0:
-                return messages[at + 1 :]
+        for content in texts_of(messages[at]):
+            for start in range(0, len(content), _PART_CHARS):  # the rest of a huge message need not be estimated
+                tokens -= estimate_tokens(content[start : start + _PART_CHARS])
+                if tokens < 0:
+                    return messages[at + 1 :]
     return messages
+
+
+def texts_of(message: PromptMessage) -> tuple[str, ...]:
+    """Return all texts of a message that cost tokens: its content and the reasoning before it."""
+    return (message.content,) if message.reasoning is None else (message.content, json.dumps(message.reasoning.blocks))
 
 
 def fit_materials(materials: Iterable[Material], tokens: int) -> list[Material]:

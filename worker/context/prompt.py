@@ -9,7 +9,7 @@ from millrace.worker.context.budget import MESSAGE_TOKENS, estimate_tokens, fit_
 from millrace.worker.context.escaping import element, render_materials
 from millrace.worker.context.source import NO_CONTEXT, GatheredContext, Material
 from millrace.worker.contract.events import ContextEvent, Link
-from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.request import ModelRequest, PromptMessage, without_reasoning
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings
@@ -81,7 +81,7 @@ class PromptBuilder:
             model=self.candidate.id,
             traits=self.candidate.traits,
             messages=(
-                *history,
+                *(without_reasoning(each) if prefill else each for each in history),
                 *([PromptMessage("user", block)] if block else []),
                 self.request.messages[-1],
                 *([PromptMessage("assistant", prefill)] if prefill else []),
@@ -157,8 +157,14 @@ class PromptBuilder:
         slots = self.gathered.slots
         context = [Material("conversation_context", json.dumps(slots, ensure_ascii=False))] if slots else []
         materials = fit_materials([*context, *self.gathered.materials], int(available * MATERIAL_SHARE))
-        history = (*self.gathered.history, *self.request.messages[:-1])
+        history = [self._own(each) for each in (*self.gathered.history, *self.request.messages[:-1])]
         return fit_history(history, available - estimate_tokens(render_materials(materials))), materials
+
+    def _own(self, message: PromptMessage) -> PromptMessage:
+        """Return the message without the reasoning of another provider or model, which this one would not accept."""
+        state, candidate = message.reasoning, self.candidate
+        is_own = state is not None and (state.provider, state.model) == (candidate.provider, candidate.id)
+        return message if is_own else without_reasoning(message)
 
 
 def _link(material: Material) -> Link:

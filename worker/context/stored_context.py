@@ -107,7 +107,8 @@ class HistorySource:
         """
         stored = self._loader.load(question)
         turns = (
-            (PromptMessage("user", turn.question), PromptMessage("assistant", turn.answer)) for turn in stored.turns
+            (PromptMessage("user", turn.question), PromptMessage("assistant", turn.answer, turn.reasoning_state))
+            for turn in stored.turns
         )
         history = tuple(chain.from_iterable(turns))
         return ContextPart(history=history, slots=stored.slots or None) if history or stored.slots else None

@@ -9,11 +9,29 @@ OnDisconnect = Literal["continue", "cancel"]
 OnMidstreamFailure = Literal["error", "continue"]
 
 
-class PromptMessage(msgspec.Struct, frozen=True):
-    """One message of a history."""
+class ReasoningState(msgspec.Struct, frozen=True):
+    """A provider's own form of the reasoning before an answer, to be given back to the same model as it was.
+
+    `is_requested` means that the request of that answer has asked for reasoning, so that the next one must ask as well.
+    """
+
+    provider: str
+    model: str
+    blocks: list[dict[str, Any]]
+    is_requested: bool = False
+
+
+class PromptMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a history; of an answer of ours, perhaps with the reasoning before it."""
 
     role: Literal["user", "assistant"]
     content: str
+    reasoning: ReasoningState | None = None
+
+
+def without_reasoning(message: PromptMessage) -> PromptMessage:
+    """Return the message without the reasoning before it."""
+    return message if message.reasoning is None else msgspec.structs.replace(message, reasoning=None)
 
 
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,6 +4,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from msgspec.structs import replace
+
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.stop_reason import StopReason
@@ -30,7 +32,7 @@ class Prompt:
     model reads it in `system`, and only a service that keeps the two apart takes it from here.
 
     `metadata` is for the provider's own reports, where it takes any. Lone surrogates are replaced by U+FFFD, because a
-    service rejects the whole request for one.
+    service rejects the whole request for one. The reasoning of a message is that of the same provider and model.
     """
 
     model: str
@@ -48,7 +50,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         """Replace lone surrogates."""
-        messages = tuple(PromptMessage(each.role, replace_surrogates(each.content)) for each in self.messages)
+        messages = tuple(replace(each, content=replace_surrogates(each.content)) for each in self.messages)
         object.__setattr__(self, "messages", messages)
         object.__setattr__(self, "profile", replace_surrogates(self.profile))
         for name in ("system", "stop_sequences"):
@@ -85,7 +87,15 @@ class OutputImage:
     data: bytes = field(repr=False)
 
 
-Delta = Chunk | Reasoning | Citation | OutputImage | ToolUse | ToolResult | Stopped | Usage | Details
+@dataclass(frozen=True)
+class ReasoningBlock:
+    """A part of the reasoning in the provider's own form, such as a signature; never shown, see `ReasoningState`."""
+
+    block: dict[str, Any]
+    is_requested: bool = False
+
+
+Delta = Chunk | Reasoning | Citation | OutputImage | ToolUse | ToolResult | Stopped | Usage | Details | ReasoningBlock
 """One piece of an answer. A tool use is one delta with its whole input. `Usage` and `Details` follow the content."""
 
 

@@ -19,7 +19,16 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.breaker_report import BreakerReport
 from millrace.worker.providers.chunking import cut_into_chunks
 from millrace.worker.providers.prices import load_price_list, with_cost
-from millrace.worker.providers.protocol import Delta, Details, Prompt, Provider, Started, Stopped, WholeAnswer
+from millrace.worker.providers.protocol import (
+    Delta,
+    Details,
+    Prompt,
+    Provider,
+    ReasoningBlock,
+    Started,
+    Stopped,
+    WholeAnswer,
+)
 from millrace.worker.providers.question import Answering, Asked, Paid, Question, Restarted, Retrying, RouterEvent
 from millrace.worker.providers.retry import RetryBudget, backoff_seconds
 from millrace.worker.settings.catalog import Candidate
@@ -176,14 +185,16 @@ class Router:
             provider = self._providers[call.candidate.provider]
             has_stopped = is_announced = False
             call.usage = None
+            held: list[ReasoningBlock] = []
             with closing(provider.stream(call.prompt)) as deltas:
                 started = self._start(deltas, None if is_last else self._settings.providers.start_seconds)
                 for delta in deltas:
-                    if isinstance(delta, Started):
-                        continue
+                    if isinstance(delta, Started) or (not call.has_begun and _is_empty(delta)):
+                        continue  # an empty text is no beginning: the call may still be repeated
                     if not call.has_begun:
-                        if isinstance(delta, Chunk | Reasoning) and not delta.content:
-                            continue  # no beginning: the call may still be repeated
+                        if isinstance(delta, ReasoningBlock):  # nobody has seen any of the answer yet
+                            held.append(delta)
+                            continue
                         if isinstance(delta, Usage) and not is_announced:
                             call.usage = delta
                             continue
@@ -194,6 +205,7 @@ class Router:
                             yield Answering(call.candidate, started.mode)
                             if call.usage is not None:
                                 yield with_cost(call.usage, call.candidate, self._settings)
+                            yield from held
                     if isinstance(delta, Usage):
                         yield with_cost(delta, call.candidate, self._settings)
                     else:
@@ -276,3 +288,7 @@ class Router:
         """Close all idle connections; no stream is open any more."""
         for provider in self._providers.values():
             provider.close()
+
+
+def _is_empty(delta: Delta) -> bool:
+    return isinstance(delta, Chunk | Reasoning) and not delta.content

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from millrace.worker.contract.events import Complete, ImageReference, Outcome, Snapshot, SnapshotReason, decode, encode
 from millrace.worker.contract.ids import Cursor, parse_cursor
+from millrace.worker.contract.request import ReasoningState
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.messages import StoredQuestion, images_of, save_question
 from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
@@ -36,6 +37,7 @@ class StoredAnswer:
     tools: tuple[Any, ...] = ()
     suggestions: tuple[str, ...] = ()
     images: tuple[ImageReference, ...] = ()
+    reasoning_state: ReasoningState | None = None
 
     def snapshot(self, reason: SnapshotReason) -> Snapshot:
         """Return the snapshot that states the whole answer."""
@@ -58,10 +60,11 @@ class AnswerRecord:
 
 @dataclass(frozen=True)
 class HistoryTurn:
-    """A question and the text of its answer, which is empty if the answer failed before any text."""
+    """A question and the text of its answer, which is empty if the answer failed before any text, and its reasoning."""
 
     question: str
     answer: str
+    reasoning_state: ReasoningState | None = None
 
 
 _EPOCH = select(MessageRow.epoch).where(MessageRow.id == bindparam("answer"))
@@ -113,7 +116,7 @@ def find_answer_of_generation(session: Session, generation: str, owner: str | No
 _FAILED = '{"type":"error"'  # the beginning of an `error` outcome
 
 
-def _history_query() -> Select[int, str, str, str | None]:
+def _history_query() -> Select[int, str, str, str | None, Any]:
     question, answer, later = aliased(MessageRow), aliased(MessageRow), aliased(MessageRow)
     is_superseded = and_(
         later.conversation == answer.conversation,
@@ -124,7 +127,7 @@ def _history_query() -> Select[int, str, str, str | None]:
     is_failed = answer.outcome.startswith(_FAILED, autoescape=True)
     before = select(MessageRow.turn).where(MessageRow.id == bindparam("before")).scalar_subquery()
     return (
-        select(question.turn, question.content, answer.content, answer.outcome)
+        select(question.turn, question.content, answer.content, answer.outcome, answer.reasoning_state)
         .join(answer, and_(answer.conversation == question.conversation, answer.turn == question.turn, answer.rank > 0))
         .where(
             question.conversation == bindparam("conversation"), question.rank == 0, or_(answer.content != "", is_failed)
@@ -152,15 +155,19 @@ def read_history(
     chars = 0
     parameters = {"conversation": conversation, "before": before, "max_turns": max_turns}
     last: int | None = None
-    for turn, question, answer, outcome in session.connection().execute(_HISTORY, parameters):
+    for turn, question, answer, outcome, reasoning in session.connection().execute(_HISTORY, parameters):
         is_part = answer.strip() or (outcome or "").startswith(_FAILED)
         if turn != last and question.strip() and is_part:  # of a turn's rows the one with text comes first
-            turns.append(HistoryTurn(question, answer if answer.strip() else ""))
+            turns.append(HistoryTurn(question, answer if answer.strip() else "", _reasoning_state(reasoning)))
             chars += len(question) + len(answer)
         last = turn
         if max_chars is not None and chars > max_chars:
             break
     return turns[::-1]
+
+
+def _reasoning_state(value: Any) -> ReasoningState | None:
+    return None if value is None else msgspec.convert(value, ReasoningState)
 
 
 def mark_learned(session: Session, generation: str) -> AnswerRecord | None:
@@ -201,6 +208,7 @@ def _values(answer: StoredAnswer) -> dict[str, Any]:
         "tools": list(answer.tools),
         "suggestions": list(answer.suggestions),
         "images": msgspec.to_builtins(answer.images),
+        "reasoning_state": msgspec.to_builtins(answer.reasoning_state),
     }
 
 
@@ -232,6 +240,7 @@ def _find(session: Session, condition: Any) -> AnswerRecord | None:
             tuple(row.tools or ()),
             tuple(row.suggestions or ()),
             images_of(row),
+            _reasoning_state(row.reasoning_state),
         ),
         conversation.title,
         row.created_ms,

@@ -8,7 +8,7 @@ from millrace.worker.contract.events import Complete, Outcome
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
-from millrace.worker.contract.request import ModelRequest
+from millrace.worker.contract.request import ModelRequest, ReasoningState
 from millrace.worker.contract.state import read_request, read_state
 from millrace.worker.contract.sweep import remove_unreadable
 from millrace.worker.contract.transcript import Transcript
@@ -81,6 +81,7 @@ def make_stored_answer(
     *,
     message: str,
     generation: str,
+    reasoning_state: ReasoningState | None = None,
 ) -> StoredAnswer:
     """Return the answer as the database keeps it; `done` is the id of the log's last event.
 
@@ -101,4 +102,5 @@ def make_stored_answer(
         tools=tuple(transcript.tools),
         suggestions=tuple(transcript.suggestions or ()),
         images=tuple(transcript.images),
+        reasoning_state=reasoning_state if is_complete else None,
     )

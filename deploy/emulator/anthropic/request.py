@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from deploy.emulator.anthropic.errors import invalid_request
+from deploy.emulator.anthropic.thinking import check_thinking
 from deploy.emulator.faults import ServiceError
 from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn, parse_strict_json
 from deploy.emulator.token_counter import count_prompt_tokens, window_of
@@ -47,6 +48,7 @@ def parse_request(body: bytes) -> EmulatedRequest:
         schema=parse_schema(fields),
     )
     _reject_unsupported(fields, request)
+    check_thinking_in(fields, request)
     _reject_oversized_prompt(request)
     return request
 
@@ -178,6 +180,15 @@ def _reject_unsupported(fields: Json, request: EmulatedRequest) -> None:
     if any(not str(each).strip() for each in given):
         raise invalid_request("stop_sequences: each stop sequence must contain non-whitespace")
     _reject_thinking(fields.get("thinking"), fields, request)
+
+
+def check_thinking_in(fields: Json, request: EmulatedRequest) -> None:
+    """Raise ServiceError for thinking blocks in the messages that the model does not take."""
+    config = fields.get("thinking")
+    is_off = isinstance(config, dict) and cast(Json, config).get("type") == "disabled"
+    contents = (each.get("content") for each in request.messages)
+    blocks = [cast("list[Json]", each) if isinstance(each, list) else [] for each in contents]
+    check_thinking(blocks, request.model, is_disabled=is_off or request.forced_tool is not None)
 
 
 def _reject_thinking(thinking: Any, fields: Json, request: EmulatedRequest) -> None:

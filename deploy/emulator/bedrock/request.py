@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, Unpack, cast
 
-from deploy.emulator.anthropic.request import parse_forced_tool, parse_schema
+from deploy.emulator.anthropic.request import check_thinking_in, parse_forced_tool, parse_schema
 from deploy.emulator.bedrock.errors import validation_error
 from deploy.emulator.faults import ServiceError
 from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn
@@ -66,7 +66,33 @@ def _parse_converse(operation: Operation, model: str, fields: Json, input_tokens
         forced_tool=_forced_tool(fields.get("toolConfig")),
         schema=_output_schema(fields.get("outputConfig")),
     )
-    return _request(operation, model, messages, _converse_texts, **rest)
+    request = _request(operation, model, messages, _converse_texts, **rest)
+    _check_reasoning(fields, request)
+    return request
+
+
+def _check_reasoning(fields: Json, request: EmulatedRequest) -> None:
+    """Raise ServiceError for reasoning in the messages that the model does not take."""
+    more = fields.get("additionalModelRequestFields")
+    config = cast(Json, more).get("thinking") if isinstance(more, dict) else None
+    blocks = [[_as_thinking(block) for block in message["content"]] for message in request.messages]
+    try:
+        check_thinking_in({"thinking": config}, replace(request, messages=[{"content": each} for each in blocks]))
+    except ServiceError as error:
+        raise validation_error(f"The model returned the following errors: {error.message}") from error
+
+
+def _as_thinking(block: Json) -> Json:
+    """Return a block of reasoning as Anthropic's API has it, and any other block without its contents."""
+    reasoning = block.get("reasoningContent")
+    if not isinstance(reasoning, dict):
+        return {"type": next(iter(block), "")}
+    given = cast(Json, reasoning)
+    if "redactedContent" in given:
+        return {"type": "redacted_thinking", "data": given["redactedContent"]}
+    text = given.get("reasoningText")
+    members = cast(Json, text) if isinstance(text, dict) else {}
+    return {"type": "thinking", "thinking": members.get("text"), "signature": members.get("signature")}
 
 
 def _reject_unsupported(model: str, fields: Json, inference: Json) -> None:
@@ -151,7 +177,12 @@ def _parse_invoke(operation: Operation, model: str, fields: Json, input_tokens: 
         forced_tool=forced_tool,
         schema=_checked_schema(fields),
     )
-    return _request(operation, model, messages, _anthropic_texts, **rest)
+    request = _request(operation, model, messages, _anthropic_texts, **rest)
+    try:
+        check_thinking_in(fields, request)
+    except ServiceError as error:
+        raise validation_error(error.message) from error
+    return request
 
 
 class _RequestFields(TypedDict):

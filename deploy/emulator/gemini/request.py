@@ -1,10 +1,12 @@
 """Parser for the bodies of `generateContent`; rejects what Google rejects, with its messages. Pure."""
 
 import re
+from base64 import b64decode
 from typing import Any, cast
 
 from deploy.emulator.gemini.errors import field_error, invalid_argument, unknown_field
 from deploy.emulator.request import EmulatedRequest, ForcedTool, Json, Turn, parse_strict_json
+from deploy.emulator.signature import is_signature
 from deploy.emulator.token_counter import count_prompt_tokens, window_of
 
 _ROLES = {"user": "user", "model": "assistant", "function": "user", None: "user"}
@@ -80,9 +82,18 @@ def _texts(content: Json, where: str) -> tuple[str, ...]:
         if not any(value for name, value in part.items() if name not in ("thought", "thoughtSignature")):
             field = f"{where}.parts[{place}].data"
             raise field_error(field, "required oneof field 'data' must have one initialized field")
+        if part.get("text") and "thoughtSignature" in part and not _is_signed(part["thoughtSignature"]):
+            raise invalid_argument("Thought signature is not valid.")
         if not isinstance(part.get("text", ""), str):
             raise invalid_argument(f"Invalid value at '{where}.parts[{place}].text' (TYPE_STRING)")
     return tuple(part["text"] for part in parts if part.get("text") and not part.get("thought"))
+
+
+def _is_signed(signature: Any) -> bool:
+    try:
+        return is_signature(b64decode(signature, validate=True).decode("ascii"))
+    except (ValueError, TypeError):
+        return False
 
 
 def _forced_tool(fields: Json) -> ForcedTool | None:

@@ -11,7 +11,7 @@ from deploy.emulator.token_counter import count_tokens
 from millrace.worker.context.budget import MESSAGE_TOKENS, estimate_tokens, fit_history, fit_materials, truncate
 from millrace.worker.context.escaping import render_material
 from millrace.worker.context.source import Material
-from millrace.worker.contract.request import PromptMessage
+from millrace.worker.contract.request import PromptMessage, ReasoningState
 
 texts = st.text() | st.text("ab cd.!?\n0123456789", max_size=400) | st.text("水車 дом é😀", max_size=200)
 messages = st.builds(PromptMessage, st.sampled_from(["user", "assistant"]), texts)
@@ -103,3 +103,12 @@ def test_a_truncated_text_is_a_prefix_within_the_budget(text: str, tokens: int) 
     assert estimate_tokens(beginning) <= tokens
     if estimate_tokens(text) <= tokens and len(text) <= 6 * tokens:
         assert beginning == text
+
+
+def test_reasoning_counts_towards_the_budget_of_its_message() -> None:
+    question, text = PromptMessage("user", "Why?"), "x" * 30
+    bare = PromptMessage("assistant", text)
+    full = PromptMessage("assistant", text, ReasoningState("bedrock", "m", [{"text": ENGLISH}]))
+    assert fit_history([question, bare], 100) == (question, bare)
+    assert fit_history([question, full], 100) == ()
+    assert fit_history([question, full], 10_000) == (question, full)

@@ -6,6 +6,7 @@ from itertools import cycle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from deploy.emulator.token_counter import count_prompt_tokens
 from millrace.worker.context import prompt as prompt_module
@@ -13,7 +14,7 @@ from millrace.worker.context.budget import fit_history
 from millrace.worker.context.prompt import PromptBuilder
 from millrace.worker.context.source import NO_CONTEXT, ContextPart, GatheredContext, Material
 from millrace.worker.contract.events import ContextEvent, Link
-from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.request import ModelRequest, PromptMessage, ReasoningState
 from millrace.worker.providers.bedrock.arguments import build_arguments
 from millrace.worker.providers.protocol import Prompt
 from millrace.worker.settings.catalog import find_traits
@@ -187,3 +188,17 @@ def test_there_is_a_context_event_if_a_source_failed_or_found_nothing(gathered: 
 
 def test_a_question_without_context_has_no_context_event() -> None:
     assert make_builder(ModelRequest(HISTORY[:1], "model", 10)).context_event() is None
+
+
+def test_reasoning_goes_back_to_the_model_that_gave_it_only_and_never_with_a_prefill() -> None:
+    own = ReasoningState("bedrock", "model", [{"a": 1}])
+    states = (own, ReasoningState("bedrock", "other", [{"a": 1}]), ReasoningState("gemini", "model", [{"a": 1}]))
+    turns = [
+        (PromptMessage("user", f"{n}?"), PromptMessage("assistant", "Yes.", each)) for n, each in enumerate(states)
+    ]
+    gathered = GatheredContext({"history": ContextPart(history=tuple(message for turn in turns for message in turn))})
+    builder = make_builder(ModelRequest(HISTORY[:1], "model", 10), gathered)
+    assert [each.reasoning for each in next(builder.prompts()).messages] == [None, own, *[None] * 5]
+    assert not any(each.reasoning for each in next(builder.prompts("Be")).messages)
+    other = structs.replace(builder.candidate, id="other")
+    assert [each.reasoning for each in next(builder.prompts_for(other)).messages if each.reasoning] == [states[1]]

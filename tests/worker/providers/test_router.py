@@ -12,7 +12,7 @@ from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.events import Chunk, PaidCall, Reasoning, ToolUse, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ErrorCode, ProviderError
-from millrace.worker.providers.protocol import Delta, Prompt, Stopped, Tool, WholeAnswer
+from millrace.worker.providers.protocol import Delta, Prompt, ReasoningBlock, Stopped, Tool, WholeAnswer
 from millrace.worker.providers.question import Answering, Asked, Paid, Question, Restarted, Retrying, RouterEvent
 from millrace.worker.providers.router import Router
 from millrace.worker.providers.stub import Reply, Step, Stub
@@ -375,3 +375,13 @@ def test_an_interrupt_reaches_the_stream_of_any_candidate() -> None:
 def test_a_use_of_a_tool_is_content() -> None:
     harness = RouterHarness({"openai": [[ToolUse("1", "look", {}), AWAY]], "bedrock": [WHOLE]})
     assert harness.fail() == "provider_unavailable"
+
+
+def test_reasoning_before_the_first_content_is_no_beginning_and_follows_who_answers() -> None:
+    first: list[Step] = [ReasoningBlock({"a": 1}), AWAY]
+    second: list[Step] = [ReasoningBlock({"b": 2}), *WHOLE]
+    harness = RouterHarness({"openai": [first], "gemini": [second]})
+    found = harness.read()
+    assert ReasoningBlock({"a": 1}) not in found, "an abandoned call leaves nothing"
+    at = next(index for index, item in enumerate(found) if isinstance(item, Answering))
+    assert found[at + 1 : at + 3] == [ReasoningBlock({"b": 2}), Chunk("a")]

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from millrace.worker.contract.events import Cancelled, Error, ImageReference, Usage
-from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.request import ReasoningState
 from millrace.worker.store import answers, conversations, messages
 from millrace.worker.store.answers import HistoryTurn
 from millrace.worker.store.database import Database
@@ -28,6 +29,7 @@ def test_answer_is_found_unchanged_with_its_question_and_title(database: Databas
         tools=({"id": "1", "name": "look", "input": {"x": [None, HOSTILE]}},),
         suggestions=("and then?",),
         images=(ImageReference("i", "png", 9),),
+        reasoning_state=ReasoningState("bedrock", "a-model", [{"text": HOSTILE}], is_requested=True),
     )
     assert database.run(lambda session: answers.save_answer(session, asked, saved))
     database.run(lambda session: conversations.set_title_if_untitled(session, "ada", asked.conversation, "Reasons"))
@@ -137,3 +139,11 @@ def test_mark_of_learning_is_rolled_back_when_the_transaction_fails(database: Da
     with pytest.raises(LookupError):
         database.run(fail)
     assert database.run(lambda session: answers.mark_learned(session, saved.generation))
+
+
+def test_history_has_the_reasoning_of_each_answer(database: Database) -> None:
+    first, state = question("q0"), ReasoningState("bedrock", "m", [{"a": 1}])
+    for asked, said in ((first, answer("a0", reasoning_state=state)), (replace(first, id=new_id()), answer("a1"))):
+        database.run(lambda session, asked=asked, said=said: answers.save_answer(session, asked, said))
+    found = database.run(lambda session: answers.read_history(session, first.conversation, None, 9))
+    assert [each.reasoning_state for each in found] == [state, None]

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from millrace.worker.contract.events import ImageReference
 from millrace.worker.contract.ids import new_id
+from millrace.worker.contract.request import ReasoningState
 from millrace.worker.errors import DatabaseUnavailable, SettingError
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import answers, conversations, memories
@@ -209,7 +210,11 @@ def test_memories_of_the_version_before_get_the_new_search_terms_and_are_found_m
 def test_answers_of_the_version_before_are_read_and_those_of_this_version_survive_a_downgrade(empty: Settings) -> None:
     migrate(empty)
     database = Database(empty)
-    asked, older, newer = question(), answer("from before"), answer(images=(ImageReference("i", "png", 9),))
+    asked, older, newer = (
+        question(),
+        answer("from before"),
+        answer(images=(ImageReference("i", "png", 9),), reasoning_state=ReasoningState("a", "b", [])),
+    )
     for saved in (older, newer):
         assert database.run(lambda session, saved=saved: answers.save_answer(session, asked, saved))
     engine = engine_of(empty)
@@ -221,5 +226,5 @@ def test_answers_of_the_version_before_are_read_and_those_of_this_version_surviv
     found = [
         database.run(lambda session, saved=saved: answers.find_answer(session, saved.id)) for saved in (older, newer)
     ]
-    assert [each and each.answer for each in found] == [older, replace(newer, images=())]
+    assert [each and each.answer for each in found] == [older, replace(newer, images=(), reasoning_state=None)]
     database.close()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import gevent
 import pytest
@@ -31,7 +32,7 @@ from tests.valkey import ValkeyProcess
 from tests.worker.harness import WorkerHarness, wait_until
 
 REQUEST = ModelRequest([PromptMessage("user", "Why?")], "asked-model", 100)
-IDS = {"message": "m", "generation": "g"}
+IDS: Any = {"message": "m", "generation": "g"}
 TRANSCRIPT = fold([Reasoning("Hm."), Chunk("Because."), ToolUse("1", "look", {}), Suggestions(["And then?"])])
 
 

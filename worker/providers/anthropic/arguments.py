@@ -13,6 +13,7 @@ from millrace.worker.providers.anthropic.forms import ANSWER_TOOL, Form
 from millrace.worker.providers.instruction import schema_instruction, tool_instruction
 from millrace.worker.providers.output_schema import to_output_schema
 from millrace.worker.providers.protocol import Prompt
+from millrace.worker.providers.reasoning import blocks_before, drop_reasoning
 
 Body = dict[str, Any]
 
@@ -22,6 +23,8 @@ CACHE_CONTROL: Body = {"type": "ephemeral"}
 def build_body(prompt: Prompt, form: Form) -> Body:
     """Return the body without the model and the version, which each service takes in a place of its own."""
     messages = prompt.messages
+    if form.structure == "tool":  # a model that is forced to use a tool does not think
+        messages = drop_reasoning(prompt).messages
     if form.structure == "instruction":
         words = tool_instruction(prompt.tool) if prompt.tool else schema_instruction(prompt.schema or {})
         messages += (PromptMessage("user", words),)
@@ -61,11 +64,13 @@ def _system(texts: tuple[str, ...], *, is_cached: bool) -> list[Body]:
 
 def _messages(messages: tuple[PromptMessage, ...], *, is_cached: bool) -> list[Body]:
     """Return the messages, one for each run of a role, and let the cache end before the question."""
-    grouped: list[Body] = [
-        {"role": role, "content": [{"type": "text", "text": message.content} for message in group]}
-        for role, group in groupby(messages, lambda message: message.role)
-    ]
+    grouped = [_message(role, [*group]) for role, group in groupby(messages, lambda message: message.role)]
     question = max((at for at, message in enumerate(grouped) if message["role"] == "user"), default=0)
     if is_cached and question:
         grouped[question - 1]["content"][-1]["cache_control"] = CACHE_CONTROL
     return grouped
+
+
+def _message(role: str, messages: list[PromptMessage]) -> Body:
+    texts: list[Body] = [{"type": "text", "text": message.content} for message in messages]
+    return {"role": role, "content": [*blocks_before(messages), *texts]}

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from urllib.parse import urlsplit
 
 from urllib3.exceptions import HTTPError
@@ -12,6 +13,7 @@ from millrace.worker.providers.anthropic.forms import Form, FormMemory, answer_t
 from millrace.worker.providers.anthropic.mapping import MessageMapper
 from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reasoning import ask_again_without
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
 from millrace.worker.providers.transport.decoders import SseDecoder
 from millrace.worker.providers.whole_answer import to_whole_answer
@@ -45,12 +47,15 @@ class Anthropic:
     def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
         """Ask for a stream and yield its deltas; raises ProviderError."""
 
-        def open_stream(form: Form) -> Response:
+        def open_stream(prompt: Prompt, form: Form) -> Response:
             body = {"model": prompt.model, **build_body(prompt, form), "stream": True}
             # A gateway that ignores `stream` answers with one message.
             return self._http.open_stream("POST", self._url, self._headers, body, expected=(EVENT_STREAM, JSON))
 
-        response, form = self._forms.ask(prompt, open_stream, may_refuse_feature)
+        def ask(prompt: Prompt) -> tuple[Response, Form]:
+            return self._forms.ask(prompt, partial(open_stream, prompt), may_refuse_feature)
+
+        response, form = ask_again_without(prompt, ask, may_refuse_feature)
         mapper = MessageMapper(answer_tool_of(prompt, form))
         with response:
             yield Started(self.name, prompt.model)

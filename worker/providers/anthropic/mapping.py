@@ -30,7 +30,7 @@ from millrace.worker.providers.members import (
     parse_object,
     text_of,
 )
-from millrace.worker.providers.protocol import Delta, Details, Stopped
+from millrace.worker.providers.protocol import Delta, Details, ReasoningBlock, Stopped
 from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason
 from millrace.worker.providers.transport.errors import error_fields
 
@@ -57,14 +57,14 @@ _log = get_logger(__name__)
 class MessageMapper:
     """Maps the events of one stream, in order, or one whole message.
 
-    With an `answer_tool` the input of that tool is the answer's text. `thinking` holds the thinking blocks as the API
-    wants them back, with their signatures; readers see only the text of those that have one.
+    With an `answer_tool` the input of that tool is the answer's text. Thinking blocks are also given as the API wants
+    them back, with their signatures; readers see only their texts.
     """
 
-    def __init__(self, answer_tool: str = "") -> None:
+    def __init__(self, answer_tool: str = "", *, asks_for_reasoning: bool = False) -> None:
+        self._asks_for_reasoning = asks_for_reasoning
         self.has_finished = False  # the stop reason has arrived; only details may follow
         self.has_ended = False  # nothing follows
-        self.thinking: list[Members] = []
         self._answer_tool = answer_tool
         self._blocks: dict[int, Block] = {}
         self._unreadable: ProviderError | None = None  # of a tool's input: the stop reason tells whether it is cut off
@@ -154,8 +154,9 @@ class MessageMapper:
             self._blocks[index] = Block(block, signature=text_of(block.get("signature")))
             return self._thinking(index, block)
         if kind == "redacted_thinking":
-            self.thinking.append({"type": kind, "data": text_of(block.get("data"))})
-        elif kind in _TOOL_USES:
+            data = text_of(block.get("data"))
+            return [ReasoningBlock({"type": kind, "data": data}, self._asks_for_reasoning)] if data else []
+        if kind in _TOOL_USES:
             self._blocks[index] = Block(block)
             if is_whole and self._is_answer(self._blocks[index]):
                 return self._input(index, {"partial_json": json.dumps(object_of(block.get("input")))})
@@ -204,9 +205,8 @@ class MessageMapper:
 
     def _finish_block(self, block: Block) -> list[Delta]:
         if block.start["type"] == "thinking":
-            text = "".join(block.pieces)
-            self.thinking.append({"type": "thinking", "thinking": text, "signature": block.signature})
-            return []
+            whole = {"type": "thinking", "thinking": "".join(block.pieces), "signature": block.signature}
+            return [ReasoningBlock(whole, self._asks_for_reasoning)] if block.signature else []
         if self._is_answer(block):
             return [] if any(block.pieces) else [Chunk("{}")]
         try:

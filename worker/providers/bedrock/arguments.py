@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -13,6 +14,7 @@ from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.instruction import schema_instruction, tool_instruction
 from millrace.worker.providers.output_schema import to_output_schema
 from millrace.worker.providers.protocol import Prompt, Tool
+from millrace.worker.providers.reasoning import blocks_before
 
 Block = dict[str, Any]
 
@@ -106,14 +108,22 @@ def _messages(messages: tuple[PromptMessage, ...], *, is_cached: bool) -> list[d
 
     Material stands after the cache point: it changes with every question.
     """
-    grouped: list[dict[str, Any]] = [
-        {"role": role, "content": [{"text": message.content} for message in group]}
-        for role, group in groupby(messages, lambda message: message.role)
-    ]
+    grouped = [_message(role, [*group]) for role, group in groupby(messages, lambda message: message.role)]
     question = max((at for at, message in enumerate(grouped) if message["role"] == "user"), default=0)
     if is_cached and question:
         grouped[question - 1]["content"].append(CACHE_POINT)
     return grouped
+
+
+def _message(role: str, messages: list[PromptMessage]) -> dict[str, Any]:
+    reasoning = [{"reasoningContent": _reasoning(block)} for block in blocks_before(messages)]
+    return {"role": role, "content": [*reasoning, *({"text": message.content} for message in messages)]}
+
+
+def _reasoning(block: Block) -> Block:
+    """Return a stored block as boto3 takes it: it puts encrypted content into base64 itself."""
+    redacted = block.get("redactedContent")
+    return block if redacted is None else {"redactedContent": b64decode(redacted)}
 
 
 def _tool_config(tool: Tool) -> dict[str, Any]:

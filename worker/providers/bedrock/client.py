@@ -12,10 +12,13 @@ from millrace.worker.providers.bedrock.arguments import ANSWER_TOOL, Feature, bu
 from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
 from millrace.worker.providers.bedrock.errors import may_refuse_feature
 from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
-from millrace.worker.providers.bedrock.request import checked_request
+from millrace.worker.providers.bedrock.request import asks_for_reasoning, checked_request, may_reason
 from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reasoning import drop_reasoning, has_reasoning, keep_reasoning
 from millrace.worker.settings.schema import Settings
+
+_WITH_REASONING = (None, "cache_points", "output_format")  # a model that is forced to use a tool does not reason
 
 _log = get_logger(__name__)
 
@@ -32,6 +35,7 @@ class Bedrock:
     def __init__(self, settings: Settings, concurrency: int) -> None:
         self._client = make_client(settings, concurrency)
         self._request = checked_request(self._client, settings.bedrock.request)
+        self._asks_for_reasoning = asks_for_reasoning(self._request)
         self._has_metadata = settings.bedrock.metadata
         self._is_caching = settings.models.prompt_caching
         self._refused: set[tuple[str, Feature]] = set()
@@ -45,7 +49,8 @@ class Bedrock:
         """Call ConverseStream and yield its deltas; raises ProviderError."""
         with mapped_errors():
             response, feature = self._call(self._client.converse_stream, prompt)
-            mapper = EventMapper(ANSWER_TOOL.name if feature == "answer_tool" else "")
+            answer_tool = ANSWER_TOOL.name if feature == "answer_tool" else ""
+            mapper = EventMapper(answer_tool, asks_for_reasoning=self._asks_for_reasoning is True)
             with closing(response["stream"]) as events:
                 yield Started(self.name, prompt.model)
                 for event in read_events(events):
@@ -63,8 +68,12 @@ class Bedrock:
         try:
             return operation(**self._arguments(prompt, feature)), feature
         except ClientError as error:
-            if feature is None or not may_refuse_feature(error):
+            if not may_refuse_feature(error) or (feature is None and not has_reasoning(prompt)):
                 raise
+        if has_reasoning(prompt):  # signatures that are not accepted must not end all later answers
+            _log.warning("reasoning_refused", model=prompt.model)
+            return self._call(operation, drop_reasoning(prompt))
+        assert feature is not None
         response = operation(**self._arguments(prompt, None))
         if prompt.schema is None:  # else the request may have been refused because of the user's schema
             self._refused.add((prompt.model, feature))
@@ -78,5 +87,8 @@ class Bedrock:
 
     def _arguments(self, prompt: Prompt, feature: Feature | None) -> dict[str, Any]:
         prompt = prompt if self._has_metadata else replace(prompt, metadata={})
+        prompt = keep_reasoning(
+            prompt, lambda state: feature in _WITH_REASONING and may_reason(self._asks_for_reasoning, state)
+        )
         arguments = build_arguments(prompt, feature)
         return arguments if prompt.tool else merge(arguments, self._request)

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from millrace.worker.providers.members import (
     text_of,
     unreadable,
 )
-from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped, Tool, WholeAnswer
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, ReasoningBlock, Stopped, Tool, WholeAnswer
 from millrace.worker.providers.stop_reason import CUT_OFF_REASONS, StopReason
 from millrace.worker.providers.whole_answer import to_whole_answer
 
@@ -72,14 +73,32 @@ def _join_texts(pieces: list[Any]) -> list[Any]:
     return joined
 
 
+@dataclass
+class _ReasoningPieces:
+    """The pieces of a block of reasoning. Only a signed or an encrypted one can be given back to the model."""
+
+    texts: list[str] = field(default_factory=list[str])
+    signature: str = ""
+    redacted: bytes = b""
+
+    def to_block(self) -> dict[str, Any] | None:
+        if self.redacted:
+            return {"redactedContent": b64encode(self.redacted).decode("ascii")}
+        text = {"text": "".join(self.texts), "signature": self.signature}
+        return {"reasoningText": text} if self.signature else None
+
+
 class EventMapper:
     """Maps the events of one stream, in order.
 
-    The input of the tool that is called `answer_tool` is the answer's text.
+    The input of the tool that is called `answer_tool` is the answer's text. `asks_for_reasoning` says whether the
+    request does.
     """
 
-    def __init__(self, answer_tool: str = "") -> None:
+    def __init__(self, answer_tool: str = "", *, asks_for_reasoning: bool = False) -> None:
         self._answer_tool = answer_tool
+        self._asks_for_reasoning = asks_for_reasoning
+        self._reasoning_blocks: dict[int, _ReasoningPieces] = {}
         self._tools: dict[int, _ToolBlock] = {}
         self._images: dict[int, list[bytes]] = {}  # the pieces of each image that has not ended
         self._unreadable: ProviderError | None = None  # of a tool's input: the stop reason tells whether it is cut off
@@ -158,10 +177,18 @@ class EventMapper:
     def _text(self, _index: int, value: Any) -> list[Delta]:
         return [Chunk(text_of(value))]
 
-    def _reasoning(self, _index: int, value: Any) -> list[Delta]:
-        # Signature and redacted content only serve to send the block back to the model, which Millrace does not do.
-        text = text_of(object_of(value).get("text"))
+    def _reasoning(self, index: int, value: Any) -> list[Delta]:
+        given, pieces = object_of(value), self._reasoning_blocks.setdefault(index, _ReasoningPieces())
+        text = text_of(given.get("text"))
+        pieces.texts.append(text)
+        pieces.signature += text_of(given.get("signature"))
+        pieces.redacted += bytes_of(given.get("redactedContent"))
         return [Reasoning(text)] if text else []
+
+    def _finish_reasoning(self, index: int) -> list[Delta]:
+        pieces = self._reasoning_blocks.pop(index, None)
+        block = pieces.to_block() if pieces else None
+        return [] if block is None else [ReasoningBlock(block, self._asks_for_reasoning)]
 
     def _citation(self, _index: int, value: Any) -> list[Delta]:
         given = object_of(value)
@@ -198,7 +225,7 @@ class EventMapper:
     def _block_stop(self, payload: Event) -> list[Delta]:
         index = self._index(payload)
         tool = self._tools.pop(index, None)
-        return self._finish(tool) if tool else self._finish_image(index)
+        return self._finish(tool) if tool else [*self._finish_reasoning(index), *self._finish_image(index)]
 
     def _finish_image(self, index: int) -> list[Delta]:
         data = b"".join(self._images.pop(index, ()))
@@ -215,6 +242,7 @@ class EventMapper:
 
     def _message_stop(self, payload: Event) -> list[Delta]:
         deltas = [delta for tool in self._tools.values() for delta in self._finish(tool)]
+        deltas += [delta for index in [*self._reasoning_blocks] for delta in self._finish_reasoning(index)]
         deltas += [delta for index in [*self._images] for delta in self._finish_image(index)]
         self._tools = {}
         reason = map_stop_reason(text_of(payload.get("stopReason")) or UNSTATED_REASON)
@@ -278,7 +306,7 @@ def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = Fa
 
 
 REASONING_FIELDS = ("text", "signature", "redactedContent")
-"""The fields of a reasoning delta; only the text is for readers."""
+"""The fields of a reasoning delta; only the text is for readers, the others go back to the model."""
 
 STOP_REASONS: dict[str, StopReason] = {
     "end_turn": "end_turn",

@@ -7,6 +7,7 @@ import json
 from base64 import b64decode
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from botocore.eventstream import ParserError
@@ -23,10 +24,12 @@ from millrace.worker.providers.bedrock.arguments import merge
 from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
 from millrace.worker.providers.bedrock.errors import UnreadableResponse, may_refuse_feature
 from millrace.worker.providers.bedrock.event_stream import decode_chunk
+from millrace.worker.providers.bedrock.request import asks_for_reasoning, may_reason
 from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.bedrock_invoke.request import InvokeRequest, to_invoke_request
 from millrace.worker.providers.members import object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reasoning import ask_again_without, keep_reasoning
 from millrace.worker.providers.transport.client import JSON, MAX_ANSWER_BYTES
 from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
@@ -45,6 +48,7 @@ class BedrockInvoke:
     def __init__(self, settings: Settings, concurrency: int) -> None:
         self._client = make_client(settings, concurrency)
         self._request = to_invoke_request(self._client, settings.bedrock.request)
+        self._asks_for_reasoning = asks_for_reasoning({"additionalModelRequestFields": self._request.body})
         self._has_metadata = settings.bedrock.metadata
         self._forms = FormMemory(is_caching=settings.models.prompt_caching)
         prompt = Prompt(settings.default_model, WARM_UP_MESSAGES, 1)
@@ -57,12 +61,16 @@ class BedrockInvoke:
     def stream(self, prompt: Prompt) -> Generator[Started | Delta]:
         """Call InvokeModelWithResponseStream and yield its deltas; raises ProviderError."""
 
-        def invoke(form: Form) -> Any:
+        def invoke(prompt: Prompt, form: Form) -> Any:
             with mapped_errors():
                 return self._client.invoke_model_with_response_stream(**self._arguments(prompt, form))
 
-        response, form = self._forms.ask(prompt, invoke, _may_refuse_feature)
-        mapper = MessageMapper(answer_tool_of(prompt, form))
+        def ask(prompt: Prompt) -> tuple[Any, Form]:
+            return self._forms.ask(prompt, partial(invoke, prompt), _may_refuse_feature)
+
+        response, form = ask_again_without(prompt, ask, _may_refuse_feature)
+        asks = self._asks_for_reasoning is True
+        mapper = MessageMapper(answer_tool_of(prompt, form), asks_for_reasoning=asks)
         mapper.take_details(
             {"service_tier": response.get("serviceTier"), "performance": response.get("performanceConfigLatency")}
         )
@@ -83,6 +91,7 @@ class BedrockInvoke:
 
     def _arguments(self, prompt: Prompt, form: Form) -> dict[str, Any]:
         request = InvokeRequest() if prompt.tool else self._request
+        prompt = keep_reasoning(prompt, lambda state: may_reason(self._asks_for_reasoning, state))
         body = merge({"anthropic_version": VERSION, **build_body(prompt, form)}, request.body)
         data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         own = request.arguments_with(prompt.metadata if self._has_metadata else {})

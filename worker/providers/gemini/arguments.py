@@ -7,14 +7,17 @@ from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any, Literal
 
+from millrace.worker.contract.request import PromptMessage
 from millrace.worker.providers.instruction import schema_instruction, tool_instruction
 from millrace.worker.providers.protocol import Prompt
+from millrace.worker.providers.reasoning import blocks_before, has_reasoning
 
 Body = dict[str, Any]
-Feature = Literal["thoughts", "no_thinking", "system", "schema", "forced_tool"]
+Feature = Literal["signatures", "thoughts", "no_thinking", "system", "schema", "forced_tool"]
 """A part of a request that not every model takes, and without which the request is still of use.
 
-`thoughts`: send a summary of the reasoning. `no_thinking`: answer a short question at once.
+`signatures`: give back those of earlier thoughts. `thoughts`: send a summary of the reasoning. `no_thinking`: answer a
+short question at once.
 """
 
 THINKING_TOKENS = 4096
@@ -28,6 +31,8 @@ def features_of(prompt: Prompt, *, is_stream: bool) -> set[Feature]:
     features: set[Feature] = {"thoughts" if is_stream else "no_thinking"}
     if prompt.system:
         features.add("system")
+    if is_stream and has_reasoning(prompt):
+        features.add("signatures")
     if prompt.tool:
         features |= {"forced_tool"} if prompt.traits.tools else set()
     elif prompt.schema is not None and prompt.traits.schema:
@@ -66,14 +71,21 @@ def _config(prompt: Prompt, features: AbstractSet[Feature], is_stream: bool) -> 
 
 def _contents(prompt: Prompt, features: AbstractSet[Feature]) -> list[Body]:
     """Return the messages with alternating roles; an empty text would be rejected."""
-    messages = [(_ROLES[each.role], each.content) for each in prompt.messages if each.content]
+    is_signed = "signatures" in features and "thoughts" in features  # a model without thoughts takes no signatures
+    messages = [(_ROLES[each.role], _part(each, is_signed=is_signed)) for each in prompt.messages if each.content]
     if "system" not in features:
-        messages = [*(("user", text) for text in prompt.system), *messages]
+        messages = [*(("user", {"text": text}) for text in prompt.system), *messages]
     if prompt.tool and "forced_tool" not in features:
-        messages.append(("user", tool_instruction(prompt.tool)))
+        messages.append(("user", {"text": tool_instruction(prompt.tool)}))
     elif prompt.schema is not None and not prompt.tool and "schema" not in features:
-        messages.append(("user", schema_instruction(prompt.schema)))
+        messages.append(("user", {"text": schema_instruction(prompt.schema)}))
     return [
-        {"role": role, "parts": [{"text": text} for _, text in group]}
+        {"role": role, "parts": [part for _, part in group]}
         for role, group in groupby(messages, lambda message: message[0])
     ]
+
+
+def _part(message: PromptMessage, *, is_signed: bool) -> Body:
+    """Return a message's text with the signature of the thoughts before it: of several, the last one covers all."""
+    signatures = blocks_before([message]) if is_signed else []
+    return {"text": message.content} | (signatures[-1] if signatures else {})

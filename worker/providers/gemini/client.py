@@ -14,6 +14,7 @@ from millrace.worker.providers.gemini.errors import FieldRefused, map_rejection,
 from millrace.worker.providers.gemini.mapping import ResponseMapper, parse_responses
 from millrace.worker.providers.members import object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reasoning import ask_again_without
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
 from millrace.worker.providers.transport.decoders import SseDecoder
 from millrace.worker.providers.transport.errors import error_fields
@@ -61,7 +62,10 @@ class Gemini:
         def open_stream(body: Body) -> Response:
             return self._http.open_stream("POST", url, self._headers, body, expected=(EVENT_STREAM, JSON))
 
-        with self._ask(prompt, open_stream, is_stream=True) as response:
+        def ask(prompt: Prompt) -> Response:
+            return self._ask(prompt, open_stream, is_stream=True)
+
+        with ask_again_without(prompt, ask, lambda error: error.code == "provider_rejected") as response:
             is_whole = response.content_type == JSON
             yield Started(self.name, prompt.model, "whole" if is_whole else "live")
             if is_whole:

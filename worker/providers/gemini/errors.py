@@ -33,6 +33,7 @@ _KEY_REASONS = ("API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", "S
 
 # Words by which a rejection names a feature of the request; the first match counts.
 _REFUSALS: tuple[tuple[tuple[Feature, ...], re.Pattern[str]], ...] = (
+    (("signatures",), re.compile("thought.?signature", re.IGNORECASE)),
     (("thoughts", "no_thinking"), re.compile("thinking|thought|budget", re.IGNORECASE)),
     (("system",), re.compile(r"(?:developer|system).?instruction", re.IGNORECASE)),
     (("forced_tool",), re.compile(r"function|\btools?\b|tool_?config", re.IGNORECASE)),

@@ -22,7 +22,7 @@ from millrace.worker.providers.members import (
     parse_object,
     text_of,
 )
-from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, ReasoningBlock, Stopped
 from millrace.worker.providers.stop_reason import StopReason
 
 FINISH_REASONS: dict[str, StopReason] = {
@@ -64,7 +64,7 @@ _log = get_logger(__name__)
 
 
 class ResponseMapper:
-    """Maps the parts of one stream, in order, or one whole response. Thought signatures are of no use to readers."""
+    """Maps the parts of one stream, in order, or one whole response."""
 
     def __init__(self) -> None:
         self._reason: StopReason | None = None
@@ -131,7 +131,7 @@ class ResponseMapper:
             for part in list_of(object_of(content).get("parts")):
                 self._map_part(object_of(part), deltas)
         self._map_sources(candidate, deltas)
-        if len(deltas) > before:
+        if any(not isinstance(each, ReasoningBlock) for each in deltas[before:]):
             self._has_content = True
             self._stops_in_vain = self._stops_in_vain or self._reason == "end_turn"
         reason = text_of(candidate.get("finishReason"))
@@ -142,6 +142,8 @@ class ResponseMapper:
 
     def _map_part(self, part: Members, deltas: list[Delta]) -> None:
         text = part.get("text")
+        if (signature := text_of(part.get("thoughtSignature"))) and not part.get("functionCall"):
+            deltas.append(ReasoningBlock({"thoughtSignature": signature}))
         if text:
             deltas.append(Reasoning(text_of(text)) if part.get("thought") is True else Chunk(text_of(text)))
         elif call := part.get("functionCall"):

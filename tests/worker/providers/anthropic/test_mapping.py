@@ -8,7 +8,7 @@ import pytest
 from millrace.worker.contract.events import Chunk, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.anthropic.mapping import STOP_REASONS, MessageMapper
-from millrace.worker.providers.protocol import Delta, Details, Stopped
+from millrace.worker.providers.protocol import Delta, Details, ReasoningBlock, Stopped
 
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "claude", "usage": {"input_tokens": 7}}}
 STOP = {"type": "message_stop"}
@@ -75,8 +75,7 @@ def test_a_stream_yields_its_deltas_then_the_stop_reason_details_and_usage() -> 
 
 
 def test_thinking_is_shown_and_kept_with_its_signature_and_what_is_redacted_is_only_kept() -> None:
-    mapper = MessageMapper()
-    shown = map_all(
+    deltas = map_all(
         block(0, type="thinking", thinking="", signature=""),
         delta(0, "thinking_delta", thinking="Hm"),
         delta(0, "thinking_delta", thinking="."),
@@ -84,12 +83,15 @@ def test_thinking_is_shown_and_kept_with_its_signature_and_what_is_redacted_is_o
         end_of(0),
         block(1, type="redacted_thinking", data="b3Bh"),
         end_of(1),
-        mapper=mapper,
+        block(2, type="thinking", thinking="Unsigned.", signature=""),
+        end_of(2),
     )
-    assert shown == [Reasoning("Hm"), Reasoning(".")]
-    assert mapper.thinking == [
-        {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
-        {"type": "redacted_thinking", "data": "b3Bh"},
+    assert deltas == [
+        Reasoning("Hm"),
+        Reasoning("."),
+        ReasoningBlock({"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}),
+        ReasoningBlock({"type": "redacted_thinking", "data": "b3Bh"}),
+        Reasoning("Unsigned."),
     ]
 
 
@@ -265,7 +267,7 @@ def test_a_whole_message_has_the_deltas_of_its_stream() -> None:
         "usage": {"input_tokens": 1, "output_tokens": 2},
     }
     deltas = MessageMapper().map_message(message)
-    kinds = ["Reasoning", "ToolUse", "Chunk", "Citation", "Stopped", "Details", "Usage"]
+    kinds = ["Reasoning", "ReasoningBlock", "ToolUse", "Chunk", "Citation", "Stopped", "Details", "Usage"]
     assert [type(each).__name__ for each in deltas] == kinds
     assert MessageMapper().map_message({"id": "msg_1"}) == []
     with pytest.raises(ProviderError):

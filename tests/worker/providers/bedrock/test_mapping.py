@@ -13,7 +13,7 @@ from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolResu
 from millrace.worker.errors import GenerationFailed
 from millrace.worker.providers.bedrock.errors import EXCEPTIONS
 from millrace.worker.providers.bedrock.mapping import REASONING_FIELDS, STOP_REASONS, EventMapper, map_stop_reason
-from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, ReasoningBlock, Stopped
 from millrace.worker.providers.stop_reason import StopReason, failure_of
 
 MODEL: ServiceModel = get_session().get_service_model("bedrock-runtime")
@@ -82,7 +82,32 @@ def test_text_and_reasoning_are_passed_on_unchanged() -> None:
             stop(1),
             end(),
         ]
-    ) == [Reasoning("Hm."), Chunk("Be"), Chunk("cause."), Stopped("end_turn")]
+    ) == [
+        Reasoning("Hm."),
+        ReasoningBlock({"redactedContent": "YWJj"}),
+        *(Chunk("Be"), Chunk("cause."), Stopped("end_turn")),
+    ]
+
+
+def test_reasoning_is_kept_as_the_service_wants_it_back_if_it_is_signed_or_encrypted() -> None:
+    mapper = EventMapper(asks_for_reasoning=True)
+    events = [
+        *(delta(0, reasoningContent={"text": each}) for each in ("Hm", ".")),
+        *(delta(0, reasoningContent={"signature": each}) for each in ("ab", "c")),
+        stop(0),
+        *(delta(1, reasoningContent={"redactedContent": each}) for each in ("YWI=", b"c")),
+        stop(1),
+        delta(2, reasoningContent={"text": "Unsigned."}),
+        stop(2),
+        delta(3, reasoningContent={"text": "Late.", "signature": "d"}),
+        end(),
+    ]
+    found = [each for event in events for each in mapper.map(event) if isinstance(each, ReasoningBlock)]
+    assert found == [
+        ReasoningBlock({"reasoningText": {"text": "Hm.", "signature": "abc"}}, is_requested=True),
+        ReasoningBlock({"redactedContent": "YWJj"}, is_requested=True),
+        ReasoningBlock({"reasoningText": {"text": "Late.", "signature": "d"}}, is_requested=True),
+    ]
 
 
 def test_tool_uses_that_overlap_are_each_joined_and_parsed_once() -> None:

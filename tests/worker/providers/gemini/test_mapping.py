@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from millrace.worker.contract.events import Chunk, Citation, Reasoning, ToolUse, Usage, encode
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.gemini.mapping import FINISH_REASONS, ResponseMapper, parse_responses, parse_usage
-from millrace.worker.providers.protocol import Delta, Details, OutputImage, Stopped
+from millrace.worker.providers.protocol import Delta, Details, OutputImage, ReasoningBlock, Stopped
 
 MEMBERS = (
     *("candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "id", "name", "args"),
@@ -54,7 +54,7 @@ def read(*responses: Any) -> list[Delta]:
     return deltas + mapper.end()
 
 
-def test_texts_thoughts_and_calls_become_deltas_and_signatures_do_not() -> None:
+def test_texts_thoughts_and_calls_become_deltas_and_signatures_of_thoughts_are_kept() -> None:
     call = {"functionCall": {"name": "look_up", "args": {"q": [1]}}, "thoughtSignature": "c2ln"}
     deltas = read(
         part({"text": "Hm.", "thought": True}, {"text": "", "thoughtSignature": "c2ln"}),
@@ -62,7 +62,7 @@ def test_texts_thoughts_and_calls_become_deltas_and_signatures_do_not() -> None:
         part(call, {"functionCall": {"name": "now", "id": "7"}}, finishReason="STOP"),
     )
     assert deltas == [
-        *(Reasoning("Hm."), Chunk("a"), Chunk("b")),
+        *(Reasoning("Hm."), ReasoningBlock({"thoughtSignature": "c2ln"}), Chunk("a"), Chunk("b")),
         *(ToolUse("call_0", "look_up", {"q": [1]}), ToolUse("7", "now", {}), Stopped("tool_use")),
     ]
 
