@@ -141,6 +141,18 @@ def test_killed_worker_is_taken_over_with_the_exact_text_of_the_second_attempt(c
     assert text_of(chat) == OTHER_TEXT
 
 
+def test_restart_of_the_web_server_is_a_pause(chat: Page, own: System) -> None:
+    text = TEXT + new_id()
+    message = slowly(text)
+    say(chat, message)
+    wait_for(lambda: len(text_of(chat)) > 200, 20, "some text")
+    for pid in own.pids()["web"]:
+        os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: text_of(chat) == text, 60, "the whole text")
+    expect_ready(chat)
+    assert len(calls(own, message)) == 1
+
+
 def test_rejected_question_shows_the_reason(chat: Page) -> None:
     say(chat, "x" * 32_001)
     expect(chat.get_by_role("alert")).to_have_text("messages: A text has at most 32000 characters.")

@@ -158,8 +158,6 @@ class UiMessageDialect:
     def _add(self, event: ContentEvent) -> list[Line]:
         if isinstance(event, ToolResult):
             self._results.append(event)
-        elif isinstance(event, Snapshot):
-            self._results = []
         lines: list[Line] = []
         if self._step is None:
             self._step = SentContent(self._images_url, self._shown)

@@ -9,7 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace.webapp.facades.aisdk.dialect import SdkVersion
-from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Complete, Error, Outcome, Snapshot
+from millrace.worker.contract.events import (
+    AnyEvent,
+    Cancelled,
+    Chunk,
+    Complete,
+    Error,
+    Outcome,
+    Snapshot,
+    ToolResult,
+    ToolUse,
+)
 from millrace.worker.contract.transcript import Transcript, fold
 from tests.journeys.npm_packages import NpmPackages
 from tests.webapp.facades.aisdk.logs import COMPLETE, DONE, QUEUED, RUNNING, logs, stream
@@ -124,6 +134,16 @@ def test_same_text_after_a_restart_goes_on_and_another_text_replaces_it_or_ends_
     assert (text_of(broken), broken["errors"]) == ("Hello", [RESTARTED])
     resumed = read(6, stream(other, 6), stream(other, 6, 5))
     assert (text_of(resumed), resumed["status"], resumed["count"]) == ("Good day", "ready", 2)
+
+
+def test_result_of_a_tool_that_a_restart_keeps_is_kept(read: Reader) -> None:
+    tool, result = ToolUse("t1", "search", {"query": "a"}), ToolResult("t1", [{"text": "found"}])
+    kept = Snapshot("", "", [], [{"id": "t1", "name": "search", "input": {"query": "a"}}], "takeover")
+    events: list[AnyEvent] = [QUEUED, tool, result, Chunk("a"), kept, Chunk("b"), COMPLETE, DONE]
+    chat = read(7, stream(events, 7))
+    check_whole(chat, events)
+    assert [part["output"] for part in chat["parts"] if part["type"] == "dynamic-tool"] == [[{"text": "found"}]]
+    assert chat["parts"].count({"type": "step-start"}) == 1
 
 
 def test_callbacks_of_the_app_get_finish_abort_and_error(read: Reader) -> None:
