@@ -79,7 +79,7 @@ def test_probes_are_not_logged(site: WebHarness, caplog: pytest.LogCaptureFixtur
 
 def test_log_lines_of_a_request_have_its_id(site: WebHarness, caplog: pytest.LogCaptureFixture) -> None:
     site.user.get("/healthz", headers={"X-Request-Id": "before"})
-    site.services.task_queue.enqueue = _fail
+    site.services.task_queue.enqueue_call = _fail
     with caplog.at_level(logging.ERROR):
         assert site.post({"message": "a"}, X_Request_Id="r3").status_code == 500
     failed = [record.msg for record in caplog.records if record.name == "millrace.webapp.problems"]
