@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from millrace.webapp import create_app
+from millrace.webapp.guard import limits
 from millrace.webapp.guard.auth.session import OWNER
 from millrace.webapp.services import Services, services_of
 from millrace.worker.contract.connection import Redis
@@ -158,6 +159,7 @@ def stopping(app: Flask) -> Generator[Flask]:
         yield app
     finally:
         services_of(app).stop()
+        limits.close(app)
 
 
 WHOLE: tuple[AnyEvent, ...] = (Chunk("Hel"), Chunk("lo."), COMPLETE, Done("completed"))

@@ -30,7 +30,7 @@ from millrace.webapp.guard.rejections import (
     waiting_time,
 )
 from millrace.webapp.guard.windows import Counter, SlidingWindows, WindowCounts
-from millrace.webapp.mounts import MountState
+from millrace.webapp.mounts import MountState, names_of
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
@@ -115,6 +115,12 @@ def admit(kind: LimitKind) -> Generator[None]:
         yield
 
 
+def close(app: Flask) -> None:
+    """Close the connections of all mounts' limits to their storage."""
+    for mount in names_of(app):
+        _limits.of(app, mount).close()
+
+
 def add_headers(response: Response) -> Response:
     """Add how many requests remain, and the seconds until there are more.
 
@@ -169,6 +175,11 @@ class RateLimits:
         self._pace = RejectionPace()
         self._unavailable_until = 0.0
         self._on_failure = on_failure
+        self._connections = client.connection_pool
+
+    def close(self) -> None:
+        """Close the connections to the storage; they are opened again when a request is counted."""
+        self._connections.disconnect()
 
     def wrap(self, view: View, kind: LimitKind) -> View:
         """Return the view with its limits checked before it runs, and before the request's body is read."""

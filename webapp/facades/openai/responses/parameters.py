@@ -16,7 +16,7 @@ from millrace.webapp.facades.openai.errors import (
 from millrace.webapp.facades.openai.parameters import IGNORED, check_model, keep_supported
 from millrace.webapp.facades.openai.responses.input import ResponseInput, parse_input
 from millrace.webapp.facades.openai.responses.objects import EchoedParameters
-from millrace.webapp.generation.validation import convert
+from millrace.webapp.generation.validation import convert, without_absent
 from millrace.webapp.request_input import Json
 from millrace.worker.settings.schema import Settings
 
@@ -121,7 +121,7 @@ class ResponseRequest:
 
 def parse_parameters(body: Json, settings: Settings) -> ResponseRequest:
     """Return the request; raises Problem 400 and 404 in the words of the protocol, 422 for a value of a wrong type."""
-    given = keep_supported(body, _SUPPORTED, _REFUSED, _REASONS)
+    given = without_absent(keep_supported(body, _SUPPORTED, _REFUSED, _REASONS), ResponseFields)
     if "input" not in given:
         raise missing_parameter("input")
     fields = convert(given, ResponseFields)
@@ -155,7 +155,7 @@ def parse_parameters(body: Json, settings: Settings) -> ResponseRequest:
 def _echo(body: Json) -> EchoedParameters:
     """Return the parameters that the response shows again, of a body that has been checked."""
     names = EchoedParameters.__struct_fields__
-    shown = {name: value for name in names if (value := body.get(name)) is not None}
+    shown = {name: value for name in names if (value := body.get(name)) is not None and value != ""}
     for name in IGNORED & shown.keys():
         if not isinstance(shown[name], str):
             raise wrong_type(name, "a string")
