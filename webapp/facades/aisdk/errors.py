@@ -28,7 +28,8 @@ def text_of_problem(problem: Problem) -> Response:
     """Return a problem as plain text, which begins with the name of the invalid field, if there is one."""
     field = problem.members.get("field")
     response = problem.response()
-    response.set_data(f"{field}: {problem.detail}" if field else problem.detail)
+    text = f"{field}: {problem.detail}" if field else problem.detail
+    response.set_data(text.encode("utf-8", "backslashreplace"))  # a field's name may hold half of a surrogate pair
     response.content_type = "text/plain; charset=utf-8"
     return response
 

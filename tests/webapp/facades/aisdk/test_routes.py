@@ -187,6 +187,8 @@ def test_error_is_a_text_that_the_client_can_show(site: WebHarness) -> None:
     rejected = site.user.post(API, json=body_of(says("user", "a"), tools={}))
     assert (rejected.status_code, rejected.mimetype) == (422, "text/plain")
     assert rejected.text == "tools: There is no such field."
+    half_a_pair = site.user.post(API, json={**body_of(says("user", "a")), "\ud800": 1})
+    assert (half_a_pair.status_code, half_a_pair.text) == (422, "\\ud800: There is no such field.")
     unknown = site.user.post(API, json=body_of(says("user", "a"), model="unknown"))
     assert unknown.text.startswith("model: The model must be one of: ")
     site.user.post(API, json=body_of(says("user", "a")))
