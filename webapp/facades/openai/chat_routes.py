@@ -19,6 +19,7 @@ from millrace.webapp.facades.openai.chat_format import (
 )
 from millrace.webapp.facades.openai.chat_request import CompletionFields, parse_completion
 from millrace.webapp.facades.openai.ids import COMPLETION, id_of, own_id
+from millrace.webapp.facades.openai.parameters import flag_of
 from millrace.webapp.facades.stream import check_number, follow_answer, stream_answer
 from millrace.webapp.generation import creation
 from millrace.webapp.generation.responses import create_and_collect, idempotency_key, read_question
@@ -28,6 +29,7 @@ from millrace.webapp.guard.limits import limited
 from millrace.webapp.guard.ownership import generation_not_found, owned_generation, owned_generation_with_retry
 from millrace.webapp.mounts import url_of
 from millrace.webapp.openapi.document import IDEMPOTENCY_KEY, LAST_EVENT_ID, Description, described
+from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.events import Error
@@ -88,9 +90,8 @@ def get_completion(completion: str) -> Response:
     """
     state = owned_generation_with_retry(own_id(COMPLETION, completion))
     summary = read_summary(services().redis, state.generation)
-    if request.args.get("stream") == "true":
-        after = check_number(request.headers.get("Last-Event-ID") or request.args.get("starting_after", ""))
-        has_usage = request.args.get("include_usage") == "true"
+    if flag_of(request.args, "stream"):
+        after, has_usage = _after(), flag_of(request.args, "include_usage")
         model = summary.model if summary else current_transcript(services(), state.generation)[0].model or ""
         return follow_answer(state, partial(_dialect, model=model, has_usage=has_usage), after)
     transcript, _ = current_transcript(services(), state.generation)
@@ -110,6 +111,16 @@ def cancel_completion(completion: str) -> Response:
     return json_response(
         CompletionStatus(id_of(COMPLETION, state.generation), status), 200 if had_ended_before else 202
     )
+
+
+def _after() -> int:
+    header, given = request.headers.get("Last-Event-ID"), request.args.get("starting_after", "")
+    if header:
+        return check_number(header)
+    try:
+        return check_number(given)
+    except Problem as problem:
+        raise errors.invalid_parameter("starting_after", problem.detail, problem.code) from problem
 
 
 def _dialect(state: GenerationState, *, model: str, has_usage: bool) -> CompletionDialect:

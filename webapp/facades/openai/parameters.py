@@ -22,6 +22,16 @@ Neutral = Mapping[str, tuple[Any, ...]]
 IGNORED = frozenset(("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"))
 """Parameters that never change an answer, and have no effect here."""
 
+_FLAGS = {"true": True, "false": False, "1": True, "0": False, "": False}
+
+
+def flag_of(query: Mapping[str, str], name: str) -> bool:
+    """Return a flag of a request's query, false where it is absent; raises Problem 400."""
+    given = query.get(name, "").lower()
+    if given not in _FLAGS:
+        raise invalid_parameter(name, f"{name} must be true or false.")
+    return _FLAGS[given]
+
 
 def keep_supported(body: Json, supported: frozenset[str], refused: Neutral, reasons: Mapping[str, str]) -> Json:
     """Return the parameters that are supported; raises Problem 400 for one that is refused, or that does not exist.

@@ -240,7 +240,9 @@ def test_rejections_of_every_kind_have_openais_shape(build: Build) -> None:
     check_error(post(API, json=instructed), 403, "system_not_allowed", "messages[0]")
     check_error(site.user.get(f"{API}/{'0' * 32}"), 404, "not_found")
     generation = running(site)
-    check_error(site.user.get(f"{API}/{generation}?stream=true&starting_after=x"), 400, "bad_cursor")
+    check_error(site.user.get(f"{API}/{generation}?stream=true&starting_after=x"), 400, "bad_cursor", "starting_after")
+    check_error(site.user.get(f"{API}/{generation}?stream=maybe"), 400, "invalid_value", "stream")
+    check_error(site.user.get(f"{API}/{generation}?stream=true&include_usage=x"), 400, "invalid_value", "include_usage")
     assert site.generations() == [generation]
 
 

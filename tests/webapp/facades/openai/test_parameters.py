@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millrace.webapp.facades.openai.parameters import check_model, keep_supported, prompt_tokens, text_of
+from millrace.webapp.facades.openai.parameters import check_model, flag_of, keep_supported, prompt_tokens, text_of
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.events import Usage
 from millrace.worker.settings.schema import Settings
@@ -70,6 +70,14 @@ def test_text_is_a_string_or_parts_of_text() -> None:
 def test_content_that_is_no_text_is_rejected_by_its_place(content: Any, param: str) -> None:
     problem = problem_of(text_of, content, "m[0].content", ("text",))
     assert (problem.status, problem.members["param"]) == (400, param)
+
+
+def test_flag_of_a_query_is_true_or_false_and_nothing_else() -> None:
+    assert [flag_of({"stream": text}, "stream") for text in ("true", "True", "1")] == [True] * 3
+    assert [flag_of(query, "stream") for query in ({}, {"stream": ""}, {"stream": "false"}, {"stream": "0"})] == [
+        False
+    ] * 4
+    assert problem_of(flag_of, {"stream": "maybe"}, "stream").members["param"] == "stream"
 
 
 def test_unknown_model_is_the_404_that_names_those_that_exist() -> None:

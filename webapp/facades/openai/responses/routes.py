@@ -12,6 +12,7 @@ from millrace.webapp.facades.dialect import problems_in
 from millrace.webapp.facades.openai import sdk_headers
 from millrace.webapp.facades.openai.errors import ErrorBody, invalid_parameter, render
 from millrace.webapp.facades.openai.ids import RESPONSE, id_of, own_id
+from millrace.webapp.facades.openai.parameters import flag_of
 from millrace.webapp.facades.openai.responses.dialect import ResponsesDialect
 from millrace.webapp.facades.openai.responses.input_items import input_items
 from millrace.webapp.facades.openai.responses.kept_history import keep_history
@@ -49,7 +50,6 @@ _PAGE = (
     ("query", "limit", "The maximum number of messages, 1 to 100."),
     ("query", "after", "The id of the last message of the page before."),
 )
-_FLAGS = {"true": True, "false": False, "1": True, "0": False, "": False}
 
 routes = Blueprint("openai_responses", __name__, url_prefix="/v1/responses")
 problems.install(routes, render)
@@ -94,7 +94,7 @@ def create_response() -> Response:
 @limited("read")
 def get_response(response: str) -> Response:
     """Return a response as it is now, or stream its events after a number."""
-    if not _flag("stream"):
+    if not flag_of(request.args, "stream"):
         with _as_theirs(response):
             return _respond(owned_generation(own_id(RESPONSE, response)))
     given = request.args.get("starting_after", "")
@@ -197,10 +197,3 @@ def _as_theirs(response: str) -> Generator[None]:
         if problem.status != 404:
             raise
         raise Problem(404, "not_found", f"Response with id '{response[:MAX_ECHO_CHARS]}' not found.") from problem
-
-
-def _flag(name: str) -> bool:
-    given = request.args.get(name, "").lower()
-    if given not in _FLAGS:
-        raise invalid_parameter(name, f"{name} must be true or false.")
-    return _FLAGS[given]
