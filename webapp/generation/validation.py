@@ -198,7 +198,7 @@ def _messages(fields: GenerationFields, settings: Settings, *, merges_neighbours
     if not isinstance(fields.messages, UnsetType):
         return _history(fields, fields.messages, settings, merges_neighbours=merges_neighbours)
     if isinstance(fields.message, UnsetType):
-        raise invalid("message", "Either message or messages is required.")
+        raise invalid("message", "A message is required.")
     _check_text("message", fields.message, settings)
     return [PromptMessage("user", fields.message)]
 
