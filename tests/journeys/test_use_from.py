@@ -74,6 +74,17 @@ def test_text_is_exact_although_each_connection_is_cut_after_an_event_or_two(
         assert proxy.cut >= 20
 
 
+def test_one_event_of_three_hundred_kilobytes_arrives_whole(system: System, npm_packages: NpmPackages) -> None:
+    message = emulate(tokens=1, chars=300_000)
+    running = [start(name, system.url, message, npm_packages) for name in FOLLOWERS]
+    try:
+        texts = {output_of(each) for each in running}
+    finally:
+        for each in running:
+            each.kill()
+    assert [len(text) for text in texts] == [300_000]
+
+
 def test_text_is_exact_although_every_web_and_worker_process_is_replaced(
     tmp_path_factory: pytest.TempPathFactory, npm_packages: NpmPackages
 ) -> None:
