@@ -91,7 +91,7 @@ def create_response() -> Response:
         problem=ErrorBody,
     )
 )
-@limited("read")
+@limited("follow")
 def get_response(response: str) -> Response:
     """Return a response as it is now, or stream its events after a number."""
     if not flag_of(request.args, "stream"):
