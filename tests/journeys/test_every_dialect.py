@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ OTHER = TEXT[:40] + "And then it goes on in other words. " * 12
 PIECE = 4  # characters of a delta
 SOME, MORE = 60, 200  # characters: of the first reading, and of the second one before the workers are killed
 # The model falls silent there in its first call, so that the test has all the time that it needs.
-SILENCE: dict[str, object] = {"fault": "stall", "at": MORE // PIECE + 10, "times": 1, "rate": 200}
+SILENCE: dict[str, Any] = {"fault": "stall", "at": MORE // PIECE + 10, "times": 1, "rate": 200}
 SECONDS = 60.0
 
 Pair = tuple[DialectClient, DialectClient]
