@@ -4,16 +4,14 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeVar
 
 from millrace.worker.errors import ProviderError
-from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.output_schema import to_output_schema
 from millrace.worker.providers.protocol import Prompt, Tool
+from millrace.worker.providers.refused_features import RefusedFeatures, ask_in_turn
 
 ANSWER_TOOL = Tool("answer", "Gives the answer. Use it for the whole answer.", {})
 """The tool whose input is the answer, for a schema that the API does not take as an output format."""
 
 T = TypeVar("T")
-
-_log = get_logger(__name__)
 
 
 class Form(NamedTuple):
@@ -60,7 +58,7 @@ class FormMemory:
 
     def __init__(self, *, is_caching: bool) -> None:
         self._is_caching = is_caching
-        self._refused: set[tuple[str, Form]] = set()
+        self._refused: RefusedFeatures[Form] = RefusedFeatures()
 
     def ask(
         self, prompt: Prompt, call: Callable[[Form], T], may_refuse: Callable[[ProviderError], bool]
@@ -69,21 +67,12 @@ class FormMemory:
 
         Raises the first ProviderError if all forms are refused, and any error that `may_refuse` does not accept.
         """
-        is_caching = self._is_caching and (prompt.model, Form(is_cached=True)) not in self._refused
+        is_caching = self._is_caching and not self._refused.has(prompt.model, Form(is_cached=True))
         forms = forms_of(prompt, is_caching=is_caching)
-        forms = [form for form in forms if (prompt.model, form._replace(is_cached=False)) not in self._refused]
-        first: ProviderError | None = None
-        for at, form in enumerate(forms or [Form()]):
-            try:
-                result = call(form)
-            except ProviderError as error:
-                first = first or error
-                if not may_refuse(error):
-                    raise
-                continue
-            if at and prompt.schema is None:
-                self._refused |= {(prompt.model, refused) for refused in forms[:at]}
-                _log.warning("model_refuses_feature", model=prompt.model, feature=forms[0])
-            return result, form
-        assert first is not None
-        raise first
+        forms = [form for form in forms if not self._refused.has(prompt.model, form._replace(is_cached=False))]
+        result, refused, form = ask_in_turn(
+            forms or [Form()], call, lambda error: isinstance(error, ProviderError) and may_refuse(error)
+        )
+        if prompt.schema is None:
+            self._refused.add(prompt.model, refused)
+        return result, form

@@ -16,6 +16,7 @@ from millrace.worker.providers.bedrock.request import asks_for_reasoning, checke
 from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.reasoning import drop_reasoning, has_reasoning, keep_reasoning
+from millrace.worker.providers.refused_features import RefusedFeatures, ask_in_turn
 from millrace.worker.settings.schema import Settings
 
 _WITH_REASONING = (None, "cache_points", "output_format")  # a model that is forced to use a tool does not reason
@@ -38,7 +39,7 @@ class Bedrock:
         self._asks_for_reasoning = asks_for_reasoning(self._request)
         self._has_metadata = settings.bedrock.metadata
         self._is_caching = settings.models.prompt_caching
-        self._refused: set[tuple[str, Feature]] = set()
+        self._refused: RefusedFeatures[Feature | None] = RefusedFeatures()
         warm_up(self._client, "converse_stream", build_arguments(Prompt(settings.default_model, WARM_UP_MESSAGES, 1)))
 
     def close(self) -> None:
@@ -65,25 +66,28 @@ class Bedrock:
     def _call(self, operation: Callable[..., Any], prompt: Prompt) -> tuple[Any, Feature | None]:
         """Return the response, and the feature that the accepted request used."""
         feature = self._feature_of(prompt)
-        try:
-            return operation(**self._arguments(prompt, feature)), feature
-        except ClientError as error:
-            if not may_refuse_feature(error) or (feature is None and not has_reasoning(prompt)):
-                raise
-        if has_reasoning(prompt):  # signatures that are not accepted must not end all later answers
+        if has_reasoning(prompt):
+            try:
+                return operation(**self._arguments(prompt, feature)), feature
+            except ClientError as error:
+                if not may_refuse_feature(error):
+                    raise
+            # Signatures that are not accepted must not end all later answers.
             _log.warning("reasoning_refused", model=prompt.model)
             return self._call(operation, drop_reasoning(prompt))
-        assert feature is not None
-        response = operation(**self._arguments(prompt, None))
+        response, refused, feature = ask_in_turn(
+            [feature, None] if feature else [None],
+            lambda form: operation(**self._arguments(prompt, form)),
+            lambda error: isinstance(error, ClientError) and may_refuse_feature(error),
+        )
         if prompt.schema is None:  # else the request may have been refused because of the user's schema
-            self._refused.add((prompt.model, feature))
-        _log.warning("model_refuses_feature", model=prompt.model, feature=feature)
-        return response, None
+            self._refused.add(prompt.model, refused)
+        return response, feature
 
     def _feature_of(self, prompt: Prompt) -> Feature | None:
         """Return the feature that the request uses, unless the model has refused it."""
         feature = feature_of(prompt, is_caching=self._is_caching)
-        return None if (prompt.model, feature) in self._refused else feature
+        return None if self._refused.has(prompt.model, feature) else feature
 
     def _arguments(self, prompt: Prompt, feature: Feature | None) -> dict[str, Any]:
         prompt = prompt if self._has_metadata else replace(prompt, metadata={})

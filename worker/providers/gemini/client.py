@@ -15,6 +15,7 @@ from millrace.worker.providers.gemini.mapping import ResponseMapper, parse_respo
 from millrace.worker.providers.members import object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.reasoning import ask_again_without
+from millrace.worker.providers.refused_features import RefusedFeatures
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
 from millrace.worker.providers.transport.decoders import SseDecoder
 from millrace.worker.providers.transport.errors import error_fields
@@ -49,7 +50,7 @@ class Gemini:
             read_seconds=settings.providers.read_seconds,
             refine=map_rejection,
         )
-        self._refused: set[tuple[str, Feature]] = set()
+        self._refused: RefusedFeatures[Feature] = RefusedFeatures()
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -87,7 +88,7 @@ class Gemini:
     def _ask(self, prompt: Prompt, call: Callable[[Body], T], *, is_stream: bool) -> T:
         """Return the result of the first call that is not refused because of one of its features."""
         features = features_of(prompt, is_stream=is_stream)
-        features -= {each for each in features if (prompt.model, each) in self._refused}
+        features -= {each for each in features if self._refused.has(prompt.model, each)}
         refused: set[Feature] = set()
         while True:
             try:
@@ -99,9 +100,7 @@ class Gemini:
                 features -= named
                 refused |= named if refusal.is_general else set()
                 continue
-            for feature in refused:
-                self._refused.add((prompt.model, feature))
-                _log.warning("model_refuses_feature", model=prompt.model, feature=feature)
+            self._refused.add(prompt.model, refused)
             return result
 
 

@@ -17,13 +17,13 @@ import gevent
 from urllib3.exceptions import HTTPError
 
 from millrace.worker.errors import ProviderError
-from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.members import Members
 from millrace.worker.providers.openai.arguments import Body, Feature, build_chat, build_responses, features_of
 from millrace.worker.providers.openai.chat import ChatMapper, parse_completion
 from millrace.worker.providers.openai.errors import FeatureRefused, map_rejection
 from millrace.worker.providers.openai.responses import ResponsesMapper
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.refused_features import RefusedFeatures
 from millrace.worker.providers.stop_sequences import stop_at
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, HttpClient, Response
 from millrace.worker.providers.transport.decoders import ServerSentEvent, SseDecoder
@@ -35,8 +35,6 @@ REST_SECONDS = 5.0  # for the usage and the end mark behind a finish reason: the
 
 _VENDOR_HOSTS = ("api.openai.com", ".openai.com", ".openai.azure.com", ".services.ai.azure.com")
 _OTHER_LIMIT: dict[Feature, Feature] = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-
-_log = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -66,7 +64,7 @@ class OpenAI:
             read_seconds=settings.providers.read_seconds,
             refine=map_rejection,
         )
-        self._refused: set[tuple[str, Feature]] = set()
+        self._refused: RefusedFeatures[Feature] = RefusedFeatures()
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -117,7 +115,7 @@ class OpenAI:
     def _ask(self, prompt: Prompt, call: Callable[[Body], T], *, is_stream: bool) -> tuple[T, set[Feature]]:
         """Return the result of the call, and the features of the request that was accepted."""
         features = features_of(prompt, is_stream=is_stream, is_chat=self._is_chat, is_openai=self._is_vendor)
-        for feature in [each for each in features if (prompt.model, each) in self._refused]:
+        for feature in [each for each in features if self._refused.has(prompt.model, each)]:
             _leave_out(feature, features)
         refused: list[FeatureRefused] = []
         build = build_chat if self._is_chat else build_responses
@@ -131,9 +129,7 @@ class OpenAI:
                 refused.append(refusal)
                 _leave_out(refusal.feature, features)
                 continue
-            for refusal in [each for each in refused if each.is_general]:
-                self._refused.add((prompt.model, refusal.feature))
-                _log.warning("model_refuses_feature", model=prompt.model, feature=refusal.feature)
+            self._refused.add(prompt.model, [each.feature for each in refused if each.is_general])
             return result, features
 
 
