@@ -11,11 +11,10 @@ from millrace.worker.providers.anthropic.arguments import build_body
 from millrace.worker.providers.anthropic.errors import map_rejection, may_refuse_feature
 from millrace.worker.providers.anthropic.forms import Form, FormMemory, answer_tool_of
 from millrace.worker.providers.anthropic.mapping import MessageMapper
-from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reading import parse_message, read_deltas, read_sse
 from millrace.worker.providers.reasoning import ask_again_without
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
-from millrace.worker.providers.transport.decoders import SseDecoder
 from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 
@@ -62,7 +61,7 @@ class Anthropic:
             if response.content_type == JSON:
                 yield from mapper.map_message(parse_message(response.body.read(MAX_ANSWER_BYTES)))
             else:
-                with closing(_read_events(response)) as events:
+                with closing(read_sse(response)) as events:
                     yield from read_deltas(events, mapper, (HTTPError, OSError))
 
     def answer(self, prompt: Prompt) -> WholeAnswer:
@@ -79,10 +78,3 @@ class Anthropic:
 def _messages_url(base_url: str) -> str:
     parts = urlsplit(base_url)
     return parts._replace(path=f"{parts.path.rstrip('/').removesuffix('/v1')}/v1/messages").geturl()
-
-
-def _read_events(response: Response) -> Generator[Event]:
-    decoder = SseDecoder()
-    with closing(iter(response.body)) as pieces:
-        for piece in pieces:
-            yield from decoder.decode(piece)

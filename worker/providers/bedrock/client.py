@@ -28,7 +28,7 @@ class Bedrock:
     """One boto3 client, for up to `concurrency` streams at once.
 
     Not every model has cache points, forced tools and an output format. A request that is refused with one is made
-    once more without it; if that is accepted, this process leaves the feature out for the model from then on.
+    once more without it; if that is accepted, this process leaves the feature out for the model for some hours.
     """
 
     name = "bedrock"

@@ -19,7 +19,6 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.anthropic.arguments import build_body
 from millrace.worker.providers.anthropic.forms import Form, FormMemory, answer_tool_of
 from millrace.worker.providers.anthropic.mapping import MessageMapper
-from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas
 from millrace.worker.providers.bedrock.arguments import merge
 from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
 from millrace.worker.providers.bedrock.errors import UnreadableResponse, may_refuse_feature
@@ -29,6 +28,7 @@ from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.bedrock_invoke.request import InvokeRequest, to_invoke_request
 from millrace.worker.providers.members import object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reading import Event, parse_message, read_deltas
 from millrace.worker.providers.reasoning import ask_again_without, keep_reasoning
 from millrace.worker.providers.transport.client import JSON, MAX_ANSWER_BYTES
 from millrace.worker.providers.whole_answer import to_whole_answer

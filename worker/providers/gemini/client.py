@@ -34,7 +34,7 @@ class Gemini:
     """One HTTP client, for up to `concurrency` streams at once.
 
     A request that is refused because of one of its features is made once more without it. If that is accepted, and the
-    model takes the feature in no request, this process leaves it out for the model from then on.
+    model takes the feature in no request, this process leaves it out for the model for some hours.
     """
 
     name = "gemini"

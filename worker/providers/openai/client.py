@@ -9,29 +9,26 @@ It also works with the servers that offer OpenAI's API, each by its base URL:
 """
 
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import gevent
 from urllib3.exceptions import HTTPError
 
-from millrace.worker.errors import ProviderError
 from millrace.worker.providers.members import Members
 from millrace.worker.providers.openai.arguments import Body, Feature, build_chat, build_responses, features_of
 from millrace.worker.providers.openai.chat import ChatMapper, parse_completion
 from millrace.worker.providers.openai.errors import FeatureRefused, map_rejection
 from millrace.worker.providers.openai.responses import ResponsesMapper
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reading import read_deltas, read_sse
 from millrace.worker.providers.refused_features import RefusedFeatures
 from millrace.worker.providers.stop_sequences import stop_at
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, HttpClient, Response
-from millrace.worker.providers.transport.decoders import ServerSentEvent, SseDecoder
 from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 
 MAX_WHOLE_BYTES = 16 << 20  # of an answer in one piece, in place of a stream
-REST_SECONDS = 5.0  # for the usage and the end mark behind a finish reason: the answer is whole without them
 
 _VENDOR_HOSTS = ("api.openai.com", ".openai.com", ".openai.azure.com", ".services.ai.azure.com")
 _OTHER_LIMIT: dict[Feature, Feature] = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -43,7 +40,7 @@ class OpenAI:
     """One HTTP client, for up to `concurrency` streams at once.
 
     A request that is refused because of one of its features is made once more without it. If that is accepted, and the
-    refusal was not about this request alone, this process leaves the feature out for the model from then on. Stop
+    refusal was not about this request alone, this process leaves the feature out for the model for some hours. Stop
     sequences that the model does not take are applied here.
     """
 
@@ -81,7 +78,7 @@ class OpenAI:
         with response:
             is_whole = response.content_type == JSON
             yield Started(self.name, prompt.model, "whole" if is_whole else "live")
-            deltas = self._read_whole(response) if is_whole else read_stream(response, self._mapper())
+            deltas = self._read_whole(response) if is_whole else self._read_stream(response)
             sequences = () if "stop" in features else prompt.stop_sequences
             with closing(stop_at(sequences, deltas) if sequences else deltas) as remaining:
                 yield from remaining
@@ -103,6 +100,11 @@ class OpenAI:
 
     def _read_whole(self, response: Response) -> Generator[Delta]:
         yield from self._map_whole(parse_completion(response.body.read(MAX_WHOLE_BYTES)))
+
+    def _read_stream(self, response: Response) -> Generator[Delta]:
+        """Yield the deltas of a stream; it ends with its end mark, or with its connection."""
+        with closing(read_sse(response)) as events:
+            yield from read_deltas(events, self._mapper(), (HTTPError, OSError))
 
     def _map_whole(self, answer: Members) -> list[Delta]:
         if not self._is_chat:
@@ -131,30 +133,6 @@ class OpenAI:
                 continue
             self._refused.add(prompt.model, [each.feature for each in refused if each.is_general])
             return result, features
-
-
-def read_stream(response: Response, mapper: ChatMapper | ResponsesMapper) -> Generator[Delta]:
-    """Yield the deltas of a stream; it ends with its end mark, or with its connection."""
-    with closing(_read_events(response)) as events:
-        for name, data in events:
-            yield from mapper.map(name, data)
-            if mapper.has_finished or mapper.has_ended:
-                break
-        rest: list[Delta] = []
-        # Whatever happens from here on costs at most the usage.
-        with suppress(HTTPError, OSError, ProviderError), gevent.Timeout(REST_SECONDS, False):
-            while mapper.has_finished and not mapper.has_ended and (event := next(events, None)):
-                rest += mapper.map(event.name, event.data)
-    yield from rest
-    yield from mapper.end()
-    response.body.drain()
-
-
-def _read_events(response: Response) -> Generator[ServerSentEvent]:
-    decoder = SseDecoder()
-    with closing(iter(response.body)) as pieces:
-        for piece in pieces:
-            yield from decoder.decode(piece)
 
 
 def _leave_out(feature: Feature, features: set[Feature]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from millrace.worker.contract.events import Chunk, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
-from millrace.worker.providers.openai import client
+from millrace.worker.providers import reading
 from millrace.worker.providers.openai.client import OpenAI
 from millrace.worker.providers.protocol import Delta, Details, Prompt, Started, Stopped, Tool
 from millrace.worker.settings.schema import load
@@ -74,7 +74,7 @@ def test_a_stream_is_asked_for_at_its_url_and_its_connection_is_reused(make_clie
 def test_a_finished_answer_is_whole_whatever_follows_it(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(reading, "REST_SECONDS", 0.1)
 
     def answer(connection: Any, request: bytes) -> None:
         connection.sendall(chunked(sse(TEXT, STOP), end=b""))

@@ -8,10 +8,10 @@ import pytest
 
 from millrace.worker.contract.events import Chunk, Usage
 from millrace.worker.errors import ProviderError
-from millrace.worker.providers.anthropic import reading
+from millrace.worker.providers import reading
 from millrace.worker.providers.anthropic.mapping import MessageMapper
-from millrace.worker.providers.anthropic.reading import Event, parse_message, read_deltas
 from millrace.worker.providers.protocol import Delta, Stopped
+from millrace.worker.providers.reading import Event, parse_message, read_deltas
 
 TEXT = ("", b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}')
 ENDING = ("", b'{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":3}}')

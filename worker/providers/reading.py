@@ -1,4 +1,4 @@
-"""From the events of a stream to its deltas, and from the deltas of a whole message to an answer.
+"""From the events of a stream to its deltas, for each wire that states a stop reason before its last details.
 
 A stop reason makes an answer whole. Only details follow it: the wait for them is short, and a failure there is
 without effect.
@@ -6,15 +6,17 @@ without effect.
 
 import json
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
+from typing import Protocol
 
 import gevent
 
 from millrace.worker.errors import ProviderError
-from millrace.worker.providers.anthropic.mapping import MessageMapper
 from millrace.worker.providers.members import Members, object_of
 from millrace.worker.providers.protocol import Delta
+from millrace.worker.providers.transport.client import Response
+from millrace.worker.providers.transport.decoders import SseDecoder
 
 REST_SECONDS = 5.0  # for the events behind the stop reason
 _END_SECONDS = 0.1  # for the end of the response behind the last event, so that its connection can be reused
@@ -24,13 +26,33 @@ Event = tuple[str, bytes]
 """An event's name on the wire, empty if it has none, and its JSON."""
 
 
-def read_deltas(
-    events: Generator[Event], mapper: MessageMapper, errors: tuple[type[Exception], ...]
-) -> Generator[Delta]:
+class ReadMapper(Protocol):
+    """Maps the events of one stream, in order."""
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether the stop reason has arrived; only details may follow."""
+        ...
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing follows."""
+        ...
+
+    def map(self, name: str, data: bytes) -> list[Delta]:
+        """Return the deltas of an event; raises ProviderError."""
+        ...
+
+    def end(self) -> list[Delta]:
+        """Return what is left at the end of the stream."""
+        ...
+
+
+def read_deltas(events: Generator[Event], mapper: ReadMapper, errors: tuple[type[Exception], ...]) -> Generator[Delta]:
     """Yield the deltas of a stream; `errors` are those of the connection, which change nothing behind a stop reason."""
     for name, data in events:
         yield from mapper.map(name, data)
-        if mapper.has_finished:
+        if mapper.has_finished or mapper.has_ended:
             break
     rest: list[Delta] = []
     with suppress(ProviderError, *errors), gevent.Timeout(REST_SECONDS, False):  # pyright: ignore[reportArgumentType] - False: quietly
@@ -41,6 +63,14 @@ def read_deltas(
     with suppress(ProviderError, *errors), gevent.Timeout(_END_SECONDS, False):  # pyright: ignore[reportArgumentType] - likewise
         for _ in islice(events, _END_EVENTS):
             continue
+
+
+def read_sse(response: Response) -> Generator[Event]:
+    """Yield the server-sent events of a response."""
+    decoder = SseDecoder()
+    with closing(iter(response.body)) as pieces:
+        for piece in pieces:
+            yield from decoder.decode(piece)
 
 
 def parse_message(data: bytes) -> Members:
