@@ -21,7 +21,7 @@ _log = get_logger(__name__)
 
 
 class RefusedFeatures(Generic[F]):
-    """What each model has refused, in one process. Beyond `MAX_REFUSALS` the oldest are forgotten."""
+    """The features that models have refused, in one process. Beyond `MAX_REFUSALS` the oldest are forgotten."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
