@@ -15,8 +15,12 @@ MODEL = "asked-model"
 
 
 def optional_fields(document: Json) -> Iterator[tuple[str, str, Json, str]]:
-    """Yield the method and path, the body's schema and the name of every optional field of the API."""
-    for path, methods in document["paths"].items():
+    """Yield the method and path, the body's schema and the name of every optional field of the API.
+
+    OpenAI's has its own rule: there only null is absent.
+    """
+    ours = {path: methods for path, methods in document["paths"].items() if not path.startswith("/v1/")}
+    for path, methods in ours.items():
         for method, operation in methods.items():
             schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
             found = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
