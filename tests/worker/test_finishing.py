@@ -20,8 +20,10 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import claim, release
+from millrace.worker.contract.request import ReasoningState
+from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
-from millrace.worker.providers.protocol import Stopped, WholeAnswer
+from millrace.worker.providers.protocol import ReasoningBlock, Stopped, WholeAnswer
 from millrace.worker.providers.stub import Reply
 from millrace.worker.store import answers, conversations, messages
 from millrace.worker.store.answers import StoredAnswer
@@ -32,6 +34,7 @@ from tests.worker.harness import wait_until
 
 END = (Stopped("end_turn"), Usage(3, 4))
 WAIT_FOREVER = Event().wait
+REFUSED = ProviderError("provider_rejected", retryable=False)
 
 
 def test_a_complete_answer_is_stored_as_the_log_has_it(make_worker: MakeWorker) -> None:
@@ -43,6 +46,20 @@ def test_a_complete_answer_is_stored_as_the_log_has_it(make_worker: MakeWorker) 
     record = worker.check_stored(generation)
     assert (record.answer.model, record.answer.provider) == (worker.harness.settings.default_model, "bedrock")
     assert worker.harness.redis.keys("*unstored") == []
+
+
+def test_reasoning_in_the_providers_form_is_stored_with_a_complete_answer_and_never_published(
+    make_worker: MakeWorker,
+) -> None:
+    steps = [Reasoning("Hm."), ReasoningBlock({"signature": "abc"}), Chunk("Because."), *END]
+    worker = make_worker(steps, [ReasoningBlock({"a": 1}), Chunk("Be"), REFUSED])
+    complete, failed = (worker.harness.create_generation("Why?") for _ in range(2))
+    assert "abc" not in str(worker.answer(complete))
+    model = worker.harness.settings.default_model
+    stored = worker.check_stored(complete).answer.reasoning_state
+    assert stored == ReasoningState("bedrock", model, [{"signature": "abc"}])
+    worker.answer(failed)
+    assert worker.check_stored(failed).answer.reasoning_state is None
 
 
 def test_a_complete_answer_is_stored_before_its_outcome_is_published(make_worker: MakeWorker) -> None:
@@ -147,13 +164,16 @@ def test_a_stored_complete_answer_is_published_by_the_next_worker_without_a_seco
     answer = StoredAnswer(
         *(first.message, generation, first.claim.epoch, worker.harness.state(generation).top, "Because.", outcome),
         reasoning="Hm.",
+        reasoning_state=ReasoningState("bedrock", "a-model", [{"a": 1}]),
     )
     assert worker.database.run(lambda session: answers.save_answer(session, question, answer))
     release(worker.harness.redis, first.claim, worker.harness.settings)
     _, *events = worker.answer(generation)
     assert events == [Snapshot("Because.", "Hm.", [], [], "takeover"), outcome, Done("completed")]
     assert worker.stub.prompts == []
-    assert worker.check_stored(generation).answer.epoch > first.claim.epoch
+    stored = worker.check_stored(generation).answer
+    assert stored.epoch > first.claim.epoch
+    assert stored.reasoning_state == answer.reasoning_state
 
 
 def test_a_stored_incomplete_answer_is_generated_again(make_worker: MakeWorker) -> None:
