@@ -33,7 +33,7 @@ def test_program_that_can_not_start_is_restarted_with_growing_waits(tmp_path: Pa
     with SupervisedPrograms(tmp_path).program("a", "print('no'); raise SystemExit(3)") as programs:
         wait_for(lambda: "0.8 s" in programs.output())
         waits = [line.rsplit(" ", 2)[1] for line in programs.output().splitlines()]
-        assert waits == ["0.2", "0.4", "0.8"]
+        assert waits[:3] == ["0.2", "0.4", "0.8"]
         assert programs.log("a").splitlines() == ["no"] * 3
 
 
