@@ -6,6 +6,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from millrace.worker.errors import SettingError
+from millrace.worker.settings import parsers
 from millrace.worker.settings.groups import AuthSettings, DatabaseSettings, SearchSettings
 from millrace.worker.settings.provider_groups import (
     OPENAI_URL,
@@ -32,10 +33,11 @@ def check_auth(auth: AuthSettings) -> None:
             "MILLRACE_AUTH_HEADER: is not set; MILLRACE_AUTH=header requires it. It names the header in which "
             "a trusted proxy passes the owner"
         )
-    if 0 < len(auth.secret_key.encode("utf-8", "surrogateescape")) < SECRET_BYTES:
-        raise SettingError(
-            f"MILLRACE_SECRET_KEY: takes at least {SECRET_BYTES} bytes; `openssl rand -hex 32` prints a good one"
-        )
+    if auth.secret_key:
+        try:
+            parsers.secret_keys(auth.secret_key, SECRET_BYTES)
+        except ValueError as error:
+            raise SettingError(f"MILLRACE_SECRET_KEY: {error}; `openssl rand -hex 32` prints a good one") from error
     if auth.method == "jwt":
         _check_jwt(auth)
     used = {"header": ("header",), "jwt": ("jwt_",)}.get(auth.method, ())

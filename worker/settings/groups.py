@@ -150,7 +150,7 @@ class AuthSettings:
 
     method: str = setting("MILLRACE_AUTH", _auth, "session", "authentication method: `session`, `header`, `jwt`, `package.module:function`, or `host` (the host application's `Millrace(owner=…)`)")
     header: str = setting("MILLRACE_AUTH_HEADER", _header_name, "", "header in which a trusted proxy passes the owner; required by `header`")
-    secret_key: str = setting("MILLRACE_SECRET_KEY", parsers.text, "", "key that signs the session cookie, 32 bytes or more; required by the web tier where it keeps sessions")
+    secret_key: str = setting("MILLRACE_SECRET_KEY", parsers.text, "", "key that signs the session cookie, 32 bytes or more; of several keys, separated by commas, the first signs and all verify; required by the web tier where it keeps sessions")
     api_keys: str = setting("MILLRACE_API_KEYS", api_keys, "", "API keys of programs, in addition to the method: the path of a file that `deploy/keys.py` writes, or `[{sha256, owner}]` in JSON; the file is read again when it changes")
     cookie_samesite: Literal["lax", "strict", "none"] = setting("MILLRACE_COOKIE_SAMESITE", parsers.choice("lax", "strict", "none"), "lax", "SameSite attribute of the session cookie; `none` also sets Secure")
     jwt_algorithm: str = setting("MILLRACE_JWT_ALGORITHM", parsers.choice("HS256", "RS256", "ES256", "EdDSA"), "", "the only accepted algorithm of tokens: HS256, RS256, ES256 or EdDSA; required by `jwt`")

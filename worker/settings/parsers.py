@@ -32,6 +32,24 @@ def words(value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
+def secret_keys(value: str, least: int) -> tuple[str, ...]:
+    """Split keys at commas, the one that signs first; raises ValueError where one is shorter than `least` bytes.
+
+    A value of which no part is that long cannot be several keys: it is one, commas included.
+    """
+    parts = tuple(part.strip() for part in value.split(","))
+    are_long = [_bytes_of(part) >= least for part in parts]
+    if len(parts) > 1 and all(are_long):
+        return parts
+    if (len(parts) > 1 and any(are_long)) or _bytes_of(value) < least:
+        raise ValueError(f"takes at least {least} bytes in each key; a comma separates keys and cannot be part of one")
+    return (value,)
+
+
+def _bytes_of(value: str) -> int:
+    return len(value.encode("utf-8", "surrogateescape"))
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from `low` to `high`."""
 

@@ -55,6 +55,7 @@ def test_contradiction_names_the_variable_that_is_missing_or_has_no_effect() -> 
     cases: list[tuple[str, dict[str, str]]] = [
         ("MILLRACE_AUTH_HEADER: is not set", {"MILLRACE_AUTH": "header"}),
         ("MILLRACE_SECRET_KEY: takes at least 32 bytes", {"MILLRACE_SECRET_KEY": "k" * 31}),
+        ("MILLRACE_SECRET_KEY: takes at least 32 bytes in each key", {"MILLRACE_SECRET_KEY": f"{'k' * 32},{'l' * 31}"}),
         ("MILLRACE_AUTH_HEADER: has no effect", {"MILLRACE_AUTH_HEADER": "X-User"}),
         ("MILLRACE_JWT_COOKIE: has no effect", {"MILLRACE_JWT_COOKIE": "token"}),
         ("MILLRACE_JWT_ISSUER: is not set", {**JWT, "MILLRACE_JWT_ISSUER": ""}),

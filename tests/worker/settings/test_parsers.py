@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from limits import parse_many
 
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.parsers import is_direct, is_owner
+from millrace.worker.settings.parsers import is_direct, is_owner, secret_keys
 from millrace.worker.settings.schema import declared, load, variables
 
 BAD = {
@@ -137,3 +137,21 @@ def test_other_types_and_surrounding_spaces_are_no_valid_owner() -> None:
         assert not is_owner(name), name
     for name in ("ada", "Ada Lovelace", "ada@example.com", "a" * 255):
         assert is_owner(name), name
+
+
+LONG, LATER, SHORT = "a" * 32, "b" * 32, "c" * 31
+
+
+def test_comma_separates_secret_keys_and_each_must_be_long() -> None:
+    for value, expected in {
+        LONG: (LONG,),
+        f"{LONG} ": (f"{LONG} ",),
+        f"{LONG},{LATER}": (LONG, LATER),
+        f" {LATER} ,\n{LONG}\n": (LATER, LONG),
+        "a passphrase, of which no part is long": ("a passphrase, of which no part is long",),
+        "\udcff" * 32: ("\udcff" * 32,),
+    }.items():
+        assert secret_keys(value, 32) == expected, value
+    for value in (SHORT, f"{LONG},", f"{LONG},,{LATER}", f"{LONG},{SHORT}", f"{SHORT},{LONG}", "c,c"):
+        with pytest.raises(ValueError, match=r"^takes at least 32 bytes in each key; a comma separates keys"):
+            secret_keys(value, 32)

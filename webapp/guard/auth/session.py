@@ -11,6 +11,8 @@ from itsdangerous import BadSignature
 
 from millrace.webapp.guard.auth.protocol import Authorization, bearer_token
 from millrace.worker.contract.ids import is_id
+from millrace.worker.settings.checks import SECRET_BYTES
+from millrace.worker.settings.parsers import secret_keys
 from millrace.worker.settings.schema import Settings
 
 COOKIE_LIFE = timedelta(days=365)
@@ -22,16 +24,16 @@ _MARK_CHARACTERS = 8
 class SessionCookie(SecureCookieSessionInterface):
     """Flask's signed cookie, under a name that two servers on one host do not share: cookies know no port.
 
-    The name carries a mark of the secret. Over HTTPS it begins with `__Host-` (`__Secure-` where the application is
-    mounted below a path), with which a browser accepts the cookie only from this very host, over HTTPS
+    The name carries a mark of the key that signs. Over HTTPS it begins with `__Host-` (`__Secure-` where the
+    application is mounted below a path), with which a browser accepts the cookie only from this very host, over HTTPS
     (https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-cookie-name-prefixes). A cookie under one
-    of the other names, from an earlier version or from before the server had HTTPS, is read where there is none under
-    this name, and sent again under it.
+    of the other names is read where there is none under this name, and sent again under it: one from an earlier
+    version, from before the server had HTTPS, or from before another key became the first.
     """
 
     def get_cookie_name(self, app: Flask) -> str:
         """Return the name for the current request."""
-        name = f"{_COOKIE}_{_mark(app)}"
+        name = f"{_COOKIE}_{_mark(app.secret_key)}"
         if not request.is_secure:
             return name
         return f"__Host-{name}" if self.get_cookie_path(app) == "/" else f"__Secure-{name}"
@@ -55,8 +57,7 @@ class SessionCookie(SecureCookieSessionInterface):
         serializer = self.get_signing_serializer(app)
         if serializer is None:
             return session
-        name = f"{_COOKIE}_{_mark(app)}"
-        for other in (name, f"__Host-{name}", f"__Secure-{name}", _COOKIE):
+        for other in _names(app):
             with suppress(BadSignature):
                 found = serializer.loads(request.cookies.get(other, ""), max_age=int(COOKIE_LIFE.total_seconds()))
                 session = self.session_class(found)
@@ -65,16 +66,26 @@ class SessionCookie(SecureCookieSessionInterface):
         return session
 
 
-def _mark(app: Flask) -> str:
-    secret = str(app.secret_key).encode("utf-8", "surrogateescape")
+def _names(app: Flask) -> list[str]:
+    """Return every name under which a cookie may be valid, those of the key that signs first."""
+    keys = (app.secret_key, *app.config["SECRET_KEY_FALLBACKS"])
+    marked = [f"{_COOKIE}_{_mark(key)}" for key in keys]
+    return [*(f"{prefix}{name}" for name in marked for prefix in ("", "__Host-", "__Secure-")), _COOKIE]
+
+
+def _mark(key: object) -> str:
+    secret = str(key).encode("utf-8", "surrogateescape")
     return hmac.new(secret, b"millrace cookie name", "sha256").hexdigest()[:_MARK_CHARACTERS]
 
 
 def sign_cookies(app: Flask, settings: Settings) -> None:
     """Configure the signed cookie of Millrace's own app; a host app keeps its own configuration."""
     app.session_interface = SessionCookie()
+    given = settings.auth.secret_key
+    first, *others = secret_keys(given, SECRET_BYTES) if given else ("",)
     app.config.update(
-        SECRET_KEY=settings.auth.secret_key,
+        SECRET_KEY=first,
+        SECRET_KEY_FALLBACKS=others,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE=settings.auth.cookie_samesite.capitalize(),
         SESSION_REFRESH_EACH_REQUEST=False,  # the response of a stream need not carry it

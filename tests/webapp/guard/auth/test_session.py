@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from itsdangerous import URLSafeTimedSerializer
 
 from millrace.worker.contract.ids import is_id
@@ -86,6 +87,41 @@ def test_cookie_signed_with_another_secret_has_no_owner(build: Build) -> None:
     for name in (theirs.cookie_name, "millrace"):
         theirs.user.set_cookie(name, cookie.value)
     check_problem(theirs.user.get(f"{API}/{generation}"), 404, "not_found")
+
+
+def test_cookie_is_good_until_its_key_is_removed_and_is_renewed_with_the_first_key(build: Build) -> None:
+    """Both keys in one order, then in the other, then the new one alone: each a restart of the web tier."""
+    old, new = "an old key".ljust(40, "o"), "a new key".ljust(40, "n")
+    before = build(secret_key=old)
+    generation = before.ask()
+    conversation = json_of(before.user.get(f"{API}/{generation}"))["conversation_id"]
+    names = before.cookie_name, build(secret_key=new).cookie_name
+    assert names[0] != names[1]
+    browser = {names[0]: value_of(before.user, names[0])}
+
+    def conversations(site: WebHarness) -> list[str]:
+        cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.items())}
+        answer = site.app.test_client(use_cookies=False).get("/api/conversations", headers=cookies)
+        if given := answer.headers.get("Set-Cookie"):
+            name, _, value = given.partition(";")[0].partition("=")
+            browser[name] = value
+        return [each["id"] for each in json_of(answer)["conversations"]]
+
+    assert conversations(build(secret_key=f"{old}, {new}")) == [conversation]
+    assert list(browser) == [names[0]], "a cookie of the first key is not sent again"
+    assert conversations(build(secret_key=f"{new},{old}")) == [conversation]
+    assert list(browser) == [*names]
+    not_renewed = {names[0]: browser.pop(names[0])}
+    assert conversations(build(secret_key=new)) == [conversation], "the renewed cookie is signed with the new key"
+    for name in (names[0], names[1], "millrace"):
+        browser = {name: not_renewed[names[0]]}
+        assert conversations(build(secret_key=new)) == [], "a cookie of a removed key is a new visitor's"
+
+
+def value_of(client: FlaskClient, name: str) -> str:
+    cookie = client.get_cookie(name)
+    assert cookie is not None
+    return cookie.value
 
 
 def test_two_servers_on_one_host_keep_their_own_cookies(build: Build) -> None:
