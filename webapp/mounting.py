@@ -9,10 +9,11 @@ from flask.sansio.scaffold import Scaffold
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from millrace.webapp import problems, request_log
-from millrace.webapp.facades import chat, conversation, websocket
+from millrace.webapp.facades import chat, conversation
 from millrace.webapp.facades.aisdk import routes as aisdk
 from millrace.webapp.facades.openai import chat_routes, models, unknown_paths
 from millrace.webapp.facades.openai.responses import routes as responses_routes
+from millrace.webapp.facades.websocket import routes as websocket
 from millrace.webapp.guard import access, auth, cors, csrf, headers, limits
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.mounts import names_of

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from millrace.webapp.facades.websocket_messages import Ended, Pong, rejected, take_request
+from millrace.webapp.facades.websocket.messages import Ended, Pong, rejected, take_request
 from millrace.webapp.problems import Problem, invalid
 
 

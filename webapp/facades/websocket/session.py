@@ -13,8 +13,8 @@ import msgspec
 from flask import Flask
 from wsproto.connection import Connection, ConnectionType
 
-from millrace.webapp.facades import websocket_messages as messages
-from millrace.webapp.facades.websocket_messages import MessageType, SocketReply
+from millrace.webapp.facades.websocket import messages
+from millrace.webapp.facades.websocket.messages import MessageType, SocketReply
 from millrace.webapp.generation import creation
 from millrace.webapp.generation.creation import check_idempotency_key, create_generation
 from millrace.webapp.generation.responses import check_cursor

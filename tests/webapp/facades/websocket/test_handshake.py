@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 
-from tests.webapp.facades.handshake_headers import HANDSHAKE
+from tests.webapp.facades.websocket.handshake_headers import HANDSHAKE
 from tests.webapp.harness import WebHarness, check_problem
 
 Build = Callable[..., WebHarness]

@@ -10,7 +10,7 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, Response, current_app, request
 from wsproto.utilities import generate_accept_token
 
-from millrace.webapp.facades.websocket_session import Session
+from millrace.webapp.facades.websocket.session import Session
 from millrace.webapp.guard.auth import current_owner, ensure_owner
 from millrace.webapp.guard.client import current_client
 from millrace.webapp.problems import Problem

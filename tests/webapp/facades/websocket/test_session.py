@@ -12,7 +12,7 @@ from millrace.webapp.guard.client import Client
 from millrace.worker.contract.events import Chunk, Done, StatusEvent
 from millrace.worker.contract.ids import new_id
 from tests.client import wait_for
-from tests.webapp.facades.socket_user import SocketUser
+from tests.webapp.facades.websocket.socket_user import SocketUser
 from tests.webapp.harness import COMPLETE, WHOLE, Json, WebHarness, json_of
 
 Build = Callable[..., WebHarness]

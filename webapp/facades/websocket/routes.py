@@ -14,7 +14,7 @@ from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 
-_HANDSHAKE = "millrace.webapp.facades.websocket_handshake"
+_HANDSHAKE = "millrace.webapp.facades.websocket.handshake"
 
 routes = Blueprint("websocket", __name__, url_prefix="/api/ws")
 

@@ -5,10 +5,10 @@ from typing import Any, Self
 
 from werkzeug.test import EnvironBuilder
 
-from millrace.webapp.facades.websocket_session import Session
+from millrace.webapp.facades.websocket.session import Session
 from millrace.webapp.guard.auth import AUTHORIZATION, Authorization
 from millrace.webapp.guard.client import CLIENT, Client
-from tests.webapp.facades.handshake_headers import HANDSHAKE
+from tests.webapp.facades.websocket.handshake_headers import HANDSHAKE
 from tests.webapp.harness import Json, WebHarness
 from tests.webapp.relay.websocket_client import PairedClient
 

@@ -14,7 +14,7 @@ util.find_spec = lambda name, package=None: None if name == "wsproto" else find_
 from gevent import monkey
 monkey.patch_all()
 from millrace.webapp import create_app
-from tests.webapp.facades.handshake_headers import HANDSHAKE
+from tests.webapp.facades.websocket.handshake_headers import HANDSHAKE
 from tests.webapp.harness import UNLIMITED
 client = create_app(UNLIMITED.replace(redis_url="redis://127.0.0.1:1/0")).test_client()
 print(client.get("/healthz").status_code, client.get("/api/ws", headers=HANDSHAKE).text)
