@@ -5,12 +5,12 @@ An image's name is a hash of its bytes, so that it never changes and saving it a
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryFile
 from typing import TypeVar, cast, get_args
 
 import gevent
@@ -71,8 +71,8 @@ class ImageFiles:
         """Return the generations whose newest image was saved longer ago than this."""
         if self._directory is None:
             return []
-        directory, before = self._directory, time.time() - seconds
-        return _in_thread(lambda: [name for name, changed in _entries(directory) if changed < before])
+        directory = self._directory
+        return _in_thread(lambda: [name for name, age in _ages(directory) if age > seconds])
 
     def _folder(self, generation: str) -> Path:
         assert self._directory is not None
@@ -134,7 +134,11 @@ def _delete(folders: list[Path]) -> None:
         raise failures[0]
 
 
-def _entries(directory: Path) -> list[tuple[str, float]]:
-    """Return the folders of generations with the times of their last change; anything else is not ours."""
-    with os.scandir(directory) as entries:
-        return [(each.name, each.stat().st_mtime) for each in entries if is_id(each.name)]
+def _ages(directory: Path) -> list[tuple[str, float]]:
+    """Return the folders of generations, each with the seconds since its last change; anything else is not ours.
+
+    They go by the clock of the file system, which several machines may share: that of a file which is written now.
+    """
+    with TemporaryFile(dir=directory) as file, os.scandir(directory) as entries:
+        now = os.fstat(file.fileno()).st_mtime
+        return [(each.name, now - each.stat().st_mtime) for each in entries if is_id(each.name)]
