@@ -10,6 +10,7 @@ from millrace.webapp import settings as web_settings
 from millrace.webapp.generation.creation import cancel_generation, check_idempotency_key, create_generation
 from millrace.webapp.generation.validation import parse
 from millrace.webapp.generation.views import receipt
+from millrace.webapp.guard import limits
 from millrace.webapp.guard.auth import sign_cookies
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.guard.ownership import generation_not_found, owned_by
@@ -133,6 +134,7 @@ class Millrace:
         """
         _active.discard(self)
         self.services.stop()
+        limits.close(self._mounted_app(), self._name)
 
     def ask(
         self,

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from millrace.webapp import create_app
 from millrace.webapp.guard import limits
 from millrace.webapp.guard.auth.session import OWNER
+from millrace.webapp.mounts import names_of
 from millrace.webapp.services import Services, services_of
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import (
@@ -158,8 +159,9 @@ def stopping(app: Flask) -> Generator[Flask]:
     try:
         yield app
     finally:
-        services_of(app).stop()
-        limits.close(app)
+        for mount in names_of(app):
+            services_of(app, mount).stop()
+            limits.close(app, mount)
 
 
 WHOLE: tuple[AnyEvent, ...] = (Chunk("Hel"), Chunk("lo."), COMPLETE, Done("completed"))

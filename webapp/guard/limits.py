@@ -30,7 +30,7 @@ from millrace.webapp.guard.rejections import (
     waiting_time,
 )
 from millrace.webapp.guard.windows import Counter, SlidingWindows, WindowCounts
-from millrace.webapp.mounts import MountState, names_of
+from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
@@ -115,10 +115,9 @@ def admit(kind: LimitKind) -> Generator[None]:
         yield
 
 
-def close(app: Flask) -> None:
-    """Close the connections of all mounts' limits to their storage."""
-    for mount in names_of(app):
-        _limits.of(app, mount).close()
+def close(app: Flask, mount: str) -> None:
+    """Close the connections of a mount's limits to their storage."""
+    _limits.of(app, mount).close()
 
 
 def add_headers(response: Response) -> Response:

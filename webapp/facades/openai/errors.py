@@ -41,7 +41,7 @@ _NO_KEY = (
     "You didn't provide an API key. Send it in an Authorization header, as the SDKs do with `api_key` (Authorization: "
     "Bearer YOUR_KEY)."
 )
-_WRONG_KEY = "Incorrect API key provided. Use a key of this server."
+_WRONG_KEY = "Incorrect API key provided. Make one with: python3 deploy/keys.py add OWNER"
 
 
 class ErrorObject(msgspec.Struct, frozen=True):
