@@ -147,8 +147,13 @@ def own_settings(state: StateDirectory, redis_url: str) -> dict[str, str]:
         "MILLRACE_REDIS_URL": redis_url,
         "MILLRACE_API_KEYS": str(keys.path),
         "MILLRACE_SECRET_KEY": state.secret_key(),
-        "MILLRACE_DATABASE_URL": f"sqlite:///{quote(str(state.path / 'millrace.db'))}",
+        "MILLRACE_DATABASE_URL": database_url(state),
     }
+
+
+def database_url(state: StateDirectory) -> str:
+    """Return the URL of the database in a state directory."""
+    return f"sqlite:///{quote(str(state.path / 'millrace.db'))}"
 
 
 def child_environment(

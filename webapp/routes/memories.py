@@ -48,7 +48,7 @@ def list_memories() -> Response:
         return services().database.run(lambda session: memories.page(session, owner, cursor, limit))
 
     page = read_page(read, DEFAULT_LIMIT)
-    return json_response(MemoryPage([_render(each) for each in page.items], page.next_cursor))
+    return json_response(MemoryPage([render_memory(each) for each in page.items], page.next_cursor))
 
 
 @routes.delete("")
@@ -73,5 +73,6 @@ def delete_memory(memory: str) -> Response:
     return Response(status=204)
 
 
-def _render(record: memories.MemoryRecord) -> MemorySchema:
+def render_memory(record: memories.MemoryRecord) -> MemorySchema:
+    """Return a memory as clients get it."""
     return MemorySchema(record.id, record.content, record.conversation, timestamp(record.created_ms))

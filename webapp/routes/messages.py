@@ -47,7 +47,7 @@ def list_messages(conversation: str) -> Response:
         raise no_conversation()
     running = running_generations(services().redis, [conversation])
     return json_response(
-        MessagePage([_render(each) for each in page.items], page.next_cursor, running.get(conversation))
+        MessagePage([render_message(each) for each in page.items], page.next_cursor, running.get(conversation))
     )
 
 
@@ -78,7 +78,8 @@ def retry_message(conversation: str, message: str) -> Response:
     return respond_with_generation(owner, parse_again(body, question, services().settings), key)
 
 
-def _render(record: messages.MessageRecord) -> MessageSchema:
+def render_message(record: messages.MessageRecord) -> MessageSchema:
+    """Return a message as clients get it."""
     return MessageSchema(
         id=record.id,
         role=record.role,

@@ -93,6 +93,18 @@ def page(session: Session, owner: str, cursor: str | None, count: int) -> Page[C
     return make_page(session.scalars(newest).all(), count, lambda row: (row.updated_ms, row.id), _record)
 
 
+def page_by_id(session: Session, owner: str, cursor: str | None, count: int) -> Page[ConversationRecord]:
+    """Return an owner's conversations after the cursor, in an order that no change of one alters.
+
+    Raises ValueError if the cursor is malformed.
+    """
+    query = select(ConversationRow).where(ConversationRow.owner == owner, ConversationRow.deleted_ms.is_(None))
+    if cursor is not None:
+        query = query.where(ConversationRow.id > decode_cursor(cursor)[1])
+    rows = session.scalars(query.order_by(ConversationRow.id).limit(count + 1)).all()
+    return make_page(rows, count, lambda row: (0, row.id), _record)
+
+
 def rename(session: Session, owner: str, conversation: str, title: str) -> bool:
     """Set the title; False if the conversation is absent or another user's."""
     change = update(ConversationRow).where(*_is_owned(owner, conversation)).values(title=title, updated_ms=clock_ms())

@@ -112,6 +112,18 @@ def page(
     return Page(found.items[::-1], found.next_cursor)
 
 
+def page_forward(
+    session: Session, owner: str, conversation: str, cursor: str | None, count: int
+) -> Page[MessageRecord]:
+    """Return the oldest messages after the cursor, the oldest first; otherwise as `page`."""
+    query = select(MessageRow).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
+    query = query.where(ConversationRow.id == conversation, ConversationRow.owner == owner)
+    if cursor is not None:
+        query = query.where(tuple_(MessageRow.turn, MessageRow.rank) > tuple_(*_turn_and_rank(cursor)))
+    rows = session.scalars(query.order_by(MessageRow.turn, MessageRow.rank).limit(count + 1)).all()
+    return make_page(rows, count, lambda row: (row.turn, row.rank), _record)
+
+
 def generations(session: Session, owner: str, conversation: str) -> list[str]:
     """Return the generations of the conversation's answers; none if it is absent or another user's."""
     query = select(MessageRow.generation).join(ConversationRow, ConversationRow.id == MessageRow.conversation)
