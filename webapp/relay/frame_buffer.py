@@ -23,6 +23,8 @@ class FrameBuffer:
         self.start = _FIRST
         self.before = Cursor(0, 0)
         self.frames: deque[Frame] = deque()
+        self.is_bounded = True
+        self.shares = 1  # multiplies the bounds
         self._bytes = 0
 
     @property
@@ -31,10 +33,11 @@ class FrameBuffer:
         return self.start + len(self.frames)
 
     def append(self, frame: Frame) -> None:
-        """Append a frame, and drop the oldest ones while the buffer is over its bounds."""
+        """Append a frame, and drop the oldest ones while the buffer has bounds and is over them."""
         self.frames.append(frame)
         self._bytes += len(frame.payload)
-        while self._bytes > BUFFER_BYTES or len(self.frames) > _BUFFER_FRAMES:
+        most_bytes, most_frames = BUFFER_BYTES * self.shares, _BUFFER_FRAMES * self.shares
+        while self.is_bounded and (self._bytes > most_bytes or len(self.frames) > most_frames):
             oldest = self.frames.popleft()
             self._bytes -= len(oldest.payload)
             self.before = oldest.cursor

@@ -4,6 +4,9 @@ A rendering follows its log from the first event on, as any reader does. It appe
 events to a tail of its own, which delivers them to the clients as the log's tail delivers ours. The frames are numbered
 from 1 on; they are a function of the log alone, so a client can go on after the same number in any process. A client
 whose next frame is no longer in the buffer gets a replay: a rendering for itself alone, until it has caught up.
+
+A replay costs memory of its own, for all the text up to its place. A rendering therefore keeps the more frames the more
+clients share it, and all the last ones, which repeat the whole text in some protocols.
 """
 
 from collections import deque
@@ -56,7 +59,7 @@ def after_frame(number: int) -> Cursor:
 
 
 class Renderings:
-    """The shared renderings of a process, each as long as it has clients."""
+    """The shared renderings of a process, each as long as it has clients, also after its end."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -118,11 +121,15 @@ class _LogReader(Reader):
 
     def _render(self, frame: Frame, has_had: int = 0) -> list[Frame]:
         """Return the numbered frames for the next event, for a client that has had this many frames."""
-        is_replacement = frame.data.startswith(SNAPSHOT_PREFIX) and self._seq == 0
-        if is_replacement or (self._seq and frame.seq != self._seq + 1):
+        is_first = self._seq == 0
+        is_snapshot = frame.data.startswith(SNAPSHOT_PREFIX)
+        has_lost = is_snapshot if is_first else frame.seq != self._seq + 1
+        if has_lost:
             self._is_complete = False  # the log has lost events: this snapshot stands for them
         self._seq = frame.seq
-        if is_replacement and has_had:
+        if has_lost and is_snapshot and self._count < has_had:
+            if not is_first:  # the events that were lost stand between those rendered and those that the client has had
+                self._renderer = self._rendered.make()
             self._count = has_had
             bodies = self._renderer.rejoin(frame, has_had)
         else:
@@ -138,14 +145,14 @@ class _LogReader(Reader):
 class Rendering(_LogReader):
     """A rendering that all clients of its dialect share, those included that have a replay for now."""
 
-    __slots__ = ("_clients", "_on_end", "_tail")
+    __slots__ = ("_clients", "_on_unused", "_tail")
 
-    def __init__(self, hub: Hub, rendered: Rendered, on_end: Callable[[], object]) -> None:
+    def __init__(self, hub: Hub, rendered: Rendered, on_unused: Callable[[], object]) -> None:
         super().__init__(hub, rendered)
         self._clients: set[Reader] = set()
         self._tail = Tail(rendered.generation, b"", self._serve_lagging, self.forget)
         self._tail.open(after_frame(0))
-        self._on_end = on_end
+        self._on_unused = on_unused
 
     def admit(self, client: Reader) -> None:
         """Count a client; `add` serves it."""
@@ -161,19 +168,24 @@ class Rendering(_LogReader):
 
     def forget(self, client: Reader) -> None:
         """Forget a client that was closed; the last one ends the rendering."""
-        self._clients.discard(client)
+        if client not in self._clients:
+            return  # it was closed before, and another rendering may have this one's place by now
+        self._clients.remove(client)
         self._hub.remove_connection(client)
         if not self._clients:
+            self._on_unused()
             self.close("client_left")
 
     def can_continue(self, cursor: Cursor) -> bool:
         """Return whether a client with this cursor can be served without a replay."""
-        return self._is_complete and not self.end_reason and self._tail.covers(cursor)
+        return self._is_complete and (not self.end_reason or self._tail.is_done) and self._tail.covers(cursor)
 
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
         """Render the events and deliver their frames; clients without room for them go on from the buffer later."""
         for number, frame in enumerate(frames, 1):
-            self._tail.append(self._render(frame))
+            rendered = self._render(frame)
+            self._tail.keep_for(len(self._clients), is_last=self._renderer.is_over)
+            self._tail.append(rendered)
             if self.end_reason or self._renderer.is_over:
                 self._end()
                 return number
@@ -185,25 +197,16 @@ class Rendering(_LogReader):
         if why == "done":
             self._end()
 
-    def close(self, why: EndReason) -> None:
-        """Stop following the log; no further client is admitted."""
-        if not self.end_reason:
-            self._on_end()
-        super().close(why)
-
     def _end(self) -> None:
         if not self._tail.is_done:
             self._tail.mark_done()
         self._serve_lagging(self._tail)
-        for client in tuple(self._tail.lagging):
-            if client.cursor >= after_frame(self._count):  # it has had everything
-                client.finish("done")
         self.close("done")
 
     def _serve_lagging(self, tail: Tail) -> None:
         """Replay for the clients whose next frame is no longer in the buffer.
 
-        A client that has had more frames elsewhere than were rendered here waits for the next one.
+        A client that has had more frames elsewhere than were rendered here waits for the next one, if one follows.
         """
         if self._is_complete:
             tail.resume_lagging()
@@ -211,6 +214,8 @@ class Rendering(_LogReader):
             if not self._is_complete or client.cursor < after_frame(self._count):
                 tail.release(client)
                 self._replay(client)
+            elif tail.is_done:
+                client.finish("done")
 
     def _replay(self, client: Reader) -> None:
         Replay(self._hub, self._rendered, client, self).start()

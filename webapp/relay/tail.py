@@ -174,6 +174,11 @@ class Tail:
             self._extend(frame)
         self.flush()
 
+    def keep_for(self, readers: int, *, is_last: bool) -> None:
+        """Keep more frames, in proportion to the readers; with `is_last` all those that follow, whatever their size."""
+        self._buffer.shares = max(readers, 1)
+        self._buffer.is_bounded = not is_last
+
     def extend_backwards(self, before: Cursor, entries: list[LogEntry]) -> None:
         """Put the entries between `before` and the first frame into the buffer, as far as there is room."""
         for entry in reversed(entries):

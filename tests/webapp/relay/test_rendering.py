@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from millrace.webapp.relay.frames import Frame
+from millrace.webapp.relay.frame_buffer import BUFFER_BYTES
+from millrace.webapp.relay.frames import Frame, make_frame
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.reader import EndReason, Reader
-from millrace.webapp.relay.rendering import Rendered, Renderings, after_frame
+from millrace.webapp.relay.rendering import Rendered, Rendering, Renderings, Replay, after_frame
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.events import Chunk, Done, Snapshot, StatusEvent, decode
+from millrace.worker.contract.events import Chunk, Done, Snapshot, StatusEvent, decode, encode
+from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import LogEntry
 from tests.client import wait_for
 from tests.webapp.relay.conftest import SETTINGS
-from tests.webapp.relay.log_writer import LogWriter
+from tests.webapp.relay.log_writer import DONE, LogWriter
 
 
 class NumberRenderer:
@@ -96,9 +98,11 @@ def renderings(hub: Hub) -> Renderings:
 
 @pytest.fixture
 def follow(renderings: Renderings) -> Follow:
-    def start(writer: LogWriter, after: int = 0, room: int = 1_000_000) -> PacedReader:
+    def start(
+        writer: LogWriter, after: int = 0, room: int = 1_000_000, renderer: type[NumberRenderer] = NumberRenderer
+    ) -> PacedReader:
         reader = PacedReader(writer.generation, after, room)
-        rendered = Rendered(writer.generation, "numbers", NumberRenderer, cancels_unwatched=False)
+        rendered = Rendered(writer.generation, "numbers", renderer, cancels_unwatched=False)
         renderings.follow(reader, rendered)
         return reader
 
@@ -205,6 +209,71 @@ def test_client_rejoins_a_log_whose_beginning_is_lost(redis: Redis, writer: LogW
         ]
     finally:
         hub.stop()
+
+
+def test_replay_rejoins_where_its_log_expires_before_it_has_reached_the_clients_number(
+    writer: LogWriter, hub: Hub
+) -> None:
+    rendered = Rendered(writer.generation, "numbers", NumberRenderer, cancels_unwatched=False)
+    shared, client = Rendering(hub, rendered, lambda: None), PacedReader(writer.generation, 9)
+    shared.admit(client)
+    events = (1, Chunk("ab")), (8, Snapshot("abcdefghij", "", [], [], "expired")), (9, DONE)
+    frames = [make_frame(LogEntry(Cursor(1, seq), encode(event))) for seq, event in events]
+    assert Replay(hub, rendered, client, shared).take_rest(frames, 0) == 3
+    assert client.lines == ["10:rejoined", "11:end"]
+
+
+def test_slow_clients_share_the_last_frames_however_large_these_are(writer: LogWriter, follow: Follow) -> None:
+    class LargeRenderer(NumberRenderer):
+        def render(self, frame: Frame, number: int) -> list[bytes]:
+            bodies = super().render(frame, number)
+            return (
+                [b"%d:%b\n" % (number + 1 + place, b"x" * BUFFER_BYTES) for place in range(4)]
+                if self.is_over
+                else bodies
+            )
+
+    slow = [follow(writer, room=2, renderer=LargeRenderer) for _ in range(5)]
+    late = follow(writer, 1, renderer=LargeRenderer)
+    writer.chunks("abcd")
+    writer.end()
+    wait_for(lambda: late.end_reason == "done")
+    for reader in slow:
+        assert reader.lines == ["1:a", "2:b"]
+        reader.give_room(1_000_000)
+    wait_for(lambda: all(reader.end_reason == "done" for reader in slow))
+    assert all(reader.lines == slow[0].lines and len(reader.lines) == 8 for reader in slow)
+    assert LargeRenderer.made == 1
+
+
+def test_clients_that_join_after_the_end_share_the_rendering_of_those_that_still_read_it(
+    writer: LogWriter, follow: Follow, renderings: Renderings
+) -> None:
+    writer.chunks("abc")
+    writer.end()
+    slow = follow(writer, room=1)
+    wait_for(lambda: slow.lines == ["1:a"])
+    late = [follow(writer, after) for after in (0, 2, 4, 9)]
+    wait_for(lambda: all(reader.end_reason == "done" for reader in late))
+    assert [reader.lines for reader in late] == [expected(["abc"], after) for after in (0, 2, 4, 9)]
+    slow.give_room(10)
+    wait_for(lambda: slow.end_reason == "done")
+    assert slow.lines == expected(["abc"])
+    assert NumberRenderer.made == 1
+    assert not renderings
+
+
+def test_each_client_adds_to_the_frames_that_are_kept_for_slow_ones(writer: LogWriter, follow: Follow) -> None:
+    fast, slow = follow(writer), [follow(writer, room=1) for _ in range(9)]
+    texts = ["x" * 500] * 30  # more frames than one client's share
+    writer.chunks(*texts)
+    wait_for(lambda: len(fast.lines) == 15_000)
+    for reader in slow:
+        reader.give_room(1_000_000)
+    writer.end()
+    wait_for(lambda: all(reader.end_reason == "done" for reader in slow))
+    assert [reader.lines for reader in slow] == [expected(texts)] * 9
+    assert NumberRenderer.made == 1
 
 
 def test_last_client_that_leaves_ends_the_rendering(

@@ -191,7 +191,7 @@ def _response_format(text: Any) -> Json | None:
         raise wrong_type("text.format", "an object")
     form = cast("Json", given)
     kind = form.get("type")
-    if kind not in _FORMATS:
+    if not isinstance(kind, str) or kind not in _FORMATS:
         raise invalid_parameter("text.format.type", f"text.format.type must be one of: {', '.join(_FORMATS)}.")
     for name in form:
         if name not in _FORMATS[kind]:

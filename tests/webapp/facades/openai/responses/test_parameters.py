@@ -60,8 +60,10 @@ def test_parameter_that_asks_for_what_happens_anyway_changes_nothing(body: dict[
     assert given.input == plain.input
 
 
-def test_null_counts_as_absent_for_every_parameter() -> None:
+def test_null_and_an_empty_text_count_as_absent_for_every_parameter() -> None:
     plain = parse_parameters({"input": "a"}, SETTINGS)
+    for name in ("store", "max_output_tokens", "temperature", "top_p", "text", "reasoning", "truncation", "background"):
+        assert parse_parameters({"input": "a", name: ""}, SETTINGS).echo == EchoedParameters()
     assert parse_parameters({"input": "a", **dict.fromkeys(ABSENT)}, SETTINGS) == plain
     assert plain.echo == EchoedParameters()
     assert plain.is_stored
@@ -105,6 +107,7 @@ def test_parameter_that_would_change_the_answer_is_refused_by_name(body: dict[st
         ({"stream_options": {"include_usage": True}}, "unknown_parameter", "stream_options.include_usage"),
         ({"text": {"format": "text"}}, "invalid_type", "text.format"),
         ({"text": {"format": {"type": "grammar"}}}, "invalid_value", "text.format.type"),
+        ({"text": {"format": {"type": ["text"]}}}, "invalid_value", "text.format.type"),
         ({"text": {"format": {**FORMAT, "name": None}}}, "missing_required_parameter", "text.format.name"),
         ({"text": {"format": {**FORMAT, "schema": "x"}}}, "invalid_type", "text.format.schema"),
         ({"text": {"format": {**FORMAT, "description": 1}}}, "invalid_type", "text.format.description"),
