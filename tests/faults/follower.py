@@ -102,21 +102,24 @@ class Follower:
                 writer.write(self._request(parts.netloc))
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 status = int(head.split()[1])
-                if status == 200:
-                    assert b"\r\ntransfer-encoding: chunked\r\n" in head
+                is_stream = status == 200 and b"\r\ntransfer-encoding: chunked\r\n" in head
+                if is_stream:
                     self._socket = writer.get_extra_info("socket")
                     await self._read(reader, limit)
-                body = await reader.read(_BODY_BYTES) if status not in (200, 204) else b""
+                body = await reader.read(_BODY_BYTES) if not is_stream and status != 204 else b""
             finally:
                 self._socket = None
                 writer.transport.abort()
-        if status != 200:
+        if status == 200 and not is_stream:  # an empty one, which asks for a later try
+            await asyncio.sleep(int(body.partition(b"\nretry: ")[2]) / 1000)
+        elif status != 200:
             self.refusals.append(status)
             self.last_refusal = body.decode("utf-8", "replace")
             await asyncio.sleep(0.2)
 
     def _request(self, host: str) -> bytes:
         lines = [f"GET /api/generations/{self.generation}/events HTTP/1.1", f"Host: {host}", f"Cookie: {self._cookie}"]
+        lines.append("Accept: text/event-stream")
         if self.received:
             lines.append(f"Last-Event-ID: {self.received[-1].cursor}")
         return "\r\n".join([*lines, "\r\n"]).encode()

@@ -2,11 +2,15 @@
 
 import random
 import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import gevent
 from flask import Response, request
 
 from millrace.webapp.guard.permits import release_permit
+from millrace.worker.errors import RedisUnavailable
 
 LONG_RETRY_SECONDS = 5.0
 QUICK_REJECTIONS = 50  # of one owner or address in a minute; later ones are held
@@ -14,6 +18,8 @@ HELD_SECONDS = 1.0
 MAX_HELD = 500  # each holds its connection and its greenlet
 _MEMORY_SECONDS = 60.0
 _MAX_KEYS = 10_000
+
+View = Callable[..., Response]
 
 
 class RejectionPace:
@@ -47,10 +53,25 @@ def accepts_event_stream() -> bool:
     return request.method == "GET" and "text/event-stream" in request.headers.get("Accept", "").lower()
 
 
-def delayed_reconnect(seconds: float) -> Response:
+def reconnects_event_sources(view: View) -> View:
+    """Make a view answer an EventSource with an empty stream while Redis is away: after a 503 it would give up."""
+
+    @wraps(view)
+    def follow(**given: Any) -> Response:
+        try:
+            return view(**given)
+        except RedisUnavailable:
+            if not accepts_event_stream():
+                raise
+            return delayed_reconnect(LONG_RETRY_SECONDS, "the event store is temporarily unavailable")
+
+    return follow
+
+
+def delayed_reconnect(seconds: float, why: str = "too often") -> Response:
     """Return an empty stream whose `retry:` makes an EventSource reconnect later; after a 429 it would give up."""
     wait = max(LONG_RETRY_SECONDS, seconds) * random.uniform(1, 2)
-    body = f": too often\nretry: {round(wait * 1000)}\n\n"
+    body = f": {why}\nretry: {round(wait * 1000)}\n\n"
     return Response(body, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
 
 

@@ -11,6 +11,7 @@ from millrace.webapp.guard.ownership import (
     resume_cursor_with_retry,
     with_redis_retry,
 )
+from millrace.webapp.guard.rejections import reconnects_event_sources
 from millrace.webapp.openapi.document import LAST_EVENT_ID, Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import ended_stream, multiplexed_stream
@@ -44,6 +45,7 @@ _PARAMETERS = (
 @routes.get("")
 @described(Description(answers={204: None}, stream=(AnyEvent, FeedEvent), parameters=_PARAMETERS))
 @limited("follow")
+@reconnects_event_sources
 def stream_many() -> Response:
     """Stream the events of several generations, each with its `generation`, and of the owner's feed."""
     follows, last = _parse_follows(), _parse_last_event_id()

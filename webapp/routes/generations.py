@@ -14,6 +14,7 @@ from millrace.webapp.guard.ownership import (
     owned_generation_with_retry,
     resume_cursor_with_retry,
 )
+from millrace.webapp.guard.rejections import reconnects_event_sources
 from millrace.webapp.openapi.document import (
     AFTER,
     IDEMPOTENCY_KEY,
@@ -63,6 +64,7 @@ def get_generation(generation: str) -> Response:
 @routes.get("/<generation>/events")
 @described(Description(answers={204: None}, stream=(AnyEvent,), parameters=(LAST_EVENT_ID, AFTER, LAST_EVENT_ID_QUERY)))
 @limited("follow")
+@reconnects_event_sources
 def stream_events(generation: str) -> Response:
     """Stream the events after the client's cursor."""
     after = _cursor()

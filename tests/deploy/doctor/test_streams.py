@@ -1,5 +1,6 @@
 """A proxy that buffers, compresses, cuts or drops cursors is recognised, and the documented one is not."""
 
+import re
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def test_documented_proxy_has_no_fault_and_every_property_is_measured(found_behi
 
 def test_proxy_that_buffers_and_compresses_fails_with_the_measured_delay(found_behind: Found) -> None:
     found = failures(found_behind["buffering"])
-    assert "streams are buffered: events of 0.8 s arrived within 0.0" in found
+    assert re.search(r"streams are buffered: events of \d\.\d s arrived within 0\.0", found)
     assert "event streams are compressed (gzip)" in found
 
 

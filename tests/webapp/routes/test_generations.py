@@ -244,6 +244,18 @@ def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -
     assert 4 < time.monotonic() - began < 12
 
 
+def test_event_source_is_held_while_redis_is_unavailable_then_asked_to_come_back(build: Build) -> None:
+    """After a 503 it would give up."""
+    site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
+    site.owner()
+    for path in (f"{API}/{'0' * 32}/events", f"/api/events?follow={'0' * 32}", "/api/events?feed=1"):
+        answer = site.user.get(path, headers={"Accept": "text/event-stream"})
+        assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
+        _, retry, *rest = answer.get_data(as_text=True).split("\n")
+        assert 5000 <= int(retry.removeprefix("retry: ")) <= 10_000
+        assert rest == ["", ""]
+
+
 def test_reader_beyond_the_last_event_is_held_while_redis_is_unavailable(
     site: WebHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
