@@ -37,8 +37,7 @@ MODULES = {"--bench": "tests.bench", "--live": "tests.live", "--real-model": "te
 TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
 # Tests that mostly wait, for leases and deadlines. They are spread over more processes than there are processors.
-PATIENT = ("faults", "soak")
-PATIENT_SHARDS = 3
+PATIENT = {"faults and a short soak": (("faults", "soak"), 3), "journeys": (("journeys",), 2)}
 # How long the longest of them take, in seconds, while everything else runs, too.
 PATIENT_SECONDS = {
     "faults/test_workers.py": 320,
@@ -50,9 +49,12 @@ PATIENT_SECONDS = {
     "faults/test_rolling.py": 45,
     "faults/test_vanishing.py": 40,
     "faults/test_readers.py": 40,
+    "journeys/test_use_from.py": 180,
+    "journeys/test_openai_chat.py": 90,
+    "journeys/test_openai_responses.py": 90,
+    "journeys/test_documented_commands.py": 60,
 }
 OTHER_SECONDS = 30
-BROWSING = ("browser", "journeys")
 # Left out of --quick: tests that start whole systems, and the files that take longest, which is over half of the time.
 SLOW = (
     "bench",
@@ -108,28 +110,29 @@ SLOW = (
 def shards(root: Path, python: str) -> list[Shard]:
     """Return the shards that together hold all tests; raises StartError where one of them has no tests."""
     pytest = (python, "-m", "pytest", "--color=no")
-    rooms, patient = set[str](), set[str]()
-    for path in _test_files(root):
-        if path.parts[0] in PATIENT:
-            patient.add(path.as_posix())
-        else:
-            rooms.add(path.parts[0])
-    spread = enumerate(_spread(patient), 1)
+    files = _test_files(root)
+    patient: list[Shard] = []
+    waiting: set[str] = set()
+    for name, (folders, count) in PATIENT.items():
+        waiting.update(folders)
+        groups = _spread({path.as_posix() for path in files if path.parts[0] in folders}, count)
+        patient += [Shard(f"{name} {number}", pytest, _paths(group)) for number, group in enumerate(groups, 1)]
+    rooms = {path.parts[0] for path in files} - waiting
     return _with_tests(
         [
             Shard("tests of the worker", (*pytest, *PATCHED), _paths(rooms & {"worker"})),
             Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(rooms & {"webapp", "emulator"})),
-            *(Shard(f"faults and a short soak {number}", pytest, _paths(files)) for number, files in spread),
-            Shard("journeys and browser", pytest, _paths(rooms & set(BROWSING))),
-            Shard("all other tests", pytest, _paths(rooms - {*TIERS, *BROWSING})),
+            *patient,
+            Shard("browser", pytest, _paths(rooms & {"browser"})),
+            Shard("all other tests", pytest, _paths(rooms - {*TIERS, "browser"})),
         ]
     )
 
 
-def _spread(files: set[str]) -> list[set[str]]:
+def _spread(files: set[str], count: int) -> list[set[str]]:
     """Return the files in groups that take about the same time: each, the longest first, into the shortest group."""
-    groups = [set[str]() for _ in range(PATIENT_SHARDS)]
-    seconds = [0] * PATIENT_SHARDS
+    groups = [set[str]() for _ in range(count)]
+    seconds = [0] * count
     for file in sorted(files, key=lambda file: (-PATIENT_SECONDS.get(file, OTHER_SECONDS), file)):
         shortest = seconds.index(min(seconds))
         groups[shortest].add(file)
