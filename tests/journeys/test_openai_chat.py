@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -116,7 +117,8 @@ def test_async_client_streams_and_waits(system: System, key: str) -> None:
             whole = await sdk.chat.completions.create(model=model, messages=asking(text=TEXT))
             return streamed, whole.choices[0].message.content
 
-    assert asyncio.run(ask()) == (TEXT, TEXT)
+    with ThreadPoolExecutor(1) as pool:  # Playwright's tests have an event loop in the main thread
+        assert pool.submit(asyncio.run, ask()).result() == (TEXT, TEXT)
 
 
 def test_answer_of_a_form_is_parsed(sdk: OpenAI, model: str) -> None:

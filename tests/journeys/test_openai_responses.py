@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -199,7 +200,8 @@ def test_async_sdk_streams_drops_resumes_and_cancels(system: System, key: str, m
             running = await sdk.responses.create(input=emulate(tokens=3000, rate=30), background=True)
             assert (await sdk.responses.cancel(running.id)).status == "cancelled"
 
-    asyncio.run(journey())
+    with ThreadPoolExecutor(1) as pool:  # Playwright's tests have an event loop in the main thread
+        pool.submit(asyncio.run, journey()).result()
 
 
 def test_javascript_sdk_streams_drops_resumes_and_cancels(system: System, key: str, npm_packages: NpmPackages) -> None:
