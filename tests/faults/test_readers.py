@@ -133,7 +133,7 @@ def test_row_31_an_invalid_cursor_gets_a_snapshot_or_400_and_creates_no_key(rig:
         for garbage in ("x", "1", "1-", "-1", "1-2-3", "1-2 ", "12345678901-1", "\u0661-\u0662", "1" * 10_000, "0-1\t"):
             answer = client.http.get(f"/api/generations/{one}/events", params={"after": garbage})
             assert answer.status_code == 400, garbage
-        assert keys() == before
+        assert keys() <= before, "a lease may have gone meanwhile"
 
 
 def test_row_34_a_guessed_or_foreign_id_gets_the_same_404_as_an_absent_one(rig: Rig, client: Client) -> None:
