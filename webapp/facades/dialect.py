@@ -159,6 +159,11 @@ class AppendOnlyText:
         """The current text of the answer."""
         return "".join(self._current)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether exactly the current text was sent."""
+        return not self._has_diverged
+
     def add(self, event: AnyEvent) -> str:
         """Take an event and return the text to append for it; empty where nothing can be appended."""
         match event:

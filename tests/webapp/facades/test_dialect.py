@@ -63,6 +63,7 @@ def test_sent_text_is_a_prefix_of_the_current_text_or_is_reported_as_contradicte
             case _:
                 pass
         assert text.text == truth
+        assert text.is_whole == (appended == truth)
         assert text.is_contradicted == (not (truth.startswith(appended) or appended.startswith(truth)))
         if not isinstance(event, Snapshot) and truth.startswith(appended):
             assert appended == truth, "text is withheld that could be sent"

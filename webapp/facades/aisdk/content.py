@@ -51,7 +51,6 @@ class SentContent:
         self._images_url = images_url
         self._images: list[ImageReference] = []
         self._texts = {"text": AppendOnlyText(), "reasoning": AppendOnlyText()}
-        self._sent_chars = {"text": 0, "reasoning": 0}
         self._block: Literal["text", "reasoning"] | None = None
         self._blocks = 0
         self._tools: list[Any] = []
@@ -66,9 +65,7 @@ class SentContent:
     @property
     def is_current(self) -> bool:
         """Whether the sent text and reasoning are the current ones."""
-        return not self.is_contradicted and all(
-            self._sent_chars[kind] == len(each.text) for kind, each in self._texts.items()
-        )
+        return not self.is_contradicted and all(each.is_whole for each in self._texts.values())
 
     def add(self, event: ContentEvent) -> list[Line]:
         """Take an event and return the parts to append for it."""
@@ -111,7 +108,6 @@ class SentContent:
         delta = self._texts[kind].add(event)
         if not delta:
             return []
-        self._sent_chars[kind] += len(delta)
         lines: list[Line] = []
         if self._block != kind:
             lines += self.close()

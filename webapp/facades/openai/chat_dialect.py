@@ -154,7 +154,7 @@ class _SentText:
     @property
     def is_whole(self) -> bool:
         """Whether exactly the current text was sent."""
-        return not self.is_contradicted and self.sent == len(self._text.text)
+        return self._text.is_whole
 
     def append(self, content: str) -> str:
         """Take the next piece of the text and return the part to send."""
