@@ -42,7 +42,7 @@ def test_proxy_that_buffers_and_compresses_fails_with_the_measured_delay(found_b
 
 def test_proxy_that_cuts_idle_streams_fails_with_the_time_of_the_cut(found_behind: Found) -> None:
     found = failures(found_behind["cutting"])
-    assert "an idle stream was cut after 1." in found
+    assert re.search(r"an idle stream was cut after \d\.\d s without data", found)
     assert "buffered" not in found
 
 

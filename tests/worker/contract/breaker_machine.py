@@ -4,7 +4,8 @@ Redis's clock is a key here (`CLOCK`), so that every wait is exact and takes no 
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import product
@@ -152,6 +153,17 @@ STEPS = (
         ["wait"] * 4 + ["arrive"] * 4 + ["overtake", "crash", "save", "restart", "set back"], [Fate.DELIVERED] * 8
     ),
 )
+OPENINGS = (0, 1, 2, 3)
+BEGINNINGS = (
+    "nothing_happens",
+    "overtake",
+    "probers_overtake",
+    "probers_give_up",
+    "clock_is_set_back",
+    "question_is_repeated",
+    "failure_is_repeated",
+    "next_failure_is_the_first_again",
+)
 WAITS = (1, OPEN_MS - 1, OPEN_MS, 2 * OPEN_MS, 2 * OPEN_MS, LEASE_MS - 1, LEASE_MS)
 
 
@@ -168,7 +180,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.probes: list[Probe] = []
         self.saved: tuple[BreakerModel, list[bytes | None]] | None = None
 
-    @initialize(openings=st.sampled_from([0, 1, 2, 3]), then=st.sampled_from(["repeat", "overtake", "nothing"]))
+    @initialize(openings=st.sampled_from(OPENINGS), then=st.sampled_from(BEGINNINGS))
     def begin(self, openings: int, then: str) -> None:
         """Begin in the middle: most runs start in a state that few would reach by chance."""
         for number in range(openings):
@@ -178,14 +190,47 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.report("fail", 0, Fate.DELIVERED)
             if number < openings - 1:
                 self.wire.move_clock(LONGEST_MS)
-        if then == "repeat":
+        getattr(self, then)()
+
+    def nothing_happens(self) -> None:
+        pass
+
+    def probers_overtake(self) -> None:
+        """Let two probers be too slow; the third closes the breaker, and news of the first two comes late."""
+        self.calls.clear()
+        self.wire.move_clock(LONGEST_MS)
+        self.overtake()
+        self.wire.move_clock(LEASE_MS)
+        self.ask(self.breakers[0], Fate.DELIVERED)
+        for what, place in (("fail", 0), ("succeed", -1), ("fail", -1)):
+            self.report(what, place, Fate.DELIVERED)
+
+    def probers_give_up(self) -> None:
+        self.wire.move_clock(LONGEST_MS)
+        for _ in range(2):
             self.ask(self.breakers[0], Fate.DELIVERED)
-            self.report("fail", 0, Fate.REPEATED)
-            self.wire.move_clock(2 * OPEN_MS)
-            self.arrive(-1)
-            self.wire.move_clock(2 * OPEN_MS)
-        elif then == "overtake":
-            self.overtake()
+            self.report("abandon", -1, Fate.DELIVERED)
+
+    def clock_is_set_back(self) -> None:
+        self.fail_once(Fate.DELIVERED)
+        self.wire.move_clock(-10 * LEASE_MS)
+        self.fail_once(Fate.DELIVERED)
+
+    def question_is_repeated(self) -> None:
+        self.wire.move_clock(LONGEST_MS)
+        self.ask(self.breakers[0], Fate.REPEATED)
+        self.arrive(-1)
+
+    def failure_is_repeated(self) -> None:
+        """Let a failure arrive once more, and the window end for its first report only."""
+        self.fail_once(Fate.REPEATED)
+        self.wire.move_clock(2 * OPEN_MS)
+        self.arrive(-1)
+        self.wire.move_clock(2 * OPEN_MS)
+
+    def next_failure_is_the_first_again(self) -> None:
+        self.failure_is_repeated()
+        self.fail_once(Fate.DELIVERED)
 
     @rule(step=st.sampled_from(STEPS), place=places)
     def act(self, step: tuple[str, Fate], place: int) -> None:
@@ -215,6 +260,10 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.probes.clear()
 
     keys = breaker_keys(CANDIDATE)
+
+    def fail_once(self, fate: Fate) -> None:
+        self.ask(self.breakers[0], Fate.DELIVERED)
+        self.report("fail", -1, fate)
 
     def ask(self, process: Breaker, fate: Fate) -> None:
         was_open, before = self.wire.model.openings > 0, self.wire.model.due
@@ -265,12 +314,27 @@ class BreakerMachine(RuleBasedStateMachine):
         assert self.breakers[0].ask(CANDIDATE).is_allowed
 
 
+def run_beginnings(redis: Redis, breakers: Sequence[Breaker], *changes: tuple[str, str]) -> None:
+    """Run the beginnings alone: they are the same on every machine, whatever Hypothesis draws there."""
+    with _script_of_the_test(redis, changes) as wire:
+        for openings, then in product(OPENINGS, BEGINNINGS):
+            machine = BreakerMachine(redis, breakers, wire)
+            machine.begin(openings, then)
+            machine.teardown()
+
+
 def run(redis: Redis, breakers: Sequence[Breaker], *changes: tuple[str, str], runs: settings = SAME_RUNS) -> None:
     """Run the machine with the script as it is, or changed; raises the first failure."""
+    with _script_of_the_test(redis, changes) as wire:
+        run_state_machine_as_test(lambda: BreakerMachine(redis, breakers, wire), settings=runs)  # pyright: ignore[reportArgumentType] - it takes any factory
+
+
+@contextmanager
+def _script_of_the_test(redis: Redis, changes: Sequence[tuple[str, str]]) -> Generator[Wire]:
     wire = Wire(redis)
     with (
         changed_scripts(redis, [CLOCK, *changes]),
         patch.object(breaker, "BREAKER", wire),
         patch.object(breaker, "PAUSE_SECONDS", 0.0),
     ):
-        run_state_machine_as_test(lambda: BreakerMachine(redis, breakers, wire), settings=runs)  # pyright: ignore[reportArgumentType] - it takes any factory
+        yield wire
