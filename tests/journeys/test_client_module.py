@@ -207,7 +207,7 @@ def test_refusal_is_reported_with_its_status_and_detail(tmp_path: Path) -> None:
     problem = b'{"detail": "Generation not found."}'
     with HostileServer(response("404 Not Found", problem, Content_Type="application/problem+json")) as server:
         found = run_node(tmp_path, READ_ONCE, server.url)
-    assert found["failure"] == {"name": "FollowError", "status": 404, "message": "Generation not found."}
+    assert found["failure"] == {"name": "MillraceError", "status": 404, "message": "Generation not found."}
 
 
 def test_204_is_the_end(tmp_path: Path) -> None:

@@ -1,7 +1,12 @@
 import re
+from pathlib import Path
 
 from millrace.webapp.routes.documents import routes
 from tests.webapp.harness import WebHarness
+
+ROOT = Path(__file__).parent.parent.parent.parent
+SCRIPTS = sorted((ROOT / "webapp/static").rglob("*.js"))
+MARKUP = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\("
 
 
 def test_page_runs_only_its_own_files(site: WebHarness) -> None:
@@ -21,22 +26,20 @@ def test_page_runs_only_its_own_files(site: WebHarness) -> None:
 
 def test_files_referenced_by_the_page_exist_and_have_relative_addresses(site: WebHarness) -> None:
     found = re.findall(r'(?:src|href)="([^"]*)"', site.user.get("/").text)
-    assert len(found) == 4
+    assert len(found) >= 4
     for path in found:
         assert path.startswith("static/"), "a proxy may serve the page below a path"
         assert site.user.get(f"/{path}", buffered=True).status_code == 200, path
 
 
 def test_scripts_request_only_relative_addresses(site: WebHarness) -> None:
-    for name in ("page.js", "client.js", "api.js", "turns.js", "conversations.js"):
-        script = site.user.get(f"/static/{name}", buffered=True).text
-        assert not re.search(r"""["'`](/|https?:)""", script), name
+    for script in SCRIPTS:
+        assert not re.search(r"""["'`](/|https?:)""", script.read_text("utf-8")), script
 
 
-def test_scripts_never_turn_text_into_markup(site: WebHarness) -> None:
-    for name in ("page.js", "client.js", "api.js", "turns.js", "conversations.js"):
-        script = site.user.get(f"/static/{name}", buffered=True).text
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(", script)
+def test_scripts_never_turn_text_into_markup() -> None:
+    for script in SCRIPTS:
+        assert not re.search(MARKUP, script.read_text("utf-8")), script
 
 
 def test_visit_of_the_page_renews_the_owners_cookie(site: WebHarness) -> None:

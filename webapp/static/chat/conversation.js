@@ -1,19 +1,22 @@
 // The open conversation: its turns, the answer that is running in it, and the questions that are asked in it.
 
-import { call, createGeneration } from "./api.js";
+import { h } from "../base/dom.js";
+import { t } from "../base/strings.js";
 import { readNewest, readPage } from "./history.js";
-import { clearFailure, clearFailures, showFailure } from "./notices.js";
-import { createTurn } from "./turns.js";
+import { TurnView } from "./turn.js";
 
 const RETRY_MS = 3000;
-
-const list = document.querySelector("#turns");
-const heading = document.querySelector("#title");
-const olderButton = document.querySelector("#older");
+const NEAR_END_PX = 40;
 
 export class Conversation {
   id = null; // null for a new conversation, until its first question is accepted
+  title = h("h2", { id: "title", dir: "auto", hidden: true });
+  older = h("button", { type: "button", id: "older", hidden: true, on: { click: () => this.#showOlder() } }, t.showOlder);
+  list = h("div", { id: "turns" });
+  scroller = h("div", { className: "scroller" }, this.older, this.list);
+  #millrace;
   #connection;
+  #notices;
   #handlers;
   #visit = 0; // incremented when another conversation is opened: results of earlier calls are then ignored
   #turns = []; // oldest first: {view, text, question, generation, isEnded, isStopping}; unknown ids are null
@@ -27,10 +30,11 @@ export class Conversation {
 
   // `onChange()` is called when `id`, `canAsk` or `canStop` may have changed, `onEnd()` when an answer has ended,
   // `onAbsent()` when there is no such conversation, and `onSuggestion(text)` when a suggested question is chosen.
-  constructor(connection, handlers) {
+  constructor({ millrace, connection, notices }, handlers) {
+    this.#millrace = millrace;
     this.#connection = connection;
+    this.#notices = notices;
     this.#handlers = handlers;
-    olderButton.addEventListener("click", () => this.#showOlder());
   }
 
   get canAsk() {
@@ -49,7 +53,7 @@ export class Conversation {
     this.#isAsking = this.#isReading = this.#isStale = false;
     this.#clear();
     this.#showTitle(null);
-    clearFailures();
+    this.#notices.clearFailures();
     this.#handlers.onChange();
     this.refresh();
   }
@@ -59,16 +63,16 @@ export class Conversation {
     const here = this.#visit;
     const turn = this.#append(message);
     this.#isAsking = true;
-    clearFailures();
+    this.#notices.clearFailures();
     this.#handlers.onChange();
     try {
-      const created = await createGeneration({ message, ...(this.id !== null && { conversation_id: this.id }) });
+      const created = await this.#millrace.ask({ message, ...(this.id !== null && { conversation_id: this.id }) });
       if (here !== this.#visit) return true; // the user has opened another conversation; this one is in the list
       this.id = created.conversation_id;
       this.#follow(turn, created.id);
       return true;
     } catch (error) {
-      showFailure("ask", error);
+      this.#notices.showFailure("ask", error);
       turn.view.element.remove();
       this.#turns = this.#turns.filter((each) => each !== turn);
       return false;
@@ -88,10 +92,10 @@ export class Conversation {
     turn.isStopping = true;
     this.#handlers.onChange();
     try {
-      await call(`api/generations/${turn.generation}/cancel`, { method: "POST" });
-      clearFailure("stop");
+      await this.#millrace.stop(turn.generation);
+      this.#notices.clearFailure("stop");
     } catch (error) {
-      showFailure("stop", error);
+      this.#notices.showFailure("stop", error);
       turn.isStopping = false;
       this.#handlers.onChange();
     }
@@ -110,15 +114,15 @@ export class Conversation {
     this.#isReading = true;
     this.#isStale = false;
     try {
-      const found = await readNewest(this.id);
+      const found = await readNewest(this.#millrace, this.id);
       if (here !== this.#visit) return;
       if (!this.#isAsking) this.#update(found);
       this.#isLoaded = true;
-      clearFailure("open");
+      this.#notices.clearFailure("open");
     } catch (error) {
       if (here !== this.#visit) return;
       if (error.status !== 404) {
-        showFailure("open", error);
+        this.#notices.showFailure("open", error);
         this.#refreshLater();
       } else if (this.#running === null) return this.#handlers.onAbsent();
     } finally {
@@ -159,15 +163,22 @@ export class Conversation {
         else if (event.type === "done") {
           this.#end(turn);
           this.refresh();
-        } else turn.view.apply(event, turn.generation);
+        } else this.#keepAtEnd(() => turn.view.apply(event, turn.generation));
       },
       reject: () => {
         turn.generation = null;
-        turn.view.setStatus("failed", "This answer no longer exists. Ask again.");
+        turn.view.setStatus("failed", t.answerGone);
         this.#end(turn);
         this.#refreshLater(); // or it does not exist yet
       },
     });
+  }
+
+  #keepAtEnd(change) {
+    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+    const isAtEnd = scrollTop + clientHeight >= scrollHeight - NEAR_END_PX;
+    change();
+    if (isAtEnd) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
   #end(turn) {
@@ -193,58 +204,59 @@ export class Conversation {
   }
 
   #create(text) {
-    const view = createTurn(text, this.#handlers.onSuggestion);
+    const imageUrl = (generation, image) => this.#millrace.url(`api/generations/${generation}/images/${image}`);
+    const view = new TurnView(text, { onSuggestion: this.#handlers.onSuggestion, imageUrl });
     return { view, text, question: null, generation: null, isEnded: false, isStopping: false };
   }
 
   #append(text) {
     const turn = this.#create(text);
     this.#turns.push(turn);
-    list.append(turn.view.element);
-    scrollTo(0, document.documentElement.scrollHeight);
+    this.list.append(turn.view.element);
+    this.scroller.scrollTop = this.scroller.scrollHeight;
     return turn;
   }
 
   #clear() {
     this.#turns = [];
+    if (this.#running) this.#connection.unfollow(this.#running.generation);
     this.#running = null;
-    this.#connection.unfollow();
     this.#setOlder(null, []);
-    list.replaceChildren();
+    this.list.replaceChildren();
   }
 
   async #showOlder() {
     const here = this.#visit;
-    olderButton.disabled = true;
+    this.older.disabled = true;
     try {
-      const { turns, older, rest } = await readPage(this.id, this.#older, this.#rest);
+      const { turns, older, rest } = await readPage(this.#millrace, this.id, this.#older, this.#rest);
       if (here !== this.#visit) return;
       const added = turns.map(({ id, question, answer }) => {
         const turn = { ...this.#create(question), question: id };
         this.#settle(turn, answer);
         return turn;
       });
-      const { scrollHeight } = document.documentElement;
+      const { scrollHeight } = this.scroller;
       this.#turns.unshift(...added);
-      list.prepend(...added.map(({ view }) => view.element));
+      this.list.prepend(...added.map(({ view }) => view.element));
       this.#setOlder(older, rest);
-      scrollBy(0, document.documentElement.scrollHeight - scrollHeight); // what the user was reading stays in place
-      clearFailure("older");
+      this.scroller.scrollTop += this.scroller.scrollHeight - scrollHeight; // what the user was reading stays in place
+      this.#notices.clearFailure("older");
     } catch (error) {
-      if (here === this.#visit) showFailure("older", error);
+      if (here === this.#visit) this.#notices.showFailure("older", error);
     } finally {
-      olderButton.disabled = false;
+      this.older.disabled = false;
     }
   }
 
   #setOlder(older, rest) {
     this.#older = older;
     this.#rest = rest;
-    olderButton.hidden = older === null;
+    this.older.hidden = older === null;
   }
 
   #showTitle(title) {
-    heading.textContent = title ?? "";
-    heading.hidden = title === null;
+    this.title.textContent = title ?? "";
+    this.title.hidden = title === null;
   }
 }

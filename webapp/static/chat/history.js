@@ -1,23 +1,21 @@
 // A conversation as it is stored: its title, and its turns, page by page from the newest.
 
-import { call } from "./api.js";
-
 const MESSAGES_PER_PAGE = 40;
 
 // Returns the newest turns, and the conversation's title and running generation, each of which may be null.
-export async function readNewest(id) {
-  const [{ title }, page] = await Promise.all([call(`api/conversations/${id}`), readPage(id, null, [])]);
+export async function readNewest(millrace, id) {
+  const [{ title }, page] = await Promise.all([millrace.call(`api/conversations/${id}`), readPage(millrace, id, null, [])]);
   return { title, ...page };
 }
 
 // Returns a page of turns `{id, question, answer}`, oldest first; `id` is the question's, and `answer` is the newest one.
-// `older` is null on the oldest page; otherwise `readPage(id, page.older, page.rest)` reads the page before it.
-export async function readPage(id, older, rest) {
+// `older` is null on the oldest page; otherwise `readPage(millrace, id, page.older, page.rest)` reads the page before it.
+export async function readPage(millrace, id, older, rest) {
   let messages = rest; // answers whose questions are on an older page
   let running = null;
   do {
     const cursor = older === null ? "" : `&cursor=${encodeURIComponent(older)}`;
-    const page = await call(`api/conversations/${id}/messages?limit=${MESSAGES_PER_PAGE}${cursor}`);
+    const page = await millrace.call(`api/conversations/${id}/messages?limit=${MESSAGES_PER_PAGE}${cursor}`);
     messages = [...page.messages, ...messages];
     running ??= page.active_generation;
     older = page.next;

@@ -1,0 +1,46 @@
+// Notices beside the answers: actions that failed, and a lost connection.
+
+import { h } from "./dom.js";
+import { t } from "./strings.js";
+
+const OUTAGES = [0, 502, 503, 504]; // the server could not be reached, or could not work
+const LOST_AFTER_MS = 1500; // a reconnect that takes less is not worth a message
+
+export class Notices {
+  connection = h("p", { id: "connection", role: "status" });
+  notice = h("p", { id: "notice", role: "alert" });
+  #failures = new Map(); // by action, the newest last
+  #timer = 0; // runs, or has run, since the connection was lost
+
+  /** Show why an action failed, until it succeeds; a failure of the server is over as soon as any action succeeds. */
+  showFailure(action, error) {
+    this.#failures.delete(action);
+    this.#failures.set(action, { text: error.message, isOutage: OUTAGES.includes(error.status) });
+    this.#render();
+  }
+
+  clearFailure(action) {
+    this.#failures.delete(action);
+    for (const [other, { isOutage }] of this.#failures) if (isOutage) this.#failures.delete(other);
+    this.#render();
+  }
+
+  /** Remove the failures of all actions, because the user goes on to something else. */
+  clearFailures() {
+    this.#failures.clear();
+    this.#render();
+  }
+
+  showConnection(isConnected) {
+    if (isConnected) {
+      clearTimeout(this.#timer);
+      this.#timer = 0;
+      this.connection.textContent = "";
+    } else this.#timer ||= setTimeout(() => (this.connection.textContent = t.connectionLost), LOST_AFTER_MS);
+  }
+
+  #render() {
+    const text = [...this.#failures.values()].at(-1)?.text ?? "";
+    if (this.notice.textContent !== text) this.notice.textContent = text; // a live region: the same text is not announced twice
+  }
+}

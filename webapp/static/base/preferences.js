@@ -1,0 +1,57 @@
+// Choices of this browser's user, kept in `localStorage` for each mount of the page; memory where that is not allowed.
+
+/**
+ * @typedef {object} Preferences
+ * @property {"auto" | "light" | "dark"} theme
+ * @property {"auto" | "on" | "off"} streaming - off: the page polls, as behind a proxy that buffers
+ * @property {boolean} notifications - a notification when an answer is ready and the page is hidden
+ * @property {boolean} wrap - code blocks wrap long lines
+ * @property {string | null} model - null: the server's own choice
+ */
+
+/** @type {Preferences} */
+const DEFAULTS = { theme: "auto", streaming: "auto", notifications: false, wrap: false, model: null };
+const KEY = `millrace ${location.pathname}`;
+
+const listeners = new Set();
+let current = { ...DEFAULTS, ...read() };
+
+/** @returns {Readonly<Preferences>} */
+export function preferences() {
+  return current;
+}
+
+/** @param {Partial<Preferences>} changes */
+export function setPreferences(changes) {
+  current = { ...current, ...changes };
+  try {
+    localStorage.setItem(KEY, JSON.stringify(current));
+  } catch {
+    // storage is full or not allowed: the choice lasts as long as the page
+  }
+  for (const listener of listeners) listener(current);
+}
+
+/**
+ * Call `listener` now and after each change, in this tab or another one.
+ *
+ * @param {(preferences: Readonly<Preferences>) => void} listener
+ */
+export function onPreferences(listener) {
+  listeners.add(listener);
+  listener(current);
+}
+
+function read() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY) ?? "{}");
+  } catch {
+    return {};
+  }
+}
+
+addEventListener("storage", ({ key }) => {
+  if (key !== KEY) return;
+  current = { ...DEFAULTS, ...read() };
+  for (const listener of listeners) listener(current);
+});
