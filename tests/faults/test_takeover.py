@@ -42,7 +42,9 @@ def test_row_13_with_takeover_continue_a_model_without_prefill_restarts_the_answ
 def test_row_17_with_takeover_continue_the_answers_of_a_terminated_worker_continue(tmp_path: Path) -> None:
     with Rig(tmp_path, takeover="continue", shutdown_grace_seconds=0) as rig:
         client = rig.client()
-        running = [ask(rig, 12, rate=20, name=name, client=client) for name in "abcde"]  # a worker starts meanwhile
+        # The first call of each stalls, so that none has ended when the second worker is ready.
+        stall = {"fault": "stall", "at": 20, "times": 1}
+        running = [ask(rig, 4, rate=20, name=name, client=client, **stall) for name in "abcde"]
         wait_for(lambda: all(len(each.follower.text) > 50 for each in running), 15, "some text of each")
         rig.start_worker()
         wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 20, "the second worker")

@@ -18,7 +18,7 @@ from tests.faults.rig import Rig
 # An answer lasts longer than all its readers need to connect, to both processes, while other tests take the processor.
 @pytest.mark.parametrize(
     ("how", "count", "rate", "seconds"),
-    [(signal.SIGTERM, 1000, 1, 25), (signal.SIGKILL, 300, 4, 15)],
+    [(signal.SIGTERM, 1000, 1, 40), (signal.SIGKILL, 300, 4, 15)],
     ids=["row 26, terminated", "row 27, killed"],
 )
 def test_rows_26_and_27_readers_of_an_ended_web_process_resume_on_another(

@@ -73,10 +73,9 @@ def test_row_16_a_task_delivered_repeatedly_runs_once(tmp_path: Path) -> None:
 def test_row_17_a_terminated_worker_hands_over_a_hundred_generations(tmp_path: Path) -> None:
     with Rig(tmp_path, shutdown_grace_seconds=1) as rig:
         client = rig.client()
-        # They last long enough for a busy machine to start all of them and a second worker before the first has ended.
-        running = [
-            ask(rig, 26, rate=4, name=f"{chr(97 + n % 26)}", client=client, first_delay=n / 1000) for n in range(100)
-        ]
+        # The first call of each stalls, so that none has ended when the second worker is ready.
+        script = {"first_delay": 0.05, "fault": "stall", "at": 8, "times": 1}
+        running = [ask(rig, 8, rate=10, name=f"{n:02d}x", client=client, **script) for n in range(100)]
         wait_for(lambda: all(each.follower.text for each in running), 30, "every first text")
         rig.start_worker()
         wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 20, "the second worker")

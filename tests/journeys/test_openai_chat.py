@@ -223,9 +223,11 @@ def test_stream_that_is_cut_after_each_of_its_frames_is_resumed_there(
                 collect(stream, chunks)
         if number > 5 and not proxy.cut:
             break  # this answer came in fewer pieces than the one before
-        assert (len(chunks), proxy.cut) == (number, 1)
-        rest = list(resume(sdk, chunks[0].id, number))
-        again = sdk.chat.completions.create(**ask, extra_headers={**headers, "Last-Event-ID": str(number)})
+        assert proxy.cut == 1
+        taken = len(chunks)  # a cut may also lose the frame that the client has not read yet
+        assert max(1, number - 1) <= taken <= number
+        rest = list(resume(sdk, chunks[0].id, taken))
+        again = sdk.chat.completions.create(**ask, extra_headers={**headers, "Last-Event-ID": str(taken)})
         assert list(again) == rest
         whole = chunks + rest
         assert whole == list(resume(sdk, chunks[0].id, 0))

@@ -134,6 +134,7 @@ def test_requests_that_wait_have_a_limit_of_their_own(build: Build) -> None:
     waiting = [gevent.spawn(user.post, *WAITING[0][:1], json=WAITING[0][1]) for user in users[:2]]
     wait_for(lambda: site.services.hub.waiting.count == 2 and len(site.generations()) == 2, 5, "two to wait")
     assert site.services.hub.places.count == 0, "they take no places of readers"
+    wait_for(lambda: sum(key.endswith(":feed") for key in site.made()) == 2, 5, "both to be in their owners' feeds")
     before = site.made()
     for path, body in WAITING:
         check_problem(users[2].post(path, json=body), 503, "too_many_waiting")

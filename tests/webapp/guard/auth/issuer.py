@@ -37,7 +37,7 @@ def private_pem(key: Any) -> str:
 def token(algorithm: str = "HS256", key: Any = None, headers: dict[str, Any] | None = None, **claims: Any) -> str:
     """Return a signed token; a claim that is None is left out."""
     now = int(time.time())
-    whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "iat": now, "exp": now + 600, **claims}
+    whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "iat": now, "exp": now + 86_400, **claims}
     kept = {name: value for name, value in whole.items() if value is not None}
     return jwt.encode(kept, KEYS[algorithm] if key is None else key, algorithm, headers)
 
