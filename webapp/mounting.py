@@ -29,6 +29,7 @@ from millrace.webapp.routes import (
     metrics,
     profile,
 )
+from millrace.webapp.routes import models as model_routes
 from millrace.webapp.services import SERVICES, make_services, services
 from millrace.worker.settings.schema import Settings
 
@@ -36,7 +37,7 @@ NAME = "millrace"
 _PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
-    *(documents, generations, images, conversations, messages, profile, memories),
+    *(documents, generations, images, conversations, messages, profile, memories, model_routes),
     *(events, aisdk, chat, conversation, websocket, health),
     *(models, chat_routes, responses_routes, unknown_paths),
 )
