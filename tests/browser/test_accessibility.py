@@ -26,7 +26,6 @@ TREE = f"""
     - button "{HEBREW}?"
   - textbox "Your question"
   - button "Send"
-  - button "Stop" [disabled]
   - alert
 """
 DIRECTION = "each => getComputedStyle(each).direction"
