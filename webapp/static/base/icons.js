@@ -64,6 +64,7 @@ export function icon(name) {
     "aria-hidden": "true",
   };
   for (const [attribute, value] of Object.entries(attributes)) svg.setAttribute(attribute, value);
+  svg.dataset.icon = name;
   for (const d of PATHS[name]) {
     const path = document.createElementNS(SVG, "path");
     path.setAttribute("d", d);
