@@ -11,6 +11,8 @@ Each round trip to Redis delays the answer, so steps 3 and 4 share one, and so d
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+import msgspec
+
 from millrace.webapp.generation.validation import ParsedRequest, no_conversation
 from millrace.webapp.generation.withdrawal import NewGeneration, withdraw_generation
 from millrace.webapp.guard.auth import creates_owners
@@ -46,7 +48,7 @@ from millrace.worker.contract.feed import GenerationStarted, publish
 from millrace.worker.contract.ids import START
 from millrace.worker.contract.keys import active_key, address_active_key, hash_of
 from millrace.worker.contract.log import decode_entry
-from millrace.worker.contract.request import OnDisconnect
+from millrace.worker.contract.request import ModelRequest, OnDisconnect
 from millrace.worker.contract.state import GenerationState, read_state
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
@@ -89,7 +91,8 @@ def create_generation(
     try:
         is_new = key is None or read_state(services.redis, ids.generation) is None
         with _admitted(services, new, acquires_conversation=request.is_turn and is_new):
-            draft = Draft(ids, owner, request.request, on_disconnect, grace, request_id(), _lane_of(owner))
+            asked = _model_request(request)
+            draft = Draft(ids, owner, asked, on_disconnect, grace, request_id(), _lane_of(owner))
             state = _create_and_enqueue(services, new, draft, key)
             if request.is_turn and state.is_running:  # a request that was repeated may have died before this
                 _store_question(services, new, request, is_new=is_new)
@@ -247,6 +250,13 @@ def _await_cancel(services: Services, conversation: str) -> bool:
             if isinstance(decode_entry(entry), Outcome):
                 return True
     return conversation not in running_generations(services.redis, [conversation])
+
+
+def _model_request(request: ParsedRequest) -> ModelRequest:
+    """Return the worker's part of the request; of a conversation that opens with it, nothing can be stored yet."""
+    if not request.is_turn or request.conversation is not None or request.new_conversation is not None:
+        return request.request
+    return msgspec.structs.replace(request.request, opens_conversation=True)
 
 
 def _disconnect_policy(services: Services, request: ParsedRequest, *, is_streamed: bool) -> tuple[OnDisconnect, float]:

@@ -82,9 +82,8 @@ class ContextLoader:
         profile = profiles.find(session, question.owner)
         found = memories.search(session, question.owner, question.text, MAX_MEMORIES)
         facts = [memory.content for memory in found]
-        conversation = (
-            None if question.is_standalone else conversations.find(session, question.owner, question.conversation)
-        )
+        has_none = question.is_standalone or question.request.opens_conversation
+        conversation = None if has_none else conversations.find(session, question.owner, question.conversation)
         if conversation is None:
             return StoredContext(profile, {}, [], facts)
         turns = answers.read_history(session, conversation.id, question.question_id, self._max_turns, self._max_chars)

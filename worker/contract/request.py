@@ -37,8 +37,9 @@ def without_reasoning(message: PromptMessage) -> PromptMessage:
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The model's part of a generation's request; the roles of `messages` alternate and the last is the user's.
 
-    With a `schema`, a JSON schema, the answer is to be JSON that fits. `echo` holds fields of a request in another
-    protocol, for its answers; nothing else reads them.
+    `opens_conversation`: nothing is stored of its conversation yet, so there is no history to read. With a `schema`, a
+    JSON schema, the answer is to be JSON that fits. `echo` holds fields of a request in another protocol, for its
+    answers; nothing else reads them.
     """
 
     messages: list[PromptMessage]
@@ -53,6 +54,7 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     on_midstream_failure: OnMidstreamFailure = "error"
     schema: dict[str, Any] | None = None
     echo: dict[str, Any] | None = None
+    opens_conversation: bool = False
 
 
 class RequestSummary(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,8 +1,10 @@
 """The sources of one question share one transaction, and each of them raises its failure."""
 
+from dataclasses import replace
 from typing import Any
 
 import gevent
+import msgspec
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import CacheStats
@@ -47,6 +49,20 @@ def test_first_load_after_a_warm_up_compiles_no_statement(settings: Settings, co
     compiled.clear()
     assert len(loader.load(question).turns) == 1
     assert not [each for each in compiled if each.startswith("SELECT")]
+
+
+def test_question_that_opens_its_conversation_reads_nothing_of_it(
+    settings: Settings, conversation: StoredConversation
+) -> None:
+    read: list[str] = []
+    question = conversation.store_question("Why?")
+    opening = replace(question, request=msgspec.structs.replace(question.request, opens_conversation=True))
+    event.listen(conversation.database._engine, "before_cursor_execute", lambda *given: read.append(given[2]))
+    assert ContextLoader(settings, conversation.database).load(opening).turns == []
+    assert not any("conversations" in each or "messages" in each for each in read)
+    read.clear()
+    ContextLoader(settings, conversation.database).load(question)
+    assert any("conversations" in each for each in read)
 
 
 def test_warm_up_without_a_database_returns(settings: Settings, unmigrated_database: Database) -> None:
