@@ -53,10 +53,14 @@ class WholeAnswerView(msgspec.Struct, frozen=True):
 
 
 class GenerationView(msgspec.Struct, frozen=True):
-    """The current state of a generation; `content` and the like are null if they are no longer stored."""
+    """The current state of a generation; `content` and the like are null if they are no longer stored.
+
+    `done`: its log is complete. Title and suggestions may follow the outcome until then.
+    """
 
     id: str
     status: Status
+    done: bool
     content: str | None
     reasoning: str | None
     citations: list[Any] | None

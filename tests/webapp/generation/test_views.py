@@ -99,10 +99,14 @@ def test_poller_gets_the_current_state_at_each_stage(site: WebHarness) -> None:
     running = json_of(site.user.get(f"{API}/{generation}"))
     assert (running["status"], running["content"], running["reasoning"]) == ("running", "Hel\ud83d", "Hm.")
     assert running["last_event_id"] == f"{holding.claim.epoch}-4"
-    site.write(holding, Snapshot("Hello", "", [], [], "takeover"), COMPLETE, Done("completed"), after=4)
+    site.write(holding, Snapshot("Hello", "", [], [], "takeover"), COMPLETE, after=4)
+    complete = json_of(site.user.get(f"{API}/{generation}"))
+    assert (complete["status"], complete["done"]) == ("completed", False), "a title may follow"
+    site.write(holding, Done("completed"), after=6)
     ended = json_of(site.user.get(f"{API}/{generation}"))
     assert (ended["status"], ended["content"], ended["usage"]) == ("completed", "Hello", usage())
     assert (ended["outcome"]["type"], ended["outcome"]["stop_reason"]) == ("complete", "end_turn")
+    assert [each["done"] for each in (queued, running, ended)] == [False, False, True]
     assert ended["created_at"].endswith("+00:00")
 
 
@@ -111,5 +115,5 @@ def test_poller_of_an_expired_log_gets_null_instead_of_an_empty_text(site: WebHa
     site.write(site.hold(generation), *WHOLE)
     site.redis.delete(keys_of(generation).log)
     body = json_of(site.user.get(f"{API}/{generation}"))
-    assert (body["status"], body["content"]) == ("completed", None)
+    assert (body["status"], body["done"], body["content"]) == ("completed", True, None)
     assert parse_cursor(body["last_event_id"]) is not None

@@ -4,7 +4,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.webapp.openapi.typescript import PATH, event_types
+from millrace.webapp.openapi.typescript import API_PATH, EVENTS_PATH, api_types, event_types
 from millrace.worker.contract.events import AnyEvent, encode, kind_of
 from tests.worker.contract.test_events import SAMPLES
 
@@ -14,10 +14,17 @@ DECLARED = {
 }
 
 
-def test_file_is_generated_from_the_current_structs() -> None:
-    assert PATH.read_text("utf-8") == event_types(), (
-        "run `python -m millrace.webapp.openapi`, and commit what it writes"
-    )
+def test_files_are_generated_from_the_current_structs() -> None:
+    for path, text in ((EVENTS_PATH, event_types()), (API_PATH, api_types())):
+        assert path.read_text("utf-8") == text, "run `python -m millrace.webapp.openapi`, and commit what it writes"
+
+
+def test_types_of_the_events_are_imported_and_not_declared_again_in_the_types_of_the_api() -> None:
+    declared = [
+        set(re.findall(r"^export interface (\w+)", text, re.MULTILINE)) for text in (event_types(), api_types())
+    ]
+    assert {"Receipt", "GenerationView", "ConversationSchema", "MessageSchema", "ProblemBody"} <= declared[1]
+    assert not declared[0] & declared[1]
 
 
 @given(st.one_of(*SAMPLES.values()))
