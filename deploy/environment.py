@@ -1,9 +1,10 @@
 """The project's own Python environments: made once, made again when incomplete, never by two processes at once.
 
 `.venv` holds the packages that run and test the project; `.venv-bench` the peers of its benchmarks; `.venv-model` a
-model that runs on the CPU. A stamp inside names the sets of packages that it holds, each by the hash of its constraints
-file. While an environment is being made there is a marker instead of the stamp, so that an interrupted one is
-recognised. An environment with neither was made by the user: it is completed in place and never deleted.
+model that runs on the CPU; `.venv-assets` an npm for machines without one. A stamp inside names the sets of packages
+that it holds, each by the hash of its constraints file. While an environment is being made there is a marker instead of
+the stamp, so that an interrupted one is recognised. An environment with neither was made by the user: it is completed
+in place and never deleted.
 """
 
 import errno
@@ -22,19 +23,21 @@ from typing import Literal, Protocol
 
 from deploy.errors import StartError
 
-PackageSet = Literal["run", "test", "bench", "model"]
+PackageSet = Literal["run", "test", "bench", "model", "assets"]
 # The test set includes the run set.
 HELD_SETS: dict[PackageSet, tuple[PackageSet, ...]] = {
     "run": ("run",),
     "test": ("test", "run"),
     "bench": ("bench",),
     "model": ("model",),
+    "assets": ("assets",),
 }
 DIRECTORIES: dict[PackageSet, str] = {
     "run": ".venv",
     "test": ".venv",
     "bench": ".venv-bench",
     "model": ".venv-model",
+    "assets": ".venv-assets",
 }
 CHECKOUT = "millrace-checkout.pth"  # what an editable install would write
 VERSION_PROGRAM = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.environment import ensure
 from deploy.errors import StartError
 from deploy.installer import PipInstaller
+from deploy.page_assets import install_assets
 from deploy.probes import children_of
 from deploy.programs import ROLES
 from deploy.state_directory import StateDirectory
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             passed_on += [f"--header={each}" for each in flags.header]
             return check(ensure(ROOT, "run", PipInstaller(_print_to_stderr), _print_to_stderr), state, passed_on)
         python = ensure(ROOT, "run", PipInstaller(print_line), print_line)
+        if question is None:
+            install_assets(ROOT, python, PipInstaller(print_line, "--retries", "1"), print_line)
         # With a question no one needs to know the port, so one that is taken is no obstacle.
         port = flags.port if flags.port is not None else (DEFAULT_PORT if question is None else 0)
         providers = (*(("rlm",) if flags.rlm else ()), *(flags.provider or DEFAULT_PROVIDERS))

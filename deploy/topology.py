@@ -10,10 +10,12 @@ from urllib.parse import quote
 
 from deploy.api_keys import KeyFile
 from deploy.errors import StartError
+from deploy.page_assets import SETTING, assets_directory
 from deploy.ports import HOST, claim
 from deploy.programs import HeartbeatFile, Program
 from deploy.state_directory import StateDirectory
 
+ROOT = Path(__file__).resolve().parent.parent
 # Runs in the environment: its packages name the Valkey binary, and the app's own settings name the bad values.
 INSPECTION = """
 import json
@@ -148,6 +150,7 @@ def own_settings(state: StateDirectory, redis_url: str) -> dict[str, str]:
         "MILLRACE_API_KEYS": str(keys.path),
         "MILLRACE_SECRET_KEY": state.secret_key(),
         "MILLRACE_DATABASE_URL": database_url(state),
+        SETTING: str(assets_directory(ROOT)),
     }
 
 

@@ -77,6 +77,8 @@ def test_the_wheel_holds_every_module_and_every_data_file_of_both_tiers(wheel: P
     assert any(name.endswith("/LICENSE") for name in held)
     assert f"Version: {__version__}" in metadata
     assert "License-Expression: MIT" in metadata
+    assert {f"millrace/webapp/assets/{name}.json" for name in ("package", "package-lock", "files")} <= held
+    assert "millrace-assets" in commands
     assert "millrace-worker" in commands
     assert "millrace-migrate" in commands
 

@@ -8,7 +8,7 @@ from flask import Response
 from flask.sansio.scaffold import Scaffold
 
 _PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _OTHER_POLICY = "default-src 'none'; frame-ancestors 'none'"

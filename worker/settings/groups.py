@@ -10,6 +10,7 @@ from millrace.worker.settings.declaration import setting
 
 DEFAULT_DATABASE = "sqlite:///.millrace/millrace.db"  # in the default state directory of deploy/run.py
 
+DEFAULT_ASSETS = ".millrace/assets"  # likewise
 
 redis_url = parsers.url("redis", "rediss", "unix")
 _auth = parsers.matching(
@@ -195,4 +196,5 @@ class HttpSettings:
     trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", parsers.whole(0, 20), 0, "number of proxies in front of the web tier whose X-Forwarded-For, -Proto and -Prefix are trusted")
     allowed_hosts: tuple[str, ...] = setting("MILLRACE_ALLOWED_HOSTS", parsers.hosts, (), "host names that the web tier answers to, separated by commas and without ports; any by default. The health checks answer to every name")
     metrics_token: str = setting("MILLRACE_METRICS_TOKEN", parsers.matching(r"[!-~]{16,}", "16 or more ASCII characters without spaces"), "", "bearer token for `/metrics` and the details of `/readyz`; without it only clients that connect directly from the same machine get them, and a mount has no `/metrics`")
+    assets_directory: str = setting("MILLRACE_ASSETS_DIR", parsers.text, DEFAULT_ASSETS, "directory into which `millrace-assets` installs the page's libraries for markdown, code and math; without them the page shows plain text")
 # fmt: on

@@ -132,7 +132,7 @@ def test_follower_without_an_owner_is_limited_by_address(build: Build) -> None:
     assert [answer.status_code for answer in answers] == [404, 404, 429]
 
 
-UNLIMITED_ROUTES = ("/healthz", "/readyz", "/static/<path:filename>")
+UNLIMITED_ROUTES = ("/healthz", "/readyz", "/static/<path:filename>", "/static/assets/<path:name>")
 
 
 def test_every_route_has_a_limit_of_its_kind(site: WebHarness) -> None:

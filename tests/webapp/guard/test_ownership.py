@@ -33,7 +33,7 @@ NOTHING_RUNS = {"millrace.aisdk.resume_stream", "millrace.aisdk.stop_answer"}
 ENDPOINTS = {
     rule.endpoint: rule
     for rule in create_app(Settings.of(secret_key="of this list" * 3)).url_map.iter_rules()
-    if rule.arguments - NO_IDS and rule.endpoint != "millrace.static"
+    if rule.arguments - NO_IDS and not rule.endpoint.endswith(".static")
 }
 
 
