@@ -13,7 +13,7 @@ export class Conversation {
   title = h("h2", { id: "title", dir: "auto", hidden: true });
   older = h("button", { type: "button", id: "older", hidden: true, on: { click: () => this.#showOlder() } }, t.showOlder);
   list = h("div", { id: "turns" });
-  scroller = h("div", { className: "scroller" }, this.older, this.list);
+  scroller = h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": t.messages }, this.older, this.list);
   #millrace;
   #connection;
   #notices;

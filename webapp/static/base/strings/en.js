@@ -11,6 +11,7 @@ export default {
   send: "Send",
   stop: "Stop",
   showOlder: "Show earlier messages",
+  messages: "Messages",
   newest: "Newest",
   imageOfAnswer: (number) => `Image ${number} of the answer`,
   queued: "Waiting to start",
