@@ -7,7 +7,6 @@ from playwright.sync_api import Page
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RUN = """async tags => {
-  document.getAnimations().forEach(each => each.finish?.call && each.effect.getComputedTiming().endTime < Infinity && each.finish());
   const { violations } = await axe.run({ runOnly: tags, resultTypes: ["violations"] });
   return violations.map(({ id, help, nodes }) => ({
     rule: `${id}: ${help}`,

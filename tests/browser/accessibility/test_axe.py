@@ -58,7 +58,7 @@ def test_no_state_of_a_turn_violates_a_rule(page: Page, axe: Axe) -> None:
     expect(page.locator("#send")).to_be_enabled()
     states.check("markdown")
     ask(page, emulate(text=MARKDOWN * 20, rate=50))
-    wait_for(lambda: page.locator(".answer").last.text_content(), 20, "some text")
+    wait_for(page.locator(".answer").last.text_content, 20, "some text")
     states.check("an answer that is being written")
     page.keyboard.press("Escape")
     expect_state(page, "cancelled")

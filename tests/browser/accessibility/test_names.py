@@ -17,13 +17,14 @@ TREE = f"""
       - button "Delete {HEBREW}"
 - main:
   - heading "{HEBREW}" [level=2]
-  - article:
-    - heading "Question" [level=2]
-    - paragraph
-    - heading "Answer" [level=2]
-    - text: "{HEBREW} 1"
-    - status: Complete
-    - button "{HEBREW}?"
+  - region "Messages":
+    - article:
+      - heading "Question" [level=2]
+      - paragraph
+      - heading "Answer" [level=2]
+      - text: "{HEBREW} 1"
+      - status: Complete
+      - button "{HEBREW}?"
   - textbox "Your question"
   - button "Send"
   - alert
