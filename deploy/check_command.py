@@ -37,7 +37,11 @@ MODULES = {"--bench": "tests.bench", "--live": "tests.live", "--real-model": "te
 TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
 # Tests that mostly wait, for leases and deadlines. They are spread over more processes than there are processors.
-PATIENT = {"faults and a short soak": (("faults", "soak"), 3), "journeys": (("journeys",), 2)}
+PATIENT = {
+    "faults and a short soak": (("faults", "soak"), 3),
+    "journeys": (("journeys",), 2),
+    "browser": (("browser",), 2),
+}
 # How long the longest of them take, in seconds, while everything else runs, too.
 PATIENT_SECONDS = {
     "faults/test_workers.py": 320,
@@ -123,8 +127,7 @@ def shards(root: Path, python: str) -> list[Shard]:
             Shard("tests of the worker", (*pytest, *PATCHED), _paths(rooms & {"worker"})),
             Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(rooms & {"webapp", "emulator"})),
             *patient,
-            Shard("browser", pytest, _paths(rooms & {"browser"})),
-            Shard("all other tests", pytest, _paths(rooms - {*TIERS, "browser"})),
+            Shard("all other tests", pytest, _paths(rooms - {*TIERS})),
         ]
     )
 

@@ -6,6 +6,7 @@ outputs. More than `MAX_FLAKY` of them fail the run, because an unreliable test 
 """
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -49,6 +50,7 @@ class RunningCommands:
     def __init__(self, commands: Sequence[Sequence[str]], output: Path, root: Path, niceness: int = 0) -> None:
         self.exit_codes: list[int] = []
         self.is_timed_out = False
+        self.processor_seconds = 0.0
         self._output = output
         self._root = root
         self._niceness = niceness
@@ -67,9 +69,12 @@ class RunningCommands:
         if self._process and time.monotonic() > self._deadline:
             self.is_timed_out = True
             self.stop()
-        elif self._process and (code := self._process.poll()) is not None:
-            self.exit_codes.append(code)
-            self._start_next()
+        elif self._process:
+            before = _processor_seconds_of_ended()
+            if (code := self._process.poll()) is not None:
+                self.processor_seconds += _processor_seconds_of_ended() - before
+                self.exit_codes.append(code)
+                self._start_next()
         return self._process is None
 
     def stop(self) -> None:
@@ -215,11 +220,18 @@ def _wait(running: dict[str, RunningCommands], print_line: PrintLine) -> None:
     left, progress = dict(running), time.monotonic() + PROGRESS_SECONDS
     while left:
         for name in [name for name, each in left.items() if each.poll()]:
-            print_line(f"=== {name}\n{left.pop(name).text().rstrip()}\n")
+            ended = left.pop(name)
+            print_line(f"=== {name}: {ended.processor_seconds:.0f} s of a processor\n{ended.text().rstrip()}\n")
         if time.monotonic() > progress:
             progress = time.monotonic() + PROGRESS_SECONDS
             print_line("\n".join(_progress(left.items())))
         time.sleep(POLL_SECONDS)
+
+
+def _processor_seconds_of_ended() -> float:
+    """Return the processor time of all child processes that have ended, and of those that they have waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _progress(left: Iterable[tuple[str, RunningCommands]]) -> Iterable[str]:
