@@ -34,6 +34,11 @@ def test_private_responses_are_not_cacheable(site: WebHarness) -> None:
     assert stream.headers["X-Accel-Buffering"] == "no"
 
 
+def test_page_forbids_turning_text_into_markup(site: WebHarness) -> None:
+    policy = site.user.get("/").headers["Content-Security-Policy"].split("; ")
+    assert {"require-trusted-types-for 'script'", "trusted-types 'none'", "script-src 'self'"} <= set(policy)
+
+
 def test_page_has_nothing_that_its_policy_forbids() -> None:
     page = (STATIC / "templates" / "millrace.html").read_text("utf-8")
     assert not re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", page)
