@@ -11,6 +11,8 @@ export class Notices {
   notice = h("p", { id: "notice", role: "alert" });
   #failures = new Map(); // by action, the newest last
   #timer = 0; // runs, or has run, since the connection was lost
+  #isLost = false;
+  #isOffline = false;
 
   /** Show why an action failed, until it succeeds; a failure of the server is over as soon as any action succeeds. */
   showFailure(action, error) {
@@ -35,8 +37,24 @@ export class Notices {
     if (isConnected) {
       clearTimeout(this.#timer);
       this.#timer = 0;
-      this.connection.textContent = "";
-    } else this.#timer ||= setTimeout(() => (this.connection.textContent = t.connectionLost), LOST_AFTER_MS);
+      this.#isLost = false;
+      this.#renderConnection();
+    } else
+      this.#timer ||= setTimeout(() => {
+        this.#isLost = true;
+        this.#renderConnection();
+      }, LOST_AFTER_MS);
+  }
+
+  /** Show whether this device has a network at all. */
+  showOffline(isOffline) {
+    this.#isOffline = isOffline;
+    this.#renderConnection();
+  }
+
+  #renderConnection() {
+    const text = this.#isOffline ? t.offline : this.#isLost ? t.connectionLost : "";
+    if (this.connection.textContent !== text) this.connection.textContent = text;
   }
 
   #render() {

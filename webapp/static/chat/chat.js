@@ -1,86 +1,306 @@
 // The chat: one open conversation and the form below it. It knows nothing of the page around it, which may be any page.
 
 import { h } from "../base/dom.js";
+import { icon } from "../base/icons.js";
 import { Notices } from "../base/notices.js";
+import { preferences } from "../base/preferences.js";
 import { t } from "../base/strings.js";
+import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { modelReader } from "./models.js";
+
+const OUTAGES = [0, 429, 502, 503, 504]; // the same question may be accepted later
+const KEPT = 10; // conversations that are kept when others are opened, besides those with a running answer
 
 /**
  * @typedef {object} ChatHandlers
- * @property {(id: string | null) => void} onChange - the open conversation, or whether it can be asked, may have changed
- * @property {(id: string) => void} onAsked - a question was accepted in this conversation
+ * @property {(id: string | null) => void} onChange - the open conversation, its title, or whether it can be asked, may have changed
+ * @property {(id: string) => void} onAsked - a question was accepted in the open conversation
  * @property {() => void} onAbsent - the open conversation does not exist (any more)
+ * @property {(answer: {conversation: string, generation: string, status: string, text: string}) => void} [onAnswered] - an
+ *   answer has ended, perhaps in another conversation than the open one
  */
 
 export class Chat {
   notices = new Notices();
+  head = h("header", { className: "chat-head" });
+  #parts;
+  #handlers;
+  #newest = h("button", { type: "button", className: "newest", hidden: true, on: { click: () => this.#open.scrolling.toEnd() } }, icon("down"), t.newest);
+  #announcer = new Announcer();
   #composer;
-  #conversation;
+  /** @type {Map<string, Conversation>} */
+  #kept = new Map(); // by id, the one that was opened last at the end
+  #open;
+  #sending = new WeakSet(); // questions whose requests are under way
+  #isClosed = false;
+  #showNetwork = () => this.notices.showOffline(!navigator.onLine);
 
   /**
    * @param {{millrace: import("../client.js").Millrace, connection: import("../client.js").Connection}} parts
    * @param {ChatHandlers} handlers
    */
-  constructor(parts, handlers) {
-    this.#composer = new Composer({ notices: this.notices, onSend: () => this.#send(), onStop: () => this.stop() });
-    this.#conversation = new Conversation(
-      { ...parts, notices: this.notices },
-      {
-        onChange: () => {
-          this.#composer.show(this.#conversation);
-          handlers.onChange(this.#conversation.id);
-        },
-        onEnd: () => this.#composer.focusIfIdle(),
-        onAbsent: () => {
-          handlers.onAbsent();
-          this.notices.showFailure("open", new Error(t.conversationGone));
-        },
-        onSuggestion: (text) => this.#conversation.canAsk && this.ask(text),
+  constructor({ millrace, connection }, handlers) {
+    const readModels = modelReader(millrace);
+    this.#parts = { millrace, connection, readModels };
+    this.#handlers = handlers;
+    this.#composer = new Composer({
+      notices: this.notices,
+      onSend: () => this.#send(),
+      onStop: () => this.stop(),
+      onInput: (text) => this.#keepDraft(text),
+      queue: {
+        onEdit: (queued) => this.#editQueued(queued),
+        onSendNow: (queued) => this.#sendNow(queued),
+        onWithdraw: (queued) => this.#withdraw(queued),
       },
+    });
+    this.#open = this.#make(null);
+    this.head.append(this.#open.title);
+    this.element = h(
+      "main",
+      { className: "chat" },
+      this.head,
+      this.#open.scroller,
+      h("div", { className: "newest-holder" }, this.#newest),
+      this.#composer.element,
+      this.#announcer.element,
     );
-    this.onAsked = handlers.onAsked;
-    this.element = h("main", { className: "chat" }, this.#conversation.title, this.#conversation.scroller, this.#composer.element);
+    for (const type of ["online", "offline"]) addEventListener(type, this.#showNetwork);
+    this.#showNetwork();
   }
 
   get id() {
-    return this.#conversation.id;
+    return this.#open.id;
   }
 
-  /** Open a conversation, or a new one for null. */
+  /** The open conversation's title, or null. */
+  get title() {
+    return this.#open.title.textContent || null;
+  }
+
+  get isRunning() {
+    return this.#open.isRunning;
+  }
+
+  /** The messages that are shown, oldest first: `{role, content}`. */
+  get messages() {
+    return this.#open.messages;
+  }
+
+  /**
+   * Open a conversation, or a new one for null.
+   *
+   * @param {string | null} id
+   */
   open(id) {
-    this.#conversation.open(id);
+    const left = this.#open;
+    if (id === null || id !== left.id) {
+      if (left.id === null && left.isAsking) left.unsent.rename("left");
+      const next = (id !== null && this.#kept.get(id)) || this.#make(id);
+      this.#open = next;
+      left.isOpen = false;
+      next.isOpen = true;
+      left.title.replaceWith(next.title);
+      left.scroller.replaceWith(next.scroller);
+      next.scrolling.keep();
+      this.#announcer.begin(next.runningText);
+      this.notices.clearFailures();
+      this.#composer.text = next.unsent.draft;
+    }
+    if (id !== null) this.#keep(id, this.#open);
+    this.#changed(this.#open);
+    this.#open.refresh();
     this.#composer.focus();
   }
 
-  /** Read the conversation again: some of its changes may have been missed. */
+  /** Read the open conversation again: some of its changes may have been missed. */
   refresh() {
-    this.#conversation.refresh();
+    this.#open.refresh();
   }
 
   /** Take an event of the owner's feed. */
   takeFeed(event) {
-    if (event.conversation_id === this.id && !this.#conversation.knows(event)) this.#conversation.refresh();
+    const conversation = event.conversation_id === this.id ? this.#open : this.#kept.get(event.conversation_id);
+    if (!conversation || conversation.knows(event)) return;
+    // Another one than the open one is read when it is opened; it may have been deleted.
+    if (conversation === this.#open || event.type === "generation_started") conversation.refresh();
   }
 
-  /** Ask a question; resolves to whether it was accepted. */
+  /**
+   * Ask a question, or let it wait until the running answer has ended; resolves to whether it was accepted.
+   *
+   * @param {string} message
+   */
   async ask(message) {
-    const isAccepted = await this.#conversation.ask(message);
-    if (isAccepted && this.id !== null) this.onAsked(this.id);
+    const conversation = this.#open;
+    const isDirect = conversation.canAsk && conversation.unsent.queue.every(({ state }) => state === "held");
+    conversation.unsent.add(message, { model: preferences().model, isDirect });
+    if (isDirect) conversation.unsent.putFirst(conversation.unsent.queue.at(-1));
+    const isAccepted = (await this.#sendNext(conversation)) ?? true;
+    this.#changed(conversation);
     return isAccepted;
   }
 
   /** Stop the running answer, if one runs; what it has written stays. */
   stop() {
-    this.#conversation.stop();
+    this.#open.stop();
     this.#composer.focusIfIdle();
   }
 
-  async #send() {
-    const { input } = this.#composer;
-    const message = input.value;
-    if (!message.trim() || !this.#conversation.canAsk) return;
-    input.value = "";
-    if (!(await this.ask(message))) input.value ||= message;
+  focus() {
+    this.#composer.focus();
+  }
+
+  /** Follow nothing any more; the chat is of no use afterwards. */
+  close() {
+    this.#isClosed = true;
+    for (const type of ["online", "offline"]) removeEventListener(type, this.#showNetwork);
+    for (const conversation of new Set([...this.#kept.values(), this.#open])) conversation.close();
+  }
+
+  #make(id) {
+    return new Conversation(this.#parts, id, {
+      onChange: (conversation) => this.#changed(conversation),
+      onCreated: (conversation) => this.#keep(conversation.id, conversation),
+      onEvent: (conversation, turn, event) => this.#take(conversation, turn, event),
+      onAbsent: (conversation) => this.#forget(conversation),
+      onFailure: (conversation, action, error) => conversation === this.#open && this.notices.showFailure(action, error),
+      onSuccess: (conversation, action) => conversation === this.#open && this.notices.clearFailure(action),
+      onSuggestion: (text) => this.#open.canAsk && this.ask(text),
+      onScroll: (conversation, change) => conversation === this.#open && this.#showNewest(change),
+    });
+  }
+
+  #keep(id, conversation) {
+    if (conversation.unsent && conversation !== this.#kept.get(id)) conversation.unsent.rename(id);
+    this.#kept.delete(id);
+    this.#kept.set(id, conversation);
+    for (const [other, each] of this.#kept) {
+      if (this.#kept.size <= KEPT) return;
+      if (each === this.#open || each.isRunning || each.isAsking || each.unsent.queue.length > 0) continue;
+      each.close();
+      this.#kept.delete(other);
+    }
+  }
+
+  #forget(conversation) {
+    conversation.close();
+    this.#kept.delete(conversation.id);
+    if (conversation !== this.#open) return;
+    this.#handlers.onAbsent();
+    this.notices.showFailure("open", new Error(t.conversationGone));
+  }
+
+  #changed(conversation) {
+    if (this.#isClosed) return;
+    if (conversation === this.#open) {
+      this.#composer.show(conversation);
+      this.#handlers.onChange(conversation.id);
+    }
+    this.#sendNext(conversation);
+  }
+
+  #take(conversation, turn, event) {
+    if (event.type === "done") {
+      const { generation, view } = turn;
+      this.#handlers.onAnswered?.({ conversation: conversation.id, generation, status: event.status, text: view.text });
+    }
+    if (conversation !== this.#open) return;
+    if (event.type === "done") {
+      this.#announcer.finish();
+      this.#composer.focusIfIdle();
+    } else if (event.type === "chunk" || event.type === "snapshot") this.#announcer.take(turn.view.text);
+    else if (event.type === "status" && event.status === "queued") this.#announcer.begin();
+  }
+
+  #showNewest({ isAtEnd, hasGrown }) {
+    this.#newest.hidden = isAtEnd;
+    if (isAtEnd) delete this.#newest.dataset.state;
+    else if (hasGrown) this.#newest.dataset.state = "new";
+  }
+
+  #keepDraft(text) {
+    this.#open.unsent.draft = text;
+    this.#open.unsent.save();
+  }
+
+  #setText(text) {
+    this.#composer.text = text;
+    this.#keepDraft(text);
+  }
+
+  #send() {
+    const message = this.#composer.text;
+    if (message.trim() === "" || this.#composer.isCounting) return;
+    this.#setText("");
+    this.ask(message);
+  }
+
+  // Sends the first question that waits, if it can be sent; resolves to whether it was accepted, null if it waits on.
+  async #sendNext(conversation) {
+    const { unsent } = conversation;
+    const next = unsent.queue[0];
+    if (!next || this.#sending.has(next) || conversation.isAsking || !conversation.isLoaded || this.#composer.isCounting) return null;
+    // One that was sent before a reload is sent again, with the same key, even while its own answer may be running.
+    if (next.state !== "sending" && (next.state !== "waiting" || !conversation.canAsk)) return null;
+    if (!next.isDirect && conversation.hasFailed && next.state === "waiting") {
+      unsent.change("waiting", "held");
+      this.#changed(conversation);
+      return null;
+    }
+    next.state = "sending";
+    unsent.save();
+    this.#sending.add(next);
+    const error = await conversation.ask(next);
+    this.#sending.delete(next);
+    if (error === null) {
+      unsent.remove(next);
+      if (conversation === this.#open && conversation.id !== null) this.#handlers.onAsked(conversation.id);
+    } else this.#refused(conversation, next, error);
+    this.#changed(conversation);
+    return error === null;
+  }
+
+  #refused(conversation, queued, error) {
+    const { unsent } = conversation;
+    if (error.code === "conversation_busy") queued.state = "waiting";
+    else if (queued.isDirect && unsent.draft === "") {
+      unsent.remove(queued);
+      unsent.draft = queued.text;
+      if (conversation === this.#open) this.#composer.text = unsent.draft;
+    } else queued.state = OUTAGES.includes(error.status) ? "later" : "held";
+    unsent.save();
+    if (error.status === 429 && error.retryAfter > 0) this.#composer.countDown(error.retryAfter, () => this.#resume());
+  }
+
+  // Goes on after the time that the server has asked for.
+  #resume() {
+    this.notices.clearFailure("ask");
+    for (const conversation of new Set([...this.#kept.values(), this.#open])) {
+      conversation.unsent.change("later", "waiting");
+      this.#changed(conversation);
+    }
+  }
+
+  #editQueued(queued) {
+    this.#open.unsent.remove(queued);
+    this.#setText([queued.text, this.#composer.text].filter((each) => each !== "").join("\n"));
+    this.#changed(this.#open);
+    this.#composer.focus();
+  }
+
+  #withdraw(queued) {
+    this.#open.unsent.remove(queued);
+    this.#changed(this.#open);
+    this.#composer.focus();
+  }
+
+  #sendNow(queued) {
+    this.#open.unsent.putFirst(queued);
+    this.#open.stop();
+    this.#changed(this.#open);
+    this.#composer.focus();
   }
 }

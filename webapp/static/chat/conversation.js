@@ -1,143 +1,245 @@
-// The open conversation: its turns, the answer that is running in it, and the questions that are asked in it.
+// A conversation on the page: its turns, the answer that runs in it, and the questions that are asked in it. It goes on in
+// the background while another one is shown, and then shows its text at once when it is opened again.
 
 import { h } from "../base/dom.js";
 import { t } from "../base/strings.js";
 import { readNewest, readPage } from "./history.js";
+import { Scrolling } from "./scrolling.js";
 import { TurnView } from "./turn.js";
+import { newKey, Unsent } from "./unsent.js";
 
 const RETRY_MS = 3000;
-const NEAR_END_PX = 40;
+
+/**
+ * @typedef {object} Turn
+ * @property {TurnView} view
+ * @property {string} text - the question
+ * @property {string | null} question - the question's id; null until it is known
+ * @property {string | null} generation
+ * @property {boolean} isEnded
+ * @property {boolean} isStopping
+ */
+
+/**
+ * @typedef {object} ConversationHandlers
+ * @property {(conversation: Conversation) => void} onChange - `id`, `canAsk`, `canStop` or the title may have changed
+ * @property {(conversation: Conversation) => void} onCreated - it has its id, and exists from now on
+ * @property {(conversation: Conversation, turn: Turn, event: any) => void} onEvent - of the answer that runs
+ * @property {(conversation: Conversation) => void} onAbsent - there is no such conversation
+ * @property {(conversation: Conversation, action: string, error: unknown) => void} onFailure
+ * @property {(conversation: Conversation, action: string) => void} onSuccess
+ * @property {(text: string) => void} onSuggestion
+ * @property {(conversation: Conversation, change: {isAtEnd: boolean, hasGrown: boolean}) => void} onScroll
+ */
 
 export class Conversation {
-  id = null; // null for a new conversation, until its first question is accepted
-  title = h("h2", { id: "title", dir: "auto", hidden: true });
-  older = h("button", { type: "button", id: "older", hidden: true, on: { click: () => this.#showOlder() } }, t.showOlder);
-  list = h("div", { id: "turns" });
+  title = h("h2", { id: "title", className: "chat-title", dir: "auto", hidden: true });
+  older = h("button", { type: "button", id: "older", className: "older", hidden: true, on: { click: () => this.#showOlder() } }, t.showOlder);
+  list = h("div", { id: "turns", className: "turns" });
   scroller = h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": t.messages }, this.older, this.list);
+  scrolling = new Scrolling(this.scroller, this.list, (change) => this.#handlers.onScroll(this, change));
+  isLoaded = true;
+  isOpen = false; // shown; in the background only its running answer is followed
+  isAsking = false;
   #millrace;
   #connection;
-  #notices;
+  #readModels;
   #handlers;
-  #visit = 0; // incremented when another conversation is opened: results of earlier calls are then ignored
-  #turns = []; // oldest first: {view, text, question, generation, isEnded, isStopping}; unknown ids are null
+  /** @type {Turn[]} */
+  #turns = []; // oldest first
+  /** @type {Turn | null} */
   #running = null; // the turn that is being answered
-  #isLoaded = true;
-  #isAsking = false;
+  #isClosed = false;
   #isReading = false;
   #isStale = false; // has changed since the last call that reads it began
   #older = null; // where the page before the first turn begins, see `readPage`
   #rest = [];
 
-  // `onChange()` is called when `id`, `canAsk` or `canStop` may have changed, `onEnd()` when an answer has ended,
-  // `onAbsent()` when there is no such conversation, and `onSuggestion(text)` when a suggested question is chosen.
-  constructor({ millrace, connection, notices }, handlers) {
+  /**
+   * @param {{millrace: import("../client.js").Millrace, connection: import("../client.js").Connection, readModels: () => Promise<any[]>}} parts
+   * @param {string | null} id - null for a new conversation, until its first question is accepted
+   * @param {ConversationHandlers} handlers
+   */
+  constructor({ millrace, connection, readModels }, id, handlers) {
     this.#millrace = millrace;
     this.#connection = connection;
-    this.#notices = notices;
+    this.#readModels = readModels;
     this.#handlers = handlers;
+    this.id = id;
+    this.unsent = new Unsent(millrace.url(""), id);
+    this.#setLoaded(id === null);
   }
 
   get canAsk() {
-    return this.#isLoaded && !this.#isAsking && this.#running === null;
+    return this.isLoaded && !this.isAsking && this.#running === null;
   }
 
   get canStop() {
     return this.#running !== null && !this.#running.isStopping;
   }
 
-  // Opens a conversation, or a new one for null.
-  open(id) {
-    this.#visit++;
-    this.id = id;
-    this.#isLoaded = id === null;
-    this.#isAsking = this.#isReading = this.#isStale = false;
-    this.#clear();
-    this.#showTitle(null);
-    this.#notices.clearFailures();
-    this.#handlers.onChange();
-    this.refresh();
+  get isRunning() {
+    return this.#running !== null;
   }
 
-  // Asks a question; resolves to whether it was accepted.
-  async ask(message) {
-    const here = this.#visit;
-    const turn = this.#append(message);
-    this.#isAsking = true;
-    this.#notices.clearFailures();
-    this.#handlers.onChange();
-    try {
-      const created = await this.#millrace.ask({ message, ...(this.id !== null && { conversation_id: this.id }) });
-      if (here !== this.#visit) return true; // the user has opened another conversation; this one is in the list
-      this.id = created.conversation_id;
-      this.#follow(turn, created.id);
-      return true;
-    } catch (error) {
-      this.#notices.showFailure("ask", error);
-      turn.view.element.remove();
-      this.#turns = this.#turns.filter((each) => each !== turn);
-      return false;
-    } finally {
-      if (here === this.#visit) {
-        this.#isAsking = false;
-        this.#handlers.onChange();
-        if (this.#isStale) this.refresh();
-      }
-    }
+  /** The text of the running answer so far. */
+  get runningText() {
+    return this.#running?.view.text ?? "";
   }
 
-  // Stops the running answer; its stream shows when it has ended.
+  /** Whether the newest answer has failed. */
+  get hasFailed() {
+    return this.#turns.at(-1)?.view.state === "failed";
+  }
+
+  /** The messages that are shown, oldest first. */
+  get messages() {
+    return this.#turns.flatMap(({ text, view }) => [
+      { role: "user", content: text },
+      { role: "assistant", content: view.text },
+    ]);
+  }
+
+  /**
+   * Ask a question, which is shown at once; resolves to null, or to the error if it was not accepted.
+   *
+   * @param {{text: string, key: string, model: string | null}} question
+   */
+  async ask({ text, key, model }) {
+    const turn = this.#append(text);
+    this.scrolling.toEnd();
+    const request = { message: text, ...(this.id !== null && { conversation_id: this.id }), ...(model && { model }) };
+    const error = await this.#create(
+      "ask",
+      () => this.#millrace.ask(request, { key }),
+      (created) => {
+        const isKnown = this.#turns.some((each) => each !== turn && each.generation === created.id);
+        if (isKnown) return this.#remove(turn); // it was sent before a reload, and is shown already
+        const isNew = this.id === null;
+        this.id = created.conversation_id;
+        this.#follow(turn, created.id);
+        if (isNew) this.#handlers.onCreated(this);
+      },
+    );
+    if (error) this.#remove(turn);
+    return error;
+  }
+
+  /** Stop the running answer; its stream shows when it has ended. */
   async stop() {
-    if (!this.canStop) return;
     const turn = this.#running;
+    if (turn === null || turn.isStopping) return;
     turn.isStopping = true;
-    this.#handlers.onChange();
+    this.#changed();
     try {
-      await this.#millrace.stop(turn.generation);
-      this.#notices.clearFailure("stop");
+      await this.#millrace.stop(/** @type {string} */ (turn.generation));
+      this.#handlers.onSuccess(this, "stop");
     } catch (error) {
-      this.#notices.showFailure("stop", error);
+      this.#handlers.onFailure(this, "stop", error);
       turn.isStopping = false;
-      this.#handlers.onChange();
+      this.#changed();
     }
   }
 
-  // Whether an event of the feed reports nothing new: its generation is running here, or its answer is shown.
+  /** Whether an event of the feed reports nothing new: its generation is running here, or its answer is shown. */
   knows({ generation }) {
     return generation !== undefined && this.#turns.some((turn) => turn.generation === generation);
   }
 
-  // Reads the conversation and shows what has changed. While a call is under way it waits for its end.
+  /** Read the conversation and show what has changed. While a call is under way it waits for its end. */
   async refresh() {
     this.#isStale = true;
-    if (this.id === null || this.#isReading || this.#isAsking) return;
-    const here = this.#visit;
+    if (this.id === null || this.#isReading || this.isAsking || this.#isClosed) return;
     this.#isReading = true;
     this.#isStale = false;
     try {
       const found = await readNewest(this.#millrace, this.id);
-      if (here !== this.#visit) return;
-      if (!this.#isAsking) this.#update(found);
-      this.#isLoaded = true;
-      this.#notices.clearFailure("open");
+      if (this.#isClosed) return;
+      if (this.isAsking) this.#isStale = true;
+      else this.#update(found);
+      this.#setLoaded(true);
+      this.unsent.change("later", "waiting");
+      this.#handlers.onSuccess(this, "open");
     } catch (error) {
-      if (here !== this.#visit) return;
+      if (this.#isClosed) return;
       if (error.status !== 404) {
-        this.#notices.showFailure("open", error);
-        this.#refreshLater();
-      } else if (this.#running === null) return this.#handlers.onAbsent();
+        this.#handlers.onFailure(this, "open", error);
+        this.refreshLater();
+      } else if (this.#running === null) return this.#handlers.onAbsent(this);
     } finally {
-      if (here === this.#visit) this.#isReading = false;
+      this.#isReading = false;
     }
-    this.#handlers.onChange();
+    this.#changed();
     if (this.#isStale) this.refresh();
+  }
+
+  refreshLater() {
+    setTimeout(() => this.isOpen && this.refresh(), RETRY_MS);
+  }
+
+  /** Follow nothing and change nothing any more. */
+  close() {
+    this.#isClosed = true;
+    this.#unfollow();
+  }
+
+  // Calls `send`, and then `onCreated` with the created generation; resolves to null, or to the error.
+  async #create(action, send, onCreated) {
+    this.isAsking = true;
+    this.#changed();
+    try {
+      const created = await send();
+      if (this.#isClosed) return null;
+      onCreated(created);
+      this.#handlers.onSuccess(this, action);
+      return null;
+    } catch (error) {
+      const isBusy = error.code === "conversation_busy"; // another tab has asked; a question then waits
+      if (isBusy) this.#isStale = true;
+      if (!isBusy || action !== "ask") this.#handlers.onFailure(this, action, error);
+      return error;
+    } finally {
+      this.isAsking = false;
+      this.#changed();
+      if (this.#isStale) this.refresh();
+    }
+  }
+
+  /** @param {Turn} turn */
+  #retry(turn, model) {
+    const message = /** @type {string} */ (turn.question);
+    const send = () => this.#millrace.retry(this.id ?? "", message, model ? { model } : {});
+    return this.#create("retry", send, (created) => this.#follow(turn, created.id));
+  }
+
+  /**
+   * Replace a question and all that follows it; resolves to whether that was accepted.
+   *
+   * @param {Turn} turn
+   * @param {string} text
+   */
+  async #edit(turn, text) {
+    const path = `api/conversations/${this.id}/messages/${turn.question}/edit`;
+    const options = { method: "POST", body: { message: text }, headers: { "Idempotency-Key": newKey() } };
+    const error = await this.#create(
+      "edit",
+      () => this.#millrace.call(path, options),
+      (created) => {
+        for (const each of this.#turns.slice(this.#turns.indexOf(turn))) this.#remove(each);
+        this.#follow(this.#append(text), created.id);
+        this.scrolling.toEnd();
+      },
+    );
+    return error === null;
   }
 
   #update({ title, turns, running, older, rest }) {
     if (!turns.some((stored) => this.#find(stored))) {
-      if (this.#turns.some((turn) => turn.isEnded)) this.#clear(); // more than a page was added
+      if (this.#turns.some((turn) => turn.isEnded)) this.#clear(); // more than a page was added, or all was replaced
       this.#setOlder(older, rest);
     }
     this.#showTitle(title);
+    this.#removeMissing(turns);
     for (const stored of turns) {
       const turn = this.#find(stored) ?? this.#append(stored.question);
       turn.question = stored.id;
@@ -146,104 +248,119 @@ export class Conversation {
     }
   }
 
+  // Removes the turns that were stored and no longer are, because a question before them was edited elsewhere.
+  #removeMissing(turns) {
+    const stored = new Set(turns.map(({ id }) => id));
+    const first = this.#turns.findIndex(({ question }) => question !== null && stored.has(question));
+    if (first < 0) return;
+    for (const turn of this.#turns.slice(first)) {
+      if (turn.question !== null && !stored.has(turn.question) && turn !== this.#running) this.#remove(turn);
+    }
+  }
+
   // Returns the shown turn of a stored one. The id of a question that was asked here is not known at first.
   #find({ id, question }) {
     return this.#turns.find((turn) => turn.question === id || (turn.question === null && turn.text === question));
   }
 
+  /**
+   * @param {Turn} turn
+   * @param {string} generation
+   */
   #follow(turn, generation) {
     if (turn.generation === generation) return;
     turn.generation = generation;
     turn.isEnded = false;
-    turn.view.restart();
+    turn.view.restart(generation);
     this.#running = turn;
     this.#connection.follow(generation, {
       take: (event) => {
         if (event.type === "title") this.#showTitle(event.title);
-        else if (event.type === "done") {
-          this.#end(turn);
-          this.refresh();
-        } else this.#keepAtEnd(() => turn.view.apply(event, turn.generation));
+        turn.view.apply(event);
+        if (event.type === "done") this.#end(turn);
+        this.#handlers.onEvent(this, turn, event);
+        if (event.type === "done" && this.isOpen) this.refresh();
       },
       reject: () => {
         turn.generation = null;
         turn.view.setStatus("failed", t.answerGone);
         this.#end(turn);
-        this.#refreshLater(); // or it does not exist yet
+        this.refreshLater(); // or it does not exist yet
       },
     });
   }
 
-  #keepAtEnd(change) {
-    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-    const isAtEnd = scrollTop + clientHeight >= scrollHeight - NEAR_END_PX;
-    change();
-    if (isAtEnd) this.scroller.scrollTop = this.scroller.scrollHeight;
+  #unfollow() {
+    for (const { generation, isEnded } of this.#turns) if (!isEnded && generation) this.#connection.unfollow(generation);
+    this.#running = null;
   }
 
   #end(turn) {
     turn.isEnded = true;
     turn.isStopping = false;
     turn.view.end();
-    this.#running = null;
-    this.#handlers.onChange();
-    this.#handlers.onEnd();
-  }
-
-  #refreshLater() {
-    const here = this.#visit;
-    setTimeout(() => here === this.#visit && this.refresh(), RETRY_MS);
+    if (this.#running === turn) this.#running = null;
+    this.#changed();
   }
 
   // Shows the stored answer of a turn that is not running, unless it is shown already.
   #settle(turn, answer) {
-    if (turn.isEnded && (answer === null || answer.generation === turn.generation)) return;
+    if (turn.isEnded && answer === null) return;
+    if (turn.isEnded && answer.generation === turn.generation) return turn.view.addStored(answer);
     turn.generation = answer?.generation ?? null;
     turn.isEnded = true;
     turn.view.showStored(answer);
   }
 
-  #create(text) {
-    const imageUrl = (generation, image) => this.#millrace.url(`api/generations/${generation}/images/${image}`);
-    const view = new TurnView(text, { onSuggestion: this.#handlers.onSuggestion, imageUrl });
-    return { view, text, question: null, generation: null, isEnded: false, isStopping: false };
-  }
-
-  #append(text) {
-    const turn = this.#create(text);
-    this.#turns.push(turn);
-    this.list.append(turn.view.element);
-    this.scroller.scrollTop = this.scroller.scrollHeight;
+  /** @returns {Turn} */
+  #build(text, question = null) {
+    const view = new TurnView(text, {
+      onSuggestion: this.#handlers.onSuggestion,
+      imageUrl: (generation, image) => this.#millrace.url(`api/generations/${generation}/images/${image}`),
+      onEdit: (edited) => this.#edit(turn, edited),
+      onRetry: (model) => this.#retry(turn, model),
+      readModels: this.#readModels,
+    });
+    const turn = { view, text, question, generation: null, isEnded: false, isStopping: false };
     return turn;
   }
 
+  #append(text) {
+    const turn = this.#build(text);
+    this.#turns.push(turn);
+    this.list.append(turn.view.element);
+    return turn;
+  }
+
+  #remove(turn) {
+    this.#turns = this.#turns.filter((each) => each !== turn);
+    turn.view.element.remove();
+  }
+
   #clear() {
+    this.#unfollow();
     this.#turns = [];
-    if (this.#running) this.#connection.unfollow(this.#running.generation);
-    this.#running = null;
     this.#setOlder(null, []);
     this.list.replaceChildren();
   }
 
   async #showOlder() {
-    const here = this.#visit;
     this.older.disabled = true;
     try {
       const { turns, older, rest } = await readPage(this.#millrace, this.id, this.#older, this.#rest);
-      if (here !== this.#visit) return;
       const added = turns.map(({ id, question, answer }) => {
-        const turn = { ...this.#create(question), question: id };
+        const turn = this.#build(question, id);
         this.#settle(turn, answer);
         return turn;
       });
-      const { scrollHeight } = this.scroller;
       this.#turns.unshift(...added);
       this.list.prepend(...added.map(({ view }) => view.element));
       this.#setOlder(older, rest);
-      this.scroller.scrollTop += this.scroller.scrollHeight - scrollHeight; // what the user was reading stays in place
-      this.#notices.clearFailure("older");
+      this.scrolling.keep();
+      this.#changed();
+      this.#handlers.onSuccess(this, "older");
     } catch (error) {
-      if (here === this.#visit) this.#notices.showFailure("older", error);
+      this.#handlers.onFailure(this, "older", error);
     } finally {
       this.older.disabled = false;
     }
@@ -255,8 +372,22 @@ export class Conversation {
     this.older.hidden = older === null;
   }
 
+  #setLoaded(isLoaded) {
+    this.isLoaded = isLoaded;
+    this.scroller.ariaBusy = String(!isLoaded);
+  }
+
   #showTitle(title) {
     this.title.textContent = title ?? "";
     this.title.hidden = title === null;
+  }
+
+  #changed() {
+    const last = this.#turns.at(-1);
+    for (const turn of this.#turns) {
+      const canChange = this.canAsk && turn.question !== null;
+      turn.view.allow({ canEdit: canChange, canRetry: canChange && turn === last });
+    }
+    this.#handlers.onChange(this);
   }
 }

@@ -1,0 +1,78 @@
+// A question on the page, which can be edited in its place.
+
+import { h } from "../base/dom.js";
+import { t } from "../base/strings.js";
+import { iconButton } from "./actions.js";
+import { isComposing } from "./composer.js";
+
+export class QuestionView {
+  #text;
+  #question;
+  #edit = iconButton("edit-question", "edit", t.editQuestion, () => this.#open());
+  #actions = h("div", { className: "actions question-actions" }, this.#edit);
+  #box = h("textarea", { className: "edit-text", "aria-label": t.editQuestion, dir: "auto", rows: 3 });
+  #save = h("button", { type: "submit", className: "primary edit-save" }, t.saveAndSend);
+  #form;
+  #onEdit;
+
+  /**
+   * @param {string} text
+   * @param {(text: string) => Promise<boolean>} onEdit - sends the new text; resolves to whether it was accepted
+   */
+  constructor(text, onEdit) {
+    this.#text = text;
+    this.#onEdit = onEdit;
+    this.#question = h("p", { className: "question", dir: "auto" }, text);
+    const cancel = h("button", { type: "button", className: "quiet edit-cancel", on: { click: () => this.#close() } }, t.cancel);
+    this.#form = h(
+      "form",
+      { className: "edit-form", hidden: true, on: { submit: (event) => this.#submit(event), keydown: (event) => this.#press(event) } },
+      this.#box,
+      h("div", { className: "buttons" }, cancel, this.#save),
+    );
+    this.elements = [this.#question, this.#actions, this.#form];
+  }
+
+  /** @param {boolean} canEdit - no answer runs in the conversation */
+  allow(canEdit) {
+    this.#edit.hidden = !canEdit;
+    this.#save.disabled = !canEdit;
+  }
+
+  #open() {
+    this.#box.value = this.#text;
+    this.#show(true);
+    this.#box.focus();
+  }
+
+  #close() {
+    this.#show(false);
+    this.#edit.focus();
+  }
+
+  #show(isEditing) {
+    this.#form.hidden = !isEditing;
+    this.#question.hidden = this.#actions.hidden = isEditing;
+  }
+
+  #press(event) {
+    if (event.key === "Escape") {
+      event.preventDefault();
+      event.stopPropagation(); // it ends the editing and does not stop an answer
+      this.#close();
+    } else if (event.key === "Enter" && !event.shiftKey && event.target === this.#box && !isComposing(event)) {
+      event.preventDefault();
+      this.#form.requestSubmit();
+    }
+  }
+
+  async #submit(event) {
+    event.preventDefault();
+    const text = this.#box.value;
+    if (text.trim() === "" || this.#save.disabled) return;
+    this.#save.disabled = true;
+    if (await this.#onEdit(text)) return; // this question is replaced
+    this.#save.disabled = false;
+    this.#box.focus();
+  }
+}

@@ -1,0 +1,84 @@
+// Keeps the place of a scrolled text while it changes: at its end the newest text stays in view, and anywhere else the
+// line at the top edge stays where it is, whatever is added, removed or loaded above it. (Browsers' own scroll anchoring
+// differs or is missing, and none has it at the very top, where earlier messages are added.)
+
+const NEAR_END_PX = 40;
+const WHOLE = "pre, table, details, p"; // no anchor is looked for within these
+
+export class Scrolling {
+  isAtEnd = true;
+  #scroller;
+  #content;
+  #onChange;
+  /** @type {{element: Element, offset: number}[]} */
+  #anchors = []; // what is at the top edge, from a turn to a paragraph of its answer: a paragraph may be replaced
+  #lastTop = 0;
+  #lastHeight = 0;
+  #observer = new ResizeObserver(() => this.keep());
+
+  /**
+   * @param {HTMLElement} scroller
+   * @param {HTMLElement} content - the only child of `scroller` that changes much
+   * @param {(change: {isAtEnd: boolean, hasGrown: boolean}) => void} onChange
+   */
+  constructor(scroller, content, onChange) {
+    this.#scroller = scroller;
+    this.#content = content;
+    this.#onChange = onChange;
+    this.#observer.observe(scroller);
+    this.#observer.observe(content);
+    scroller.addEventListener("scroll", () => this.#read(), { passive: true });
+  }
+
+  /** Go to the end, and stay there while text is added. */
+  toEnd() {
+    this.isAtEnd = true;
+    this.keep();
+  }
+
+  /** Restore the place after a change, or after the scroller was out of the document. */
+  keep() {
+    const scroller = this.#scroller;
+    if (!scroller.isConnected || scroller.clientHeight === 0) return;
+    if (this.isAtEnd) scroller.scrollTop = scroller.scrollHeight;
+    else this.#restoreAnchor();
+    const hasGrown = scroller.scrollHeight > this.#lastHeight;
+    this.#lastTop = scroller.scrollTop;
+    this.#lastHeight = scroller.scrollHeight;
+    this.#onChange({ isAtEnd: this.isAtEnd, hasGrown });
+  }
+
+  #restoreAnchor() {
+    const anchor = this.#anchors.findLast(({ element }) => this.#content.contains(element));
+    if (anchor) this.#scroller.scrollTop += anchor.element.getBoundingClientRect().top - this.#edge - anchor.offset;
+  }
+
+  get #edge() {
+    return this.#scroller.getBoundingClientRect().top;
+  }
+
+  #read() {
+    const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
+    if (clientHeight === 0) return;
+    const distance = scrollHeight - clientHeight - scrollTop;
+    if (scrollTop < this.#lastTop - 1 && distance > 2) this.isAtEnd = false;
+    else if (distance <= NEAR_END_PX) this.isAtEnd = true;
+    this.#lastTop = scrollTop;
+    this.#lastHeight = scrollHeight;
+    this.#findAnchors();
+    this.#onChange({ isAtEnd: this.isAtEnd, hasGrown: false });
+  }
+
+  #findAnchors() {
+    const edge = this.#edge;
+    this.#anchors = [];
+    for (let element = this.#content; ; ) {
+      const child = [...element.children].find((each) => each.getBoundingClientRect().bottom > edge);
+      if (!child) return;
+      const offset = child.getBoundingClientRect().top - edge;
+      this.#anchors.push({ element: child, offset });
+      if (offset >= 0 || child.matches(WHOLE)) return;
+      element = /** @type {HTMLElement} */ (child);
+    }
+  }
+}
