@@ -8,6 +8,7 @@ from millrace.webapp.guard.auth import renew_cookie
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.mounts import current_mount
 from millrace.webapp.openapi.document import Description, build_document, described
+from millrace.webapp.preloads import preloads
 
 routes = Blueprint("documents", __name__)
 
@@ -21,7 +22,7 @@ def get_page() -> Response:
     Its addresses are relative: a proxy may serve it below a path that this server does not know.
     """
     renew_cookie()
-    response = make_response(render_template("millrace.html"))
+    response = make_response(render_template("millrace.html", preloads=preloads("page.js")))
     response.headers["Cache-Control"] = "no-cache"
     return response
 

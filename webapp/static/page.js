@@ -1,19 +1,33 @@
 // The page: connects the address, the chat, the list of conversations and the one connection.
 
 import { h } from "./base/dom.js";
+import { preferences } from "./base/preferences.js";
 import { t } from "./base/strings.js";
 import { Chat } from "./chat/chat.js";
 import { isComposing } from "./chat/composer.js";
 import { Millrace } from "./client.js";
 import { idInAddress, showInAddress } from "./shell/address.js";
+import { Attention } from "./shell/attention.js";
+import { BackgroundFeed } from "./shell/background.js";
+import { Conversations } from "./shell/conversations.js";
 import { ConversationList } from "./shell/list.js";
+import { Removals } from "./shell/removals.js";
+import { Search } from "./shell/search.js";
+import { applyTheme, showSettings } from "./shell/settings/settings.js";
+import { installShortcuts, showShortcuts } from "./shell/shortcuts.js";
+import { Sidebar } from "./shell/sidebar.js";
+import { Toasts } from "./shell/toasts.js";
+import { Unread } from "./shell/unread.js";
+import { createWelcome } from "./shell/welcome.js";
 
-const millrace = new Millrace();
+const STREAMING = { auto: "auto", on: true, off: false };
+
+const millrace = new Millrace({ streaming: STREAMING[preferences().streaming] });
 const tabs = new BroadcastChannel(`millrace ${location.pathname}`);
 
 const connection = millrace.connect({
   onFeed(event) {
-    list.refresh();
+    takeFeed(event);
     chat.takeFeed(event);
   },
   onMissed() {
@@ -27,28 +41,66 @@ const connection = millrace.connect({
 const chat = new Chat(
   { millrace, connection },
   {
-    onChange: (id) => list.markCurrent(id),
+    onChange(id) {
+      welcome.hidden = id !== null;
+      list.markCurrent(id);
+      markSeen();
+      showTitle();
+    },
     onAsked(id) {
       if (idInAddress() === null) showInAddress(id);
+      attention.await(id);
       connection.start();
-      if (list.isEmpty) tabs.postMessage("The owner has a conversation.");
+      if (conversations.items.length === 0) tabs.postMessage("The owner has a conversation.");
     },
     onAbsent: leave,
   },
 );
 
-const list = new ConversationList({
-  millrace,
-  notices: chat.notices,
-  onNew() {
-    if (location.hash) history.pushState(null, "", location.pathname + location.search);
-    open();
+const conversations = new Conversations({ millrace, onChange: showList, onRead: () => chat.notices.clearFailure("list") });
+const search = new Search({ millrace, onChange: () => list.show() });
+const unread = new Unread(() => list.show());
+const attention = new Attention((id) => (location.hash = id));
+const toasts = new Toasts();
+const removals = new Removals({ millrace, conversations, toasts, notices: chat.notices });
+const welcome = createWelcome((question) => chat.ask(question));
+const list = new ConversationList(
+  { conversations, search, unread },
+  {
+    onRename: rename,
+    onDelete: remove,
+    exportUrl: (id, format) => millrace.url(`api/conversations/${id}/export?format=${format}`),
   },
-  onDelete: (id) => id === chat.id && leave(),
+);
+const background = new BackgroundFeed(millrace, { onFeed: takeFeed, onMissed: missAwaited });
+const sidebar = new Sidebar({
+  search: search.element,
+  list: list.element,
+  main: chat.element,
+  onNew: startNew,
+  onSettings: () => showSettings(millrace),
+  onHelp: () => showShortcuts(shortcuts),
 });
+
+/** @type {import("./shell/shortcuts.js").Shortcut[]} */
+const shortcuts = [
+  { keys: [["Enter"]], label: t.shortcutSend },
+  { keys: [["Shift", "Enter"]], label: t.shortcutLine },
+  { keys: [["Escape"]], label: t.shortcutStop },
+  { keys: [["/"]], label: t.shortcutQuestion, run: focusQuestion },
+  { keys: [["Mod", "Shift", "O"]], label: t.newConversation, run: startNew },
+  { keys: [["Mod", "K"]], label: t.searchConversations, run: startSearch },
+  { keys: [["Mod", "Shift", "S"]], label: t.shortcutSidebar, run: () => sidebar.toggle() },
+  { keys: [["Mod", ","]], label: t.settings, run: () => showSettings(millrace) },
+  { keys: [["\u2191"], ["\u2193"]], label: t.shortcutMove },
+  { keys: [["F2"]], label: t.shortcutRename },
+  { keys: [["Delete"]], label: t.shortcutDelete },
+  { keys: [["?"], ["Mod", "/"]], label: t.shortcutHelp, run: () => showShortcuts(shortcuts) },
+];
 
 function open() {
   if (location.hash && idInAddress() === null) showInAddress(null);
+  sidebar.closeDrawer();
   chat.open(idInAddress());
 }
 
@@ -58,19 +110,111 @@ function leave() {
   open();
 }
 
+function startNew() {
+  if (location.hash) history.pushState(null, "", location.pathname + location.search);
+  open();
+}
+
+function startSearch() {
+  if (!sidebar.isOpen) sidebar.open();
+  search.input.focus();
+  search.input.select();
+}
+
+function focusQuestion() {
+  sidebar.closeDrawer();
+  chat.focus?.();
+}
+
+async function rename(id, title) {
+  const before = conversations.find(id)?.title ?? null;
+  conversations.change(id, { title });
+  try {
+    await millrace.call(`api/conversations/${id}`, { method: "PATCH", body: { title } });
+    chat.notices.clearFailure("rename");
+  } catch (error) {
+    conversations.change(id, { title: before });
+    chat.notices.showFailure("rename", error);
+  }
+}
+
+function remove(id) {
+  const wasOpen = id === chat.id;
+  removals.remove(id, conversations.find(id)?.title ?? t.untitled, () => wasOpen && (location.hash = id));
+  if (wasOpen) leave();
+}
+
+// Takes an event of the owner's feed, whether the page is visible or not.
+function takeFeed(event) {
+  const id = event.conversation_id;
+  const isVisible = document.visibilityState === "visible";
+  if (event.type === "generation_started" && id === chat.id && isVisible) attention.await(id);
+  if (event.type === "generation_ended") {
+    if (!(id === chat.id && isVisible)) unread.add(id);
+    attention.end(id, conversations.find(id)?.title);
+  }
+  if (!isVisible) return;
+  conversations.refreshOne(id);
+  search.refresh();
+}
+
+// The background has missed events: the list says which answers are still running.
+async function missAwaited() {
+  if (attention.awaited.length === 0) return;
+  await conversations.refresh();
+  for (const id of attention.awaited) {
+    const listed = conversations.find(id);
+    if (conversations.error !== null || listed?.active_generation) continue;
+    unread.add(id);
+    attention.end(id, listed?.title);
+  }
+}
+
+function markSeen() {
+  if (chat.id !== null && document.visibilityState === "visible") unread.delete(chat.id);
+}
+
+function showTitle() {
+  attention.showTitle(conversations.find(chat.id)?.title);
+}
+
+function showList() {
+  list.show();
+  showTitle();
+}
+
 // Opens the connection only if there is a conversation: before the first one there is no owner, and no feed.
 async function refresh() {
   chat.refresh();
-  await list.refresh();
-  if (!list.isEmpty) connection.start();
+  await conversations.refresh({ all: true });
+  if (conversations.items.length > 0) connection.start();
 }
 
-document.body.prepend(h("div", { className: "app" }, h("header", {}, h("h1", {}, t.appName)), list.element, chat.element));
-document.addEventListener("visibilitychange", () => (document.visibilityState === "visible" ? connection.resume() : connection.pause()));
+function showOrHide() {
+  if (document.visibilityState === "visible") {
+    background.stop();
+    connection.resume();
+    attention.reset();
+    markSeen();
+  } else {
+    connection.pause();
+    if (conversations.items.length > 0) background.start();
+  }
+}
+
+applyTheme();
+chat.element.querySelector(".scroller").before(welcome);
+const skip = h("a", { className: "skip-link", href: "#question", on: { click: (event) => (event.preventDefault(), focusQuestion()) } }, t.skipToQuestion);
+sidebar.app.prepend(skip);
+document.body.prepend(sidebar.app, toasts.element);
+document.addEventListener("visibilitychange", showOrHide);
+addEventListener("pagehide", () => background.stop());
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !isComposing(event) && !document.querySelector("dialog[open]")) chat.stop();
+  if (event.key !== "Escape" || event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
+  if (!sidebar.closeDrawer()) chat.stop();
 });
+installShortcuts(shortcuts);
 addEventListener("hashchange", open);
 tabs.addEventListener("message", refresh);
 open();
-list.refresh().then(() => list.isEmpty || connection.start());
+conversations.refresh().then(() => conversations.items.length > 0 && connection.start());

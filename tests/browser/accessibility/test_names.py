@@ -7,14 +7,21 @@ from tests.client import emulate, wait_for
 
 HEBREW = "\u05e9\u05dc\u05d5\u05dd"
 TREE = f"""
+- link "Skip to the question"
 - banner:
+  - button "Conversations" [expanded]
   - heading "Millrace" [level=1]
+  - button "Keyboard shortcuts"
+  - button "Settings"
 - navigation "Conversations":
   - button "New conversation"
+  - search:
+    - searchbox "Search conversations"
+  - heading "Today" [level=2]
   - list:
     - listitem:
       - link "{HEBREW}"
-      - button "Delete {HEBREW}"
+      - button "Actions for {HEBREW}"
 - main:
   - heading "{HEBREW}" [level=2]
   - region "Messages":

@@ -7,10 +7,11 @@
  * @property {boolean} notifications - a notification when an answer is ready and the page is hidden
  * @property {boolean} wrap - code blocks wrap long lines
  * @property {string | null} model - null: the server's own choice
+ * @property {boolean} isSidebarOpen - in the wide layout; a narrow one opens it for each use
  */
 
 /** @type {Preferences} */
-const DEFAULTS = { theme: "auto", streaming: "auto", notifications: false, wrap: false, model: null };
+const DEFAULTS = { theme: "auto", streaming: "auto", notifications: false, wrap: false, model: null, isSidebarOpen: true };
 const KEY = `millrace ${location.pathname}`;
 
 const listeners = new Set();
