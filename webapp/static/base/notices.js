@@ -9,6 +9,8 @@ const LOST_AFTER_MS = 1500; // a reconnect that takes less is not worth a messag
 export class Notices {
   connection = h("p", { id: "connection", role: "status" });
   notice = h("p", { id: "notice", role: "alert" });
+  /** @type {(action: string, error: any) => void} - called for each failure that is shown */
+  onFailure = () => {};
   #failures = new Map(); // by action, the newest last
   #timer = 0; // runs, or has run, since the connection was lost
   #isLost = false;
@@ -19,6 +21,7 @@ export class Notices {
     this.#failures.delete(action);
     this.#failures.set(action, { text: error.message, isOutage: OUTAGES.includes(error.status) });
     this.#render();
+    this.onFailure(action, error);
   }
 
   clearFailure(action) {

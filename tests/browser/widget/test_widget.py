@@ -1,0 +1,193 @@
+"""`<millrace-chat>` on a page of another origin: it streams, reports, and keeps apart from the page around it."""
+
+import re
+from typing import Any
+
+from playwright.sync_api import Page, Request, expect
+
+from tests.browser.test_page import TEXT, answer, ask, expect_state, slowly
+from tests.browser.widget.conftest import Visit
+from tests.client import emulate, wait_for
+from tests.system import ROOT, System
+
+LISTEN = """<script>
+window.seen = [];
+for (const type of ["millrace-asked", "millrace-answered", "millrace-error"])
+  document.addEventListener(type, (event) => seen.push([type.slice(9), event.target.id, event.detail]));
+</script>"""
+STRICT = (
+    "default-src 'none'; script-src {system} 'nonce-host'; connect-src {system}; img-src {system}; font-src {system}; "
+    "style-src 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
+)
+# Rules of the page around for everything, which a chat that stood in the page itself would obey.
+HOSTILE = """<style>
+* { color: red !important; font-size: 40px !important; display: inline !important; background: lime !important }
+html { letter-spacing: 1em; text-transform: uppercase; line-height: 4; visibility: visible }
+textarea, button { display: none !important; border: 10px solid red !important }
+</style>"""
+LOOK = """() => {
+  const seen = {};
+  for (const selector of ["#question", "#send", ".question", ".answer", "#turns", ".buttons"]) {
+    const style = getComputedStyle(document.querySelector("millrace-chat").shadowRoot.querySelector(selector));
+    const names = ["color", "fontSize", "display", "backgroundColor", "letterSpacing", "textTransform", "lineHeight",
+      "borderTopWidth", "fontFamily"];
+    seen[selector] = names.map((name) => name + ": " + style[name]);
+  }
+  return seen;
+}"""
+EVENTS = re.compile(r"/api/events\?")
+
+
+def widget(page: Page, call: str) -> Any:
+    return page.evaluate(f"document.querySelector('millrace-chat').{call}")
+
+
+def seen(page: Page) -> list[Any]:
+    return page.evaluate("seen")
+
+
+def pumped(page: Page) -> bool:
+    """Let the events of the page arrive, which Playwright hands out during calls only."""
+    return page.evaluate("true")
+
+
+def test_answer_streams_into_the_shadow_root_and_events_report_it(visit: Visit) -> None:
+    page = visit(f"{LISTEN}<millrace-chat id=mill placeholder='Ask about mills'></millrace-chat>")
+    expect(page.locator("#question")).to_have_attribute("placeholder", "Ask about mills")
+    ask(page, slowly(TEXT + "embedded"))
+    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    assert len(answer(page)) < len(TEXT)
+    expect_state(page, "completed")
+    assert answer(page) == TEXT + "embedded"
+    assert page.evaluate("document.querySelector('.turn')") is None, "the chat stands in the page itself"
+    asked, answered = seen(page)
+    conversation = widget(page, "conversation")
+    assert asked == ["asked", "mill", {"conversation": conversation}]
+    assert re.fullmatch("[0-9a-f]{32}", answered[2].pop("generation"))
+    assert answered == [
+        "answered",
+        "mill",
+        {"conversation": conversation, "status": "completed", "text": TEXT + "embedded"},
+    ]
+
+
+def test_methods_ask_stop_and_open_and_the_attribute_opens_after_a_reload(visit: Visit) -> None:
+    page = visit(f"{LISTEN}<millrace-chat></millrace-chat>")
+    assert widget(page, f"ask({emulate(text='From a method.')!r})") is True
+    expect_state(page, "completed")
+    assert answer(page) == "From a method."
+    first = widget(page, "conversation")
+    expect(page.locator("#send")).to_be_enabled()
+    widget(page, "open(null)")
+    expect(page.locator(".turn")).to_have_count(0)
+    assert widget(page, f"ask({emulate(tokens=2000, rate=50, chars=5)!r})") is True
+    wait_for(lambda: len(answer(page)) > 50, 20, "some text")
+    widget(page, "stop()")
+    expect_state(page, "cancelled")
+    second = widget(page, "conversation")
+    assert len({first, second, None}) == 3
+    wait_for(lambda: seen(page)[-1][2].get("status") == "cancelled", 20, "the report of the end")
+    page = visit(f"{LISTEN}<millrace-chat conversation={first}></millrace-chat>")
+    expect_state(page, "completed")
+    assert answer(page) == "From a method."
+    widget(page, f"setAttribute('conversation', '{second}')")
+    expect_state(page, "cancelled")
+    page.evaluate("document.querySelector('millrace-chat').conversation = null")
+    expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_reload_in_the_middle_goes_on_to_the_exact_text(visit: Visit) -> None:
+    page = visit("<millrace-chat></millrace-chat>")
+    ask(page, slowly(TEXT + "again"))
+    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    page = visit(f"<millrace-chat conversation={widget(page, 'conversation')}></millrace-chat>")
+    wait_for(lambda: len(answer(page)) > 200, 20, "the text again")
+    expect_state(page, "completed")
+    assert answer(page) == TEXT + "again"
+
+
+def test_refused_question_is_reported_and_goes_back_into_the_box(visit: Visit) -> None:
+    page = visit(f"{LISTEN}<millrace-chat></millrace-chat>")
+    page.route("**/api/generations", lambda route: route.fulfill(status=422, json={"code": "no", "detail": "Not now."}))
+    ask(page, "Refuse this.")
+    expect(page.locator("#notice")).to_have_text("Not now.")
+    assert page.locator("#question").input_value() == "Refuse this."
+    assert seen(page) == [["error", "", {"action": "ask", "message": "Not now.", "status": 422, "code": "no"}]]
+
+
+def test_strictest_policy_of_the_page_around_that_names_the_server_is_enough(visit: Visit, embedded: System) -> None:
+    page = visit("<millrace-chat theme=dark></millrace-chat>", STRICT.format(system=embedded.url))
+    ask(page, emulate(text="# Within\n\n```js\nlet policy;\n```\n\n$x^2$"))
+    expect_state(page, "completed")
+    assert page.locator("#send").evaluate("each => getComputedStyle(each).borderTopStyle") == "solid", "no styles"
+
+
+def test_rules_of_the_page_around_do_not_reach_the_chat(visit: Visit) -> None:
+    looks: list[Any] = []
+    for style in ("", HOSTILE):
+        page = visit(f"{style}<p>Around</p><millrace-chat></millrace-chat>")
+        ask(page, emulate(text="Plain."))
+        expect_state(page, "completed")
+        expect(page.locator("#send")).to_be_enabled()
+        looks.append(page.evaluate(LOOK))
+    assert looks[0] == looks[1]
+    assert page.evaluate("getComputedStyle(document.querySelector('p')).color") == "rgb(255, 0, 0)"
+
+
+def test_page_around_keeps_its_own_look_and_names(visit: Visit) -> None:
+    page = visit("<p id=question class=chat>Around</p>")
+    script = "() => Object.entries(getComputedStyle(document.querySelector('p'))).map(String)"
+    before, names = page.evaluate(script), set(page.evaluate("Object.keys(window)"))
+    page.evaluate("document.body.append(document.createElement('millrace-chat'))")
+    expect(page.locator("millrace-chat #send")).to_be_visible()
+    assert page.evaluate(script) == before
+    assert set(page.evaluate("Object.keys(window)")) == names
+
+
+def test_keys_typed_in_the_chat_do_not_reach_the_page_around(visit: Visit) -> None:
+    page = visit("""<script>
+      window.keys = [];
+      for (const type of ["keydown", "keypress", "keyup"]) document.addEventListener(type, ({ key }) => keys.push(key));
+    </script><input id=own><millrace-chat></millrace-chat>""")
+    page.locator("#question").press_sequentially("kj/?")
+    page.locator("#question").press("Control+k")
+    assert page.evaluate("keys") == []
+    page.locator("#own").press("j")
+    assert page.evaluate("keys") == ["j", "j", "j"]
+    ask(page, emulate(tokens=2000, rate=50))
+    wait_for(lambda: len(answer(page)) > 20, 20, "some text")
+    page.locator("#question").press("Escape")
+    expect_state(page, "cancelled")
+
+
+def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visit) -> None:
+    page = visit("<millrace-chat id=one></millrace-chat><millrace-chat id=two></millrace-chat>")
+    open_ones: set[Request] = set()
+    page.on("request", lambda request: EVENTS.search(request.url) and open_ones.add(request))
+    for ended in ("requestfailed", "requestfinished"):
+        page.on(ended, lambda request: EVENTS.search(request.url) and open_ones.discard(request))
+    one, two = page.locator("#one"), page.locator("#two")
+    for chat, text in ((one, "First"), (two, "Second")):
+        chat.locator("#question").fill(emulate(text=f"{text} {TEXT}", tokens=150, rate=40))
+        chat.locator("#question").press("Enter")
+    wait_for(lambda: all(each.locator(".answer").text_content() for each in (one, two)), 20, "both texts")
+    one.evaluate("each => document.body.append(each)")  # it is moved, and goes on
+    expect(one.locator(".turn")).to_have_attribute("data-state", "completed")
+    assert one.locator(".answer").text_content() == f"First {TEXT}"
+    expect(two.locator(".turn")).to_have_attribute("data-state", "completed")
+    wait_for(lambda: pumped(page) and len(open_ones) == 2, 20, "the connections")
+    two.evaluate("each => each.remove()")
+    wait_for(lambda: pumped(page) and len(open_ones) == 1, 20, "the end of the second one's connection")
+    one.evaluate("each => { window.kept = each; each.remove(); }")
+    wait_for(lambda: pumped(page) and not open_ones, 20, "the end of all connections")
+    page.evaluate("document.body.append(kept)")  # in a document again, it opens the same conversation
+    expect(page.locator(".turn")).to_have_attribute("data-state", "completed")
+    assert answer(page) == f"First {TEXT}"
+
+
+def test_widget_adopts_every_style_sheet_of_the_page_but_those_of_its_shell() -> None:
+    template = (ROOT / "webapp/templates/millrace.html").read_text("utf-8")
+    linked = re.findall(r'href="static/styles/([^"]+).css"', template)
+    (adopted,) = re.findall(r"STYLES = \[(.*?)\]", (ROOT / "webapp/static/widget.js").read_text("utf-8"), re.DOTALL)
+    expected = ["widget", *(each for each in linked if each not in ("list", "shell"))]
+    assert re.findall(r'"([^"]+)"', adopted) == expected
