@@ -27,8 +27,10 @@ textarea, button { display: none !important; border: 10px solid red !important }
 </style>"""
 LOOK = """() => {
   const seen = {};
+  const root = document.querySelector("millrace-chat").shadowRoot;
+  for (const each of root.getAnimations()) if (each instanceof CSSTransition) each.finish();
   for (const selector of ["#question", "#send", ".question", ".answer", "#turns", ".buttons"]) {
-    const style = getComputedStyle(document.querySelector("millrace-chat").shadowRoot.querySelector(selector));
+    const style = getComputedStyle(root.querySelector(selector));
     const names = ["color", "fontSize", "display", "backgroundColor", "letterSpacing", "textTransform", "lineHeight",
       "borderTopWidth", "fontFamily"];
     seen[selector] = names.map((name) => name + ": " + style[name]);
