@@ -12,7 +12,7 @@ import { isComposing } from "./chat/composer.js";
 import { Millrace } from "./client.js";
 
 const MOUNT = new URL("..", import.meta.url).href; // the static files lie in one folder of the mount
-const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "chat", "turn"]; // in this order
+const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "markdown", "code", "chat", "turn"]; // in this order
 const STREAMING = new Map([
   ["on", true],
   ["off", false],
@@ -44,7 +44,7 @@ export class MillraceChat extends HTMLElement {
     for (const type of KEYS) root.addEventListener(type, (event) => this.#takeKey(/** @type {KeyboardEvent} */ (event)));
   }
 
-  /** Headers of each request, or a function that returns them; cookies are then not sent. Setting it begins the chat anew. */
+  /** Headers of each request, or a function that returns them; cookies are then not sent. A change starts the chat again. */
   get headers() {
     return this.#headers;
   }
@@ -185,7 +185,7 @@ export class MillraceChat extends HTMLElement {
     const isElsewhere = new URL(base).origin !== location.origin;
     const credentials = headers !== null ? "omit" : isElsewhere ? "include" : "same-origin";
     const streaming = STREAMING.get(this.streaming) ?? "auto";
-    const millrace = new Millrace({ base, headers: headers ?? {}, credentials, streaming });
+    const millrace = new Asker({ base, headers: headers ?? {}, credentials, streaming });
     const connection = millrace.connect({
       onFeed: (/** @type {any} */ event) => chat.takeFeed(event),
       onMissed: () => chat.refresh(),
@@ -247,6 +247,22 @@ export class MillraceChat extends HTMLElement {
    */
   #report(what, detail) {
     this.dispatchEvent(new CustomEvent(`millrace-${what}`, { detail, bubbles: true, composed: true }));
+  }
+}
+
+/** @type {Promise<unknown>} - of all widgets of the document */
+let asked = Promise.resolve();
+
+/**
+ * Asks one question after the other. A visitor's first question brings the cookie of a new owner: a second one that is
+ * under way at the same time would bring another, and the first one's answer would be a stranger's.
+ */
+class Asker extends Millrace {
+  /** @type {Millrace["ask"]} */
+  ask(request, options) {
+    const answer = asked.then(() => super.ask(request, options));
+    asked = answer.catch(() => {});
+    return answer;
   }
 }
 

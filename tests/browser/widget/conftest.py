@@ -1,6 +1,8 @@
 """A site of somebody else's, and a system that allows it."""
 
+import json
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
@@ -9,6 +11,7 @@ from tests.browser.conftest import visiting
 from tests.browser.widget.host_site import HostSite, host_site
 from tests.system import System
 
+KEYS = ("mr-widget-of-ada", "mr-widget-of-bob")
 Visit = Callable[..., Page]
 HTML = """<!doctype html>
 <html lang="en">
@@ -27,7 +30,9 @@ def site() -> Iterator[HostSite]:
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory, site: HostSite) -> Iterator[System]:
     """A system that pages of the site may use."""
-    with System(tmp_path_factory.mktemp("embedded"), MILLRACE_ALLOWED_ORIGINS=site.url) as running:
+    listed = [{"sha256": sha256(key.encode()).hexdigest(), "owner": f"owner {key}"} for key in KEYS]
+    settings = {"MILLRACE_ALLOWED_ORIGINS": site.url, "MILLRACE_API_KEYS": json.dumps(listed)}
+    with System(tmp_path_factory.mktemp("embedded"), **settings) as running:
         yield running
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from playwright.sync_api import Page, Request, expect
 
 from tests.browser.test_page import TEXT, answer, ask, expect_state, slowly
-from tests.browser.widget.conftest import Visit
+from tests.browser.widget.conftest import KEYS, Visit
 from tests.client import emulate, wait_for
 from tests.system import ROOT, System
 
@@ -37,6 +37,7 @@ LOOK = """() => {
   }
   return seen;
 }"""
+CHAT = "millrace-chat"
 EVENTS = re.compile(r"/api/events\?")
 
 
@@ -169,9 +170,10 @@ def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visi
     for ended in ("requestfailed", "requestfinished"):
         page.on(ended, lambda request: EVENTS.search(request.url) and open_ones.discard(request))
     one, two = page.locator("#one"), page.locator("#two")
-    for chat, text in ((one, "First"), (two, "Second")):
-        chat.locator("#question").fill(emulate(text=f"{text} {TEXT}", tokens=150, rate=40))
-        chat.locator("#question").press("Enter")
+    both = [emulate(text=f"{text} {TEXT}", tokens=150, rate=40) for text in ("First", "Second")]
+    assert page.evaluate(
+        "both => Promise.all(both.map((each, index) => window[['one', 'two'][index]].ask(each)))", both
+    )
     wait_for(lambda: all(each.locator(".answer").text_content() for each in (one, two)), 20, "both texts")
     one.evaluate("each => document.body.append(each)")  # it is moved, and goes on
     expect(one.locator(".turn")).to_have_attribute("data-state", "completed")
@@ -185,6 +187,25 @@ def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visi
     page.evaluate("document.body.append(kept)")  # in a document again, it opens the same conversation
     expect(page.locator(".turn")).to_have_attribute("data-state", "completed")
     assert answer(page) == f"First {TEXT}"
+
+
+def test_bearer_token_of_a_function_is_sent_with_each_request_and_stream(visit: Visit) -> None:
+    page = visit(f"<script>window.key = '{KEYS[0]}'</script><millrace-chat></millrace-chat>")
+    sent: list[dict[str, str]] = []
+    page.on("request", lambda request: "/api/" in request.url and sent.append(request.headers))
+    page.evaluate("chat => chat.headers = async () => ({ Authorization: `Bearer ${key}` })", page.query_selector(CHAT))
+    ask(page, slowly(TEXT + "keyed"))
+    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    conversation = widget(page, "conversation")
+    page.reload()
+    page.evaluate("chat => chat.headers = async () => ({ Authorization: `Bearer ${key}` })", page.query_selector(CHAT))
+    widget(page, f"open('{conversation}')")
+    expect_state(page, "completed")
+    assert answer(page) == TEXT + "keyed"
+    assert page.context.cookies() == []
+    keyed = [each for each in sent if each.get("authorization") == f"Bearer {KEYS[0]}"]
+    assert len(keyed) > 4
+    assert not [each for each in sent if "cookie" in each]
 
 
 def test_widget_adopts_every_style_sheet_of_the_page_but_those_of_its_shell() -> None:
