@@ -167,8 +167,12 @@ def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visi
     page = visit("<millrace-chat id=one></millrace-chat><millrace-chat id=two></millrace-chat>")
     open_ones: set[Request] = set()
     page.on("request", lambda request: EVENTS.search(request.url) and open_ones.add(request))
-    for ended in ("requestfailed", "requestfinished"):
-        page.on(ended, lambda request: EVENTS.search(request.url) and open_ones.discard(request))
+
+    def close(request: Request) -> None:
+        open_ones.discard(request)
+
+    page.on("requestfailed", close)
+    page.on("requestfinished", close)
     one, two = page.locator("#one"), page.locator("#two")
     both = [emulate(text=f"{text} {TEXT}", tokens=150, rate=40) for text in ("First", "Second")]
     assert page.evaluate(
@@ -192,7 +196,12 @@ def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visi
 def test_bearer_token_of_a_function_is_sent_with_each_request_and_stream(visit: Visit) -> None:
     page = visit(f"<script>window.key = '{KEYS[0]}'</script><millrace-chat></millrace-chat>")
     sent: list[dict[str, str]] = []
-    page.on("request", lambda request: "/api/" in request.url and sent.append(request.headers))
+
+    def note(request: Request) -> None:
+        if "/api/" in request.url:
+            sent.append(request.headers)
+
+    page.on("request", note)
     page.evaluate("chat => chat.headers = async () => ({ Authorization: `Bearer ${key}` })", page.query_selector(CHAT))
     ask(page, slowly(TEXT + "keyed"))
     wait_for(lambda: len(answer(page)) > 200, 20, "some text")
