@@ -1,6 +1,6 @@
 """axe-core in the page, and the browser's media features."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ def touched() -> Coarse:
     """A context manager in which the page's pointer is a finger."""
 
     @contextmanager
-    def touch(page: Page) -> Iterator[None]:
+    def touch(page: Page) -> Generator[None]:
         browser = page.context.new_cdp_session(page)
         browser.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
         yield

@@ -73,6 +73,7 @@ export class TurnView {
   setStatus(state, label = t[state] ?? state) {
     if (this.element.dataset.state !== state) this.element.dataset.state = state;
     if (this.#status.textContent !== label) this.#status.textContent = label;
+    this.#status.toggleAttribute("data-plain", state === "completed" && label === t.completed); // is not displayed
   }
 
   /** Say which actions are possible now. */
