@@ -93,11 +93,11 @@ def test_several_turns_are_shown_again_after_a_reload(page: Page) -> None:
 
 
 def test_markup_in_an_answer_is_shown_as_text(page: Page) -> None:
-    hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>\n&lt;b&gt; \u2028 <a href="x">'
+    hostile = '<img src=x onerror="document.title=1"><script>document.title=2</script>\n<b> \u2028 <a href="x">'
     ask(page, emulate(text=hostile, rate=0))
     expect_state(page, "completed")
     assert answer(page) == hostile
-    assert page.locator(":is(.question, .answer) *").count() == 0
+    assert page.locator(":is(.question, .answer) :not(p)").count() == 0
     assert page.title().endswith("Millrace")
 
 

@@ -133,6 +133,7 @@ export class TurnView {
     this.#answered = answer;
     const { text, outcome, images, suggestions, context, citations, tools } = answer;
     this.#markdown.set(text);
+    if (outcome !== null) this.#markdown.finish(); // before the state says that this is all
     this.#reasoning.show(answer.reasoning, text !== "" || outcome !== null);
     if (context !== before.context || citations !== before.citations) this.#sources.show(sourcesOf(context, citations));
     if (tools !== before.tools) this.#tools.show(tools);

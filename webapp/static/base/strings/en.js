@@ -90,6 +90,14 @@ export default {
   dollars: (dollars) => `$${dollars < 0.01 ? dollars.toFixed(6) : dollars.toFixed(4)}`,
   atLeast: (text) => `at least ${text}`,
   conversationGone: "There is no such conversation. It may have been deleted.",
+  // The text of an answer
+  code: "Code",
+  codeIn: (/** @type {string} */ language) => `Code: ${language}`,
+  copyCode: "Copy code",
+  wrapLines: "Wrap long lines",
+  table: "Table",
+  taskDone: "Done",
+  taskOpen: "To do",
   // The page around the conversation
   skipToQuestion: "Skip to the question",
   settings: "Settings",

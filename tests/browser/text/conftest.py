@@ -1,0 +1,25 @@
+"""A `MarkdownView` in the page, without a conversation around it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.browser.conftest import visiting
+from tests.system import System
+
+_SCRIPT = Path(__file__).with_name("viewing.js").read_text("utf-8")
+
+
+@pytest.fixture
+def view(context: BrowserContext, system: System) -> Iterator[Page]:
+    """The page with `viewing.js` in `window.viewing`; errors in the browser's console fail the test."""
+    complaints: list[str] = []
+    with visiting(context, "about:blank") as page:
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(system.url)
+        page.evaluate(_SCRIPT)
+        yield page
+    assert complaints == []

@@ -1,0 +1,71 @@
+// Shows formulas with KaTeX, which is loaded with the first one; until then, and where it cannot be read, as TeX.
+
+import { h } from "../base/dom.js";
+import { asset } from "./library.js";
+
+const OPTIONS = { throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 500, output: "htmlAndMathml" };
+
+/** @type {Promise<any> | undefined} */
+let katex;
+
+export class MathView {
+  #tex = "";
+
+  /** @param {import("./plan.js").MathPlan} plan */
+  constructor(plan) {
+    this.element = h(plan.isBlock ? "div" : "span", { className: "math", dir: "ltr" });
+    if (plan.isDisplay) this.element.dataset.display = "";
+    this.#render(plan);
+  }
+
+  /**
+   * Show another formula.
+   *
+   * @param {import("./plan.js").MathPlan} plan
+   * @returns {boolean} false where a new view has to be made for it
+   */
+  update(plan) {
+    return plan.tex === this.#tex && plan.isDisplay === "display" in this.element.dataset;
+  }
+
+  /** @param {import("./plan.js").MathPlan} plan */
+  async #render({ tex, source, isDisplay }) {
+    this.#tex = tex;
+    this.element.textContent = tex;
+    katex ??= load();
+    const library = await katex;
+    if (library === null) {
+      this.element.textContent = source;
+      return;
+    }
+    try {
+      const made = h("span");
+      library.render(tex, made, { ...OPTIONS, displayMode: isDisplay });
+      addStyles(this.element.getRootNode());
+      this.element.replaceChildren(...made.childNodes);
+    } catch {
+      this.element.textContent = source; // no valid TeX
+    }
+  }
+}
+
+async function load() {
+  try {
+    return (await import(asset("katex/dist/katex.mjs"))).default;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Add KaTeX's style sheet to a document or shadow root; its fonts take effect in the document only.
+ *
+ * @param {Node} root
+ */
+function addStyles(root) {
+  for (const place of new Set([document.head, root instanceof ShadowRoot ? root : document.head])) {
+    if (place.querySelector("link.katex-styles")) continue;
+    const href = asset("katex/dist/katex.min.css");
+    place.append(h("link", { className: "katex-styles", rel: "stylesheet", crossOrigin: "anonymous", href }));
+  }
+}
