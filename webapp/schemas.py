@@ -9,19 +9,29 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from millrace.webapp.mounts import url_of
-from millrace.worker.contract.events import Cancelled, Complete, Error, ImageReference, Status, Usage
+from millrace.worker.contract.events import (
+    Cancelled,
+    Complete,
+    Error,
+    ImageReference,
+    Latency,
+    Link,
+    Status,
+    Usage,
+)
 from millrace.worker.contract.request import OnDisconnect
 
 Outcome = Literal["complete", "cancelled", "error"]
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """A created generation, with the URLs to follow and cancel it."""
+    """A created generation, with the URLs to follow and cancel it; `question_id` is empty where nothing is stored."""
 
     id: str
     status: Literal["queued"]
     conversation_id: str
     message_id: str
+    question_id: str
     events_url: str
     cancel_url: str
 
@@ -40,6 +50,7 @@ class WholeAnswerView(msgspec.Struct, frozen=True):
     id: str
     conversation_id: str
     message_id: str
+    question_id: str
     message: str
     title: str | None
     suggestions: list[str]
@@ -66,6 +77,7 @@ class GenerationView(msgspec.Struct, frozen=True):
     citations: list[Any] | None
     tools: list[Any] | None
     images: list[ImageReference] | None
+    sources: list[Link] | None
     last_event_id: str
     outcome: Complete | Cancelled | Error | None
     usage: Usage | None
@@ -73,6 +85,7 @@ class GenerationView(msgspec.Struct, frozen=True):
     suggestions: list[str]
     conversation_id: str
     message_id: str
+    question_id: str
     attempt: int
     model: str | None
     metadata: dict[str, str]
@@ -114,6 +127,8 @@ class MessageSchema(msgspec.Struct, frozen=True):
     tools: list[Any]
     images: list[ImageReference]
     suggestions: list[str]
+    sources: list[Link]
+    latency: Latency | None
 
 
 class MessagePage(msgspec.Struct, frozen=True):

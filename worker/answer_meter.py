@@ -62,8 +62,9 @@ class AnswerMeter:
         self._prompt_chars = 0
         self._call_chars = 0
         self._has_substance = False  # text that a reader sees, or a use of a tool
-        self._has_reasoned = False
         self._first_delta_ms: int | None = None
+        self._reasoning_from_ms: int | None = None
+        self._reasoning_until_ms: int | None = None
         self._stop_reason: StopReason | None = None
         self._usage: Usage | None = None
         self._details: dict[str, Any] = {}
@@ -153,7 +154,11 @@ class AnswerMeter:
         self.chars += len(text)
         self._call_chars += len(text)
         self.chunks += 1
-        self._has_reasoned = self._has_reasoned or isinstance(delta, Reasoning)
+        if isinstance(delta, Reasoning):
+            if self._reasoning_from_ms is None:
+                self._reasoning_from_ms = self._elapsed_ms()
+        elif self._reasoning_until_ms is None and self._reasoning_from_ms is not None:
+            self._reasoning_until_ms = self._elapsed_ms()
         self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
 
     def complete(self) -> Complete:
@@ -164,7 +169,7 @@ class AnswerMeter:
         if failure is not None:
             raise failure
         if not self._has_substance:
-            has_run_out = self._has_reasoned and self._stop_reason == "max_tokens"
+            has_run_out = self._reasoning_from_ms is not None and self._stop_reason == "max_tokens"
             raise GenerationFailed("empty_answer", retryable=True, message=THOUGHT_ONLY if has_run_out else None)
         answering = self._answering
         assert answering is not None, "an answer without content is empty"
@@ -206,13 +211,19 @@ class AnswerMeter:
 
     def cancelled(self, by: CancelledBy) -> Cancelled:
         """Return the outcome of an answer that is cancelled now."""
-        return Cancelled(by, self.usage(), *self.who_answered(), self.receipt())
+        return Cancelled(by, self.usage(), *self.who_answered(), self.receipt(), self.latency())
 
     def failed(self, failure: GenerationFailed) -> Error:
         """Return the outcome of an answer that fails now."""
         usage = self.usage() if self._answering else None
         return Error(
-            failure.code, failure.message, failure.retryable, usage, *self.who_answered(), usage_by=self.receipt()
+            failure.code,
+            failure.message,
+            failure.retryable,
+            usage,
+            *self.who_answered(),
+            usage_by=self.receipt(),
+            latency=self.latency(),
         )
 
     def with_calls(self, outcome: Complete) -> Complete:
@@ -248,8 +259,12 @@ class AnswerMeter:
         return candidate and candidate.id, candidate and candidate.provider, self._claimed.request.model
 
     def latency(self) -> Latency:
-        """Return the milliseconds from the claim to the first delta and to now."""
-        return Latency(self._first_delta_ms, self._elapsed_ms())
+        """Return the milliseconds from the claim to the first delta and to now, and those of the reasoning."""
+        now, begun = self._elapsed_ms(), self._reasoning_from_ms
+        if begun is None:
+            return Latency(self._first_delta_ms, now)
+        until = now if self._reasoning_until_ms is None else self._reasoning_until_ms
+        return Latency(self._first_delta_ms, now, until - begun)
 
     def _elapsed_ms(self) -> int:
         return int((time.monotonic() - self._started_at) * 1000)

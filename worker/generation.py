@@ -148,6 +148,7 @@ def _answer(process: WorkerProcess, run: RunningGeneration) -> Outcome | None:
         complete = find_complete_answer(process, run.claimed)
         if complete is not None:
             run.meter.adopt(complete.reasoning_state)
+            run.outbox.adopt_sources(complete.sources)
             run.outbox.emit(complete.snapshot("takeover"))
             return complete.outcome
         _stream(process, run)
@@ -235,8 +236,10 @@ def _build_context(
     metadata = {"generation": run.generation, "owner_hash": hash_of(claimed.owner)}
     context = PromptBuilder(claimed.request, process.settings, candidate, gathered, metadata)
     event = context.context_event()
-    if is_first and event is not None:
+    if event is not None and is_first:
         run.outbox.emit(event)
+    elif event is not None:
+        run.outbox.adopt_sources(event.sources)
     return context
 
 

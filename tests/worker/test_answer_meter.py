@@ -1,10 +1,13 @@
 """The answer meter counts an attempt's deltas, holds it to its limits and judges its end; all of it without I/O."""
 
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
+from millrace.worker import answer_meter
 from millrace.worker.answer_meter import ENDING_EVENTS, AnswerMeter, Measured
 from millrace.worker.contract.events import (
     Chunk,
@@ -17,6 +20,7 @@ from millrace.worker.contract.events import (
     Snapshot,
     ToolUse,
     Usage,
+    encode,
 )
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.lease import ClaimedGeneration
@@ -114,6 +118,29 @@ def test_an_answer_begins_with_its_first_content(meter: AnswerMeter) -> None:
     meter.accept(Chunk("a"), 1)
     assert meter.has_begun
     assert meter.latency().first_delta_ms is not None
+
+
+def test_latency_has_the_time_of_the_reasoning_in_every_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [time.monotonic()]
+    meter = make_meter()
+    monkeypatch.setattr(answer_meter, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def accept_after(seconds: float, *deltas: Measured) -> None:
+        clock[0] += seconds
+        for delta in deltas:
+            meter.accept(delta, 1)
+
+    assert meter.latency().reasoning_ms is UNSET
+    accept_after(1.0, Reasoning("Hm"), Reasoning("m."))
+    clock[0] += 2.0
+    cancelled = meter.cancelled("user")
+    assert b'"reasoning_ms":2000' in encode(cancelled)
+    accept_after(0.5, Chunk("Because"))
+    accept_after(4.0, Reasoning("Again."), Chunk("."), Stopped("end_turn"))
+    for outcome in (meter.complete(), meter.failed(GenerationFailed("internal", retryable=True))):
+        assert outcome.latency is not None
+        assert outcome.latency.reasoning_ms == 2500
+        assert outcome.latency.total_ms - (outcome.latency.first_delta_ms or 0) == 6500
 
 
 def test_a_complete_answer_names_model_provider_message_and_usage(meter: AnswerMeter) -> None:

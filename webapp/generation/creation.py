@@ -5,7 +5,8 @@
 3. count it as active for owner and address         7. store the question, while a worker begins
 4. acquire the conversation                         8. publish to the owner's feed
 
-Each round trip to Redis delays the answer, so steps 3 and 4 share one, and so do 5 and 6.
+Each round trip to Redis delays the answer, so steps 3 and 4 share one, and so do 5 and 6. An edit replaces stored turns
+between 5 and 6, see editing.py.
 """
 
 from collections.abc import Generator
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
+from millrace.webapp.generation.editing import Replacement, create_edited, find_replacement
 from millrace.webapp.generation.validation import ParsedRequest, no_conversation
 from millrace.webapp.generation.withdrawal import NewGeneration, withdraw_generation
 from millrace.webapp.guard.auth import creates_owners
@@ -84,18 +86,23 @@ def create_generation(
     under way in the conversation has ended its generation, 5 s at most.
     """
     if request.conversation is not None:
-        _check_conversation(services, owner, request.conversation)
+        _check_conversation(services, owner, request.conversation, None if request.replaces else "conversation_id")
     ids = _ids(services, owner, request, key)
-    new = NewGeneration(owner, ids, opens_conversation=request.conversation is None)
+    opens, keeps = request.conversation is None, request.replaces is not None
+    new = NewGeneration(owner, ids, opens_conversation=opens, keeps_question=keeps)
     on_disconnect, grace = _disconnect_policy(services, request, is_streamed=is_streamed)
     try:
         is_new = key is None or read_state(services.redis, ids.generation) is None
+        replacement = _find_replacement(services, new, request) if is_new else None
         with _admitted(services, new, acquires_conversation=request.is_turn and is_new):
             asked = _model_request(request)
             draft = Draft(ids, owner, asked, on_disconnect, grace, request_id(), _lane_of(owner))
-            state = _create_and_enqueue(services, new, draft, key)
-            if request.is_turn and state.is_running:  # a request that was repeated may have died before this
-                _store_question(services, new, request, is_new=is_new)
+            if request.replaces is not None:
+                state = create_edited(services, new, draft, request, replacement)
+            else:
+                state = _create_and_enqueue(services, new, draft, key)
+                if request.is_turn and state.is_running:  # a request that was repeated may have died before this
+                    _store_question(services, new, request, is_new=is_new)
             if state.status == "queued":
                 publish(services.redis, owner, GenerationStarted(ids.generation, ids.conversation))
     except (RedisUnavailable, RedisKeyInvalid):
@@ -117,7 +124,7 @@ def cancel_generation(services: Services, state: GenerationState) -> tuple[Statu
     return (state.status, True) if state.is_done else None  # its state has expired: it ended long ago
 
 
-def _check_conversation(services: Services, owner: str, conversation: str) -> None:
+def _check_conversation(services: Services, owner: str, conversation: str, field: str | None) -> None:
     """Raise Problem 404 unless the conversation is the owner's; DatabaseUnavailable where Redis does not know it so.
 
     Another user's id causes the same queries as an absent one, so that the time of the 404 does not tell them apart.
@@ -127,7 +134,13 @@ def _check_conversation(services: Services, owner: str, conversation: str) -> No
         return
     found = services.database.run(lambda session: conversations.find(session, owner, conversation))
     if found is None or known == "foreign":
-        raise no_conversation("conversation_id")
+        raise no_conversation(field)
+
+
+def _find_replacement(services: Services, new: NewGeneration, request: ParsedRequest) -> Replacement | None:
+    if request.replaces is None:
+        return None
+    return find_replacement(services, new.owner, new.ids.conversation, request.replaces)
 
 
 def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None) -> Ids:

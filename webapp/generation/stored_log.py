@@ -48,6 +48,7 @@ def state_of(stored: AnswerRecord) -> GenerationState:
         is_done=True,
         on_disconnect="continue",
         created_ms=stored.created_ms,
+        question=stored.question.id,
     )
 
 

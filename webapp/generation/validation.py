@@ -66,6 +66,12 @@ class GenerationFields(AnswerFields, frozen=True, forbid_unknown_fields=True):
     conversation_id: str | UnsetType = UNSET
 
 
+class EditFields(AnswerFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The fields of an edit: the new question, and those that shape its answer."""
+
+    message: str
+
+
 @dataclass(frozen=True)
 class ParsedRequest:
     """A validated request; None for a field that the request leaves open.
@@ -73,7 +79,8 @@ class ParsedRequest:
     `is_turn`: the question and its answer become a turn of a conversation; with a whole history nothing is stored.
     `question` is the id of a stored question that is asked again. `given` holds the fields of the body that make up the
     question. `new_conversation` is an id that a facade has chosen for the conversation, which is made if it does not
-    exist; it must be one that no other owner can have.
+    exist; it must be one that no other owner can have. `replaces` is the id of a message whose turn, with all later
+    ones, the question replaces.
     """
 
     request: ModelRequest
@@ -84,11 +91,14 @@ class ParsedRequest:
     stream: bool | None
     given: Json
     new_conversation: str | None = None
+    replaces: str | None = None
 
     @cached_property
     def digest(self) -> str:
         """A hash that equal questions share; for a long history it takes as long as all the rest."""
         digest = body_hash(self.given)
+        if self.replaces is not None:
+            return body_hash(["edit", self.replaces, digest])
         return digest if self.question is None else body_hash([self.question, digest])
 
 
@@ -133,6 +143,12 @@ def parse_again(body: Json, question: StoredQuestion, settings: Settings) -> Par
     convert(body, AnswerFields)  # the fields that name the question are not allowed
     asked = parse({**body, "message": question.content, "conversation_id": question.conversation}, settings)
     return replace(asked, question=question.id)
+
+
+def parse_edit(body: Json, conversation: str, message: str, settings: Settings) -> ParsedRequest:
+    """Return a request whose question replaces the turn of this message and all later ones; raises as `parse`."""
+    convert(body, EditFields)  # the fields that name the conversation are not allowed
+    return replace(parse({**body, "conversation_id": conversation}, settings), replaces=message)
 
 
 def no_conversation(field: str | None = None) -> Problem:

@@ -26,7 +26,8 @@ from millrace.worker.contract.transcript import Transcript, fold
 def receipt(state: GenerationState) -> Receipt:
     """Return the body of a 202, with the URLs to follow and to cancel the generation."""
     url = generation_url(state.generation)
-    return Receipt(state.generation, "queued", state.conversation, state.message, f"{url}/events", f"{url}/cancel")
+    ids = state.conversation, state.message, state.question
+    return Receipt(state.generation, "queued", *ids, f"{url}/events", f"{url}/cancel")
 
 
 def whole_answer(state: GenerationState, transcript: Transcript) -> WholeAnswerView:
@@ -38,6 +39,7 @@ def whole_answer(state: GenerationState, transcript: Transcript) -> WholeAnswerV
         id=state.generation,
         conversation_id=state.conversation,
         message_id=state.message,
+        question_id=state.question,
         message=transcript.content,
         title=transcript.title,
         suggestions=transcript.suggestions or [],
@@ -66,6 +68,7 @@ def view_of(
         citations=transcript.citations if has_log else None,
         tools=transcript.tools if has_log else None,
         images=transcript.images if has_log else None,
+        sources=transcript.sources if has_log else None,
         last_event_id=str(cursor) if has_log else str(state.top),
         outcome=outcome,
         usage=None if outcome is None or isinstance(outcome, Error) else outcome.usage,
@@ -73,6 +76,7 @@ def view_of(
         suggestions=transcript.suggestions or [],
         conversation_id=state.conversation,
         message_id=state.message,
+        question_id=state.question,
         attempt=state.attempt,
         model=summary.model if summary else transcript.model,
         metadata=(summary.metadata if summary else None) or {},
@@ -93,6 +97,7 @@ def current_transcript(services: Services, generation: str) -> tuple[Transcript,
     answer = stored.answer
     transcript = fold(decode(entry.data) for entry in entries_of(answer))
     transcript.title, transcript.suggestions, transcript.model = stored.title, list(answer.suggestions), answer.model
+    transcript.sources = list(answer.sources)
     return transcript, answer.last_event
 
 

@@ -18,11 +18,15 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class NewGeneration:
-    """A generation that is being created; `opens_conversation` where its conversation is new as well."""
+    """A generation that is being created; `opens_conversation` where its conversation is new as well.
+
+    `keeps_question`: once stored, the question stays, because it has replaced another one.
+    """
 
     owner: str
     ids: Ids
     opens_conversation: bool
+    keeps_question: bool = False
 
 
 def withdraw_generation(
@@ -34,7 +38,7 @@ def withdraw_generation(
     has asked for it in the meantime. Raises RedisUnavailable, DatabaseUnavailable.
     """
     verdict = withdraw(redis, new.ids.generation)
-    if verdict == "withdrawn" and new.ids.question:
+    if verdict == "withdrawn" and new.ids.question and not new.keeps_question:
         owner, ids = new.owner, new.ids
         database.run(
             lambda session: delete_unanswered(

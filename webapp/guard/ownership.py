@@ -18,6 +18,7 @@ from millrace.worker.errors import RedisUnavailable
 
 REDIS_RETRY_SECONDS = 5.0  # a native EventSource never reconnects after a 503
 _PAUSE_SECONDS = 0.1, 0.4
+_MAX_ECHO_CHARS = 64  # an id has half as many
 
 T = TypeVar("T")
 
@@ -43,12 +44,13 @@ def owned_generation_with_retry(generation: str) -> GenerationState:
 
 
 def owned_generations_with_retry(generations: list[str]) -> list[GenerationState]:
-    """Return the states of several generations, in order; raises the 404 if one of them is not the owner's."""
+    """Return the states of several generations, in order; raises a 404 that names the first that is not the owner's."""
     owner = current_owner()
-    if not all(map(is_id, generations)):
-        raise generation_not_found()
+    for generation in generations:
+        if not is_id(generation):
+            raise generation_not_found(generation)
     states = with_redis_retry(lambda: read_states(services().redis, generations))
-    return [_check_owner(owner, *each) for each in zip(generations, states, strict=True)]
+    return [_check_named(owner, *each) for each in zip(generations, states, strict=True)]
 
 
 def read_state_with_retry(generation: str) -> GenerationState | None:
@@ -75,9 +77,22 @@ def with_redis_retry(read: Callable[[], T]) -> T:
             gevent.sleep(pause)
 
 
-def generation_not_found() -> Problem:
-    """Return the 404 of a generation that does not exist or belongs to another owner."""
-    return Problem(404, "not_found", f"Generation not found.{cookie_hint()}")
+def generation_not_found(named: str | None = None) -> Problem:
+    """Return the 404 of a generation that does not exist or belongs to another owner.
+
+    `named` is the one of several that a client has to leave out.
+    """
+    problem = Problem(404, "not_found", f"Generation not found.{cookie_hint()}")
+    if named is not None:
+        problem.members["generation_id"] = named[:_MAX_ECHO_CHARS]
+    return problem
+
+
+def _check_named(owner: str | None, generation: str, state: GenerationState | None) -> GenerationState:
+    try:
+        return _check_owner(owner, generation, state)
+    except Problem as problem:
+        raise generation_not_found(generation) from problem
 
 
 def _check_owner(owner: str | None, generation: str, state: GenerationState | None) -> GenerationState:

@@ -1,10 +1,16 @@
-"""The routes of a conversation's messages: list them, and answer a question again."""
+"""The routes of a conversation's messages: list them, answer a question again, and edit a question."""
 
 from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
-from millrace.webapp.generation.responses import idempotency_key, respond_with_generation
-from millrace.webapp.generation.validation import AnswerFields, no_conversation, parse_again
+from millrace.webapp.generation.responses import idempotency_key, read_question, respond_with_generation
+from millrace.webapp.generation.validation import (
+    AnswerFields,
+    EditFields,
+    no_conversation,
+    parse_again,
+    parse_edit,
+)
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import CURSOR, IDEMPOTENCY_KEY, LAST_EVENT_ID, LIMIT, Description, described
 from millrace.webapp.request_input import read_optional_object, read_page
@@ -78,6 +84,26 @@ def retry_message(conversation: str, message: str) -> Response:
     return respond_with_generation(owner, parse_again(body, question, services().settings), key)
 
 
+@routes.post("/<message>/edit")
+@limited("create")
+@described(
+    Description(
+        body=EditFields,
+        answers={200: WholeAnswerView, 202: Receipt, 204: None},
+        stream=(AnyEvent,),
+        parameters=(IDEMPOTENCY_KEY, LAST_EVENT_ID),
+    )
+)
+def edit_message(conversation: str, message: str) -> Response:
+    """Replace a question, its answers and all later messages by a new question, and answer it.
+
+    `message` is the question or an answer to it.
+    """
+    owner, key = conversation_owner(conversation), idempotency_key()
+    parsed = parse_edit(read_question(key), conversation, message, services().settings)
+    return respond_with_generation(owner, parsed, key)
+
+
 def render_message(record: messages.MessageRecord) -> MessageSchema:
     """Return a message as clients get it."""
     return MessageSchema(
@@ -95,4 +121,6 @@ def render_message(record: messages.MessageRecord) -> MessageSchema:
         tools=list(record.tools),
         images=list(record.images),
         suggestions=list(record.suggestions),
+        sources=list(record.sources),
+        latency=record.outcome.latency if record.outcome is not None else None,
     )

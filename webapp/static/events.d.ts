@@ -131,9 +131,10 @@ export interface Cancelled {
   provider?: string;
   requested_model?: string;
   usage_by?: PaidCall[];
+  latency?: Latency;
 }
 
-/** The outcome of a failed answer; the text so far is kept. */
+/** The outcome of a failed answer; the text so far is kept. `latency` is absent where no worker had begun. */
 export interface Error {
   type: "error";
   code: string;
@@ -144,6 +145,7 @@ export interface Error {
   provider?: string;
   requested_model?: string;
   usage_by?: PaidCall[];
+  latency?: Latency;
 }
 
 /** The conversation's title. */
@@ -215,6 +217,7 @@ export interface Usage {
 export interface Latency {
   first_delta_ms: number | null;
   total_ms: number;
+  reasoning_ms: number;
 }
 
 /** One paid call of a model for a generation, and what it was for. */

@@ -38,6 +38,16 @@ def read_owner(redis: Redis, owner: str, conversation: str) -> Literal["own", "u
     return "own" if found == [owner.encode(), None] else "foreign"
 
 
+def latest_generation(redis: Redis, conversation: str) -> str | None:
+    """Return the generation that acquired the conversation last, whether it still runs or not.
+
+    None where Redis does not know the conversation any more. Raises RedisUnavailable.
+    """
+    with translate_redis_errors():
+        found = cast("bytes | None", redis.hget(conversation_key(conversation), "active"))
+    return None if found is None else found.decode("ascii", "replace")
+
+
 def acquire(redis: Redis, owner: str, conversation: str, generation: str, *, is_known: bool) -> LockResult:
     """Acquire a conversation for a generation that is about to be created; idempotent for the same generation.
 

@@ -50,10 +50,15 @@ class PaidCall(Usage, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds from the claim to the first delta (None where there was none) and to the end."""
+    """Milliseconds from the claim to the first delta (None where there was none) and to the end.
+
+    `reasoning_ms` are those from the first reasoning to the first text after it, or to the end; absent without
+    reasoning.
+    """
 
     first_delta_ms: int | None
     total_ms: int
+    reasoning_ms: int | UnsetType = UNSET
 
 
 class StatusEvent(Event, frozen=True, tag="status"):
@@ -183,7 +188,8 @@ class Complete(Event, frozen=True):
 class Cancelled(Event, frozen=True):
     """The outcome of a cancelled answer; the text so far is kept.
 
-    `usage` is a lower bound: a provider may bill the tokens that it generates after its connection is closed.
+    `usage` is a lower bound: a provider may bill the tokens that it generates after its connection is closed. `latency`
+    is absent where no worker had begun.
     """
 
     by: CancelledBy
@@ -192,10 +198,11 @@ class Cancelled(Event, frozen=True):
     provider: str | None = None
     requested_model: str | None = None
     usage_by: list[PaidCall] = []
+    latency: Latency | None = None
 
 
 class Error(Event, frozen=True):
-    """The outcome of a failed answer; the text so far is kept."""
+    """The outcome of a failed answer; the text so far is kept. `latency` is absent where no worker had begun."""
 
     code: str
     message: str
@@ -205,6 +212,7 @@ class Error(Event, frozen=True):
     provider: str | None = None
     requested_model: str | None = None
     usage_by: list[PaidCall] = []
+    latency: Latency | None = None
 
 
 class Title(Event, frozen=True):

@@ -17,6 +17,7 @@ from millrace.worker.contract.events import (
     Error,
     Image,
     ImageReference,
+    Link,
     Reasoning,
     Snapshot,
     SnapshotReason,
@@ -44,6 +45,8 @@ class Transcript:
     model: str | None = None
     """The model that was asked last, and its provider."""
     provider: str | None = None
+    sources: list[Link] = field(default_factory=list[Link])
+    """The web pages that the answer is built on."""
 
     @property
     def content(self) -> str:
@@ -71,8 +74,10 @@ class Transcript:
                 self._replace_usage(event)
             case StatusEvent(model=model, provider=provider):
                 self.model, self.provider = model or self.model, provider or self.provider
-            case ContextEvent() | ToolResult():
-                pass  # they are no part of the answer
+            case ContextEvent(sources):
+                self.sources = list(sources)
+            case ToolResult():
+                pass  # it is no part of the answer
             case _:
                 assert_never(event)
 
@@ -104,7 +109,8 @@ class Transcript:
         """Return an independent copy."""
         texts = list(self._content), list(self._reasoning)
         rest = self.outcome, self.title, self.suggestions, self.is_done, self.model, self.provider
-        return Transcript(*texts, list(self.citations), list(self.tools), list(self.images), *rest)
+        lists = list(self.citations), list(self.tools), list(self.images)
+        return Transcript(*texts, *lists, *rest, sources=list(self.sources))
 
     def snapshot(self, reason: SnapshotReason) -> Snapshot:
         """Return the snapshot of the answer so far."""

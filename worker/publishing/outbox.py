@@ -12,6 +12,7 @@ from millrace.worker.contract.events import (
     Complete,
     Done,
     Error,
+    Link,
     Outcome,
     Suggestions,
     Title,
@@ -124,6 +125,10 @@ class Outbox:
         """Add the outcome; only `title`, `suggestions` and `done` may follow."""
         self._outcome = outcome
         self.emit(outcome)
+
+    def adopt_sources(self, sources: Sequence[Link]) -> None:
+        """Keep the web pages of an attempt that publishes no `context` event with the answer."""
+        self.transcript.sources = list(sources)
 
     def full_transcript(self) -> Transcript:
         """Return the transcript that a reader will have once everything added so far is in the log."""

@@ -11,6 +11,7 @@ while a model streams. `Database.run` raises `DatabaseUnavailable`, and every ca
 | `database.py` | `Database(settings)`, created once per process without I/O; `run(work, seconds)` |
 | `conversations.py` | `create_or_touch find page rename set_title_if_untitled replace_context merge_context delete` |
 | `messages.py` | `save_question page find find_question delete_unanswered` |
+| `edits.py` | `find_turn replace_turns`: a question and all that follows it, replaced by a new question |
 | `answers.py` | `save_answer find_answer find_answer_of_generation read_history mark_learned`; fenced by epoch |
 | `profiles.py` | `find save compare_and_set` |
 | `memories.py` | `add page delete delete_all search`: full-text search within one owner |

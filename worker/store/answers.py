@@ -8,12 +8,22 @@ from sqlalchemy import Executable, Integer, Select, and_, bindparam, func, or_, 
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
-from millrace.worker.contract.events import Complete, ImageReference, Outcome, Snapshot, SnapshotReason, decode, encode
+from millrace.worker.contract.events import (
+    Complete,
+    ImageReference,
+    Link,
+    Outcome,
+    Snapshot,
+    SnapshotReason,
+    decode,
+    encode,
+)
 from millrace.worker.contract.ids import Cursor, parse_cursor
 from millrace.worker.contract.request import ReasoningState
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.messages import StoredQuestion, images_of, save_question
-from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
+from millrace.worker.store.conversations import create_or_touch
+from millrace.worker.store.messages import StoredQuestion, add_question, images_of, sources_of
+from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert, RemovedQuestionRow
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class StoredAnswer:
     suggestions: tuple[str, ...] = ()
     images: tuple[ImageReference, ...] = ()
     reasoning_state: ReasoningState | None = None
+    sources: tuple[Link, ...] = ()
 
     def snapshot(self, reason: SnapshotReason) -> Snapshot:
         """Return the snapshot that states the whole answer."""
@@ -67,7 +78,10 @@ class HistoryTurn:
     reasoning_state: ReasoningState | None = None
 
 
-_EPOCH = select(MessageRow.epoch).where(MessageRow.id == bindparam("answer"))
+_STORED = select(
+    select(MessageRow.epoch).where(MessageRow.id == bindparam("answer")).scalar_subquery(),
+    select(RemovedQuestionRow.id).where(RemovedQuestionRow.id == bindparam("question")).exists(),
+)
 
 
 def _add_answer(row: Insert) -> Executable:
@@ -84,13 +98,18 @@ _ADD_ANSWER = PreparedInsert(MessageRow, _add_answer)
 def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer) -> bool:
     """Save the answer to a question, and the question if it is not stored yet. Saving it again changes nothing.
 
-    Returns False, and saves nothing, if a later claim's answer is stored, or if the conversation has been deleted or is
-    another user's.
+    Returns False, and saves nothing, if a later claim's answer is stored, if an edit has replaced the question, or if
+    the conversation has been deleted or is another user's.
     """
-    if not save_question(session, question):
+    if not create_or_touch(session, question.owner, question.conversation):
         return False
+    # After the conversation is locked: an edit that commits before is seen, and a later one finds the answer.
+    asked = {"answer": answer.id, "question": question.id}
+    stored_epoch, is_removed = session.connection().execute(_STORED, asked).one()
+    if is_removed:
+        return False
+    add_question(session, question)
     values = _values(answer)
-    stored_epoch = session.connection().scalar(_EPOCH, {"answer": answer.id})
     if stored_epoch is not None:
         if stored_epoch > answer.epoch:
             return False
@@ -209,6 +228,7 @@ def _values(answer: StoredAnswer) -> dict[str, Any]:
         "suggestions": list(answer.suggestions),
         "images": msgspec.to_builtins(answer.images),
         "reasoning_state": msgspec.to_builtins(answer.reasoning_state),
+        "sources": msgspec.to_builtins(answer.sources),
     }
 
 
@@ -241,6 +261,7 @@ def _find(session: Session, condition: Any) -> AnswerRecord | None:
             tuple(row.suggestions or ()),
             images_of(row),
             _reasoning_state(row.reasoning_state),
+            sources_of(row),
         ),
         conversation.title,
         row.created_ms,

@@ -9,7 +9,7 @@ from sqlalchemy import Executable, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
-from millrace.worker.contract.events import ImageReference, Outcome, decode
+from millrace.worker.contract.events import ImageReference, Link, Outcome, decode
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import create_or_touch
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
@@ -53,6 +53,7 @@ class MessageRecord:
     tools: tuple[Any, ...] = ()
     suggestions: tuple[str, ...] = ()
     images: tuple[ImageReference, ...] = ()
+    sources: tuple[Link, ...] = ()
 
 
 def _add_question(row: Insert) -> Executable:
@@ -73,9 +74,14 @@ def save_question(session: Session, question: StoredQuestion) -> bool:
     """
     if not create_or_touch(session, question.owner, question.conversation):
         return False
+    add_question(session, question)
+    return True
+
+
+def add_question(session: Session, question: StoredQuestion) -> None:
+    """Append a question to a conversation that the transaction has locked by `create_or_touch`."""
     given = {"id": question.id, "conversation": question.conversation, "content": question.content}
     _ADD_QUESTION.run(session, **given, of_conversation=question.conversation)
-    return True
 
 
 def page(
@@ -188,7 +194,11 @@ def delete_answer(session: Session, owner: str, conversation: str, generation: s
 
 def _bytes(row: MessageRow) -> int:
     """Return about as many bytes as the message has in a response."""
-    texts = (row.content, row.reasoning or "", json.dumps((row.citations, row.tools, row.images, row.suggestions)))
+    texts = (
+        row.content,
+        row.reasoning or "",
+        json.dumps((row.citations, row.tools, row.images, row.suggestions, row.sources)),
+    )
     return sum(len(each.encode("utf-8", "surrogatepass")) for each in texts)
 
 
@@ -216,9 +226,15 @@ def _record(row: MessageRow) -> MessageRecord:
         tuple(row.tools or ()),
         tuple(row.suggestions or ()),
         images_of(row),
+        sources_of(row),
     )
 
 
 def images_of(row: MessageRow) -> tuple[ImageReference, ...]:
     """Return the images of an answer."""
     return msgspec.convert(row.images or (), tuple[ImageReference, ...])
+
+
+def sources_of(row: MessageRow) -> tuple[Link, ...]:
+    """Return the web pages that an answer is built on."""
+    return msgspec.convert(row.sources or (), tuple[Link, ...])

@@ -4,6 +4,7 @@
 |---|---|---|
 | `conversations` | owner, title and JSON context; a deleted row stays for a day as an empty tombstone | `updated_ms` |
 | `messages` | questions, and answers with their outcomes | `turn`, then `rank`: 0 is the question, 1, 2, … answers |
+| `removed_questions` | the ids of questions that edits have replaced, for a day: no late answer stores them again | |
 | `profiles` | one JSON object per owner, written by the owner | |
 | `memories` | facts learned from answers; `searchable` is the indexed text: the fact's words only | `number` |
 
@@ -82,6 +83,17 @@ class MessageRow(Base):
     learned_ms: Mapped[int | None] = mapped_column(BigInteger)
     images: Mapped[Any | None] = mapped_column(JsonText)
     reasoning_state: Mapped[Any | None] = mapped_column(JsonText)
+    sources: Mapped[Any | None] = mapped_column(JsonText)
+
+
+class RemovedQuestionRow(Base):
+    """A question that an edit has replaced; a generation that answers it may still end."""
+
+    __tablename__ = "removed_questions"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    conversation: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    removed_ms: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class ProfileRow(Base):

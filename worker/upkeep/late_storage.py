@@ -103,4 +103,5 @@ def make_stored_answer(
         suggestions=tuple(transcript.suggestions or ()),
         images=tuple(transcript.images),
         reasoning_state=reasoning_state if is_complete else None,
+        sources=tuple(transcript.sources),
     )

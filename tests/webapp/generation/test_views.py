@@ -28,7 +28,7 @@ def test_waiting_client_gets_the_whole_answer(site: WebHarness) -> None:
     worker.get()
     body = json_of(answer)
     assert answer.status_code == 200
-    ids = [body.pop(name) for name in ("id", "conversation_id", "message_id")]
+    ids = [body.pop(name) for name in ("id", "conversation_id", "message_id", "question_id")]
     assert all(is_id(each) for each in ids)
     assert body == {
         "message": "Hello.",

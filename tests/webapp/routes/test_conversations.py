@@ -192,6 +192,7 @@ def responses_to(site: WebHarness, client: Any, conversation: str, message: str)
         client.delete(url),
         client.get(f"{url}/messages"),
         client.post(f"{url}/messages/{message}/retry"),
+        client.post(f"{url}/messages/{message}/edit", json={"message": "other"}),
     ]
 
 

@@ -79,10 +79,13 @@ def test_stream_is_204_only_if_nothing_follows_any_cursor(site: WebHarness) -> N
 def test_one_foreign_absent_or_malformed_id_makes_the_request_404(site: WebHarness, foreign: str) -> None:
     theirs = site.stranger().post("/api/generations", json={"message": "a"}).get_json()["id"]
     own = ended(site).claim.generation
-    answer = follow(site, own, theirs if foreign == "theirs" else foreign)
-    problem = check_problem(answer, 404, "not_found")
+    unknown = theirs if foreign == "theirs" else foreign
+    problem = check_problem(follow(site, own, unknown), 404, "not_found")
     assert "-c jar -b jar" in problem["detail"]
-    assert check_problem(site.stranger().get(API, query_string={"follow": own}), 404, "not_found") == problem
+    assert problem["generation_id"] == unknown, "the client follows the others without it"
+    assert follow(site, own).status_code == 200
+    foreigners = check_problem(site.stranger().get(API, query_string={"follow": own}), 404, "not_found")
+    assert foreigners == problem | {"generation_id": own}
 
 
 @pytest.mark.parametrize(

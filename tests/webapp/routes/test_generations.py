@@ -26,7 +26,7 @@ def test_create_is_202_with_events_and_cancel_urls(site: WebHarness) -> None:
     answer = site.post({"message": "hello"})
     body = json_of(answer)
     assert answer.status_code == 202
-    assert set(body) == {"id", "status", "conversation_id", "message_id", "events_url", "cancel_url"}
+    assert set(body) == {"id", "status", "conversation_id", "message_id", "question_id", "events_url", "cancel_url"}
     assert body["status"] == "queued"
     assert all(is_id(body[name]) for name in ("id", "conversation_id", "message_id"))
     assert answer.headers["Location"] == f"{API}/{body['id']}"

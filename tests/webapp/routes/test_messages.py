@@ -4,8 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from millrace.worker.contract.events import Cancelled, Latency, Link, Usage
+from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request
+from millrace.worker.store.answers import StoredAnswer, save_answer
+from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
 from tests.webapp.stored_turns import API, begin, messages_of, turn
 
@@ -104,3 +108,19 @@ def test_absent_message_is_404(site: WebHarness, message: str) -> None:
     question, _ = turn(site, other, "q", "a")
     for each in (message, question):
         check_problem(site.user.post(f"{API}/{conversation}/messages/{each}/retry"), 404, "not_found")
+
+
+def test_answer_has_its_sources_and_its_latency_also_where_it_was_stopped(site: WebHarness) -> None:
+    page = Link("A page", "https://example.com/")
+    stopped = Cancelled("user", Usage(), latency=Latency(5, 60, 40))
+    conversation = json_of(site.user.post(API))["id"]
+    asked = StoredQuestion(new_id(), site.owner(), conversation, "q")
+    said = StoredAnswer(new_id(), new_id(), 1, Cursor(1, 9), "a", stopped, sources=(page,))
+    assert site.services.database.run(lambda session: save_answer(session, asked, said))
+    question, answer = messages_of(site, conversation)["messages"]
+    assert answer["sources"] == [{"title": "A page", "url": "https://example.com/"}]
+    assert answer["latency"] == answer["outcome"]["latency"]
+    assert answer["latency"] == {"first_delta_ms": 5, "total_ms": 60, "reasoning_ms": 40}
+    assert (question["sources"], question["latency"]) == ([], None)
+    view = json_of(site.user.get(f"/api/generations/{said.generation}"))
+    assert (view["sources"], view["question_id"]) == (answer["sources"], question["id"])

@@ -8,10 +8,12 @@ from millrace.worker.contract.events import (
     Cancelled,
     Chunk,
     Citation,
+    ContextEvent,
     Done,
     Error,
     Image,
     ImageReference,
+    Link,
     Reasoning,
     Snapshot,
     StatusEvent,
@@ -100,3 +102,11 @@ def test_copy_is_independent() -> None:
     assert (first.content, first.reasoning, len(first.tools), first.images, first.is_done) == ("a", "b", 1, [], False)
     assert (second.content, second.reasoning, len(second.tools), second.is_done) == ("ac", "bd", 2, True)
     assert len(second.images) == 1
+
+
+def test_sources_of_the_context_survive_a_snapshot_and_a_copy() -> None:
+    page = Link("A page", "https://example.com/")
+    transcript = fold([ContextEvent([page], 0, 0, 0, 0), Chunk("a"), Snapshot("b", "", [], [], "takeover")])
+    copied = transcript.copy()
+    transcript.sources.clear()
+    assert (copied.content, copied.sources) == ("b", [page])

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.orm import Session
 
-from millrace.worker.contract.events import ImageReference
+from millrace.worker.contract.events import ImageReference, Link
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.request import ReasoningState
 from millrace.worker.errors import DatabaseUnavailable, SettingError
@@ -198,7 +198,7 @@ def test_memories_of_the_version_before_get_the_new_search_terms_and_are_found_m
     facts = ("커피를 좋아해요", "lone \ud800 surrogate", *map(str, range(1500)))
     database.run(lambda session: add_as_before(session, *facts), 60)
     assert search("커피가 뭐야?") == []
-    assert migrate(empty) == ("0001", "0003")
+    assert migrate(empty) == ("0001", "0004")
     assert search("커피가 뭐야?") == ["커피를 좋아해요"]
     database.run(lambda session: add_as_before(session, "Собаку зовут Рекс", "녹차를 좋아해요"))
     assert search("кто такой Рекс?") == ["Собаку зовут Рекс"]
@@ -213,7 +213,11 @@ def test_answers_of_the_version_before_are_read_and_those_of_this_version_surviv
     asked, older, newer = (
         question(),
         answer("from before"),
-        answer(images=(ImageReference("i", "png", 9),), reasoning_state=ReasoningState("a", "b", [])),
+        answer(
+            images=(ImageReference("i", "png", 9),),
+            reasoning_state=ReasoningState("a", "b", []),
+            sources=(Link("a", "b"),),
+        ),
     )
     for saved in (older, newer):
         assert database.run(lambda session, saved=saved: answers.save_answer(session, asked, saved))
@@ -222,9 +226,12 @@ def test_answers_of_the_version_before_are_read_and_those_of_this_version_surviv
         command.downgrade(alembic_config(connection), "0002")
         connection.exec_driver_sql("UPDATE messages SET content = content")
     engine.dispose()
-    assert migrate(empty) == ("0002", "0003")
+    assert migrate(empty) == ("0002", "0004")
     found = [
         database.run(lambda session, saved=saved: answers.find_answer(session, saved.id)) for saved in (older, newer)
     ]
-    assert [each and each.answer for each in found] == [older, replace(newer, images=(), reasoning_state=None)]
+    assert [each and each.answer for each in found] == [
+        older,
+        replace(newer, images=(), reasoning_state=None, sources=()),
+    ]
     database.close()

@@ -12,7 +12,9 @@ from millrace.worker.contract.events import (
     Cancelled,
     Chunk,
     Complete,
+    ContextEvent,
     Latency,
+    Link,
     Reasoning,
     Suggestions,
     ToolUse,
@@ -33,7 +35,16 @@ from tests.worker.harness import WorkerHarness, wait_until
 
 REQUEST = ModelRequest([PromptMessage("user", "Why?")], "asked-model", 100)
 IDS: Any = {"message": "m", "generation": "g"}
-TRANSCRIPT = fold([Reasoning("Hm."), Chunk("Because."), ToolUse("1", "look", {}), Suggestions(["And then?"])])
+PAGE = Link("A page", "https://example.com/")
+TRANSCRIPT = fold(
+    [
+        ContextEvent([PAGE], 0, 0, 0, 0),
+        Reasoning("Hm."),
+        Chunk("Because."),
+        ToolUse("1", "look", {}),
+        Suggestions(["And then?"]),
+    ]
+)
 
 
 class LateStorageHarness:
@@ -158,6 +169,7 @@ def test_a_complete_answer_is_marked_as_stored_and_names_the_model_that_gave_it(
     answer = make_stored_answer(TRANSCRIPT, outcome, Cursor(7, 9), REQUEST, **IDS)
     assert (answer.content, answer.reasoning, answer.suggestions) == ("Because.", "Hm.", ("And then?",))
     assert answer.tools == ({"id": "1", "name": "look", "input": {}},)
+    assert answer.sources == (PAGE,)
     assert (answer.epoch, answer.last_event) == (7, Cursor(7, 9))
     assert isinstance(answer.outcome, Complete)
     assert answer.outcome.stored
