@@ -1,14 +1,15 @@
 // The bodies of the API's responses.
 // Generated from the structs by `python -m millrace.webapp.openapi`.
 
-import type { Cancelled, Complete, Error, ImageReference, Usage } from "./events.js";
+import type { Cancelled, Complete, Error, ImageReference, Latency, Link, Usage } from "./events.js";
 
-/** A created generation, with the URLs to follow and cancel it. */
+/** A created generation, with the URLs to follow and cancel it; `question_id` is empty where nothing is stored. */
 export interface Receipt {
   id: string;
   status: "queued";
   conversation_id: string;
   message_id: string;
+  question_id: string;
   events_url: string;
   cancel_url: string;
 }
@@ -23,6 +24,7 @@ export interface GenerationView {
   citations: unknown[] | null;
   tools: unknown[] | null;
   images: ImageReference[] | null;
+  sources: Link[] | null;
   last_event_id: string;
   outcome: Complete | Cancelled | Error | null;
   usage: Usage | null;
@@ -30,6 +32,7 @@ export interface GenerationView {
   suggestions: string[];
   conversation_id: string;
   message_id: string;
+  question_id: string;
   attempt: number;
   model: string | null;
   metadata: Record<string, string>;
@@ -91,4 +94,6 @@ export interface MessageSchema {
   tools: unknown[];
   images: ImageReference[];
   suggestions: string[];
+  sources: Link[];
+  latency: Latency | null;
 }
