@@ -28,6 +28,13 @@ def put(code: str, old: str, new: str) -> str:
     return code.replace(old, new)
 
 
+def buffering(code: str) -> str:
+    """Return the code of a server that passes a stream on only once much of it has come."""
+    ignoring = put(code, "proxy_buffering    off;", "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;")
+    compressing = "gzip on; gzip_types text/event-stream; gzip_min_length 0; gzip_proxied any;"
+    return put(ignoring, "gzip               off;", compressing)
+
+
 def program() -> str | None:
     """Return the path of nginx, which Debian keeps out of a user's PATH."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

@@ -61,4 +61,4 @@ def result_of(process: subprocess.Popen[str], seconds: float = SECONDS) -> Any:
         process.kill()
         process.wait()
     assert not process.returncode, errors
-    return json.loads(output.splitlines()[-1])
+    return json.loads(output.rstrip("\n").split("\n")[-1])

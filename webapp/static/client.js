@@ -2,7 +2,7 @@
 // client.d.ts describes all of it, webapp/docs/browser-client.md shows how to use it.
 
 import { Connection } from "./client/connection.js";
-import { follow } from "./client/follow.js";
+import { follow, newMemory } from "./client/follow.js";
 import { MillraceError, pause, requestJson } from "./client/request.js";
 
 export { fold, START } from "./client/answer.js";
@@ -18,12 +18,14 @@ const MAX_TRIES = 3;
 export class Millrace {
   #base;
   #request;
-  #memory = { streamsAgainAt: 0 };
+  #limits;
+  #memory = newMemory();
 
   /** @param {MillraceOptions} [options] */
-  constructor({ base = "", headers = {}, streaming = "auto", ...request } = {}) {
+  constructor({ base = "", headers = {}, streaming = "auto", silenceMs, pauseMs, ...request } = {}) {
     this.#base = base;
     this.#request = request;
+    this.#limits = { silenceMs, pauseMs };
     this.headers = typeof headers === "function" ? headers : () => headers;
     this.streaming = streaming;
   }
@@ -105,7 +107,7 @@ export class Millrace {
   }
 
   #streamOptions() {
-    return { ...this.#request, headers: this.headers, streaming: this.streaming };
+    return { ...this.#request, ...this.#limits, headers: this.headers, streaming: this.streaming };
   }
 
   /**

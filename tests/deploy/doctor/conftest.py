@@ -16,7 +16,7 @@ from deploy.doctor import streams, visitor
 from deploy.doctor.report import Finding
 from deploy.doctor.streams import check_url
 from millrace.worker.settings.schema import Settings
-from tests.browser.nginx import Nginx, block, program, put
+from tests.browser.nginx import Nginx, block, buffering, program, put
 from tests.system import System
 
 PAGE = "behind-nginx.md"
@@ -42,8 +42,6 @@ def settings(system: System) -> Settings:
 def configurations(certificate: Path) -> dict[str, str]:
     """Return each nginx configuration by its name; all but `documented` have faults."""
     good = block(PAGE)
-    compressing = "gzip on; gzip_types text/event-stream; gzip_min_length 0; gzip_proxied any;"
-    ignoring = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
     changing = put(good, HOST, "Host millrace; ")
     changing = put(changing, ADDRESS, 'X-Forwarded-For $http_x_forwarded_for; proxy_set_header Last-Event-ID "";')
     secure = put(block(PAGE, 1), "/etc/ssl/chat.example.com.pem", str(certificate))
@@ -51,7 +49,7 @@ def configurations(certificate: Path) -> dict[str, str]:
     below = "location /chat/ { proxy_pass http://millrace/; proxy_hide_header Set-Cookie; }"
     return {
         "documented": good,
-        "buffering": put(put(good, "proxy_buffering    off;", ignoring), "gzip               off;", compressing),
+        "buffering": buffering(good),
         "cutting": put(good, "proxy_read_timeout 310s;", "proxy_read_timeout 1s;"),
         "changing": changing,
         "below": put(good, LOCATION, below),

@@ -1,7 +1,7 @@
 // One connection for many generations and the owner's feed: see `Connection` in client.d.ts.
 
 import { follow } from "./follow.js";
-import { FeedPoller, GenerationPoller, poll } from "./polling.js";
+import { advance, FeedPoller, GenerationPoller, poll } from "./polling.js";
 import { MillraceError } from "./request.js";
 
 /**
@@ -15,6 +15,7 @@ const FEED_POLL_MS = 4000;
 /**
  * @typedef {object} Followed
  * @property {string} cursor
+ * @property {boolean} hasOutcome
  * @property {(event: GenerationEvent, id: string) => void} take
  * @property {(error: MillraceError) => void} reject
  * @property {GenerationPoller} poller
@@ -39,7 +40,7 @@ export class Connection {
    * @param {string} base
    * @param {() => Omit<FollowOptions, "onEvent">} options
    * @param {ConnectionHandlers} handlers
-   * @param {{streamsAgainAt: number}} memory
+   * @param {import("./follow.js").Memory} memory
    */
   constructor(base, options, handlers, memory) {
     this.#base = base;
@@ -58,7 +59,7 @@ export class Connection {
    * @param {{take: (event: GenerationEvent, id: string) => void, reject?: (error: MillraceError) => void, after?: string}} handlers
    */
   follow(generation, { take, reject = () => {}, after = "" }) {
-    this.#followed.set(generation, { cursor: after, take, reject, poller: new GenerationPoller() });
+    this.#followed.set(generation, { cursor: after, hasOutcome: false, take, reject, poller: new GenerationPoller() });
     this.#isStarted = true;
     this.#reopen();
   }
@@ -162,7 +163,7 @@ export class Connection {
             onEvent(/** @type {any} */ ({ ...event, generation }), `${generation}@${id}`),
           onEnd: () => this.unfollow(generation),
         };
-        hasChanged = followed.poller.take(state, followed.cursor, sink) || hasChanged;
+        hasChanged = followed.poller.take(state, followed, sink) || hasChanged;
       } catch (error) {
         if (!(error instanceof MillraceError && error.status === 404)) throw error;
         this.#reject(generation, error);
@@ -184,7 +185,7 @@ export class Connection {
     }
     const followed = this.#followed.get(source);
     if (!followed) return;
-    followed.cursor = cursor;
+    advance(followed, event, cursor);
     if (event.type === "done") this.#followed.delete(source);
     followed.take(event, cursor);
   }

@@ -1,35 +1,45 @@
 // Follows a stream through lost connections, and polls where streams do not pass: see `follow` in client.d.ts.
 
-import { GenerationPoller, poll } from "./polling.js";
+import { advance, GenerationPoller, poll } from "./polling.js";
 import { pause } from "./request.js";
 import { ConnectionLost, readEventSource, readFetch, Watch } from "./stream.js";
 
 /**
  * @import { FollowOptions } from "../client.js"
  * @import { GenerationEvent } from "../events.js"
- * @import { PollSink } from "./polling.js"
+ * @import { Place, PollSink } from "./polling.js"
  */
 
 const HEARTBEAT_MS = 15_000; // the server's default
 const MAX_MISSED_HEARTBEATS = 2.5;
 const PAUSE_MS = 1500;
 const MAX_PAUSE_MS = 15_000;
-const FIRST_BYTE_MS = 5000; // a stream begins with some bytes at once; where none arrive, a proxy may be collecting them
+const FIRST_BYTE_MS = 5000; // a stream begins with some bytes at once; where none arrive, a proxy may be buffering them
 const QUICK_MS = 2500; // such a proxy passes other responses on
 const STREAM_AGAIN_MS = 300_000;
 const POLL_MS = 500;
 const MAX_POLL_MS = 8000;
 
 /**
+ * What the streams of one `Millrace` have learned: the server's heartbeats, and until when streams do not pass.
+ * @typedef {object} Memory
+ * @property {number} heartbeatMs
+ * @property {number} streamsAgainAt
+ */
+
+/** @returns {Memory} */
+export const newMemory = () => ({ heartbeatMs: HEARTBEAT_MS, streamsAgainAt: 0 });
+
+/**
  * Polls once; resolves to whether anything has changed.
- * @typedef {(cursor: string, sink: PollSink, init: RequestInit) => Promise<boolean>} PollOnce
+ * @typedef {(place: Place, sink: PollSink, init: RequestInit) => Promise<boolean>} PollOnce
  */
 
 /**
  * @param {string | (() => string)} url
  * @param {FollowOptions} options
  * @param {PollOnce | null} [pollOnce]
- * @param {{streamsAgainAt: number}} [memory] - until when streams were found not to pass
+ * @param {Memory} [memory]
  */
 export function follow(url, options, pollOnce, memory) {
   return new Follower(url, options, pollOnce, memory).run();
@@ -40,7 +50,7 @@ function statePollerOf(url) {
   if (typeof url !== "string" || !url.endsWith("/events")) return null;
   const poller = new GenerationPoller();
   /** @type {PollOnce} */
-  return async (cursor, sink, init) => poller.take(await poll(url.slice(0, -"/events".length), init), cursor, sink);
+  return async (place, sink, init) => poller.take(await poll(url.slice(0, -"/events".length), init), place, sink);
 }
 
 class Follower {
@@ -49,10 +59,9 @@ class Follower {
   #request;
   #pollOnce;
   #memory;
-  #cursor;
+  #place;
   #firstPauseMs;
   #pollMs = POLL_MS;
-  #heartbeatMs = HEARTBEAT_MS;
   #failures = 0;
   #isDone = false;
   /** @type {boolean | null} */
@@ -65,14 +74,14 @@ class Follower {
    * @param {FollowOptions} options
    * @param {PollOnce | null} pollOnce
    */
-  constructor(url, options, pollOnce = statePollerOf(url), memory = { streamsAgainAt: 0 }) {
+  constructor(url, options, pollOnce = statePollerOf(url), memory = newMemory()) {
     const { onEvent, onConnection, after, signal, silenceMs, pauseMs, headers, streaming = "auto", ...request } = options;
     this.#url = url;
     this.#options = { onEvent, onConnection, signal, silenceMs, pauseMs, headers, streaming };
     this.#request = request;
     this.#pollOnce = pollOnce;
     this.#memory = memory;
-    this.#cursor = after ?? "";
+    this.#place = { cursor: after ?? "", hasOutcome: false };
     this.#firstPauseMs = pauseMs ?? PAUSE_MS;
   }
 
@@ -83,7 +92,7 @@ class Follower {
       const startedAt = Date.now();
       const mustPoll = this.#mustPoll;
       const isHasty = !mustPoll && this.#isHasty;
-      const watch = new Watch(isHasty ? FIRST_BYTE_MS : this.#silenceMs, signal, () => this.#report(false));
+      const watch = new Watch(Math.min(isHasty ? FIRST_BYTE_MS : Infinity, this.#silenceMs), signal, () => this.#report(false));
       let pauseMs = 0;
       try {
         if (mustPoll) pauseMs = await this.#poll(watch.signal);
@@ -91,7 +100,7 @@ class Follower {
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof ConnectionLost)) throw error;
-        if (isHasty && watch.isExpired && !watch.hasHeard) await this.#findOutWhetherItIsCollected();
+        if (isHasty && watch.isExpired && !watch.hasHeard) pauseMs = await this.#findOutWhetherItIsBuffered();
         // An EventSource that has given up cannot say why: fetch finds out at once.
         else if (!error.isFinal) pauseMs = this.#lose(watch, startedAt, error.retryAfterMs);
       } finally {
@@ -102,7 +111,7 @@ class Follower {
   }
 
   get #silenceMs() {
-    return this.#options.silenceMs ?? MAX_MISSED_HEARTBEATS * this.#heartbeatMs;
+    return this.#options.silenceMs ?? MAX_MISSED_HEARTBEATS * this.#memory.heartbeatMs;
   }
 
   get #mustPoll() {
@@ -144,8 +153,8 @@ class Follower {
   #take(event, id) {
     this.#options.signal?.throwIfAborted();
     this.#failures = 0;
-    this.#cursor = id || this.#cursor;
-    this.#options.onEvent(event, this.#cursor);
+    advance(this.#place, event, id);
+    this.#options.onEvent(event, this.#place.cursor);
     this.#isDone ||= event.type === "done" && !("generation" in event);
     return this.#isDone;
   }
@@ -158,11 +167,11 @@ class Follower {
   /** @param {Watch} watch */
   async #read(watch) {
     const url = typeof this.#url === "string" ? this.#url : this.#url();
-    const cursor = typeof this.#url === "string" ? this.#cursor : "";
+    const cursor = typeof this.#url === "string" ? this.#place.cursor : "";
     const init = await this.#init();
     const sink = {
       onOpen: (/** @type {number} */ heartbeatSeconds) => {
-        this.#heartbeatMs = heartbeatSeconds * 1000 || this.#heartbeatMs;
+        this.#memory.heartbeatMs = heartbeatSeconds * 1000 || this.#memory.heartbeatMs;
         if (watch.hasHeard) watch.limit(this.#silenceMs);
         this.#report(true);
       },
@@ -202,24 +211,26 @@ class Follower {
       onEnd: () => (this.#isDone = true),
     };
     const poll = /** @type {PollOnce} */ (this.#pollOnce);
-    const hasChanged = await poll(this.#cursor, sink, { ...(await this.#init()), signal });
+    const hasChanged = await poll(this.#place, sink, { ...(await this.#init()), signal });
     this.#report(true);
     this.#pollMs = hasChanged ? POLL_MS : Math.min(this.#pollMs * 1.5, MAX_POLL_MS);
     return this.#pollMs;
   }
 
-  // Polls once: where that succeeds and a stream brings nothing, a proxy collects the stream.
-  async #findOutWhetherItIsCollected() {
+  // Polls once: where that succeeds and a stream brings nothing, a proxy buffers the stream. Returns how long to wait.
+  async #findOutWhetherItIsBuffered() {
     const { signal } = this.#options;
     const watch = new Watch(QUICK_MS, signal, () => this.#report(false));
     try {
-      await this.#poll(watch.signal);
+      const pauseMs = await this.#poll(watch.signal);
       this.#memory.streamsAgainAt = Date.now() + STREAM_AGAIN_MS;
+      return pauseMs;
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof ConnectionLost)) throw error;
       this.#isPatient = true;
       this.#report(false);
+      return 0;
     } finally {
       watch.stop();
     }

@@ -20,6 +20,21 @@ import { ConnectionLost, lostBy } from "./stream.js";
 const EMPTY = { content: "", reasoning: "", citations: [], tools: [], images: [], outcome: null, title: null, suggestions: [] };
 
 /**
+ * How much of a generation has been taken.
+ * @typedef {{cursor: string, hasOutcome: boolean}} Place
+ */
+
+/**
+ * @param {Place} place
+ * @param {GenerationEvent} event
+ * @param {string | undefined} id
+ */
+export function advance(place, { type }, id) {
+  place.cursor = id || place.cursor;
+  place.hasOutcome ||= ["complete", "cancelled", "error"].includes(type);
+}
+
+/**
  * Returns JSON; throws ConnectionLost where another try may help.
  * @param {string} url
  * @param {RequestInit} init
@@ -39,12 +54,12 @@ export class GenerationPoller {
   #seen = null;
 
   /**
-   * Takes the events that lead from the cursor to a state; resolves to whether the state has changed.
+   * Takes the events that lead from a place to a state; returns whether the state has changed.
    * @param {GenerationView} state
-   * @param {string} cursor
+   * @param {Place} place
    * @param {PollSink} sink
    */
-  take(state, cursor, { onEvent, onEnd }) {
+  take(state, { cursor, hasOutcome }, { onEvent, onEnd }) {
     const id = state.last_event_id;
     const isSame = cursor === id;
     const seen = cursor === "" ? EMPTY : this.#seen?.last_event_id === cursor ? this.#seen : isSame ? state : null;
@@ -52,7 +67,7 @@ export class GenerationPoller {
     const hasEnded = state.done ?? state.outcome !== null;
     if (isSame && hasEnded) onEnd();
     if (isSame) return false;
-    for (const event of eventsBetween(seen, state)) onEvent(event, id);
+    for (const event of eventsBetween(seen, state, hasOutcome)) onEvent(event, id);
     if (hasEnded) onEvent(/** @type {GenerationEvent} */ ({ type: "done", status: state.status }), id);
     return true;
   }
@@ -61,9 +76,10 @@ export class GenerationPoller {
 /**
  * @param {Partial<GenerationView> | null} seen - null if it is unknown
  * @param {GenerationView} state
+ * @param {boolean} hasOutcome
  * @returns {Generator<GenerationEvent>}
  */
-function* eventsBetween(seen, state) {
+function* eventsBetween(seen, state, hasOutcome) {
   const { status, content, outcome, title, suggestions } = state;
   if (seen?.status !== status && outcome === null) {
     const { id: generation, conversation_id, message_id, attempt } = state;
@@ -79,7 +95,7 @@ function* eventsBetween(seen, state) {
       if (content !== oldText) yield { type: "chunk", content: content.slice(oldText.length) };
     } else yield { type: "snapshot", content, reasoning, citations, tools, images, reason: "gap" };
   }
-  if (outcome && !seen?.outcome) yield outcome;
+  if (outcome && !hasOutcome) yield outcome;
   if (title !== null && title !== seen?.title) yield { type: "title", title };
   if (suggestions.length && !seen?.suggestions?.length) yield { type: "suggestions", suggestions };
 }

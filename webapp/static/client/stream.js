@@ -112,14 +112,7 @@ export function readEventSource(url, withCredentials, signal, sink) {
       }
     };
     source.addEventListener("open", () => guarded(() => sink.onOpen(NaN)));
-    source.addEventListener("ping", ({ data }) =>
-      guarded(() => {
-        sink.onHeard();
-        const { seconds, retry } = JSON.parse(data);
-        if (seconds) sink.onOpen(seconds);
-        if (retry) sink.onRetry(retry);
-      }),
-    );
+    source.addEventListener("ping", () => guarded(sink.onHeard));
     source.addEventListener("message", ({ data, lastEventId }) =>
       guarded(() => {
         sink.onHeard();
