@@ -1,4 +1,4 @@
-// Requests for JSON, their failures, and pauses between them. What is exported by the package is described in client.d.ts.
+// Requests for JSON, their failures, and pauses between them. client.d.ts describes the exports.
 
 export class MillraceError extends Error {
   /**

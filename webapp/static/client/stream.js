@@ -127,7 +127,7 @@ export function readEventSource(url, withCredentials, signal, sink) {
 }
 
 /**
- * Does the same by fetch; resolves to whether the stream has come to its end, which 204 says as well.
+ * Does the same by fetch; resolves to whether the stream is complete, which 204 says as well.
  * Throws a MillraceError for a status that no other try would change.
  * @param {string} url
  * @param {RequestInit & {signal: AbortSignal}} init
