@@ -32,6 +32,8 @@ const OPTIONS_OF_REMEND = {
 };
 const ONLY_CODE = { bold: false, boldItalic: false, images: false, italic: false, links: false, strikethrough: false };
 const MAX_HALF_WRITTEN = 300; // characters
+const MAX_CLOSED = 2000; // characters of a paragraph; remend takes the square of their number
+const MAX_EMPHASIS_MS = 1000; // of a text; marks without end take marked the square of their number
 const HALF_WRITTEN = /(?:&[#\w]{0,32}|<[A-Za-z][\w.+-]*:?[^\s<>]*|<|[*_~`$\\![]+|\](?:\[[^\]\n]{0,99})?)$/;
 const HALF_TASK = /^\[(?:[ xX](?:\][ \t]*)?)?$/;
 const DEFINITION = /^ {0,3}\[(?:[^\]\n]*|[^\]\n]+\]:[\s\S]*)$/; // of a link, or its beginning
@@ -42,6 +44,7 @@ export class Lexing {
   #options;
   #holdsBlock = false; // whether a block of math that is not closed yet is held back, because its source may go on
   #holdsInline = false; // the same within a paragraph
+  #deadline = 0; // after which no emphasis is looked for
 
   /**
    * @param {{Marked: any, Lexer: any}} marked - the module
@@ -50,7 +53,8 @@ export class Lexing {
   constructor({ Marked, Lexer }, remend) {
     this.#Lexer = Lexer;
     this.#remend = remend;
-    const tokenizer = { html: () => undefined, tag: () => undefined };
+    const none = () => undefined; // raw HTML is text
+    const tokenizer = { html: none, tag: none, emStrong: () => (performance.now() < this.#deadline ? false : undefined) };
     const extensions = [this.#blockMath(), this.#inlineMath(), cjkEmphasis];
     this.#options = new Marked({ gfm: true, tokenizer, extensions }).defaults;
   }
@@ -66,6 +70,7 @@ export class Lexing {
   blocks(source, links, isOpen) {
     const lexer = new this.#Lexer(this.#options);
     Object.assign(lexer.tokens.links, links);
+    this.#deadline = performance.now() + MAX_EMPHASIS_MS;
     try {
       this.#holdsBlock = isOpen;
       const tokens = lexer.lex(source);
@@ -91,7 +96,7 @@ export class Lexing {
     }
     const end = Math.max(0, text.length - MAX_HALF_WRITTEN);
     const held = text.slice(0, end) + text.slice(end).replace(HALF_WRITTEN, "");
-    const closed = /[*_~`[]/.test(held) ? this.#close(held) : held;
+    const closed = held.length <= MAX_CLOSED && /[*_~`[]/.test(held) ? this.#close(held) : held;
     if (closed === leaf.text && !/[$\\]/.test(closed)) return;
     const inline = lexer.inlineTokens(closed);
     leaf.set(leaf.isTask ? [leaf.checkbox, ...inline] : inline);
