@@ -1,6 +1,7 @@
 """Markdown as the page shows it: CommonMark, GFM, math, links, images, and languages with other rules."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from playwright.sync_api import Page
 
 from tests.system import System
 
+DOCUMENTATION = Path(__file__).parents[3] / "webapp/docs/markdown.md"
 SAMPLES = json.loads(Path(__file__).with_name("samples.json").read_text("utf-8"))["whole"]
 
 
@@ -60,3 +62,18 @@ def test_text_that_nests_too_deeply_is_shown_all_the_same(view: Page) -> None:
     for mark in (">", "- ", "**a ", "[", "*a _b ", "1. ", "`", "![", "\\(", "$x "):
         text = mark * 2000 + "end"
         assert "end" in show(view, text), mark
+
+
+def test_documented_program_shows_what_its_comments_say(view: Page) -> None:
+    (program,) = re.findall(r"```javascript\n(.*?)```", DOCUMENTATION.read_text("utf-8"), flags=re.DOTALL)
+    statement, *rest = program.splitlines()
+    assert statement == 'import { MarkdownView } from "./static/text/markdown.js";'
+    begin = 'const { MarkdownView } = await import(new URL("static/text/markdown.js", location.href).href);'
+    show_half = 'view.set("It **arr");'
+    look = "await new Promise((resolve) => requestAnimationFrame(resolve)); const half = element.innerText;"
+    lines = "\n".join(rest).replace(show_half, f"{show_half} {look}")
+    made = (
+        "const element = Object.assign(document.createElement('div'), { id: 'answer' }); document.body.append(element);"
+    )
+    shown = view.evaluate(f"async () => {{ {made} {begin} {lines}\nreturn [half, element.innerText]; }}")
+    assert shown == ["It arr", "It arrives."]

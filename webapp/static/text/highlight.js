@@ -89,7 +89,8 @@ function classOf(scope) {
  * @param {() => void} change
  */
 function keepSelection(element, change) {
-  const selection = getSelection();
+  const root = /** @type {any} */ (element.getRootNode()); // of a shadow root some browsers report its own selection
+  const selection = /** @type {Selection | null} */ (root.getSelection ? root.getSelection() : getSelection());
   const { anchorNode = null, focusNode = null } = selection ?? {};
   if (!selection || !anchorNode || !focusNode || !element.contains(anchorNode) || !element.contains(focusNode)) return change();
   const anchor = offsetIn(element, anchorNode, selection.anchorOffset);
