@@ -22,6 +22,7 @@ from millrace.webapp.routes import (
     conversations,
     documents,
     events,
+    exports,
     generations,
     health,
     images,
@@ -38,7 +39,7 @@ NAME = "millrace"
 _PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
-    *(documents, generations, images, conversations, messages, profile, memories, model_routes),
+    *(documents, generations, images, conversations, messages, exports, profile, memories, model_routes),
     *(events, aisdk, chat, conversation, websocket, health, assets),
     *(models, chat_routes, responses_routes, unknown_paths),
 )

@@ -70,7 +70,8 @@ class Description:
     `answers` has the type of each status that is not a problem, None for an empty body; `stream` the types of the
     `data:` lines on a 200 of `text/event-stream`. Problems are added to each route; `problem` is their type where a
     facade renders them in JSON of its own, and `str` where they may be plain text as well. A parameter is its location,
-    its name and its description. A body that has several forms is a tuple of their types.
+    its name and its description. A body that has several forms is a tuple of their types. `text_media` is the type of a
+    text that a 200 may have instead.
     """
 
     answers: Mapping[int, Any] = field(default_factory=dict[int, Any])
@@ -78,6 +79,7 @@ class Description:
     stream: tuple[Any, ...] = ()
     parameters: tuple[tuple[str, str, str], ...] = ()
     media: str = "application/json"
+    text_media: str | None = None
     problem: type[msgspec.Struct] | type[str] = ProblemBody
 
     @property
@@ -182,6 +184,8 @@ def _operation(app: Flask, rule: Rule, method: str, description: Description, sc
         responses[str(status)] = {"description": _response_description(answer)}
         if answer is not None:
             responses[str(status)]["content"] = {description.media: {"schema": schema_of[id(answer)]}}
+    if description.text_media is not None:
+        responses["200"]["content"][description.text_media] = {"schema": {"type": "string"}}
     if description.stream:
         success = responses.setdefault("200", {"description": "The stream."})
         lines = [schema_of[id(each)] for each in description.stream]
