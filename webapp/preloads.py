@@ -4,6 +4,9 @@ import re
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+LIBRARIES = ("assets/marked/lib/marked.esm.js", "assets/remend/dist/index.js")
+"""The libraries that each answer needs, where `millrace-assets` has installed them."""
+
 _STATIC = Path(__file__).parent / "static"
 _IMPORT = re.compile(r"""^(?:import|export)\b[^;"']*["'](\.[^"']+)["'];$""", re.MULTILINE)
 

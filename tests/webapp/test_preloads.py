@@ -1,29 +1,42 @@
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from millrace.webapp import preloads as room
-from millrace.webapp.preloads import preloads
+from millrace.webapp.assets.installation import location
+from millrace.webapp.preloads import LIBRARIES, preloads
 from tests.webapp.harness import WebHarness
 
+Build = Callable[..., WebHarness]
 STATIC = Path(room.__file__).parent / "static"
-OPTIONAL = {"shell/theme.js", "widget.js"}
-"""Scripts that no module of the page imports: one runs before all modules, one belongs to other people's pages."""
+OPTIONAL = {"shell/theme.js"}
+"""Scripts that no module of the page imports: this one runs before all modules."""
+
+
+def named(text: str) -> list[str]:
+    return re.findall(r'<link rel="modulepreload" href="static/([^"]+)">', text)
 
 
 def test_page_preloads_every_script_of_its_rooms_and_nothing_else() -> None:
-    named = set(preloads("page.js"))
-    rooms = {
-        path.relative_to(STATIC).as_posix() for room in ("chat", "shell") for path in (STATIC / room).rglob("*.js")
-    }
-    assert rooms - named <= OPTIONAL
-    assert "client.js" in named
-    assert "page.js" not in named, "the document's script tag names it"
-    for path in named:
+    found = set(preloads("page.js"))
+    for name in ("chat", "shell"):
+        scripts = {path.relative_to(STATIC).as_posix() for path in (STATIC / name).rglob("*.js")}
+        assert scripts - found <= OPTIONAL
+    assert "client.js" in found
+    assert "page.js" not in found, "the document's script tag names it"
+    for path in found:
         assert (STATIC / path).is_file(), path
 
 
-def test_document_names_the_modules_with_relative_addresses_before_the_script(site: WebHarness) -> None:
-    text = site.user.get("/").text
-    named = re.findall(r'<link rel="modulepreload" href="static/([^"]+)">', text)
-    assert named == list(preloads("page.js"))
+def test_document_names_the_modules_with_relative_addresses_and_the_libraries_once_they_are_installed(
+    build: Build, tmp_path: Path
+) -> None:
+    user = build(assets_dir=str(tmp_path)).user
+    text = user.get("/").text
+    assert named(text) == list(preloads("page.js"))
     assert text.index("modulepreload") < text.index('src="static/page.js"')
+    for path in LIBRARIES:
+        file = location(tmp_path) / path.removeprefix("assets/")
+        file.parent.mkdir(parents=True)
+        file.write_text("")
+    assert named(user.get("/").text) == [*preloads("page.js"), *LIBRARIES]

@@ -1,5 +1,6 @@
 """The route of the page's libraries, which `millrace-assets` has installed."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -45,6 +46,12 @@ def get_asset(name: str) -> Response:
             _report_missing(directory)
         raise Problem(404, "not_found", "File not found.") from error
     return response
+
+
+def installed(paths: Iterable[str]) -> list[str]:
+    """Return those of the paths, relative to `static`, whose library is installed."""
+    directory = _location(Path(services().settings.http.assets_directory))
+    return [path for path in paths if (directory / path.removeprefix("assets/")).is_file()]
 
 
 @cache  # once in a process, not at each visit of the page

@@ -8,7 +8,8 @@ from millrace.webapp.guard.auth import renew_cookie
 from millrace.webapp.guard.limits import limited
 from millrace.webapp.mounts import current_mount
 from millrace.webapp.openapi.document import Description, build_document, described
-from millrace.webapp.preloads import preloads
+from millrace.webapp.preloads import LIBRARIES, preloads
+from millrace.webapp.routes.assets import installed
 
 routes = Blueprint("documents", __name__)
 
@@ -22,7 +23,7 @@ def get_page() -> Response:
     Its addresses are relative: a proxy may serve it below a path that this server does not know.
     """
     renew_cookie()
-    response = make_response(render_template("millrace.html", preloads=preloads("page.js")))
+    response = make_response(render_template("millrace.html", preloads=(*preloads("page.js"), *installed(LIBRARIES))))
     response.headers["Cache-Control"] = "no-cache"
     return response
 

@@ -1,7 +1,7 @@
 // The page: connects the address, the chat, the list of conversations and the one connection.
 
 import { h } from "./base/dom.js";
-import { preferences } from "./base/preferences.js";
+import { onPreferences, preferences } from "./base/preferences.js";
 import { t } from "./base/strings.js";
 import { Chat } from "./chat/chat.js";
 import { isComposing } from "./chat/composer.js";
@@ -20,9 +20,10 @@ import { Toasts } from "./shell/toasts.js";
 import { Unread } from "./shell/unread.js";
 import { createWelcome } from "./shell/welcome.js";
 
+/** @type {Record<string, import("./client.js").Streaming>} */
 const STREAMING = { auto: "auto", on: true, off: false };
 
-const millrace = new Millrace({ streaming: STREAMING[preferences().streaming] });
+const millrace = new Millrace();
 const tabs = new BroadcastChannel(`millrace ${location.pathname}`);
 
 const connection = millrace.connect({
@@ -123,9 +124,13 @@ function startSearch() {
 
 function focusQuestion() {
   sidebar.closeDrawer();
-  chat.focus?.();
+  chat.focus();
 }
 
+/**
+ * @param {string} id
+ * @param {string} title
+ */
 async function rename(id, title) {
   const before = conversations.find(id)?.title ?? null;
   conversations.change(id, { title });
@@ -138,13 +143,18 @@ async function rename(id, title) {
   }
 }
 
+/** @param {string} id */
 function remove(id) {
   const wasOpen = id === chat.id;
   removals.remove(id, conversations.find(id)?.title ?? t.untitled, () => wasOpen && (location.hash = id));
   if (wasOpen) leave();
 }
 
-// Takes an event of the owner's feed, whether the page is visible or not.
+/**
+ * Take an event of the owner's feed, whether the page is visible or not.
+ *
+ * @param {any} event
+ */
 function takeFeed(event) {
   const id = event.conversation_id;
   const isVisible = document.visibilityState === "visible";
@@ -175,7 +185,7 @@ function markSeen() {
 }
 
 function showTitle() {
-  attention.showTitle(conversations.find(chat.id)?.title);
+  attention.showTitle(conversations.find(chat.id)?.title ?? chat.title);
 }
 
 function showList() {
@@ -202,10 +212,29 @@ function showOrHide() {
   }
 }
 
+function createSkipLink() {
+  const link = h("a", { className: "skip-link", href: "#question" }, t.skipToQuestion);
+  link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+    event.preventDefault(); // the hash names the conversation
+    focusQuestion();
+  });
+  return link;
+}
+
+/** Use the chosen way of streaming, at once where it has changed. */
+function applyStreaming() {
+  const chosen = STREAMING[preferences().streaming];
+  if (millrace.streaming === chosen) return;
+  millrace.streaming = chosen;
+  if (document.visibilityState !== "visible") return;
+  connection.pause();
+  connection.resume();
+}
+
 applyTheme();
+onPreferences(applyStreaming);
 chat.element.querySelector(".scroller").before(welcome);
-const skip = h("a", { className: "skip-link", href: "#question", on: { click: (event) => (event.preventDefault(), focusQuestion()) } }, t.skipToQuestion);
-sidebar.app.prepend(skip);
+sidebar.app.prepend(createSkipLink());
 document.body.prepend(sidebar.app, toasts.element);
 document.addEventListener("visibilitychange", showOrHide);
 addEventListener("pagehide", () => background.stop());

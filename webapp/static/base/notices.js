@@ -16,7 +16,12 @@ export class Notices {
   #isLost = false;
   #isOffline = false;
 
-  /** Show why an action failed, until it succeeds; a failure of the server is over as soon as any action succeeds. */
+  /**
+   * Show why an action failed, until it succeeds; a failure of the server is over as soon as any action succeeds.
+   *
+   * @param {string} action
+   * @param {any} error
+   */
   showFailure(action, error) {
     this.#failures.delete(action);
     this.#failures.set(action, { text: error.message, isOutage: OUTAGES.includes(error.status) });
@@ -24,6 +29,7 @@ export class Notices {
     this.onFailure(action, error);
   }
 
+  /** @param {string} action */
   clearFailure(action) {
     this.#failures.delete(action);
     for (const [other, { isOutage }] of this.#failures) if (isOutage) this.#failures.delete(other);
@@ -36,6 +42,7 @@ export class Notices {
     this.#render();
   }
 
+  /** @param {boolean} isConnected */
   showConnection(isConnected) {
     if (isConnected) {
       clearTimeout(this.#timer);
@@ -49,7 +56,11 @@ export class Notices {
       }, LOST_AFTER_MS);
   }
 
-  /** Show whether this device has a network at all. */
+  /**
+   * Show whether this device has a network at all.
+   *
+   * @param {boolean} isOffline
+   */
   showOffline(isOffline) {
     this.#isOffline = isOffline;
     this.#renderConnection();
