@@ -161,11 +161,22 @@ function takeFeed(event) {
   if (event.type === "generation_started" && id === chat.id && isVisible) attention.await(id);
   if (event.type === "generation_ended") {
     if (!(id === chat.id && isVisible)) unread.add(id);
-    attention.end(id, conversations.find(id)?.title);
+    endAwaited(id);
   }
   if (!isVisible) return;
   conversations.refreshOne(id);
   search.refresh();
+}
+
+/**
+ * The answer in a conversation has ended; the notification names its title, which may be new.
+ *
+ * @param {string} id
+ */
+async function endAwaited(id) {
+  if (!attention.isAwaiting(id)) return;
+  if (document.visibilityState !== "visible" && !conversations.find(id)?.title) await conversations.refresh();
+  attention.end(id, conversations.find(id)?.title);
 }
 
 // The background has missed events: the list says which answers are still running.

@@ -30,6 +30,11 @@ export class Attention {
     this.#awaited.add(id);
   }
 
+  /** @param {string} id */
+  isAwaiting(id) {
+    return this.#awaited.has(id);
+  }
+
   /** The conversations whose answer the page waits for. */
   get awaited() {
     return [...this.#awaited];
