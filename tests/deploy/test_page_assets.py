@@ -15,7 +15,7 @@ npm "$3"
 
 
 class NpmInstaller:
-    """An installer whose environment holds an npm, unless the packages can't be had."""
+    """An installer whose environment holds an npm, unless the package index fails."""
 
     def __init__(self, obstacle: str = "") -> None:
         self.installed: list[str] = []

@@ -5,6 +5,8 @@ import { asset } from "./library.js";
 
 const OPTIONS = { throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 500, output: "htmlAndMathml" };
 
+const MAX_DEPTH = 300; // of nodes; Chromium's layout crashes at a few thousand, and a formula that people read has a tenth
+
 /** @type {Promise<any> | undefined} */
 let katex;
 
@@ -41,12 +43,38 @@ export class MathView {
     try {
       const made = h("span");
       library.render(tex, made, { ...OPTIONS, displayMode: isDisplay });
+      if (depthOf(made) > MAX_DEPTH) throw new RangeError("too deep");
       addStyles(this.element.getRootNode());
       this.element.replaceChildren(...made.childNodes);
     } catch {
       this.element.textContent = source; // no valid TeX
     }
   }
+}
+
+/**
+ * Return how many nodes stand inside each other, without recursion.
+ *
+ * @param {Node} root
+ */
+function depthOf(root) {
+  let [depth, deepest] = [0, 0];
+  /** @type {Node | null} */
+  let node = root;
+  while (node !== null) {
+    deepest = Math.max(deepest, depth);
+    if (node.firstChild !== null) {
+      node = node.firstChild;
+      depth += 1;
+      continue;
+    }
+    while (node !== root && node.nextSibling === null) {
+      node = /** @type {Node} */ (node.parentNode);
+      depth -= 1;
+    }
+    node = node === root ? null : node.nextSibling;
+  }
+  return deepest;
 }
 
 async function load() {
