@@ -7,9 +7,10 @@ import { Planner } from "./plan.js";
 import { Reading } from "./reading.js";
 
 const HIDDEN_MS = 150; // a hidden page has no animation frames
-const DEAR_MS = 8; // an update that takes longer is followed by a pause in proportion
-const PAUSE_FACTOR = 4;
-const MAX_PAUSE_MS = 1000;
+const LARGE = 20_000; // characters; of a larger text the layout, too, is counted as a part of an update
+const DEAR_MS = 10; // an update that takes longer is followed by a pause in proportion
+const PAUSE_FACTOR = 2;
+const MAX_PAUSE_MS = 500;
 
 export class MarkdownView {
   #container;
@@ -86,6 +87,7 @@ export class MarkdownView {
       if (change !== null) patchChildren(this.#container, change.start, change.plans, change.skip);
     }
     if (this.#isFinished) this.#read = ""; // another text is read from its start
+    if (this.#text.length > LARGE && !document.hidden) this.#container.getBoundingClientRect();
     const took = performance.now() - start;
     this.#notBefore = took > DEAR_MS ? start + took + Math.min(MAX_PAUSE_MS, took * PAUSE_FACTOR) : 0;
   }
