@@ -1,7 +1,7 @@
 """Installs the files of the npm packages that the page needs: `npm ci` in a temporary directory, then one rename.
 
-An assets directory holds one directory for each set of packages, named by the hash of lock file and file list. Its files
-never change, so that two releases can share an assets directory while one replaces the other.
+An assets directory holds one directory for each set of packages, named by the hash of lock file and file list. Its
+files never change, so that two releases can share an assets directory while one replaces the other.
 """
 
 import hashlib

@@ -5,7 +5,7 @@ URL is the page of a running system. Each text has 100 KB and comes in 200 piece
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -76,7 +76,7 @@ def feed(page: Page, text: str, *, size: int, every: float) -> dict[str, Any]:
 
 
 @contextmanager
-def chromium_page(url: str) -> Iterator[Page]:
+def chromium_page(url: str) -> Generator[Page]:
     """Open the page in a browser of its own."""
     with sync_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("chromium-browser")
