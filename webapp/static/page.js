@@ -44,12 +44,14 @@ const chat = new Chat(
   {
     onChange(id) {
       welcome.hidden = id !== null;
+      nameByQuestion(id);
       list.markCurrent(id);
       markSeen();
       showTitle();
     },
     onAsked(id) {
       if (idInAddress() === null) showInAddress(id);
+      nameByQuestion(id);
       attention.await(id);
       connection.start();
       if (conversations.items.length === 0) tabs.postMessage("The owner has a conversation.");
@@ -146,7 +148,7 @@ async function rename(id, title) {
 /** @param {string} id */
 function remove(id) {
   const wasOpen = id === chat.id;
-  removals.remove(id, conversations.find(id)?.title ?? t.untitled, () => wasOpen && (location.hash = id));
+  removals.remove(id, conversations.nameOf(id), () => wasOpen && (location.hash = id));
   if (wasOpen) leave();
 }
 
@@ -176,7 +178,7 @@ function takeFeed(event) {
 async function endAwaited(id) {
   if (!attention.isAwaiting(id)) return;
   if (document.visibilityState !== "visible" && !conversations.find(id)?.title) await conversations.refresh();
-  attention.end(id, conversations.find(id)?.title);
+  attention.end(id, conversations.nameOf(id));
 }
 
 // The background has missed events: the list says which answers are still running.
@@ -184,11 +186,16 @@ async function missAwaited() {
   if (attention.awaited.length === 0) return;
   await conversations.refresh();
   for (const id of attention.awaited) {
-    const listed = conversations.find(id);
-    if (conversations.error !== null || listed?.active_generation) continue;
+    if (conversations.error !== null || conversations.find(id)?.active_generation) continue;
     unread.add(id);
-    attention.end(id, listed?.title);
+    attention.end(id, conversations.nameOf(id));
   }
+}
+
+/** @param {string | null} id */
+function nameByQuestion(id) {
+  const first = chat.messages.find((/** @type {{role: string}} */ { role }) => role === "user");
+  if (id !== null && first) conversations.begin(id, first.content);
 }
 
 function markSeen() {

@@ -44,13 +44,13 @@ export class Attention {
    * The answer in a conversation has ended.
    *
    * @param {string} id
-   * @param {string | null | undefined} title
+   * @param {string} name
    */
-  end(id, title) {
+  end(id, name) {
     if (!this.#awaited.delete(id) || document.visibilityState === "visible") return;
     this.#ready++;
     this.#show();
-    this.#notify(id, title ?? t.untitled);
+    this.#notify(id, name);
   }
 
   /** The page is visible again. */
@@ -67,13 +67,13 @@ export class Attention {
 
   /**
    * @param {string} id
-   * @param {string} title
+   * @param {string} name
    */
-  #notify(id, title) {
+  #notify(id, name) {
     if (!preferences().notifications || !("Notification" in window) || Notification.permission !== "granted") return;
     try {
       // The same tag: two tabs that wait for one answer show one notification.
-      const notification = new Notification(t.answerReady, { body: title, tag: `millrace ${id}`, icon: ICON_READY });
+      const notification = new Notification(t.answerReady, { body: name, tag: `millrace ${id}`, icon: ICON_READY });
       notification.addEventListener("click", () => {
         window.focus();
         notification.close();

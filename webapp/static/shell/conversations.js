@@ -1,6 +1,9 @@
 // The user's conversations as the server lists them, the last changed first, as far down as the list has been scrolled.
 
+import { t } from "../base/strings.js";
+
 const PER_PAGE = 30;
+const MAX_NAME_CHARACTERS = 80;
 
 /**
  * @typedef {object} Listed
@@ -22,6 +25,8 @@ export class Conversations {
   #listed = [];
   /** @type {string | null} */
   #next = null; // where the page after `#listed` begins
+  /** @type {Map<string, string>} */
+  #beginnings = new Map(); // of the questions that opened conversations, as far as the page knows them
   #removed = new Set(); // not shown: their DELETE is still to come
   /** @type {Promise<void>} */
   #reads = Promise.resolve(); // one at a time, so that each sees the result of the one before it
@@ -46,6 +51,27 @@ export class Conversations {
   /** @param {string | null} id */
   find(id) {
     return this.#listed.find((each) => each.id === id);
+  }
+
+  /**
+   * Return the title; while there is none, the beginning of the first question.
+   *
+   * @param {string} id
+   */
+  nameOf(id) {
+    return this.find(id)?.title ?? this.#beginnings.get(id) ?? t.newConversation;
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} question - the first one
+   */
+  begin(id, question) {
+    const line = question.trim().replace(/\s+/g, " ");
+    const name = line.length > MAX_NAME_CHARACTERS ? `${line.slice(0, MAX_NAME_CHARACTERS - 1)}\u2026` : line;
+    if (!name || this.#beginnings.get(id) === name) return;
+    this.#beginnings.set(id, name);
+    if (this.find(id)?.title === null) this.#onChange();
   }
 
   /**

@@ -49,10 +49,9 @@ export class Item {
 
   /**
    * @param {import("./conversations.js").Listed} listed
-   * @param {{isUnread: boolean, isCurrent: boolean}} state
+   * @param {{name: string, isUnread: boolean, isCurrent: boolean}} state
    */
-  show({ title, active_generation, match }, { isUnread, isCurrent }) {
-    const name = title ?? t.untitled;
+  show({ title, active_generation, match }, { name, isUnread, isCurrent }) {
     this.#title = title;
     if (this.#link.textContent !== name) this.#link.textContent = this.#link.title = name;
     this.#more.ariaLabel = this.#more.title = t.actionsFor(name);

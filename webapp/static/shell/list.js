@@ -119,6 +119,7 @@ export class ConversationList {
         const item = this.#items.get(listed.id) ?? new Item(listed.id, this.#handlers);
         shown.set(listed.id, item);
         item.show(isSearching ? listed : { ...listed, match: null }, {
+          name: listed.title ?? this.#parts.conversations.nameOf(listed.id),
           isUnread: this.#parts.unread.has(listed.id),
           isCurrent: listed.id === this.#current,
         });

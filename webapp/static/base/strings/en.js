@@ -115,7 +115,6 @@ export default {
   // The list of conversations
   conversations: "Conversations",
   newConversation: "New conversation",
-  untitled: "Untitled",
   today: "Today",
   yesterday: "Yesterday",
   previousDays: (/** @type {number} */ days) => `Previous ${days} days`,
