@@ -16,6 +16,7 @@ const COPIED_MS = 2000;
 
 export class Actions {
   #text = "";
+  /** @type {any} */
   #outcome = null;
   #canRetry = false;
   /** @type {string[]} */
@@ -70,6 +71,7 @@ export class Actions {
     this.#models.element.hidden = !this.#canRetry || this.#names.length < 2;
   }
 
+  /** @param {HTMLElement} panel */
   #showModels(panel) {
     const used = this.#outcome?.requested_model ?? this.#outcome?.model;
     const items = this.#names.map((name) => {
@@ -79,6 +81,7 @@ export class Actions {
     panel.replaceChildren(...items);
   }
 
+  /** @param {string} model */
   #choose(model) {
     this.#models.close();
     this.#handlers.onRetry(model);
@@ -97,7 +100,14 @@ export class Actions {
   }
 }
 
-/** Return a button that shows only an icon. */
+/**
+ * Return a button that shows only an icon.
+ *
+ * @param {string} className
+ * @param {Parameters<typeof icon>[0]} name
+ * @param {string} label
+ * @param {() => void} [onClick]
+ */
 export function iconButton(className, name, label, onClick) {
   return h(
     "button",
@@ -106,7 +116,12 @@ export function iconButton(className, name, label, onClick) {
   );
 }
 
-// Copies text. The clipboard's API exists only in secure contexts, and a page in a local network often is none.
+/**
+ * Copy text. The clipboard's API exists only in secure contexts, and a page in a local network often is none.
+ *
+ * @param {string} text
+ * @param {HTMLElement} place - anywhere in the document
+ */
 async function copy(text, place) {
   try {
     await navigator.clipboard.writeText(text);

@@ -26,10 +26,14 @@ export function endOfSentences(text, from) {
   return from + (before.length % 2 === 1 ? before[before.length - 1].index : end);
 }
 
-/** Return markdown as it is read aloud: without its signs, and without its code. */
+/**
+ * Return markdown as it is read aloud: without its signs, and without its code.
+ *
+ * @param {string} markdown
+ */
 export function speakable(markdown) {
   return markdown
-    .replace(/^ {0,3}(```|~~~)[^]*?^ {0,3}\1.*$/gm, `${t.codeBlock}. `)
+    .replace(/^ {0,3}(```|~~~)[^]*?(?:^ {0,3}\1.*$|(?![^]))/gm, `${t.codeBlock}. `)
     .replace(/!?\[([^\]\n]*)\]\([^)\s]*\)/g, "$1")
     .replace(/^[ \t]*(?:#{1,6}|>|[-*+]|\|)[ \t]+/gm, "")
     .replace(/^[\s|:-]+$/gm, "")
@@ -74,6 +78,7 @@ export class Announcer {
     this.#announceUpTo(this.#text.length);
   }
 
+  /** @param {number} end */
   #announceUpTo(end) {
     const words = speakable(this.#text.slice(this.#announced, end));
     this.#announced = end;

@@ -10,6 +10,12 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { modelReader } from "./models.js";
 
+/**
+ * @import { Connection, FeedEvent, GenerationEvent, Millrace, MillraceError } from "../client.js"
+ * @import { Turn } from "./turns.js"
+ * @import { Queued } from "./unsent.js"
+ */
+
 const OUTAGES = [0, 429, 502, 503, 504]; // the same question may be accepted later
 const KEPT = 10; // conversations that are kept when others are opened, besides those with a running answer
 
@@ -32,13 +38,15 @@ export class Chat {
   #composer;
   /** @type {Map<string, Conversation>} */
   #kept = new Map(); // by id, the one that was opened last at the end
+  /** @type {Conversation} */
   #open;
+  /** @type {WeakSet<Queued>} */
   #sending = new WeakSet(); // questions whose requests are under way
   #isClosed = false;
   #showNetwork = () => this.notices.showOffline(!navigator.onLine);
 
   /**
-   * @param {{millrace: import("../client.js").Millrace, connection: import("../client.js").Connection}} parts
+   * @param {{millrace: Millrace, connection: Connection}} parts
    * @param {ChatHandlers} handlers
    */
   constructor({ millrace, connection }, handlers) {
@@ -120,7 +128,11 @@ export class Chat {
     this.#open.refresh();
   }
 
-  /** Take an event of the owner's feed. */
+  /**
+   * Take an event of the owner's feed.
+   *
+   * @param {FeedEvent} event
+   */
   takeFeed(event) {
     const conversation = event.conversation_id === this.id ? this.#open : this.#kept.get(event.conversation_id);
     if (!conversation || conversation.knows(event)) return;
@@ -135,9 +147,10 @@ export class Chat {
    */
   async ask(message) {
     const conversation = this.#open;
-    const isDirect = conversation.canAsk && conversation.unsent.queue.every(({ state }) => state === "held");
-    conversation.unsent.add(message, { model: preferences().model, isDirect });
-    if (isDirect) conversation.unsent.putFirst(conversation.unsent.queue.at(-1));
+    const { unsent } = conversation;
+    const isDirect = conversation.canAsk && unsent.queue.every(({ state }) => state === "held");
+    const queued = unsent.add(message, { model: preferences().model, isDirect });
+    if (isDirect) unsent.putFirst(queued);
     const isAccepted = (await this.#sendNext(conversation)) ?? true;
     this.#changed(conversation);
     return isAccepted;
@@ -160,10 +173,14 @@ export class Chat {
     for (const conversation of new Set([...this.#kept.values(), this.#open])) conversation.close();
   }
 
+  /**
+   * @param {string | null} id
+   * @returns {Conversation}
+   */
   #make(id) {
     return new Conversation(this.#parts, id, {
       onChange: (conversation) => this.#changed(conversation),
-      onCreated: (conversation) => this.#keep(conversation.id, conversation),
+      onCreated: (conversation, created) => this.#keep(created, conversation),
       onEvent: (conversation, turn, event) => this.#take(conversation, turn, event),
       onAbsent: (conversation) => this.#forget(conversation),
       onFailure: (conversation, action, error) => conversation === this.#open && this.notices.showFailure(action, error),
@@ -173,8 +190,12 @@ export class Chat {
     });
   }
 
+  /**
+   * @param {string} id
+   * @param {Conversation} conversation
+   */
   #keep(id, conversation) {
-    if (conversation.unsent && conversation !== this.#kept.get(id)) conversation.unsent.rename(id);
+    if (conversation !== this.#kept.get(id)) conversation.unsent.rename(id);
     this.#kept.delete(id);
     this.#kept.set(id, conversation);
     for (const [other, each] of this.#kept) {
@@ -185,14 +206,16 @@ export class Chat {
     }
   }
 
+  /** @param {Conversation} conversation */
   #forget(conversation) {
     conversation.close();
-    this.#kept.delete(conversation.id);
+    if (conversation.id !== null) this.#kept.delete(conversation.id);
     if (conversation !== this.#open) return;
     this.#handlers.onAbsent();
     this.notices.showFailure("open", new Error(t.conversationGone));
   }
 
+  /** @param {Conversation} conversation */
   #changed(conversation) {
     if (this.#isClosed) return;
     if (conversation === this.#open) {
@@ -202,10 +225,15 @@ export class Chat {
     this.#sendNext(conversation);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Turn} turn
+   * @param {GenerationEvent} event
+   */
   #take(conversation, turn, event) {
     if (event.type === "done") {
-      const { generation, view } = turn;
-      this.#handlers.onAnswered?.({ conversation: conversation.id, generation, status: event.status, text: view.text });
+      const answer = { conversation: conversation.id ?? "", generation: turn.generation ?? "", text: turn.view.text };
+      this.#handlers.onAnswered?.({ ...answer, status: event.status });
     }
     if (conversation !== this.#open) return;
     if (event.type === "done") {
@@ -215,17 +243,20 @@ export class Chat {
     else if (event.type === "status" && event.status === "queued") this.#announcer.begin();
   }
 
+  /** @param {{isAtEnd: boolean, hasGrown: boolean}} change */
   #showNewest({ isAtEnd, hasGrown }) {
     this.#newest.hidden = isAtEnd;
     if (isAtEnd) delete this.#newest.dataset.state;
     else if (hasGrown) this.#newest.dataset.state = "new";
   }
 
+  /** @param {string} text */
   #keepDraft(text) {
     this.#open.unsent.draft = text;
     this.#open.unsent.save();
   }
 
+  /** @param {string} text */
   #setText(text) {
     this.#composer.text = text;
     this.#keepDraft(text);
@@ -238,7 +269,11 @@ export class Chat {
     this.ask(message);
   }
 
-  // Sends the first question that waits, if it can be sent; resolves to whether it was accepted, null if it waits on.
+  /**
+   * Send the first question that waits, if it can be sent; resolves to whether it was accepted, null if it waits on.
+   *
+   * @param {Conversation} conversation
+   */
   async #sendNext(conversation) {
     const { unsent } = conversation;
     const next = unsent.queue[0];
@@ -263,6 +298,11 @@ export class Chat {
     return error === null;
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {Queued} queued
+   * @param {MillraceError} error
+   */
   #refused(conversation, queued, error) {
     const { unsent } = conversation;
     if (error.code === "conversation_busy") queued.state = "waiting";
@@ -284,6 +324,7 @@ export class Chat {
     }
   }
 
+  /** @param {Queued} queued */
   #editQueued(queued) {
     this.#open.unsent.remove(queued);
     this.#setText([queued.text, this.#composer.text].filter((each) => each !== "").join("\n"));
@@ -291,12 +332,14 @@ export class Chat {
     this.#composer.focus();
   }
 
+  /** @param {Queued} queued */
   #withdraw(queued) {
     this.#open.unsent.remove(queued);
     this.#changed(this.#open);
     this.#composer.focus();
   }
 
+  /** @param {Queued} queued */
   #sendNow(queued) {
     this.#open.unsent.putFirst(queued);
     this.#open.stop();

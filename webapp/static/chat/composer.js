@@ -9,7 +9,11 @@ const COMPOSING_KEY_CODE = 229; // Safari ends a composition before the keydown 
 const MIN_ROWS = 1;
 const MAX_ROWS = 10;
 
-/** Whether a key belongs to an input method, such as the Enter that accepts a Japanese word. */
+/**
+ * Whether a key belongs to an input method, such as the Enter that accepts a Japanese word.
+ *
+ * @param {KeyboardEvent} event
+ */
 export function isComposing(event) {
   return event.isComposing || event.keyCode === COMPOSING_KEY_CODE;
 }
@@ -33,9 +37,12 @@ export class Composer {
     dir: "auto",
     enterKeyHint: "send",
   });
-  #sendLabel = document.createTextNode(t.send);
-  #send = h("button", { type: "submit", id: "send", className: "primary" }, icon("send"), this.#sendLabel);
-  #stop = h("button", { type: "button", id: "stop", disabled: true, "aria-keyshortcuts": "Escape" }, icon("stop"), t.stop);
+  #send = h("button", { type: "submit", id: "send", className: "icon-button primary", "aria-label": t.send, title: t.send }, icon("send"));
+  #stop = h(
+    "button",
+    { type: "button", id: "stop", className: "icon-button", disabled: true, "aria-label": t.stop, title: t.stop, "aria-keyshortcuts": "Escape" },
+    icon("stop"),
+  );
   #countdown = h("span", { className: "countdown", role: "timer", hidden: true });
   #queue;
   #canAsk = false;
@@ -56,11 +63,11 @@ export class Composer {
       ),
       notices.notice,
     );
-    this.element.addEventListener("submit", (event) => {
+    this.element.addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
       onSend();
     });
-    this.#input.addEventListener("keydown", (event) => {
+    this.#input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
       event.preventDefault();
       onSend();
@@ -132,9 +139,8 @@ export class Composer {
 
   #showSend() {
     this.#send.disabled = this.isCounting || !(this.#canAsk || this.text.trim() !== "");
-    const label = this.#canAsk ? t.send : t.sendNext;
-    if (this.#sendLabel.data !== label && !this.#send.disabled) this.#sendLabel.data = label;
-    else if (this.#send.disabled) this.#sendLabel.data = t.send;
+    const label = this.#canAsk || this.#send.disabled ? t.send : t.sendNext;
+    if (this.#send.title !== label) this.#send.ariaLabel = this.#send.title = label;
   }
 
   // Gives the box as many rows as its text has, where the browser does not do so by `field-sizing`.

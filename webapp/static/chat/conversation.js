@@ -3,30 +3,28 @@
 
 import { h } from "../base/dom.js";
 import { t } from "../base/strings.js";
-import { readNewest, readPage } from "./history.js";
+import { readNewest } from "./history.js";
+import { OlderButton } from "./older.js";
 import { Scrolling } from "./scrolling.js";
 import { TurnView } from "./turn.js";
-import { newKey, Unsent } from "./unsent.js";
+import { Turns } from "./turns.js";
+import { Unsent } from "./unsent.js";
+
+/**
+ * @import { Connection, GenerationEvent, Millrace, MillraceError, Receipt } from "../client.js"
+ * @import { StoredMessage, TurnPage } from "./history.js"
+ * @import { Turn } from "./turns.js"
+ */
 
 const RETRY_MS = 3000;
 
 /**
- * @typedef {object} Turn
- * @property {TurnView} view
- * @property {string} text - the question
- * @property {string | null} question - the question's id; null until it is known
- * @property {string | null} generation
- * @property {boolean} isEnded
- * @property {boolean} isStopping
- */
-
-/**
  * @typedef {object} ConversationHandlers
  * @property {(conversation: Conversation) => void} onChange - `id`, `canAsk`, `canStop` or the title may have changed
- * @property {(conversation: Conversation) => void} onCreated - it has its id, and exists from now on
- * @property {(conversation: Conversation, turn: Turn, event: any) => void} onEvent - of the answer that runs
+ * @property {(conversation: Conversation, id: string) => void} onCreated - it has its id, and exists from now on
+ * @property {(conversation: Conversation, turn: Turn, event: GenerationEvent) => void} onEvent - of the answer that runs
  * @property {(conversation: Conversation) => void} onAbsent - there is no such conversation
- * @property {(conversation: Conversation, action: string, error: unknown) => void} onFailure
+ * @property {(conversation: Conversation, action: string, error: MillraceError) => void} onFailure
  * @property {(conversation: Conversation, action: string) => void} onSuccess
  * @property {(text: string) => void} onSuggestion
  * @property {(conversation: Conversation, change: {isAtEnd: boolean, hasGrown: boolean}) => void} onScroll
@@ -34,10 +32,15 @@ const RETRY_MS = 3000;
 
 export class Conversation {
   title = h("h2", { id: "title", className: "chat-title", dir: "auto", hidden: true });
-  older = h("button", { type: "button", id: "older", className: "older", hidden: true, on: { click: () => this.#showOlder() } }, t.showOlder);
-  list = h("div", { id: "turns", className: "turns" });
-  scroller = h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": t.messages }, this.older, this.list);
-  scrolling = new Scrolling(this.scroller, this.list, (change) => this.#handlers.onScroll(this, change));
+  #older = new OlderButton(() => this.#showOlder());
+  #turns = new Turns();
+  scroller = h(
+    "div",
+    { className: "scroller", tabIndex: 0, role: "region", "aria-label": t.messages },
+    this.#older.element,
+    this.#turns.element,
+  );
+  scrolling = new Scrolling(this.scroller, this.#turns.element, (change) => this.#handlers.onScroll(this, change));
   isLoaded = true;
   isOpen = false; // shown; in the background only its running answer is followed
   isAsking = false;
@@ -45,18 +48,15 @@ export class Conversation {
   #connection;
   #readModels;
   #handlers;
-  /** @type {Turn[]} */
-  #turns = []; // oldest first
   /** @type {Turn | null} */
   #running = null; // the turn that is being answered
+  #isBusy = false; // the server has said that an answer runs, which is not known here yet
   #isClosed = false;
   #isReading = false;
   #isStale = false; // has changed since the last call that reads it began
-  #older = null; // where the page before the first turn begins, see `readPage`
-  #rest = [];
 
   /**
-   * @param {{millrace: import("../client.js").Millrace, connection: import("../client.js").Connection, readModels: () => Promise<any[]>}} parts
+   * @param {{millrace: Millrace, connection: Connection, readModels: () => Promise<string[]>}} parts
    * @param {string | null} id - null for a new conversation, until its first question is accepted
    * @param {ConversationHandlers} handlers
    */
@@ -71,7 +71,7 @@ export class Conversation {
   }
 
   get canAsk() {
-    return this.isLoaded && !this.isAsking && this.#running === null;
+    return this.isLoaded && !this.isAsking && !this.#isBusy && this.#running === null;
   }
 
   get canStop() {
@@ -89,15 +89,12 @@ export class Conversation {
 
   /** Whether the newest answer has failed. */
   get hasFailed() {
-    return this.#turns.at(-1)?.view.state === "failed";
+    return this.#turns.last?.view.state === "failed";
   }
 
   /** The messages that are shown, oldest first. */
   get messages() {
-    return this.#turns.flatMap(({ text, view }) => [
-      { role: "user", content: text },
-      { role: "assistant", content: view.text },
-    ]);
+    return this.#turns.messages;
   }
 
   /**
@@ -106,22 +103,22 @@ export class Conversation {
    * @param {{text: string, key: string, model: string | null}} question
    */
   async ask({ text, key, model }) {
-    const turn = this.#append(text);
+    const turn = this.#turns.append(this.#build(text));
     this.scrolling.toEnd();
     const request = { message: text, ...(this.id !== null && { conversation_id: this.id }), ...(model && { model }) };
     const error = await this.#create(
       "ask",
       () => this.#millrace.ask(request, { key }),
       (created) => {
-        const isKnown = this.#turns.some((each) => each !== turn && each.generation === created.id);
-        if (isKnown) return this.#remove(turn); // it was sent before a reload, and is shown already
+        // It may have been sent before a reload, and be shown already.
+        if (this.#turns.findByGeneration(created.id)) return this.#turns.remove(turn);
         const isNew = this.id === null;
         this.id = created.conversation_id;
-        this.#follow(turn, created.id);
-        if (isNew) this.#handlers.onCreated(this);
+        this.#start(turn, created);
+        if (isNew) this.#handlers.onCreated(this, this.id);
       },
     );
-    if (error) this.#remove(turn);
+    if (error) this.#turns.remove(turn);
     return error;
   }
 
@@ -135,15 +132,19 @@ export class Conversation {
       await this.#millrace.stop(/** @type {string} */ (turn.generation));
       this.#handlers.onSuccess(this, "stop");
     } catch (error) {
-      this.#handlers.onFailure(this, "stop", error);
+      this.#handlers.onFailure(this, "stop", /** @type {MillraceError} */ (error));
       turn.isStopping = false;
       this.#changed();
     }
   }
 
-  /** Whether an event of the feed reports nothing new: its generation is running here, or its answer is shown. */
-  knows({ generation }) {
-    return generation !== undefined && this.#turns.some((turn) => turn.generation === generation);
+  /**
+   * Whether an event of the feed reports nothing new: its generation is running here, or its answer is shown.
+   *
+   * @param {import("../client.js").FeedEvent} event
+   */
+  knows(event) {
+    return "generation" in event && this.#turns.findByGeneration(event.generation) !== undefined;
   }
 
   /** Read the conversation and show what has changed. While a call is under way it waits for its end. */
@@ -160,7 +161,8 @@ export class Conversation {
       this.#setLoaded(true);
       this.unsent.change("later", "waiting");
       this.#handlers.onSuccess(this, "open");
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {MillraceError} */ (caught);
       if (this.#isClosed) return;
       if (error.status !== 404) {
         this.#handlers.onFailure(this, "open", error);
@@ -183,7 +185,13 @@ export class Conversation {
     this.#unfollow();
   }
 
-  // Calls `send`, and then `onCreated` with the created generation; resolves to null, or to the error.
+  /**
+   * Call `send`, and then `onCreated` with the created generation; resolves to null, or to the error.
+   *
+   * @param {"ask" | "retry" | "edit"} action
+   * @param {() => Promise<Receipt>} send
+   * @param {(created: Receipt) => void} onCreated
+   */
   async #create(action, send, onCreated) {
     this.isAsking = true;
     this.#changed();
@@ -193,9 +201,10 @@ export class Conversation {
       onCreated(created);
       this.#handlers.onSuccess(this, action);
       return null;
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {MillraceError} */ (caught);
       const isBusy = error.code === "conversation_busy"; // another tab has asked; a question then waits
-      if (isBusy) this.#isStale = true;
+      if (isBusy) this.#waitForOther();
       if (!isBusy || action !== "ask") this.#handlers.onFailure(this, action, error);
       return error;
     } finally {
@@ -205,11 +214,14 @@ export class Conversation {
     }
   }
 
-  /** @param {Turn} turn */
+  /**
+   * @param {Turn} turn
+   * @param {string} [model]
+   */
   #retry(turn, model) {
     const message = /** @type {string} */ (turn.question);
     const send = () => this.#millrace.retry(this.id ?? "", message, model ? { model } : {});
-    return this.#create("retry", send, (created) => this.#follow(turn, created.id));
+    return this.#create("retry", send, (created) => this.#start(turn, created));
   }
 
   /**
@@ -219,48 +231,42 @@ export class Conversation {
    * @param {string} text
    */
   async #edit(turn, text) {
-    const path = `api/conversations/${this.id}/messages/${turn.question}/edit`;
-    const options = { method: "POST", body: { message: text }, headers: { "Idempotency-Key": newKey() } };
+    const question = /** @type {string} */ (turn.question);
     const error = await this.#create(
       "edit",
-      () => this.#millrace.call(path, options),
+      () => this.#millrace.edit(this.id ?? "", question, text),
       (created) => {
-        for (const each of this.#turns.slice(this.#turns.indexOf(turn))) this.#remove(each);
-        this.#follow(this.#append(text), created.id);
+        this.#turns.removeFrom(turn);
+        this.#start(this.#turns.append(this.#build(text)), created);
         this.scrolling.toEnd();
       },
     );
     return error === null;
   }
 
+  /** @param {TurnPage & {title: string | null}} page */
   #update({ title, turns, running, older, rest }) {
-    if (!turns.some((stored) => this.#find(stored))) {
-      if (this.#turns.some((turn) => turn.isEnded)) this.#clear(); // more than a page was added, or all was replaced
-      this.#setOlder(older, rest);
+    if (!turns.some((stored) => this.#turns.find(stored))) {
+      if ([...this.#turns].some((turn) => turn.isEnded)) this.#clear(); // more than a page was added, or all was replaced
+      this.#older.set(older, rest);
     }
     this.#showTitle(title);
-    this.#removeMissing(turns);
+    this.#turns.removeMissing(turns);
     for (const stored of turns) {
-      const turn = this.#find(stored) ?? this.#append(stored.question);
+      const turn = this.#turns.find(stored) ?? this.#turns.append(this.#build(stored.question));
       turn.question = stored.id;
       if (running !== null && stored === turns.at(-1)) this.#follow(turn, running);
       else if (turn !== this.#running) this.#settle(turn, stored.answer);
     }
   }
 
-  // Removes the turns that were stored and no longer are, because a question before them was edited elsewhere.
-  #removeMissing(turns) {
-    const stored = new Set(turns.map(({ id }) => id));
-    const first = this.#turns.findIndex(({ question }) => question !== null && stored.has(question));
-    if (first < 0) return;
-    for (const turn of this.#turns.slice(first)) {
-      if (turn.question !== null && !stored.has(turn.question) && turn !== this.#running) this.#remove(turn);
-    }
-  }
-
-  // Returns the shown turn of a stored one. The id of a question that was asked here is not known at first.
-  #find({ id, question }) {
-    return this.#turns.find((turn) => turn.question === id || (turn.question === null && turn.text === question));
+  /**
+   * @param {Turn} turn
+   * @param {Receipt & {question_id?: string}} created
+   */
+  #start(turn, created) {
+    turn.question = created.question_id || turn.question;
+    this.#follow(turn, created.id);
   }
 
   /**
@@ -270,7 +276,7 @@ export class Conversation {
   #follow(turn, generation) {
     if (turn.generation === generation) return;
     turn.generation = generation;
-    turn.isEnded = false;
+    turn.isEnded = this.#isBusy = false;
     turn.view.restart(generation);
     this.#running = turn;
     this.#connection.follow(generation, {
@@ -295,6 +301,17 @@ export class Conversation {
     this.#running = null;
   }
 
+  // Accepts no question until the answer of another tab is found, or for a time.
+  #waitForOther() {
+    this.#isBusy = true;
+    this.#isStale = true;
+    setTimeout(() => {
+      this.#isBusy = false;
+      this.#changed();
+    }, RETRY_MS);
+  }
+
+  /** @param {Turn} turn */
   #end(turn) {
     turn.isEnded = true;
     turn.isStopping = false;
@@ -303,16 +320,25 @@ export class Conversation {
     this.#changed();
   }
 
-  // Shows the stored answer of a turn that is not running, unless it is shown already.
+  /**
+   * Show the stored answer of a turn that is not running, unless it is shown already.
+   *
+   * @param {Turn} turn
+   * @param {StoredMessage | null} answer
+   */
   #settle(turn, answer) {
     if (turn.isEnded && answer === null) return;
-    if (turn.isEnded && answer.generation === turn.generation) return turn.view.addStored(answer);
+    if (turn.isEnded && answer?.generation === turn.generation) return;
     turn.generation = answer?.generation ?? null;
     turn.isEnded = true;
     turn.view.showStored(answer);
   }
 
-  /** @returns {Turn} */
+  /**
+   * @param {string} text
+   * @param {string | null} [question]
+   * @returns {Turn}
+   */
   #build(text, question = null) {
     const view = new TurnView(text, {
       onSuggestion: this.#handlers.onSuggestion,
@@ -321,69 +347,47 @@ export class Conversation {
       onRetry: (model) => this.#retry(turn, model),
       readModels: this.#readModels,
     });
+    /** @type {Turn} */
     const turn = { view, text, question, generation: null, isEnded: false, isStopping: false };
     return turn;
   }
 
-  #append(text) {
-    const turn = this.#build(text);
-    this.#turns.push(turn);
-    this.list.append(turn.view.element);
-    return turn;
-  }
-
-  #remove(turn) {
-    this.#turns = this.#turns.filter((each) => each !== turn);
-    turn.view.element.remove();
-  }
-
   #clear() {
     this.#unfollow();
-    this.#turns = [];
-    this.#setOlder(null, []);
-    this.list.replaceChildren();
+    this.#turns.clear();
+    this.#older.set(null, []);
   }
 
   async #showOlder() {
-    this.older.disabled = true;
     try {
-      const { turns, older, rest } = await readPage(this.#millrace, this.id, this.#older, this.#rest);
-      const added = turns.map(({ id, question, answer }) => {
+      const added = (await this.#older.read(this.#millrace, this.id ?? "")).map(({ id, question, answer }) => {
         const turn = this.#build(question, id);
         this.#settle(turn, answer);
         return turn;
       });
-      this.#turns.unshift(...added);
-      this.list.prepend(...added.map(({ view }) => view.element));
-      this.#setOlder(older, rest);
+      this.#turns.prepend(added);
       this.scrolling.keep();
       this.#changed();
       this.#handlers.onSuccess(this, "older");
     } catch (error) {
-      this.#handlers.onFailure(this, "older", error);
-    } finally {
-      this.older.disabled = false;
+      this.#handlers.onFailure(this, "older", /** @type {MillraceError} */ (error));
     }
   }
 
-  #setOlder(older, rest) {
-    this.#older = older;
-    this.#rest = rest;
-    this.older.hidden = older === null;
-  }
-
+  /** @param {boolean} isLoaded */
   #setLoaded(isLoaded) {
     this.isLoaded = isLoaded;
     this.scroller.ariaBusy = String(!isLoaded);
   }
 
+  /** @param {string | null} title */
   #showTitle(title) {
     this.title.textContent = title ?? "";
     this.title.hidden = title === null;
   }
 
   #changed() {
-    const last = this.#turns.at(-1);
+    const { last } = this.#turns;
     for (const turn of this.#turns) {
       const canChange = this.canAsk && turn.question !== null;
       turn.view.allow({ canEdit: canChange, canRetry: canChange && turn === last });

@@ -12,7 +12,7 @@ export function modelReader(millrace) {
   return () => {
     reading ??= millrace
       .call("api/models")
-      .then(({ models }) => models.map(({ name }) => name))
+      .then(({ models }) => models.map((/** @type {{name: string}} */ { name }) => name))
       .catch(() => {
         reading = null;
         return [];

@@ -8,7 +8,7 @@ export class Popover {
   #button;
   #panel;
   #onOpen;
-  #leave = (event) => event.composedPath().includes(this.element) || this.close();
+  #leave = (/** @type {Event} */ event) => event.composedPath().includes(this.element) || this.close();
 
   /**
    * @param {{button: HTMLButtonElement, className: string, label: string, onOpen: (panel: HTMLElement) => void}} parts - `onOpen`
@@ -23,7 +23,7 @@ export class Popover {
     button.setAttribute("aria-controls", id);
     button.addEventListener("click", () => (this.#panel.hidden ? this.open() : this.close()));
     this.element = h("div", { className: "popover-holder" }, button, this.#panel);
-    this.element.addEventListener("keydown", (event) => {
+    this.element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key !== "Escape" || this.#panel.hidden) return;
       event.preventDefault();
       event.stopPropagation(); // it closes the panel and does not stop an answer

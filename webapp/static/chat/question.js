@@ -26,7 +26,7 @@ export class QuestionView {
     const cancel = h("button", { type: "button", className: "quiet edit-cancel", on: { click: () => this.#close() } }, t.cancel);
     this.#form = h(
       "form",
-      { className: "edit-form", hidden: true, on: { submit: (event) => this.#submit(event), keydown: (event) => this.#press(event) } },
+      { className: "edit-form", hidden: true, on: { submit: this.#submit.bind(this), keydown: this.#press.bind(this) } },
       this.#box,
       h("div", { className: "buttons" }, cancel, this.#save),
     );
@@ -50,11 +50,13 @@ export class QuestionView {
     this.#edit.focus();
   }
 
+  /** @param {boolean} isEditing */
   #show(isEditing) {
     this.#form.hidden = !isEditing;
     this.#question.hidden = this.#actions.hidden = isEditing;
   }
 
+  /** @param {KeyboardEvent} event */
   #press(event) {
     if (event.key === "Escape") {
       event.preventDefault();
@@ -66,6 +68,7 @@ export class QuestionView {
     }
   }
 
+  /** @param {SubmitEvent} event */
   async #submit(event) {
     event.preventDefault();
     const text = this.#box.value;

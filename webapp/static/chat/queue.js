@@ -26,6 +26,7 @@ export class QueueView {
     this.element.replaceChildren(...queue.map((each) => this.#item(each)));
   }
 
+  /** @param {Queued} queued */
   #item(queued) {
     const { onEdit, onSendNow, onWithdraw } = this.#handlers;
     return h(

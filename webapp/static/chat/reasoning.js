@@ -7,6 +7,7 @@ import { MarkdownView } from "../text/markdown.js";
 export class ReasoningView {
   #summary = h("summary", { className: "reasoning-summary" }, t.thinking);
   #text = h("div", { className: "reasoning-text", dir: "auto" });
+  /** @type {MarkdownView | null} */
   #markdown = null; // made when the reasoning is first opened: few people open it, and it may be long
   #reasoning = "";
   #startedAt = 0;

@@ -3,6 +3,8 @@
 import { h } from "../base/dom.js";
 import { t } from "../base/strings.js";
 
+/** @import { PaidCall, Usage } from "../client.js" */
+
 /**
  * Return whether an outcome has anything for a receipt.
  *
@@ -25,11 +27,15 @@ export function showReceipt(panel, outcome) {
   panel.replaceChildren(h("dl", { className: "receipt-list" }, ...list), ...(calls.length > 0 ? [tableOf(calls)] : []));
 }
 
+/**
+ * @param {any} outcome
+ * @returns {[string, string | null][]}
+ */
 function rowsOf(outcome) {
   const { usage, latency, model, provider, requested_model: requested } = outcome;
   const total = outcome.usage_total ?? sumOf(outcome.usage_by) ?? usage;
   const isLowerBound = outcome.type === "cancelled" || usage?.exact === false;
-  const atLeast = (text) => (isLowerBound ? t.atLeast(text) : text);
+  const atLeast = (/** @type {string} */ text) => (isLowerBound ? t.atLeast(text) : text);
   return [
     [t.receiptModel, model ?? null],
     [t.receiptRequested, requested && requested !== model ? requested : null],
@@ -42,20 +48,27 @@ function rowsOf(outcome) {
   ];
 }
 
+/** @param {Usage} usage */
 function inputOf({ input_tokens: tokens, cache_read_tokens: cached, cache_write_tokens: written }) {
   return [t.tokens(tokens), cached ? t.cachedTokens(cached) : null, written ? t.cacheWrittenTokens(written) : null].filter(Boolean).join(", ");
 }
 
+/** @param {Usage} usage */
 function outputOf({ output_tokens: tokens, reasoning_tokens: reasoning }) {
   return [t.tokens(tokens), reasoning ? t.reasoningTokens(reasoning) : null].filter(Boolean).join(", ");
 }
 
-// The cost of all calls, if it is known of each.
+/**
+ * Return the cost of all calls, if it is known of each.
+ *
+ * @param {PaidCall[] | undefined} calls
+ */
 function sumOf(calls) {
   if (!calls?.length || calls.some(({ cost }) => cost === undefined)) return undefined;
   return { cost: calls.reduce((sum, { cost }) => sum + cost, 0) };
 }
 
+/** @param {PaidCall[]} calls */
 function tableOf(calls) {
   const head = [t.callPurpose, t.receiptModel, t.callInput, t.callOutput, t.receiptCost];
   const body = calls.map((call) => {

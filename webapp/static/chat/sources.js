@@ -19,8 +19,8 @@ export function webAddress(address) {
 /**
  * Return the sources of an answer, each once: the pages of its context, then those of its citations.
  *
- * @param {{sources?: {title: string, url: string}[]} | null} context
- * @param {any[]} citations - see `citation` in events.d.ts
+ * @param {{readonly sources?: readonly {title: string, url: string}[]} | null} context
+ * @param {readonly any[]} citations - see `citation` in events.d.ts
  * @returns {{title: string, url: string | null}[]}
  */
 export function sourcesOf(context, citations) {
@@ -28,6 +28,7 @@ export function sourcesOf(context, citations) {
     const url = location?.web?.url ?? (webAddress(source) ? source : null);
     return { title: title ?? (url === null ? source : null) ?? "", url };
   });
+  /** @type {Map<string, {title: string, url: string | null}>} */
   const sources = new Map();
   for (const { title, url } of [...(context?.sources ?? []), ...cited]) {
     const name = String(url ?? title);
@@ -40,6 +41,7 @@ export class SourcesView {
   element = h("ul", { className: "sources", hidden: true });
   #shown = "";
 
+  /** @param {ReturnType<typeof sourcesOf>} sources */
   show(sources) {
     const shown = JSON.stringify(sources);
     if (shown === this.#shown) return;
@@ -49,6 +51,7 @@ export class SourcesView {
   }
 }
 
+/** @param {ReturnType<typeof sourcesOf>[number]} source */
 function cardOf({ title, url }) {
   const address = url === null ? null : webAddress(url);
   const host = address?.hostname.replace(/^www\./, "");

@@ -6,9 +6,10 @@ import { t } from "../base/strings.js";
 
 export class ToolsView {
   element = h("div", { className: "tools", hidden: true });
+  /** @type {Map<string, {element: HTMLDetailsElement, result: HTMLPreElement}>} */
   #shown = new Map(); // by id of the use: its view
 
-  /** @param {any[]} events - `tool_use` and `tool_result`, see events.d.ts */
+  /** @param {readonly any[]} events - `tool_use` and `tool_result`, see events.d.ts */
   show(events) {
     if (events.length === 0 && this.#shown.size > 0) {
       this.#shown.clear();
@@ -26,6 +27,7 @@ export class ToolsView {
     for (const { element } of this.#shown.values()) if (element.dataset.state === "running") element.dataset.state = "done";
   }
 
+  /** @param {import("../client.js").ToolUse} use */
   #showUse({ id, name, input }) {
     const result = h("pre", { className: "tool-result", tabIndex: 0, hidden: true });
     const element = h(
@@ -39,16 +41,18 @@ export class ToolsView {
     this.element.append(element);
   }
 
+  /** @param {import("../client.js").ToolResult} result */
   #showResult({ id, content, status }) {
     const shown = this.#shown.get(id);
     if (!shown || !shown.result.hidden) return;
     shown.element.dataset.state = status === "error" ? "failed" : "done";
-    shown.result.textContent = content.map((each) => each?.text ?? textOf(each?.json ?? each)).join("\n");
+    shown.result.textContent = content.map((/** @type {any} */ each) => each?.text ?? textOf(each?.json ?? each)).join("\n");
     shown.result.ariaLabel = t.toolResult;
     shown.result.hidden = false;
   }
 }
 
+/** @param {unknown} value */
 function textOf(value) {
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }

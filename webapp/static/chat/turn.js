@@ -10,6 +10,16 @@ import { ReasoningView } from "./reasoning.js";
 import { SourcesView, sourcesOf } from "./sources.js";
 import { ToolsView } from "./tools.js";
 
+const LABELS = {
+  queued: () => t.queued,
+  running: () => t.running,
+  searching: () => t.searching,
+  retrying: () => t.retrying,
+  completed: () => t.completed,
+  cancelled: () => t.cancelled,
+  failed: () => t.failed(""),
+};
+
 /**
  * @typedef {object} TurnHandlers
  * @property {(text: string) => void} onSuggestion
@@ -17,6 +27,11 @@ import { ToolsView } from "./tools.js";
  * @property {(text: string) => Promise<boolean>} onEdit
  * @property {(model?: string) => void} onRetry
  * @property {() => Promise<string[]>} readModels
+ */
+
+/**
+ * @import { Answer, GenerationEvent, Latency } from "../client.js"
+ * @import { StoredMessage } from "./history.js"
  */
 
 /** The view of a turn. It shows an answer as `fold` of client.js makes it. */
@@ -34,6 +49,7 @@ export class TurnView {
   #handlers;
   #answered = START; // as `fold` makes it
   #generation = "";
+  #isAnswering = false; // a part of the answer has arrived since the last status, which is not repeated
 
   /**
    * @param {string} question
@@ -66,17 +82,26 @@ export class TurnView {
     return this.#answered.text;
   }
 
+  /** As in the attribute `data-state`. */
   get state() {
     return this.element.dataset.state;
   }
 
-  setStatus(state, label = t[state] ?? state) {
+  /**
+   * @param {keyof typeof LABELS} state
+   * @param {string} [label]
+   */
+  setStatus(state, label = LABELS[state]()) {
     if (this.element.dataset.state !== state) this.element.dataset.state = state;
     if (this.#status.textContent !== label) this.#status.textContent = label;
     this.#status.toggleAttribute("data-plain", state === "completed" && label === t.completed); // is not displayed
   }
 
-  /** Say which actions are possible now. */
+  /**
+   * Say which actions are possible now.
+   *
+   * @param {{canEdit: boolean, canRetry: boolean}} possible
+   */
   allow({ canEdit, canRetry }) {
     this.#question.allow(canEdit);
     this.#actions.allowRetry(canRetry);
@@ -94,11 +119,17 @@ export class TurnView {
     this.#show(START);
   }
 
+  /** @param {GenerationEvent} event */
   apply(event) {
-    if (event.type === "done") {
-      const { usage_by = this.#answered.outcome?.usage_by, usage_total = this.#answered.outcome?.usage_total } = event;
-      this.#answered = { ...this.#answered, outcome: { ...this.#answered.outcome, usage_by, usage_total } };
-    } else this.#show(fold(this.#answered, event));
+    const { outcome } = this.#answered;
+    if (event.type === "chunk" || event.type === "reasoning") this.#isAnswering = true;
+    else if (event.type === "status") this.#isAnswering = false;
+    if (event.type !== "done") this.#show(fold(this.#answered, event));
+    else if (outcome !== null && event.usage_by) {
+      const { usage_by, usage_total } = event; // with the calls after the outcome
+      const whole = /** @type {Answer["outcome"]} */ ({ ...outcome, usage_by, usage_total });
+      this.#answered = { ...this.#answered, outcome: whole };
+    }
   }
 
   end() {
@@ -109,25 +140,27 @@ export class TurnView {
     this.#actions.show(this.#answered);
   }
 
-  /** Show a stored answer with its outcome; null if there is none. */
+  /**
+   * Show a stored answer with its outcome; null if there is none.
+   *
+   * @param {StoredMessage | null} stored
+   */
   showStored(stored) {
     if (stored === null) {
       this.setStatus("failed", t.notStored);
       this.#actions.show(this.#answered);
       return;
     }
-    const { content: text, outcome, suggestions, images, reasoning, citations, tools } = stored;
-    this.#generation = stored.generation;
-    this.#show({ ...START, text, outcome, suggestions, images, reasoning, citations, tools, context: contextOf(stored) });
+    const { content: text, outcome, suggestions, images, reasoning, sources = [], latency } = stored;
+    const [citations, tools] = /** @type {[Answer["citations"], Answer["tools"]]} */ ([stored.citations, stored.tools]);
+    const context = /** @type {Answer["context"]} */ (sources.length > 0 ? { type: "context", sources } : null);
+    this.#generation = stored.generation ?? "";
+    this.#show({ ...START, text, outcome, suggestions, images, reasoning, citations, tools, context });
+    this.#reasoning.showDuration(latency?.reasoning_ms ?? null);
     this.end();
-    this.addStored(stored);
   }
 
-  /** Add what only the stored answer knows, such as how long the model has reasoned. */
-  addStored({ reasoning, reasoning_ms: duration }) {
-    if (reasoning !== "" && duration != null) this.#reasoning.showDuration(duration);
-  }
-
+  /** @param {Answer} answer */
   #show(answer) {
     const before = this.#answered;
     this.#answered = answer;
@@ -143,24 +176,41 @@ export class TurnView {
     else if (outcome.type === "error") this.setStatus("failed", t.failed(outcome.message));
     else if (outcome.type === "cancelled") this.setStatus("cancelled");
     else this.setStatus("completed", outcome.stop_reason === "max_tokens" ? t.completedAtLimit : t.completed);
-    if (outcome !== null) this.#showPhase(null);
+    if (outcome === null || before.outcome !== null) return;
+    this.#showPhase(null);
+    const { latency } = /** @type {{latency?: Latency & {reasoning_ms?: number}}} */ (outcome);
+    if (latency?.reasoning_ms !== undefined) this.#reasoning.showDuration(latency.reasoning_ms);
   }
 
+  /** @param {Answer} answer */
   #showProgress({ status, progress, text, reasoning }) {
     const isThinking = text === "" && reasoning !== "";
     const { provider, code } = progress ?? {};
-    if (status === "retrying") this.setStatus(status, t.retryingWith(provider ?? null, t.reasons[code] ?? null));
-    else this.setStatus(status, status === "running" && isThinking ? t.thinking : t[status]);
+    if (this.#isAnswering) return this.#showAnswering(text, isThinking);
+    const reason = /** @type {Record<string, string>} */ (t.reasons)[code ?? ""] ?? null;
+    if (status === "retrying") this.setStatus(status, t.retryingWith(provider ?? null, reason));
+    else this.setStatus(status);
+    this.#showPhase(null);
+  }
+
+  /**
+   * @param {string} text
+   * @param {boolean} isThinking
+   */
+  #showAnswering(text, isThinking) {
+    this.setStatus("running", isThinking ? t.thinking : t.running);
     if (text !== "") this.#showPhase("writing");
     else this.#showPhase(isThinking ? "thinking" : null);
   }
 
+  /** @param {"thinking" | "writing" | null} phase */
   #showPhase(phase) {
     if (phase === null) delete this.element.dataset.phase;
     else if (this.element.dataset.phase !== phase) this.element.dataset.phase = phase;
     if (phase !== null || this.#answered.outcome === null) this.#actions.show(null);
   }
 
+  /** @param {Answer["images"]} images */
   #showImages(images) {
     const elements = images.map(({ id }, index) => {
       const src = this.#handlers.imageUrl(this.#generation, id);
@@ -170,6 +220,7 @@ export class TurnView {
     this.#images.replaceChildren(...elements);
   }
 
+  /** @param {Answer["suggestions"]} suggestions */
   #showSuggestions(suggestions) {
     const buttons = suggestions.map((text) =>
       h("button", { type: "button", className: "chip", dir: "auto", on: { click: () => this.#handlers.onSuggestion(text) } }, text),
@@ -177,8 +228,4 @@ export class TurnView {
     this.#suggestions.replaceChildren(...buttons);
     this.#suggestions.hidden = suggestions.length === 0;
   }
-}
-
-function contextOf({ sources }) {
-  return sources ? { sources } : null;
 }

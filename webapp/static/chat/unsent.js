@@ -66,8 +66,13 @@ export class Unsent {
    * @param {{model: string | null, isDirect: boolean}} fields
    */
   add(text, { model, isDirect }) {
-    this.queue.push({ text, key: newKey(), model, state: "waiting", isDirect });
+    const random = crypto.getRandomValues(new Uint32Array(4));
+    const key = [...random].map((each) => each.toString(16).padStart(8, "0")).join("");
+    /** @type {Queued} */
+    const queued = { text, key, model, state: "waiting", isDirect };
+    this.queue.push(queued);
     this.save();
+    return queued;
   }
 
   /** @param {Queued} queued */
@@ -105,9 +110,4 @@ export class Unsent {
       // storage is not allowed
     }
   }
-}
-
-/** Return a new Idempotency-Key. */
-export function newKey() {
-  return [...crypto.getRandomValues(new Uint32Array(4))].map((each) => each.toString(16).padStart(8, "0")).join("");
 }

@@ -34,7 +34,7 @@ export default {
   toolInput: "Input of the tool",
   toolResult: "Result of the tool",
   codeBlock: "Code block",
-  retryingWith: (/** @type {string} */ provider, /** @type {string} */ reason) =>
+  retryingWith: (/** @type {string | null} */ provider, /** @type {string | null} */ reason) =>
     `Retrying${provider === null ? "" : ` with ${provider}`}${reason === null ? "" : `: ${reason}`}`,
   reasons: {
     context_too_long: "the conversation is too long for the model",

@@ -1,0 +1,95 @@
+// The turns of a conversation on the page, oldest first.
+
+import { h } from "../base/dom.js";
+
+/**
+ * @typedef {object} Turn
+ * @property {import("./turn.js").TurnView} view
+ * @property {string} text - the question
+ * @property {string | null} question - the question's id; null until it is known
+ * @property {string | null} generation
+ * @property {boolean} isEnded
+ * @property {boolean} isStopping
+ */
+
+/** @import { StoredTurn } from "./history.js" */
+
+export class Turns {
+  element = h("div", { id: "turns", className: "turns" });
+  /** @type {Turn[]} */
+  #turns = [];
+
+  /** @returns {Iterator<Turn>} */
+  [Symbol.iterator]() {
+    return this.#turns[Symbol.iterator]();
+  }
+
+  get last() {
+    return this.#turns.at(-1);
+  }
+
+  /** Questions and answers as `{role, content}`. */
+  get messages() {
+    return this.#turns.flatMap(({ text, view }) => [
+      { role: "user", content: text },
+      { role: "assistant", content: view.text },
+    ]);
+  }
+
+  /** @param {Turn} turn */
+  append(turn) {
+    this.#turns.push(turn);
+    this.element.append(turn.view.element);
+    return turn;
+  }
+
+  /** @param {Turn[]} turns */
+  prepend(turns) {
+    this.#turns.unshift(...turns);
+    this.element.prepend(...turns.map(({ view }) => view.element));
+  }
+
+  /** @param {Turn} turn */
+  remove(turn) {
+    this.#turns = this.#turns.filter((each) => each !== turn);
+    turn.view.element.remove();
+  }
+
+  /** @param {Turn} turn */
+  removeFrom(turn) {
+    for (const each of this.#turns.slice(this.#turns.indexOf(turn))) this.remove(each);
+  }
+
+  clear() {
+    this.#turns = [];
+    this.element.replaceChildren();
+  }
+
+  /**
+   * Return the turn of a stored one. The id of a question that was asked here is not known at first.
+   *
+   * @param {StoredTurn} stored
+   */
+  find({ id, question }) {
+    return this.#turns.find((turn) => turn.question === id || (turn.question === null && turn.text === question));
+  }
+
+  /** @param {string} generation */
+  findByGeneration(generation) {
+    return this.#turns.find((turn) => turn.generation === generation);
+  }
+
+  /**
+   * Remove the turns that were stored and no longer are, because a question before them was edited elsewhere.
+   *
+   * @param {StoredTurn[]} newest - the newest page
+   */
+  removeMissing(newest) {
+    const stored = new Set(newest.map(({ id }) => id));
+    const first = this.#turns.findIndex(({ question }) => question !== null && stored.has(question));
+    if (first < 0) return;
+    for (const turn of this.#turns.slice(first)) {
+      if (turn.question !== null && !stored.has(turn.question) && turn.isEnded) this.remove(turn);
+    }
+  }
+}
