@@ -220,6 +220,7 @@ TESTED_ELSEWHERE = {
     "0002_search_terms": "store/test_migration.py migrates memories with it",
     "0003_images": "store/test_migration.py migrates answers with it",
     "0004_edits": "store/test_migration.py migrates answers with it",
+    "0005_search": "store/test_migration.py and store/test_conversation_search.py search with it",
     "brave": "search/test_engine.py runs one contract over all engines",
     "env": "store/test_migration.py",
     "errors": "a tree of exceptions; each is tested where it is raised",

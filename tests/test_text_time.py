@@ -40,8 +40,17 @@ from millrace.worker.providers.bedrock.mapping import EventMapper
 from millrace.worker.providers.chunking import cut_into_chunks
 from millrace.worker.providers.openai.chat import parse_arguments
 from millrace.worker.publishing.batching import Batcher, utf8_size
+from millrace.worker.store.chat_terms import chat_terms, excerpt_of, query_groups
 from millrace.worker.store.pagination import decode_cursor
-from millrace.worker.store.search_terms import fact_digest, index_terms, owner_word, search_terms, words_of
+from millrace.worker.store.search_terms import (
+    fact_digest,
+    index_terms,
+    owner_word,
+    runs,
+    search_terms,
+    without_prefixes,
+    words_of,
+)
 from millrace.worker.text.characters import clean_line, join_surrogates, limit_marks, replace_surrogates, shorten
 from millrace.worker.text.lines import parse_json, to_line, to_title
 from millrace.worker.text.replies import text_in, texts_in
@@ -52,6 +61,8 @@ MESSAGE_CHARS = 32_000
 PAGE_CHARS = 4 * MAX_TEXT_CHARS  # of a search result, before its markup is removed
 REPLY_CHARS = 20_000  # of the small model
 PROFILE_CHARS = 8000
+QUERY_CHARS = 200  # of the search of conversations
+BLOCK_CHARS = 3000  # of a message that is indexed, between two pauses
 GOAL_SECONDS = 0.005
 MAX_SECONDS = 0.025  # the goal, with room for a machine that is slow
 SHORTER = 4
@@ -153,6 +164,11 @@ MEASURED: dict[Callable[..., object], Measured] = {
     words_of: Measured(MESSAGE_CHARS, words_of),
     index_terms: Measured(MESSAGE_CHARS, index_terms),
     search_terms: Measured(MESSAGE_CHARS, search_terms),
+    runs: Measured(MESSAGE_CHARS, runs),
+    without_prefixes: Measured(MESSAGE_CHARS, without_prefixes),
+    chat_terms: Measured(BLOCK_CHARS, lambda text: [*chat_terms("ada", text)]),
+    query_groups: Measured(QUERY_CHARS, query_groups),
+    excerpt_of: Measured(MESSAGE_CHARS, lambda text: excerpt_of(text, text[-QUERY_CHARS:])),
     fact_digest: Measured(MESSAGE_CHARS, fact_digest),
     owner_word: Measured(MESSAGE_CHARS, owner_word),
     estimate_tokens: Measured(MESSAGE_CHARS, estimate_tokens),

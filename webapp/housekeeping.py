@@ -1,4 +1,8 @@
-"""The background tasks of one mount: sweep, mark watched generations, delete images, publish metrics."""
+"""The background tasks of one mount: sweep, mark watched generations, delete images, index texts, publish metrics."""
+
+import time
+
+import gevent
 
 from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.metrics import WebMetrics
@@ -10,6 +14,7 @@ from millrace.worker.contract.state import mark_watched
 from millrace.worker.contract.sweep import sweep_and_enqueue
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, publish
 from millrace.worker.settings.schema import Settings
+from millrace.worker.store.conversation_search import index_pending
 from millrace.worker.store.conversations import TOMBSTONE_MS
 from millrace.worker.store.database import Database
 from millrace.worker.store.image_files import ImageFiles
@@ -18,6 +23,8 @@ from millrace.worker.store.messages import find_stored_generations
 SWEEP_SECONDS = 1.0
 IMAGE_SECONDS = 3600.0
 IMAGE_ROWS = 500  # generations that are looked up at once
+INDEX_SECONDS = 2.0
+INDEX_PAUSE_SECONDS = 0.02
 WATCH_SECONDS = 5.0  # a mark expires after 15 s
 
 
@@ -58,6 +65,7 @@ class Housekeeping:
             PeriodicTask("sweep", SWEEP_SECONDS, self.sweep),
             PeriodicTask("mark_watched", WATCH_SECONDS, self.mark_watched),
             PeriodicTask("delete_images", IMAGE_SECONDS, self.delete_images),
+            PeriodicTask("index_messages", INDEX_SECONDS, self.index_messages),
             PeriodicTask("publish_metrics", PUBLISH_SECONDS, self.publish_metrics),
         ]
         for task in self._tasks:
@@ -89,6 +97,15 @@ class Housekeeping:
             some = old[start : start + IMAGE_ROWS]
             stored = self._database.run(lambda session, some=some: find_stored_generations(session, some))
             self._images.delete({*some} - stored)
+
+    def index_messages(self) -> None:
+        """Index what has been stored since, for the search of conversations; raises DatabaseUnavailable.
+
+        After an upgrade these may be all messages, so one call stops after some, and leaves time for requests.
+        """
+        until = time.monotonic() + INDEX_SECONDS
+        while index_pending(self._database) and time.monotonic() < until:
+            gevent.sleep(INDEX_PAUSE_SECONDS)
 
     def publish_metrics(self) -> None:
         """Publish this process's metrics to Redis, so that any web process can serve them; raises RedisUnavailable."""

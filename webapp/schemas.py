@@ -93,14 +93,30 @@ class GenerationView(msgspec.Struct, frozen=True):
     created_at: str
 
 
+class ExcerptSchema(msgspec.Struct, frozen=True):
+    """A piece of an excerpt, in plain text; `is_hit`: it is one of the words that were searched for."""
+
+    text: str
+    is_hit: bool
+
+
+class MatchSchema(msgspec.Struct, frozen=True):
+    """Where a search has found a conversation: in a message, or in its title if `message_id` is null."""
+
+    message_id: str | None
+    role: Literal["user", "assistant"] | None
+    excerpt: list[ExcerptSchema]
+
+
 class ConversationSchema(msgspec.Struct, frozen=True):
-    """A conversation; `active_generation` is the generation that runs in it, if any."""
+    """A conversation; `active_generation` is the generation that runs in it, if any; a search adds its `match`."""
 
     id: str
     title: str | None
     created_at: str
     updated_at: str
     active_generation: str | None
+    match: MatchSchema | UnsetType = UNSET
 
 
 class ConversationPage(msgspec.Struct, frozen=True):

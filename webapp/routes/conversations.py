@@ -14,7 +14,15 @@ from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import CURSOR, LIMIT, Description, described
 from millrace.webapp.problems import Problem, invalid
 from millrace.webapp.request_input import read_object, read_optional_object, read_page
-from millrace.webapp.schemas import ConversationPage, ConversationSchema, conversation_url, json_response, timestamp
+from millrace.webapp.schemas import (
+    ConversationPage,
+    ConversationSchema,
+    ExcerptSchema,
+    MatchSchema,
+    conversation_url,
+    json_response,
+    timestamp,
+)
 from millrace.webapp.services import services
 from millrace.worker.contract.cancellation import cancel, forget
 from millrace.worker.contract.conversation_lock import mark_deleted, read_owner, running_generations
@@ -22,10 +30,14 @@ from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store import conversations, messages
+from millrace.worker.store.conversation_search import ConversationMatch, search
 from millrace.worker.store.pagination import Page
 
 DEFAULT_LIMIT = 20
 MAX_TITLE_CHARACTERS = 200
+MAX_QUERY_CHARACTERS = 200
+
+_QUERY = ("query", "q", "Words that a message or the title has; each finds the words that begin with it.")
 
 Context = dict[str, Any]
 
@@ -68,12 +80,16 @@ def create_conversation() -> Response:
 
 @routes.get("")
 @limited("read")
-@described(Description(answers={200: ConversationPage}, parameters=(CURSOR, LIMIT)))
+@described(Description(answers={200: ConversationPage}, parameters=(CURSOR, LIMIT, _QUERY)))
 def list_conversations() -> Response:
-    """Return the conversations, last changed first, page by page."""
-    owner = current_owner()
+    """Return the conversations, last changed first, page by page; with `q`, those that a search finds."""
+    owner, query = current_owner(), request.args.get("q", "")
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise invalid("q", f"A search has at most {MAX_QUERY_CHARACTERS} characters.")
     if owner is None:
         return json_response(ConversationPage([], None))
+    if query.strip():
+        return _search(owner, query)
 
     def read(cursor: str | None, limit: int) -> Page[conversations.ConversationRecord]:
         return services().database.run(lambda session: conversations.page(session, owner, cursor, limit))
@@ -81,6 +97,16 @@ def list_conversations() -> Response:
     page = read_page(read, DEFAULT_LIMIT)
     running = running_generations(services().redis, [each.id for each in page.items]) if page.items else {}
     return json_response(ConversationPage([_render(each, running) for each in page.items], page.next_cursor))
+
+
+def _search(owner: str, query: str) -> Response:
+    def read(cursor: str | None, limit: int) -> Page[ConversationMatch]:
+        return services().database.run(lambda session: search(session, owner, query, cursor, limit))
+
+    page = read_page(read, DEFAULT_LIMIT)
+    ids = [each.conversation.id for each in page.items]
+    running = running_generations(services().redis, ids) if ids else {}
+    return json_response(ConversationPage([_render_match(each, running) for each in page.items], page.next_cursor))
 
 
 @routes.get("/<conversation>")
@@ -200,6 +226,12 @@ def _render_found(found: conversations.ConversationRecord | None) -> Conversatio
 def _render(record: conversations.ConversationRecord, running: dict[str, str]) -> ConversationSchema:
     times = timestamp(record.created_ms), timestamp(record.updated_ms)
     return ConversationSchema(record.id, record.title, *times, running.get(record.id))
+
+
+def _render_match(found: ConversationMatch, running: dict[str, str]) -> ConversationSchema:
+    parts = [ExcerptSchema(each.text, each.is_hit) for each in found.excerpt]
+    match = MatchSchema(found.message, found.role, parts)
+    return msgspec.structs.replace(_render(found.conversation, running), match=match)
 
 
 def _context_response(context: Context | None) -> Response:

@@ -69,13 +69,14 @@ export interface ProblemBody {
   generation_id: string;
 }
 
-/** A conversation; `active_generation` is the generation that runs in it, if any. */
+/** A conversation; `active_generation` is the generation that runs in it, if any; a search adds its `match`. */
 export interface ConversationSchema {
   id: string;
   title: string | null;
   created_at: string;
   updated_at: string;
   active_generation: string | null;
+  match: MatchSchema;
 }
 
 /** A question, or an answer with its outcome; `parent_id` is the question that an answer belongs to. */
@@ -96,4 +97,17 @@ export interface MessageSchema {
   suggestions: string[];
   sources: Link[];
   latency: Latency | null;
+}
+
+/** Where a search has found a conversation: in a message, or in its title if `message_id` is null. */
+export interface MatchSchema {
+  message_id: string | null;
+  role: "assistant" | "user" | null;
+  excerpt: ExcerptSchema[];
+}
+
+/** A piece of an excerpt, in plain text; `is_hit`: it is one of the words that were searched for. */
+export interface ExcerptSchema {
+  text: string;
+  is_hit: boolean;
 }

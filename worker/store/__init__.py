@@ -13,6 +13,7 @@ while a model streams. `Database.run` raises `DatabaseUnavailable`, and every ca
 | `messages.py` | `save_question page find find_question delete_unanswered` |
 | `edits.py` | `find_turn replace_turns`: a question and all that follows it, replaced by a new question |
 | `answers.py` | `save_answer find_answer find_answer_of_generation read_history mark_learned`; fenced by epoch |
+| `conversation_search.py` | `search` over titles and messages, `index_pending`; its terms: `chat_terms.py` |
 | `profiles.py` | `find save compare_and_set` |
 | `memories.py` | `add page delete delete_all search`: full-text search within one owner |
 | `search_terms.py` | the words that memories are indexed by and searched for; `stop_words.py` has those left out |

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Executable, Integer, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import Executable, Integer, Select, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session, aliased
 
@@ -113,6 +113,7 @@ def save_answer(session: Session, question: StoredQuestion, answer: StoredAnswer
     if stored_epoch is not None:
         if stored_epoch > answer.epoch:
             return False
+        values["is_indexed"] = case((MessageRow.content == answer.content, MessageRow.is_indexed), else_=None)
         session.execute(update(MessageRow).where(MessageRow.id == answer.id).values(values))
         return True
     ids = {"id": answer.id, "conversation": question.conversation, "parent": question.id}

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from millrace.worker.errors import MillraceError
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
-from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
+from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert, SearchEntryRow
 
 # A generation that started before the deletion may still end within this time, and must not recreate the conversation.
 TOMBSTONE_MS = 26 * 3600 * 1000
@@ -81,6 +81,12 @@ def find(session: Session, owner: str, conversation: str) -> ConversationRecord 
     return None if row is None else _record(row)
 
 
+def find_all(session: Session, owner: str, conversations: list[str]) -> dict[str, ConversationRecord]:
+    """Return those of the conversations that are the owner's, by their ids."""
+    query = select(ConversationRow).where(ConversationRow.id.in_(conversations), ConversationRow.owner == owner)
+    return {row.id: _record(row) for row in session.scalars(query.where(ConversationRow.deleted_ms.is_(None)))}
+
+
 def page(session: Session, owner: str, cursor: str | None, count: int) -> Page[ConversationRecord]:
     """Return an owner's conversations after the cursor, the most recently updated first.
 
@@ -107,14 +113,18 @@ def page_by_id(session: Session, owner: str, cursor: str | None, count: int) -> 
 
 def rename(session: Session, owner: str, conversation: str, title: str) -> bool:
     """Set the title; False if the conversation is absent or another user's."""
-    change = update(ConversationRow).where(*_is_owned(owner, conversation)).values(title=title, updated_ms=clock_ms())
+    change = (
+        update(ConversationRow)
+        .where(*_is_owned(owner, conversation))
+        .values(title=title, is_indexed=None, updated_ms=clock_ms())
+    )
     return _count(session, change) > 0
 
 
 def set_title_if_untitled(session: Session, owner: str, conversation: str, title: str) -> bool:
     """Set the title unless there is one; False if there is, or if the conversation is absent or another user's."""
     untitled = (*_is_owned(owner, conversation), ConversationRow.title.is_(None))
-    return _count(session, update(ConversationRow).where(*untitled).values(title=title)) > 0
+    return _count(session, update(ConversationRow).where(*untitled).values(title=title, is_indexed=None)) > 0
 
 
 def replace_context(session: Session, owner: str, conversation: str, context: dict[str, Any]) -> bool:
@@ -153,6 +163,7 @@ def delete(session: Session, owner: str, conversation: str) -> bool:
     if not _count(session, tombstone.values(title=None, context={}, deleted_ms=clock_ms())):
         return False
     session.execute(delete_from(MessageRow).where(MessageRow.conversation == conversation))
+    session.execute(delete_from(SearchEntryRow).where(SearchEntryRow.conversation == conversation))
     is_expired = ConversationRow.deleted_ms < clock_ms() - TOMBSTONE_MS
     session.execute(delete_from(ConversationRow).where(ConversationRow.owner == owner, is_expired))
     return True

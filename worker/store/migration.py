@@ -143,7 +143,7 @@ def _adopt_tables(connection: Connection, script: ScriptDirectory, known: set[st
     """
     inspector = inspect(connection)
     present = {*inspector.get_table_names(), *inspector.get_view_names()}
-    taken = sorted(present & {*Base.metadata.tables, "memories_index"})
+    taken = sorted(present & {*Base.metadata.tables, "memories_index", "search_index"})
     if VERSION_TABLE in present or not taken:
         return
     revisions: set[str] = set()

@@ -100,18 +100,18 @@ _FOLDING = _folding()
 
 def words_of(text: str) -> list[str]:
     """Return the words of a text, in order; of a text without spaces the whole runs."""
-    return [found[0] for found in _runs(text, with_spellings=False)]
+    return [found[0] for found in runs(text, with_spellings=False)]
 
 
 def index_terms(text: str) -> list[str]:
     """Return the terms under which a text is found, in order."""
-    return [term for found in _runs(text) for term in _terms(found)]
+    return [term for found in runs(text) for term in _terms(found)]
 
 
 def search_terms(text: str) -> list[str]:
     """Return the terms to search for: each once, no stop words, at most `MAX_SEARCH_TERMS`."""
     terms: dict[str, None] = {}
-    for found in _runs(text):
+    for found in runs(text):
         if found[0] not in _STOP_WORDS:
             terms.update((term, None) for term in _terms(found) if term not in _STOP_WORDS)
             if len(terms) >= MAX_SEARCH_TERMS:
@@ -129,7 +129,7 @@ def owner_word(owner: str) -> str:
     return "o" + sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _runs(text: str, *, with_spellings: bool = True) -> list[re.Match[str]]:
+def runs(text: str, *, with_spellings: bool = True) -> list[re.Match[str]]:
     """Return the runs of each script, in order; `with_spellings` adds the words with an umlaut in their other spelling.
 
     Each match's group is the name of its rule.
@@ -186,15 +186,21 @@ def _latin_terms(word: str) -> list[str]:
     return [word, word[:-1]] if has_ending else [word]
 
 
-def _alphabetic_terms(word: str) -> list[str]:
+def without_prefixes(word: str) -> tuple[str, ...]:
+    """Return a word of an alphabet other than Latin without its article, and without its preposition if it has one."""
     article, preposition = _ARTICLE.match(word), _PREPOSITION.match(word)
     whole = word[article.end() :] if article else word
-    forms = [word, whole]
-    for form in (whole, whole[preposition.end() :]) if preposition and not article else (whole,):
+    return (whole, whole[preposition.end() :]) if preposition and not article else (whole,)
+
+
+def _alphabetic_terms(word: str) -> list[str]:
+    whole = without_prefixes(word)
+    forms = [word, whole[0]]
+    for form in whole:
         forms += [form, *(form[:end] for end in (len(form) - 1, len(form) - 2) if end >= _SHORTEST)]
         if len(form) > _BEGINNING + 2:
             forms.append(form[:_BEGINNING])
     return list(dict.fromkeys(forms))
 
 
-_STOP_WORDS = frozenset(found[0] for words in STOP_WORDS.values() for found in _runs(words))
+_STOP_WORDS = frozenset(found[0] for words in STOP_WORDS.values() for found in runs(words))

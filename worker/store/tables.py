@@ -5,10 +5,12 @@
 | `conversations` | owner, title and JSON context; a deleted row stays for a day as an empty tombstone | `updated_ms` |
 | `messages` | questions, and answers with their outcomes | `turn`, then `rank`: 0 is the question, 1, 2, … answers |
 | `removed_questions` | the ids of questions that edits have replaced, for a day: no late answer stores them again | |
+| `search_entries` | the terms of a message or, without one, of a conversation's title, for the search | `number` |
 | `profiles` | one JSON object per owner, written by the owner | |
 | `memories` | facts learned from answers; `searchable` is the indexed text: the fact's words only | `number` |
 
-A full-text index belongs to `memories`: a table of SQLite's FTS5, or an index over a column that PostgreSQL generates.
+Full-text indexes belong to `memories` and to `search_entries`: tables of SQLite's FTS5, or indexes of PostgreSQL. Where
+`is_indexed` is NULL, the search does not know the text yet.
 """
 
 from collections.abc import Callable
@@ -21,10 +23,12 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    SmallInteger,
     String,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column
@@ -35,6 +39,14 @@ ID = String(32)
 NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite assigns row numbers itself only if the type is INTEGER
 
 
+TERMS = Text().with_variant(postgresql.TSVECTOR, "postgresql")
+
+
+def only_where(condition: str) -> dict[str, Any]:
+    """Return the arguments of an index that holds only the rows of this condition."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 class Base(DeclarativeBase):
     """The base class of all tables."""
 
@@ -43,7 +55,10 @@ class ConversationRow(Base):
     """A conversation."""
 
     __tablename__ = "conversations"
-    __table_args__ = (Index("conversations_by_time", "owner", "updated_ms", "id"),)
+    __table_args__ = (
+        Index("conversations_by_time", "owner", "updated_ms", "id"),
+        Index("conversations_to_index", "updated_ms", **only_where("is_indexed IS NULL AND title IS NOT NULL")),
+    )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     owner: Mapped[str] = mapped_column(EscapedText)
@@ -52,13 +67,17 @@ class ConversationRow(Base):
     created_ms: Mapped[int] = mapped_column(BigInteger)
     updated_ms: Mapped[int] = mapped_column(BigInteger)
     deleted_ms: Mapped[int | None] = mapped_column(BigInteger)
+    is_indexed: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class MessageRow(Base):
     """A question or an answer. `parent` is an answer's question; it and the columns below it are NULL in a question."""
 
     __tablename__ = "messages"
-    __table_args__ = (UniqueConstraint("conversation", "turn", "rank", name="messages_in_order"),)
+    __table_args__ = (
+        UniqueConstraint("conversation", "turn", "rank", name="messages_in_order"),
+        Index("messages_to_index", "created_ms", **only_where("is_indexed IS NULL")),
+    )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     conversation: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
@@ -84,6 +103,7 @@ class MessageRow(Base):
     images: Mapped[Any | None] = mapped_column(JsonText)
     reasoning_state: Mapped[Any | None] = mapped_column(JsonText)
     sources: Mapped[Any | None] = mapped_column(JsonText)
+    is_indexed: Mapped[int | None] = mapped_column(SmallInteger)
 
 
 class RemovedQuestionRow(Base):
@@ -94,6 +114,17 @@ class RemovedQuestionRow(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     conversation: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
     removed_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class SearchEntryRow(Base):
+    """The terms, separated by spaces, of a message, or of its conversation's title if `message` is NULL."""
+
+    __tablename__ = "search_entries"
+
+    number: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
+    conversation: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), index=True)
+    message: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
+    terms: Mapped[str] = mapped_column(TERMS)
 
 
 class ProfileRow(Base):

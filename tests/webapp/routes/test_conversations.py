@@ -219,3 +219,38 @@ def test_unavailable_database_is_503_within_its_timeout(build: Build) -> None:
     site.owner()
     for answer in (site.user.get(API), site.user.post(API), *responses_to(site, site.user, "0" * 32, "0" * 32)):
         check_problem(answer, 503, "store_away")
+
+
+def test_search_returns_the_conversations_that_match_with_their_excerpts(site: WebHarness) -> None:
+    found = json_of(site.user.post(API, json={"title": "Mills"}))["id"]
+    turn(site, found, "why do wheels turn?", "because")
+    other = json_of(site.user.post(API, json={"title": "Other"}))["id"]
+    turn(site, other, "something else", "yes")
+    site.services.housekeeping.index_messages()
+    page = json_of(site.user.get(API, query_string={"q": "wheel"}))
+    assert page["next"] is None
+    (listed,) = page["conversations"]
+    match = listed.pop("match")
+    assert listed == json_of(site.user.get(f"{API}/{found}"))
+    assert match["message_id"] == messages_of(site, found)["messages"][0]["id"]
+    assert match["role"] == "user"
+    assert [each["text"] for each in match["excerpt"] if each["is_hit"]] == ["wheels"]
+    (titled,) = json_of(site.user.get(API, query_string={"q": "mil"}))["conversations"]
+    assert (titled["id"], titled["match"]["message_id"]) == (found, None)
+    for blank in ("", " "):
+        assert len(json_of(site.user.get(API, query_string={"q": blank}))["conversations"]) == 2
+    stranger = site.stranger()
+    assert json_of(stranger.get(API, query_string={"q": "wheel"}))["conversations"] == []
+    site.owner(stranger)
+    assert json_of(stranger.get(API, query_string={"q": "wheel"}))["conversations"] == []
+
+
+def test_search_is_paged_and_bounded(site: WebHarness) -> None:
+    made = [json_of(site.user.post(API, json={"title": f"wheel {number}"}))["id"] for number in range(3)]
+    site.services.housekeeping.index_messages()
+    first = json_of(site.user.get(API, query_string={"q": "wheel", "limit": 2}))
+    rest = json_of(site.user.get(API, query_string={"q": "wheel", "limit": 2, "cursor": first["next"]}))
+    listed = [each["id"] for each in first["conversations"] + rest["conversations"]]
+    assert (sorted(listed), rest["next"]) == (sorted(made), None)
+    check_problem(site.user.get(API, query_string={"q": "x" * 201}), 422, "invalid_field", "q")
+    check_problem(site.user.get(API, query_string={"q": "wheel", "cursor": "x"}), 400, "bad_cursor")
