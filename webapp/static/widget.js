@@ -173,6 +173,7 @@ export class MillraceChat extends HTMLElement {
     const { chat, connection, leaving } = this.#parts;
     this.#conversation = chat.id;
     leaving.abort();
+    chat.close();
     connection.close();
     this.#parts = null;
     this.#ready = Promise.withResolvers();

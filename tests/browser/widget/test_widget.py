@@ -147,20 +147,36 @@ def test_page_around_keeps_its_own_look_and_names(visit: Visit) -> None:
     assert set(page.evaluate("Object.keys(window)")) == names
 
 
-def test_keys_typed_in_the_chat_do_not_reach_the_page_around(visit: Visit) -> None:
+def test_keys_typed_in_the_chat_do_not_reach_the_page_around_and_the_focus_stays(visit: Visit) -> None:
     page = visit("""<script>
       window.keys = [];
       for (const type of ["keydown", "keypress", "keyup"]) document.addEventListener(type, ({ key }) => keys.push(key));
-    </script><input id=own><millrace-chat></millrace-chat>""")
+    </script><input id=own autofocus><millrace-chat></millrace-chat>""")
+    expect(page.locator("#send")).to_be_visible()
+    expect(page.locator("#own")).to_be_focused()
     page.locator("#question").press_sequentially("kj/?")
     page.locator("#question").press("Control+k")
     assert page.evaluate("keys") == []
     page.locator("#own").press("j")
     assert page.evaluate("keys") == ["j", "j", "j"]
-    ask(page, emulate(tokens=2000, rate=50))
+    ask(page, emulate(tokens=2000, rate=50, chars=5))
+    wait_for(lambda: len(answer(page)) > 20, 20, "some text")
+    page.locator("#own").focus()
+    widget(page, "stop()")
+    expect_state(page, "cancelled")
+    expect(page.locator("#own")).to_be_focused()
+    widget(page, f"ask({emulate(tokens=2000, rate=50, chars=5)!r})")
     wait_for(lambda: len(answer(page)) > 20, 20, "some text")
     page.locator("#question").press("Escape")
     expect_state(page, "cancelled")
+    expect(page.locator("#question")).to_be_focused()
+    receipt = page.locator(".turn:last-child .receipt-button")
+    receipt.click()
+    expect(page.locator(".turn:last-child .receipt")).to_be_visible()
+    page.locator(".turn:last-child .receipt-list").click()
+    expect(page.locator(".turn:last-child .receipt")).to_be_visible()
+    page.locator("#own").click()
+    expect(page.locator(".turn:last-child .receipt")).to_be_hidden()
 
 
 def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visit) -> None:

@@ -120,7 +120,7 @@ export class Chat {
     if (id !== null) this.#keep(id, this.#open);
     this.#changed(this.#open);
     this.#open.refresh();
-    this.#composer.focus();
+    this.#composer.focusOpened();
   }
 
   /** Read the open conversation again: some of its changes may have been missed. */

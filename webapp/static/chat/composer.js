@@ -130,11 +130,18 @@ export class Composer {
     if (matchMedia("(pointer: fine)").matches) this.#input.focus();
   }
 
-  /** Focus the question if nothing else uses the focus. */
+  /** Focus the question of an opened conversation, but for a chat on another page, which the user may be using. */
+  focusOpened() {
+    if (this.element.getRootNode() === document) this.focus();
+    else this.focusIfIdle();
+  }
+
+  /** Focus the question if nothing else uses the focus; on another page, if the chat uses it. */
   focusIfIdle() {
     const root = /** @type {Document | ShadowRoot} */ (this.element.getRootNode());
-    const focused = root.activeElement ?? document.body;
-    if ((focused === document.body || this.element.contains(focused)) && getSelection()?.isCollapsed) this.focus();
+    const focused = root.activeElement;
+    const isIdle = root === document ? focused === null || focused === document.body : false;
+    if ((isIdle || this.element.contains(focused)) && getSelection()?.isCollapsed) this.focus();
   }
 
   #showSend() {
