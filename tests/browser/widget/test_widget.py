@@ -190,14 +190,14 @@ def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visi
     page.on("requestfailed", close)
     page.on("requestfinished", close)
     one, two = page.locator("#one"), page.locator("#two")
-    both = [emulate(text=f"{text} {TEXT}", tokens=150, rate=40) for text in ("First", "Second")]
+    both = [emulate(text=f"{text} {TEXT}end", tokens=150, rate=40) for text in ("First", "Second")]
     assert page.evaluate(
         "both => Promise.all(both.map((each, index) => window[['one', 'two'][index]].ask(each)))", both
     )
     wait_for(lambda: all(each.locator(".answer").text_content() for each in (one, two)), 20, "both texts")
     one.evaluate("each => document.body.append(each)")  # it is moved, and goes on
     expect(one.locator(".turn")).to_have_attribute("data-state", "completed")
-    assert one.locator(".answer").text_content() == f"First {TEXT}"
+    assert one.locator(".answer").text_content() == f"First {TEXT}end"
     expect(two.locator(".turn")).to_have_attribute("data-state", "completed")
     wait_for(lambda: pumped(page) and len(open_ones) == 2, 20, "the connections")
     two.evaluate("each => each.remove()")
@@ -206,7 +206,7 @@ def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visi
     wait_for(lambda: pumped(page) and not open_ones, 20, "the end of all connections")
     page.evaluate("document.body.append(kept)")  # in a document again, it opens the same conversation
     expect(page.locator(".turn")).to_have_attribute("data-state", "completed")
-    assert answer(page) == f"First {TEXT}"
+    assert answer(page) == f"First {TEXT}end"
 
 
 def test_bearer_token_of_a_function_is_sent_with_each_request_and_stream(visit: Visit) -> None:
