@@ -26,15 +26,20 @@ export default { ...config, resolve: { alias, dedupe: ["react", "react-dom"] }, 
 @contextmanager
 def serving(example: NpmPackages, version: SdkVersion, url: str) -> Generator[str]:
     """Serve the built example with its proxy to the system at `url`; yields the page's address."""
+    with previewing(example, _vite(version, "preview"), {**os.environ, "MILLRACE_URL": url}) as page:
+        yield f"{page}/?sdk={version}"
+
+
+@contextmanager
+def previewing(example: NpmPackages, command: list[str | Path], environment: dict[str, str]) -> Generator[str]:
+    """Serve a built example by a command of vite's, on a free port; yields its origin."""
     port = free_port()
-    command = _vite(version, "preview", "--host", "127.0.0.1", "--port", str(port), "--strictPort")
-    process = subprocess.Popen(
-        command, cwd=example.directory, env={**os.environ, "MILLRACE_URL": url}, stdout=subprocess.DEVNULL
-    )
+    command = [*command, "--host", "127.0.0.1", "--port", str(port), "--strictPort"]
+    process = subprocess.Popen(command, cwd=example.directory, env=environment, stdout=subprocess.DEVNULL)
     page = f"http://127.0.0.1:{port}"
     try:
         wait_for(lambda: _answers(page), SECONDS, "the example")
-        yield f"{page}/?sdk={version}"
+        yield page
     finally:
         process.terminate()
         process.wait()

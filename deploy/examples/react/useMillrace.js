@@ -120,8 +120,10 @@ function reduce(state, action) {
   switch (action.type) {
     case "opened":
       return { ...EMPTY, conversation: action.conversation, status: action.conversation === null ? "ready" : "loading" };
-    case "read":
-      return { ...state, messages: newestAnswers(action.messages), running: null, answer: START, status: "ready" };
+    case "read": {
+      const { conversation, messages } = action;
+      return { ...state, conversation, messages: newestAnswers(messages), running: null, answer: START, status: "ready" };
+    }
     case "asked": {
       const question = { id: `new ${state.messages.length}`, role: "user", content: action.message, status: "completed" };
       return { ...state, messages: [...state.messages, question], answer: START, status: "sending", error: null };
@@ -140,7 +142,7 @@ function reduce(state, action) {
     }
     case "failed": {
       const isUnsent = state.status === "sending" && state.messages.at(-1)?.id.startsWith("new ");
-      const messages = isUnsent ? state.messages.slice(0, -1) : state.messages;
+      const messages = isUnsent ? state.messages.slice(0, -1) : withAnswer(state).messages; // what has arrived stays
       return { ...state, messages, running: null, status: "ready", error: action.error };
     }
     default:

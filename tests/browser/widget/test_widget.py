@@ -122,7 +122,10 @@ def test_strictest_policy_of_the_page_around_that_names_the_server_is_enough(vis
     page = visit("<millrace-chat theme=dark></millrace-chat>", STRICT.format(system=embedded.url))
     ask(page, emulate(text="# Within\n\n```js\nlet policy;\n```\n\n$x^2$"))
     expect_state(page, "completed")
-    assert page.locator("#send").evaluate("each => getComputedStyle(each).borderTopStyle") == "solid", "no styles"
+    expect(page.locator(".katex .katex-html")).to_be_visible()
+    assert page.locator("#question").evaluate("each => getComputedStyle(each).resize") == "none", "no styles"
+    fonts = "[...document.fonts].filter(({ status }) => status === 'loaded').map(({ family }) => family)"
+    wait_for(lambda: "KaTeX_Math" in page.evaluate(fonts), 20, "the formula's font")
 
 
 def test_rules_of_the_page_around_do_not_reach_the_chat(visit: Visit) -> None:
@@ -166,6 +169,7 @@ def test_keys_typed_in_the_chat_do_not_reach_the_page_around_and_the_focus_stays
     expect_state(page, "cancelled")
     expect(page.locator("#own")).to_be_focused()
     widget(page, f"ask({emulate(tokens=2000, rate=50, chars=5)!r})")
+    expect_state(page, "running", 1)
     wait_for(lambda: len(answer(page)) > 20, 20, "some text")
     page.locator("#question").press("Escape")
     expect_state(page, "cancelled")

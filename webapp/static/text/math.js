@@ -9,6 +9,8 @@ const MAX_DEPTH = 300; // of nodes; Chromium's layout crashes at a few thousand,
 
 /** @type {Promise<any> | undefined} */
 let katex;
+/** @type {Promise<CSSStyleSheet> | undefined} */
+let sheet;
 
 export class MathView {
   #tex = "";
@@ -44,7 +46,7 @@ export class MathView {
       const made = h("span");
       library.render(tex, made, { ...OPTIONS, displayMode: isDisplay });
       if (depthOf(made) > MAX_DEPTH) throw new RangeError("too deep");
-      addStyles(this.element.getRootNode());
+      await addStyles(this.element.getRootNode());
       this.element.replaceChildren(...made.childNodes);
     } catch {
       this.element.textContent = source; // no valid TeX
@@ -86,14 +88,24 @@ async function load() {
 }
 
 /**
- * Add KaTeX's style sheet to a document or shadow root; its fonts take effect in the document only.
+ * Add KaTeX's style sheet to the document, where its fonts take effect, and to a shadow root; adopted, it needs nothing of
+ * the policy of a page that embeds the chat.
  *
  * @param {Node} root
  */
-function addStyles(root) {
-  for (const place of new Set([document.head, root instanceof ShadowRoot ? root : document.head])) {
-    if (place.querySelector("link.katex-styles")) continue;
-    const href = asset("katex/dist/katex.min.css");
-    place.append(h("link", { className: "katex-styles", rel: "stylesheet", crossOrigin: "anonymous", href }));
+async function addStyles(root) {
+  sheet ??= readSheet();
+  const rules = await sheet;
+  for (const place of [document, root]) {
+    if (!(place instanceof Document || place instanceof ShadowRoot) || place.adoptedStyleSheets.includes(rules)) continue;
+    place.adoptedStyleSheets.push(rules);
   }
+}
+
+// Chromium takes the addresses of a constructed sheet's fonts relative to the page, whatever its `baseURL` is.
+async function readSheet() {
+  const address = asset("katex/dist/katex.min.css");
+  const response = await fetch(address);
+  const rules = response.ok ? await response.text() : "";
+  return new CSSStyleSheet().replace(rules.replace(/url\(([^)]+)\)/g, (_, path) => `url(${new URL(path, address)})`));
 }
