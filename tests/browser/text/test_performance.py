@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from tests.browser.text.performance import TEXTS, Meter, feed
 
 CHARACTERS = 100_000
-FRAMES = 120
+FRAMES = 80
 
 
 def test_long_answers_cost_as_much_in_their_second_half_and_keep_their_nodes(page: Page) -> None:
