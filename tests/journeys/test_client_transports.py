@@ -41,6 +41,17 @@ try {
 }
 console.log(JSON.stringify({ events, connection, failure }));
 """
+SLEEP = """
+import { follow } from "millrace-client";
+const { now } = Date;
+const ids = [];
+const onEvent = (event, id) => {
+  ids.push(id);
+  Date.now = () => now() + 60_000;
+};
+await follow(process.argv[2], { onEvent, pauseMs: 1 });
+console.log(JSON.stringify(ids));
+"""
 CONNECT = """
 import { Millrace } from "millrace-client";
 const log = [];
@@ -156,6 +167,12 @@ def test_refusal_and_end_are_found_out_where_event_source_has_given_up(packages:
     with HostileServer(sends(ALIVE, frame(1)), ended, ended) as server:
         found = packages.run(script, server.url)
     assert (found["events"], found["failure"]) == ([["1-1", "chunk"]], None)
+
+
+def test_computer_that_has_slept_for_a_minute_reconnects_although_its_timers_stood_still(packages: NpmPackages) -> None:
+    with HostileServer(sends(ALIVE, frame(1), is_closed=False), sends(ALIVE, frame(2, "done"))) as server:
+        assert packages.run(packages.add(SLEEP), server.url) == ["1-1", "1-2"]
+    assert server.times[1] - server.times[0] < 37.5, "two and a half heartbeats of waking time"
 
 
 def named_frame(source: str, cursor: str, **event: str) -> bytes:

@@ -83,22 +83,32 @@ def chunked(body: bytes) -> bytes:
     return b"%X\r\n%b\r\n" % (len(body), body)
 
 
-def stream_start() -> bytes:
+def stream_start(heartbeat_seconds: float) -> bytes:
     """Return the first bytes of every stream: a comment, which makes proxies flush, a jittered `retry:`, a heartbeat.
 
-    The heartbeat makes it known to a client that this server sends them. All are one frame: version 2 of the package
-    `eventsource` keeps the data of a frame that was cut, and adds it to the next frame, which must be no message.
+    The heartbeat makes it known to a client that this server sends them, and how often, because an EventSource shows no
+    headers. All are one frame: version 2 of the package `eventsource` keeps the data of a frame that was cut, and adds
+    it to the next frame, which must be no message.
     """
-    return b": millrace\n%b" % retry_frame(random.randint(1000, 2000))
+    return b": millrace\n%b" % _retry_frame(random.randint(1000, 2000), b',"seconds":%g' % heartbeat_seconds)
 
 
 def stream_end() -> bytes:
     """Return the last bytes of a stream that ends early: a `retry:` whose jitter spreads the reconnects."""
-    return retry_frame(random.randint(500, 3000))
+    return _retry_frame(random.randint(500, 3000))
 
 
-def retry_frame(milliseconds: int) -> bytes:
-    """Return a frame with a `retry:`; it is also a heartbeat, because some clients take a frame without data for one
-    of their messages.
+def last_frame() -> bytes:
+    """Return the last bytes of a stream that is complete, for an EventSource that its page does not close.
+
+    It would reconnect and get the same events again.
     """
-    return b"retry: %d\n%b" % (milliseconds, HEARTBEAT)
+    return _retry_frame(60_000)
+
+
+def _retry_frame(milliseconds: int, fields: bytes = b"") -> bytes:
+    """Return a frame with a `retry:`, which a page that uses EventSource sees only in the heartbeat.
+
+    It is a heartbeat because some clients take a frame without data for one of their messages.
+    """
+    return b'retry: %d\nevent: ping\ndata: {"type":"ping","retry":%d%b}\n\n' % (milliseconds, milliseconds, fields)

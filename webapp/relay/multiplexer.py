@@ -11,15 +11,13 @@ from typing import NamedTuple
 from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.feeds import Feeds
-from millrace.webapp.relay.frames import Frame, body_of, chunked, join, retry_frame
+from millrace.webapp.relay.frames import Frame, body_of, chunked, join, last_frame
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.reader import EndReason, Reader, write_nothing
 from millrace.worker.contract.feed import FeedEntry, FeedPosition
 from millrace.worker.contract.ids import Cursor
 
 FEED = "feed"  # takes the place of a generation's id in the id of an event
-# An EventSource that its page does not close would reconnect and get the same events again.
-_SLOW_RETRY = retry_frame(60_000)
 
 
 class FollowedGeneration(NamedTuple):
@@ -123,7 +121,7 @@ class Multiplexer:
         """Remove a sub-stream whose last frame was accepted."""
         self._sub_streams.pop(sub_stream.generation, None)
         if not self._sub_streams and not self._is_lasting:
-            self._connection.finish("done", _SLOW_RETRY)
+            self._connection.finish("done", last_frame())
 
     def finish(self, why: EndReason, last_bytes: bytes) -> None:
         """End the whole connection once the accepted frames are out."""

@@ -72,7 +72,7 @@ def event_stream(
         return rejection
     body = hand_over_or_yield(
         environ,
-        stream_start(),
+        stream_start(hub.settings.relay.heartbeat_seconds),
         socket_reader=partial(SocketReader, state.generation, after),
         pull_reader=partial(PullReader, state.generation, after),
         attach=partial(
@@ -110,7 +110,7 @@ def multiplexed_stream(
 
     body = hand_over_or_yield(
         environ,
-        stream_start(),
+        stream_start(hub.settings.relay.heartbeat_seconds),
         socket_reader=partial(SocketReader, _MULTIPLEXED, START),
         pull_reader=partial(PullReader, _MULTIPLEXED, START),
         attach=attach,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from millrace.webapp.relay.frames import HEARTBEAT
+from millrace.webapp.relay.frames import last_frame
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk, ToolUse
 from millrace.worker.contract.feed import ConversationChanged, GenerationStarted, publish
@@ -75,7 +75,8 @@ def test_connection_ends_with_the_last_done_and_a_slow_retry(server: RelayServer
         two.end()
         stream.rest()
         assert stream.is_ended
-        assert stream.body.endswith(b"\n\nretry: 60000\n" + HEARTBEAT)
+        assert stream.body.endswith(b"\n\n" + last_frame())
+        assert last_frame().startswith(b"retry: 60000\n")
     server.wait_for_readers(0)
 
 

@@ -1,5 +1,6 @@
 """Parsing of the relay's bytes, independent of the code that makes them: chunked bodies, frames and cursors."""
 
+import re
 from collections.abc import Iterator
 
 from millrace.worker.contract.ids import Cursor, parse_cursor
@@ -25,7 +26,7 @@ def events_in(body: bytes) -> bytes:
 
 def is_heartbeat(frame: bytes) -> bool:
     """Return whether a frame is a heartbeat, as the protocol spells it."""
-    return frame == b'event: ping\ndata: {"type":"ping"}'
+    return re.fullmatch(rb'event: ping\ndata: \{"type":"ping"[^\n]*\}', frame) is not None
 
 
 def split(payload: bytes) -> Iterator[bytes]:

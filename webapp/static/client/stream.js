@@ -112,7 +112,14 @@ export function readEventSource(url, withCredentials, signal, sink) {
       }
     };
     source.addEventListener("open", () => guarded(() => sink.onOpen(NaN)));
-    source.addEventListener("ping", () => guarded(sink.onHeard));
+    source.addEventListener("ping", ({ data }) =>
+      guarded(() => {
+        sink.onHeard();
+        const { seconds, retry } = JSON.parse(data); // as the headers and `retry:`, which EventSource does not show
+        if (seconds) sink.onOpen(seconds);
+        if (retry) sink.onRetry(retry);
+      }),
+    );
     source.addEventListener("message", ({ data, lastEventId }) =>
       guarded(() => {
         sink.onHeard();
