@@ -4,8 +4,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility.axe import Axe
 from tests.browser.test_page import ask, expect_state
-from tests.client import emulate, wait_for
+from tests.client import emulate
 
+SOURCES = [{"title": "Mills", "url": "https://example.org/mills"}]
 MARKDOWN = """# Mills
 
 A **mill** with `code`, a [link](https://example.org/mill) and ~~nothing~~ else.
@@ -32,7 +33,7 @@ $$E = mgh$$
 
 ---
 
-#### Small
+## Small
 """
 
 
@@ -50,17 +51,63 @@ class States:
             self.violations += [f"{state}, {scheme}: {each}" for each in self._axe.violations(self._page)]
 
 
-def test_no_state_of_a_turn_violates_a_rule(page: Page, axe: Axe) -> None:
+def test_no_state_of_the_chat_violates_a_rule(page: Page, axe: Axe) -> None:
     states = States(axe, page)
-    states.check("new conversation")
-    ask(page, emulate(text=MARKDOWN, rate=0))
+    states.check("a new conversation")
+    ask(page, emulate(text=MARKDOWN, reasoning="Because.", search=SOURCES, rate=0))
     expect_state(page, "completed")
-    expect(page.locator("#send")).to_be_enabled()
-    states.check("markdown")
-    ask(page, emulate(text=MARKDOWN * 20, rate=50))
-    wait_for(page.locator(".answer").last.text_content, 20, "some text")
-    states.check("an answer that is being written")
+    expect(page.locator(".answer .hljs-keyword, .answer .katex")).not_to_have_count(0)
+    expect(page.locator(".suggestions button").last).to_be_visible()
+    page.locator(".reasoning-summary").click()
+    states.check("a complete answer")
+    page.locator(".receipt-button").click()
+    states.check("a receipt")
+    page.locator(".edit-question").click()
+    states.check("a question that is edited")
+    page.keyboard.press("Escape")
+    ask(page, emulate(text="Half of", fault="exception_mid_stream", rate=0))
+    expect_state(page, "failed")
+    ask(page, emulate(text=MARKDOWN * 20, reasoning="Because. " * 9, rate=20))
+    expect(page.locator(".turn[data-phase=thinking]")).to_be_visible()
+    states.check("an answer that is thought about, below one that has failed")
+    expect(page.locator(".turn[data-phase=writing]")).to_be_visible()
+    page.locator("#question").fill("The next question")
+    page.locator("#question").press("Enter")
+    expect(page.locator(".queued")).to_be_visible()
+    states.check("an answer that is being written, and a question that waits for it")
+    page.locator(".queued-withdraw").click()
     page.keyboard.press("Escape")
     expect_state(page, "cancelled")
-    states.check("a stopped answer")
+    assert states.violations == [], "\n".join(states.violations)
+
+
+def test_no_state_of_the_page_around_the_chat_violates_a_rule(page: Page, axe: Axe) -> None:
+    states = States(axe, page)
+    ask(page, emulate(text="Water carries the sound.", rate=0))
+    expect_state(page, "completed")
+    expect(page.locator(".item")).to_have_count(1)
+    for opener, opened in ((".open-settings", ".settings .memories-empty"), (".open-help", ".help")):
+        page.locator(opener).click()
+        expect(page.locator(opened)).to_be_visible()
+        states.check(opener)
+        page.keyboard.press("Escape")
+    page.locator(".item-more").click()
+    expect(page.locator("[role=menu]")).to_be_visible()
+    states.check("the menu of a conversation")
+    page.locator("[data-action=rename]").click()
+    expect(page.locator(".rename-box")).to_be_focused()
+    states.check("a conversation that is renamed")
+    page.keyboard.press("Escape")
+    page.locator(".search-box").fill("no such word")
+    expect(page.locator(".list-empty")).to_be_visible()
+    states.check("a search that finds nothing")
+    page.locator(".search-box").fill("")
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.locator(".sidebar-toggle").click()
+    expect(page.locator(".scrim")).to_be_visible()
+    states.check("the drawer")
+    page.locator(".item-link").focus()
+    page.keyboard.press("Delete")
+    expect(page.locator(".toast")).to_be_visible()
+    states.check("a deletion that can be undone")
     assert states.violations == [], "\n".join(states.violations)

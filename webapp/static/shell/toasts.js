@@ -14,7 +14,7 @@ import { t } from "../base/strings.js";
  */
 
 export class Toasts {
-  element = h("div", { className: "toasts", role: "region", "aria-label": t.messages, "aria-live": "polite" });
+  element = h("div", { className: "toasts", role: "region", "aria-label": t.notices, "aria-live": "polite" });
 
   /**
    * Show a toast; returns a function that ends it at once.

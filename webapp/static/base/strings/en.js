@@ -102,6 +102,7 @@ export default {
   skipToQuestion: "Skip to the question",
   settings: "Settings",
   close: "Close",
+  notices: "Notices",
   welcome: "Ask anything",
   welcomeText: "The answer goes on while you look elsewhere: close the page, come back on another device, and it is there.",
   examples: [
