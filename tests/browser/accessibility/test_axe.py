@@ -1,6 +1,9 @@
 """axe-core finds no violation in any state of the page, in light and dark, wide and narrow."""
 
-from playwright.sync_api import Page, expect
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.accessibility.axe import Axe
 from tests.browser.test_page import ask, expect_state
@@ -35,6 +38,22 @@ $$E = mgh$$
 
 ## Small
 """
+EXCERPT = [{"text": "… carries ", "is_hit": False}, {"text": "water", "is_hit": True}]
+FOUND: list[Any] = [
+    {
+        "id": "0" * 32,
+        "title": "Found",
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z",
+        "active_generation": None,
+        "match": {"message_id": None, "role": None, "excerpt": EXCERPT},
+    }
+]
+
+
+def answering(answer: Any) -> Callable[[Route], None]:
+    """Return a handler that gives the answer at once: the index has a delay of its own, which is not the subject."""
+    return lambda route: route.fulfill(json=answer)
 
 
 class States:
@@ -98,9 +117,11 @@ def test_no_state_of_the_page_around_the_chat_violates_a_rule(page: Page, axe: A
     expect(page.locator(".rename-box")).to_be_focused()
     states.check("a conversation that is renamed")
     page.keyboard.press("Escape")
-    page.locator(".search-box").fill("no such word")
-    expect(page.locator(".list-empty")).to_be_visible()
-    states.check("a search that finds nothing")
+    for found, shown in ((FOUND, ".excerpt mark"), ([], ".list-empty")):
+        page.route("**/api/conversations?*q=*", answering({"conversations": found, "next": None}))
+        page.locator(".search-box").fill(f"water {len(found)}")
+        expect(page.locator(shown)).to_be_visible()
+        states.check(f"a search that finds {len(found)}")
     page.locator(".search-box").fill("")
     page.set_viewport_size({"width": 360, "height": 740})
     page.locator(".sidebar-toggle").click()

@@ -28,13 +28,19 @@ TREE = f"""
     - article:
       - heading "Question" [level=2]
       - paragraph
+      - button "Edit the question"
       - heading "Answer" [level=2]
-      - text: "{HEBREW} 1"
+      - paragraph: {HEBREW} 1
       - status: Complete
+      - button "Copy as Markdown"
+      - button "Try again"
+      - button "Model, time and cost"
       - button "{HEBREW}?"
   - textbox "Your question"
+  - status
   - button "Send"
   - alert
+- region "Notices"
 """
 DIRECTION = "each => getComputedStyle(each).direction"
 
@@ -49,7 +55,7 @@ def test_every_part_has_a_landmark_and_a_name_and_each_text_its_own_direction(pa
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("body")).to_match_aria_snapshot(TREE)
     page.locator("#question").fill(HEBREW)
-    for selector in ("#title", ".answer", ".suggestions button", "#conversations a", "#question"):
+    for selector in ("#title", ".answer p", ".suggestions button", "#conversations a", "#question"):
         assert page.locator(selector).evaluate(DIRECTION) == "rtl", selector
     assert page.locator(".question").evaluate(DIRECTION) == "ltr"  # its first letter is Latin
 
