@@ -7,7 +7,7 @@ scripts say; on their way the questions change places with the scripts, so that 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class Stage:
         self.page.evaluate("document.fonts.ready")
 
     def _replace_question(self, route: Route) -> None:
-        body: dict[str, Any] = route.request.post_data_json
+        body: Any = route.request.post_data_json
         script = next(script for script, question in self._questions.items() if question == body["message"])
         route.continue_(post_data=json.dumps({**body, "message": script}))
 
@@ -112,7 +112,7 @@ class Stage:
 
 
 @contextmanager
-def stage(browser: Browser, url: str, width: int, height: int, scheme: Any) -> Iterator[Stage]:
+def stage(browser: Browser, url: str, width: int, height: int, scheme: Any) -> Generator[Stage]:
     """Open the page in a window of its own."""
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
