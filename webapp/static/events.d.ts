@@ -183,7 +183,7 @@ export interface GenerationEnded {
   status: "cancelled" | "completed" | "failed" | "queued" | "running";
 }
 
-/** A conversation got its title, was renamed or was deleted. */
+/** A conversation got its title, was renamed, edited or deleted. */
 export interface ConversationChanged {
   type: "conversation_changed";
   conversation_id: string;

@@ -39,7 +39,7 @@ class GenerationEnded(Event, frozen=True, tag="generation_ended"):
 
 
 class ConversationChanged(Event, frozen=True, tag="conversation_changed"):
-    """A conversation got its title, was renamed or was deleted."""
+    """A conversation got its title, was renamed, edited or deleted."""
 
     conversation_id: str
 
