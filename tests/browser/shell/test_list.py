@@ -190,7 +190,8 @@ def test_further_pages_come_by_scrolling_or_by_the_button(
         assert len(set(items.evaluate_all("all => all.map((each) => each.dataset.id)"))) == 70
 
 
-def test_change_reads_one_page_and_leaves_the_rows_and_the_focus_in_place(page: Page, system: System) -> None:
+def test_change_reads_one_page_and_leaves_the_rows_and_the_focus_in_place(lenient_page: Page, system: System) -> None:
+    page = lenient_page  # the browser's console reports that a deleted conversation is not found
     created = create(page, system, *(f"row {number}" for number in range(45)))
     page.reload()
     page.locator(".list-scroller").evaluate("each => each.scrollTo(0, each.scrollHeight)")
@@ -208,7 +209,7 @@ def test_change_reads_one_page_and_leaves_the_rows_and_the_focus_in_place(page: 
     assert page.evaluate("() => window.rows.every((row) => row.isConnected)")
     assert sum("conversations?" in url for url in asked) <= 2, asked
     # A conversation that another device deletes on a page further down disappears as well.
-    page.request.delete(f"{system.url}/api/conversations/{created[44]}")
+    page.request.delete(f"{system.url}/api/conversations/{created[2]}")
     expect(items).to_have_count(44)
 
 

@@ -6,6 +6,7 @@ import { t } from "../base/strings.js";
 
 const TYPING_PAUSE_MS = 200;
 const PER_PAGE = 30;
+const MAX_QUERY_CHARACTERS = 200; // the server's limit
 
 /**
  * The text around a hit, in pieces.
@@ -18,7 +19,7 @@ export class Search {
   /** @type {unknown} */
   error = null;
   isLoaded = false;
-  input = h("input", { type: "search", className: "search-box", placeholder: t.searchConversations, autocomplete: "off", dir: "auto" });
+  input = h("input", { type: "search", className: "search-box", maxLength: MAX_QUERY_CHARACTERS, placeholder: t.searchConversations, autocomplete: "off", dir: "auto" });
   element = h(
     "search",
     { className: "search" },
