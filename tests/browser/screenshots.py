@@ -71,7 +71,7 @@ OTHERS = [
     )
 ]
 QUICK = Exchange("What is a millrace, and which wheel suits which river?", "Mill wheels and rivers", ANSWER, 90, 0)
-SLOW = Exchange(QUICK.question, QUICK.title, ANSWER, 400, 60)
+SLOW = Exchange("And a millrace, in short?", "Another mill", ANSWER, 300, 60)
 
 
 class Stage:
@@ -96,11 +96,10 @@ class Stage:
         """Wait for the end of the answer and all that follows it."""
         expect(self.page.locator(".turn").last).to_have_attribute("data-state", "completed")
         expect(self.page.locator(".suggestions button").last).to_be_visible()
-        self.page.evaluate("document.fonts.ready")
 
     def _replace_question(self, route: Route) -> None:
         body: Any = route.request.post_data_json
-        script = next(script for script, question in self._questions.items() if question == body["message"])
+        script = [script for script, question in self._questions.items() if question == body["message"]][-1]
         route.continue_(post_data=json.dumps({**body, "message": script}))
 
     def _replace_scripts(self, route: Route) -> None:
@@ -117,7 +116,9 @@ def stage(browser: Browser, url: str, width: int, height: int, scheme: Any) -> G
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
     )
-    yield Stage(context.new_page(), url)
+    opened = Stage(context.new_page(), url)
+    yield opened
+    opened.page.unroute_all(behavior="ignoreErrors")
     context.close()
 
 
@@ -127,7 +128,7 @@ def take(stage: Stage, name: str) -> None:
 
 
 def main() -> None:
-    """Take all pictures."""
+    """Take the pictures, with the machine's own fonts."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -135,22 +136,26 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        with stage(browser, system.url, 1200, 800, "light") as desk:
+        with stage(browser, system.url, 1200, 880, "light") as desk:
             for exchange in OTHERS:
                 desk.ask(exchange)
                 desk.wait()
                 desk.page.locator("#new").click()
             desk.ask(QUICK)
             desk.wait()
+            expect(desk.page.locator(".hljs-keyword")).not_to_have_count(0)
+            expect(desk.page.locator(".item-link[aria-current]")).to_have_text(QUICK.title)
             take(desk, "page.png")
             desk.page.emulate_media(color_scheme="dark")
             desk.page.locator("#new").click()
             desk.ask(SLOW)
-            expect(desk.page.locator(".answer table").last).to_be_visible()
+            expect(desk.page.locator(".answer .code .hljs-keyword, .answer .code .code-part")).not_to_have_count(0)
             take(desk, "page-dark.png")
         with stage(browser, system.url, 390, 780, "light") as phone:
             phone.ask(QUICK)
             phone.wait()
+            expect(phone.page.locator(".hljs-keyword")).not_to_have_count(0)
+            phone.page.locator(".scroller").evaluate("each => { each.scrollTop = 0 }")
             take(phone, "page-phone.png")
         browser.close()
 
