@@ -173,8 +173,9 @@ def test_error_notice_disappears_with_the_next_success(lenient_page: Page, syste
     expect_state(page, "completed")
     # The server cannot be reached for one call, and then it can for another.
     expect(page.locator("#send")).to_be_enabled()
-    ask(page, emulate(tokens=2000, chars=5, rate=50))
-    wait_for(lambda: answer(page), 20, "some text")
+    ask(page, emulate(tokens=2000, rate=20))
+    expect(page.locator(".turn")).to_have_count(2)
+    wait_for(lambda: answer(page), 60, "some text")
     page.route("**/cancel", lambda route: route.abort(), times=1)
     page.keyboard.press("Escape")
     expect(notice).to_contain_text("The server cannot be reached.")
