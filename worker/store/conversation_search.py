@@ -18,7 +18,7 @@ from millrace.worker.store.database import Database
 from millrace.worker.store.pagination import Page, decode_cursor, encode_cursor
 from millrace.worker.store.tables import ConversationRow, MessageRow, SearchEntryRow
 
-ROWS = 50  # that are indexed in one transaction
+ROWS = 20  # that are indexed in one transaction
 
 _FOUND = (
     "SELECT c.id, c.updated_ms, MAX(CASE WHEN e.message IS NULL THEN 0 ELSE e.number END) AS number FROM {entries} "
