@@ -90,3 +90,22 @@ def test_conversation_without_a_title_is_called_by_its_first_question(page: Page
     ask(page, message)
     expect(page.locator("#conversations a").first).to_have_text(message)
     expect(page.locator("#conversations a")).to_have_text("a scripted answer")
+
+
+def test_word_of_an_answer_finds_its_conversation(page: Page) -> None:
+    ask(page, emulate(text="The penstock leads to the turbine.", rate=0))
+    expect_state(page, "completed")
+    conversation, box = shown(page), page.locator(".search-box")
+    page.locator("#new").click()
+
+    def is_found() -> bool:  # an answer is indexed some seconds after it was stored
+        with page.expect_response("**/api/conversations?*q=*") as response:
+            box.fill("")
+            box.fill("penst")
+        return bool(response.value.json()["conversations"])
+
+    wait_for(is_found, 30, "the hit")
+    expect(page.locator(".excerpt mark").first).to_have_text("penstock")
+    page.locator(".results a").click()
+    expect(page.locator(".answer")).to_have_text("The penstock leads to the turbine.")
+    assert shown(page) == conversation
