@@ -1,6 +1,6 @@
 """The settings, the shortcuts and the drawer: each works with the keyboard, and each choice survives a reload."""
 
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, ViewportSize, expect
 
 from tests.browser.conftest import visiting
 from tests.browser.shell.test_list import create
@@ -8,7 +8,7 @@ from tests.browser.test_page import answer, ask, calls, expect_state
 from tests.client import emulate, wait_for
 from tests.system import System
 
-PHONE = {"width": 400, "height": 720}
+PHONE: ViewportSize = {"width": 400, "height": 720}
 
 
 def theme_of(page: Page) -> str | None:
@@ -93,7 +93,7 @@ def test_chosen_model_answers_the_next_question_and_one_that_is_gone_is_forgotte
     page.reload()
     with page.expect_request("**/api/generations") as asked:
         ask(page, emulate(text="By the chosen one.", rate=0))
-    assert asked.value.post_data_json["model"] == name
+    assert (asked.value.post_data_json or {})["model"] == name
     expect_state(page, "completed")
     page.route("**/api/models", lambda route: route.fulfill(json={"default": "x", "models": [{"name": "x"}]}))
     page.locator(".open-settings").click()
@@ -111,7 +111,7 @@ def test_answer_arrives_without_streams_as_soon_as_they_are_off(page: Page, syst
     page.locator("select[name=streaming]").select_option("off")
     page.keyboard.press("Escape")
     streams: list[str] = []
-    page.on("request", lambda request: "/events" in request.url and streams.append(request.url))
+    page.on("request", lambda request: streams.extend([request.url] if "/events" in request.url else []))
     message = emulate(text="Polled.", rate=0)
     ask(page, message)
     expect_state(page, "completed")
