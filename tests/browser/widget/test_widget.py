@@ -63,6 +63,7 @@ def test_answer_streams_into_the_shadow_root_and_events_report_it(visit: Visit) 
     expect_state(page, "completed")
     assert answer(page) == TEXT + "embedded"
     assert page.evaluate("document.querySelector('.turn')") is None, "the chat stands in the page itself"
+    wait_for(lambda: len(seen(page)) == 2, 20, "the report of the end, which comes after the outcome")
     asked, answered = seen(page)
     conversation = widget(page, "conversation")
     assert asked == ["asked", "mill", {"conversation": conversation}]
