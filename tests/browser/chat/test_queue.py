@@ -1,5 +1,7 @@
 """Questions that wait for the running answer, and questions that the server refuses."""
 
+from typing import Any
+
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.test_page import answer, ask, calls, expect_state
@@ -91,7 +93,11 @@ def test_question_whose_receipt_is_lost_by_a_reload_is_asked_once(page: Page, sy
 def test_rate_limit_counts_down_and_keeps_the_question(lenient_page: Page) -> None:
     page, send = lenient_page, lenient_page.locator("#send")
     detail = "Rate limit exceeded. Try again in 2 seconds."
-    limited = {"status": 429, "json": {"detail": detail, "code": "rate_limited"}, "headers": {"Retry-After": "2"}}
+    limited: dict[str, Any] = {
+        "status": 429,
+        "json": {"detail": detail, "code": "rate_limited"},
+        "headers": {"Retry-After": "2"},
+    }
     page.route("**/api/generations", lambda route: route.fulfill(**limited), times=1)
     message = emulate(text="One.", rate=0)
     ask(page, message)
@@ -113,7 +119,7 @@ def test_another_tab_that_asks_first_lets_the_question_wait(lenient_page: Page, 
     expect_state(page, "completed")
     expect(page.locator("#send")).to_be_enabled()
     conversation = page.evaluate("location.hash.slice(1)")
-    busy = {"status": 409, "json": {"detail": "Busy.", "code": "conversation_busy"}}
+    busy: dict[str, Any] = {"status": 409, "json": {"detail": "Busy.", "code": "conversation_busy"}}
     # The other tab's question and this one's cross on their way.
     page.route("**/api/generations", lambda route: route.fulfill(**busy), times=1)
     fields = {"message": slow("Elsewhere.", 2), "conversation_id": conversation}
