@@ -35,7 +35,7 @@ export class MillraceChat extends HTMLElement {
   /** @type {string | null} - the one to open when the element is in a document again */
   #conversation = null;
   #begun = 0; // incremented whenever the chat begins or ends: an earlier beginning that still waits is then void
-  #ready = Promise.withResolvers();
+  #ready = pendingChat();
 
   constructor() {
     super();
@@ -176,7 +176,7 @@ export class MillraceChat extends HTMLElement {
     chat.close();
     connection.close();
     this.#parts = null;
-    this.#ready = Promise.withResolvers();
+    this.#ready = pendingChat();
     this.#frame.replaceChildren();
   }
 
@@ -282,6 +282,15 @@ async function loadStyle(name) {
   const response = await fetch(new URL(`styles/${name}.css`, import.meta.url));
   if (!response.ok) throw new Error(`${name}: status ${response.status}`);
   return new CSSStyleSheet().replace(await response.text());
+}
+
+// A chat that is not there yet, and the function that hands it over.
+function pendingChat() {
+  /** @type {(chat: Chat) => void} */
+  let resolve = () => {};
+  /** @type {Promise<Chat>} */
+  const promise = new Promise((settle) => (resolve = settle));
+  return { promise, resolve };
 }
 
 if (!customElements.get("millrace-chat")) customElements.define("millrace-chat", MillraceChat);
