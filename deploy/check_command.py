@@ -16,12 +16,14 @@ from deploy.result_log import OPTION, PLUGIN, read
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = """\
-usage: python3 deploy/test.py [--quick | --soak MINUTES | --bench [NAME ...] | --live | --real-model | PYTEST ARGUMENTS]
+usage: python3 deploy/test.py [--quick | --page | --soak MINUTES | --bench [NAME ...] | --live | --real-model]
+       python3 deploy/test.py PYTEST ARGUMENTS
 
-Without arguments: every check and every test, in processes side by side. A test that fails there is run once more,
+Without arguments: every check and every test but those of --page, side by side. A test that fails is run once more,
 alone; when it passes then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
 
   --quick            the static checks and the fast tests only, for the inner loop
+  --page             the other tests of the page, in Chromium and Firefox; a run without arguments has the main ones
   --soak MINUTES     random faults on a running system for so long; --soak --help lists more flags, such as --seed
   --bench [NAME ...] measure beside the peers; without a name, every scenario; --bench --help lists more flags
   --live             ask the configured models of the real providers, which costs money; needs their credentials
@@ -37,6 +39,14 @@ MODULES = {"--bench": "tests.bench", "--live": "tests.live", "--real-model": "te
 TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
 # Tests that mostly wait, for leases and deadlines. They are spread over more processes than there are processors.
+# The page's tests keep a browser busy for as long as all others take: most of them run with --page only.
+PAGE = tuple(f"browser/{room}" for room in ("accessibility", "chat", "client", "shell", "text", "widget"))
+PAGE_ALWAYS = (
+    "browser/accessibility/test_axe.py",
+    "browser/chat/test_control.py",
+    "browser/chat/test_resume.py",
+    "browser/text/test_hostile_markdown.py",
+)
 PATIENT = {
     "faults and a short soak": (("faults", "soak"), 3),
     "journeys": (("journeys",), 2),
@@ -114,7 +124,7 @@ SLOW = (
 def shards(root: Path, python: str) -> list[Shard]:
     """Return the shards that together hold all tests; raises StartError where one of them has no tests."""
     pytest = (python, "-m", "pytest", "--color=no")
-    files = _test_files(root)
+    files = [path for path in _test_files(root) if not _is_for_page_only(path)]
     patient: list[Shard] = []
     waiting: set[str] = set()
     for name, (folders, count) in PATIENT.items():
@@ -141,6 +151,19 @@ def _spread(files: set[str], count: int) -> list[set[str]]:
         groups[shortest].add(file)
         seconds[shortest] += PATIENT_SECONDS.get(file, OTHER_SECONDS)
     return groups
+
+
+def page_shards(root: Path, python: str) -> list[Shard]:
+    """Return the shards of the tests that run with --page only; raises StartError where there are none."""
+    files = {path.as_posix() for path in _test_files(root) if _is_for_page_only(path)}
+    groups = enumerate(_spread(files, 2), 1)
+    return _with_tests(
+        [Shard(f"page {n}", (python, "-m", "pytest", "--color=no"), _paths(group)) for n, group in groups]
+    )
+
+
+def _is_for_page_only(path: Path) -> bool:
+    return path.parent.as_posix() in PAGE and path.as_posix() not in PAGE_ALWAYS
 
 
 def quick_shards(root: Path, python: str) -> list[Shard]:
@@ -210,6 +233,8 @@ def _run(given: Sequence[str], python: str) -> int:
         case [] | ["--quick"]:
             chosen = quick_shards(ROOT, python) if given else shards(ROOT, python)
             return run_all(chosen, [static_checks(python)], ROOT, _print_line)
+        case ["--page"]:
+            return run_all(page_shards(ROOT, python), [], ROOT, _print_line)
         case ["--soak", "-h" | "--help"]:
             return _call([python, "-m", "tests.soak", "--help"], ROOT)
         case ["--soak", *rest]:

@@ -81,7 +81,8 @@ def page(context: BrowserContext, system: System) -> Iterator[Page]:
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto(system.url)
         yield page
-    assert complaints == []
+    # Another test may change the addresses of the machine, which Chromium takes for a new network.
+    assert [each for each in complaints if "ERR_NETWORK_CHANGED" not in each] == []
 
 
 @pytest.fixture

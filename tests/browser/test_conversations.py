@@ -27,7 +27,7 @@ def shown(page: Page) -> str:
 def test_questions_stay_in_one_conversation_until_a_new_one_is_opened(page: Page, system: System) -> None:
     ask(page, emulate(text="One.", rate=0))
     expect_state(page, "completed", 0)
-    second = emulate(text="Two.", rate=0)
+    second = emulate(text="Two, in the same conversation.", rate=0)
     ask(page, second)
     expect_state(page, "completed", 1)
     (call,) = calls(system, second)
@@ -43,7 +43,7 @@ def test_questions_stay_in_one_conversation_until_a_new_one_is_opened(page: Page
     assert conversations(page) == [shown(page), first]
     choose(page, first)
     expect_state(page, "completed", 1)
-    assert [answer(page, 0), answer(page, 1)] == ["One.", "Two."]
+    assert [answer(page, 0), answer(page, 1)] == ["One.", "Two, in the same conversation."]
     expect(page.locator("#conversations [aria-current]")).to_have_count(1)
     assert shown(page) == first
 

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.browser.conftest import visiting
+from tests.browser.test_page import TEXT as PLAIN_TEXT
 from tests.browser.test_page import answer, ask, expect_state
 from tests.client import emulate
 from tests.docs.programs import programs, with_constants
@@ -103,9 +104,9 @@ def test_page_notices_a_dead_connection_and_goes_on_at_the_very_character(
         CuttingProxy(system.url, lambda n: 900 + 17 * n if n < 3 else None, SILENT) as proxy,
         visiting(context, proxy.url) as page,
     ):
-        ask(page, emulate(text=TEXT, chars=6, rate=30))
+        ask(page, emulate(text=PLAIN_TEXT, chars=20, rate=30))
         expect_state(page, "completed")
-        assert answer(page) == TEXT
+        assert answer(page) == PLAIN_TEXT
         assert proxy.cut == 3
 
 

@@ -15,6 +15,7 @@ from deploy.check_command import (
     PATIENT_SECONDS,
     SLOW,
     main,
+    page_shards,
     quick_shards,
     run_some,
     shards,
@@ -33,7 +34,7 @@ def make_tests(root: Path, *rooms: str) -> Path:
 
 
 def test_every_test_of_this_project_is_in_exactly_one_shard() -> None:
-    paths = [path for shard in shards(ROOT, "python") for path in shard.paths]
+    paths = [path for shard in (*shards(ROOT, "python"), *page_shards(ROOT, "python")) for path in shard.paths]
     assert len(paths) == len(set(paths))
     files = {path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
     reached = [path for path in files for shard in paths if path.is_relative_to(shard)]
@@ -117,7 +118,15 @@ def test_help_names_the_flags_and_runs_nothing() -> None:
         assert answer.stdout.startswith("usage: python3 deploy/test.py")
         assert all(
             flag in answer.stdout
-            for flag in ("--quick", "--soak MINUTES", "--bench [NAME ...]", "--live", "--real-model", "pytest")
+            for flag in (
+                "--quick",
+                "--page",
+                "--soak MINUTES",
+                "--bench [NAME ...]",
+                "--live",
+                "--real-model",
+                "pytest",
+            )
         )
 
 

