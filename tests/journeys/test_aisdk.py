@@ -22,6 +22,12 @@ const running = (resolve) => {
 await new Promise(running);
 const watcher = new Chat({ id: chat.id, transport, messages: chat.messages.slice(0, 3) });
 const resumed = watcher.resumeStream();
+const watching = (resolve) => {
+  const answer = watcher.messages[3];
+  if (answer?.parts.some(({ type }) => type === "text")) return resolve();
+  setTimeout(watching, 20, resolve);
+};
+await new Promise(watching);
 await stopAnswer(chat.id);
 await Promise.all([ended, resumed]);
 const last = watcher.messages.at(-1);
