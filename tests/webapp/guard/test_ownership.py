@@ -23,6 +23,7 @@ from tests.webapp.stored_turns import begin, messages_of
 
 # Valid bodies for the routes that need one, so that only the id is wrong.
 BODIES: dict[str, Any] = {
+    "edit_message": {"message": "a"},
     "rename_conversation": {"title": "mine now"},
     "answer": {"message": "a"},
     "stream": {"message": "a"},
