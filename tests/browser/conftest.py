@@ -72,13 +72,19 @@ def visiting(context: BrowserContext, url: str) -> Generator[Page]:
     page.close()
 
 
+def complaints_of(page: Page) -> list[str]:
+    """Return a list that gets every error of the page, and of the browser's console, from now on."""
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    return complaints
+
+
 @pytest.fixture
 def page(context: BrowserContext, system: System) -> Iterator[Page]:
     """The page of a new user; errors in the browser's console fail the test."""
-    complaints: list[str] = []
     with visiting(context, "about:blank") as page:
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        complaints = complaints_of(page)
         page.goto(system.url)
         yield page
     # Another test may change the addresses of the machine, which Chromium takes for a new network.

@@ -11,6 +11,7 @@ from millrace.webapp.facades.aisdk.dialect import SdkVersion
 from millrace.worker.contract.ids import new_id
 from tests.browser.aisdk_site import EXAMPLE, build, serving
 from tests.browser.conftest import visiting
+from tests.browser.example_page import expect_ready, say, text_of
 from tests.browser.test_page import TEXT, calls, slowly
 from tests.client import emulate, wait_for
 from tests.journeys.npm_packages import NpmPackages
@@ -49,22 +50,6 @@ def chat(context: BrowserContext, address: str) -> Iterator[Page]:
     with visiting(context, address) as page:
         page.evaluate("localStorage.clear()")
         yield page
-
-
-def say(page: Page, message: str) -> None:
-    page.get_by_label("Message").fill(message)
-    page.get_by_role("button", name="Send").click()
-
-
-def text_of(page: Page) -> str:
-    """Return the texts of all answers."""
-    return page.evaluate("[...document.querySelectorAll('li.assistant span')].map(each => each.textContent).join('')")
-
-
-def expect_ready(page: Page, answers: int = 1) -> None:
-    expect(page.get_by_role("status")).to_have_text("ready")
-    expect(page.locator("li.assistant")).to_have_count(answers)
-    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_answer_streams_and_survives_reloads_to_the_exact_text(chat: Page, own: System) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.conftest import visiting
+from tests.browser.conftest import complaints_of, visiting
 from tests.system import System
 
 _SCRIPT = Path(__file__).with_name("viewing.js").read_text("utf-8")
@@ -15,10 +15,8 @@ _SCRIPT = Path(__file__).with_name("viewing.js").read_text("utf-8")
 @pytest.fixture
 def view(context: BrowserContext, system: System) -> Iterator[Page]:
     """The page with `viewing.js` in `window.viewing`; errors in the browser's console fail the test."""
-    complaints: list[str] = []
     with visiting(context, "about:blank") as page:
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        complaints = complaints_of(page)
         page.goto(system.url)
         page.evaluate(_SCRIPT)
         yield page

@@ -46,7 +46,7 @@ export default {
     truncated: "the answer was cut off",
     worker_lost: "the server was interrupted",
   },
-  // What can be done with an answer or a question
+  // Actions on an answer or a question
   copyAnswer: "Copy as Markdown",
   copied: "Copied",
   tryAgain: "Try again",
