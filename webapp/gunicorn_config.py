@@ -11,19 +11,24 @@ from gevent import monkey
 monkey.patch_all()
 
 import gc
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from math import ceil
+from pathlib import Path
 from typing import Any, TypeVar
 
 import gevent
 from gunicorn.http import message
+from prometheus_client import CollectorRegistry
 
 from millrace.webapp import settings
 from millrace.webapp.descriptors import connections
 from millrace.webapp.extension import active_mounts
 from millrace.webapp.gunicorn_worker import BoundedGeventWorker
 from millrace.webapp.settings import SERVER_COMMAND
+from millrace.webapp.siblings import Siblings, make_directory
 from millrace.worker.errors import SettingError
 from millrace.worker.observability import logs
 from millrace.worker.settings import schema
@@ -70,6 +75,7 @@ logconfig_dict = {
 }
 
 _POLL_SECONDS = 0.1
+_directories: list[Path] = []  # the one that this gunicorn's processes find each other in, made before they start
 
 _log = logs.get_logger(__name__)
 
@@ -78,16 +84,39 @@ def on_starting(server: Any) -> None:
     """End gunicorn if a flag or GUNICORN_CMD_ARGS replaces the worker class, before it starts any worker."""
     if not issubclass(server.worker_class, BoundedGeventWorker):
         settings.end(f"streams need the worker class of {SERVER_COMMAND}; remove --worker-class")
+    directory = make_directory()
+    if directory is not None:
+        _directories.append(directory)
+
+
+def on_exit(server: Any) -> None:
+    """Remove the directory of this gunicorn's processes."""
+    for directory in _directories:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def post_worker_init(worker: Any) -> None:
     """Start the background tasks of every mount, after the fork, and wait for the signal to drain."""
+    siblings = _join_siblings()
     for mount in active_mounts():
+        mount.services.metrics.siblings = siblings
         mount.start()
         _log.info("mount_started", url_prefix=mount.url_prefix or "/", auth=mount.services.settings.auth.method)
     gevent.get_hub().print_exception = log_exception
     gc.freeze()  # objects that live as long as the process; collecting among them would delay every stream
     worker.drain = gevent.spawn(_drain_at_the_end, worker)
+
+
+def _join_siblings() -> Siblings | None:
+    if not _directories:
+        return None
+    siblings = Siblings(_directories[0], _registries)
+    siblings.start()
+    return siblings
+
+
+def _registries() -> dict[int, CollectorRegistry]:
+    return {each.services.metrics.serial: each.services.metrics.registry for each in active_mounts()}
 
 
 def log_exception(_context: object, kind: Any, error: Any, trace: Any) -> None:
@@ -100,6 +129,8 @@ def worker_exit(server: Any, worker: Any) -> None:
     drain = getattr(worker, "drain", None)
     if drain is not None:
         drain.join(graceful_timeout)
+    if os.getppid() != worker.ppid:  # the gunicorn was killed, and removes nothing itself
+        on_exit(server)
 
 
 def _drain_at_the_end(worker: Any) -> None:

@@ -17,7 +17,7 @@ HEADER = "X-Request-Id"
 
 _VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_UNLOGGED = ("/healthz", "/readyz", "/metrics")  # probes call these every few seconds
+_UNLOGGED = ("/healthz", "/readyz", "/metrics", "/metrics/cluster")  # probes call these every few seconds
 _ID, _STARTED_AT = "millrace_request_id", "millrace_started_at"
 
 _log = get_logger(__name__)

@@ -1,4 +1,4 @@
-"""The metrics of a worker process, published every few seconds to Redis, where any web process reads them."""
+"""The metrics of a worker process: served at a port of its own, and published to Redis every few seconds."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -11,6 +11,7 @@ from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Outcome, Usage
+from millrace.worker.errors import RedisUnavailable
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
 from millrace.worker.task_transport import DISCARDED
 
@@ -32,7 +33,7 @@ class WorkerMetrics(PeriodicTask):
         ProcessCollector(registry=registry)
         registry.register(DISCARDED)
         self._generations = Counter(
-            "millrace_generations", "Attempts by how they ended here.", ["outcome", "code"], registry=registry
+            "millrace_attempts", "Attempts by how they ended here.", ["outcome", "code"], registry=registry
         )
         self._first_delta = Histogram(
             "millrace_first_delta_seconds",
@@ -44,7 +45,10 @@ class WorkerMetrics(PeriodicTask):
             "millrace_generation_seconds", "From the claim to the end.", registry=registry, buckets=_GENERATION_BUCKETS
         )
         self._tokens = Counter("millrace_tokens", "Tokens, as far as they are known.", ["kind"], registry=registry)
-        self.running = Gauge("millrace_running", "Generations that run here.", registry=registry)
+        self.running = Gauge("millrace_worker_running", "Generations that run here.", registry=registry)
+        self.capacity = Gauge(
+            "millrace_worker_capacity", "Generations that may run here at once (`--concurrency`).", registry=registry
+        )
 
     def record_end(self, outcome: Outcome | None, usage: Usage, latency: Latency) -> None:
         """Count an attempt that has ended; an outcome of None means that another worker takes over."""
@@ -79,7 +83,11 @@ class BreakerMetrics(Collector):
         self._breaker = breaker
 
     def collect(self) -> Iterator[Metric]:
-        """Read the states from Redis; raises RedisUnavailable."""
+        """Read the states from Redis; yield nothing while it is unavailable."""
+        try:
+            states = self._breaker.read_states()
+        except RedisUnavailable:
+            return
         is_open = GaugeMetricFamily(
             "millrace_breaker_open",
             "Whether calls of a model are suspended by its circuit breaker, which all workers share.",
@@ -90,7 +98,7 @@ class BreakerMetrics(Collector):
             "Times that this process opened a model's circuit breaker.",
             labels=["provider", "model"],
         )
-        for state in self._breaker.read_states():
+        for state in states:
             provider, _, model = state.candidate.partition(":")
             is_open.add_metric([provider, model], state.is_open)
             openings.add_metric([provider, model], state.openings)

@@ -14,6 +14,7 @@ from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.interrupt import Interrupt
 from millrace.worker.metrics import BreakerMetrics, WorkerMetrics
+from millrace.worker.observability.metrics_server import MetricsServer
 from millrace.worker.output_images import ImageKeeper
 from millrace.worker.providers.protocol import Provider
 from millrace.worker.providers.registry import make_providers
@@ -33,7 +34,9 @@ WATCH_TIMEOUT_SECONDS = 2.0
 
 def make_process(settings: Settings, concurrency: int) -> "WorkerProcess":
     """Return a process that runs up to `concurrency` generations at once."""
-    return WorkerProcess(settings, make_providers(settings, concurrency))
+    process = WorkerProcess(settings, make_providers(settings, concurrency))
+    process.metrics.capacity.set(concurrency)
+    return process
 
 
 class WorkerProcess:
@@ -62,9 +65,16 @@ class WorkerProcess:
         self.metrics = WorkerMetrics(watching)
         self.metrics.registry.register(BreakerMetrics(self.breaker))
         self.metrics.running.set_function(lambda: len(self.running))
+        self.metrics_server = MetricsServer(
+            self.metrics.registry,
+            settings.worker.metrics_address,
+            settings.worker.metrics_port,
+            settings.http.metrics_token,
+        )
 
     def start(self) -> None:
-        """Start the background tasks."""
+        """Start the background tasks; raises SettingError where the metrics' port is taken."""
+        self.metrics_server.start()
         self._warm_up.start()
         self.writer.start()
         self.watcher.start()
@@ -88,6 +98,7 @@ class WorkerProcess:
     def stop(self) -> None:
         """Stop the background tasks, each within a bounded time, and close the connections."""
         self._warm_up.kill()
+        self.metrics_server.stop()
         for task in (self.late_storage, self.sweeper, self.watcher, self.writer, self.metrics):
             task.stop()
         for client in self._clients:

@@ -14,7 +14,7 @@ from kombu.utils import functional
 from millrace.worker.after.learning import Learner
 from millrace.worker.app import app, settings
 from millrace.worker.contract.queue import CANARY, LEARN, TASK, own_queue
-from millrace.worker.errors import DependencyUnavailable
+from millrace.worker.errors import DependencyUnavailable, SettingError
 from millrace.worker.generation import generate
 from millrace.worker.observability import logs
 from millrace.worker.observability.logs import get_logger
@@ -98,10 +98,13 @@ def _start(instance: Any, **_: Any) -> None:
         learn_task.learner = Learner(process)
         canary_task.canary = Canary(process, instance.hostname, instance.concurrency)
         instance.app.amqp.queues.select_add(own_queue(instance.hostname))
+        process.start()
+    except SettingError as error:
+        sys.stderr.write(f"millrace: {error}\n")
+        sys.exit(2)
     except Exception:  # noqa: BLE001 - Celery would keep a process that takes tasks but can't run any
         _log.exception("start_failed")
         sys.exit(1)
-    process.start()
     learn_task.learner.start()
     canary_task.canary.start()
     # Otherwise Celery creates a result backend for each greenlet, although no result is ever stored.

@@ -31,7 +31,7 @@ def test_one_metrics_address_covers_all_processes(tmp_path: Path) -> None:
         _ = [next(reader) for _ in range(4)]
 
         def figures() -> str:
-            return client.http.get("/metrics").text
+            return client.http.get("/metrics/cluster").text
 
         def wait_until(count: int, name: str, **labels: str) -> None:
             # Each process tells its own every five seconds.
@@ -41,11 +41,11 @@ def test_one_metrics_address_covers_all_processes(tmp_path: Path) -> None:
         wait_until(1, "millrace_unfinished")
         client.cancel(stopped)
         assert list(reader)[-1].event["type"] == "done"
-        wait_until(4, "millrace_generations_total", outcome="complete")
-        wait_until(1, "millrace_generations_total", outcome="cancelled")
-        wait_until(1, "millrace_generations_total", outcome="error", code="provider_unavailable")
+        wait_until(4, "millrace_attempts_total", outcome="complete")
+        wait_until(1, "millrace_attempts_total", outcome="cancelled")
+        wait_until(1, "millrace_attempts_total", outcome="error", code="provider_unavailable")
         wait_until(6, "millrace_first_delta_seconds_count")
-        wait_until(6, "millrace_requests_total", method="POST", route="/api/generations", status="202")
+        wait_until(6, "millrace_http_requests_total", method="POST", route="/api/generations", status="202")
         wait_until(2, "millrace_workers_alive")
         wait_until(1, "millrace_redis_up")
         told = figures()

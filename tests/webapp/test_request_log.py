@@ -72,7 +72,7 @@ def test_log_lines_have_no_query_token_name_or_text(build: Build, caplog: pytest
 
 def test_probes_are_not_logged(site: WebHarness, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        for path in ("/healthz", "/readyz", "/metrics"):
+        for path in ("/healthz", "/readyz", "/metrics", "/metrics/cluster"):
             site.user.get(path)
     assert lines_of(caplog) == []
 

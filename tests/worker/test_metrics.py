@@ -44,17 +44,17 @@ def test_each_end_is_counted_by_its_outcome_and_published_at_the_latest_when_the
     metrics.record_end(Cancelled("user", Usage(1, 1)), Usage(1, 1), Latency(None, 100))
     metrics.record_end(Error("provider_timeout", "", retryable=True), Usage(1, 0), Latency(20_000, 30_000))
     metrics.record_end(None, Usage(1, 1), Latency(200, 300))
-    assert published(harness, "millrace_running") is None
+    assert published(harness, "millrace_worker_running") is None
     metrics.stop()
-    assert published(harness, "millrace_generations_total", outcome="complete", code="") == 2
-    assert published(harness, "millrace_generations_total", outcome="cancelled", code="user") == 1
-    assert published(harness, "millrace_generations_total", outcome="error", code="provider_timeout") == 1
-    assert published(harness, "millrace_generations_total", outcome="left", code="") == 1
+    assert published(harness, "millrace_attempts_total", outcome="complete", code="") == 2
+    assert published(harness, "millrace_attempts_total", outcome="cancelled", code="user") == 1
+    assert published(harness, "millrace_attempts_total", outcome="error", code="provider_timeout") == 1
+    assert published(harness, "millrace_attempts_total", outcome="left", code="") == 1
     assert published(harness, "millrace_first_delta_seconds_count") == 4, "one attempt had no delta"
     assert published(harness, "millrace_first_delta_seconds_bucket", le="0.2") == 3
     assert published(harness, "millrace_generation_seconds_count") == 4, "one attempt was handed over"
     assert published(harness, "millrace_tokens_total", kind="output") == 9
-    assert published(harness, "millrace_running") == 7
+    assert published(harness, "millrace_worker_running") == 7
     assert published(harness, "process_cpu_seconds_total") > 0
 
 
@@ -64,7 +64,7 @@ def test_metrics_are_published_periodically(harness: WorkerHarness, metrics: Wor
     for count in (1, 2):
         metrics.record_end(COMPLETE, COMPLETE.usage, COMPLETE.latency)
         with gevent.Timeout(10):
-            while published(harness, "millrace_generations_total", outcome="complete", code="") != count:
+            while published(harness, "millrace_attempts_total", outcome="complete", code="") != count:
                 gevent.sleep(0.02)
 
 

@@ -57,6 +57,7 @@ _PUBLISHED_NAMES = {
     "millrace.profile.put_profile": "millrace.profile.put",
     "millrace.health.get_liveness": "millrace.health.live",
     "millrace.metrics.get_metrics": "millrace.metrics.show",
+    "millrace.metrics.get_cluster_metrics": "millrace.metrics.show_cluster",
     "millrace.health.get_readiness": "millrace.health.ready",
 }
 _JSON, _PROBLEM, _STREAM = "application/json", "application/problem+json", "text/event-stream"

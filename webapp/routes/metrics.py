@@ -1,6 +1,6 @@
-"""GET /metrics: the metrics of all web and worker processes, and of the queue in Redis, for Prometheus."""
+"""The metrics for Prometheus: of the processes of this gunicorn, or of every web and worker process of the cluster."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from flask import Blueprint, Response
@@ -13,9 +13,10 @@ from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import Services, services
-from millrace.worker.contract.connection import connect
+from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.lease import count_unfinished
 from millrace.worker.contract.presence import count_live_workers
+from millrace.worker.contract.waiting import oldest_waiting_seconds
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.observability.shared_metrics import collect, merge
@@ -31,14 +32,29 @@ routes = Blueprint("metrics", __name__)
 @limited("public")
 @described(Description(answers={200: str}, media="text/plain"))
 def get_metrics() -> Response:
-    """Return the metrics of all processes in Prometheus's format; while Redis is unavailable, of this one only.
+    """Return the metrics of this server's processes, and those that Redis has of the queue and the workers.
 
     Raises Problem 401 or 403 for a client that may not see them.
     """
+    return _exposition(ThisServer)
+
+
+@routes.get("/metrics/cluster")
+@limited("public")
+@described(Description(answers={200: str}, media="text/plain"))
+def get_cluster_metrics() -> Response:
+    """Return the metrics of all web and worker processes; while Redis is unavailable, of this one only.
+
+    Raises Problem 401 or 403 for a client that may not see them.
+    """
+    return _exposition(AllProcesses)
+
+
+def _exposition(make_collector: Callable[[Services], Collector]) -> Response:
     if not may_see_metrics():
         raise _refusal()
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(AllProcesses(services()))
+    registry.register(make_collector(services()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -55,6 +71,29 @@ def _refusal() -> Problem:
     return Problem(403, "metrics_not_allowed", detail)
 
 
+class ThisServer(Collector):
+    """The current metrics of every process of this gunicorn, with its place as `process`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric family once."""
+        found = self._services.metrics.of_this_server()
+        yield from merge(found.metrics)
+        processes = GaugeMetricFamily(
+            "millrace_web_processes",
+            "Processes of this server: those whose metrics are in this response, and `silent` ones, whose event loop "
+            "is blocked.",
+            labels=["state"],
+        )
+        processes.add_metric(["answering"], len(found.metrics))
+        processes.add_metric(["silent"], found.silent)
+        yield processes
+        with _redis_of(self._services) as redis:
+            yield from _redis_gauges(self._services, redis)
+
+
 class AllProcesses(Collector):
     """The last published metrics of all processes and the current ones of this process, each with a `process` label."""
 
@@ -63,27 +102,54 @@ class AllProcesses(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric family once."""
-        collected = {self._services.metrics.process_name: list(self._services.metrics.registry.collect())}
-        redis = connect(self._services.settings.redis.url, timeout_seconds=REDIS_SECONDS, retries=0)
-        gauges: dict[str, tuple[str, int]] = {}
-        try:
-            with _skip_unreadable("processes"):
-                collected = collect(redis) | collected
-            with _skip_unreadable("workers"):
-                gauges["millrace_workers_alive"] = "Workers that consume.", count_live_workers(redis)
-            gauges["millrace_unfinished"] = "Generations that have not ended.", count_unfinished(redis)
-            gauges["millrace_queue_length"] = "Tasks that wait in the queue.", self._services.task_queue.count_waiting()
-        except (RedisUnavailable, QueueUnavailable) as error:
-            _log.info("metrics_collection_failed", error=str(error))
-            is_up = False
-        else:
-            is_up = True
-        finally:
-            redis.close()
-        gauges["millrace_redis_up"] = "Whether Redis is available.", int(is_up)
-        yield from merge(collected)
-        for name, (documentation, value) in gauges.items():
-            yield GaugeMetricFamily(name, documentation, value=value)
+        metrics = self._services.metrics
+        collected = {metrics.process_name: list(metrics.registry.collect())}
+        with _redis_of(self._services) as redis:
+            try:
+                with _skip_unreadable("processes"):
+                    collected = collect(redis) | collected
+            except RedisUnavailable as error:
+                _log.info("metrics_collection_failed", error=str(error))
+            yield from merge(collected)
+            yield from _redis_gauges(self._services, redis)
+
+
+def _redis_gauges(services: Services, redis: Redis) -> Iterator[Metric]:
+    """Yield the gauges that Redis holds for all processes; while it is unavailable, only that it is."""
+    gauges: list[Metric] = []
+    try:
+        with _skip_unreadable("workers"):
+            alive = count_live_workers(redis)
+            gauges.append(GaugeMetricFamily("millrace_workers_alive", "Workers that consume.", value=alive))
+        unfinished = count_unfinished(redis)
+        gauges.append(GaugeMetricFamily("millrace_unfinished", "Generations that have not ended.", value=unfinished))
+        waiting = services.task_queue.count_waiting()
+        gauges.append(GaugeMetricFamily("millrace_queue_length", "Tasks that wait in the queue.", value=waiting))
+        oldest = oldest_waiting_seconds(redis, services.task_queue)
+        gauges.append(
+            GaugeMetricFamily(
+                "millrace_queue_oldest_seconds",
+                "Age of the oldest generation that waits for a worker, 0 if none waits.",
+                value=oldest,
+            )
+        )
+    except (RedisUnavailable, QueueUnavailable) as error:
+        _log.info("metrics_collection_failed", error=str(error))
+        gauges = []
+        is_up = False
+    else:
+        is_up = True
+    yield from gauges
+    yield GaugeMetricFamily("millrace_redis_up", "Whether Redis is available.", value=is_up)
+
+
+@contextmanager
+def _redis_of(services: Services) -> Generator[Redis]:
+    redis = connect(services.settings.redis.url, timeout_seconds=REDIS_SECONDS, retries=0)
+    try:
+        yield redis
+    finally:
+        redis.close()
 
 
 @contextmanager

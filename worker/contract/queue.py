@@ -13,6 +13,7 @@ from kombu.entity import Queue
 from redis.exceptions import RedisError
 
 from millrace.worker.contract.connection import connect
+from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
 from millrace.worker.contract.lifetimes import STATE_MS
 from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING, Call, Reply, raise_first
@@ -28,6 +29,7 @@ _CANARY_SECONDS = 30  # a canary that is not consumed by then expires with its q
 _ENQUEUE_SECONDS = 1.5  # a client waits for its POST: connecting and enqueueing take at most twice this
 
 _ANY_QUEUE = "any"
+_OLDEST = 16  # messages, and lanes
 
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -170,6 +172,20 @@ class TaskQueue:
         except RedisError as error:
             raise QueueUnavailable(str(error)) from error
 
+    def find_oldest(self) -> list[str]:
+        """Return generations that may be the oldest that wait: those of the oldest messages, and the first of lanes."""
+        _, lanes, prefix = WAITING
+        with _queue_errors(), self._broker.pipeline(transaction=False) as pipeline:
+            pipeline.lrange(QUEUE, -_OLDEST, -1)
+            pipeline.lrange(lanes, 0, _OLDEST - 1)
+            messages, first_lanes = cast("list[list[bytes]]", pipeline.execute())
+            for lane in first_lanes:
+                pipeline.lindex(prefix + lane.decode("ascii", "replace"), 0)
+            firsts = cast("list[bytes | None]", pipeline.execute())
+        named = [_generation_in(message) for message in messages]
+        first = [(each or b"").decode("ascii", "replace") for each in firsts]
+        return [*dict.fromkeys(filter(is_id, [*named, *first]))]
+
     def send_canary(self, worker: str) -> None:
         """Send the worker process of this name its canary."""
         queue = canary_queue(worker)
@@ -182,6 +198,14 @@ class TaskQueue:
                 self._broker.expire(queue, expire_seconds)
         except RedisError as error:
             raise QueueUnavailable(str(error)) from error
+
+
+def _generation_in(message: bytes) -> str:
+    """Return the generation that a task's message names, "" for a message of another form."""
+    try:
+        return str(json.loads(base64.b64decode(json.loads(message)["body"]))[0][0])
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Metrics of every process: each publishes its own to Redis, and any web process returns those of all.
+"""Metrics of every process at one address: each publishes its own to Redis, and any web process returns those of all.
 
-So Prometheus scrapes one address, whatever the number of processes and machines, and no process needs a port or a
-directory for it. The metrics of a process are at most five seconds old, and expire half a minute after its end.
+So one address suffices, whatever the number of processes and machines. The metrics of a process are at most five
+seconds old, and expire half a minute after its end.
 """
 
 import json
@@ -36,9 +36,8 @@ def host_of(process: str) -> str:
 
 def publish(redis: Redis, process: str, registry: CollectorRegistry) -> None:
     """Publish a process's metrics to Redis; raises RedisUnavailable."""
-    families = [[each.name, each.documentation, each.type, _samples(each)] for each in registry.collect()]
     with translate_redis_errors():
-        redis.set(metrics_key(process), json.dumps(families), px=_LIFE_MS)
+        redis.set(metrics_key(process), encode(registry), px=_LIFE_MS)
     RECORD_HEARTBEAT(redis, (METRICS,), process, _LIFE_MS)
 
 
@@ -56,7 +55,7 @@ def collect(redis: Redis) -> dict[str, list[Metric]]:
     for name, text in zip(names, run_each(pipeline), strict=True):
         if text is not None:
             try:
-                found[name] = _decode(text)
+                found[name] = decode(text)
             except (TypeError, ValueError) as error:  # not a text, or a text of another form
                 _log.error("metrics_unreadable", process=name, error=error)
     return found
@@ -78,7 +77,13 @@ def _samples(family: Metric) -> list[tuple[str, dict[str, str], float]]:
     return [(each.name, each.labels, each.value) for each in samples]
 
 
-def _decode(text: bytes) -> list[Metric]:
+def encode(registry: CollectorRegistry) -> str:
+    """Return a process's metrics as another process decodes them."""
+    return json.dumps([[each.name, each.documentation, each.type, _samples(each)] for each in registry.collect()])
+
+
+def decode(text: bytes) -> list[Metric]:
+    """Return the metrics that another process has encoded; raises TypeError or ValueError for any other text."""
     families: list[Any] = json.loads(text)
     decoded: list[Metric] = []
     for name, documentation, kind, samples in families:

@@ -171,6 +171,14 @@ def hosts(value: str) -> tuple[str, ...]:
     return found
 
 
+def address(value: str) -> str:
+    """Parse an IP address."""
+    try:
+        return str(ip_address(value.strip()))
+    except ValueError:
+        raise ValueError("takes an IP address") from None
+
+
 def is_direct(url: str) -> bool:
     """Return whether a server is always reached directly, never through the environment's proxy.
 

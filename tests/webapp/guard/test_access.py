@@ -74,8 +74,10 @@ def test_without_a_token_only_direct_clients_of_the_same_machine_see_figures(bui
         NEAR | {"REMOTE_ADDR": "::ffff:127.0.0.1"},
     ):
         assert site.user.get("/metrics", environ_overrides=inside).status_code == 200, inside
+        assert site.user.get("/metrics/cluster", environ_overrides=inside).status_code == 200, inside
         assert "checks" in json_of(site.user.get("/readyz", environ_overrides=inside))
     for outside in OUTSIDERS:
+        assert site.user.get("/metrics/cluster", environ_overrides=NEAR | outside).status_code == 403
         refused = site.user.get("/metrics", environ_overrides=NEAR | outside)
         assert "MILLRACE_METRICS_TOKEN" in check_problem(refused, 403, "metrics_not_allowed")["detail"], outside
         problem = check_problem(site.user.get("/readyz", environ_overrides=NEAR | outside), 503, "not_ready")

@@ -1,4 +1,4 @@
-"""GET /metrics has every process and the queue, and this process alone while Redis is unavailable."""
+"""GET /metrics has this server and the queue, GET /metrics/cluster every process; both serve without Redis."""
 
 import re
 from collections.abc import Callable
@@ -16,8 +16,8 @@ Build = Callable[..., WebHarness]
 API = "/api/generations"
 
 
-def figures_of(site: WebHarness) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
-    answer = site.stranger().get("/metrics")
+def figures_of(site: WebHarness, path: str = "/metrics") -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    answer = site.stranger().get(path)
     assert answer.status_code == 200
     assert answer.mimetype == "text/plain"
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
@@ -39,13 +39,13 @@ def test_requests_are_counted_by_route_and_status(site: WebHarness) -> None:
     site.user.get("/no/such/page")
     site.user.open("/healthz", method="BREW")
     figures = figures_of(site)
-    assert value(figures, "millrace_requests_total", method="POST", route=API, status="202") == 1
+    assert value(figures, "millrace_http_requests_total", method="POST", route=API, status="202") == 1
     one = f"{API}/<generation>"
-    assert value(figures, "millrace_requests_total", method="GET", route=one, status="200") == 1
-    assert value(figures, "millrace_requests_total", method="GET", route=one, status="404") == 1
-    assert value(figures, "millrace_requests_total", method="GET", route="none", status="404") == 1
-    assert value(figures, "millrace_requests_total", method="other", route="none", status="405") == 1
-    assert value(figures, "millrace_request_seconds_count") == 5
+    assert value(figures, "millrace_http_requests_total", method="GET", route=one, status="200") == 1
+    assert value(figures, "millrace_http_requests_total", method="GET", route=one, status="404") == 1
+    assert value(figures, "millrace_http_requests_total", method="GET", route="none", status="404") == 1
+    assert value(figures, "millrace_http_requests_total", method="other", route="none", status="405") == 1
+    assert value(figures, "millrace_http_request_seconds_count") == 5
 
 
 def test_metrics_include_readers_queue_and_workers(site: WebHarness) -> None:
@@ -56,8 +56,10 @@ def test_metrics_include_readers_queue_and_workers(site: WebHarness) -> None:
     record_heartbeat(site.redis, "worker one")
     figures = figures_of(site)
     assert value(figures, "millrace_readers") == 0
-    assert value(figures, "millrace_streams_ended_total", why="done") == 1
+    assert value(figures, "millrace_reader_ends_total", reason="done") == 1
     assert value(figures, "millrace_queue_length") == 2
+    assert value(figures, "millrace_queue_oldest_seconds") > 0
+    assert value(figures, "millrace_web_processes", state="answering") == 1
     assert value(figures, "millrace_unfinished") == 1
     assert value(figures, "millrace_workers_alive") == 1
     assert value(figures, "millrace_redis_up") == 1
@@ -65,24 +67,26 @@ def test_metrics_include_readers_queue_and_workers(site: WebHarness) -> None:
 
 def test_metrics_include_other_processes_once(site: WebHarness) -> None:
     registry = CollectorRegistry()
-    Counter("millrace_generations", "Attempts.", ["outcome"], registry=registry).labels("complete").inc(3)
+    Counter("millrace_attempts", "Attempts.", ["outcome"], registry=registry).labels("complete").inc(3)
     publish(site.redis, "worker:elsewhere:7", registry)
     site.services.housekeeping.publish_metrics()
-    text = site.stranger().get("/metrics").text
-    assert 'millrace_generations_total{outcome="complete",process="worker:elsewhere:7"} 3.0' in text
+    text = site.stranger().get("/metrics/cluster").text
+    assert 'millrace_attempts_total{outcome="complete",process="worker:elsewhere:7"} 3.0' in text
     own = [line for line in text.splitlines() if line.startswith("millrace_readers{")]
     assert len(own) == 1, "this process is not listed a second time from Redis"
     assert process_name("web") in own[0]
+    assert "worker:elsewhere" not in site.stranger().get("/metrics").text, "each server's own address has its own"
     helps = re.findall(r"^# HELP (\S+)", text, re.MULTILINE)
     assert len(helps) == len(set(helps))
 
 
 def test_metrics_of_this_process_remain_while_redis_is_unavailable(build: Build) -> None:
     site = build(redis_url=f"redis://127.0.0.1:{DEAD_PORT}/0")
-    figures = figures_of(site)
-    assert value(figures, "millrace_redis_up") == 0
-    assert "millrace_readers" in figures
-    assert "millrace_queue_length" not in figures
+    for path in ("/metrics", "/metrics/cluster"):
+        figures = figures_of(site, path)
+        assert value(figures, "millrace_redis_up") == 0
+        assert "millrace_readers" in figures
+        assert "millrace_queue_length" not in figures
 
 
 @pytest.mark.parametrize("auth", [{"auth": "header", "auth_header": "X-User"}, {}])
@@ -92,6 +96,7 @@ def test_no_label_names_a_user_or_a_generation(build: Build, auth: dict[str, Any
     generation = site.stranger().post(API, json={"message": "a"}, headers=headers).get_json()["id"]
     site.stranger().get(f"{API}/{generation}", headers=headers)
     site.stranger().post("/api/conversation/ada@example.com", json={"message": "a"}, headers=headers)
-    text = site.stranger().get("/metrics").text
-    assert "ada" not in text
-    assert generation not in text
+    for path in ("/metrics", "/metrics/cluster"):
+        text = site.stranger().get(path).text
+        assert "ada" not in text
+        assert generation not in text

@@ -21,6 +21,7 @@ BAD = {
     "matching": ["a b", "a\nb", "\u00e9", "a:", "(a)"],
     "optional_field_path": ["a b", ".a", "a.", "a..b", "a,b", "\u00e9"],
     "field_paths": [",", "a b", "a,b c", ".a"],
+    "address": ["localhost", "host.example", "127.0.0.1:9100", "300.0.0.1", "[::1]"],
     "rates": [
         "x",
         "60",
