@@ -185,7 +185,8 @@ def _stream(process: WorkerProcess, run: RunningGeneration) -> None:
         if snapshot is not None:
             outbox.emit(snapshot)
         candidates = process.router.candidates(claimed.request.model)
-        outbox.emit(_running(run, candidates[0]))
+        # Reading the context, which delays the model, goes first. A fast answer begins in the same round trip.
+        outbox.emit(_running(run, candidates[0]), is_urgent=False)
         context = _build_context(process, run, candidates[0], is_first=snapshot is None)
         start = snapshot or EMPTY_SNAPSHOT
         run.meter.start_from(start)

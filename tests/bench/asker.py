@@ -118,7 +118,8 @@ class RequestSender:
             return False
         else:
             is_over = not part or exchange.is_whole
-            exchange.seconds = now - exchange.due
+            if is_over:
+                exchange.seconds = now - exchange.due
         return is_over
 
     def _let_go(self, exchange: Exchange) -> None:

@@ -59,6 +59,8 @@ class Outbox:
         self.interrupt = interrupt
         self.transcript = Transcript()
         self.is_open = True
+        self.can_wait = False
+        """Whether the only queued event may wait for the next one, or for the next flush."""
         self.next_seq = claimed.top.seq + 1
         self.last_progress_at = time.monotonic()
         """When Redis last acknowledged an event, or an event was added to the empty queue."""
@@ -104,8 +106,8 @@ class Outbox:
 
     @property
     def has_unflushed(self) -> bool:
-        """Whether deltas are buffered that a flush would turn into events."""
-        return self.is_open and self._batcher.has_unflushed
+        """Whether a flush would add events: buffered deltas, or an event that could wait."""
+        return self.is_open and (self.can_wait or self._batcher.has_unflushed)
 
     def add(self, content: Content) -> None:
         """Add a delta of the model's answer."""
@@ -113,13 +115,20 @@ class Outbox:
         if self._batcher.has_unflushed:
             self._schedule(self)
 
-    def emit(self, event: AnyEvent) -> None:
-        """Add an event after all deltas added so far."""
-        self._put([*self._batcher.finish(), event])
+    def emit(self, event: AnyEvent, *, is_urgent: bool = True) -> None:
+        """Add an event after all deltas added so far.
+
+        One that is not urgent shares the round trip of the next event, or of the next flush.
+        """
+        can_wait = not is_urgent and not self._queue and self.is_open
+        self._put([*self._batcher.finish(), event], can_wait=can_wait)
 
     def flush(self) -> None:
         """Turn the buffered deltas into events; an incomplete surrogate pair stays buffered."""
         self._put(self._batcher.flush())
+        if self.can_wait:
+            self.can_wait = False
+            self._schedule(self)
 
     def emit_outcome(self, outcome: Outcome) -> None:
         """Add the outcome; only `title`, `suggestions` and `done` may follow."""
@@ -154,6 +163,7 @@ class Outbox:
     def abandon(self, reason: str) -> None:
         """Drop the queue, ignore later events, and interrupt the generation with `LeaseLost`."""
         self.is_open = False
+        self.can_wait = False
         self._is_abandoned = True
         self._queue.clear()
         self._bytes = 0
@@ -235,11 +245,12 @@ class Outbox:
         self._enqueue(events)
         self._update_signals()
 
-    def _put(self, events: Sequence[AnyEvent]) -> None:
+    def _put(self, events: Sequence[AnyEvent], *, can_wait: bool = False) -> None:
         if events and self.is_open:
-            self._enqueue(events)
+            self._enqueue(events, can_wait=can_wait)
 
-    def _enqueue(self, events: Sequence[AnyEvent]) -> None:
+    def _enqueue(self, events: Sequence[AnyEvent], *, can_wait: bool = False) -> None:
+        self.can_wait = can_wait
         if not self._queue:
             self.last_progress_at = time.monotonic()
         for event in events:

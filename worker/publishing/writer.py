@@ -57,8 +57,8 @@ class LogWriter(BackgroundTask):
         super().stop()
 
     def schedule(self, outbox: Outbox) -> None:
-        """Append an outbox's events in the next round trip, and flush its buffered deltas at the next flush."""
-        if outbox.has_unacknowledged:
+        """Append an outbox's events in the next round trip, and flush what may wait at the next flush."""
+        if outbox.has_unacknowledged and not outbox.can_wait:
             self._ready[outbox] = None
             self._woken.set()
         if outbox.has_unflushed and outbox not in self._unflushed:

@@ -3,6 +3,7 @@
 That Redis loses or rejects them is simulated here by calls; `test_writer.py` does it with a real Valkey.
 """
 
+from collections.abc import Callable
 from math import ceil
 
 import pytest
@@ -36,11 +37,15 @@ RUNNING = StatusEvent("running", attempt=1)
 
 @pytest.fixture
 def outbox() -> Outbox:
+    return make_outbox(lambda _: None)
+
+
+def make_outbox(schedule: Callable[[Outbox], None]) -> Outbox:
     request = ModelRequest([PromptMessage("user", "?")], "model", 10)
     claimed = ClaimedGeneration(
         OLD_CLAIM, Cursor(0, 1), 1, "owner", "conversation", "message", "question", request, fields=()
     )
-    return Outbox(claimed, Interrupt(), Batcher(1), lambda _: None, BUFFER_BYTES)
+    return Outbox(claimed, Interrupt(), Batcher(1), schedule, BUFFER_BYTES)
 
 
 def queued(outbox: Outbox) -> list[tuple[int, AnyEvent]]:
@@ -215,3 +220,25 @@ def test_an_error_that_replaces_a_rejected_event_must_be_stored_again(outbox: Ou
     outbox.stored_under = OLD_CLAIM
     outbox.reject_oldest()
     assert not any(append.is_settled for append in outbox.oldest(9, 1 << 30))
+
+
+def test_event_that_is_not_urgent_waits_for_the_next_one_or_for_a_flush() -> None:
+    scheduled: list[bool] = []
+    first, second = (make_outbox(lambda outbox: scheduled.append(outbox.can_wait)) for _ in range(2))
+    for outbox in (first, second):
+        outbox.emit(RUNNING, is_urgent=False)
+        assert scheduled.pop()
+        assert outbox.has_unflushed
+    first.add(Chunk("a"))
+    second.flush()
+    assert not any(scheduled)
+    assert len(scheduled) == 2
+    assert queued(first) == [(2, RUNNING), (3, Chunk("a"))]
+    assert queued(second) == [(2, RUNNING)]
+    assert not second.has_unflushed
+
+
+def test_event_that_is_not_urgent_does_not_delay_those_before_it(outbox: Outbox) -> None:
+    outbox.emit(Title("t"))
+    outbox.emit(RUNNING, is_urgent=False)
+    assert not outbox.can_wait

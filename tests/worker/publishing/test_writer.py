@@ -73,6 +73,13 @@ def test_deltas_buffered_behind_queued_events_are_flushed(harness: WorkerHarness
     wait_until(lambda: harness.text(attempt.generation) == "first, second", "the flush")
 
 
+def test_event_that_is_not_urgent_is_written_when_nothing_follows(harness: WorkerHarness, attempt: Attempt) -> None:
+    attempt.outbox.emit(StatusEvent("running"), is_urgent=False)
+    assert attempt.outbox.can_wait
+    wait_until(lambda: harness.events(attempt.generation)[1:] == [StatusEvent("running")], "the flush")
+    assert attempt.outbox.wait_until_empty(5)
+
+
 def test_an_append_whose_reply_is_lost_leaves_one_entry(
     harness: WorkerHarness, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
