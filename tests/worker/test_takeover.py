@@ -260,9 +260,22 @@ def test_a_cancel_does_not_wait_for_an_unavailable_redis(make_successor: MakeSuc
     assert gevent.spawn(cancelled).get(timeout=10) == EMPTY_SNAPSHOT
 
 
-def test_an_answer_whose_log_holds_an_unknown_event_starts_again(make_successor: MakeSuccessor) -> None:
+@pytest.mark.parametrize("event", [b'{"type":"wave"}', b'{"type":"wave","content":{"of":["a","newer"]}}'])
+def test_an_event_that_only_a_newer_version_knows_is_skipped_at_takeover(
+    make_successor: MakeSuccessor, event: bytes
+) -> None:
     successor = make_successor([])
     claimed = successor.claim_inherited(Chunk("half"))
     log = keys_of(claimed.claim.generation).log
-    successor.harness.redis.xadd(log, {"d": b'{"type":"wave"}'}, f"{claimed.claim.epoch}-9")
+    successor.harness.redis.xadd(log, {"d": event}, f"{claimed.claim.epoch}-9")
+    found = starting_snapshot(successor.worker.process, successor.worker.process.register(claimed))
+    assert found is not None
+    assert found.content == "half"
+
+
+def test_an_answer_whose_log_holds_an_unreadable_event_starts_again(make_successor: MakeSuccessor) -> None:
+    successor = make_successor([])
+    claimed = successor.claim_inherited(Chunk("half"))
+    log = keys_of(claimed.claim.generation).log
+    successor.harness.redis.xadd(log, {"d": b'{"type":"chunk","content":1}'}, f"{claimed.claim.epoch}-9")
     assert starting_snapshot(successor.worker.process, successor.worker.process.register(claimed)) == EMPTY_SNAPSHOT

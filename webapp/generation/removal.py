@@ -11,7 +11,7 @@ from millrace.webapp.services import services
 from millrace.worker.contract.cancellation import forget
 from millrace.worker.contract.events import AnyEvent, Done, Outcome
 from millrace.worker.contract.feed import ConversationChanged, publish
-from millrace.worker.contract.log import decode_entry
+from millrace.worker.contract.log import decode_entries
 from millrace.worker.contract.state import GenerationState
 from millrace.worker.store.messages import delete_answer
 
@@ -48,4 +48,4 @@ def _wait_for(state: GenerationState, is_reached: Callable[[AnyEvent], bool]) ->
     """Return whether such an event follows the last one that the state knows, within 5 s."""
     release_permit()
     entries = services().hub.entries(state.generation, state.top, CANCEL_SECONDS)
-    return any(is_reached(decode_entry(entry)) for entry in entries)
+    return any(map(is_reached, decode_entries(entries)))

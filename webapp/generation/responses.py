@@ -15,7 +15,7 @@ from millrace.webapp.request_input import Json, read_object
 from millrace.webapp.schemas import WholeAnswerView, generation_url, json_response
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import START, Cursor, parse_cursor
-from millrace.worker.contract.log import decode_entry
+from millrace.worker.contract.log import decode_entries
 from millrace.worker.contract.state import GenerationState
 from millrace.worker.contract.transcript import Transcript, fold
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
@@ -100,7 +100,7 @@ def _wait_for_end(state: GenerationState) -> Transcript | None:
     """
     wait_seconds = services().settings.relay.wait_seconds
     try:
-        transcript = fold(map(decode_entry, services().hub.entries(state.generation, START, wait_seconds)))
+        transcript = fold(decode_entries(services().hub.entries(state.generation, START, wait_seconds)))
     except (RedisUnavailable, RedisKeyInvalid):
         return None
     return transcript if transcript.is_done and transcript.outcome is not None else None

@@ -29,8 +29,7 @@ def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[LogE
     while True:
         page = read(redis, generation, cursor).entries
         for entry in page:
-            if not rest:
-                event = decode_entry(entry)
+            if not rest and (event := decode_entry(entry)) is not None:
                 transcript.apply(event)
             if rest or transcript.outcome is not None:
                 rest.append(entry)

@@ -260,6 +260,7 @@ Outcome = Complete | Cancelled | Error
 """The events that say how an answer ended."""
 
 EVENT_PREFIX = b'{"type":"'
+TYPES = frozenset(str(each.__struct_config__.tag) for each in get_args(AnyEvent))
 DONE_PREFIX = b'{"type":"done"'
 SNAPSHOT_PREFIX = b'{"type":"snapshot"'
 
@@ -291,6 +292,11 @@ def decode(data: bytes | str) -> AnyEvent:
         return msgspec.convert(json.loads(data), AnyEvent)
     except RecursionError as error:
         raise ValueError("the event is nested too deeply") from error
+
+
+def is_of_unknown_type(data: bytes) -> bool:
+    """Return whether an encoded event has a type that this version does not know, such as one of a newer worker."""
+    return data.removeprefix(EVENT_PREFIX).split(b'"', 1)[0].decode("ascii", "replace") not in TYPES
 
 
 def status_after(outcome: Outcome) -> FinalStatus:

@@ -1,19 +1,23 @@
 """The log of a generation: append under a claim, read from a cursor."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import cast
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
-from millrace.worker.contract.events import EVENT_PREFIX, AnyEvent, CancelledBy, decode
+from millrace.worker.contract.events import EVENT_PREFIX, AnyEvent, CancelledBy, decode, is_of_unknown_type
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.scripts import APPEND, Reply, pack, run_packed
 from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import RedisKeyInvalid
+from millrace.worker.observability.logs import get_logger
 
 PAGE = 500
+
+_log = get_logger(__name__)
 
 
 class Verdict(StrEnum):
@@ -131,12 +135,23 @@ def is_event(data: bytes) -> bool:
     return data.startswith(EVENT_PREFIX) and data.endswith(b"}") and b"\n" not in data and b"\r" not in data
 
 
-def decode_entry(entry: LogEntry) -> AnyEvent:
-    """Return the event of a log's entry; raises RedisKeyInvalid for one that this version does not know."""
+def decode_entry(entry: LogEntry) -> AnyEvent | None:
+    """Return the event of a log's entry; None for one of a type that only newer versions know, which is no text.
+
+    Raises RedisKeyInvalid.
+    """
     try:
         return decode(entry.data)
     except ValueError as error:
+        if is_of_unknown_type(entry.data):
+            _log.warning("unknown_event_skipped", cursor=str(entry.cursor))
+            return None
         raise RedisKeyInvalid(f"the event {entry.cursor} is unreadable: {error}") from error
+
+
+def decode_entries(entries: Iterable[LogEntry]) -> Iterator[AnyEvent]:
+    """Yield the events of entries without those that `decode_entry` does not know; raises RedisKeyInvalid."""
+    return (event for entry in entries if (event := decode_entry(entry)) is not None)
 
 
 def read_transcript(redis: Redis, generation: str, upto: Cursor | None = None) -> tuple[Transcript, Cursor]:
@@ -150,6 +165,7 @@ def read_transcript(redis: Redis, generation: str, upto: Cursor | None = None) -
         for entry in entries:
             if upto is not None and entry.cursor > upto:
                 return transcript, cursor
-            transcript.apply(decode_entry(entry))
+            if (event := decode_entry(entry)) is not None:
+                transcript.apply(event)
             cursor = entry.cursor
     return transcript, cursor

@@ -181,14 +181,14 @@ def test_question_is_accepted_when_the_cancelled_answer_ends_while_it_is_looked_
     assert not ends
 
 
-def test_unknown_event_in_the_log_of_a_cancelled_answer_is_503(site: WebHarness) -> None:
+def test_unreadable_event_in_the_log_of_a_cancelled_answer_is_503(site: WebHarness) -> None:
     asked = json_of(site.post({"message": "a"}))
     site.hold(asked["id"])
     site.user.post(asked["cancel_url"])
     posted = gevent.spawn(site.post, {"message": "b", "conversation_id": asked["conversation_id"]})
     wait_for(lambda: site.services.hub.reader_count == 1, 5, "the request to wait")
     top = cursor_of(site.redis.xrevrange(keys_of(asked["id"]).log, count=1)[0][0])  # type: ignore[index]
-    site.redis.xadd(keys_of(asked["id"]).log, {"d": b'{"type":"unknown"}'}, id=f"{top.epoch}-{top.seq + 1}")
+    site.redis.xadd(keys_of(asked["id"]).log, {"d": b'{"type":"chunk","content":1}'}, id=f"{top.epoch}-{top.seq + 1}")
     site.redis.hset(keys_of(asked["id"]).state, "top", f"{top.epoch}-{top.seq + 1}")
     check_problem(posted.get(timeout=5), 503, "record_unreadable")
 
