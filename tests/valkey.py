@@ -27,10 +27,11 @@ def free_port() -> int:
 class ValkeyProcess:
     """A Valkey server; `stop` and `start` keep the port and the data, `wipe` between them loses the data."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, password: str = "") -> None:
         self.directory = directory
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        self._password = password or None
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -49,6 +50,11 @@ class ValkeyProcess:
         assert self.process is not None
         return self.process.pid
 
+    def client(self) -> redis.Redis:
+        """Return a client of this server, which does not try again."""
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis(port=self.port, password=self._password, socket_timeout=5, retry=once)
+
     def start(self) -> None:
         """Start the server and wait until it answers; nothing where it runs already."""
         if self.process is not None:
@@ -62,7 +68,7 @@ class ValkeyProcess:
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 15
-        with redis.Redis(port=self.port) as client:
+        with self.client() as client:
             while True:
                 try:
                     client.ping()
@@ -83,8 +89,7 @@ class ValkeyProcess:
 
     def _write_out(self) -> None:
         """Have all it has taken written into its file, which it puts off by up to 2 s while the disk is slow."""
-        once = Retry(NoBackoff(), 0)
-        with redis.Redis(port=self.port, socket_timeout=5, retry=once) as client, suppress(redis.RedisError):
+        with self.client() as client, suppress(redis.RedisError):
             client.config_set("appendfsync", "always")  # writes all before it answers; gone with the restart
 
     def signal(self, which: signal.Signals) -> None:

@@ -14,6 +14,7 @@ from queue import Empty
 from typing import Any, Literal, cast
 
 import msgspec
+import redis
 from celery import signals
 from gevent import Greenlet, getcurrent
 from gevent.event import Event
@@ -22,8 +23,10 @@ from kombu.transport.redis import Channel, MultiChannelPoller, Transport
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
+from millrace.worker.contract.connection import MAX_CONNECTIONS
+from millrace.worker.contract.connection_pool import is_current, make_pool
 from millrace.worker.contract.ids import is_id
-from millrace.worker.contract.queue import CANARY, LEARN, TASK
+from millrace.worker.contract.queue import CANARY, CONSUMER_SECONDS, LEARN, TASK
 from millrace.worker.observability.logs import get_logger
 
 DISCARDED = Counter("millrace_discarded_messages", "Messages in the queues that are for no task.", registry=None)
@@ -81,7 +84,12 @@ class TaskChannel(Channel):
 
     kombu would write each message to Redis again, and remove it once the task has begun: two round trips before every
     answer. A worker that dies in between loses nothing with its messages either: see above.
+
+    Its connections are those of every other client, so that a broker may have any address that a Redis has.
     """
+
+    from_transport_options = (*Channel.from_transport_options, "redis_url")
+    redis_url = ""  # kombu sets it, from the options of the transport
 
     def basic_consume(self, queue: str, no_ack: bool, *given: Any, **named: Any) -> None:
         """Consume a queue without acknowledgements."""
@@ -89,6 +97,30 @@ class TaskChannel(Channel):
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Do nothing: Celery acknowledges every message that it accepts."""
+
+    def _get_pool(self, asynchronous: bool = False) -> redis.ConnectionPool:
+        pool = make_pool(self.redis_url, timeout_seconds=CONSUMER_SECONDS, retries=0, connections=MAX_CONNECTIONS)
+        if asynchronous:
+            pool.connection_class = self._polled(pool.connection_class)
+        return pool
+
+    def _polled(self, connection_class: type[Any]) -> type[Any]:
+        """Return a class of connections that leave the poller when they are closed, as kombu's own do."""
+        channel = self
+
+        class PolledConnection(connection_class):
+            def disconnect(self, *given: Any, **named: Any) -> None:
+                super().disconnect(*given, **named)
+                if channel._registered:
+                    channel._on_connection_disconnect(self)
+
+        return PolledConnection
+
+    def leave_former_master(self) -> None:
+        """Close the connection to a server that is not the master any more; the next BRPOP opens another."""
+        connection = getattr(self.client, "connection", None)
+        if connection is not None and not is_current(self.async_pool, connection):
+            connection.disconnect()
 
     def _brpop_read(self, **options: Any) -> bool | None:
         try:
@@ -111,6 +143,11 @@ class TaskPoller(MultiChannelPoller):
             _slot_freed.wait(timeout)
             timeout = max(0.0, deadline - time.monotonic()) if self._can_consume() else 0.0
         return super().get(callback, timeout)
+
+    def _register_BRPOP(self, channel: TaskChannel) -> None:  # noqa: N802 - kombu's name
+        if not channel._in_poll:  # noqa: SLF001 - else the reply to come may hold a message
+            channel.leave_former_master()
+        super()._register_BRPOP(channel)
 
     def _can_consume(self) -> bool:
         consuming = [each for each in self._channels if each.active_queues]
@@ -137,9 +174,8 @@ class TaskTransport(Transport):
 
 def install() -> None:
     """Make kombu use this transport for every Redis of the process."""
-    for scheme in ("redis", "rediss"):
-        kombu_transports.TRANSPORT_ALIASES[scheme] = f"{__name__}:{TaskTransport.__name__}"
-        kombu_transports._transport_cache.pop(scheme, None)  # noqa: SLF001 - filled if a connection was made before
+    kombu_transports.TRANSPORT_ALIASES["redis"] = f"{__name__}:{TaskTransport.__name__}"
+    kombu_transports._transport_cache.pop("redis", None)  # noqa: SLF001 - filled if a connection was made before
     signals.task_postrun.connect(_free_slot_at_end)
 
 

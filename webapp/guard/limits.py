@@ -162,7 +162,7 @@ class RateLimits:
         limiter = Limiter(
             client_address,
             app=Flask("millrace.limits"),
-            storage_uri=url.replace("unix://", "redis+unix://", 1),
+            storage_uri="redis://",  # only names the kind of storage: the pool knows the way
             storage_options=options,
             strategy="sliding-window-counter",  # its windows use Redis's clock
         )

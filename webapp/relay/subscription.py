@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from millrace.webapp.relay.bulk_reader import BulkReader
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.connection_pool import is_current
 from millrace.worker.observability.logs import get_logger
 
 PING_SECONDS = 5.0
@@ -126,6 +127,8 @@ class Subscription(BackgroundTask):
                 now = time.monotonic()
                 if self._error is not None:
                     raise self._error
+                if not is_current(self._redis.connection_pool, connection):
+                    raise ConnectionError("another server is the master now")
                 if now - bulk_reader.read_at > _SILENT_SECONDS:
                     raise TimeoutError(f"Redis has sent nothing for {_SILENT_SECONDS:.0f} s")
                 commands, self._commands = _merge(self._commands), []

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from celery import Celery
 from kombu.entity import Queue
@@ -18,13 +17,14 @@ from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary
 from millrace.worker.contract.lifetimes import STATE_MS
 from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING, Call, Reply, raise_first
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
+from millrace.worker.settings.redis_url import read_redis_url
 from millrace.worker.settings.schema import Settings
 
 TASK = "millrace.generate"
 LEARN = "millrace.learn"
 CANARY = "millrace.canary"
 
-_CONSUMER_SECONDS = 10.0  # then a half-open connection is given up; without this limit a worker hangs for good
+CONSUMER_SECONDS = 10.0  # then a half-open connection is given up; without this limit a worker hangs for good
 _CANARY_SECONDS = 30  # a canary that is not consumed by then expires with its queue, as its process may be gone as well
 _ENQUEUE_SECONDS = 1.5  # a client waits for its POST: connecting and enqueueing take at most twice this
 
@@ -36,7 +36,7 @@ _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 def make_celery(settings: Settings) -> Celery:
     """Return the worker's Celery app; the web tier enqueues without one."""
-    app = Celery("millrace", broker=_kombu_url(settings.redis.broker), set_as_current=False)
+    app = Celery("millrace", broker=_label(settings.redis.broker), set_as_current=False)
     app.conf.update(
         task_queues=[Queue(QUEUE), Queue(LEARNING_QUEUE)],
         task_default_queue=QUEUE,
@@ -53,7 +53,8 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,  # else one refusal by Redis (read-only, out of memory) ends the consumer
         broker_transport_options={
-            "socket_timeout": _CONSUMER_SECONDS,
+            "redis_url": settings.redis.broker,  # of the worker's own transport, which connects by it
+            "socket_timeout": CONSUMER_SECONDS,
             "socket_connect_timeout": 2.0,
             "socket_keepalive": True,
             "health_check_interval": 10,
@@ -63,13 +64,13 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-def _kombu_url(url: str) -> str:
-    """Return the URL of a broker as kombu spells it: it has other names for a Unix socket and its database."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return url
-    query = [("virtual_host" if name == "db" else name, value) for name, value in parse_qsl(parts.query)]
-    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
+def _label(url: str) -> str:
+    """Return a URL for Celery to show in its log, and to choose the transport by; it has no password."""
+    address = read_redis_url(url)
+    if address.shape == "socket":
+        return f"redis+socket://{address.path}?virtual_host={address.db}"
+    host, port = address.places[0]
+    return f"redis://{f'[{host}]' if ':' in host else host}:{port}/{address.db}"
 
 
 def own_queue(worker: str) -> Queue:

@@ -7,12 +7,12 @@ from millrace.worker.settings import parsers
 from millrace.worker.settings.api_keys import api_keys
 from millrace.worker.settings.catalog import DEFAULT_MODEL, GivenModel, parse_models
 from millrace.worker.settings.declaration import setting
+from millrace.worker.settings.redis_url import redis_url
 
 DEFAULT_DATABASE = "sqlite:///.millrace/millrace.db"  # in the default state directory of deploy/run.py
 
 DEFAULT_ASSETS = ".millrace/assets"  # likewise
 
-redis_url = parsers.url("redis", "rediss", "unix")
 _auth = parsers.matching(
     r"session|header|jwt|host|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
     "session, header, jwt, host, or package.module:function",

@@ -16,6 +16,7 @@ from millrace.worker.settings.checks import (
     check_providers,
     check_search,
 )
+from millrace.worker.settings.redis_url import redis_url
 
 PREFIX = "MILLRACE_"
 
@@ -109,7 +110,7 @@ def variables() -> dict[str, str]:
 def redis_urls(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the URL of each Redis that the environment names, by its variable."""
     given = os.environ if environment is None else environment
-    declarations = [each.metadata for _, each in declared() if each.metadata["parse"] is groups.redis_url]
+    declarations = [each.metadata for _, each in declared() if each.metadata["parse"] is redis_url]
     return {name: given[name] for each in declarations for name in each["names"] if given.get(name)}
 
 

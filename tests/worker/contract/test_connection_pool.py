@@ -7,7 +7,9 @@ import pytest
 import redis as redis_py
 from redis._parsers import hiredis as redis_pys_question
 
-from millrace.worker.contract.connection import Redis, connect, connection_class
+from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.connection_pool import connection_class
+from millrace.worker.settings.redis_url import read_redis_url
 from tests.valkey import ValkeyProcess
 
 
@@ -48,6 +50,6 @@ def test_unread_bytes_are_found_on_the_socket_and_in_the_parser(valkey: ValkeyPr
 
 
 def test_tls_and_unix_sockets_keep_their_classes() -> None:
-    assert issubclass(connection_class("redis://h:1/0"), redis_py.Connection)
-    assert issubclass(connection_class("rediss://h:1/0"), redis_py.SSLConnection)
-    assert connection_class("unix:///s") is redis_py.UnixDomainSocketConnection
+    assert issubclass(connection_class(read_redis_url("redis://h:1/0")), redis_py.Connection)
+    assert issubclass(connection_class(read_redis_url("rediss://h:1/0")), redis_py.SSLConnection)
+    assert connection_class(read_redis_url("unix:///s")) is redis_py.UnixDomainSocketConnection

@@ -11,6 +11,15 @@ from millrace.worker.settings.schema import declared, load, variables
 
 BAD = {
     "url": ["no address", "redis:", "redis://", "http", "redis://[", "redis://host:99999", "redis://host:x", "ftp://h"],
+    "redis_url": [
+        "redis:",
+        "redis://",
+        "redis://[",
+        "redis://host:99999",
+        "redis://host:x",
+        "http://h",
+        "redis://h?x=1",
+    ],
     "whole": ["x", "-1", "1.5", "1e3", "999999999999999999", "٣", "1 2"],
     "seconds": ["x", "-1", "1e3", "nan", "inf", "99999999999", "٣", "1,5"],
     "choice": ["sometimes", "Continue ", "LAX"],
