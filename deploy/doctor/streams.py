@@ -119,7 +119,7 @@ def check_pace(visitor: Visitor, redis: Redis, owner: str, settings: Settings) -
             times = published.result()
         if stream.response.status_code != 200:
             return  # the owner's own generation is refused as well, which has a line of its own
-        yield from check_headers(stream.response)
+        yield from check_headers(stream.response, settings.relay.compression)
         yield judge_pace(times, arrivals)
         if arrivals:
             yield _check_resume(visitor, answer.generation, arrivals)
@@ -164,12 +164,14 @@ class PacedAnswer:
         append_all(self._redis, [append], log_ttl_ms(self._settings))
 
 
-def check_headers(response: httpx.Response) -> Iterator[Finding]:
-    """Yield whether the headers of an event stream arrive as they were sent."""
+def check_headers(response: httpx.Response, compression: str) -> Iterator[Finding]:
+    """Yield whether the headers of an event stream arrive as they were sent, with this compression at most."""
     headers = response.headers
     encoding, kind, cache = (headers.get(name, "") for name in ("Content-Encoding", "Content-Type", "Cache-Control"))
-    if encoding:
-        advice = "Compression holds back events. Turn it off for text/event-stream (nginx: `gzip off`)."
+    if encoding not in ("", compression):
+        advice = (
+            "Compression by a proxy holds back events. Turn it off there (nginx: `gzip off`); see MILLRACE_COMPRESSION."
+        )
         yield failed(SUBJECT, f"event streams are compressed ({encoding})", advice)
     if not kind.startswith("text/event-stream"):
         yield failed(SUBJECT, f"an event stream has the type {kind or 'none'}", "Browsers refuse it. See the proxy.")

@@ -18,7 +18,7 @@ from millrace.webapp.relay.reader import EndReason, PullReader
 from millrace.webapp.relay.rendering import Rendered, after_frame
 from millrace.webapp.relay.socket_handover import hand_over_or_yield
 from millrace.webapp.relay.socket_reader import SocketReader
-from millrace.webapp.relay.stream import EventStream, headers_of, refuse_when_full
+from millrace.webapp.relay.stream import EventStream, gzip_for, headers_of, refuse_when_full
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent, Snapshot, decode
 from millrace.worker.contract.state import GenerationState
@@ -78,6 +78,7 @@ def _stream(state: GenerationState, make: MakeDialect, after: int, headers: dict
         cancels_unwatched=state.on_disconnect == "cancel",
     )
     last = encode_all(dialect.interrupted())
+    gzip = gzip_for(hub, request.environ)
     body = hand_over_or_yield(
         request.environ,
         _OPENING,
@@ -91,9 +92,10 @@ def _stream(state: GenerationState, make: MakeDialect, after: int, headers: dict
         ),
         refuse=lambda: last or b":\n\n" if hub.places.rejection(client) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
+        gzip=gzip,
     )
     return EventStream(
-        body, {**headers_of(hub.settings), "Millrace-Generation-Id": state.generation, **(headers or {})}
+        body, {**headers_of(hub.settings), "Millrace-Generation-Id": state.generation, **(headers or {})}, gzip
     )
 
 

@@ -8,6 +8,7 @@ subscription           the pub/sub connection; bulk_reader reads its socket
 tail                   the newest part of one log, delivered to its readers; frame_buffer holds its frames
 repair, recovery       reading the log for a tail; snapshots and stored answers where the log cannot continue
 frames                 an event's bytes on the wire
+compression            streams compressed with gzip
 reader, socket_reader  the receivers: emptied by a greenlet, or written to on a client's socket
 socket_handover        taking the socket from gunicorn, or yielding the bytes where that is impossible
 stream, multiplexer    the HTTP responses; several streams on one connection

@@ -78,6 +78,17 @@ def join(frames: Sequence[Frame]) -> bytes:
     return frames[0].payload if len(frames) == 1 else b"".join([frame.payload for frame in frames])
 
 
+def bodies_of(payload: bytes) -> bytes:
+    """Return the bodies of joined payloads as one byte string."""
+    bodies, begin = list[bytes](), 0
+    while begin < len(payload):
+        line = payload.index(b"\r\n", begin)
+        end = line + 2 + int(payload[begin:line], 16)
+        bodies.append(payload[line + 2 : end])
+        begin = end + 2
+    return bodies[0] if len(bodies) == 1 else b"".join(bodies)
+
+
 def chunked(body: bytes) -> bytes:
     """Return `body`, which is not empty, as one HTTP chunk."""
     return b"%X\r\n%b\r\n" % (len(body), body)

@@ -9,6 +9,7 @@ import gevent
 from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.authorization import AuthorizationChecks
+from millrace.webapp.relay.compression import Pieces
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.heartbeats import Heartbeats, cut_stalled, drain
 from millrace.webapp.relay.places import ReaderPlaces, ReceivedBytes, WaitingPlaces
@@ -57,6 +58,7 @@ class Hub:
         self.places = ReaderPlaces(settings)
         self.waiting = WaitingPlaces(settings)
         self.received = ReceivedBytes(settings.limits.max_unsent_bytes)
+        self.pieces = Pieces()
         self._readers: set[Reader] = set()
         self._heartbeats = Heartbeats(settings.relay.heartbeat_seconds)
         self._authorization_checks = AuthorizationChecks()

@@ -13,14 +13,15 @@ import _socket
 import errno
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from gevent.socket import socket as gevent_socket
 
+from millrace.webapp.relay.compression import GzipStream
 from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.webapp.relay.socket_reader import SocketReader, prepare
 
@@ -36,24 +37,34 @@ def hand_over_or_yield(
     attach: Callable[[Reader], None],
     refuse: Callable[[], bytes],
     heartbeat_seconds: float,
+    gzip: GzipStream | None = None,
 ) -> Iterator[bytes]:
     """Yield the first bytes; then attach a reader on the client's socket, or one whose bytes are yielded.
 
     The readers are made by the two factories, which are called with the taken socket, and with the function that the
     reader calls to break off a stalled send. `refuse` returns the last bytes of the stream if there is no room for the
-    reader any more, because others came while the response began; otherwise none. Raises BrokenPipeError when the
-    socket was taken, for gunicorn to let go.
+    reader any more, because others came while the response began; otherwise none. With `gzip` all of it is compressed.
+    Raises BrokenPipeError when the socket was taken, for gunicorn to let go.
     """
-    yield first_bytes
+    yield first_bytes if gzip is None else gzip.start(first_bytes)
     if last_bytes := refuse():
-        yield last_bytes
+        yield last_bytes if gzip is None else gzip.end(last_bytes)
         return
     if can_take_socket(environ):
-        attach(socket_reader(take_socket(environ)))
+        taken = socket_reader(take_socket(environ))
+        if gzip is not None:
+            taken.compress(gzip)
+        attach(taken)
         raise BrokenPipeError(errno.EPIPE, "the relay has taken the socket")
     reader = pull_reader(_prepare_server_socket(environ))
     attach(reader)
-    yield from yield_bytes(reader, heartbeat_seconds)
+    if gzip is None:
+        yield from yield_bytes(reader, heartbeat_seconds)
+    else:
+        with closing(yield_bytes(reader, heartbeat_seconds)) as parts:
+            for part in parts:
+                yield gzip.add(part)
+        yield gzip.end()
 
 
 def can_take_socket(environ: WSGIEnvironment) -> bool:
@@ -77,7 +88,7 @@ def take_socket(environ: WSGIEnvironment) -> _socket.socket:
     return sock
 
 
-def yield_bytes(reader: PullReader, heartbeat_seconds: float) -> Iterator[bytes]:
+def yield_bytes(reader: PullReader, heartbeat_seconds: float) -> Generator[bytes]:
     """Yield the rendered frames of a reader until its end, with heartbeats between them; then close the reader."""
     heartbeat_at = time.monotonic() + heartbeat_seconds
     try:

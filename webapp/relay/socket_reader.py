@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import gevent
 
+from millrace.webapp.relay.compression import GzipStream
 from millrace.webapp.relay.frames import TERMINATOR, Frame, chunked
 from millrace.webapp.relay.reader import EndReason, Reader, write_nothing
 from millrace.worker.contract.ids import Cursor
@@ -50,7 +51,7 @@ class SocketReader(Reader):
     Its callbacks run in gevent's hub and therefore neither block nor switch.
     """
 
-    __slots__ = ("_ending", "_readable", "_received_bytes", "_rest", "_send", "_sock", "_writable")
+    __slots__ = ("_ending", "_gzip", "_readable", "_received_bytes", "_rest", "_send", "_sock", "_writable")
 
     def __init__(self, generation: str, cursor: Cursor, sock: _socket.socket) -> None:
         super().__init__(generation, cursor)
@@ -58,13 +59,22 @@ class SocketReader(Reader):
         self.write = self._send = sock.send
         self._rest: memoryview | bytes = b""
         self._ending: tuple[EndReason, bytes] | None = None
+        self._gzip: GzipStream | None = None
         self._received_bytes = 0
         self._writable: IOWatcher | None = None
         self._readable = _watch(sock.fileno(), _READABLE)
         self._readable.start(self._on_readable)
 
+    def compress(self, gzip: GzipStream) -> None:
+        """Send everything from now on as the next part of this compressed body."""
+        self._gzip = gzip
+        self.write = self._write_compressed
+
     def take_rest(self, frames: Sequence[Frame], written: int | OSError) -> int:
-        """Keep the unsent rest of the frame that was cut, reject the frames after it, and wait for room."""
+        """Keep the unsent rest of the frame that was cut, reject the frames after it, and wait for room.
+
+        Frames that were compressed together are accepted together.
+        """
         if self.is_full:
             return 0
         if isinstance(written, OSError):
@@ -72,6 +82,9 @@ class SocketReader(Reader):
                 self._fail(written)
                 return 0
             written = 0
+        if self._gzip is not None:
+            self._wait_for_room()
+            return len(frames)
         count = 0
         while written > 0:
             payload = frames[count].payload
@@ -85,6 +98,8 @@ class SocketReader(Reader):
     def finish(self, why: EndReason, last_bytes: bytes = b"") -> None:
         """End the chunked body cleanly once the unsent rest is out, and close."""
         if not self.end_reason and not self._ending:
+            if self._gzip is not None:
+                last_bytes = self._gzip.end(last_bytes)
             self._end_with(why, chunked(last_bytes) + TERMINATOR if last_bytes else TERMINATOR)
 
     def close(self, why: EndReason) -> None:
@@ -106,7 +121,7 @@ class SocketReader(Reader):
     def send_heartbeat(self) -> None:
         """Send a heartbeat, unless other bytes are half sent."""
         if not self.is_full and not self.end_reason:
-            self.send(chunked(self.heartbeat))
+            self.send(chunked(self.heartbeat if self._gzip is None else self._gzip.add(self.heartbeat)))
 
     def send(self, chunk: bytes) -> None:
         """Send bytes that are not a frame of the log; a rest that finds no room goes out before anything else."""
@@ -114,6 +129,14 @@ class SocketReader(Reader):
         if sent < len(chunk) and not self.end_reason:
             self._rest = memoryview(chunk)[sent:]
             self._wait_for_room()
+
+    def _write_compressed(self, payload: bytes) -> int:
+        """Send the frames compressed; unless all are out, keep the rest, for which `take_rest` waits."""
+        assert self._gzip is not None
+        self._rest = chunk = self._gzip.add_chunks(payload)
+        sent = self._send(chunk)
+        self._rest = memoryview(chunk)[sent:]
+        return 0 if self._rest else len(payload)
 
     def _end_with(self, why: EndReason, closing: bytes) -> None:
         self._ending = (why, closing)
@@ -157,7 +180,7 @@ class SocketReader(Reader):
 
     def _accept_frames(self) -> None:
         self.is_full = False
-        self.write = self._send
+        self.write = self._send if self._gzip is None else self._write_compressed
 
     def _write_ending(self, why: EndReason, closing: bytes) -> None:
         sent = self._try_send(closing)

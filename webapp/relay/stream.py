@@ -12,6 +12,7 @@ from millrace.webapp.guard.auth.protocol import AUTHORIZATION
 from millrace.webapp.guard.client import CLIENT, Client
 from millrace.webapp.guard.rejections import accepts_event_stream, delayed_reconnect
 from millrace.webapp.problems import Problem
+from millrace.webapp.relay.compression import GzipStream, choose_encoding
 from millrace.webapp.relay.frames import stream_end, stream_start
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.multiplexer import FollowedGeneration, Multiplexer
@@ -42,11 +43,23 @@ def headers_of(settings: Settings) -> dict[str, str]:
     return {**HEADERS, "Millrace-Heartbeat-Seconds": f"{settings.relay.heartbeat_seconds:g}"}
 
 
+def gzip_for(hub: Hub, environ: WSGIEnvironment) -> GzipStream | None:
+    """Return the compressed body of a stream where the setting and the client allow one."""
+    if hub.settings.relay.compression == "off" or not choose_encoding(environ.get("HTTP_ACCEPT_ENCODING", "")):
+        return None
+    return GzipStream(hub.pieces)
+
+
 class EventStream(Response):
     """A response whose connection ends with it and says so; otherwise a client would send its next request into it."""
 
-    def __init__(self, body: Iterable[bytes], headers: dict[str, str] = HEADERS) -> None:
+    def __init__(
+        self, body: Iterable[bytes], headers: dict[str, str] = HEADERS, gzip: GzipStream | None = None
+    ) -> None:
         super().__init__(body, headers=headers, content_type="text/event-stream")
+        self.vary.add("Accept-Encoding")
+        if gzip is not None:
+            self.content_encoding = "gzip"
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer; gunicorn sends `Connection: close` if its own response object says so, and ignores the header."""
@@ -70,6 +83,7 @@ def event_stream(
     client = environ.get(CLIENT)
     if not is_admitted and (rejection := _reject_when_full(hub, client)):
         return rejection
+    gzip = gzip_for(hub, environ)
     body = hand_over_or_yield(
         environ,
         stream_start(hub.settings.relay.heartbeat_seconds),
@@ -83,8 +97,9 @@ def event_stream(
         ),
         refuse=lambda: stream_end() if hub.places.rejection(client) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
+        gzip=gzip,
     )
-    return EventStream(body, headers_of(hub.settings))
+    return EventStream(body, headers_of(hub.settings), gzip)
 
 
 def multiplexed_stream(
@@ -108,6 +123,7 @@ def multiplexed_stream(
     def attach(connection: Reader) -> None:
         Multiplexer(hub, connection, parts, feed).start(environ.get(AUTHORIZATION), client)
 
+    gzip = gzip_for(hub, environ)
     body = hand_over_or_yield(
         environ,
         stream_start(hub.settings.relay.heartbeat_seconds),
@@ -116,8 +132,9 @@ def multiplexed_stream(
         attach=attach,
         refuse=lambda: stream_end() if hub.places.rejection(client, places) else b"",
         heartbeat_seconds=hub.settings.relay.heartbeat_seconds,
+        gzip=gzip,
     )
-    return EventStream(body, headers_of(hub.settings))
+    return EventStream(body, headers_of(hub.settings), gzip)
 
 
 def refuse_when_full(hub: Hub, client: Client | None, places: int = 1) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -101,6 +102,7 @@ class StreamClient:
         version: str = "HTTP/1.1",
         behind: bytes = b"",
         receive_buffer: int = 0,
+        accept_encoding: str = "",
     ) -> None:
         self.socket = socket.socket()
         if receive_buffer:
@@ -112,7 +114,8 @@ class StreamClient:
             self.socket.close()
             raise
         cursor = f"Last-Event-ID: {after}\r\n" if after else ""
-        self.socket.sendall(f"{method} {path} {version}\r\nHost: h\r\n{cursor}\r\n".encode() + behind)
+        accepted = f"Accept-Encoding: {accept_encoding}\r\n" if accept_encoding else ""
+        self.socket.sendall(f"{method} {path} {version}\r\nHost: h\r\n{cursor}{accepted}\r\n".encode() + behind)
         self._raw = bytearray()
         self._needed = 0  # bytes of the next chunk with its frame, once its size has arrived
         while b"\r\n\r\n" not in self._raw:
@@ -122,6 +125,8 @@ class StreamClient:
         self.headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
         self.is_chunked = self.headers.get("transfer-encoding") == "chunked"
         self.body = bytearray()
+        self.body_bytes = 0  # as they came
+        self.gunzip = zlib.decompressobj(31) if self.headers.get("content-encoding") == "gzip" else None
         self._frames: list[tuple[str, dict[str, Any]]] = []
         self._framed = 0
         self.is_ended = False  # the terminator has arrived
@@ -171,6 +176,10 @@ class StreamClient:
             self._more()
         return json.loads(self.body)
 
+    def _take(self, part: bytes) -> None:
+        self.body_bytes += len(part)
+        self.body += part if self.gunzip is None else self.gunzip.decompress(part)
+
     def _receive(self) -> bytes:
         try:
             return self.socket.recv(65536)
@@ -185,7 +194,7 @@ class StreamClient:
 
     def _parse(self) -> None:
         if not self.is_chunked:
-            self.body += self._raw
+            self._take(bytes(self._raw))
             self._raw.clear()
             return
         # A large chunk that arrives in many parts is not parsed again for each of them.
@@ -196,7 +205,7 @@ class StreamClient:
                 return
             assert not self.is_ended, "bytes after the end"
             self.is_ended = length == 0
-            self.body += self._raw[begin : begin + length]
+            self._take(bytes(self._raw[begin : begin + length]))
             assert self._raw[begin + length : self._needed] == b"\r\n"
             del self._raw[: self._needed]
             self._needed = 0
