@@ -3,7 +3,8 @@
 The plan is a JSON file: `port`, `requests` (what a reader of each stream sends), `messages` (what it sends once it has
 the headers), `count` (readers in all, spread over the streams), `slow` (how many of them take 1 KB a second), `is_mute`
 (the server says nothing before the first event, not even headers), `in_flight` (requests being answered at once),
-`is_stamped` (whether an event's mark is followed by the time when it was due; else arrivals are kept). Then a line of
+`is_stamped` (whether an event's mark is followed by the time when it was due; else arrivals are kept),
+`is_compressed` (whether the answers are unpacked). Then a line of
 JSON comes in, and one goes out:
 
     {"do": "open"}                   connect everybody, and wait for each one's headers
@@ -20,6 +21,7 @@ import select
 import socket
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +48,8 @@ class Readers:
         self._is_slow = [number < plan.get("slow", 0) for number in range(plan["count"])]
         self._is_mute = bool(plan["is_mute"])
         self._is_stamped = bool(plan.get("is_stamped", True))
+        self._is_compressed = bool(plan.get("is_compressed"))
+        self._unpackers: dict[int, Unpacker] = {}
         self._in_flight = int(plan.get("in_flight", _IN_FLIGHT))
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
@@ -59,7 +63,7 @@ class Readers:
 
     def reset(self) -> None:
         """Count from nothing."""
-        self.events = 0
+        self.events = self.bytes = 0
         self.closed = self.refused = 0
         self.delays: list[int] = []  # microseconds, one for each event
         self.counts: dict[int, int] = dict.fromkeys(self._sockets, 0)  # of those that are not slow
@@ -106,6 +110,7 @@ class Readers:
         firsts = sorted(at - self.begun_at[descriptor] for descriptor, at in self.first.items())
         return {
             "events": self.events,
+            "bytes": self.bytes,
             "fewest": fewest,
             "without": sum(not count for count in self.counts.values()),
             "closed": self.closed,
@@ -134,6 +139,8 @@ class Readers:
         self._unsent[descriptor] = message
         self.counts[descriptor] = 0
         self.arrivals[descriptor] = []
+        if self._is_compressed:
+            self._unpackers[descriptor] = Unpacker()
         if is_slow:
             self._slow.append(sock)
         self._epoll.register(descriptor, select.EPOLLIN)
@@ -148,6 +155,10 @@ class Readers:
             return
         if self._opening and descriptor in self._opening:
             self._opened(descriptor, bytes(buffer[:count]))
+        self.bytes += count
+        if self._is_compressed:
+            buffer = self._unpackers[descriptor].feed(bytes(buffer[:count]))
+            count = len(buffer)
         marks = buffer.count(MARK, 0, count)
         if not marks:
             return
@@ -157,17 +168,17 @@ class Readers:
         self.events += marks
         self.newest = now
         if self._is_stamped:
-            self._measure(int(now * 1e6), marks, count)
+            self._measure(buffer, int(now * 1e6), marks, count)
         else:
             self.arrivals[descriptor].append((time.time(), marks))
 
-    def _measure(self, micros: int, marks: int, count: int) -> None:
+    def _measure(self, buffer: bytearray, micros: int, marks: int, count: int) -> None:
         at = -1
         for _ in range(marks):
-            at = self._buffer.find(MARK, at + 1, count)
+            at = buffer.find(MARK, at + 1, count)
             end = at + 1 + STAMP_DIGITS
             if end <= count:
-                self.delays.append(micros - int(self._buffer[at + 1 : end]))
+                self.delays.append(micros - int(buffer[at + 1 : end]))
 
     def _opened(self, descriptor: int, part: bytes) -> None:
         head = self._opening[descriptor] + part
@@ -181,6 +192,32 @@ class Readers:
             if self._slow and descriptor == self._slow[-1].fileno():
                 self._epoll.unregister(descriptor)
                 del self.counts[descriptor]
+
+
+class Unpacker:
+    """One compressed response: its head, its chunks, and what they hold."""
+
+    def __init__(self) -> None:
+        self._raw = b""
+        self._has_head = False
+        self._inflate = zlib.decompressobj(31)
+
+    def feed(self, part: bytes) -> bytearray:
+        """Take the next bytes, and return what can be unpacked."""
+        raw, unpacked = self._raw + part, bytearray()
+        if not self._has_head:
+            head, found, rest = raw.partition(_HEADERS_END)
+            if not found:
+                self._raw = raw
+                return unpacked
+            assert b"content-encoding: gzip" in head.lower(), head
+            raw, self._has_head = rest, True
+        begin = 0
+        while (line := raw.find(b"\r\n", begin)) > 0 and (end := line + 2 + int(raw[begin:line], 16)) + 2 <= len(raw):
+            unpacked += self._inflate.decompress(raw[line + 2 : end])
+            begin = end + 2
+        self._raw = raw[begin:]
+        return unpacked
 
 
 def _await(readers: Readers, events: int) -> None:

@@ -96,6 +96,7 @@ def session(system: MeasuredSystem, load: Load, directory: Path, processes: int 
     with system.start(place, load.streams, processes) as running:
         before = cost(running.pid)
         plan = {"port": running.port, "requests": running.requests, "is_mute": running.is_mute}
+        plan |= {"is_compressed": running.is_compressed}
         plan |= {"count": load.readers, "slow": load.slow, "messages": running.messages}
         with (
             ControlledProcess("readers", plan, place) as readers,
@@ -122,6 +123,8 @@ def stream(system: MeasuredSystem, load: Load, directory: Path) -> dict[str, flo
             "p99 ms": heard["p99_ms"],
             "undelivered": load.deliveries - heard["events"],
             "Redis CPU µs/event": spent_redis * each,
+            "bytes/event": heard["bytes"] / max(heard["events"], 1),
+            "KB/reader": (cost(held.running.pid).resident_kb - held.before.resident_kb) / load.readers,
             "core %": 100 * spent / heard["newest_after"],
             "readers' core %": 100 * heard["cpu_share"],
             "publisher's core %": 100 * said["cpu_share"],

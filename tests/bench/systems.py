@@ -45,6 +45,7 @@ class RunningSystem:
     is_mute: bool = False  # sends nothing before the first event, not even headers
     epochs: tuple[int, ...] = ()  # of the events of each stream, where the contestant can resume from their ids
     redis_port: int = 0
+    is_compressed: bool = False
     messages: tuple[str, ...] = ()  # of each stream's readers, sent after the headers of the response
 
 
@@ -58,12 +59,12 @@ class MeasuredSystem:
 
 
 @contextmanager
-def millrace(directory: Path, streams: int, processes: int = 1) -> Generator[RunningSystem]:
+def millrace(directory: Path, streams: int, processes: int = 1, **settings: str) -> Generator[RunningSystem]:
     """Run the real web; the logs are made by its API and claimed as a worker claims them."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
     with _valkey(directory) as valkey:
-        environment = _environment(directory, valkey.url)
+        environment = _environment(directory, valkey.url) | settings
         migrate(ROOT, Path(sys.executable), {**_clean(), **environment})
         bind = ("--bind", f"127.0.0.1:{port}", "--backlog", str(BACKLOG), "--workers", str(processes))
         with _process([*command, *bind, "wsgi:application"], environment, directory, port, ROOT) as pid:

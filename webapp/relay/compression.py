@@ -10,7 +10,8 @@ Each piece ends with a flush, so that a client can read the events in it at once
 """
 
 import zlib
-from typing import Literal
+from typing import Literal, NamedTuple
+from zlib import crc32
 
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
@@ -40,36 +41,53 @@ def choose_encoding(accepted: str) -> Encoding:
     return "gzip" if gzip > 0 and gzip >= identity else ""
 
 
+class Piece(NamedTuple):
+    """A body as deflate blocks, and the window of a client that has had it."""
+
+    packed: bytes
+    chunk: bytes  # the same as an HTTP chunk
+    window: bytes
+
+
 class Pieces:
-    """The pieces made last, for the readers that need the same ones."""
+    """The pieces made last, for the readers that need the same ones: by body, and by the window before it."""
 
     def __init__(self) -> None:
-        self._payload = self._body = b""
-        self._pieces: dict[tuple[bytes, bytes], bytes] = {}
+        self.payload = b""
+        self.body = b""
+        self.by_window: dict[bytes, Piece] = {}
+        self._by_body: dict[bytes, dict[bytes, Piece]] = {}
         self._kept_bytes = 0
         self.made = 0
 
-    def body_of(self, payload: bytes) -> bytes:
-        """Return what the chunks hold; the readers of one log ask for the same ones in turn."""
-        if payload is not self._payload:
-            self._body = bodies_of(payload)
-            self._payload = payload
-        return self._body
+    def select(self, payload: bytes) -> None:
+        """Make the body that these chunks hold the current one, for all readers of a log in turn."""
+        self.select_body(bodies_of(payload))
+        self.payload = payload
 
-    def piece(self, window: bytes, body: bytes) -> bytes:
-        """Return the body as deflate blocks, for a client whose last bytes are those of the window."""
-        if len(body) > _LONG_BYTES:
-            window = b""
-        made = self._pieces.get((window, body))
-        if made is None:
-            made = _compress(window, body)
+    def select_body(self, body: bytes) -> None:
+        """Make this body the current one."""
+        self.payload = b""
+        self.body = body
+        self.by_window = self._by_body.setdefault(body, {})
+
+    def make(self, window: bytes) -> Piece:
+        """Return the piece of the current body for a client whose last bytes are those of the window."""
+        body = self.body
+        used = window if len(body) <= _LONG_BYTES else b""
+        piece = self.by_window.get(used)
+        if piece is None:
+            after = body[-WINDOW_BYTES:] if len(body) >= WINDOW_BYTES else (window + body)[-WINDOW_BYTES:]
+            packed = _compress(used, body)
+            piece = Piece(packed, chunked(packed), after)
             self.made += 1
-            self._kept_bytes += len(window) + len(body) + len(made)
+            self._kept_bytes += len(body) + 2 * (len(packed) + WINDOW_BYTES)
             if self._kept_bytes > _KEPT_BYTES:
-                self._pieces.clear()
-                self._kept_bytes = len(window) + len(body) + len(made)
-            self._pieces[window, body] = made
-        return made
+                self._kept_bytes = 0
+                self.by_window = {}
+                self._by_body = {body: self.by_window}
+            self.by_window[used] = piece
+        return piece
 
 
 class GzipStream:
@@ -88,21 +106,29 @@ class GzipStream:
 
     def add(self, body: bytes) -> bytes:
         """Return the next bytes, which the client can read at once."""
-        piece = self._pieces.piece(self._window, body)
-        self._crc = zlib.crc32(body, self._crc)
-        self._length += len(body)
-        self._window = body[-WINDOW_BYTES:] if len(body) >= WINDOW_BYTES else (self._window + body)[-WINDOW_BYTES:]
-        return piece
+        self._pieces.select_body(body)
+        return self._advance().packed
 
     def add_chunks(self, payload: bytes) -> bytes:
         """Return one HTTP chunk for what these chunks hold."""
-        return chunked(self.add(self._pieces.body_of(payload)))
+        pieces = self._pieces
+        if payload is not pieces.payload:
+            pieces.select(payload)
+        return self._advance().chunk
 
     def end(self, body: bytes = b"") -> bytes:
         """Return the last bytes, with this body before the end."""
         last = self.add(body) if body else b""
         length = self._length & 0xFFFFFFFF
         return last + _LAST_BLOCK + self._crc.to_bytes(4, "little") + length.to_bytes(4, "little")
+
+    def _advance(self) -> Piece:
+        pieces = self._pieces
+        piece = pieces.by_window.get(self._window) or pieces.make(self._window)
+        self._window = piece.window
+        self._crc = crc32(pieces.body, self._crc)
+        self._length += len(pieces.body)
+        return piece
 
 
 def _compress(window: bytes, body: bytes) -> bytes:

@@ -135,8 +135,11 @@ class SocketReader(Reader):
         assert self._gzip is not None
         self._rest = chunk = self._gzip.add_chunks(payload)
         sent = self._send(chunk)
-        self._rest = memoryview(chunk)[sent:]
-        return 0 if self._rest else len(payload)
+        if sent < len(chunk):
+            self._rest = memoryview(chunk)[sent:]
+            return 0
+        self._rest = b""
+        return len(payload)
 
     def _end_with(self, why: EndReason, closing: bytes) -> None:
         self._ending = (why, closing)
