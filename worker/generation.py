@@ -50,15 +50,16 @@ REQUEUE_MAX_SECONDS = 0.3
 _log = get_logger(__name__)
 
 
-def generate(process: WorkerProcess, generation: str) -> None:
+def generate(process: WorkerProcess, generation: str, *, needs_turn: bool = True) -> None:
     """Answer the generation whose turn it is, at the latest the one named, if this worker can claim it.
 
-    The generation then ends with one outcome and `done`, or another worker takes over.
+    The generation then ends with one outcome and `done`, or another worker takes over. Without `needs_turn` it is the
+    one named.
     """
     if process.is_draining:
         _requeue(process, generation)
         return
-    candidate = _take(process, generation) or generation
+    candidate = (_take(process, generation) if needs_turn else "") or generation
     while candidate:
         if not process.is_handling(candidate) and _run_if_claimed(process, candidate):
             return

@@ -39,7 +39,8 @@ class GenerateTask(Task[..., None]):
 
     def run(self, generation: str) -> None:
         """Answer one generation."""
-        generate(self.process, generation)
+        # Where nothing else waited, no turn has to be taken, which saves a round trip before the model is asked.
+        generate(self.process, generation, needs_turn=self.request.get("needs_turn", True) is not False)
 
 
 class LearnTask(Task[..., None]):

@@ -93,12 +93,15 @@ class TaskMessage:
                 self._template: dict[str, Any] = connection.default_channel._get(_ANY_QUEUE)  # noqa: SLF001 - its bytes
         self._embed = json.loads(base64.b64decode(self._template["body"]))[2]
 
-    def encode(self, queue: str, arguments: list[str]) -> str:
-        """Return a message for the task with these arguments, to be pushed to the queue as it is."""
+    def encode(self, queue: str, arguments: list[str], **flags: bool) -> str:
+        """Return a message for the task with these arguments, to be pushed to the queue as it is.
+
+        The flags become headers, which a worker that does not know them ignores.
+        """
         template = self._template
         name = str(uuid.uuid4())
         body = _dump([arguments, {}, self._embed]).encode("ascii")
-        headers = template["headers"] | {"id": name, "root_id": name, "argsrepr": repr(arguments or ())}
+        headers = template["headers"] | {"id": name, "root_id": name, "argsrepr": repr(arguments or ()), **flags}
         ids = {"correlation_id": name, "delivery_tag": name}
         properties = template["properties"] | ids | {"delivery_info": {"exchange": "", "routing_key": queue}}
         return _dump(template | {"body": base64.b64encode(body).decode(), "headers": headers, "properties": properties})
@@ -125,8 +128,8 @@ class TaskQueue:
         """Enqueue a generation. Enqueueing it twice does no harm: a claim decides which worker runs it.
 
         With `lane`, a hash of its owner, it waits in that lane: the message only says that there is work, and the
-        worker that receives it takes the first generation of the lane whose turn it is. Without, the message is for
-        this generation.
+        worker that receives it takes the first generation of the lane whose turn it is. Without, or where nothing else
+        waits, the message is for this generation.
         """
         if not lane:
             self._push(QUEUE, self._generate.encode(QUEUE, [generation]))
@@ -145,8 +148,8 @@ class TaskQueue:
             raise_first([reply])
 
     def _call(self, generation: str, lane: str) -> Call:
-        message = self._generate.encode(QUEUE, [generation])
-        return ADD_WAITING, (*WAITING, QUEUE), (generation, lane, STATE_MS, message)
+        message, alone = (self._generate.encode(QUEUE, [generation], needs_turn=flag) for flag in (True, False))
+        return ADD_WAITING, (*WAITING, QUEUE), (generation, lane, STATE_MS, message, alone)
 
     def take(self, generation: str = "") -> str:
         """Return the generation to run for a message that names this one, "" if none waits.

@@ -13,7 +13,7 @@ import pytest
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.ids import new_id
-from millrace.worker.contract.keys import QUEUE
+from millrace.worker.contract.keys import QUEUE, WAITING
 from millrace.worker.contract.queue import TASK, TaskQueue, make_celery
 from millrace.worker.errors import QueueUnavailable
 from millrace.worker.settings.schema import Settings
@@ -120,7 +120,26 @@ def task_queue(valkey: ValkeyProcess, redis: Redis) -> Iterator[TaskQueue]:
     queue.close()
 
 
+def occupy(redis: Redis) -> None:
+    """Put a message into the queue that no worker has taken, so that those behind it wait for their turns."""
+    redis.lpush(QUEUE, "an earlier message")
+
+
+def test_generation_that_nothing_waits_before_needs_no_turn(redis: Redis, task_queue: TaskQueue) -> None:
+    first, second = new_id(), new_id()
+    task_queue.enqueue(first, "somebody")
+    assert waiting_keys(redis) == []
+    task_queue.enqueue(second, "somebody")
+    assert redis.hkeys(WAITING[0]) == [second.encode()]
+    messages: list[bytes] = redis.lrange(QUEUE, 0, -1)[::-1]  # type: ignore[index]
+    assert [json.loads(message)["headers"]["needs_turn"] for message in messages] == [False, True]
+    redis.delete(QUEUE)
+    task_queue.enqueue(first, "somebody else")
+    assert task_queue.take(first) == second, "one that waits for its turn keeps later ones waiting"
+
+
 def test_owners_take_turns_whatever_the_order_of_arrival(redis: Redis, task_queue: TaskQueue) -> None:
+    occupy(redis)
     many, few, late = ([new_id() for _ in range(count)] for count in (100, 2, 1))
     for generation in many:
         task_queue.enqueue(generation, "many")
@@ -143,6 +162,7 @@ def test_a_redis_that_has_lost_the_scripts_gets_one_message(redis: Redis, task_q
 
 def test_message_of_a_generation_that_does_not_wait_is_for_that_generation(redis: Redis, task_queue: TaskQueue) -> None:
     """So a takeover waits in no lane, and the messages of a version without lanes are served."""
+    occupy(redis)
     waiting, named = new_id(), new_id()
     task_queue.enqueue(waiting, "somebody")
     assert task_queue.take(named) == named
@@ -155,6 +175,7 @@ def test_message_of_a_generation_that_does_not_wait_is_for_that_generation(redis
 def test_generation_enqueued_repeatedly_waits_once_and_removal_leaves_no_key(
     redis: Redis, task_queue: TaskQueue
 ) -> None:
+    occupy(redis)
     generations = [new_id() for _ in range(4)]
     for generation in generations * 2:
         task_queue.enqueue(generation, "ab"[generations.index(generation) % 2])

@@ -10,8 +10,7 @@ import pytest
 from millrace.webapp.guard.auth import api_keys
 from millrace.webapp.guard.auth.api_keys import KeyRing
 from millrace.webapp.settings import check
-from millrace.worker.contract.keys import hash_of
-from millrace.worker.contract.queue import WAITING
+from millrace.worker.contract.keys import QUEUE, WAITING, hash_of
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.api_keys import hash_of_key
 from millrace.worker.settings.schema import Settings
@@ -135,6 +134,7 @@ def test_request_with_a_key_may_come_from_any_site(build: Build, method: str) ->
 
 def test_owners_of_keys_have_limits_and_lanes_of_their_own(build: Build) -> None:
     site = build(api_keys=KEYS, rate_limit="2/minute", new_owner_rate_limit="1/hour")
+    site.redis.lpush(QUEUE, "an earlier message")  # otherwise the first question would need no turn
     asked = {key: ask(site, key) for key in (ADA, EVE)}
     assert [owner_of(site, each) for each in asked.values()] == ["ada", "eve"], "no new owners, which have a limit"
     lanes = {key.decode(): lane.decode() for key, lane in site.redis.hgetall(WAITING[0]).items()}  # type: ignore[union-attr]
