@@ -16,14 +16,14 @@ from deploy.result_log import OPTION, PLUGIN, read
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = """\
-usage: python3 deploy/test.py [--quick | --page | --soak MINUTES | --bench [NAME ...] | --live | --real-model]
+usage: python3 deploy/test.py [--quick | --environment | --soak MINUTES | --bench [NAME ...] | --live | --real-model]
        python3 deploy/test.py PYTEST ARGUMENTS
 
-Without arguments: every check and every test but those of --page, side by side. A test that fails is run once more,
-alone; when it passes then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
+Without arguments: every check and every test, side by side. A test that fails is run once more, alone; when it passes
+then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
 
   --quick            the static checks and the fast tests only, for the inner loop
-  --page             the other tests of the page, in Chromium and Firefox; a run without arguments has the main ones
+  --environment      make .venv with all that the tests need, and end
   --soak MINUTES     random faults on a running system for so long; --soak --help lists more flags, such as --seed
   --bench [NAME ...] measure beside the peers; without a name, every scenario; --bench --help lists more flags
   --live             ask the configured models of the real providers, which costs money; needs their credentials
@@ -38,37 +38,41 @@ MODULES = {"--bench": "tests.bench", "--live": "tests.live", "--real-model": "te
 # Tests that import the tiers have processes of their own: gevent's monkey patches must not reach Playwright.
 TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
-# Tests that mostly wait, for leases and deadlines. They are spread over more processes than there are processors.
-# The page's tests keep a browser busy for as long as all others take: most of them run with --page only.
-PAGE = tuple(f"browser/{room}" for room in ("accessibility", "chat", "client", "shell", "text", "widget"))
-PAGE_ALWAYS = (
-    "browser/accessibility/test_axe.py",
-    "browser/chat/test_control.py",
-    "browser/chat/test_resume.py",
-    "browser/text/test_hostile_markdown.py",
-)
+# The parts of the suite that are spread over several processes, the first to start first: the name, the folders and how
+# many. Tests that mostly wait, for leases and deadlines, come first; the others have what they leave of the processors.
 PATIENT = {
     "faults and a short soak": (("faults", "soak"), 3),
     "journeys": (("journeys",), 2),
-    "browser": (("browser",), 2),
+    "browser": (("browser",), 3),
+}
+BUSY = {
+    "tests of the worker": (("worker",), 2),
+    "tests of web and emulator": (("webapp", "emulator"), 2),
 }
 # How long the longest of them take, in seconds, while everything else runs, too.
-PATIENT_SECONDS = {
+SECONDS = {
     "faults/test_workers.py": 320,
     "faults/test_redis.py": 110,
     "faults/test_store.py": 100,
     "soak/test_soak.py": 90,
-    "faults/test_webs.py": 60,
+    "faults/test_webs.py": 80,
     "faults/test_takeover.py": 60,
-    "faults/test_rolling.py": 45,
+    "faults/test_rolling.py": 50,
     "faults/test_vanishing.py": 40,
     "faults/test_readers.py": 40,
     "journeys/test_use_from.py": 180,
     "journeys/test_openai_chat.py": 90,
     "journeys/test_openai_responses.py": 90,
     "journeys/test_documented_commands.py": 60,
+    "worker/test_tasks.py": 90,
+    "worker/context/test_prompt_answers.py": 40,
+    "worker/contract/test_log_mutations.py": 40,
+    "worker/contract/test_log_machine.py": 20,
+    "worker/store/test_database.py": 25,
+    "worker/store/test_migration.py": 20,
 }
-OTHER_SECONDS = 30
+OTHER_SECONDS = 30  # a file of a patient part
+OTHER_BUSY_SECONDS = 3
 # Left out of --quick: tests that start whole systems, and the files that take longest, which is over half of the time.
 SLOW = (
     "bench",
@@ -124,46 +128,34 @@ SLOW = (
 def shards(root: Path, python: str) -> list[Shard]:
     """Return the shards that together hold all tests; raises StartError where one of them has no tests."""
     pytest = (python, "-m", "pytest", "--color=no")
-    files = [path for path in _test_files(root) if not _is_for_page_only(path)]
-    patient: list[Shard] = []
-    waiting: set[str] = set()
-    for name, (folders, count) in PATIENT.items():
-        waiting.update(folders)
+    files = _test_files(root)
+    found: list[Shard] = []
+    spread: set[str] = set()
+    for name, (folders, count) in (PATIENT | BUSY).items():
+        spread.update(folders)
+        options = PATCHED if name in BUSY else ()
         groups = _spread({path.as_posix() for path in files if path.parts[0] in folders}, count)
-        patient += [Shard(f"{name} {number}", pytest, _paths(group)) for number, group in enumerate(groups, 1)]
-    rooms = {path.parts[0] for path in files} - waiting
-    return _with_tests(
-        [
-            Shard("tests of the worker", (*pytest, *PATCHED), _paths(rooms & {"worker"})),
-            Shard("tests of web and emulator", (*pytest, *PATCHED), _paths(rooms & {"webapp", "emulator"})),
-            *patient,
-            Shard("all other tests", pytest, _paths(rooms - {*TIERS})),
+        found += [
+            Shard(f"{name} {number}", (*pytest, *options), _paths(group)) for number, group in enumerate(groups, 1)
         ]
-    )
+    rooms = {path.parts[0] for path in files} - spread
+    return _with_tests([*found, Shard("all other tests", pytest, _paths(rooms))])
 
 
 def _spread(files: set[str], count: int) -> list[set[str]]:
     """Return the files in groups that take about the same time: each, the longest first, into the shortest group."""
     groups = [set[str]() for _ in range(count)]
     seconds = [0] * count
-    for file in sorted(files, key=lambda file: (-PATIENT_SECONDS.get(file, OTHER_SECONDS), file)):
+    for file in sorted(files, key=lambda file: (-seconds_of(file), file)):
         shortest = seconds.index(min(seconds))
         groups[shortest].add(file)
-        seconds[shortest] += PATIENT_SECONDS.get(file, OTHER_SECONDS)
+        seconds[shortest] += seconds_of(file)
     return groups
 
 
-def page_shards(root: Path, python: str) -> list[Shard]:
-    """Return the shards of the tests that run with --page only; raises StartError where there are none."""
-    files = {path.as_posix() for path in _test_files(root) if _is_for_page_only(path)}
-    groups = enumerate(_spread(files, 2), 1)
-    return _with_tests(
-        [Shard(f"page {n}", (python, "-m", "pytest", "--color=no"), _paths(group)) for n, group in groups]
-    )
-
-
-def _is_for_page_only(path: Path) -> bool:
-    return path.parent.as_posix() in PAGE and path.as_posix() not in PAGE_ALWAYS
+def seconds_of(file: str) -> int:
+    """Return how long a file's tests take, or about how long."""
+    return SECONDS.get(file, OTHER_BUSY_SECONDS if file.startswith(TIERS) else OTHER_SECONDS)
 
 
 def quick_shards(root: Path, python: str) -> list[Shard]:
@@ -233,8 +225,8 @@ def _run(given: Sequence[str], python: str) -> int:
         case [] | ["--quick"]:
             chosen = quick_shards(ROOT, python) if given else shards(ROOT, python)
             return run_all(chosen, [static_checks(python)], ROOT, _print_line)
-        case ["--page"]:
-            return run_all(page_shards(ROOT, python), [], ROOT, _print_line)
+        case ["--environment"]:
+            return 0  # it has been made
         case ["--soak", "-h" | "--help"]:
             return _call([python, "-m", "tests.soak", "--help"], ROOT)
         case ["--soak", *rest]:

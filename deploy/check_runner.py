@@ -20,6 +20,7 @@ from deploy.result_log import OPTION, PLUGIN, ResultLog, Tally, read
 
 MAX_FLAKY = 3
 MAX_RERUNS = 10  # more failures than these probably have one cause, and running each test again would only take time
+AT_ONCE = 10  # shards, most of which wait: enough to keep two processors busy, and no more than their time limits bear
 NICENESS = 10  # the static checks leave the processors to the tests, some of which are about time
 PROGRESS_SECONDS = 30.0
 POLL_SECONDS = 0.1
@@ -130,26 +131,26 @@ class RunningShard(RunningCommands):
 
 
 def run_all(shards: Sequence[Shard], checks: Sequence[Checks], root: Path, print_line: PrintLine) -> int:
-    """Run everything side by side, print each part's output when it ends; returns the exit code.
+    """Run the checks and, at most `AT_ONCE` of them, the shards side by side; returns the exit code.
 
-    The last line is the tally of all tests; a flaky test counts as passed.
+    The shards start in their order. Each part's output is printed when it ends. The last line is the tally of all
+    tests; a flaky test counts as passed.
     """
     with TemporaryDirectory() as name:
         directory = Path(name)
-        running: dict[str, RunningCommands] = {
-            each.name: RunningShard(each, each.paths, directory / str(number), root)
-            for number, each in enumerate(shards)
+        started: dict[str, RunningCommands] = {
+            each.name: RunningCommands(each.commands, directory / f"checks{number}", root, NICENESS)
+            for number, each in enumerate(checks)
         }
-        for number, each in enumerate(checks):
-            running[each.name] = RunningCommands(each.commands, directory / f"checks{number}", root, NICENESS)
-        print_line("running side by side: " + ", ".join(running))
+        waiting = [(each, directory / str(number)) for number, each in enumerate(shards)]
+        print_line("running side by side: " + ", ".join([*(each.name for each in shards), *started]))
         try:
-            _wait(running, print_line)
+            _run_to_the_end(started, waiting, root, print_line)
         finally:
-            for each in running.values():
+            for each in started.values():
                 each.stop()
-        reasons = [reason for name, each in running.items() if (reason := _reason(name, each))]
-        ended = [each for each in running.values() if isinstance(each, RunningShard)]
+        reasons = [reason for name, each in started.items() if (reason := _reason(name, each))]
+        ended = [each for each in started.values() if isinstance(each, RunningShard)]
         reruns = Reruns(ended, directory, root, print_line)
     reasons += [f"{node_id} (failed twice)" for node_id in reruns.failed_twice]
     if len(reruns.flaky) > MAX_FLAKY:
@@ -216,15 +217,21 @@ def _reason(name: str, ended: RunningCommands) -> str:
     return "" if ended.has_succeeded else name
 
 
-def _wait(running: dict[str, RunningCommands], print_line: PrintLine) -> None:
-    left, progress = dict(running), time.monotonic() + PROGRESS_SECONDS
-    while left:
-        for name in [name for name, each in left.items() if each.poll()]:
-            ended = left.pop(name)
+def _run_to_the_end(
+    started: dict[str, RunningCommands], waiting: list[tuple[Shard, Path]], root: Path, print_line: PrintLine
+) -> None:
+    """Start the waiting shards, which are added to the started parts, as others end; returns when all have."""
+    running, progress = dict(started), time.monotonic() + PROGRESS_SECONDS
+    while running or waiting:
+        while waiting and sum(isinstance(each, RunningShard) for each in running.values()) < AT_ONCE:
+            shard, directory = waiting.pop(0)
+            running[shard.name] = started[shard.name] = RunningShard(shard, shard.paths, directory, root)
+        for name in [name for name, each in running.items() if each.poll()]:
+            ended = running.pop(name)
             print_line(f"=== {name}: {ended.processor_seconds:.0f} s of a processor\n{ended.text().rstrip()}\n")
         if time.monotonic() > progress:
             progress = time.monotonic() + PROGRESS_SECONDS
-            print_line("\n".join(_progress(left.items())))
+            print_line("\n".join(_progress(running.items())))
         time.sleep(POLL_SECONDS)
 
 

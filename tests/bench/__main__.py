@@ -13,6 +13,7 @@ from tests.bench.plot import draw
 from tests.bench.results import RESULTS, machine, save
 from tests.bench.scenario import Row, Scenario, ScenarioContext, discover
 from tests.bench.table import fold, render
+from tests.faults.rig import Rig
 
 DESCRIPTORS = 65_536
 
@@ -23,6 +24,7 @@ def main() -> int:
     options = _options(sorted(scenarios))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is to be ended
     _raise_limits()
+    Rig.is_forked = False  # measured processes own all their memory
     print("  ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
     begun = time.monotonic()
     for name in options.names or scenarios:

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from deploy.check_command import (
-    OTHER_SECONDS,
+    BUSY,
     PATCHED,
     PATIENT,
-    PATIENT_SECONDS,
+    SECONDS,
     SLOW,
     main,
-    page_shards,
     quick_shards,
     run_some,
+    seconds_of,
     shards,
 )
 from deploy.errors import StartError
@@ -34,7 +34,7 @@ def make_tests(root: Path, *rooms: str) -> Path:
 
 
 def test_every_test_of_this_project_is_in_exactly_one_shard() -> None:
-    paths = [path for shard in (*shards(ROOT, "python"), *page_shards(ROOT, "python")) for path in shard.paths]
+    paths = [path for shard in shards(ROOT, "python") for path in shard.paths]
     assert len(paths) == len(set(paths))
     files = {path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
     reached = [path for path in files for shard in paths if path.is_relative_to(shard)]
@@ -42,24 +42,25 @@ def test_every_test_of_this_project_is_in_exactly_one_shard() -> None:
 
 
 def test_only_the_tests_of_the_tiers_run_under_gevents_patches() -> None:
-    found = shards(ROOT, "python")
+    found, patched_rooms = shards(ROOT, "python"), ("tests/emulator", "tests/webapp", "tests/worker")
     patched = [shard for shard in found if "tests.patched" in shard.pytest]
-    assert sorted(Path(path).name for shard in patched for path in shard.paths) == ["emulator", "webapp", "worker"]
+    assert {Path(path).parts[1] for shard in patched for path in shard.paths} == {"emulator", "webapp", "worker"}
+    assert not any(path.startswith(patched_rooms) for each in found if each not in patched for path in each.paths)
     assert len(patched) < len(found)
 
 
-def test_files_that_mostly_wait_are_spread_evenly() -> None:
-    for file in PATIENT_SECONDS:
-        assert (ROOT / "tests" / file).exists(), f"tests/{file} was moved: name its new place in PATIENT_SECONDS"
-    for name, (_, count) in PATIENT.items():
+def test_files_are_spread_evenly() -> None:
+    for file in SECONDS:
+        assert (ROOT / "tests" / file).exists(), f"tests/{file} was moved: name its new place in SECONDS"
+    for name, (_, count) in (PATIENT | BUSY).items():
         groups = [
             [path.removeprefix("tests/") for path in shard.paths]
             for shard in shards(ROOT, "")
             if shard.name.startswith(name)
         ]
-        seconds = [sum(PATIENT_SECONDS.get(path, OTHER_SECONDS) for path in group) for group in groups]
+        seconds = [sum(seconds_of(path) for path in group) for group in groups]
         assert len(groups) == count
-        assert max(seconds) - min(seconds) <= max(OTHER_SECONDS, 0.1 * max(seconds))
+        assert max(seconds) - min(seconds) <= max(seconds_of("journeys/any"), 0.1 * max(seconds))
 
 
 def test_shard_without_tests_is_an_error(tmp_path: Path) -> None:
@@ -77,9 +78,9 @@ def test_quick_leaves_out_systems_and_the_slowest_files_and_nothing_else() -> No
         assert ("tests.patched" in shard.pytest) == (shard.name != "all other tests")
     paths = {path for shard in found for path in shard.paths}
     every = {path for shard in shards(ROOT, "python") for path in shard.paths}
-    spread = ("tests/faults/", "tests/journeys/", "tests/browser/")
+    spread = tuple(f"tests/{folder}/" for folders, _ in (PATIENT | BUSY).values() for folder in folders)
     assert {path for path in every - paths if not path.startswith(spread)} == {
-        f"tests/{room}" for room in ("bench", "live", "package", "soak/test_soak.py")
+        f"tests/{room}" for room in ("bench", "live", "package")
     }
 
 
@@ -120,7 +121,7 @@ def test_help_names_the_flags_and_runs_nothing() -> None:
             flag in answer.stdout
             for flag in (
                 "--quick",
-                "--page",
+                "--environment",
                 "--soak MINUTES",
                 "--bench [NAME ...]",
                 "--live",

@@ -51,6 +51,20 @@ def test_last_line_is_the_tally_of_all_shards(tmp_path: Path) -> None:
     assert len(re.findall(r"=== a: \d+ s of a processor", "\n".join(lines))) == 1
 
 
+def test_no_more_shards_run_at_once_than_are_allowed_and_they_start_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_runner, "AT_ONCE", 1)
+    notes = tmp_path / "notes"
+    source = (
+        "import time\ndef note(text): open({!r}, 'a').write(text)\n"
+        "def test_it(): note('{} '); time.sleep(0.2); note('/ ')"
+    )
+    code, lines = run(tmp_path, *(source.format(str(notes), name) for name in "abc"))
+    assert (code, lines[-1]) == (0, "3 passed, 0 failed, 0 skipped")
+    assert notes.read_text() == "a / b / c / "
+
+
 def test_pass_in_the_second_run_counts_as_passed_and_is_printed_as_flaky(tmp_path: Path) -> None:
     code, lines = run(tmp_path, PASSES, PASSES + PASSES_THE_SECOND_TIME.format(name="slow"))
     assert (code, lines[-2:]) == (0, ["flaky: 1", "3 passed, 0 failed, 0 skipped"])

@@ -1,4 +1,8 @@
-"""The whole system as plain processes, each of which a test may kill, stop or start. Nothing restarts them."""
+"""The whole system as plain processes, each of which a test may kill, stop or start. Nothing restarts them.
+
+They are forks of a process that has imported both tiers' modules (`tests/forks.py`), unless a rig is given variables of
+its own or another copy of the system, or `Rig.is_forked` is off, as for measurements.
+"""
 
 import json
 import os
@@ -8,27 +12,36 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import httpx
 
 from tests.bare import BARE
 from tests.client import Client, Json, wait_for
 from tests.emulator_process import EmulatorProcess
+from tests.forks import fork
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.migrated_database import new_database
 
 ROOT = Path(__file__).parent.parent.parent
-BIN = Path(sys.executable).parent
 
 
 class Child:
-    """One process of the system, in a process group of its own."""
+    """One process of the system, in a process group of its own; `arguments` are those of `python -m`.
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path, root: Path) -> None:
+    It is forked where no `root` is given, and started there otherwise.
+    """
+
+    def __init__(
+        self, name: str, arguments: list[str], environment: dict[str, str], log: Path, root: Path | None
+    ) -> None:
         self.name = name
         self.log = log
-        self._given = (name, command, environment, log, root)
+        self._given = (name, arguments, environment, log, root)
+        if root is None:
+            self.process = fork(arguments, environment, log, has_own_session=True)
+            return
+        command = [sys.executable, "-m", *arguments]
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
                 command, cwd=root, env=environment, stdout=sink, stderr=sink, start_new_session=True
@@ -65,6 +78,8 @@ class Rig:
     Settings, `BARE` by default, are given in lower case, without their prefix.
     """
 
+    is_forked: ClassVar[bool] = True
+
     def __init__(
         self,
         directory: Path,
@@ -84,6 +99,7 @@ class Rig:
         self._web_application = web_application
         self._variables = variables
         self._root = root
+        self._start_in = None if self.is_forked and root == ROOT and not variables else root
         self._counts = (workers, webs)
         (directory / "redis").mkdir()
         self.valkey = ValkeyProcess(directory / "redis")
@@ -149,7 +165,7 @@ class Rig:
         for module in self._worker_modules:
             command += ["--include", module]
         self.workers.append(
-            Child(name, command, self.environment("worker"), self.directory / f"{name}.log", self._root)
+            Child(name, command, self.environment("worker"), self.directory / f"{name}.log", self._start_in)
         )
         return self.workers[-1]
 
@@ -157,16 +173,15 @@ class Rig:
         """Start one more web, on a port of its own."""
         name, port = f"web{len(self.webs)}", free_port()
         command = [
-            str(BIN / "gunicorn"),
+            "gunicorn",
             "-c",
             "deploy/gunicorn.conf.py",
             "--no-control-socket",
             "--bind",
             f"{self._web_host}:{port}",
         ]
-        child = Child(
-            name, [*command, self._web_application], self.environment("web"), self.directory / f"{name}.log", self._root
-        )
+        command.append(self._web_application)
+        child = Child(name, command, self.environment("web"), self.directory / f"{name}.log", self._start_in)
         self.webs.append(child)
         self.urls.append(f"http://{self._web_host}:{port}")
         return child
@@ -186,8 +201,8 @@ class Rig:
 
 
 def worker_command(name: str) -> list[str]:
-    """Return the command that starts a worker of this name."""
-    command = [str(BIN / "celery"), "-A", "millrace.worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
+    """Return the arguments of `python -m` that start a worker of this name."""
+    command = ["celery", "-A", "millrace.worker.app", "worker", "--pool", "gevent", "--concurrency", "500"]
     return [*command, "--loglevel", "INFO", "--without-gossip", "--without-mingle", "-n", f"{name}@%h"]
 
 

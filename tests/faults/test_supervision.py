@@ -44,7 +44,7 @@ def test_row_18_a_stopped_worker_is_replaced_by_its_supervisor(tmp_path: Path) -
 def _script(rig: Rig, directory: Path) -> str:
     """Return a program for the keeper that becomes a worker, its pulse where the keeper looks for it."""
     environment = rig.environment("worker") | _pulse(directory)
-    command = worker_command(NAME)
+    command = [sys.executable, "-m", *worker_command(NAME)]
     return f"import os; os.chdir({str(ROOT)!r}); os.execve({command[0]!r}, {command!r}, {environment!r})"
 
 

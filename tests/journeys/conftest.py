@@ -18,6 +18,17 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
+@pytest.fixture(scope="package")
+def free_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system with two workers, in which a reader may reconnect and poll as often as it likes.
+
+    A test may kill its processes, which the system starts again.
+    """
+    limits = {"MILLRACE_FOLLOW_RATE_LIMIT": "off", "MILLRACE_READ_RATE_LIMIT": "off"}
+    with System(tmp_path_factory.mktemp("free"), "--worker", "2", **limits) as running:
+        yield running
+
+
 @pytest.fixture
 def client(system: System) -> Iterator[Client]:
     with Client(system.url) as each:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -80,12 +79,10 @@ console.log(JSON.stringify(log));
 TEXT = "caf\u00e9 \U0001f600 \u2028 done\n\ndata: x\n\nid: 9-9\r\n"
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+@pytest.fixture
+def system(free_system: System) -> System:
     """A system in which one reader may reconnect as often as it likes."""
-    limits = {"MILLRACE_FOLLOW_RATE_LIMIT": "off", "MILLRACE_READ_RATE_LIMIT": "off"}
-    with System(tmp_path_factory.mktemp("system"), **limits) as running:
-        yield running
+    return free_system
 
 
 @pytest.fixture(scope="module")

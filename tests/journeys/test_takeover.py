@@ -2,26 +2,17 @@
 
 import os
 import signal
-from collections.abc import Iterator
-
-import pytest
 
 from tests.client import Client, assert_complete, emulate, outcomes_of, text_of, wait_for
 from tests.system import System
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("takeover"), "--worker", "2") as running:
-        yield running
-
-
-def test_a_killed_worker_is_taken_over_with_a_snapshot_and_no_mixed_text(own: System) -> None:
-    with Client(own.url) as client:
+def test_a_killed_worker_is_taken_over_with_a_snapshot_and_no_mixed_text(free_system: System) -> None:
+    with Client(free_system.url) as client:
         generation = client.ask(emulate(tokens=400, chars=6, rate=40))
         reader = client.follow(generation)
         received = [each for _, each in zip(range(10), reader, strict=False)]
-        for pid in own.pids()["worker"]:  # whichever has it: both die, and are started again
+        for pid in free_system.pids()["worker"]:  # whichever has it: both die, and are started again
             os.kill(pid, signal.SIGKILL)
         received += list(reader)
         assert_complete(received)
@@ -33,9 +24,9 @@ def test_a_killed_worker_is_taken_over_with_a_snapshot_and_no_mixed_text(own: Sy
         assert len(text_of(received)) == 2400
 
 
-def test_cancelling_a_queued_generation_ends_it_before_the_reply(own: System) -> None:
-    with Client(own.url) as client:
-        stopped = own.pids()["worker"]
+def test_cancelling_a_queued_generation_ends_it_before_the_reply(free_system: System) -> None:
+    with Client(free_system.url) as client:
+        stopped = free_system.pids()["worker"]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         generation = client.ask(emulate(tokens=10))

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,11 +30,10 @@ WEATHER = Weather(only_streams=True, is_half_plain=True, has_short_retry=True)
 WEATHERS = {"with_eventsource2.mjs": replace(WEATHER, spares_blank_lines=True)}
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+@pytest.fixture
+def system(free_system: System) -> System:
     """A system in which a reader may reconnect as often as it likes."""
-    with System(tmp_path_factory.mktemp("system"), "--worker", "2", MILLRACE_FOLLOW_RATE_LIMIT="off") as running:
-        yield running
+    return free_system
 
 
 def start(name: str, url: str, message: str, packages: NpmPackages) -> subprocess.Popen[bytes]:
@@ -86,29 +84,32 @@ def test_one_event_of_three_hundred_kilobytes_arrives_whole(system: System, npm_
 
 
 def test_text_is_exact_although_every_web_and_worker_process_is_replaced(
-    tmp_path_factory: pytest.TempPathFactory, npm_packages: NpmPackages
+    system: System, npm_packages: NpmPackages
 ) -> None:
     """The server ends the streams early as it stops, and a killed worker's answer begins again with a snapshot."""
-    with System(tmp_path_factory.mktemp("replaced"), "--worker", "2", MILLRACE_FOLLOW_RATE_LIMIT="off") as own:
-        messages = {name: emulate(text=f"{name} {TEXT}", chars=6, rate=8) for name in FOLLOWERS}
-        running = {name: start(name, own.url, message, npm_packages) for name, message in messages.items()}
-        try:
-            calls = f"{own.emulator_url}/_calls"
-            wait_for(lambda: started(calls) >= {*messages.values()}, 60, "every answer's first words")
-            for pid in own.pids()["worker"]:
-                os.kill(pid, signal.SIGKILL)
-            for pid in own.pids()["web"]:
-                os.kill(pid, signal.SIGTERM)
-            assert {name: output_of(each) for name, each in running.items()} == {
-                name: f"{name} {TEXT}" for name in FOLLOWERS
-            }
-        finally:
-            for each in running.values():
-                each.kill()
-        assert len(httpx.get(calls, trust_env=False, verify=False).json()) >= 2 * len(FOLLOWERS)
+    messages = {name: emulate(text=f"{name} {TEXT}", chars=6, rate=8) for name in FOLLOWERS}
+    running = {name: start(name, system.url, message, npm_packages) for name, message in messages.items()}
+    try:
+        wait_for(lambda: started(system) >= {*messages.values()}, 60, "every answer's first words")
+        for pid in system.pids()["worker"]:
+            os.kill(pid, signal.SIGKILL)
+        for pid in system.pids()["web"]:
+            os.kill(pid, signal.SIGTERM)
+        assert {name: output_of(each) for name, each in running.items()} == {
+            name: f"{name} {TEXT}" for name in FOLLOWERS
+        }
+    finally:
+        for each in running.values():
+            each.kill()
+    assert len([message for message, _ in asked(system) if message in messages.values()]) >= 2 * len(FOLLOWERS)
 
 
-def started(calls: str) -> set[str]:
+def started(system: System) -> set[str]:
     """Return the messages whose answers have begun."""
-    listed = httpx.get(calls, trust_env=False, verify=False).json()
-    return {call["messages"][-1]["content"][-1].get("text") for call in listed if call["deltas_sent"] > 5}
+    return {message for message, sent in asked(system) if sent > 5}
+
+
+def asked(system: System) -> list[tuple[str, int]]:
+    """Return the last message of each model call, and how many deltas were sent."""
+    listed = httpx.get(f"{system.emulator_url}/_calls", trust_env=False, verify=False).json()
+    return [(call["messages"][-1]["content"][-1].get("text"), call["deltas_sent"]) for call in listed]

@@ -1,14 +1,13 @@
-"""A real worker process, started as in production, that a test may signal or kill."""
+"""A worker process with production's command line, forked as `forks.py` says, that a test may signal or kill."""
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from millrace.worker.command import arguments_for
+from tests.forks import fork
 from tests.worker.harness import WorkerHarness, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,14 +25,9 @@ class CeleryWorker:
         self._environment = clean | local | harness.environment | environment
 
     def __enter__(self) -> Self:
-        self._sink = self._log.open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments_for(["-n", f"{self._name}@%h", *self._options])],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=self._sink,
-            stderr=subprocess.STDOUT,
-        )
+        _, *arguments = arguments_for(["-n", f"{self._name}@%h", *self._options])
+        self._log.unlink(missing_ok=True)
+        self.process = fork(arguments, {**self._environment, "PYTHONPATH": str(ROOT / ".package")}, self._log)
         return self
 
     def __exit__(
@@ -42,7 +36,6 @@ class CeleryWorker:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._sink.close()
         if error is not None:
             print(f"--- {self._name}\n{self.log()[-6000:]}")
 

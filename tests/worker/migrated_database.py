@@ -15,10 +15,15 @@ def database_url(file: Path) -> str:
     return f"sqlite:///{file}"
 
 
-def new_database() -> str:
-    """Return the URL of a fresh migrated database, deleted at the end of the test process."""
-    fresh = Path(tempfile.mkdtemp(dir=_directory())) / "millrace.db"
-    shutil.copyfile(_migrated(), fresh)
+def new_database(directory: Path | None = None) -> str:
+    """Return the URL of a fresh migrated database in the directory.
+
+    By default it lies in one of its own, deleted at the end of the test process.
+    """
+    directory = directory or Path(tempfile.mkdtemp(dir=_directory()))
+    directory.mkdir(parents=True, exist_ok=True)
+    fresh = directory / "millrace.db"
+    shutil.copy(_migrated(), fresh)
     return database_url(fresh)
 
 

@@ -15,7 +15,6 @@ their terms: a change of `index_terms` needs a migration that computes them agai
 """
 
 import re
-import sys
 import unicodedata
 from hashlib import sha256
 from itertools import pairwise
@@ -80,22 +79,25 @@ _ARTICLE = re.compile("[وفبكل]?ال(?=.{2})|لل(?=.{2})")
 _PREPOSITION = re.compile("[وفبكل](?=.{3})|[והבלמשכ](?=[א-ת]{2})")
 
 
-def _folding() -> dict[int, str]:
-    """Return the letters and marks that are replaced or, mostly, left out."""
-    table = {ord(letter): other for letter, other in _SAME_LETTERS.items()}
-    for code in range(0x80, min(sys.maxunicode, 0x1FFFF)):
+class _Folding(dict[int, str]):
+    """The letters and marks that are replaced or, mostly, left out; finds out about each when a text first has it."""
+
+    def __missing__(self, code: int) -> str:
         char = chr(code)
+        if code > 0x1FFFF:
+            return char
         kind = unicodedata.category(char)
         if kind.startswith("M"):
             # The vowel signs of the scripts of India lie at one distance from the vowels that are letters.
             vowel = chr(code - 0x38) if 0x900 <= code < 0xD80 and 0x3E <= code % 0x80 <= 0x4C else ""
-            table[code] = vowel if vowel.isalpha() else ""
-        elif kind == "Nd":
-            table[code] = str(unicodedata.decimal(char))
-    return table
+            folded = vowel if vowel.isalpha() else ""
+        else:
+            folded = str(unicodedata.decimal(char)) if kind == "Nd" else char
+        self[code] = folded
+        return folded
 
 
-_FOLDING = _folding()
+_FOLDING = _Folding({ord(letter): other for letter, other in _SAME_LETTERS.items()})
 
 
 def words_of(text: str) -> list[str]:

@@ -3,14 +3,16 @@
 import re
 from fnmatch import fnmatch
 from functools import cached_property
+from inspect import unwrap
 from typing import Any, Self
 
 from flask import Flask, Response, request
 from jsonschema import Draft202012Validator
 
-from millrace.webapp.openapi.document import build_document
+from millrace.webapp.openapi.document import build_document, description_of
 
 Json = dict[str, Any]
+_documents: dict[tuple[Any, ...], Json] = {}
 
 
 class Document:
@@ -26,8 +28,16 @@ class Document:
 
     @cached_property
     def whole(self) -> Json:
-        """The document."""
-        return build_document(self._app)
+        """The document: apps with the same routes have one, because nearly every test makes an app."""
+        views = self._app.view_functions
+        routes = tuple(
+            (each.rule, each.endpoint, frozenset(each.methods or ()), unwrap(views[each.endpoint]))
+            for each in self._app.url_map.iter_rules()
+            if description_of(views[each.endpoint]) is not None
+        )
+        if routes not in _documents:
+            _documents[routes] = build_document(self._app)
+        return _documents[routes]
 
     def check(self, schema: Json, value: Any) -> None:
         """Assert that a value matches a schema of the document; raises ValidationError."""

@@ -4,14 +4,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tests.client import wait_for
+from tests.forks import fork
 from tests.valkey import free_port
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -33,9 +32,10 @@ worker_exit = relay_application.worker_exit
 
 
 class RelayServer:
-    """A gunicorn with one gevent worker; settings are given without their prefix, in lower case.
+    """A gunicorn with one gevent worker, forked as `forks.py` says.
 
-    With `is_swept` false its sweep does not compare silent generations with their logs.
+    Settings are given without their prefix, in lower case. With `is_swept`
+    false its sweep does not compare silent generations with their logs.
     """
 
     def __init__(self, directory: Path, redis_url: str, *, is_swept: bool = True, **settings: object) -> None:
@@ -52,10 +52,9 @@ class RelayServer:
         }
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "gunicorn", "-c", str(self._conf), "--bind", f"127.0.0.1:{self.port}"]
+        command = ["gunicorn", "-c", str(self._conf), "--bind", f"127.0.0.1:{self.port}"]
         command.append("tests.webapp.relay.relay_application:application")
-        with self.log.open("ab") as sink:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=sink, stderr=sink)
+        self.process = fork(command, self._environment, self.log)
         wait_for(self._answers, 20, "the server")
         return self
 

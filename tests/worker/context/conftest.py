@@ -7,10 +7,10 @@ import pytest
 
 from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store.database import Database
-from millrace.worker.store.migration import migrate
 from tests.emulator_process import EmulatorProcess
 from tests.valkey import ValkeyProcess
 from tests.worker.context.harness import ContextHarness, StoredConversation
+from tests.worker.migrated_database import new_database
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +21,11 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load({"MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db"})
+    return load({"MILLRACE_DATABASE_URL": new_database(tmp_path)})
 
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    migrate(settings)
     database = Database(settings)
     yield database
     database.close()
