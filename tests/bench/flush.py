@@ -34,7 +34,7 @@ def answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, floa
     # Each begins at another moment, which also makes its message, and so its call, its own.
     delays = [_FIRST_DELAY + answers * _ASKING + number * _APART for number in range(answers)]
     messages = [emulate(text="^ab " * deltas, chars=4, rate=RATE, first_delay=delay) for delay in delays]
-    requests = [_request(rig.client(), message) for message in messages]
+    requests = [reader_request(rig.client(), message) for message in messages]
     plan = {"port": int(rig.urls[0].rpartition(":")[2]), "requests": requests, "is_mute": False, "is_stamped": False}
     children = [rig.webs[0].process.pid, rig.workers[0].process.pid, rig.valkey.pid]
     with ControlledProcess("readers", plan | {"count": answers}, place) as readers:
@@ -44,7 +44,7 @@ def answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, floa
         web, worker, redis = (1e6 * (cost(pid).cpu - cpu) for pid, cpu in zip(children, before, strict=True))
         arrivals = readers.ask(do="arrivals")["arrivals"]
     calls = [rig.calls(message)[0] for message in messages]
-    waits = sorted(chain.from_iterable(map(_waits, arrivals, calls)))
+    waits = sorted(chain.from_iterable(map(delays_of, arrivals, calls)))
     total = answers * deltas
     return {
         "CPU µs/delta": (web + worker + redis) / total,
@@ -57,14 +57,14 @@ def answered(rig: Rig, answers: int, deltas: int, place: Path) -> dict[str, floa
     }
 
 
-def _request(client: Client, message: str) -> str:
+def reader_request(client: Client, message: str) -> str:
     """Ask, and return what a reader of the answer sends."""
     path = f"/api/generations/{client.ask(message)}/events"
     cookie = "; ".join(f"{name}={value}" for name, value in client.http.cookies.items())
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\nCookie: {cookie}\r\n\r\n"
 
 
-def _waits(arrivals: list[tuple[float, int]], call: Json) -> Iterator[float]:
+def delays_of(arrivals: list[tuple[float, int]], call: Json) -> Iterator[float]:
     """Yield each delta's delay in ms: from when the endpoint sent it, evenly paced, to when the reader had it."""
     first, last = call["sent_at"]
     came = [at for at, count in arrivals for _ in range(count)]

@@ -45,7 +45,7 @@ def test_each_case_is_compared_with_ours_in_the_same_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["streams", "dialects", "resume", "whole", "worker", "start", "steps", "store", "providers"]
+    "name", ["streams", "dialects", "resume", "whole", "worker", "start", "steps", "store", "providers", "capacity"]
 )
 def test_a_scenario_runs_and_writes_its_results(name: str, tmp_path: Path) -> None:
     assert name in discover()
