@@ -70,17 +70,16 @@ def assumptions(text: str) -> tuple[UsageCosts, CapacityBounds, HourlyPrices]:
     if not isinstance(given, dict):
         raise ValueError('takes a JSON object, such as {"core_hour": 0.05}')
     values: dict[str, Any] = given  # pyright: ignore[reportUnknownVariableType]
-    groups = UsageCosts(), CapacityBounds(), HourlyPrices()
-    known = {field.name for group in groups for field in fields(group)}
+    costs, bounds, prices = UsageCosts(), CapacityBounds(), HourlyPrices()
+    names = [{field.name for field in fields(group)} for group in (costs, bounds, prices)]
+    known = set[str]().union(*names)
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"there is no {name}; there are: {', '.join(sorted(known))}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise ValueError(f"{name} takes a number that is not negative")
-    costs, bounds, prices = (
-        replace(group, **{field.name: values[field.name] for field in fields(group) if field.name in values})
-        for group in groups
-    )
+    of_costs, of_bounds, of_prices = ({name: values[name] for name in group & values.keys()} for group in names)
+    costs, bounds, prices = replace(costs, **of_costs), replace(bounds, **of_bounds), replace(prices, **of_prices)
     if any(not bound for bound in asdict(bounds).values()):
         raise ValueError("a bound takes a number above 0")
     return costs, bounds, prices

@@ -85,7 +85,7 @@ _OF_READERS = ("p50 ms", "p99 ms", "undelivered", "CPU µs/event", "core %", "KB
 
 @dataclass(frozen=True)
 class _Tiers:
-    """What the three tiers have cost so far."""
+    """The cost of the three tiers so far."""
 
     web: Cost
     worker: Cost
@@ -98,8 +98,8 @@ def _tiers(rig: Rig) -> _Tiers:
     with redis.Redis(port=rig.valkey.port) as client:
         info = client.info()
     traffic = info["total_net_input_bytes"] + info["total_net_output_bytes"]
-    children = rig.webs[0].process.pid, rig.workers[0].process.pid, rig.valkey.pid
-    return _Tiers(*map(cost, children), info["used_memory_dataset"], traffic)
+    web, worker = cost(rig.webs[0].process.pid), cost(rig.workers[0].process.pid)
+    return _Tiers(web, worker, cost(rig.valkey.pid), info["used_memory_dataset"], traffic)
 
 
 def _answered(rig: Rig, answers: int, seconds: float, place: Path) -> dict[str, float]:
