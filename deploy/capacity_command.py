@@ -97,7 +97,8 @@ def render(plan: CapacityPlan) -> str:
         f"  {tier.name:<15}{tier.processes:>10,}{tier.busy_cores:>12,.1f}{tier.memory_gb:>11,.1f}  {tier.bound}"
         for tier in plan.tiers
     ]
-    lines.append(f"  {plan.gbit_out:,.2f} Gbit/s to clients, {plan.hourly_cost:,.2f} an hour without the model")
+    network = f"{plan.gbit_out:,.2f} Gbit/s to clients, {plan.gbit_redis:,.2f} Gbit/s at the stream nodes"
+    lines.append(f"  {network}; {plan.hourly_cost:,.2f} an hour without the model")
     for each in plan.bottlenecks:
         lines.append(f"  {each.name}: {each.share:.0%} of its bound")
     grows = f"at {1 / first.share:,.1f} times this load" if first.share < 1 else "already at this load"

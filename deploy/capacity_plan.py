@@ -30,6 +30,8 @@ class UsageCosts:
     worker_base_mb: float = 140.0
     redis_bytes_per_start: float = 6800.0
     redis_bytes_per_append: float = 55.0
+    redis_traffic_per_append: float = 640.0  # bytes to and from Redis: commands, replies, the published event
+    redis_traffic_per_subscriber: float = 150.0
     bytes_per_delivery: float = 98.0  # in HTTP
     wire_bytes_per_delivery: float = 90.0  # of TCP, IP and TLS around it
     connections_per_web: float = 130.0  # to each Redis, at most
@@ -121,6 +123,7 @@ class CapacityPlan:
     load: ExpectedLoad
     tiers: tuple[PlannedTier, ...]
     gbit_out: float
+    gbit_redis: float  # to and from the stream nodes together
     hourly_cost: float
     bottlenecks: tuple[Bottleneck, ...]  # the fullest first
 
@@ -140,6 +143,8 @@ def plan_for(load: ExpectedLoad, costs: UsageCosts, bounds: CapacityBounds, pric
     tiers = (web, worker, streams, control)
     bytes_out = load.deliveries * (costs.bytes_per_delivery + costs.wire_bytes_per_delivery)
     gbit_out = bytes_out * 8 / 1e9
+    traffic = costs.redis_traffic_per_append + max(0.0, followers - 1) * costs.redis_traffic_per_subscriber
+    gbit_redis = load.events * traffic * 8 / 1e9
     cores = web.processes + worker.processes + streams.processes + control.processes
     memory = sum(tier.memory_gb for tier in tiers)
     hourly = cores * prices.core_hour + memory * prices.gb_hour + bytes_out * _HOURS / GIGABYTE * prices.gb_out
@@ -159,7 +164,7 @@ def plan_for(load: ExpectedLoad, costs: UsageCosts, bounds: CapacityBounds, pric
         Bottleneck("network out", gbit_out / bounds.network_gbit, "several load balancers, MILLRACE_COMPRESSION=gzip"),
     )
     ordered = tuple(sorted(bottlenecks, key=lambda each: each.share, reverse=True))
-    return CapacityPlan(load, tiers, gbit_out, hourly, ordered)
+    return CapacityPlan(load, tiers, gbit_out, gbit_redis, hourly, ordered)
 
 
 def following_processes(processes: int, watchers: float) -> float:

@@ -83,6 +83,7 @@ def test_each_figure_is_its_units_times_their_cost() -> None:
         redis_ms_per_start=2,
         redis_bytes_per_start=1000,
         redis_bytes_per_append=90,
+        redis_traffic_per_append=500,
         bytes_per_delivery=100,
         wire_bytes_per_delivery=25,
     )
@@ -96,6 +97,7 @@ def test_each_figure_is_its_units_times_their_cost() -> None:
     assert streams.busy_cores == pytest.approx(0.3)
     assert streams.memory_gb == pytest.approx(100 * 1000 * (1000 + 100 * 90) / 1e9)
     assert control.busy_cores == pytest.approx(0.2)
+    assert found.gbit_redis == pytest.approx(10_000 * 500 * 8 / 1e9)
     assert found.gbit_out == pytest.approx(10_000 * 125 * 8 / 1e9)
 
 

@@ -3,10 +3,11 @@
 import re
 from typing import Any
 
+import httpx
 import pytest
 
 from deploy.doctor.report import Finding
-from deploy.doctor.streams import judge_answer, judge_pace
+from deploy.doctor.streams import check_headers, judge_answer, judge_pace
 from deploy.doctor.visitor import Arrival
 from tests.client import Client
 from tests.deploy.doctor.findings import all_ok
@@ -48,6 +49,13 @@ def test_proxy_that_cuts_idle_streams_fails_with_the_time_of_the_cut(found_behin
 
 def test_proxy_that_drops_the_cursor_fails(found_behind: Found) -> None:
     assert "resumes at 0-1" in failures(found_behind["changing"])
+
+
+def test_only_compression_by_the_server_itself_is_accepted() -> None:
+    cache = {"Content-Type": "text/event-stream", "Cache-Control": "no-store, no-transform"}
+    for encoding, compression, count in (("", "off", 0), ("gzip", "gzip", 0), ("gzip", "off", 1), ("br", "gzip", 1)):
+        response = httpx.Response(200, headers={**cache, **({"Content-Encoding": encoding} if encoding else {})})
+        assert len(list(check_headers(response, compression))) == count
 
 
 def arrivals(*seconds: float, kind: str = "chunk", **fields: Any) -> list[Arrival]:
