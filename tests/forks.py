@@ -1,9 +1,9 @@
 """Processes of both tiers without the second of processor time that their imports take.
 
 `fork` starts one as a fork of a server that has imported the modules of both tiers, under gevent's monkey patches as
-both have them first of all. What a process does from its command line on is real: it reads its own settings,
-configuration and application, and has its own output, environment and exit code. The tests with a `System` start the
-processes themselves, imports and all. The server ends with the test process.
+both have them first of all. From its command line on the process is real: it reads its own settings, configuration and
+application, and has its own output, environment and exit code. The tests with a `System` start the processes
+themselves, imports and all. The server ends with the test process.
 """
 
 import atexit
