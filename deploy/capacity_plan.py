@@ -16,14 +16,14 @@ _MAX_ROUNDS = 100
 class UsageCosts:
     """The cost of each unit of work, as `--bench capacity` measures it; µs and ms are of a processor."""
 
-    web_us_per_event: float = 7.0  # received from Redis and encoded, in each web process that follows its log
-    web_us_per_delivery: float = 8.0  # written to a reader
-    web_ms_per_start: float = 8.0
-    worker_us_per_delta: float = 67.0
-    worker_ms_per_start: float = 9.0
-    redis_us_per_append: float = 21.0
+    web_us_per_event: float = 6.0  # received from Redis and encoded, in each web process that follows its log
+    web_us_per_delivery: float = 9.0  # written to a reader
+    web_ms_per_start: float = 7.0
+    worker_us_per_delta: float = 75.0
+    worker_ms_per_start: float = 10.0
+    redis_us_per_append: float = 24.0
     redis_us_per_subscriber: float = 1.5  # each web process after the first that follows the log
-    redis_ms_per_start: float = 1.8
+    redis_ms_per_start: float = 1.5
     web_kb_per_reader: float = 2.5
     worker_kb_per_answer: float = 50.0
     web_base_mb: float = 110.0  # of a process

@@ -15,6 +15,7 @@ import redis
 from tests.bench.flush import delays_of, reader_request
 from tests.bench.processes import Cost, cost
 from tests.bench.scenario import OURS, Row, ScenarioContext, scenario
+from tests.bench.start import asker_for
 from tests.bench.streaming import ControlledProcess, Load, stream
 from tests.bench.systems import MeasuredSystem, millrace
 from tests.bench.wire import quantile
@@ -31,7 +32,7 @@ _ANSWERS = (50, 100, 150, 200, 250, 300, 350, 400)
 _READERS = (1000, 2000, 4000, 8000, 12_000, 16_000)
 _STREAMS, _STREAM_RATE = 10, 10
 _IDLE_SECONDS = 4.0
-_SHORT = 300  # answers of one delta
+_STARTS, _STARTS_RATE, _WARM = 480, 80, 20
 _SUBSCRIBERS = 10
 _TOGETHER = 5  # events that Redis takes in one turn of its loop
 
@@ -42,8 +43,8 @@ _TOGETHER = 5  # events that Redis takes in one turn of its loop
 def capacity(ground: ScenarioContext) -> Iterator[Row]:
     """Grow the answers, then the readers, and measure starts and subscribers by themselves."""
     with Rig(ground.directory, database_url=new_database()) as rig:
-        rig.client().post({"message": emulate(text="Warm."), "stream": False})
-        yield Row(OURS, _starts(rig, 5 if ground.is_quick else _SHORT), "a start")
+        count, rate = (10, 20) if ground.is_quick else (_STARTS, _STARTS_RATE)
+        yield Row(OURS, _starts(rig, count, rate, ground.directory / "starts"), f"a start, at {rate} a second")
         knee = yield from _grow_answers(rig, ground)
     ground.notes["knee of the whole system"] = knee
     knee = yield from _grow_readers(ground)
@@ -143,15 +144,18 @@ def _answered(rig: Rig, answers: int, seconds: float, place: Path) -> dict[str, 
     }
 
 
-def _starts(rig: Rig, count: int) -> dict[str, float]:
-    """Return the cost of an answer of one delta in each tier: creation, claim, model call, storage, end."""
-    client = rig.client()
-    idle = _tiers(rig)
-    time.sleep(_IDLE_SECONDS)
-    begun, before = time.monotonic(), _tiers(rig)
-    for number in range(count):
-        client.post({"message": emulate(text=f"^{number}"), "stream": False})
-    share, after = (time.monotonic() - begun) / _IDLE_SECONDS, _tiers(rig)
+def _starts(rig: Rig, count: int, rate: float, place: Path) -> dict[str, float]:
+    """Return the cost of an answer of six deltas in each tier: creation, claim, model call, storage, end."""
+    place.mkdir()
+    with asker_for(rig, place) as asker:
+        asker.ask(do="post", count=_WARM, rate=_WARM)
+        time.sleep(_IDLE_SECONDS / 2)  # until these answers have ended
+        idle = _tiers(rig)
+        time.sleep(_IDLE_SECONDS)
+        begun, before = time.monotonic(), _tiers(rig)
+        asker.ask(do="post", count=count, rate=rate)
+        time.sleep(_IDLE_SECONDS / 4)
+        share, after = (time.monotonic() - begun) / _IDLE_SECONDS, _tiers(rig)
 
     def spent(tier: str) -> float:
         """Return the milliseconds for each answer, without those that the tier needs when nothing is asked."""

@@ -40,7 +40,7 @@ def post(ground: ScenarioContext) -> Iterator[Row]:
             pin(pid, is_server=True)
         for pid in (pids["worker"], rig.valkey.pid, rig.emulator.process.pid):
             pin(pid)
-        with _asker(rig, ground.directory) as asker:
+        with asker_for(rig, ground.directory) as asker:
             asker.ask(do="post", count=_WARM, rate=_RATE)
             before = {name: cost(pid).cpu for name, pid in pids.items()}
             told = asker.ask(do="post", count=count, rate=rate)
@@ -74,7 +74,7 @@ def start(ground: ScenarioContext) -> Iterator[Row]:
         for way, does, fields in ((_ON_POST, "stream", {"stream": True}), (_FOLLOWED, "follow", {})):
             place = ground.directory / does
             place.mkdir()
-            asker = stack.enter_context(_asker(rig, place, **fields))
+            asker = stack.enter_context(asker_for(rig, place, **fields))
             ways[way] = lambda count, asker=asker, does=does: asker.ask(do=does, count=count, rate=_RATE)
         for ask in ways.values():
             ask(_WARM)
@@ -107,7 +107,7 @@ def steps(ground: ScenarioContext) -> Iterator[Row]:
         variables={DIRECTORY: str(notes)},
         **_COUNTED,
     )
-    with rig, _asker(rig, ground.directory, stream=True) as asker:
+    with rig, asker_for(rig, ground.directory, stream=True) as asker:
         asker.ask(do="stream", count=_WARM, rate=_RATE)
         told = asker.ask(do="stream", count=count, rate=_RATE)
         wait_for(lambda: len(written(notes)) >= 2 * (count + _WARM), 10, "all milestones to be written")
@@ -117,7 +117,7 @@ def steps(ground: ScenarioContext) -> Iterator[Row]:
     yield Row(OURS, {"p50 ms": told["p50_ms"], "p99 ms": told["p99_ms"]}, "all")
 
 
-def _asker(rig: Rig, place: Path, **fields: bool) -> ControlledProcess:
+def asker_for(rig: Rig, place: Path, **fields: bool) -> ControlledProcess:
     client = rig.client()
     client.ask(_MESSAGE)  # who asks is known from then on
     cookie = "; ".join(f"{name}={value}" for name, value in client.http.cookies.items())
