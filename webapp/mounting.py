@@ -18,11 +18,11 @@ from millrace.webapp.guard import access, auth, cors, csrf, headers, limits
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.mounts import names_of
 from millrace.webapp.routes import (
-    assets,
     conversations,
     documents,
     events,
     exports,
+    files,
     generations,
     health,
     images,
@@ -40,7 +40,7 @@ _PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
     *(documents, generations, images, conversations, messages, exports, profile, memories, model_routes),
-    *(events, aisdk, chat, conversation, websocket, health, assets),
+    *(events, aisdk, chat, conversation, websocket, health, files),
     *(models, chat_routes, responses_routes, unknown_paths),
 )
 
@@ -111,8 +111,6 @@ def _blueprint(name: str, url_prefix: str, *, has_metrics: bool) -> Blueprint:
         name,
         "millrace.webapp",
         url_prefix=url_prefix,
-        static_folder="static",
-        static_url_path="/static",
         template_folder="templates",
     )
     for room in (*_ROUTES, metrics) if has_metrics else _ROUTES:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ def test_login_of_the_host_names_the_owner(host: Flask, client: Redis) -> None:
 def test_page_and_its_script_work_below_the_prefix(host: Flask) -> None:
     page = logged_in(host, "ada").get("/chat/")
     assert page.status_code == 200
-    assert 'src="static/page.js"' in page.text
+    assert re.search(r'src="static/[0-9a-f]{16}/(bundle/)?page.js"', page.text)
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     script = host.test_client().get("/chat/static/page.js", buffered=True)
     assert script.status_code == 200

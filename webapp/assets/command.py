@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from millrace.webapp.assets.bundles import bundle
 from millrace.webapp.assets.installation import NpmMissing, install
 from millrace.worker.errors import MillraceError
 from millrace.worker.settings.schema import load
@@ -21,7 +22,9 @@ def main() -> None:
     parser.add_argument("directory", type=Path, nargs="?", help="instead of MILLRACE_ASSETS_DIR")
     directory: Path | None = parser.parse_args().directory
     try:
-        installed = install(directory or Path(load().http.assets_directory))
+        assets = directory or Path(load().http.assets_directory)
+        installed = install(assets)
+        bundle(assets)
     except MillraceError as error:
         sys.stderr.write(f"the page's libraries could not be installed: {error}\n")
         sys.exit(NO_NPM_CODE if isinstance(error, NpmMissing) else 1)

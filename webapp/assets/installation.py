@@ -7,6 +7,7 @@ files never change, so that two releases can share an assets directory while one
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -39,6 +40,11 @@ def location(directory: Path, source: Path = SOURCE) -> Path:
     return directory.absolute() / stamp.hexdigest()[:16]
 
 
+def bundler_location(target: Path) -> Path:
+    """Return the path of the program that bundles scripts, beside the files of its release; it is not served."""
+    return target.with_name(f"{target.name}-esbuild")
+
+
 def install(directory: Path, source: Path = SOURCE) -> Path:
     """Install the files where they are missing, and return their path; raises AssetsUnavailable.
 
@@ -53,6 +59,7 @@ def install(directory: Path, source: Path = SOURCE) -> Path:
         with tempfile.TemporaryDirectory(prefix=".draft-", dir=target.parent) as draft:
             _run_npm(command, Path(draft), source)
             _copy(Path(draft) / "node_modules", Path(draft) / "files", source)
+            _move_bundler(Path(draft) / "node_modules", bundler_location(target))
             _rename(Path(draft) / "files", target)
     except OSError as error:
         raise AssetsUnavailable(f"{directory} can't be written: {error.strerror or error}") from error
@@ -104,6 +111,13 @@ def _copy(packages: Path, files: Path, source: Path) -> None:
                 shutil.copyfile(path, copy, follow_symlinks=False)
     for path in (files, *files.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _move_bundler(packages: Path, target: Path) -> None:
+    """Keep the bundler for this machine, if its packages have one."""
+    for program in sorted(packages.glob("@esbuild/*/bin/esbuild")):
+        program.chmod(0o755)
+        os.replace(program, target)
 
 
 def _rename(files: Path, target: Path) -> None:

@@ -1,15 +1,16 @@
-"""The route of the page's libraries, which `millrace-assets` has installed."""
+"""The page's libraries, which `millrace-assets` has installed."""
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 
-from flask import Blueprint, Response, send_from_directory
-from werkzeug.exceptions import NotFound
+from werkzeug.utils import safe_join
 
+from millrace.webapp.assets.bundles import bundles_location
 from millrace.webapp.assets.installation import location
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import services
+from millrace.webapp.static_files import Served, serve
 from millrace.worker.observability.logs import get_logger
 
 # Python's own table depends on its version and on files of the machine, and browsers run no module of another type.
@@ -20,38 +21,51 @@ TYPES = {
     ".mjs": "text/javascript",
     ".woff2": "font/woff2",
 }
-FRESH_SECONDS = 600  # an address stays the same when a release brings another version of its package
-
-routes = Blueprint("assets", __name__, url_prefix="/static/assets")
+_KEPT = 400  # files, about as many as there are: 2 MB with their compressed forms
 
 _log = get_logger(__name__)
 _location = cache(location)
 
 
-@routes.get("/<path:name>", endpoint="static")
-def get_asset(name: str) -> Response:
-    """Return a file of a library; raises Problem 404, also where the libraries are not installed.
+def library(name: str) -> tuple[Served, str]:
+    """Return a file of a library with its type; raises Problem 404, also where the libraries are not installed.
 
     They are looked for at each request, so that a running server serves them once they are installed.
     """
-    directory = _location(Path(services().settings.http.assets_directory))
+    directory = _directory()
     kind = TYPES.get(PurePosixPath(name).suffix)
-    try:
-        if kind is None:
-            raise NotFound
-        # Release and address together identify the content, also on another machine with other times of its files.
-        response = send_from_directory(directory, name, mimetype=kind, etag=directory.name, max_age=FRESH_SECONDS)
-    except NotFound as error:
+    path = safe_join(str(directory), name)
+    if kind is None or path is None or "\0" in name or not Path(path).is_file():
         if not directory.is_dir():
             _report_missing(directory)
-        raise Problem(404, "not_found", "File not found.") from error
-    return response
+        raise Problem(404, "not_found", "File not found.")
+    return _read(path), kind
+
+
+def bundled(entry: str) -> Served | None:
+    """Return an entry of the page's scripts with its imports, None where `millrace-assets` has made no bundles."""
+    path = bundles_location(Path(services().settings.http.assets_directory)) / entry
+    return _read(str(path)) if path.is_file() else None
+
+
+def library_version() -> str:
+    """Return a text that changes with any of the libraries' files."""
+    return _directory().name
 
 
 def installed(paths: Iterable[str]) -> list[str]:
     """Return those of the paths, relative to `static`, whose library is installed."""
-    directory = _location(Path(services().settings.http.assets_directory))
+    directory = _directory()
     return [path for path in paths if (directory / path.removeprefix("assets/")).is_file()]
+
+
+def _directory() -> Path:
+    return _location(Path(services().settings.http.assets_directory))
+
+
+@lru_cache(_KEPT)  # the files of a directory never change
+def _read(path: str) -> Served:
+    return serve(Path(path).read_bytes())
 
 
 @cache  # once in a process, not at each visit of the page

@@ -10,6 +10,9 @@ from millrace.webapp.mounts import current_mount
 from millrace.webapp.openapi.document import Description, build_document, described
 from millrace.webapp.preloads import LIBRARIES, preloads
 from millrace.webapp.routes.assets import installed
+from millrace.webapp.routes.files import entry, version
+
+PAGE = "page.js"
 
 routes = Blueprint("documents", __name__)
 
@@ -23,7 +26,11 @@ def get_page() -> Response:
     Its addresses are relative: a proxy may serve it below a path that this server does not know.
     """
     renew_cookie()
-    response = make_response(render_template("millrace.html", preloads=(*preloads("page.js"), *installed(LIBRARIES))))
+    script = entry(PAGE)
+    scripts = preloads(PAGE) if script == PAGE else ()
+    response = make_response(
+        render_template("millrace.html", version=version(), script=script, preloads=(*scripts, *installed(LIBRARIES)))
+    )
     response.headers["Cache-Control"] = "no-cache"
     return response
 

@@ -43,7 +43,7 @@ const chat = new Chat(
   { millrace, connection },
   {
     onChange(id) {
-      welcome.hidden = id !== null;
+      welcome.hidden = id !== null || chat.messages.length > 0;
       nameByQuestion(id);
       list.markCurrent(id);
       markSeen();

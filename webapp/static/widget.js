@@ -6,12 +6,13 @@
 // `webapp/docs/widget.md` describes its attributes, properties, methods and events.
 
 import { h } from "./base/dom.js";
+import { STATIC } from "./base/place.js";
 import { t, useLanguage } from "./base/strings.js";
 import { Chat } from "./chat/chat.js";
 import { isComposing } from "./chat/composer.js";
 import { Millrace } from "./client.js";
 
-const MOUNT = new URL("..", import.meta.url).href; // the static files lie in one folder of the mount
+const MOUNT = new URL(/\/static\/[0-9a-f]{16}\/$/.test(STATIC.pathname) ? "../.." : "..", STATIC).href;
 const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "markdown", "code", "chat", "turn"]; // in this order
 const STREAMING = new Map([
   ["on", true],
@@ -20,6 +21,9 @@ const STREAMING = new Map([
 const KEYS = ["keydown", "keypress", "keyup"];
 
 /** @typedef {Record<string, string>} Headers */
+
+/** @type {Set<string>} - of the chats on this page, whose new conversations are kept apart by them */
+const scopes = new Set();
 
 /** @type {Promise<CSSStyleSheet[]> | null} - shared by all widgets of the document */
 let styles = null;
@@ -34,6 +38,7 @@ export class MillraceChat extends HTMLElement {
   #headers = null;
   /** @type {string | null} - the one to open when the element is in a document again */
   #conversation = null;
+  #scope = "";
   #begun = 0; // incremented whenever the chat begins or ends: an earlier beginning that still waits is then void
   #ready = pendingChat();
 
@@ -176,6 +181,7 @@ export class MillraceChat extends HTMLElement {
     chat.close();
     connection.close();
     this.#parts = null;
+    scopes.delete(this.#scope);
     this.#ready = pendingChat();
     this.#frame.replaceChildren();
   }
@@ -193,8 +199,9 @@ export class MillraceChat extends HTMLElement {
       onConnection: (/** @type {boolean} */ isConnected) => chat.notices.showConnection(isConnected),
       onRefused: (/** @type {Error} */ error) => chat.notices.showFailure("connection", error),
     });
+    this.#scope = freeScope(this.id);
     const chat = new Chat(
-      { millrace, connection },
+      { millrace, connection, scope: this.#scope },
       {
         onChange() {},
         onAsked: (conversation) => {
@@ -251,6 +258,18 @@ export class MillraceChat extends HTMLElement {
   }
 }
 
+/**
+ * Return a name that no other chat of the page has, and that is the same after a reload.
+ *
+ * @param {string} id - of the element, perhaps empty
+ */
+function freeScope(id) {
+  let scope = id && ` ${id}`;
+  for (let number = 2; scopes.has(scope); number++) scope = `${id && ` ${id}`} ${number}`;
+  scopes.add(scope);
+  return scope;
+}
+
 /** @type {Promise<unknown>} - of all widgets of the document */
 let asked = Promise.resolve();
 
@@ -279,7 +298,7 @@ function loadStyles() {
 
 /** @param {string} name */
 async function loadStyle(name) {
-  const response = await fetch(new URL(`styles/${name}.css`, import.meta.url));
+  const response = await fetch(new URL(`styles/${name}.css`, STATIC));
   if (!response.ok) throw new Error(`${name}: status ${response.status}`);
   return new CSSStyleSheet().replace(await response.text());
 }

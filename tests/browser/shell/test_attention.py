@@ -46,7 +46,7 @@ def test_answer_that_ends_while_the_page_is_hidden_marks_the_tab_and_notifies_on
     asked = shown(page)
     show_or_hide(page, "hidden")
     expect(page).to_have_title(f"(1) {NAME} \u2013 Millrace")
-    assert icon_of(page).endswith("/static/icon-ready.svg")
+    assert icon_of(page).endswith("/icon-ready.svg")
     assert page.evaluate("notified") == [["Your answer is ready", NAME]]
     # The notification opens the conversation.
     page.evaluate("location.hash = ''")
@@ -54,7 +54,7 @@ def test_answer_that_ends_while_the_page_is_hidden_marks_the_tab_and_notifies_on
     wait_for(lambda: shown(page) == asked, 20, "the conversation")
     show_or_hide(page, "visible")
     expect(page).to_have_title(f"{NAME} \u2013 Millrace")
-    assert icon_of(page).endswith("/static/icon.svg")
+    assert icon_of(page).endswith("/icon.svg")
     expect_state(page, "completed")
     # An answer that ends before the user's eyes is no news.
     ask(page, emulate(text="Seen.", rate=0))

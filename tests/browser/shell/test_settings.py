@@ -25,7 +25,7 @@ def test_theme_is_applied_in_every_tab_and_before_the_first_paint(
     page.locator("select[name=theme]").select_option("dark")
     for tab in (page, other):
         wait_for(lambda tab=tab: theme_of(tab) == "dark", 20, "the theme")
-    other.route("**/static/page.js", lambda route: route.abort())  # no module runs
+    other.route("**/page.js", lambda route: route.abort())  # no module runs
     other.reload(wait_until="commit")
     wait_for(lambda: theme_of(other) == "dark", 20, "the theme before the modules")
     other.close()

@@ -170,7 +170,7 @@ def test_audit_reports_each_way_to_run_or_to_fetch(lenient_page: Page) -> None:
 def test_page_without_its_libraries_shows_the_text_as_it_is(lenient_page: Page) -> None:
     warnings: list[str] = []
     lenient_page.on("console", lambda message: warnings.append(message.text) if message.type == "warning" else None)
-    lenient_page.route("**/static/assets/**", lambda route: route.fulfill(status=404))
+    lenient_page.route("**/assets/**", lambda route: route.fulfill(status=404))
     lenient_page.reload()
     text = f"**bold** {PLANTED[1]}\n\n```js\n1\n```\n\n$x$ {PLANTED[2]}"
     for _ in range(2):

@@ -239,8 +239,20 @@ def test_bearer_token_of_a_function_is_sent_with_each_request_and_stream(visit: 
 
 
 def test_widget_adopts_every_style_sheet_of_the_page_but_those_of_its_shell() -> None:
-    template = (ROOT / "webapp/templates/millrace.html").read_text("utf-8")
-    linked = re.findall(r'href="static/styles/([^"]+).css"', template)
+    sheet = (ROOT / "webapp/static/styles/page.css").read_text("utf-8")
+    linked = re.findall(r'@import "([^"]+).css";', sheet)
     (adopted,) = re.findall(r"STYLES = \[(.*?)\]", (ROOT / "webapp/static/widget.js").read_text("utf-8"), re.DOTALL)
     expected = ["widget", *(each for each in linked if each not in ("list", "shell"))]
     assert re.findall(r'"([^"]+)"', adopted) == expected
+
+
+def test_new_conversations_of_two_chats_have_a_draft_each_that_survives_a_reload(visit: Visit) -> None:
+    page = visit("<millrace-chat id=one></millrace-chat><millrace-chat></millrace-chat><millrace-chat></millrace-chat>")
+    boxes = page.locator("#question")
+    expect(boxes).to_have_count(3)
+    for number in range(3):
+        boxes.nth(number).fill(f"draft {number}")
+    page.reload()
+    expect(boxes).to_have_count(3)
+    for number in range(3):
+        expect(boxes.nth(number)).to_have_value(f"draft {number}")

@@ -14,7 +14,7 @@ import pytest
 from millrace.webapp.assets.installation import SOURCE, AssetsUnavailable, NpmMissing, install, location, npm, reason_of
 from tests.webapp.assets.npm_registry import NpmRegistry
 
-HOST = re.compile(r"https?:|//|\bresolved\b")
+HOST = re.compile(r'https?:|"//|\bresolved\b')
 INTEGRITY = re.compile(r"sha512-[A-Za-z0-9+/]{86}==")
 
 

@@ -24,7 +24,7 @@ export class Notices {
    */
   showFailure(action, error) {
     this.#failures.delete(action);
-    this.#failures.set(action, { text: error.message, isOutage: OUTAGES.includes(error.status) });
+    this.#failures.set(action, { text: error.message, isOutage: OUTAGES.includes(error.status), isUnreachable: error.status === 0 });
     this.#render();
     this.onFailure(action, error);
   }
@@ -64,6 +64,7 @@ export class Notices {
   showOffline(isOffline) {
     this.#isOffline = isOffline;
     this.#renderConnection();
+    this.#render();
   }
 
   #renderConnection() {
@@ -72,7 +73,8 @@ export class Notices {
   }
 
   #render() {
-    const text = [...this.#failures.values()].at(-1)?.text ?? "";
+    const shown = [...this.#failures.values()].filter(({ isUnreachable }) => !(isUnreachable && this.#isOffline)); // one reason is enough
+    const text = shown.at(-1)?.text ?? "";
     if (this.notice.textContent !== text) this.notice.textContent = text; // a live region: the same text is not announced twice
   }
 }

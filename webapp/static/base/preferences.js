@@ -13,6 +13,17 @@
 /** @type {Preferences} */
 const DEFAULTS = { theme: "auto", streaming: "auto", notifications: false, wrap: false, model: null, isSidebarOpen: true };
 const KEY = `millrace ${location.pathname}`;
+const MAX_MODEL_CHARACTERS = 300;
+
+/** @type {Record<keyof Preferences, (value: unknown) => boolean>} */
+const ALLOWED = {
+  theme: (value) => ["auto", "light", "dark"].includes(/** @type {string} */ (value)),
+  streaming: (value) => ["auto", "on", "off"].includes(/** @type {string} */ (value)),
+  notifications: isBoolean,
+  wrap: isBoolean,
+  model: (value) => value === null || (typeof value === "string" && value !== "" && value.length <= MAX_MODEL_CHARACTERS),
+  isSidebarOpen: isBoolean,
+};
 
 const listeners = new Set();
 let current = { ...DEFAULTS, ...read() };
@@ -43,12 +54,19 @@ export function onPreferences(listener) {
   listener(current);
 }
 
+// Anything may stand in storage: another version's record, or another program's.
 function read() {
   try {
-    return JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    return Object.fromEntries(Object.entries(ALLOWED).flatMap(([name, isAllowed]) => (isAllowed(stored[name]) ? [[name, stored[name]]] : [])));
   } catch {
     return {};
   }
+}
+
+/** @param {unknown} value */
+function isBoolean(value) {
+  return typeof value === "boolean";
 }
 
 addEventListener("storage", ({ key }) => {

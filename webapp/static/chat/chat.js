@@ -46,12 +46,11 @@ export class Chat {
   #showNetwork = () => this.notices.showOffline(!navigator.onLine);
 
   /**
-   * @param {{millrace: Millrace, connection: Connection}} parts
+   * @param {{millrace: Millrace, connection: Connection, scope?: string}} parts - `scope` tells several chats on one page apart
    * @param {ChatHandlers} handlers
    */
-  constructor({ millrace, connection }, handlers) {
-    const readModels = modelReader(millrace);
-    this.#parts = { millrace, connection, readModels };
+  constructor({ millrace, connection, scope = "" }, handlers) {
+    this.#parts = { millrace, connection, scope, readModels: modelReader(millrace) };
     this.#handlers = handlers;
     this.#composer = new Composer({
       notices: this.notices,
@@ -105,7 +104,7 @@ export class Chat {
   open(id) {
     const left = this.#open;
     if (id === null || id !== left.id) {
-      if (left.id === null && left.isAsking) left.unsent.rename("left");
+      if (left.id === null && left.isAsking) left.unsent.leave();
       const next = (id !== null && this.#kept.get(id)) || this.#make(id);
       this.#open = next;
       left.isOpen = false;
@@ -305,6 +304,7 @@ export class Chat {
    */
   #refused(conversation, queued, error) {
     const { unsent } = conversation;
+    if (conversation.id === null && conversation !== this.#open) return this.#keepRefused(conversation, error);
     if (error.code === "conversation_busy") queued.state = "waiting";
     else if (queued.isDirect && unsent.draft === "") {
       unsent.remove(queued);
@@ -313,6 +313,21 @@ export class Chat {
     } else queued.state = OUTAGES.includes(error.status) ? "later" : "held";
     unsent.save();
     if (error.status === 429 && error.retryAfter > 0) this.#composer.countDown(error.retryAfter, () => this.#resume());
+  }
+
+  /**
+   * A new conversation that was left does not come to exist: its question waits in the next new one, until the user sends it.
+   *
+   * @param {Conversation} left
+   * @param {MillraceError} error
+   */
+  #keepRefused(left, error) {
+    const next = this.#open.id === null ? this.#open : this.#make(null);
+    next.unsent.adopt(left.unsent);
+    left.close();
+    const { status, code, field, retryAfter } = error;
+    this.notices.showFailure("ask", Object.assign(new Error(t.refusedElsewhere(error.message)), { status, code, field, retryAfter }));
+    this.#changed(this.#open);
   }
 
   // Goes on after the time that the server has asked for.

@@ -56,17 +56,17 @@ export class Conversation {
   #isStale = false; // has changed since the last call that reads it began
 
   /**
-   * @param {{millrace: Millrace, connection: Connection, readModels: () => Promise<string[]>}} parts
+   * @param {{millrace: Millrace, connection: Connection, readModels: () => Promise<string[]>, scope: string}} parts
    * @param {string | null} id - null for a new conversation, until its first question is accepted
    * @param {ConversationHandlers} handlers
    */
-  constructor({ millrace, connection, readModels }, id, handlers) {
+  constructor({ millrace, connection, readModels, scope }, id, handlers) {
     this.#millrace = millrace;
     this.#connection = connection;
     this.#readModels = readModels;
     this.#handlers = handlers;
     this.id = id;
-    this.unsent = new Unsent(millrace.url(""), id);
+    this.unsent = new Unsent(millrace.url(""), id, scope);
     this.#setLoaded(id === null);
   }
 

@@ -32,6 +32,7 @@ export class QueueView {
     return h(
       "li",
       { className: "queued", dataset: { state: queued.state === "held" ? "held" : "waiting" } },
+      h("span", { className: "queued-label" }, queued.state === "held" ? t.waitingHeld : t.waitingNext),
       h("p", { className: "queued-text", dir: "auto" }, queued.text),
       h(
         "div",

@@ -75,7 +75,7 @@ export class TurnView {
       this.#suggestions,
     );
     this.allow({ canEdit: false, canRetry: false });
-    this.setStatus("queued");
+    this.setStatus("queued", t.sending); // until the server has accepted it
   }
 
   get text() {

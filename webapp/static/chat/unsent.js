@@ -11,31 +11,67 @@
  * @property {boolean} isDirect - it does not wait for an answer; one that is refused goes back into the box
  */
 
+const STATES = ["waiting", "sending", "later", "held"];
+
 export class Unsent {
   draft = "";
   /** @type {Queued[]} */
   queue = [];
   #prefix;
-  #id;
+  #scope;
+  #name;
 
   /**
    * @param {string} base - the address of the mount
    * @param {string | null} id - the conversation's, or null for a new one
+   * @param {string} scope - tells the new conversations of several chats on one page apart
    */
-  constructor(base, id) {
+  constructor(base, id, scope) {
     this.#prefix = `millrace unsent ${new URL(base, document.baseURI).pathname} `;
-    this.#id = id;
-    try {
-      const { draft, queue } = JSON.parse(sessionStorage.getItem(this.#key) ?? "{}");
-      this.draft = draft ?? "";
-      this.queue = queue ?? [];
-    } catch {
-      // nothing is kept
-    }
+    this.#scope = scope;
+    this.#name = id ?? `new${scope}`;
+    Object.assign(this, read(this.#key));
+    if (id === null) this.#recover();
   }
 
   get #key() {
-    return this.#prefix + (this.#id ?? "new");
+    return this.#prefix + this.#name;
+  }
+
+  get #leftPrefix() {
+    return `${this.#prefix}left${this.#scope} `;
+  }
+
+  /** The new conversation was left before its question was accepted: the next new one begins without it. */
+  leave() {
+    this.#rename(`left${this.#scope} ${newKey()}`);
+  }
+
+  /**
+   * Take the texts of a new conversation that was left, because the server has refused its question.
+   *
+   * @param {Unsent} left
+   */
+  adopt(left) {
+    if (left.draft !== "") left.add(left.draft, { model: null, isDirect: false });
+    for (const each of left.queue) each.state = "held";
+    this.queue.push(...left.queue);
+    this.save();
+    left.#remove();
+  }
+
+  // A reload ends the requests of conversations that were left. A question that has arrived is not asked twice: it has its key.
+  #recover() {
+    try {
+      const keys = Object.keys(sessionStorage).filter((key) => key.startsWith(this.#leftPrefix) && !here.has(key));
+      for (const key of keys) {
+        this.queue.push(...read(key).queue.map((each) => ({ ...each, state: /** @type {const} */ ("held") })));
+        sessionStorage.removeItem(key);
+      }
+      if (keys.length > 0) this.save();
+    } catch {
+      // storage is not allowed
+    }
   }
 
   /**
@@ -44,8 +80,14 @@ export class Unsent {
    * @param {string} id
    */
   rename(id) {
+    this.#rename(id);
+  }
+
+  /** @param {string} name */
+  #rename(name) {
     this.#remove();
-    this.#id = id;
+    this.#name = name;
+    here.add(this.#key);
     this.save();
   }
 
@@ -66,10 +108,8 @@ export class Unsent {
    * @param {{model: string | null, isDirect: boolean}} fields
    */
   add(text, { model, isDirect }) {
-    const random = crypto.getRandomValues(new Uint32Array(4));
-    const key = [...random].map((each) => each.toString(16).padStart(8, "0")).join("");
     /** @type {Queued} */
-    const queued = { text, key, model, state: "waiting", isDirect };
+    const queued = { text, key: newKey(), model, state: "waiting", isDirect };
     this.queue.push(queued);
     this.save();
     return queued;
@@ -110,4 +150,33 @@ export class Unsent {
       // storage is not allowed
     }
   }
+}
+
+/** @type {Set<string>} - the records of this document's own conversations */
+const here = new Set();
+
+function newKey() {
+  const random = crypto.getRandomValues(new Uint32Array(4));
+  return [...random].map((each) => each.toString(16).padStart(8, "0")).join("");
+}
+
+/**
+ * Return what is kept; anything may stand in storage, and only what can be sent is taken.
+ *
+ * @param {string} key
+ * @returns {{draft: string, queue: Queued[]}}
+ */
+function read(key) {
+  try {
+    const { draft, queue } = JSON.parse(sessionStorage.getItem(key) ?? "{}");
+    return { draft: typeof draft === "string" ? draft : "", queue: Array.isArray(queue) ? queue.filter(isQueued) : [] };
+  } catch {
+    return { draft: "", queue: [] };
+  }
+}
+
+/** @param {any} each */
+function isQueued(each) {
+  const areTexts = typeof each?.text === "string" && typeof each.key === "string" && /^[0-9a-f]{32}$/.test(each.key);
+  return areTexts && (each.model === null || typeof each.model === "string") && STATES.includes(each.state);
 }

@@ -22,7 +22,7 @@ export class BackgroundFeed {
   constructor(millrace, handlers) {
     this.#millrace = millrace;
     this.#handlers = handlers;
-    this.#channel.addEventListener("message", ({ data }) => this.#hidden && this.#take(data));
+    this.#channel.addEventListener("message", ({ data }) => this.#hidden && isFeedEvent(data) && this.#take(data));
   }
 
   /** Take part while the page is hidden. A page that holds a lock is also spared when the browser freezes hidden ones. */
@@ -63,4 +63,13 @@ export class BackgroundFeed {
     if (event === null) this.#handlers.onMissed();
     else this.#handlers.onFeed(event);
   }
+}
+
+/**
+ * Any page of this origin may write into the channel.
+ *
+ * @param {any} data
+ */
+function isFeedEvent(data) {
+  return data === null || (typeof data?.type === "string" && typeof data.conversation_id === "string");
 }

@@ -47,7 +47,8 @@ export class Unread {
 /** @returns {Set<string>} */
 function read() {
   try {
-    return new Set(JSON.parse(localStorage.getItem(KEY) ?? "[]"));
+    const stored = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    return new Set(Array.isArray(stored) ? stored.filter((id) => typeof id === "string") : []);
   } catch {
     return new Set();
   }
