@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from deploy.doctor.database import check_database
-from deploy.doctor.installation import check_packages, check_settings
+from deploy.doctor.installation import check_packages, check_page, check_settings
 from deploy.doctor.models import MODEL_SECONDS, check_models
 from deploy.doctor.redis_server import check_server, servers_of
 from deploy.doctor.report import Check, Finding, hide, render_json, render_line, render_total, run_checks, secrets_of
@@ -55,6 +55,7 @@ def _findings(environment: Mapping[str, str], url: str, headers: dict[str, str])
 
 def checks_of(settings: Settings, url: str, headers: dict[str, str]) -> Iterator[Check]:
     """Yield the checks for these settings, in the order of the report."""
+    yield Check("page", lambda: check_page(settings), SLACK_SECONDS)
     for server in servers_of(settings):
         yield Check(server.subject, lambda server=server: check_server(server), 2 * SLACK_SECONDS)
     yield Check("database", lambda: check_database(settings, find_hosts(settings)), 2 * SLACK_SECONDS)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from deploy.doctor.report import Finding, failed, ok, warning
 from millrace.webapp import settings as web_settings
+from millrace.webapp.assets.bundles import bundles_location
+from millrace.webapp.assets.installation import location
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.api_keys import read_keys
 from millrace.worker.settings.schema import Settings, load
@@ -63,6 +65,19 @@ def check_settings(environment: Mapping[str, str]) -> tuple[Settings | None, lis
     else:
         found += _check_keys(settings)
     return settings, found
+
+
+def check_page(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the page's libraries and bundles are installed, for exactly this release."""
+    directory = Path(settings.http.assets_directory)
+    libraries, bundles = location(directory), bundles_location(directory)
+    advice = "Run `millrace-assets` with the environment of the web processes, or copy its directory to them."
+    if not libraries.is_dir():
+        yield warning("page", f"{libraries} is missing: the page shows answers as plain text", advice)
+    elif not bundles.is_dir():
+        yield warning("page", f"{bundles} is missing: a first visit takes 70 requests more", advice)
+    else:
+        yield ok("page", f"its libraries and bundles are in {directory.absolute()}")
 
 
 def _check_keys(settings: Settings) -> list[Finding]:

@@ -53,6 +53,7 @@ const chat = new Chat(
       if (idInAddress() === null) showInAddress(id);
       nameByQuestion(id);
       attention.await(id);
+      unread.begin(id);
       connection.start();
       if (conversations.items.length === 0) tabs.postMessage("The owner has a conversation.");
     },
@@ -163,6 +164,7 @@ function takeFeed(event) {
   if (event.type === "generation_started" && id === chat.id && isVisible) attention.await(id);
   if (event.type === "generation_ended") {
     if (!(id === chat.id && isVisible)) unread.add(id);
+    unread.end(id);
     endAwaited(id);
   }
   if (!isVisible) return;
@@ -207,6 +209,7 @@ function showTitle() {
 }
 
 function showList() {
+  if (conversations.isLoaded && conversations.error === null) unread.compare(conversations.items).forEach((id) => id !== chat.id && unread.add(id));
   list.show();
   showTitle();
 }

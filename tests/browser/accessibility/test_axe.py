@@ -132,3 +132,24 @@ def test_no_state_of_the_page_around_the_chat_violates_a_rule(page: Page, axe: A
     expect(page.locator(".toast")).to_be_visible()
     states.check("a deletion that can be undone")
     assert states.violations == [], "\n".join(states.violations)
+
+
+def test_no_state_without_the_server_violates_a_rule(lenient_page: Page, axe: Axe) -> None:
+    page, states, held = lenient_page, States(axe, lenient_page), list[Route]()
+    page.route("**/api/conversations?*", lambda route: held.append(route), times=1)  # noqa: PLW0108 - it is marked
+    page.reload()
+    expect(page.locator(".skeletons")).to_be_visible()
+    states.check("a list that is being loaded")
+    held.pop().continue_()
+    expect(page.locator(".list-empty")).to_be_visible()
+    limited: Any = {"status": 429, "json": {"detail": "Later.", "code": "rate_limited"}}
+    page.route("**/api/generations", lambda route: route.fulfill(headers={"Retry-After": "900"}, **limited), times=1)
+    ask(page, "Too often?")
+    expect(page.locator(".countdown")).to_be_visible()
+    page.context.set_offline(True)
+    try:
+        expect(page.locator("#connection")).not_to_be_empty()
+        states.check("no network, and a limit that is counted down")
+    finally:
+        page.context.set_offline(False)
+    assert states.violations == [], "\n".join(states.violations)

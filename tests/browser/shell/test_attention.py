@@ -137,3 +137,39 @@ def test_second_device_sees_question_answer_title_and_deletion_live(
     expect(page.locator("#conversations li")).to_have_count(0)
     expect(other.locator("#conversations li")).to_have_count(0)
     other.close()
+
+
+def test_answer_that_ended_while_no_tab_was_open_is_marked_at_the_next_visit(page: Page, system: System) -> None:
+    ask(page, emulate(text="Seen.", rate=0))
+    expect_state(page, "completed")
+    seen = shown(page)
+    page.locator("#new").click()
+    ask(page, emulate(**SLOW))
+    wait_for(lambda: answer(page), 20, "some text")
+    left = shown(page)
+    expect(page.locator(f"li[data-id='{left}'][data-mark=running]")).to_have_count(1)
+    page.goto("about:blank")
+    conversation = f"{system.url}/api/conversations/{left}"
+    wait_for(lambda: page.request.get(conversation).json()["active_generation"] is None, 20, "the end")
+    for _ in range(2):  # also after a reload, until it is opened
+        page.goto("about:blank")
+        page.goto(system.url)
+        expect(page.locator(f"li[data-id='{left}'][data-mark=unread]")).to_have_count(1)
+        expect(page.locator(f"li[data-id='{seen}'][data-mark]")).to_have_count(0)
+    choose(page, left)
+    expect(page.locator("[data-mark]")).to_have_count(0)
+
+
+def test_question_that_is_edited_elsewhere_removes_what_followed_it(page: Page, system: System) -> None:
+    for text in ("One.", "Two.", "Three."):
+        ask(page, emulate(text=text, rate=0))
+        expect(page.locator(".answer").last).to_have_text(text)
+        expect_state(page, "completed")
+        expect(page.locator("#send")).to_be_enabled()
+    conversation = f"{system.url}/api/conversations/{shown(page)}"
+    messages = page.request.get(f"{conversation}/messages").json()["messages"]
+    second = [each for each in messages if each["role"] == "user"][1]["id"]
+    edited = {"message": emulate(text="Instead.", rate=0)}
+    assert page.request.post(f"{conversation}/messages/{second}/edit", data=edited).ok
+    expect(page.locator(".answer")).to_have_text(["One.", "Instead."])
+    expect(page.locator(".question")).to_have_count(2)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.browser.test_page import TEXT, calls
+from tests.browser.widget.conftest import HTML
 from tests.browser.widget.firefox import ENTER, Firefox
+from tests.browser.widget.host_site import HostSite
 from tests.client import emulate, wait_for
 from tests.system import System
 
@@ -56,3 +58,26 @@ def test_first_five_minutes_in_firefox(firefox: Firefox, system: System) -> None
     firefox.click("#conversations li .item-more")
     firefox.click("#conversations [data-action=delete]")
     firefox.wait_for("document.querySelector('#conversations li') === null && document.querySelector('.turn') === null")
+
+
+def test_widget_streams_and_stops_on_a_page_of_another_origin_in_firefox(
+    firefox: Firefox, site: HostSite, embedded: System
+) -> None:
+    body = "<style>* { color: red !important }</style><millrace-chat></millrace-chat>"
+    firefox.open(site.put("/", HTML.format(system=embedded.url, body=body)))
+    root = "document.querySelector('millrace-chat').shadowRoot"
+    state, text = (
+        f"{root}.querySelector('.turn:last-child')?.dataset.state",
+        f"{root}.querySelector('.answer').textContent",
+    )
+    firefox.wait_for(f"{root}?.querySelector('#question') != null")
+    firefox.evaluate(f"{root}.querySelector('#question').focus()")
+    message = emulate(tokens=2000, chars=5, rate=50)
+    firefox.evaluate(f"document.execCommand('insertText', false, {json.dumps(message)})")
+    firefox.type(ENTER)
+    firefox.wait_for(f"{state} === 'running' && {text}.length > 50")
+    assert firefox.evaluate(f"getComputedStyle({root}.querySelector('.answer')).color") != "rgb(255, 0, 0)"
+    firefox.evaluate(f"{root}.querySelector('#stop').click()")
+    firefox.wait_for(f"{state} === 'cancelled'")
+    wait_for(lambda: calls(embedded, message)[-1]["ended"] == "closed_by_client", 20, "the call's end")
+    assert firefox.evaluate(f"{text}.length") > 50

@@ -256,3 +256,21 @@ def test_new_conversations_of_two_chats_have_a_draft_each_that_survives_a_reload
     expect(boxes).to_have_count(3)
     for number in range(3):
         expect(boxes.nth(number)).to_have_value(f"draft {number}")
+
+
+def test_image_of_an_answer_is_fetched_with_the_bearer_token_and_its_address_is_given_back(
+    visit: Visit, embedded: System
+) -> None:
+    policy = STRICT.format(system=embedded.url).replace("img-src ", "img-src blob: ")
+    page = visit("<millrace-chat></millrace-chat>", policy)
+    key = f"Bearer {KEYS[1]}"
+    page.evaluate("([chat, key]) => (chat.headers = { Authorization: key })", [page.query_selector(CHAT), key])
+    ask(page, emulate(text="An image.", image=True))
+    expect_state(page, "completed")
+    image = page.locator(".images img")
+    wait_for(lambda: image.evaluate("each => each.naturalWidth"), 20, "the image")
+    address = image.get_attribute("src")
+    assert address is not None
+    assert address.startswith("blob:")
+    assert page.evaluate("url => fetch(url).then(() => 'kept', () => 'gone')", address) == "gone"
+    assert page.context.cookies() == []

@@ -4,7 +4,9 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from deploy.doctor.installation import check_packages, check_settings
+from deploy.doctor.installation import check_packages, check_page, check_settings
+from millrace.webapp.assets.bundles import bundles_location
+from millrace.webapp.assets.installation import location
 from tests.deploy.doctor.findings import all_ok, the
 
 KEY = {"MILLRACE_SECRET_KEY": "k" * 32}
@@ -48,3 +50,13 @@ def test_api_keys_are_counted() -> None:
     keys = [{"sha256": f"{number:064x}", "owner": owner} for number, owner in enumerate(("ada", "ada", "eve"))]
     found = check_settings({**KEY, "MILLRACE_API_KEYS": json.dumps(keys)})[1]
     assert [each.found for each in found if each.subject == "api keys"] == ["3 keys of 2 owners"]
+
+
+def test_page_without_its_libraries_or_bundles_is_a_warning(tmp_path: Path) -> None:
+    settings, _ = check_settings({**KEY, "MILLRACE_ASSETS_DIR": str(tmp_path)})
+    assert settings is not None
+    assert "plain text" in the(check_page(settings), "warning").found
+    location(tmp_path).mkdir()
+    assert "requests more" in the(check_page(settings), "warning").found
+    bundles_location(tmp_path).mkdir()
+    assert str(tmp_path) in all_ok(check_page(settings))

@@ -4,6 +4,7 @@
 import { h } from "../base/dom.js";
 import { t } from "../base/strings.js";
 import { readNewest } from "./history.js";
+import { imageOf } from "./images.js";
 import { OlderButton } from "./older.js";
 import { Scrolling } from "./scrolling.js";
 import { TurnView } from "./turn.js";
@@ -342,7 +343,7 @@ export class Conversation {
   #build(text, question = null) {
     const view = new TurnView(text, {
       onSuggestion: this.#handlers.onSuggestion,
-      imageUrl: (generation, image) => this.#millrace.url(`api/generations/${generation}/images/${image}`),
+      showImage: (generation, image, alt) => imageOf(this.#millrace, `api/generations/${generation}/images/${image}`, alt),
       onEdit: (edited) => this.#edit(turn, edited),
       onRetry: (model) => this.#retry(turn, model),
       readModels: this.#readModels,

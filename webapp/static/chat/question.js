@@ -5,6 +5,8 @@ import { t } from "../base/strings.js";
 import { iconButton } from "./actions.js";
 import { isComposing } from "./composer.js";
 
+const LONG = 20_000; // characters; the direction of each paragraph of a longer text would cost seconds
+
 export class QuestionView {
   #text;
   #question;
@@ -22,7 +24,7 @@ export class QuestionView {
   constructor(text, onEdit) {
     this.#text = text;
     this.#onEdit = onEdit;
-    this.#question = h("p", { className: "question", dir: "auto" }, text);
+    this.#question = h("p", { className: "question", dir: "auto", dataset: text.length > LONG ? { size: "long" } : {} }, text);
     const cancel = h("button", { type: "button", className: "quiet edit-cancel", on: { click: () => this.#close() } }, t.cancel);
     this.#form = h(
       "form",

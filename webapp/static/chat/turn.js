@@ -23,7 +23,7 @@ const LABELS = {
 /**
  * @typedef {object} TurnHandlers
  * @property {(text: string) => void} onSuggestion
- * @property {(generation: string, image: string) => string} imageUrl
+ * @property {(generation: string, image: string, alt: string) => HTMLImageElement} showImage
  * @property {(text: string) => Promise<boolean>} onEdit
  * @property {(model?: string) => void} onRetry
  * @property {() => Promise<string[]>} readModels
@@ -212,12 +212,8 @@ export class TurnView {
 
   /** @param {Answer["images"]} images */
   #showImages(images) {
-    const elements = images.map(({ id }, index) => {
-      const src = this.#handlers.imageUrl(this.#generation, id);
-      const isForeign = new URL(src, document.baseURI).origin !== location.origin;
-      return h("img", { alt: t.imageOfAnswer(index + 1), crossOrigin: isForeign ? "use-credentials" : null, src });
-    });
-    this.#images.replaceChildren(...elements);
+    const { showImage } = this.#handlers;
+    this.#images.replaceChildren(...images.map(({ id }, index) => showImage(this.#generation, id, t.imageOfAnswer(index + 1))));
   }
 
   /** @param {Answer["suggestions"]} suggestions */

@@ -1,19 +1,21 @@
 // The conversations with an answer that its user has not seen, shared by all tabs of this browser.
 
 const KEY = `millrace unread ${location.pathname}`;
+const RUNNING_KEY = `millrace running ${location.pathname}`;
 const MAX_MARKS = 500; // the newest; storage is small
 
 export class Unread {
   #onChange;
   /** @type {Set<string>} */
-  #marked = read();
+  #marked = read(KEY);
+  #hasCompared = false;
 
   /** @param {() => void} onChange - called when another tab has changed the marks as well */
   constructor(onChange) {
     this.#onChange = onChange;
     addEventListener("storage", ({ key }) => {
       if (key !== KEY) return;
-      this.#marked = read();
+      this.#marked = read(KEY);
       onChange();
     });
   }
@@ -25,31 +27,75 @@ export class Unread {
 
   /** @param {string} id */
   add(id) {
-    if (!this.#marked.has(id)) this.#write(this.#marked.add(id));
+    if (!this.#marked.has(id)) this.#show(this.#marked.add(id));
   }
 
   /** @param {string} id */
   delete(id) {
-    if (this.#marked.delete(id)) this.#write(this.#marked);
+    if (this.#marked.delete(id)) this.#show(this.#marked);
+  }
+
+  /**
+   * An answer runs in a conversation.
+   *
+   * @param {string} id
+   */
+  begin(id) {
+    write(RUNNING_KEY, read(RUNNING_KEY).add(id));
+  }
+
+  /**
+   * The answer in a conversation has ended, and an open page has taken notice.
+   *
+   * @param {string} id
+   */
+  end(id) {
+    const running = read(RUNNING_KEY);
+    if (running.delete(id)) write(RUNNING_KEY, running);
+  }
+
+  /**
+   * Remember which answers run, each time the list has been read. The first time, return the conversations whose answers
+   * were running when a page of this browser looked last, and have ended while none was open.
+   *
+   * @param {import("./conversations.js").Listed[]} items
+   */
+  compare(items) {
+    const before = this.#hasCompared ? new Set() : read(RUNNING_KEY);
+    this.#hasCompared = true;
+    const running = new Set(items.filter(({ active_generation }) => active_generation !== null).map(({ id }) => id));
+    write(RUNNING_KEY, running);
+    return items.filter(({ id }) => before.has(id) && !running.has(id)).map(({ id }) => id);
   }
 
   /** @param {Set<string>} marked */
-  #write(marked) {
-    try {
-      localStorage.setItem(KEY, JSON.stringify([...marked].slice(-MAX_MARKS)));
-    } catch {
-      // storage is full or not allowed: the marks last as long as the page
-    }
+  #show(marked) {
+    write(KEY, marked);
     this.#onChange();
   }
 }
 
-/** @returns {Set<string>} */
-function read() {
+/**
+ * @param {string} key
+ * @returns {Set<string>}
+ */
+function read(key) {
   try {
-    const stored = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    const stored = JSON.parse(localStorage.getItem(key) ?? "[]");
     return new Set(Array.isArray(stored) ? stored.filter((id) => typeof id === "string") : []);
   } catch {
     return new Set();
+  }
+}
+
+/**
+ * @param {string} key
+ * @param {Set<string>} ids
+ */
+function write(key, ids) {
+  try {
+    localStorage.setItem(key, JSON.stringify([...ids].slice(-MAX_MARKS)));
+  } catch {
+    // storage is full or not allowed: the marks last as long as the page
   }
 }
