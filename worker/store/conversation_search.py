@@ -5,10 +5,11 @@ deleted together with its text. `index_pending` is called by the web processes; 
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import CursorResult, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, CursorResult, Row, bindparam, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from millrace.worker.store.chat_terms import ExcerptPart, Groups, chat_terms, excerpt_of, owner_prefix, query_groups
@@ -19,6 +20,7 @@ from millrace.worker.store.pagination import Page, decode_cursor, encode_cursor
 from millrace.worker.store.tables import ConversationRow, MessageRow, SearchEntryRow
 
 ROWS = 20  # that are indexed in one transaction
+NEWEST = 5000  # matches that SQLite looks at before all of them
 
 _FOUND = (
     "SELECT c.id, c.updated_ms, MAX(CASE WHEN e.message IS NULL THEN 0 ELSE e.number END) AS number FROM {entries} "
@@ -30,11 +32,19 @@ _SQLITE = {
     "entries": "search_index i JOIN search_entries e ON e.number = i.rowid",
     "matches": "search_index MATCH :query",
 }
+# SQLite runs inside the process: a word of most messages would hold its thread for as long as all of them take to join.
+_NEWEST = "SELECT rowid FROM search_index WHERE search_index MATCH :query ORDER BY rowid DESC LIMIT :most"
+_SQLITE_NEWEST = {"entries": f"({_NEWEST}) i JOIN search_entries e ON e.number = i.rowid", "matches": "TRUE"}
 _POSTGRESQL = {"entries": "search_entries e", "matches": "e.terms @@ CAST(:query AS tsquery)"}
+_OWNER = bindparam("owner", type_=EscapedText)
 _SEARCH = {
-    "sqlite": text(_FOUND.format(**_SQLITE)).bindparams(bindparam("owner", type_=EscapedText)),
-    "postgresql": text(_FOUND.format(**_POSTGRESQL)).bindparams(bindparam("owner", type_=EscapedText)),
+    "sqlite": text(_FOUND.format(**_SQLITE)).bindparams(_OWNER),
+    "postgresql": text(_FOUND.format(**_POSTGRESQL)).bindparams(_OWNER),
 }
+_SEARCH_NEWEST = text(_FOUND.format(**_SQLITE_NEWEST)).bindparams(_OWNER)
+_COUNT_NEWEST = text(
+    "SELECT COUNT(*) FROM (SELECT rowid FROM search_index WHERE search_index MATCH :query LIMIT :most)"
+)
 _END = 2**62, "~"  # after every row
 
 
@@ -71,12 +81,22 @@ def search(session: Session, owner: str, query: str, cursor: str | None, count: 
     dialect = connection.dialect.name
     match = {"query": _expression(dialect, owner, groups), "owner": owner}
     place = {"before_ms": before[0], "before_id": before[1], "count": count + 1}
-    rows = connection.execute(_SEARCH[dialect], match | place).all()
+    rows = _rows(connection, match, place)
     found = rows[:count]
     records = find_all(session, owner, [row.id for row in found])
     messages = _messages(session, [row.number for row in found if row.number])
     items = [_match(records[row.id], messages.get(row.number), query) for row in found if row.id in records]
     return Page(items, encode_cursor(found[-1].updated_ms, found[-1].id) if len(rows) > count else None)
+
+
+def _rows(connection: Connection, match: dict[str, Any], place: dict[str, Any]) -> Sequence[Row[Any]]:
+    """Return the conversations of a page, by the newest matches only if these fill it."""
+    if connection.dialect.name == "sqlite":
+        newest = match | {"most": NEWEST}
+        rows = connection.execute(_SEARCH_NEWEST, newest | place).all()
+        if len(rows) == place["count"] or connection.execute(_COUNT_NEWEST, newest).scalar_one() < NEWEST:
+            return rows
+    return connection.execute(_SEARCH[connection.dialect.name], match | place).all()
 
 
 def index_pending(database: Database) -> int:

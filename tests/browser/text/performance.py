@@ -34,7 +34,12 @@ def one_table(characters: int) -> str:
     return "| a | b | c |\n|---|--:|---|\n" + _filled("| row {0} | {0} | **bold** and `code` |\n", characters)
 
 
-TEXTS = {"mixed": mixed, "code": one_code_block, "table": one_table}
+def one_paragraph(characters: int) -> str:
+    """Return markdown that is one paragraph."""
+    return _filled("The wheel turns {0} times, **as** the miller said. ", characters)
+
+
+TEXTS = {"mixed": mixed, "code": one_code_block, "table": one_table, "paragraph": one_paragraph}
 
 
 def _filled(unit: str, characters: int) -> str:

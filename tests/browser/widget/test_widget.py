@@ -3,8 +3,9 @@
 import re
 from typing import Any
 
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Route, expect
 
+from deploy.emulator.picture import make_png
 from tests.browser.test_page import TEXT, answer, ask, expect_state, slowly
 from tests.browser.widget.conftest import KEYS, Visit
 from tests.client import emulate, wait_for
@@ -265,12 +266,31 @@ def test_image_of_an_answer_is_fetched_with_the_bearer_token_and_its_address_is_
     page = visit("<millrace-chat></millrace-chat>", policy)
     key = f"Bearer {KEYS[1]}"
     page.evaluate("([chat, key]) => (chat.headers = { Authorization: key })", [page.query_selector(CHAT), key])
-    ask(page, emulate(text="An image.", image=True))
+    ask(page, emulate(text="An image."))
     expect_state(page, "completed")
+    conversation, asked = widget(page, "conversation"), list[str | None]()
+
+    def add_image(route: Route) -> None:  # the emulated model draws none
+        response = route.fetch()
+        listed = response.json()
+        listed["messages"][-1]["images"] = [{"id": "0" * 32, "format": "png"}]
+        route.fulfill(response=response, json=listed)
+
+    def send_image(route: Route) -> None:
+        asked.append(route.request.headers.get("authorization"))
+        allowed = {"Access-Control-Allow-Origin": "*"}
+        route.fulfill(content_type="image/png", body=make_png("An image."), headers=allowed)
+
+    page.route("**/messages?*", add_image)
+    page.route("**/images/*", send_image)
+    widget(page, "open(null)")
+    page.evaluate("chat => (chat.headers = chat.headers)", page.query_selector(CHAT))  # begins again, with nothing kept
+    widget(page, f"open('{conversation}')")
     image = page.locator(".images img")
     wait_for(lambda: image.evaluate("each => each.naturalWidth"), 20, "the image")
     address = image.get_attribute("src")
     assert address is not None
     assert address.startswith("blob:")
+    assert asked == [key]
     assert page.evaluate("url => fetch(url).then(() => 'kept', () => 'gone')", address) == "gone"
     assert page.context.cookies() == []

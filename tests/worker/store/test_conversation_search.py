@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from millrace.worker.contract.ids import new_id
-from millrace.worker.store import answers, conversations, messages
+from millrace.worker.store import answers, conversation_search, conversations, messages
 from millrace.worker.store.conversation_search import ROWS, ConversationMatch, index_pending, search
 from millrace.worker.store.database import Database
 from millrace.worker.store.edits import replace_turns
@@ -160,3 +160,22 @@ def test_index_is_filled_in_batches_and_texts_of_any_form_do_not_stop_it(databas
     assert ids(database, f"word{ROWS - 1}") == [conversation]
     assert index_pending(database) == 0
     assert ids(database, "水水") == [conversation]
+
+
+def test_word_of_more_messages_than_are_looked_at_first_is_found_on_every_page(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_search, "NEWEST", 3)
+    made = [make_turn(database, "a common question", "a common answer") for _ in range(4)]
+    index_all(database)
+    found: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = database.run(lambda session, cursor=cursor: search(session, "ada", "common", cursor, 1))
+        found += [each.conversation.id for each in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    order = database.run(lambda session: conversations.page(session, "ada", None, 10)).items
+    assert found == [each.id for each in order]
+    assert sorted(found) == sorted(made)

@@ -4,6 +4,9 @@ import { h } from "../base/dom.js";
 import { CodeBlock } from "./code.js";
 import { MathView } from "./math.js";
 
+const SIZE = "data-large"; // a table of so many rows gets columns of one width, or each new row would lay out all others
+const LARGE_ROWS = 100;
+
 /** @type {WeakMap<Node, CodeBlock | MathView>} */
 const views = new WeakMap();
 
@@ -68,10 +71,13 @@ function replaceEnd(node, text) {
 function patchElement(existing, plan, skip) {
   const isSame = existing instanceof Element && existing.localName === plan.tag && !views.has(existing);
   const element = isSame ? existing : h(plan.tag);
-  for (const name of element.getAttributeNames()) if (!(name in plan.attributes)) element.removeAttribute(name);
+  for (const name of element.getAttributeNames()) if (!(name in plan.attributes) && name !== SIZE) element.removeAttribute(name);
   for (const [name, value] of Object.entries(plan.attributes)) if (element.getAttribute(name) !== value) element.setAttribute(name, value);
-  if (plan.grows) patchChildren(element, isSame ? skip : 0, plan.children, 0);
-  else if (skip === 0) patchChildren(element, 0, plan.children, 0);
+  if (plan.grows) {
+    patchChildren(element, isSame ? skip : 0, plan.children, 0);
+    const isLarge = plan.tag === "tbody" && element.childElementCount > LARGE_ROWS;
+    if (isLarge !== element.hasAttribute(SIZE)) element.toggleAttribute(SIZE, isLarge);
+  } else if (skip === 0) patchChildren(element, 0, plan.children, 0);
   else plan.children.forEach((child, index) => void patch(element.childNodes[index], child, skip)); // the rows of a table's body are finished
   return element;
 }
