@@ -67,6 +67,21 @@ def test_page_works_with_anything_in_storage(page: Page) -> None:
     expect_state(page, "completed")
 
 
+def test_chosen_model_that_the_server_does_not_offer_any_more_gives_way_to_the_servers_choice(
+    lenient_page: Page,
+) -> None:
+    page = lenient_page
+    chosen = json.dumps({"model": "withdrawn"})
+    page.evaluate("chosen => localStorage.setItem(`millrace ${location.pathname}`, chosen)", chosen)
+    page.reload()
+    for text in ("First.", "Second."):
+        ask(page, emulate(text=text, rate=0))
+        expect(page.locator(".answer").last).to_have_text(text)
+        expect_state(page, "completed")
+        expect(page.locator("#notice")).to_be_empty()
+    assert '"model":null' in page.evaluate("localStorage.getItem(`millrace ${location.pathname}`)")
+
+
 def test_page_without_a_network_says_so_once(lenient_page: Page) -> None:
     page = lenient_page
     ask(page, emulate(tokens=2000, rate=50))

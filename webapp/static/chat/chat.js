@@ -3,12 +3,13 @@
 import { h } from "../base/dom.js";
 import { icon } from "../base/icons.js";
 import { Notices } from "../base/notices.js";
-import { preferences } from "../base/preferences.js";
+import { preferences, setPreferences } from "../base/preferences.js";
 import { t } from "../base/strings.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { modelReader } from "./models.js";
+import { newKey } from "./unsent.js";
 
 /**
  * @import { Connection, FeedEvent, GenerationEvent, Millrace, MillraceError } from "../client.js"
@@ -306,6 +307,7 @@ export class Chat {
     const { unsent } = conversation;
     if (conversation.id === null && conversation !== this.#open) return this.#keepRefused(conversation, error);
     if (error.code === "conversation_busy") queued.state = "waiting";
+    else if (error.field === "model" && queued.model !== null) this.#forgetModel(queued);
     else if (queued.isDirect && unsent.draft === "") {
       unsent.remove(queued);
       unsent.draft = queued.text;
@@ -313,6 +315,16 @@ export class Chat {
     } else queued.state = OUTAGES.includes(error.status) ? "later" : "held";
     unsent.save();
     if (error.status === 429 && error.retryAfter > 0) this.#composer.countDown(error.retryAfter, () => this.#resume());
+  }
+
+  /**
+   * The server does not offer the chosen model any more: its own choice answers, from now on.
+   *
+   * @param {Queued} queued
+   */
+  #forgetModel(queued) {
+    if (preferences().model === queued.model) setPreferences({ model: null });
+    Object.assign(queued, { model: null, key: newKey(), state: "waiting" });
   }
 
   /**

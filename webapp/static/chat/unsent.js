@@ -155,7 +155,8 @@ export class Unsent {
 /** @type {Set<string>} - the records of this document's own conversations */
 const here = new Set();
 
-function newKey() {
+/** Return a key that no other request has. */
+export function newKey() {
   const random = crypto.getRandomValues(new Uint32Array(4));
   return [...random].map((each) => each.toString(16).padStart(8, "0")).join("");
 }
