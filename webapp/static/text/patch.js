@@ -4,8 +4,8 @@ import { h } from "../base/dom.js";
 import { CodeBlock } from "./code.js";
 import { MathView } from "./math.js";
 
-const SIZE = "data-large"; // a table of so many rows gets columns of one width, or each new row would lay out all others
-const LARGE_ROWS = 100;
+const SIZE = "data-large"; // a table of more than one body gets columns of one width: new rows then change no others
+const ROWS_OF_BODY = 100;
 
 /** @type {WeakMap<Node, CodeBlock | MathView>} */
 const views = new WeakMap();
@@ -73,11 +73,43 @@ function patchElement(existing, plan, skip) {
   const element = isSame ? existing : h(plan.tag);
   for (const name of element.getAttributeNames()) if (!(name in plan.attributes) && name !== SIZE) element.removeAttribute(name);
   for (const [name, value] of Object.entries(plan.attributes)) if (element.getAttribute(name) !== value) element.setAttribute(name, value);
-  if (plan.grows) {
-    patchChildren(element, isSame ? skip : 0, plan.children, 0);
-    const isLarge = plan.tag === "tbody" && element.childElementCount > LARGE_ROWS;
-    if (isLarge !== element.hasAttribute(SIZE)) element.toggleAttribute(SIZE, isLarge);
-  } else if (skip === 0) patchChildren(element, 0, plan.children, 0);
+  if (plan.tag === "table") patchTable(element, plan, isSame ? skip : 0);
+  else if (plan.grows) patchChildren(element, isSame ? skip : 0, plan.children, 0);
+  else if (skip === 0) patchChildren(element, 0, plan.children, 0);
   else plan.children.forEach((child, index) => void patch(element.childNodes[index], child, skip)); // the rows of a table's body are finished
   return element;
+}
+
+/**
+ * Show the head of a table and its rows, in bodies of a fixed number: a browser lays out only those that have changed.
+ *
+ * @param {Element} table
+ * @param {import("./plan.js").ElementPlan} plan
+ * @param {number} skip - rows that are finished
+ */
+function patchTable(table, plan, skip) {
+  const [head, body] = /** @type {import("./plan.js").ElementPlan[]} */ (plan.children);
+  const shown = patch(table.firstChild, head, 0);
+  if (shown !== table.firstChild) table.replaceChildren(shown);
+  const count = skip + body.children.length;
+  const bodies = Math.max(1, Math.ceil(count / ROWS_OF_BODY));
+  while (table.childElementCount > bodies + 1) table.lastChild?.remove();
+  /** @type {Element | null} */
+  let filling = null; // a new body, which joins the table once it is full
+  body.children.forEach((row, index) => {
+    const place = (skip + index) % ROWS_OF_BODY;
+    if (place === 0 && filling !== null) {
+      table.append(filling);
+      filling = null;
+    }
+    const part = table.children[1 + Math.floor((skip + index) / ROWS_OF_BODY)] ?? (filling ??= h("tbody"));
+    const existing = part.childNodes[place] ?? null;
+    const node = patch(existing, row, 0);
+    if (existing === null) part.append(node);
+    else if (node !== existing) existing.replaceWith(node);
+  });
+  if (filling !== null || table.childElementCount === 1) table.append(filling ?? h("tbody"));
+  const last = table.children[bodies];
+  while (last.childElementCount > count - (bodies - 1) * ROWS_OF_BODY) last.lastChild?.remove();
+  if (bodies > 1 !== table.hasAttribute(SIZE)) table.toggleAttribute(SIZE, bodies > 1);
 }
