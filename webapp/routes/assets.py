@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 from millrace.webapp.assets.bundles import bundles_location
 from millrace.webapp.assets.installation import location

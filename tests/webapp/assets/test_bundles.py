@@ -23,6 +23,7 @@ def test_bundles_are_made_once_of_every_entry(tmp_path: Path) -> None:
     assert bundle(tmp_path) is None, "no bundler for this machine"
     put_bundler(tmp_path, WRITES)
     made = bundle(tmp_path)
+    assert made is not None
     assert made == bundles_location(tmp_path)
     assert sorted(path.name for path in made.iterdir()) == sorted(ENTRIES)
     assert all(path.stat().st_mode & 0o044 for path in made.iterdir()), "the web tier may run as another user"
