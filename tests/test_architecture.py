@@ -228,6 +228,8 @@ TESTED_ELSEWHERE = {
     "metrics": "routes/test_metrics.py reads what it registers",
     "migrate": "an entry file; deploy/test_migration.py runs it",
     "mounts": "test_extension.py and test_mounting.py mount several times",
+    "node_relay": "relay/test_hub.py and relay/test_repair.py follow logs through it",
+    "node_tasks": "test_process.py and upkeep/ run what it holds",
     "objects": "facades/openai/responses/test_dialect.py validates each with the official SDK's types",
     "profile": "routes/test_profile.py and context/test_profile.py",
     "responses": "routes/test_generations.py and generation/test_views.py",

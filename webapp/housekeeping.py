@@ -1,6 +1,7 @@
 """The background tasks of one mount: sweep, mark watched generations, delete images, index texts, publish metrics."""
 
 import time
+from functools import partial
 
 import gevent
 
@@ -8,9 +9,9 @@ from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.relay import Hub
 from millrace.worker.background_task import PeriodicTask
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.state import mark_watched
+from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.contract.sweep import sweep_and_enqueue
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, publish
 from millrace.worker.settings.schema import Settings
@@ -33,7 +34,7 @@ class Housekeeping:
 
     def __init__(
         self,
-        redis: Redis,
+        streams: Streams,
         settings: Settings,
         task_queue: TaskQueue,
         hub: Hub,
@@ -42,7 +43,7 @@ class Housekeeping:
         withdrawals: PendingWithdrawals,
         metrics: WebMetrics,
     ) -> None:
-        self._redis = redis
+        self._streams = streams
         self._settings = settings
         self._task_queue = task_queue
         self._hub = hub
@@ -61,9 +62,10 @@ class Housekeeping:
         """Start the tasks; further calls do nothing."""
         if self._tasks:
             return
+        nodes = self._streams.nodes
         self._tasks = [
-            PeriodicTask("sweep", SWEEP_SECONDS, self.sweep),
-            PeriodicTask("mark_watched", WATCH_SECONDS, self.mark_watched),
+            *(PeriodicTask("sweep", SWEEP_SECONDS, partial(self.sweep, node.name)) for node in nodes),
+            *(PeriodicTask("mark_watched", WATCH_SECONDS, partial(self.mark_watched, node.name)) for node in nodes),
             PeriodicTask("delete_images", IMAGE_SECONDS, self.delete_images),
             PeriodicTask("index_messages", INDEX_SECONDS, self.index_messages),
             PeriodicTask("publish_metrics", PUBLISH_SECONDS, self.publish_metrics),
@@ -77,15 +79,18 @@ class Housekeeping:
             task.stop()
         self._tasks = []
 
-    def sweep(self) -> None:
-        """Retry pending withdrawals, then sweep the leases once; raises RedisUnavailable, QueueUnavailable."""
-        self._withdrawals.retry()
-        sweep_and_enqueue(self._redis, self._settings, self._task_queue)
+    def sweep(self, node: str = CONTROL) -> None:
+        """Retry a node's pending withdrawals, then sweep its leases once; raises RedisUnavailable, QueueUnavailable."""
+        self._withdrawals.retry(node)
+        sweep_and_enqueue(self._streams, self._settings, self._task_queue, node)
 
-    def mark_watched(self) -> None:
-        """Mark generations with readers here that are cancelled once they have none; raises RedisUnavailable."""
-        if watched := self._hub.watched():
-            mark_watched(self._redis, watched)
+    def mark_watched(self, node: str = CONTROL) -> None:
+        """Mark a node's generations with readers here, if they are cancelled once they have none.
+
+        Raises RedisUnavailable.
+        """
+        if watched := self._hub.watched(node):
+            mark_watched(self._streams, watched)
 
     def delete_images(self) -> None:
         """Delete old images of generations whose answers are not stored; raises DatabaseUnavailable, OSError.
@@ -109,4 +114,4 @@ class Housekeeping:
 
     def publish_metrics(self) -> None:
         """Publish this process's metrics to Redis, so that any web process can serve them; raises RedisUnavailable."""
-        publish(self._redis, self._metrics.process_name, self._metrics.registry)
+        publish(self._streams.control, self._metrics.process_name, self._metrics.registry)

@@ -11,8 +11,9 @@ from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.mounts import MountState, names_of
 from millrace.webapp.relay import Hub
 from millrace.webapp.relay.rendering import Renderings
-from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import Streams, connect_streams
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 from millrace.worker.store.image_files import ImageFiles
@@ -25,7 +26,7 @@ class Services:
     """Settings, clients, the relay's hub and the background tasks of one mount in one process."""
 
     settings: Settings
-    redis: Redis
+    streams: Streams
     database: Database
     task_queue: TaskQueue
     hub: Hub
@@ -33,6 +34,11 @@ class Services:
     withdrawals: PendingWithdrawals
     housekeeping: Housekeeping
     metrics: WebMetrics
+
+    @property
+    def redis(self) -> Redis:
+        """The control Redis, which holds everything but generations."""
+        return self.streams.control
 
     @property
     def images(self) -> ImageFiles:
@@ -55,7 +61,7 @@ class Services:
         self.housekeeping.stop()
         self.task_queue.close()
         self.database.close()
-        self.redis.close()
+        self.streams.close()
 
 
 SERVICES: MountState[Services] = MountState("services")
@@ -63,16 +69,16 @@ SERVICES: MountState[Services] = MountState("services")
 
 def make_services(settings: Settings) -> Services:
     """Return the services of one mount; does no I/O."""
-    redis = connect(settings.redis.url, timeout_seconds=REDIS_SECONDS)
+    streams = connect_streams(settings, timeout_seconds=REDIS_SECONDS)
     database = Database(settings)
     task_queue = TaskQueue(settings)
-    hub = Hub(redis, settings, StoredLogs(database).entries)
+    hub = Hub(streams, settings, StoredLogs(database).entries)
     metrics = WebMetrics(hub)
-    withdrawals = PendingWithdrawals(redis, database, settings.generation.queue_seconds)
+    withdrawals = PendingWithdrawals(streams, database, settings.generation.queue_seconds)
     housekeeping = Housekeeping(
-        redis, settings, task_queue, hub, database=database, withdrawals=withdrawals, metrics=metrics
+        streams, settings, task_queue, hub, database=database, withdrawals=withdrawals, metrics=metrics
     )
-    return Services(settings, redis, database, task_queue, hub, Renderings(hub), withdrawals, housekeeping, metrics)
+    return Services(settings, streams, database, task_queue, hub, Renderings(hub), withdrawals, housekeeping, metrics)
 
 
 def services_of(app: Flask, mount: str | None = None) -> Services:

@@ -115,8 +115,8 @@ def _claim(process: WorkerProcess, generation: str, *, has_slot: bool) -> Claime
     token, give_up_at = token_hex(8), time.monotonic() + CLAIM_SECONDS
     while True:
         try:
-            with process.redis_slots:
-                return claim(process.redis, generation, process.settings, token, has_slot=has_slot)
+            with process.tasks_of(generation).slots:
+                return claim(process.streams, generation, process.settings, token, has_slot=has_slot)
         except RedisKeyInvalid as error:
             _log.error("claim_failed", generation=generation, error=error)
             return None
@@ -290,8 +290,8 @@ def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
     is_written = outbox.wait_until_empty(HANDOVER_FLUSH_SECONDS)
     outbox.abandon("handed over")
     try:
-        with process.redis_slots:
-            if is_written and release(process.redis, outbox.claim, process.settings):
+        with process.tasks_of(run.generation).slots:
+            if is_written and release(process.streams, outbox.claim, process.settings):
                 process.task_queue.enqueue(run.generation)
     except DependencyUnavailable as error:
         # This only delays the takeover: a sweep enqueues the generation, if necessary after its lease has expired.

@@ -9,11 +9,12 @@ from gevent.lock import BoundedSemaphore
 from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.context.sources import make_sources
 from millrace.worker.contract.breaker import Breaker
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import CONTROL, connect_streams
 from millrace.worker.interrupt import Interrupt
 from millrace.worker.metrics import BreakerMetrics, WorkerMetrics
+from millrace.worker.node_tasks import NodeClients, NodeTasks
 from millrace.worker.observability.metrics_server import MetricsServer
 from millrace.worker.output_images import ImageKeeper
 from millrace.worker.providers.protocol import Provider
@@ -21,14 +22,11 @@ from millrace.worker.providers.registry import make_providers
 from millrace.worker.providers.router import Router
 from millrace.worker.publishing.batching import Batcher
 from millrace.worker.publishing.outbox import Outbox
-from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
-from millrace.worker.upkeep.late_storage import LateStorage
-from millrace.worker.upkeep.sweeper import Sweeper
-from millrace.worker.upkeep.watcher import RunningGeneration, Watcher
+from millrace.worker.upkeep.deadlines import Deadlines
+from millrace.worker.upkeep.watcher import RunningGeneration
 
-REDIS_SLOTS = 32  # connections for claims, releases and takeovers, of which hundreds may start at once
 WATCH_TIMEOUT_SECONDS = 2.0
 
 
@@ -50,19 +48,21 @@ class WorkerProcess:
         self.images = ImageKeeper(settings)
         self.sources = make_sources(settings, self.router, self.database)
         self._warm_up = gevent.Greenlet(self.sources.warm_up)
-        self.redis = connect(settings.redis.url)
+        self.streams = connect_streams(settings)
+        self.redis = self.streams.control
         self.task_queue = TaskQueue(settings)
-        self.redis_slots = BoundedSemaphore(REDIS_SLOTS)
         self.running: set[RunningGeneration] = set()
         self.last_attempts = LastAttemptQueue()
-        writing = connect(settings.redis.url, retries=0)
-        watching = connect(settings.redis.url, timeout_seconds=WATCH_TIMEOUT_SECONDS, retries=0)
-        self._clients = (self.redis, writing, watching)
-        self.writer = LogWriter(writing, settings)
-        self.watcher = Watcher(watching, settings, self.running, self.writer.recover)
-        self.late_storage = LateStorage(watching, self.database)
-        self.sweeper = Sweeper(watching, settings, self.task_queue)
-        self.metrics = WorkerMetrics(watching)
+        self._clients = clients = NodeClients(
+            writing=connect_streams(settings, retries=0),
+            watching=connect_streams(settings, timeout_seconds=WATCH_TIMEOUT_SECONDS, retries=0),
+        )
+        self._nodes = {
+            node.name: NodeTasks(node.name, clients, settings, task_queue=self.task_queue, database=self.database)
+            for node in self.streams.nodes
+        }
+        self.deadlines = Deadlines(self.running)
+        self.metrics = WorkerMetrics(clients.watching.control)
         self.metrics.registry.register(BreakerMetrics(self.breaker))
         self.metrics.running.set_function(lambda: len(self.running))
         self.metrics_server = MetricsServer(
@@ -76,10 +76,9 @@ class WorkerProcess:
         """Start the background tasks; raises SettingError where the metrics' port is taken."""
         self.metrics_server.start()
         self._warm_up.start()
-        self.writer.start()
-        self.watcher.start()
-        self.sweeper.start()
-        self.late_storage.start()
+        self.deadlines.start()
+        for tasks in self._nodes.values():
+            tasks.start()
         self.metrics.start()
 
     def drain(self) -> None:
@@ -87,22 +86,22 @@ class WorkerProcess:
 
         Only sets a value, so that a signal handler may call it.
         """
-        if self.watcher.handover_at is None:
-            self.watcher.handover_at = time.monotonic() + self.settings.worker.shutdown_grace_seconds
+        if self.deadlines.handover_at is None:
+            self.deadlines.handover_at = time.monotonic() + self.settings.worker.shutdown_grace_seconds
 
     @property
     def is_draining(self) -> bool:
         """Whether `drain` has been called."""
-        return self.watcher.handover_at is not None
+        return self.deadlines.handover_at is not None
 
     def stop(self) -> None:
         """Stop the background tasks, each within a bounded time, and close the connections."""
         self._warm_up.kill()
         self.metrics_server.stop()
-        for task in (self.late_storage, self.sweeper, self.watcher, self.writer, self.metrics):
-            task.stop()
-        for client in self._clients:
-            client.close()
+        stops = (*(tasks.stop for tasks in self._nodes.values()), self.deadlines.stop, self.metrics.stop)
+        gevent.joinall([gevent.spawn(stop) for stop in stops])
+        self._clients.close()
+        self.streams.close()
         self.breaker.close()
         self.sources.close()
         self.database.close()
@@ -116,24 +115,37 @@ class WorkerProcess:
         then restores.
         """
         is_running = any(run.outbox.is_active and run.generation == generation for run in self.running)
-        return is_running or self.watcher.is_watching_end(generation)
+        return is_running or self.tasks_of(generation).watcher.is_watching_end(generation)
+
+    def tasks_of(self, generation: str) -> NodeTasks:
+        """Return the background tasks of the node that holds a generation."""
+        return self._nodes[self.streams.node_of(generation).name]
+
+    @property
+    def redis_slots(self) -> BoundedSemaphore:
+        """The slots for calls to the control Redis."""
+        return self._nodes[CONTROL].slots
 
     def register(self, claimed: ClaimedGeneration) -> RunningGeneration:
         """Register a generation that the calling greenlet has claimed and runs."""
         interrupt = Interrupt()
         batcher = Batcher(self.settings.worker.flush_bytes)
-        outbox = Outbox(claimed, interrupt, batcher, self.writer.schedule, self.settings.worker.buffer_bytes)
+        tasks = self.tasks_of(claimed.claim.generation)
+        outbox = Outbox(claimed, interrupt, batcher, tasks.writer.schedule, self.settings.worker.buffer_bytes)
         now = time.monotonic()
         meter = AnswerMeter(claimed, now, self.settings)
         run = RunningGeneration(claimed, interrupt, outbox, now + self.settings.generation.max_seconds, meter)
         self.running.add(run)
+        tasks.running.add(run)
         return run
 
     def unregister(self, run: RunningGeneration) -> None:
         """Remove a generation from the running ones; if it is finished, the watcher watches its end."""
+        tasks = self.tasks_of(run.generation)
         self.running.discard(run)
+        tasks.running.discard(run)
         if run.outbox.is_finished:
-            self.watcher.watch_end(run)
+            tasks.watcher.watch_end(run)
 
 
 class LastAttemptQueue:

@@ -80,8 +80,8 @@ def _read_transcript(process: WorkerProcess, run: RunningGeneration) -> Transcri
     give_up_at = time.monotonic() + READ_SECONDS
     while True:
         try:
-            with process.redis_slots:
-                return read_transcript(process.redis, run.generation)[0]
+            with process.tasks_of(run.generation).slots:
+                return read_transcript(process.streams, run.generation)[0]
         except RedisUnavailable as error:
             if time.monotonic() > give_up_at or run.interrupt.reason is not None:
                 _log.warning("takeover_log_not_read", generation=run.generation, error=error)

@@ -20,7 +20,7 @@ from millrace.worker.observability import logs
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess, make_process
 from millrace.worker.upkeep.canary import Canary
-from millrace.worker.upkeep.watcher import HANDOVER_SECONDS
+from millrace.worker.upkeep.deadlines import HANDOVER_SECONDS
 
 EXIT_SECONDS = 5.0  # for Celery to exit once everything is handed over
 

@@ -16,6 +16,7 @@ from deploy.doctor.visitor import CONNECT_SECONDS, Visitor, code_of, problem_of
 from millrace.worker.contract.connection import Redis, connect, translate_redis_errors
 from millrace.worker.contract.keys import address_active_key
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.shared_metrics import collect
 from millrace.worker.settings.schema import Settings
@@ -90,7 +91,7 @@ def enter(visitor: Visitor, settings: Settings, found: list[Finding]) -> Entry |
     owner = None
     try:
         with connect(settings.redis.url, timeout_seconds=2.0, retries=0) as redis:
-            state = read_state(redis, generation)
+            state = read_state(Streams(redis), generation)
             owner = state.owner if state else None
             if owner and made_up:
                 found.append(_counted_address(redis, generation))

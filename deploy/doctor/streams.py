@@ -23,6 +23,7 @@ from millrace.worker.contract.lease import claim, renew_all
 from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.log import Append, append_all
 from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 
 CHUNKS = 8
@@ -127,7 +128,7 @@ def check_pace(visitor: Visitor, redis: Redis, owner: str, settings: Settings) -
         advice = "Look for a time limit or a size limit of responses in the proxy."
         yield failed(SUBJECT, f"a stream of {CHUNKS * PACE_SECONDS:g} s broke: {type(error).__name__}: {error}", advice)
     finally:
-        forget(redis, [answer.generation])
+        forget(Streams(redis), [answer.generation])
 
 
 class PacedAnswer:
@@ -139,8 +140,8 @@ class PacedAnswer:
         ids = new_ids(question="")
         self.generation = ids.generation
         request = ModelRequest([PromptMessage("user", QUESTION)], settings.default_model, TOKENS)
-        create(redis, Draft(ids, owner, request, "continue", 0.0), settings)
-        claimed = claim(redis, ids.generation, settings)
+        create(Streams(redis), Draft(ids, owner, request, "continue", 0.0), settings)
+        claimed = claim(Streams(redis), ids.generation, settings)
         assert claimed is not None  # it was never enqueued, so that no worker knows of it
         self._claim = claimed.claim
 

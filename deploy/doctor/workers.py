@@ -19,6 +19,7 @@ from millrace.worker.contract.log import decode_entry, read
 from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.shared_metrics import collect, host_of
 from millrace.worker.settings.schema import Settings
@@ -84,7 +85,7 @@ def _ask(redis: Redis, queue: TaskQueue, settings: Settings) -> Iterator[Finding
     ids, owner = new_ids(question=""), f"doctor-{new_ids().generation}"
     request = ModelRequest([PromptMessage("user", QUESTION)], settings.default_model, QUESTION_TOKENS)
     lane = hash_of(owner)
-    create(redis, Draft(ids, owner, request, "continue", 0.0, lane=lane), settings)
+    create(Streams(redis), Draft(ids, owner, request, "continue", 0.0, lane=lane), settings)
     began, claimed_at = time.monotonic(), 0.0
     try:
         queue.enqueue(ids.generation, lane)
@@ -105,16 +106,16 @@ def _ask(redis: Redis, queue: TaskQueue, settings: Settings) -> Iterator[Finding
             yield failed(SUBJECT, f"a worker took the question and sent nothing for {ANSWER_SECONDS:g} s", advice)
     finally:
         # An answer that is cancelled in time gets no title and no suggestions, which would be paid for.
-        cancel(redis, ids.generation, "user", settings)
+        cancel(Streams(redis), ids.generation, "user", settings)
         queue.remove([ids.generation])
-        forget(redis, [ids.generation])
+        forget(Streams(redis), [ids.generation])
 
 
 def _follow(redis: Redis, generation: str) -> Iterator[AnyEvent | None]:
     """Yield the events of a log as they come, and None again and again while there is none."""
     cursor = START
     while True:
-        for entry in read(redis, generation, cursor).entries:
+        for entry in read(Streams(redis), generation, cursor).entries:
             cursor = entry.cursor
             yield decode_entry(entry)
         time.sleep(_POLL_SECONDS)

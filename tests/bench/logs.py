@@ -8,6 +8,7 @@ from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.log import Claim, packed_parts
 from millrace.worker.contract.scripts import APPEND
+from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 
 _TTL_MS = 3_600_000
@@ -37,7 +38,7 @@ def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
             asked = json.loads(answer.read())
             assert answer.status == 202, asked
             cookie = str(answer.headers["Set-Cookie"]).partition(";")[0]
-            holding = claim(redis, asked["id"], settings)
+            holding = claim(Streams(redis), asked["id"], settings)
             assert holding is not None
             logs.append(Log(asked["events_url"], cookie, _pieces(holding.claim), holding.claim.epoch))
     connection.close()

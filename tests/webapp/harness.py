@@ -35,6 +35,7 @@ from millrace.worker.contract.keys import METRICS, WORKERS
 from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.queue import TASK
+from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 from tests import bare
 from tests.webapp.openapi.response_checker import Document
@@ -120,7 +121,7 @@ class WebHarness:
 
     def hold(self, generation: str) -> ClaimedGeneration:
         """Claim a generation, as a worker does."""
-        holding = claim(self.redis, generation, self.services.settings)
+        holding = claim(Streams(self.redis), generation, self.services.settings)
         assert holding is not None
         return holding
 

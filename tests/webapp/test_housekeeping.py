@@ -70,7 +70,7 @@ def test_housekeeping_continues_after_redis_was_unavailable_and_after_its_own_er
     calls: list[int] = []
     errors = [RedisUnavailable("gone"), QueueUnavailable("gone"), RuntimeError("a fault")]
 
-    def sweep() -> None:
+    def sweep(_node: str) -> None:
         calls.append(1)
         if len(calls) <= len(errors):
             raise errors[len(calls) - 1]

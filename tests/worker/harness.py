@@ -27,6 +27,7 @@ from millrace.worker.contract.log import read, read_transcript
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.state import GenerationState, read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import Transcript, fold
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import Interrupt
@@ -97,7 +98,7 @@ class WorkerHarness:
         """Create a generation without enqueueing it, and return its id."""
         ids = new_ids(question=None if is_turn else "")
         request = ModelRequest([PromptMessage("user", message)], self.settings.default_model, 4096)
-        create(self.redis, Draft(ids, "somebody", request, on_disconnect, 1), self.settings)  # pyright: ignore[reportArgumentType]
+        create(Streams(self.redis), Draft(ids, "somebody", request, on_disconnect, 1), self.settings)  # pyright: ignore[reportArgumentType]
         return ids.generation
 
     def ask(self, message: str) -> str:
@@ -108,17 +109,17 @@ class WorkerHarness:
 
     def cancel(self, generation: str) -> None:
         """Request a cancel, as the user does."""
-        cancel(self.redis, generation, "user", self.settings)
+        cancel(Streams(self.redis), generation, "user", self.settings)
 
     def state(self, generation: str) -> GenerationState:
         """Return the generation's state."""
-        state = read_state(self.redis, generation)
+        state = read_state(Streams(self.redis), generation)
         assert state is not None
         return state
 
     def events(self, generation: str) -> list[AnyEvent]:
         """Return the log so far; asserts that ids increase and sequence numbers increase by one."""
-        entries = read(self.redis, generation, START, 1_000_000).entries
+        entries = read(Streams(self.redis), generation, START, 1_000_000).entries
         assert [entry.cursor.seq for entry in entries] == list(range(1, len(entries) + 1))
         assert entries == sorted(entries, key=lambda entry: entry.cursor)
         return [decode(entry.data) for entry in entries]
@@ -180,7 +181,7 @@ class InProcessWorker:
 
     def check_stored(self, generation: str) -> AnswerRecord:
         """Assert that the database has exactly the log's answer to "Why?", and return it."""
-        transcript, last = read_transcript(self.harness.redis, generation)
+        transcript, last = read_transcript(Streams(self.harness.redis), generation)
         record = self.stored(generation)
         assert record
         assert (record.answer.content, record.answer.reasoning) == (transcript.content, transcript.reasoning)
@@ -211,7 +212,7 @@ class Attempt:
 def claim_attempt(harness: WorkerHarness, writer: LogWriter, flush_bytes: int = 1024) -> Attempt:
     """Create a generation and claim it."""
     generation = harness.create_generation("question")
-    claimed = claim(harness.redis, generation, harness.settings)
+    claimed = claim(Streams(harness.redis), generation, harness.settings)
     assert claimed is not None
     interrupt = Interrupt()
     batcher = Batcher(flush_bytes)

@@ -21,6 +21,7 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.request import ReasoningState
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.providers.protocol import ReasoningBlock, Stopped, WholeAnswer
@@ -67,7 +68,7 @@ def test_a_complete_answer_is_stored_before_its_outcome_is_published(make_worker
     worker = make_worker([Chunk("Because."), *END])
     generation = worker.harness.create_generation("Why?")
     seen: list[bool] = []
-    schedule = worker.process.writer.schedule
+    schedule = worker.process.tasks_of(generation).writer.schedule
 
     def look(outbox: object) -> None:
         if not seen and any(isinstance(queued.event, Complete) for queued in outbox._queue):  # type: ignore[attr-defined]
@@ -76,7 +77,7 @@ def test_a_complete_answer_is_stored_before_its_outcome_is_published(make_worker
         schedule(outbox)  # pyright: ignore[reportArgumentType]
 
     looked: list[bool] = []
-    worker.process.writer.schedule = look
+    worker.process.tasks_of(generation).writer.schedule = look
     worker.answer(generation)
     assert looked == [True]
 
@@ -134,7 +135,7 @@ def test_row_38_an_answer_is_published_while_the_database_is_unavailable_and_sto
 ) -> None:
     worker = make_worker([Chunk("Because."), *END], database_seconds=0.2)
     generation = worker.harness.create_generation("Why?")
-    worker.process.late_storage.stop()
+    worker.process.tasks_of(generation).late_storage.stop()
     engine = make_engine(engine_url(worker.harness.settings.database.url), 1, 30)
     with engine.begin() as other:
         other.execute(text("DELETE FROM messages"))  # holds the lock that every write needs
@@ -143,7 +144,7 @@ def test_row_38_an_answer_is_published_while_the_database_is_unavailable_and_sto
         assert not outcome.stored
         assert worker.stored(generation) is None
     engine.dispose()
-    worker.process.late_storage.store_due()
+    worker.process.tasks_of(generation).late_storage.store_due()
     record = worker.stored(generation)
     assert record
     assert record.answer.content == "Because."
@@ -157,7 +158,7 @@ def test_a_stored_complete_answer_is_published_by_the_next_worker_without_a_seco
 ) -> None:
     worker = make_worker([Chunk("never generated"), *END], takeover=takeover)
     generation = worker.harness.create_generation("Why?")
-    first = claim(worker.harness.redis, generation, worker.harness.settings)
+    first = claim(Streams(worker.harness.redis), generation, worker.harness.settings)
     assert first
     outcome = Complete("live", "end_turn", Usage(3, 4), Latency(1, 2), "a-model", "bedrock", first.message, stored=True)
     question = messages.StoredQuestion(first.question, first.owner, first.conversation, "Why?")
@@ -167,7 +168,7 @@ def test_a_stored_complete_answer_is_published_by_the_next_worker_without_a_seco
         reasoning_state=ReasoningState("bedrock", "a-model", [{"a": 1}]),
     )
     assert worker.database.run(lambda session: answers.save_answer(session, question, answer))
-    release(worker.harness.redis, first.claim, worker.harness.settings)
+    release(Streams(worker.harness.redis), first.claim, worker.harness.settings)
     _, *events = worker.answer(generation)
     assert events == [Snapshot("Because.", "Hm.", [], [], "takeover"), outcome, Done("completed")]
     assert worker.stub.prompts == []
@@ -179,7 +180,7 @@ def test_a_stored_complete_answer_is_published_by_the_next_worker_without_a_seco
 def test_a_stored_incomplete_answer_is_generated_again(make_worker: MakeWorker) -> None:
     worker = make_worker([Chunk("Because."), *END])
     generation = worker.harness.create_generation("Why?")
-    first = claim(worker.harness.redis, generation, worker.harness.settings)
+    first = claim(Streams(worker.harness.redis), generation, worker.harness.settings)
     assert first
     question = messages.StoredQuestion(first.question, first.owner, first.conversation, "Why?")
     cancelled = Cancelled("user", Usage())
@@ -187,7 +188,7 @@ def test_a_stored_incomplete_answer_is_generated_again(make_worker: MakeWorker) 
         first.message, generation, first.claim.epoch, worker.harness.state(generation).top, "Bec", cancelled
     )
     assert worker.database.run(lambda session: answers.save_answer(session, question, half))
-    release(worker.harness.redis, first.claim, worker.harness.settings)
+    release(Streams(worker.harness.redis), first.claim, worker.harness.settings)
     worker.answer(generation)
     assert worker.check_stored(generation).answer.content == "Because."
 

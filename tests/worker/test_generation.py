@@ -20,6 +20,7 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import claim, release
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.providers import retry
@@ -157,9 +158,9 @@ def test_a_cancel_interrupts_the_pause_before_a_retry(make_worker: MakeWorker, m
 def test_a_second_attempt_begins_with_a_snapshot(make_worker: MakeWorker) -> None:
     worker = make_worker([Chunk("new"), *END])
     generation = worker.harness.create_generation("Why?")
-    first = claim(worker.harness.redis, generation, worker.harness.settings)
+    first = claim(Streams(worker.harness.redis), generation, worker.harness.settings)
     assert first is not None
-    release(worker.harness.redis, first.claim, worker.harness.settings)
+    release(Streams(worker.harness.redis), first.claim, worker.harness.settings)
     events = worker.answer(generation)
     assert events[1] == Snapshot("", "", [], [], "takeover")
     assert isinstance(events[2], StatusEvent)
@@ -195,7 +196,7 @@ def test_a_fenced_worker_closes_its_stream_and_publishes_nothing_more(make_worke
     running = gevent.spawn(generate, worker.process, generation)
     wait_until(lambda: worker.harness.text(generation) == "mine", "some text")
     (run,) = worker.process.running
-    release(worker.harness.redis, run.outbox.claim, worker.harness.settings)
+    release(Streams(worker.harness.redis), run.outbox.claim, worker.harness.settings)
     running.get(timeout=30)
     assert worker.stub.closed == 1
     assert isinstance(worker.harness.events(generation)[-1], Chunk)
@@ -205,7 +206,7 @@ def test_a_fenced_worker_closes_its_stream_and_publishes_nothing_more(make_worke
 def test_a_generation_that_another_worker_holds_is_skipped(make_worker: MakeWorker) -> None:
     worker = make_worker([Chunk("never"), *END])
     generation = worker.harness.create_generation("Why?")
-    assert claim(worker.harness.redis, generation, worker.harness.settings) is not None
+    assert claim(Streams(worker.harness.redis), generation, worker.harness.settings) is not None
     generate(worker.process, generation)
     assert worker.stub.prompts == []
 

@@ -24,6 +24,7 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
@@ -74,7 +75,7 @@ def start(harness: WorkerHarness) -> Iterator[Start]:
 def create_generation(harness: WorkerHarness, text: str) -> str:
     ids = new_ids()
     request = ModelRequest([*HISTORY, PromptMessage("user", text)], harness.settings.default_model, 4096)
-    create(harness.redis, Draft(ids, "somebody", request, "continue", 1), harness.settings)
+    create(Streams(harness.redis), Draft(ids, "somebody", request, "continue", 1), harness.settings)
     return ids.generation
 
 
@@ -139,9 +140,9 @@ def test_a_later_attempt_gathers_again_and_publishes_no_context_event_after_its_
     harness: WorkerHarness, start: Start
 ) -> None:
     generation = create_generation(harness, "Why?")
-    first = claim(harness.redis, generation, harness.settings)
+    first = claim(Streams(harness.redis), generation, harness.settings)
     assert first is not None
-    release(harness.redis, first.claim, harness.settings)
+    release(Streams(harness.redis), first.claim, harness.settings)
     stub = Stub([[Chunk("x"), *END]])
     events = answer(start(stub, FakeSource(lambda _: ContextPart(instructions="Be brief."))), harness, generation)
     assert isinstance(events[1], Snapshot)

@@ -8,6 +8,7 @@ import pytest
 from millrace.worker.contract.events import Chunk, Usage
 from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.lease import claim
+from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Stopped
@@ -40,7 +41,7 @@ def test_a_generation_that_another_worker_holds_is_not_published_to_the_feed(val
     harness = WorkerHarness(valkey.url)
     process = WorkerProcess(harness.settings, {"bedrock": Stub([])})
     generation = harness.create_generation("Why?")
-    assert claim(harness.redis, generation, harness.settings) is not None
+    assert claim(Streams(harness.redis), generation, harness.settings) is not None
     generate(process, generation)
     process.stop()
     assert feed_of(harness) == []

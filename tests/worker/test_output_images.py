@@ -8,6 +8,7 @@ from deploy.emulator.picture import make_png
 from millrace.worker.contract.events import Chunk, Complete, Error, Image, ImageReference
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.lease import claim, release
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import fold
 from millrace.worker.output_images import ImageKeeper
 from millrace.worker.providers.protocol import OutputImage, Stopped
@@ -73,10 +74,10 @@ def test_answer_that_begins_again_has_only_its_own_images(make_worker: MakeWorke
     """The files of a dropped image stay until the generation's are deleted; nothing refers to them."""
     worker = make_worker((OutputImage(PNG), Chunk("b"), Stopped("end_turn")), image_dir=tmp_path)
     generation = worker.harness.create_generation("Why?")
-    first = claim(worker.harness.redis, generation, worker.harness.settings)
+    first = claim(Streams(worker.harness.redis), generation, worker.harness.settings)
     assert first
     dropped = Image("0" * 32, "png", 9)
     assert append_event(worker.harness.redis, first.claim, first.top.seq + 1, dropped)
-    assert release(worker.harness.redis, first.claim, worker.harness.settings)
+    assert release(Streams(worker.harness.redis), first.claim, worker.harness.settings)
     transcript = fold(worker.answer(generation))
     assert [each.bytes for each in transcript.images] == [len(PNG)]

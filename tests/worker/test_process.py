@@ -46,9 +46,9 @@ def test_a_generation_that_runs_ends_within_the_grace(harness: WorkerHarness, pr
 
 def test_a_second_drain_does_not_extend_the_grace(process: WorkerProcess) -> None:
     process.drain()
-    handover_at = process.watcher.handover_at
+    handover_at = process.deadlines.handover_at
     process.drain()
-    assert process.watcher.handover_at == handover_at
+    assert process.deadlines.handover_at == handover_at
 
 
 def test_a_duplicate_task_after_redis_lost_the_claim_causes_no_second_model_call(

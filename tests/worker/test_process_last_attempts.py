@@ -9,6 +9,7 @@ from gevent.event import Event
 from millrace.worker.contract.events import Chunk, Complete
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim
+from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import LastAttemptQueue, WorkerProcess
 from millrace.worker.providers.protocol import Stopped
@@ -103,4 +104,4 @@ def test_a_draining_process_leaves_waiting_last_attempts_to_others(harness: Work
     process.drain()
     gevent.joinall(running, timeout=30, raise_error=True)
     assert len(stub.prompts) == 1
-    assert claim(harness.redis, second, harness.settings) is not None
+    assert claim(Streams(harness.redis), second, harness.settings) is not None

@@ -26,6 +26,7 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import CancelRequested
@@ -59,19 +60,19 @@ class Successor:
     def inherit(self, *events: AnyEvent) -> str:
         """Return a generation whose first attempt has appended these events and then released its lease."""
         generation = self.harness.create_generation(QUESTION.content)
-        first = claim(self.harness.redis, generation, self.harness.settings)
+        first = claim(Streams(self.harness.redis), generation, self.harness.settings)
         assert first is not None
         seq = first.top.seq
         appends = [Append(first.claim, seq + n, kind_of(each), encode(each)) for n, each in enumerate(events, 1)]
         for result in append_all(self.harness.redis, appends, 1000):
             assert isinstance(result, AppendResult)
             assert result.verdict is Verdict.APPENDED
-        assert release(self.harness.redis, first.claim, self.harness.settings)
+        assert release(Streams(self.harness.redis), first.claim, self.harness.settings)
         return generation
 
     def claim_inherited(self, *events: AnyEvent) -> ClaimedGeneration:
         """Inherit a generation and claim it, without running it."""
-        claimed = claim(self.harness.redis, self.inherit(*events), self.harness.settings)
+        claimed = claim(Streams(self.harness.redis), self.inherit(*events), self.harness.settings)
         assert claimed is not None
         return claimed
 

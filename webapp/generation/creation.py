@@ -92,7 +92,7 @@ def create_generation(
     new = NewGeneration(owner, ids, opens_conversation=opens, keeps_question=keeps)
     on_disconnect, grace = _disconnect_policy(services, request, is_streamed=is_streamed)
     try:
-        is_new = key is None or read_state(services.redis, ids.generation) is None
+        is_new = key is None or read_state(services.streams, ids.generation) is None
         replacement = _find_replacement(services, new, request) if is_new else None
         with _admitted(services, new, acquires_conversation=request.is_turn and is_new):
             asked = _model_request(request)
@@ -116,7 +116,7 @@ def cancel_generation(services: Services, state: GenerationState) -> tuple[Statu
 
     Returns its status and whether it had ended before, or None if Redis has lost it. Raises RedisUnavailable.
     """
-    cancelled = cancel(services.redis, state.generation, "user", services.settings)
+    cancelled = cancel(services.streams, state.generation, "user", services.settings)
     if cancelled is not None:
         if cancelled.has_ended:
             _remove_from_queue(services, state.generation)
@@ -167,14 +167,14 @@ def _admitted(services: Services, new: NewGeneration, *, acquires_conversation: 
     try:
         if acquires_conversation:
             held, lock = acquire_slots_and_conversation(
-                services.redis, places, new.owner, ids.conversation, ids.generation
+                services.streams, places, new.owner, ids.conversation, ids.generation
             )
         else:
-            held = acquire_slots(services.redis, places, ids.generation)
+            held = acquire_slots(services.streams, places, ids.generation)
         for is_held, (place, limit) in zip(held, places, strict=True):
             if is_held or _acquire_after_cancel(services, place, limit, ids):
                 continue
-            if read_state(services.redis, ids.generation) is None:
+            if read_state(services.streams, ids.generation) is None:
                 if lock is not None:
                     release(services.redis, ids.conversation, ids.generation)
                 raise _too_many_active(limit, is_owners=place == places[0][0])
@@ -191,7 +191,7 @@ def _admitted(services: Services, new: NewGeneration, *, acquires_conversation: 
 def refuse_when_active_full(services: Services, owner: str | None) -> None:
     """Raise Problem 429 if a new generation would get it now, of the owner or of one that begins; RedisUnavailable."""
     places = _places(services, owner)
-    for is_free, (place, limit) in zip(acquire_slots(services.redis, places, ""), places, strict=True):
+    for is_free, (place, limit) in zip(acquire_slots(services.streams, places, ""), places, strict=True):
         if not is_free:
             raise _too_many_active(limit, is_owners=owner is not None and place == active_key(owner))
 
@@ -207,7 +207,7 @@ def _places(services: Services, owner: str | None) -> list[tuple[str, int]]:
 
 
 def _acquire_after_cancel(services: Services, place: str, limit: int, ids: Ids) -> bool:
-    return _await_cancel(services, ids.conversation) and acquire_slot(services.redis, place, ids.generation, limit)
+    return _await_cancel(services, ids.conversation) and acquire_slot(services.streams, place, ids.generation, limit)
 
 
 def _too_many_active(limit: int, *, is_owners: bool) -> Problem:
@@ -222,7 +222,7 @@ def _check_lock(services: Services, new: NewGeneration, lock: LockResult) -> Non
     """Raise Problem 404 and 409 unless the conversation is acquired, after a cancel at the latest; RedisUnavailable."""
     ids = new.ids
     if lock.verdict == "busy" and _await_cancel(services, ids.conversation):
-        lock = acquire(services.redis, new.owner, ids.conversation, ids.generation, is_known=True)
+        lock = acquire(services.streams, new.owner, ids.conversation, ids.generation, is_known=True)
     if lock.verdict == "busy":
         detail = "An answer is still running in this conversation. Wait until it ends, or cancel it."
         raise Problem(409, "conversation_busy", detail, generation_id=lock.active)
@@ -243,8 +243,8 @@ def _store_question(services: Services, new: NewGeneration, request: ParsedReque
         _log.warning("question_not_stored", generation=ids.generation, error=error)
         return
     if is_new and not exists:
-        cancel(services.redis, ids.generation, "deleted", services.settings)
-        forget(services.redis, [ids.generation])
+        cancel(services.streams, ids.generation, "deleted", services.settings)
+        forget(services.streams, [ids.generation])
         _remove_from_queue(services, ids.generation)
         raise no_conversation("conversation_id")
 
@@ -254,15 +254,15 @@ def _await_cancel(services: Services, conversation: str) -> bool:
 
     It may also have ended since the caller found it. Raises RedisUnavailable, RedisKeyInvalid.
     """
-    running = running_generations(services.redis, [conversation]).get(conversation)
-    if running is not None and is_being_cancelled(services.redis, running):
-        state = read_state(services.redis, running)
+    running = running_generations(services.streams, [conversation]).get(conversation)
+    if running is not None and is_being_cancelled(services.streams, running):
+        state = read_state(services.streams, running)
         after = START if state is None else state.top
         release_permit()
         for entry in services.hub.entries(running, after, CANCEL_SECONDS):
             if isinstance(decode_entry(entry), Outcome):
                 return True
-    return conversation not in running_generations(services.redis, [conversation])
+    return conversation not in running_generations(services.streams, [conversation])
 
 
 def _model_request(request: ParsedRequest) -> ModelRequest:
@@ -286,8 +286,9 @@ def _create_and_enqueue(services: Services, new: NewGeneration, draft: Draft, ke
     RedisUnavailable, and QueueUnavailable if the queue refused it and no worker has the generation.
     """
     generation, queue = new.ids.generation, services.task_queue
-    call = queue.enqueue_call(generation, draft.lane) if key is None else None
-    state, replies = create_with(services.redis, draft, services.settings, [] if call is None else [call])
+    shares_redis = key is None and services.streams.is_control(generation)
+    call = queue.enqueue_call(generation, draft.lane) if shares_redis else None
+    state, replies = create_with(services.streams, draft, services.settings, [] if call is None else [call])
     try:
         if replies:
             queue.check_enqueued(replies[0])
@@ -295,7 +296,7 @@ def _create_and_enqueue(services: Services, new: NewGeneration, draft: Draft, ke
             queue.enqueue(generation, draft.lane)
     except QueueUnavailable as error:
         try:
-            verdict = withdraw_generation(services.redis, services.database, new)
+            verdict = withdraw_generation(services.streams, services.database, new)
         except DatabaseUnavailable:  # only the question is left
             services.withdrawals.add(new)
             verdict = "withdrawn"

@@ -42,7 +42,7 @@ def find_replacement(services: Services, owner: str, conversation: str, message:
     A message of the latest generation is found by it, whether it is stored yet or not.
     """
     running = latest_generation(services.redis, conversation)
-    latest = read_state(services.redis, running) if running is not None and is_id(running) else None
+    latest = read_state(services.streams, running) if running is not None and is_id(running) else None
     if latest is not None and (latest.owner != owner or latest.is_deleted or not latest.question):
         latest = None
     if latest is not None and message in (latest.message, latest.question):
@@ -62,7 +62,7 @@ def create_edited(
     Raises Problem 404, RedisUnavailable, RedisKeyInvalid, DatabaseUnavailable; nothing has changed then, except that
     the transaction may have succeeded although the database did not confirm it.
     """
-    state = create(services.redis, draft, services.settings)
+    state = create(services.streams, draft, services.settings)
     if not state.is_running:
         return state
     latest = replacement.latest if replacement is not None else None
@@ -90,10 +90,10 @@ def _replace(
     try:
         replaced = services.database.run(lambda session: replace_turns(session, question, message, latest))
     except DatabaseUnavailable:
-        withdraw(services.redis, ids.generation)
+        withdraw(services.streams, ids.generation)
         raise
     if replaced is None:  # it was deleted since it was found
-        withdraw(services.redis, ids.generation)
+        withdraw(services.streams, ids.generation)
         raise no_conversation()
     return replaced
 
@@ -101,7 +101,7 @@ def _replace(
 def _remove(services: Services, generations: set[str]) -> None:
     """Delete the logs and images of removed answers; what fails here expires by itself, as no message names it."""
     try:
-        forget(services.redis, generations)
+        forget(services.streams, generations)
     except (RedisUnavailable, RedisKeyInvalid) as error:
         _log.warning("logs_not_deleted", generations=len(generations), error=error)
     try:

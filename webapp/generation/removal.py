@@ -39,7 +39,7 @@ def remove_generation(state: GenerationState) -> None:
     # Before the log: without it, a delete that fails in between could not be repeated. After it once more: only then
     # no worker stores the answer of a generation whose first attempt to do so has failed.
     services().database.run(delete)
-    forget(services().redis, [state.generation])
+    forget(services().streams, [state.generation])
     services().database.run(delete)
     publish(services().redis, state.owner, ConversationChanged(state.conversation))
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Done, encode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry, read
 from millrace.worker.contract.state import GenerationState
+from millrace.worker.contract.streams import Streams
 from millrace.worker.store.answers import AnswerRecord, StoredAnswer, find_answer_of_generation
 from millrace.worker.store.database import Database
 
@@ -52,11 +52,11 @@ def state_of(stored: AnswerRecord) -> GenerationState:
     )
 
 
-def resume_cursor(redis: Redis, state: GenerationState, after: Cursor) -> Cursor:
+def resume_cursor(streams: Streams, state: GenerationState, after: Cursor) -> Cursor:
     """Return the cursor to follow from; raises RedisUnavailable.
 
     The stored answer has no events between outcome and `done`. A reader that has seen such an event of the expired
     log has a cursor beyond the end of the stored one, and counts as having reached it.
     """
     is_beyond = state.is_done and after.epoch == state.top.epoch and after > state.top
-    return state.top if is_beyond and not read(redis, state.generation, count=1).entries else after
+    return state.top if is_beyond and not read(streams, state.generation, count=1).entries else after

@@ -90,7 +90,7 @@ def current_transcript(services: Services, generation: str) -> tuple[Transcript,
 
     The cursor is `START` if there is neither. Raises RedisUnavailable, RedisKeyInvalid, DatabaseUnavailable.
     """
-    transcript, cursor = read_transcript(services.redis, generation)
+    transcript, cursor = read_transcript(services.streams, generation)
     stored = services.stored_logs.answer(generation) if cursor == START else None
     if stored is None:
         return transcript, cursor

@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Ids, withdraw
+from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
@@ -30,14 +30,14 @@ class NewGeneration:
 
 
 def withdraw_generation(
-    redis: Redis, database: Database, new: NewGeneration
+    streams: Streams, database: Database, new: NewGeneration
 ) -> Literal["withdrawn", "kept", "claimed"]:
     """Delete a generation together with its stored question; idempotent.
 
     Returns `claimed` where a worker has it after all, and `kept` where another request with the same Idempotency-Key
     has asked for it in the meantime. Raises RedisUnavailable, DatabaseUnavailable.
     """
-    verdict = withdraw(redis, new.ids.generation)
+    verdict = withdraw(streams, new.ids.generation)
     if verdict == "withdrawn" and new.ids.question and not new.keeps_question:
         owner, ids = new.owner, new.ids
         database.run(
@@ -54,8 +54,8 @@ class PendingWithdrawals:
     Each is tried until a sweep would enqueue the generation again, which is after half of `queue_seconds`.
     """
 
-    def __init__(self, redis: Redis, database: Database, queue_seconds: float) -> None:
-        self._redis = redis
+    def __init__(self, streams: Streams, database: Database, queue_seconds: float) -> None:
+        self._streams = streams
         self._database = database
         self._life_seconds = queue_seconds / 2
         self._deadlines: dict[NewGeneration, float] = {}
@@ -65,12 +65,14 @@ class PendingWithdrawals:
         if len(self._deadlines) < MAX_PENDING:
             self._deadlines[new] = time.monotonic() + self._life_seconds
 
-    def retry(self) -> None:
-        """Try every pending withdrawal once; raises RedisUnavailable."""
+    def retry(self, node: str = CONTROL) -> None:
+        """Try every pending withdrawal of a node once; raises RedisUnavailable."""
         for new, deadline in list(self._deadlines.items()):
+            if self._streams.node_of(new.ids.generation).name != node:
+                continue
             if time.monotonic() < deadline:
                 try:
-                    verdict = withdraw_generation(self._redis, self._database, new)
+                    verdict = withdraw_generation(self._streams, self._database, new)
                 except RedisKeyInvalid as error:  # the sweep removes it
                     _log.error("withdrawal_failed", generation=new.ids.generation, error=error)
                     del self._deadlines[new]

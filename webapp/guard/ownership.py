@@ -29,12 +29,12 @@ def owned_generation(generation: str) -> GenerationState:
     Raises Problem 401 and 404, RedisUnavailable, DatabaseUnavailable.
     """
     owner = current_owner()  # before any lookup: an unauthenticated client must not learn which ids exist
-    return _check_owner(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
+    return _check_owner(owner, generation, read_state(services().streams, generation) if is_id(generation) else None)
 
 
 def owned_by(owner: str, generation: str) -> GenerationState:
     """Return the state of a generation of this owner, also of one that only the database still has; raises the same."""
-    return _check_owner(owner, generation, read_state(services().redis, generation) if is_id(generation) else None)
+    return _check_owner(owner, generation, read_state(services().streams, generation) if is_id(generation) else None)
 
 
 def owned_generation_with_retry(generation: str) -> GenerationState:
@@ -49,18 +49,18 @@ def owned_generations_with_retry(generations: list[str]) -> list[GenerationState
     for generation in generations:
         if not is_id(generation):
             raise generation_not_found(generation)
-    states = with_redis_retry(lambda: read_states(services().redis, generations))
+    states = with_redis_retry(lambda: read_states(services().streams, generations))
     return [_check_named(owner, *each) for each in zip(generations, states, strict=True)]
 
 
 def read_state_with_retry(generation: str) -> GenerationState | None:
     """Return a generation's state without checking its owner; retry for 5 s, then raise RedisUnavailable."""
-    return with_redis_retry(lambda: read_state(services().redis, generation))
+    return with_redis_retry(lambda: read_state(services().streams, generation))
 
 
 def resume_cursor_with_retry(state: GenerationState, after: Cursor) -> Cursor:
     """Return the cursor to follow a generation from; retry for 5 s, then raise RedisUnavailable."""
-    return with_redis_retry(lambda: resume_cursor(services().redis, state, after))
+    return with_redis_retry(lambda: resume_cursor(services().streams, state, after))
 
 
 def with_redis_retry(read: Callable[[], T]) -> T:

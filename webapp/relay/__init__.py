@@ -4,6 +4,7 @@ Law: an event is encoded once, whatever the number of readers; a reader costs no
 cursor. Every reader gets its log in order, without a hole or a duplicate, or a snapshot that says what the text is.
 
 hub                    which readers follow which log; the sweep
+node_relay             the logs of one stream node: their tails, kept in step with Redis
 subscription           the pub/sub connection; bulk_reader reads its socket
 tail                   the newest part of one log, delivered to its readers; frame_buffer holds its frames
 repair, recovery       reading the log for a tail; snapshots and stored answers where the log cannot continue

@@ -4,39 +4,34 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-import gevent
-
 from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.authorization import AuthorizationChecks
 from millrace.webapp.relay.compression import Pieces
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.heartbeats import Heartbeats, cut_stalled, drain
+from millrace.webapp.relay.node_relay import NodeRelay
 from millrace.webapp.relay.places import ReaderPlaces, ReceivedBytes, WaitingPlaces
 from millrace.webapp.relay.reader import PullReader, Reader
-from millrace.webapp.relay.repair import LOST_SECONDS, Repairer
-from millrace.webapp.relay.subscription import Messages, Subscription
-from millrace.webapp.relay.tail import Tail
 from millrace.worker.background_task import BackgroundTask, PeriodicTask
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.ids import Cursor
-from millrace.worker.contract.keys import channel_of
 from millrace.worker.contract.log import LogEntry
-from millrace.worker.contract.state import GenerationState, read_state, read_states
-from millrace.worker.errors import RedisUnavailable
+from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import CONTROL, StreamNode, Streams
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 
 _SWEEP_SECONDS = 1.0
-_SILENT_SECONDS = 2.0  # a tail without deliveries for this long is compared with its log
-_IDLE_TAIL_SECONDS = 30.0  # a tail is kept after its last reader leaves, because readers tend to reconnect
-_MAX_IDLE_TAILS = 500
 
 _log = get_logger(__name__)
 
 
 def _nothing_stored(_: str) -> list[LogEntry]:
     return []
+
+
+def _nothing_to_do() -> None:
+    pass
 
 
 class Hub:
@@ -48,13 +43,11 @@ class Hub:
     """
 
     def __init__(
-        self, redis: Redis, settings: Settings, read_stored: Callable[[str], list[LogEntry]] = _nothing_stored
+        self, streams: Streams, settings: Settings, read_stored: Callable[[str], list[LogEntry]] = _nothing_stored
     ) -> None:
         self.settings = settings
         self.ended: Counter[str] = Counter()
-        self._redis = redis
-        self._tails: dict[str, Tail] = {}
-        self._channels: dict[bytes, Tail] = {}
+        self._streams = streams
         self.places = ReaderPlaces(settings)
         self.waiting = WaitingPlaces(settings)
         self.received = ReceivedBytes(settings.limits.max_unsent_bytes)
@@ -62,11 +55,10 @@ class Hub:
         self._readers: set[Reader] = set()
         self._heartbeats = Heartbeats(settings.relay.heartbeat_seconds)
         self._authorization_checks = AuthorizationChecks()
-        self._subscription = Subscription(redis, self._receive, self._check_all)
-        self._repairer = Repairer(redis, self._subscription, read_stored)
-        self.feeds = Feeds(redis, self._subscription)
+        self._relays = {node.name: self._make_relay(node, read_stored) for node in streams.nodes}
+        self.feeds = Feeds(streams.control, self._relays[CONTROL].subscription)
         self._tasks: list[BackgroundTask] = [
-            self._subscription,
+            *(task for relay in self._relays.values() for task in relay.tasks),
             self._heartbeats,
             self._authorization_checks,
             PeriodicTask("relay_sweep", _SWEEP_SECONDS, self._sweep),
@@ -79,9 +71,10 @@ class Hub:
         """The number of open readers."""
         return len(self._readers)
 
-    def watched(self) -> list[str]:
-        """Return the generations that have readers in this process and are cancelled once no process has any."""
-        return [tail.generation for tail in self._tails.values() if tail.cancels_unwatched and tail.readers]
+    def watched(self, node: str = CONTROL) -> list[str]:
+        """Return a node's generations that have readers here and are cancelled once no process has any."""
+        tails = self._relays[node].tails.values()
+        return [tail.generation for tail in tails if tail.cancels_unwatched and tail.readers]
 
     def start(self) -> None:
         """Connect to Redis and start the background tasks; further calls do nothing."""
@@ -107,7 +100,7 @@ class Hub:
 
         The reader holds a place, one of the client's if there is a client.
         """
-        tail = self._tails.get(reader.generation) or self._open(reader.generation)
+        tail = self._relays[self._streams.node_of(reader.generation).name].tail_of(reader.generation)
         tail.cancels_unwatched = cancels_unwatched
         self._register(reader, authorization, client)
         tail.add(reader)
@@ -131,7 +124,7 @@ class Hub:
 
         The relay may insert a snapshot at any point. Raises RedisUnavailable when called, never during iteration.
         """
-        state = read_state(self._redis, generation)
+        state = read_state(self._streams, generation)
         reader = PullReader(generation, after)
         reader.has_place = False  # it holds one of a waiting request
         self.follow(reader, cancels_unwatched=state is not None and state.on_disconnect == "cancel")
@@ -145,6 +138,22 @@ class Hub:
         self._is_draining = True
         drain(self._readers, seconds, notify)
 
+    def _make_relay(self, node: StreamNode, read_stored: Callable[[str], list[LogEntry]]) -> NodeRelay:
+        return NodeRelay(
+            node,
+            self._streams,
+            read_stored,
+            self._remove,
+            on_other=self._notify_feed,
+            on_confirmed=self._request_feeds if node.name == CONTROL else _nothing_to_do,
+        )
+
+    def _notify_feed(self, channel: bytes) -> None:
+        self.feeds.notify(channel)  # only the control Redis has feeds
+
+    def _request_feeds(self) -> None:
+        self.feeds.request_all()
+
     def _register(self, reader: Reader, authorization: Authorization | None, client: Client | None) -> None:
         self.start()
         reader.client = client
@@ -153,17 +162,6 @@ class Hub:
             self.places.take(reader.client)
         self._heartbeats.add(reader)
         self._authorization_checks.add(authorization, reader)
-
-    def _open(self, generation: str) -> Tail:
-        tail = Tail(generation, channel_of(generation), self._repairer.request, self._remove)
-        self._tails[generation] = self._channels[tail.channel] = tail
-        self._subscription.subscribe(tail.channel)
-        return tail
-
-    def _forget(self, tail: Tail) -> None:
-        if self._tails.get(tail.generation) is tail:
-            del self._tails[tail.generation], self._channels[tail.channel]
-            self._subscription.unsubscribe(tail.channel)
 
     def _remove(self, reader: Reader) -> None:
         if reader not in self._readers:
@@ -182,73 +180,12 @@ class Hub:
             why=reader.end_reason,
         )
 
-    def _receive(self, messages: Messages) -> None:
-        extended: dict[Tail, None] = {}
-        behind: dict[Tail, None] = {}
-        for _, channel, message in messages:
-            tail = self._channels.get(channel)
-            if tail is None:
-                self.feeds.notify(channel)
-            else:
-                (extended if tail.receive(message) else behind)[tail] = None
-        for tail in extended:
-            tail.flush()
-        for tail in behind:
-            self._repairer.request(tail)
-
-    def _check_all(self) -> None:
-        """Compare every tail with its log, because messages published without a connection are lost."""
-        gevent.spawn(self._check, [tail for tail in self._tails.values() if not tail.is_done])
-        self.feeds.request_all()
-
     def _sweep(self) -> None:
         now = time.monotonic()
         cut_stalled(self._readers, now - self.settings.relay.reader_stall_seconds)
-        self._forget_idle_tails(now)
+        for relay in self._relays.values():
+            relay.forget_idle(now)
         self.feeds.sweep(now)
-        silent_since = now - _SILENT_SECONDS
-        self._check(
-            [
-                tail
-                for tail in self._tails.values()
-                if tail.readers and max(tail.delivered_at, tail.checked_at) < silent_since
-            ]
-        )
-
-    def _forget_idle_tails(self, now: float) -> None:
-        idle = sorted((tail for tail in self._tails.values() if not tail.readers), key=lambda tail: tail.idle_since)
-        for number, tail in enumerate(idle):
-            if tail.idle_since < now - _IDLE_TAIL_SECONDS or number < len(idle) - _MAX_IDLE_TAILS:
-                self._forget(tail)
-
-    def _check(self, tails: list[Tail]) -> None:
-        if not tails:
-            return
-        try:
-            states = read_states(self._redis, [tail.generation for tail in tails])
-        except RedisUnavailable as error:
-            _log.info("tail_check_failed", error=error)
-            return
-        now = time.monotonic()
-        for tail, state in zip(tails, states, strict=True):
-            tail.checked_at = now
-            self._compare(tail, state, now)
-            self._repairer.request(tail)
-
-    def _compare(self, tail: Tail, state: GenerationState | None, now: float) -> None:
-        if state is None:
-            tail.missing_since = tail.missing_since or now
-            if now - tail.missing_since > LOST_SECONDS:
-                _log.error("state_lost", generation=tail.generation)
-                tail.mark_lost()
-        elif tail.last is not None and state.top != tail.last:
-            tail.is_stale = True
-        elif tail.last is not None:
-            tail.missing_since = None
-            if state.is_done:
-                tail.mark_done()
-        if tail.is_lost:
-            self._forget(tail)  # later readers get a tail of their own
 
 
 def _pull(reader: PullReader, deadline: float) -> Iterator[LogEntry]:

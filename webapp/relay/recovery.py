@@ -2,10 +2,10 @@
 
 from itertools import pairwise
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Done, Error, SnapshotReason, encode
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import PAGE, LogEntry, decode_entry, read
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import Transcript
 
 _LOST = Error(
@@ -18,7 +18,7 @@ def is_contiguous(after: Cursor, entries: list[LogEntry]) -> bool:
     return all(later.seq == former.seq + 1 for former, later in pairwise((after, *(entry.cursor for entry in entries))))
 
 
-def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[LogEntry]:
+def fold_log(streams: Streams, generation: str, reason: SnapshotReason) -> list[LogEntry]:
     """Return a snapshot of the log up to its outcome, then the entries from the outcome on; nothing without a log.
 
     The snapshot's id is that of the last entry folded in. Outcome, title, suggestions and `done` stay separate events,
@@ -27,7 +27,7 @@ def fold_log(redis: Redis, generation: str, reason: SnapshotReason) -> list[LogE
     transcript, folded, rest = Transcript(), START, list[LogEntry]()
     cursor = START
     while True:
-        page = read(redis, generation, cursor).entries
+        page = read(streams, generation, cursor).entries
         for entry in page:
             if not rest and (event := decode_entry(entry)) is not None:
                 transcript.apply(event)

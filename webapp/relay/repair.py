@@ -11,11 +11,11 @@ from millrace.webapp.relay.frames import make_frame
 from millrace.webapp.relay.recovery import fold_log, is_contiguous, stored_events_after
 from millrace.webapp.relay.subscription import Subscription
 from millrace.webapp.relay.tail import Tail
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import SnapshotReason
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import PAGE, LogEntry, read
 from millrace.worker.contract.state import read_states
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
@@ -31,8 +31,10 @@ _log = get_logger(__name__)
 class Repairer:
     """Reads the log for each tail in at most one greenlet; one page serves all the lagging readers of a tail."""
 
-    def __init__(self, redis: Redis, subscription: Subscription, read_stored: Callable[[str], list[LogEntry]]) -> None:
-        self._redis = redis
+    def __init__(
+        self, streams: Streams, subscription: Subscription, read_stored: Callable[[str], list[LogEntry]]
+    ) -> None:
+        self._streams = streams
         self._subscription = subscription
         self._read_stored = read_stored
         self._reads = Semaphore(_CONCURRENT_READS)
@@ -83,7 +85,7 @@ class Repairer:
 
     def _extend(self, tail: Tail, after: Cursor) -> float:
         announced, tail.is_stale = tail.announced, False
-        page = read(self._redis, tail.generation, after)
+        page = read(self._streams, tail.generation, after)
         if not page.is_joined or not is_contiguous(after, page.entries):
             return self._rebuild(tail, after, "gap" if page.is_joined else "lost")
         tail.extend(page.entries)
@@ -99,7 +101,7 @@ class Repairer:
         return 0.0
 
     def _rebuild(self, tail: Tail, after: Cursor, reason: SnapshotReason) -> float:
-        entries = fold_log(self._redis, tail.generation, reason)
+        entries = fold_log(self._streams, tail.generation, reason)
         if not entries:
             return self._handle_missing_log(tail)
         _log.warning("log_discontinuity_found", generation=tail.generation, after=str(after), why=reason)
@@ -114,10 +116,10 @@ class Repairer:
         if not tail.lagging:
             return 0.0
         start = min(reader.cursor for reader in tail.lagging)
-        page = read(self._redis, tail.generation, start)
+        page = read(self._streams, tail.generation, start)
         if page.is_joined and is_contiguous(start, page.entries) and (page.entries or start != START):
             return self._deliver_page(tail, start, page.entries)
-        entries = fold_log(self._redis, tail.generation, "gap" if page.is_joined else "lost")
+        entries = fold_log(self._streams, tail.generation, "gap" if page.is_joined else "lost")
         if not entries:
             return self._handle_missing_log(tail)
         frames = list(map(make_frame, entries))
@@ -149,7 +151,7 @@ class Repairer:
 
     def _handle_missing_log(self, tail: Tail) -> float:
         """Send the stored answer if the log has expired; if Redis has lost it, wait for the worker to restore it."""
-        (state,) = read_states(self._redis, [tail.generation])
+        (state,) = read_states(self._streams, [tail.generation])
         has_ended = state is not None and state.is_done
         if has_ended or (state is None and not tail.is_unstored):
             stored = self._read_stored(tail.generation)

@@ -95,7 +95,7 @@ def list_conversations() -> Response:
         return services().database.run(lambda session: conversations.page(session, owner, cursor, limit))
 
     page = read_page(read, DEFAULT_LIMIT)
-    running = running_generations(services().redis, [each.id for each in page.items]) if page.items else {}
+    running = running_generations(services().streams, [each.id for each in page.items]) if page.items else {}
     return json_response(ConversationPage([_render(each, running) for each in page.items], page.next_cursor))
 
 
@@ -105,7 +105,7 @@ def _search(owner: str, query: str) -> Response:
 
     page = read_page(read, DEFAULT_LIMIT)
     ids = [each.conversation.id for each in page.items]
-    running = running_generations(services().redis, ids) if ids else {}
+    running = running_generations(services().streams, ids) if ids else {}
     return json_response(ConversationPage([_render_match(each, running) for each in page.items], page.next_cursor))
 
 
@@ -139,17 +139,18 @@ def rename_conversation(conversation: str) -> Response:
 @described(Description(answers={204: None}))
 def delete_conversation(conversation: str) -> Response:
     """Delete a conversation with all its messages, images and logs, and cancel the generation that runs in it."""
-    owner, redis = conversation_owner(conversation), services().redis
+    owner, streams = conversation_owner(conversation), services().streams
+    redis = streams.control
     is_stored = _find(owner, conversation) is not None
     if not is_stored and read_owner(redis, owner, conversation) != "own":
         raise no_conversation()
     last, first = mark_deleted(redis, owner, conversation)  # before all else, so that no generation starts in it
     if last is not None:
-        cancel(redis, last, "deleted", services().settings)
+        cancel(streams, last, "deleted", services().settings)
     # Before the messages, which name the generations: a delete that fails in between can be repeated.
     stored = services().database.run(lambda session: messages.generations(session, owner, conversation))
     generations = {*stored, *filter(None, (last, first))}
-    forget(redis, generations)
+    forget(streams, generations)
 
     def delete(session: Session) -> None:
         # A conversation that is not stored yet is created here first, so that its answer cannot create it later.
@@ -220,7 +221,7 @@ def _require_text(title: str) -> str:
 def _render_found(found: conversations.ConversationRecord | None) -> ConversationSchema:
     if found is None:
         raise no_conversation()
-    return _render(found, running_generations(services().redis, [found.id]))
+    return _render(found, running_generations(services().streams, [found.id]))
 
 
 def _render(record: conversations.ConversationRecord, running: dict[str, str]) -> ConversationSchema:

@@ -57,7 +57,7 @@ def get_generation(generation: str) -> Response:
     """Return the current state of a generation, for clients that poll."""
     state = owned_generation(generation)
     transcript, cursor = current_transcript(services(), generation)
-    summary = read_summary(services().redis, generation)
+    summary = read_summary(services().streams, generation)
     return json_response(view_of(state, summary, transcript, cursor))
 
 

@@ -51,7 +51,7 @@ def list_messages(conversation: str) -> Response:
     page = read_page(read, DEFAULT_LIMIT)
     if page is None:
         raise no_conversation()
-    running = running_generations(services().redis, [conversation])
+    running = running_generations(services().streams, [conversation])
     return json_response(
         MessagePage([render_message(each) for each in page.items], page.next_cursor, running.get(conversation))
     )

@@ -13,9 +13,9 @@ from millrace.webapp.guard.limits import limited
 from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import Services, services
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.lease import count_unfinished
 from millrace.worker.contract.presence import count_live_workers
+from millrace.worker.contract.streams import Streams, connect_streams
 from millrace.worker.contract.waiting import oldest_waiting_seconds
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
@@ -90,8 +90,8 @@ class ThisServer(Collector):
         processes.add_metric(["answering"], len(found.metrics))
         processes.add_metric(["silent"], found.silent)
         yield processes
-        with _redis_of(self._services) as redis:
-            yield from _redis_gauges(self._services, redis)
+        with _streams_of(self._services) as streams:
+            yield from _redis_gauges(self._services, streams)
 
 
 class AllProcesses(Collector):
@@ -104,28 +104,28 @@ class AllProcesses(Collector):
         """Yield each metric family once."""
         metrics = self._services.metrics
         collected = {metrics.process_name: list(metrics.registry.collect())}
-        with _redis_of(self._services) as redis:
+        with _streams_of(self._services) as streams:
             try:
                 with _skip_unreadable("processes"):
-                    collected = collect(redis) | collected
+                    collected = collect(streams.control) | collected
             except RedisUnavailable as error:
                 _log.info("metrics_collection_failed", error=str(error))
             yield from merge(collected)
-            yield from _redis_gauges(self._services, redis)
+            yield from _redis_gauges(self._services, streams)
 
 
-def _redis_gauges(services: Services, redis: Redis) -> Iterator[Metric]:
+def _redis_gauges(services: Services, streams: Streams) -> Iterator[Metric]:
     """Yield the gauges that Redis holds for all processes; while it is unavailable, only that it is."""
     gauges: list[Metric] = []
     try:
         with _skip_unreadable("workers"):
-            alive = count_live_workers(redis)
+            alive = count_live_workers(streams.control)
             gauges.append(GaugeMetricFamily("millrace_workers_alive", "Workers that consume.", value=alive))
-        unfinished = count_unfinished(redis)
+        unfinished = sum(count_unfinished(node.redis) for node in streams.nodes)
         gauges.append(GaugeMetricFamily("millrace_unfinished", "Generations that have not ended.", value=unfinished))
         waiting = services.task_queue.count_waiting()
         gauges.append(GaugeMetricFamily("millrace_queue_length", "Tasks that wait in the queue.", value=waiting))
-        oldest = oldest_waiting_seconds(redis, services.task_queue)
+        oldest = oldest_waiting_seconds(streams, services.task_queue)
         gauges.append(
             GaugeMetricFamily(
                 "millrace_queue_oldest_seconds",
@@ -144,12 +144,12 @@ def _redis_gauges(services: Services, redis: Redis) -> Iterator[Metric]:
 
 
 @contextmanager
-def _redis_of(services: Services) -> Generator[Redis]:
-    redis = connect(services.settings.redis.url, timeout_seconds=REDIS_SECONDS, retries=0)
+def _streams_of(services: Services) -> Generator[Streams]:
+    streams = connect_streams(services.settings, timeout_seconds=REDIS_SECONDS, retries=0)
     try:
-        yield redis
+        yield streams
     finally:
-        redis.close()
+        streams.close()
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from millrace.worker.contract.conversation_lock import LockResult, acquire, acqu
 from millrace.worker.contract.lifetimes import STATE_MS
 from millrace.worker.contract.scripts import ACQUIRE_SLOT, Call, Reply, raise_first, run_all
 from millrace.worker.contract.state import may_run, read_states
+from millrace.worker.contract.streams import Streams
 
 _TRIES = 3  # other requests may take the freed slots first
 
 
-def acquire_slot(redis: Redis, key: str, generation: str, limit: int) -> bool:
+def acquire_slot(streams: Streams, key: str, generation: str, limit: int) -> bool:
     """Add a generation to the running ones of an owner or an address, unless `limit` of them run.
 
     `key` is an `active_key` or an `address_active_key`. Idempotent for the same generation. Raises RedisUnavailable.
@@ -24,11 +25,11 @@ def acquire_slot(redis: Redis, key: str, generation: str, limit: int) -> bool:
     ended: list[bytes] = []
     for _ in range(_TRIES):
         arguments = (generation, limit, STATE_MS, *ended)
-        found = cast("list[bytes | int]", ACQUIRE_SLOT(redis, (key,), *arguments))
+        found = cast("list[bytes | int]", ACQUIRE_SLOT(streams.control, (key,), *arguments))
         if not found:
             return True
         members = cast("list[bytes]", found[::2])
-        states = read_states(redis, [each.decode("ascii", "replace") for each in members])
+        states = read_states(streams, [each.decode("ascii", "replace") for each in members])
         ages = cast("list[int]", found[1::2])
         ended = [each for each, age, state in zip(members, ages, states, strict=True) if not may_run(state, age)]
         if not ended:
@@ -36,29 +37,29 @@ def acquire_slot(redis: Redis, key: str, generation: str, limit: int) -> bool:
     return False
 
 
-def acquire_slots(redis: Redis, places: Sequence[tuple[str, int]], generation: str) -> list[bool]:
+def acquire_slots(streams: Streams, places: Sequence[tuple[str, int]], generation: str) -> list[bool]:
     """Acquire a slot in each of the places, keys with their limits, in one round trip where none is full.
 
     Returns for each whether it was acquired; with "" as the generation, only whether it is free. Raises
     RedisUnavailable.
     """
-    replies = run_all(redis, _calls(places, generation))
+    replies = run_all(streams.control, _calls(places, generation))
     raise_first(replies)
-    return _slots(redis, places, generation, replies)
+    return _slots(streams, places, generation, replies)
 
 
 def acquire_slots_and_conversation(
-    redis: Redis, places: Sequence[tuple[str, int]], owner: str, conversation: str, generation: str
+    streams: Streams, places: Sequence[tuple[str, int]], owner: str, conversation: str, generation: str
 ) -> tuple[list[bool], LockResult]:
     """Do what `acquire_slots` and `acquire` do for a conversation that is known, in one round trip if none is taken.
 
     The caller releases the conversation if it cannot go on without one of the slots. Raises RedisUnavailable.
     """
     conversation_call = acquire_call(owner, conversation, generation, is_known=True)
-    *replies, locking = run_all(redis, [*_calls(places, generation), conversation_call])
+    *replies, locking = run_all(streams.control, [*_calls(places, generation), conversation_call])
     raise_first([*replies, locking])
-    held = _slots(redis, places, generation, replies)
-    lock = lock_result(locking) or acquire(redis, owner, conversation, generation, is_known=True)
+    held = _slots(streams, places, generation, replies)
+    lock = lock_result(locking) or acquire(streams, owner, conversation, generation, is_known=True)
     return held, lock
 
 
@@ -66,9 +67,11 @@ def _calls(places: Sequence[tuple[str, int]], generation: str) -> list[Call]:
     return [(ACQUIRE_SLOT, (key,), (generation, limit, STATE_MS)) for key, limit in places]
 
 
-def _slots(redis: Redis, places: Sequence[tuple[str, int]], generation: str, replies: Sequence[Reply]) -> list[bool]:
+def _slots(
+    streams: Streams, places: Sequence[tuple[str, int]], generation: str, replies: Sequence[Reply]
+) -> list[bool]:
     return [
-        not reply or acquire_slot(redis, key, generation, limit)
+        not reply or acquire_slot(streams, key, generation, limit)
         for reply, (key, limit) in zip(replies, places, strict=True)
     ]
 

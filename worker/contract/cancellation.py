@@ -4,12 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, is_invalid_key, translate_redis_errors
+from millrace.worker.contract.connection import is_invalid_key, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, Status
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.scripts import CANCEL, FORGET, run_all
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import remove_unreadable
 from millrace.worker.settings.schema import Settings
 
@@ -23,39 +24,42 @@ class CancelReply:
     had_ended_before: bool
 
 
-def cancel(redis: Redis, generation: str, by: CancelledBy, settings: Settings) -> CancelReply | None:
+def cancel(streams: Streams, generation: str, by: CancelledBy, settings: Settings) -> CancelReply | None:
     """Cancel a generation; returns None where Redis has no such generation.
 
     A worker that holds the generation ends it; without a holder this call ends it. A second cancel changes nothing.
     Raises RedisUnavailable, RedisKeyInvalid.
     """
     arguments = (generation, by, log_ttl_ms(settings), FINAL_EVENTS)
-    verdict, status = cast("list[bytes]", CANCEL(redis, keys_of(generation), *arguments))
+    verdict, status = cast("list[bytes]", CANCEL(streams.of(generation), keys_of(generation), *arguments))
     if verdict == b"lost":
         return None
     if verdict == b"ended":
-        publish_ended(redis, [generation])
+        publish_ended(streams, [generation])
     return CancelReply(cast("Status", status.decode()), verdict in (b"over", b"ended"), verdict == b"over")
 
 
-def is_being_cancelled(redis: Redis, generation: str) -> bool:
+def is_being_cancelled(streams: Streams, generation: str) -> bool:
     """Return whether a generation has been cancelled and its holder has not ended it yet; raises RedisUnavailable."""
     with translate_redis_errors():
-        by, outcome = cast("list[bytes | None]", redis.hmget(keys_of(generation).state, "cancel", "outcome"))
+        by, outcome = cast(
+            "list[bytes | None]", streams.of(generation).hmget(keys_of(generation).state, "cancel", "outcome")
+        )
     return bool(by) and not outcome
 
 
-def forget(redis: Redis, generations: Collection[str]) -> None:
+def forget(streams: Streams, generations: Collection[str]) -> None:
     """Make these generations unreadable at once, and delete their texts; one that runs is deleted when it has ended.
 
     Idempotent. Raises RedisUnavailable.
     """
-    replies = run_all(redis, [(FORGET, keys_of(each), (each,)) for each in generations])
-    for generation, reply in zip(generations, replies, strict=True):
-        if not isinstance(reply, Exception):
-            continue
-        if is_invalid_key(reply):
-            remove_unreadable(redis, generation, reply)
-        else:
-            with translate_redis_errors():
-                raise reply
+    for node, some in streams.group(generations):
+        replies = run_all(node.redis, [(FORGET, keys_of(each), (each,)) for each in some])
+        for generation, reply in zip(some, replies, strict=True):
+            if not isinstance(reply, Exception):
+                continue
+            if is_invalid_key(reply):
+                remove_unreadable(node.redis, generation, reply)
+            else:
+                with translate_redis_errors():
+                    raise reply

@@ -14,6 +14,7 @@ from millrace.worker.contract.scripts import (
     Reply,
 )
 from millrace.worker.contract.state import may_run, read_states
+from millrace.worker.contract.streams import Streams
 
 _TRIES = 5  # each one after a generation that has ended, while other requests compete
 
@@ -48,7 +49,7 @@ def latest_generation(redis: Redis, conversation: str) -> str | None:
     return None if found is None else found.decode("ascii", "replace")
 
 
-def acquire(redis: Redis, owner: str, conversation: str, generation: str, *, is_known: bool) -> LockResult:
+def acquire(streams: Streams, owner: str, conversation: str, generation: str, *, is_known: bool) -> LockResult:
     """Acquire a conversation for a generation that is about to be created; idempotent for the same generation.
 
     `is_known`: it is new, or the caller knows from elsewhere that it is this owner's. Raises RedisUnavailable.
@@ -56,13 +57,13 @@ def acquire(redis: Redis, owner: str, conversation: str, generation: str, *, is_
     ended = ""
     for _ in range(_TRIES):
         script, keys, arguments = acquire_call(owner, conversation, generation, is_known=is_known, ended=ended)
-        reply = script(redis, keys, *arguments)
+        reply = script(streams.control, keys, *arguments)
         result = lock_result(reply)
         if result is not None:
             return result
         _, active, age_ms = cast("tuple[bytes, bytes, int]", reply)
         ended = active.decode("ascii", "replace")
-        (state,) = read_states(redis, [ended])
+        (state,) = read_states(streams, [ended])
         if may_run(state, age_ms):
             break
     return LockResult("busy", ended)
@@ -97,9 +98,9 @@ def mark_deleted(redis: Redis, owner: str, conversation: str) -> tuple[str | Non
     return last.decode() if last else None, first.decode() if first else None
 
 
-def running_generations(redis: Redis, conversations: list[str]) -> dict[str, str]:
-    """Return, by conversation, the generation that runs in it, in two round trips at most; raises RedisUnavailable."""
-    pipeline = redis.pipeline(transaction=False)
+def running_generations(streams: Streams, conversations: list[str]) -> dict[str, str]:
+    """Return, by conversation, the generation that runs in it, in few round trips; raises RedisUnavailable."""
+    pipeline = streams.control.pipeline(transaction=False)
     for conversation in conversations:
         pipeline.hget(conversation_key(conversation), "active")
     active = {
@@ -107,7 +108,7 @@ def running_generations(redis: Redis, conversations: list[str]) -> dict[str, str
         for each, generation in zip(conversations, run_each(pipeline), strict=True)
         if isinstance(generation, bytes)
     }
-    states = read_states(redis, list(active.values())) if active else []
+    states = read_states(streams, list(active.values())) if active else []
     return {
         each: generation
         for (each, generation), state in zip(active.items(), states, strict=True)

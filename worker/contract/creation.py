@@ -18,6 +18,7 @@ from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, que
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request, encode_summary
 from millrace.worker.contract.scripts import CREATE, WITHDRAW, Call, Reply, raise_first, run_all
 from millrace.worker.contract.state import GenerationState, parse_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.settings.schema import Settings
 
@@ -83,16 +84,16 @@ def release_idempotency_key(redis: Redis, owner: str, key: str) -> None:
         redis.delete(idempotency_key(owner, key))
 
 
-def create(redis: Redis, draft: Draft, settings: Settings) -> GenerationState:
+def create(streams: Streams, draft: Draft, settings: Settings) -> GenerationState:
     """Write the generation's state and its first event, once; a second call with the same id changes nothing.
 
     Returns the state in Redis after the call; only a queued generation has to be enqueued. Raises RedisUnavailable.
     """
-    return create_with(redis, draft, settings, [])[0]
+    return create_with(streams, draft, settings, [])[0]
 
 
 def create_with(
-    redis: Redis, draft: Draft, settings: Settings, calls: Sequence[Call]
+    streams: Streams, draft: Draft, settings: Settings, calls: Sequence[Call]
 ) -> tuple[GenerationState, list[Reply]]:
     """Do what `create` does, and then run these calls, in the same round trip; also return their replies."""
     ids = draft.ids
@@ -111,21 +112,21 @@ def create_with(
     flat = [part for pair in fields.items() for part in pair]
     first = first_event(ids.generation, ids.conversation, ids.message)
     arguments = (ids.generation, secrets.token_hex(4), first, queue_ms(settings), STATE_MS, *flat)
-    reply, *replies = run_all(redis, [(CREATE, keys_of(ids.generation), arguments), *calls])
+    reply, *replies = run_all(streams.of(ids.generation), [(CREATE, keys_of(ids.generation), arguments), *calls])
     raise_first([reply])
     # Never None: the script has written the state, or found it.
     return cast("GenerationState", parse_state(ids.generation, reply)), replies
 
 
-def withdraw(redis: Redis, generation: str) -> Literal["withdrawn", "kept", "claimed"]:
+def withdraw(streams: Streams, generation: str) -> Literal["withdrawn", "kept", "claimed"]:
     """Withdraw a generation that could not be enqueued, and release its conversation; raises RedisUnavailable.
 
     `claimed`: a worker has received it after all. `kept`: another request has asked for the same generation since.
     """
-    keys = keys_of(generation)
+    keys, redis = keys_of(generation), streams.of(generation)
     with translate_redis_errors():
         conversation = cast("bytes | None", redis.hget(keys.state, "conversation"))
     verdict = cast("bytes", WITHDRAW(redis, keys, generation, secrets.token_hex(4)))
     if verdict == b"withdrawn" and conversation:
-        release(redis, conversation.decode(), generation)
+        release(streams.control, conversation.decode(), generation)
     return cast("Literal['withdrawn', 'kept', 'claimed']", verdict.decode())

@@ -12,6 +12,7 @@ from millrace.worker.contract.connection import Redis, run_each, translate_redis
 from millrace.worker.contract.events import Event, Status, encode
 from millrace.worker.contract.keys import feed_key, keys_of
 from millrace.worker.contract.log import is_event
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
@@ -88,24 +89,23 @@ def publish(redis: Redis, owner: str, *events: FeedEvent) -> None:
         _log.warning("feed_publish_failed", events=len(events), error=error)
 
 
-def publish_ended(redis: Redis, generations: Sequence[str]) -> None:
+def publish_ended(streams: Streams, generations: Sequence[str]) -> None:
     """Append to their owners' feeds that these generations have ended; one without a state is left out."""
-    if not generations:
-        return
-    try:
-        pipeline = redis.pipeline(transaction=False)
-        for generation in generations:
-            pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
-        rows = cast("list[list[bytes | None] | Exception]", run_each(pipeline))
-    except RedisUnavailable as error:
-        _log.warning("feed_publish_failed", events=len(generations), error=error)
-        return
-    for generation, row in zip(generations, rows, strict=True):
-        if isinstance(row, Exception):
+    for node, some in streams.group(generations):
+        try:
+            pipeline = node.redis.pipeline(transaction=False)
+            for generation in some:
+                pipeline.hmget(keys_of(generation).state, "owner", "conversation", "status")
+            rows = cast("list[list[bytes | None] | Exception]", run_each(pipeline))
+        except RedisUnavailable as error:
+            _log.warning("feed_publish_failed", events=len(some), error=error)
             continue
-        owner, conversation, status = ((each or b"").decode("utf-8", "replace") for each in row)
-        if owner:
-            publish(redis, owner, GenerationEnded(generation, conversation, cast("Status", status)))
+        for generation, row in zip(some, rows, strict=True):
+            if isinstance(row, Exception):
+                continue
+            owner, conversation, status = ((each or b"").decode("utf-8", "replace") for each in row)
+            if owner:
+                publish(streams.control, owner, GenerationEnded(generation, conversation, cast("Status", status)))
 
 
 def end_of_feed(redis: Redis, owner: str) -> FeedPosition:

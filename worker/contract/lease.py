@@ -22,6 +22,7 @@ from millrace.worker.contract.lifetimes import (
 from millrace.worker.contract.log import Claim
 from millrace.worker.contract.request import ModelRequest, decode_request
 from millrace.worker.contract.scripts import CLAIM, RECLAIM, RELEASE, RENEW, Argument, Reply, run_all
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import LastAttempt
 from millrace.worker.settings.schema import Settings
 
@@ -82,7 +83,7 @@ _CONSTANT_FIELDS = (
 
 
 def claim(
-    redis: Redis, generation: str, settings: Settings, token: str | None = None, *, has_slot: bool = True
+    streams: Streams, generation: str, settings: Settings, token: str | None = None, *, has_slot: bool = True
 ) -> ClaimedGeneration | None:
     """Claim a generation; returns None if it is held, has ended, is ended by this call, or does not exist.
 
@@ -97,11 +98,11 @@ def claim(
         *(generation, token, lease_ms(settings), run_ms(settings), settings.generation.max_attempts),
         *(log_ttl_ms(settings), FINAL_EVENTS, int(has_slot), ENQUEUE_AGAIN_MS),
     )
-    reply = cast("list[bytes]", CLAIM(redis, keys_of(generation), *arguments))
+    reply = cast("list[bytes]", CLAIM(streams.of(generation), keys_of(generation), *arguments))
     if reply[0] == b"last_attempt":
         raise LastAttempt(generation)
     if reply[0] == b"ended":
-        publish_ended(redis, [generation])
+        publish_ended(streams, [generation])
     if reply[0] != b"run":
         return None
     state = dict(zip(reply[4::2], reply[5::2], strict=True))
@@ -167,13 +168,13 @@ def _renewal(reply: Reply) -> Renewal | Exception:
     return Renewal(cast("RenewalVerdict", verdict.decode()), cast("CancelledBy", by.decode()) if by else None)
 
 
-def release(redis: Redis, claim: Claim, settings: Settings) -> bool:
+def release(streams: Streams, claim: Claim, settings: Settings) -> bool:
     """Release a claim so that another worker can take over at once; False if it was not held.
 
     Raises RedisUnavailable.
     """
     arguments = (claim.generation, claim.token, ENQUEUE_AGAIN_MS, queue_ms(settings))
-    return RELEASE(redis, keys_of(claim.generation), *arguments) == b"released"
+    return RELEASE(streams.of(claim.generation), keys_of(claim.generation), *arguments) == b"released"
 
 
 def have_ended(redis: Redis, generations: list[str]) -> list[bool]:

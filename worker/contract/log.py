@@ -11,6 +11,7 @@ from millrace.worker.contract.events import EVENT_PREFIX, AnyEvent, CancelledBy,
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.scripts import APPEND, Reply, pack, run_packed
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
@@ -108,22 +109,25 @@ def _result(reply: Reply) -> AppendResult | Exception:
     return AppendResult(Verdict(verdict.decode()), by, cursor_of(top))
 
 
-def read(redis: Redis, generation: str, after: Cursor = START, count: int = PAGE) -> LogSlice:
+def read(streams: Streams, generation: str, after: Cursor = START, count: int = PAGE) -> LogSlice:
     """Return at most `count` entries after the cursor; raises RedisUnavailable, RedisKeyInvalid.
 
     The cursor's own entry is read as well: without it, entries may be missing and the stream cannot continue.
     """
     if after == START:
-        return LogSlice(_entries(redis, generation, "-", count), is_joined=True)
-    entries = _entries(redis, generation, str(after), count + 1)
+        return LogSlice(_entries(streams, generation, "-", count), is_joined=True)
+    entries = _entries(streams, generation, str(after), count + 1)
     if entries and entries[0].cursor == after:
         return LogSlice(entries[1:], is_joined=True)
     return LogSlice(entries[:count], is_joined=False)
 
 
-def _entries(redis: Redis, generation: str, start: str, count: int) -> list[LogEntry]:
+def _entries(streams: Streams, generation: str, start: str, count: int) -> list[LogEntry]:
     with translate_redis_errors():
-        rows = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrange(keys_of(generation).log, start, "+", count))
+        rows = cast(
+            "list[tuple[bytes, dict[bytes, bytes]]]",
+            streams.of(generation).xrange(keys_of(generation).log, start, "+", count),
+        )
     entries = [LogEntry(cursor_of(key), fields.get(b"d", b"")) for key, fields in rows]
     if not all(is_event(entry.data) for entry in entries):
         raise RedisKeyInvalid(f"the log of {generation} has an entry that is no event")
@@ -154,14 +158,14 @@ def decode_entries(entries: Iterable[LogEntry]) -> Iterator[AnyEvent]:
     return (event for entry in entries if (event := decode_entry(entry)) is not None)
 
 
-def read_transcript(redis: Redis, generation: str, upto: Cursor | None = None) -> tuple[Transcript, Cursor]:
+def read_transcript(streams: Streams, generation: str, upto: Cursor | None = None) -> tuple[Transcript, Cursor]:
     """Fold the log into a transcript, up to and including the entry at `upto`, by default all of it.
 
     Raises RedisUnavailable, RedisKeyInvalid. Returns the transcript and the id of the last entry folded in, `START` if
     there is none.
     """
     transcript, cursor = Transcript(), START
-    while entries := _entries(redis, generation, f"({cursor}" if cursor != START else "-", PAGE):
+    while entries := _entries(streams, generation, f"({cursor}" if cursor != START else "-", PAGE):
         for entry in entries:
             if upto is not None and entry.cursor > upto:
                 return transcript, cursor

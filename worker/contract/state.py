@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
+from millrace.worker.contract.connection import run_each, translate_redis_errors
 from millrace.worker.contract.events import Status
 from millrace.worker.contract.ids import Cursor, cursor_of, is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import CREATION_MS, WATCHED_MS
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, RequestSummary, decode_request, decode_summary
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 
@@ -56,21 +57,24 @@ def may_run(state: GenerationState | None, age_ms: int) -> bool:
     return age_ms < CREATION_MS if state is None else state.is_running
 
 
-def read_state(redis: Redis, generation: str) -> GenerationState | None:
+def read_state(streams: Streams, generation: str) -> GenerationState | None:
     """Return the state, or None where Redis has no such generation; raises RedisUnavailable, RedisKeyInvalid."""
     with translate_redis_errors():
-        return parse_state(generation, cast("Row", redis.hmget(keys_of(generation).state, *_FIELDS)))
+        return parse_state(generation, cast("Row", streams.of(generation).hmget(keys_of(generation).state, *_FIELDS)))
 
 
-def read_states(redis: Redis, generations: list[str]) -> list[GenerationState | None]:
-    """Return the states in one round trip, in order; one that is unreadable counts as missing.
+def read_states(streams: Streams, generations: list[str]) -> list[GenerationState | None]:
+    """Return the states in one round trip to each node, in order; one that is unreadable counts as missing.
 
     Raises RedisUnavailable.
     """
-    pipeline = redis.pipeline(transaction=False)
-    for generation in generations:
-        pipeline.hmget(keys_of(generation).state if is_id(generation) else "", *_FIELDS)
-    return [_state_or_none(*each) for each in zip(generations, run_each(pipeline), strict=True)]
+    states: dict[str, GenerationState | None] = {}
+    for node, some in streams.group(generations):
+        pipeline = node.redis.pipeline(transaction=False)
+        for generation in some:
+            pipeline.hmget(keys_of(generation).state if is_id(generation) else "", *_FIELDS)
+        states |= {each: _state_or_none(each, row) for each, row in zip(some, run_each(pipeline), strict=True)}
+    return [states[each] for each in generations]
 
 
 def _state_or_none(generation: str, row: Row | Exception) -> GenerationState | None:
@@ -117,35 +121,36 @@ def _parse_state(generation: str, row: Row) -> GenerationState | None:
     )
 
 
-def read_request(redis: Redis, generation: str) -> ModelRequest | None:
+def read_request(streams: Streams, generation: str) -> ModelRequest | None:
     """Return the request; None where Redis has no such generation, or its answer is stored.
 
     Raises RedisUnavailable, RedisKeyInvalid.
     """
-    return _read_field(redis, generation, "request", decode_request)
+    return _read_field(streams, generation, "request", decode_request)
 
 
-def read_summary(redis: Redis, generation: str) -> RequestSummary | None:
+def read_summary(streams: Streams, generation: str) -> RequestSummary | None:
     """Return the summary of the request, None where Redis has no such generation.
 
     Raises RedisUnavailable, RedisKeyInvalid.
     """
-    return _read_field(redis, generation, "summary", decode_summary)
+    return _read_field(streams, generation, "summary", decode_summary)
 
 
-def _read_field(redis: Redis, generation: str, name: str, parse: Callable[[bytes], Value]) -> Value | None:
+def _read_field(streams: Streams, generation: str, name: str, parse: Callable[[bytes], Value]) -> Value | None:
     with translate_redis_errors():
-        value = cast("bytes | None", redis.hget(keys_of(generation).state, name))
+        value = cast("bytes | None", streams.of(generation).hget(keys_of(generation).state, name))
     try:
         return None if value is None else parse(value)
     except ValueError as error:
         raise RedisKeyInvalid(f"the {name} of {generation} is unreadable: {error}") from error
 
 
-def mark_watched(redis: Redis, generations: list[str]) -> None:
-    """Record that these generations have readers, for 15 s, in one round trip; raises RedisUnavailable."""
+def mark_watched(streams: Streams, generations: list[str]) -> None:
+    """Record that these generations have readers, for 15 s, in one round trip to each node; raises RedisUnavailable."""
     with translate_redis_errors():
-        pipeline = redis.pipeline(transaction=False)
-        for generation in generations:
-            pipeline.set(keys_of(generation).watched, b"1", px=WATCHED_MS)
-        pipeline.execute()
+        for node, some in streams.group(generations):
+            pipeline = node.redis.pipeline(transaction=False)
+            for generation in some:
+                pipeline.set(keys_of(generation).watched, b"1", px=WATCHED_MS)
+            pipeline.execute()

@@ -20,6 +20,7 @@ from millrace.worker.contract.lifetimes import (
 )
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.scripts import LIST_DUE, REMOVE_UNREADABLE, SWEEP, Argument, run_all
+from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
@@ -38,11 +39,12 @@ class SweepResult:
     ended: list[str]
 
 
-def sweep(redis: Redis, settings: Settings) -> SweepResult:
-    """Decide about every generation whose time in the leases has come; the caller enqueues those returned.
+def sweep(streams: Streams, settings: Settings, name: str = CONTROL) -> SweepResult:
+    """Decide about every generation of a node whose time in the leases has come; the caller enqueues those returned.
 
     Any number of processes may sweep at the same time: one script makes each decision. Raises RedisUnavailable.
     """
+    redis = streams.redis_of(name)
     due = [generation for bucket in _list_due(redis) for generation in bucket]
     if not due:
         return SweepResult([], 0, [])
@@ -52,7 +54,7 @@ def sweep(redis: Redis, settings: Settings) -> SweepResult:
             remove_unreadable(redis, generation, verdict)
     to_enqueue = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"enqueue"]
     ended = [generation for generation, verdict in zip(due, verdicts, strict=True) if verdict == b"ended"]
-    publish_ended(redis, ended)
+    publish_ended(streams, ended)
     return SweepResult(to_enqueue, verdicts.count(b"suspect"), ended)
 
 
@@ -97,15 +99,15 @@ def _arguments(generation: str, settings: Settings) -> tuple[Argument, ...]:
     )
 
 
-def sweep_and_enqueue(redis: Redis, settings: Settings, task_queue: TaskQueue) -> None:
-    """Sweep once and enqueue the generations without a worker, as every process does, web or worker.
+def sweep_and_enqueue(streams: Streams, settings: Settings, task_queue: TaskQueue, name: str = CONTROL) -> None:
+    """Sweep a node once and enqueue the generations without a worker, as every process does, web or worker.
 
     Raises RedisUnavailable and QueueUnavailable; a generation that could not be enqueued is swept again soon.
     """
-    swept = sweep(redis, settings)
+    swept = sweep(streams, settings, name)
     if swept.to_enqueue or swept.suspected or swept.ended:
         _log.info("swept", enqueued=len(swept.to_enqueue), suspected=swept.suspected, ended=len(swept.ended))
-    for generation, lane in zip(swept.to_enqueue, _lanes_of(redis, swept.to_enqueue), strict=True):
+    for generation, lane in zip(swept.to_enqueue, _lanes_of(streams.redis_of(name), swept.to_enqueue), strict=True):
         task_queue.enqueue(generation, lane)
     task_queue.remove(swept.ended)
 

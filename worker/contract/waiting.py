@@ -2,12 +2,13 @@
 
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.state import read_states
+from millrace.worker.contract.streams import Streams
 
 
-def oldest_waiting_seconds(redis: Redis, task_queue: TaskQueue) -> float:
+def oldest_waiting_seconds(streams: Streams, task_queue: TaskQueue) -> float:
     """Return the age of the oldest generation that no worker has claimed yet; 0 if none waits.
 
     Exact while at most sixteen owners wait, and close to it beyond that. Raises RedisUnavailable, QueueUnavailable.
@@ -15,9 +16,9 @@ def oldest_waiting_seconds(redis: Redis, task_queue: TaskQueue) -> float:
     candidates = task_queue.find_oldest()
     if not candidates:
         return 0.0
-    states = read_states(redis, candidates)
+    states = read_states(streams, candidates)
     with translate_redis_errors():
-        seconds, microseconds = cast("tuple[int, int]", redis.time())
+        seconds, microseconds = cast("tuple[int, int]", streams.control.time())
     created = [state.created_ms for state in states if state is not None and state.status == "queued"]
     now_ms = seconds * 1000 + microseconds // 1000
     return max(0, now_ms - min(created, default=now_ms)) / 1000

@@ -18,8 +18,8 @@ from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
+from millrace.worker.upkeep.deadlines import HANDOVER_SECONDS
 from millrace.worker.upkeep.heartbeat_file import write_heartbeat
-from millrace.worker.upkeep.watcher import HANDOVER_SECONDS
 
 POLL_SECONDS = 0.5
 INTERVAL_SECONDS = 2.5  # from the return of one canary to the sending of the next

@@ -3,13 +3,13 @@
 from msgspec.structs import replace
 
 from millrace.worker.background_task import PeriodicTask
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Complete, Outcome
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
 from millrace.worker.contract.request import ModelRequest, ReasoningState
 from millrace.worker.contract.state import read_request, read_state
+from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.contract.sweep import remove_unreadable
 from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
@@ -26,11 +26,12 @@ _log = get_logger(__name__)
 
 
 class LateStorage(PeriodicTask):
-    """Stores pending answers; any number of processes may do so at once."""
+    """Stores the pending answers of one stream node; any number of processes may do so at once."""
 
-    def __init__(self, redis: Redis, database: Database) -> None:
+    def __init__(self, streams: Streams, database: Database, name: str = CONTROL) -> None:
         super().__init__("store_late", POLL_SECONDS, self.store_due)
-        self._redis = redis
+        self._streams = streams
+        self._redis = streams.redis_of(name)
         self._database = database
 
     def store_due(self) -> None:
@@ -52,8 +53,8 @@ class LateStorage(PeriodicTask):
 
     def _store(self, pending: PendingAnswer) -> None:
         generation = pending.generation
-        state, request = read_state(self._redis, generation), read_request(self._redis, generation)
-        transcript, last = read_transcript(self._redis, generation)
+        state, request = read_state(self._streams, generation), read_request(self._streams, generation)
+        transcript, last = read_transcript(self._streams, generation)
         if state is None or request is None or transcript.outcome is None or not transcript.is_done:
             # The log has expired. Or Redis has lost its end, which the worker then appends, and notes here, again.
             _log.error("answer_not_stored", generation=generation)

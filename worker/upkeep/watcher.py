@@ -1,13 +1,10 @@
-"""The watcher: renews the leases of the generations that this process runs, forwards cancels, enforces deadlines.
+"""The watcher: renews the leases of the generations that this process runs on one stream node, and forwards cancels.
 
 It also watches generations that have just ended: Redis may lose their last events, which are then published again.
-
-It runs two greenlets. One calls Redis, with bounded waits. The other reads only the clock, so that deadlines and the
-handover are enforced even while Redis does not answer.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -16,7 +13,7 @@ from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.lease import ClaimedGeneration, Renewal, have_ended, renew_all
 from millrace.worker.errors import RedisUnavailable
-from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, Interrupt
+from millrace.worker.interrupt import CancelRequested, Interrupt
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.publishing.outbox import Outbox
 from millrace.worker.settings.schema import Settings
@@ -24,10 +21,8 @@ from millrace.worker.settings.schema import Settings
 POLL_SECONDS = 0.2
 FRESH_SECONDS = 0.1  # the reply to an append within this time has already reported any cancel
 RENEWALS_PER_LEASE = 3.2
-LAG_SECONDS = 1.0
 ENDED_WATCH_SECONDS = 2.5  # Redis syncs its file every second: a crash may lose an end that it has acknowledged
 STOP_SECONDS = 1.0
-HANDOVER_SECONDS = 2.5  # the longest time for the handover; then the process ends, even if Redis does not answer
 
 _log = get_logger(__name__)
 
@@ -49,7 +44,7 @@ class RunningGeneration:
 
 
 class Watcher(BackgroundTask):
-    """Watches the generations in `running`, to which the process adds and from which it removes.
+    """Watches the generations of one node in `running`, to which the process adds and from which it removes.
 
     `recover` is called with the outbox of each generation whose claim or end Redis has lost.
     """
@@ -71,8 +66,6 @@ class Watcher(BackgroundTask):
         self._ended: dict[RunningGeneration, float] = {}
         self._renew_at = 0.0
         self._is_redis_unavailable = False
-        self.handover_at: float | None = None
-        """When this process hands over its generations. A signal handler sets it; the watcher polls it."""
 
     def stop(self) -> None:
         """Stop after the current pass; ends that are being published again get a moment to reach the log."""
@@ -144,20 +137,7 @@ class Watcher(BackgroundTask):
             elif now - self._ended[run] > ENDED_WATCH_SECONDS:
                 del self._ended[run]
 
-    def enforce_deadlines(self, now: float) -> None:
-        """Interrupt the generations whose deadline has passed, and all of them once the process must hand over."""
-        for run in list(self._running):
-            if now >= run.deadline:
-                run.interrupt.trigger(DeadlineExceeded())
-            if self.handover_at is not None and now >= self.handover_at:
-                run.interrupt.trigger(HandoverRequested())
-                if now >= self.handover_at + HANDOVER_SECONDS:
-                    run.outbox.abandon("the process ends")
-
-    def _loops(self) -> Sequence[Callable[[], None]]:
-        return (self._poll_redis, self._poll_clock)
-
-    def _poll_redis(self) -> None:
+    def _run(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
             try:
                 self.renew_leases()
@@ -170,12 +150,3 @@ class Watcher(BackgroundTask):
                 _log.exception("watcher_failed")
             else:
                 self._is_redis_unavailable = False
-
-    def _poll_clock(self) -> None:
-        before = time.monotonic()
-        while not self._stopping.wait(POLL_SECONDS):
-            now = time.monotonic()
-            if now - before - POLL_SECONDS > LAG_SECONDS:
-                _log.warning("hub_blocked", seconds=round(now - before - POLL_SECONDS, 1))
-            self.enforce_deadlines(now)
-            before = time.monotonic()

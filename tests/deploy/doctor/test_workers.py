@@ -16,6 +16,7 @@ from millrace.worker.contract.lease import claim, count_unfinished
 from millrace.worker.contract.log import Append, append_all
 from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import Streams
 from millrace.worker.observability.shared_metrics import collect, publish
 from millrace.worker.settings.schema import Settings
 from tests.client import wait_for
@@ -44,7 +45,7 @@ def play_worker(client: redis.Redis, settings: Settings, *events: AnyEvent) -> T
     def work() -> None:
         queue = TaskQueue(settings)
         generation = wait_for(queue.take, 10)
-        claimed = claim(client, generation, settings)
+        claimed = claim(Streams(client), generation, settings)
         assert claimed is not None
         appends = [Append(claimed.claim, seq, kind_of(each), encode(each)) for seq, each in enumerate(events, 2)]
         append_all(client, appends, 1000)

@@ -7,6 +7,7 @@ from millrace.worker.contract.events import Cancelled, Chunk, Done, Error, Sugge
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request, read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
@@ -58,7 +59,7 @@ def test_failed_answer_is_502_and_a_late_answer_is_504(build: Build) -> None:
     worker.get()
     assert (failed["detail"], failed["retryable"], is_id(failed["session_id"])) == ("It fell silent.", True, True)
     late = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 504, "still_running")
-    running = read_state(site.redis, late["generation_id"])
+    running = read_state(Streams(site.redis), late["generation_id"])
     assert running is not None
     assert late["session_id"] == running.conversation, "without it the client cannot go on in this session"
     assert site.user.get_cookie(site.cookie_name) is not None  # the owner of an answer that exists is kept
@@ -87,7 +88,7 @@ def test_path_takes_only_the_id_of_the_owner_or_me(build: Build, path: str) -> N
     assert site.generations() == []
     site.user.post(f"{path}/{mine}", json={"message": "hello"}).close()
     (generation,) = site.generations()
-    state = read_state(site.redis, generation)
+    state = read_state(Streams(site.redis), generation)
     assert state is not None
     assert state.owner == mine
 
@@ -143,7 +144,7 @@ def test_same_idempotency_key_is_the_same_turn(site: WebHarness) -> None:
     assert lines_of(again)[-1]["session_id"] == json_of(first)["session_id"]
     (generation,) = site.generations()
     assert again.headers["Millrace-Generation-Id"] == generation
-    request = read_request(site.redis, generation)
+    request = read_request(Streams(site.redis), generation)
     assert request is not None
     assert [(each.role, each.content) for each in request.messages] == [("user", "a")]
 

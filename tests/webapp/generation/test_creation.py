@@ -12,6 +12,7 @@ from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.keys import WAITING, keys_of
 from millrace.worker.contract.lease import claim
+from millrace.worker.contract.streams import Streams
 from tests.valkey import ValkeyProcess
 from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of, stopping
 
@@ -57,7 +58,7 @@ def test_generation_claimed_although_enqueue_failed_is_202(build: Build) -> None
     enqueue = site.services.task_queue.enqueue
 
     def claim_and_fail(generation: str, lane: str = "") -> None:
-        claim(site.redis, generation, site.services.settings)
+        claim(Streams(site.redis), generation, site.services.settings)
         enqueue(generation, lane)
 
     site.services.task_queue.enqueue = claim_and_fail

@@ -15,6 +15,7 @@ from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
 from millrace.worker.contract.ids import cursor_of
 from millrace.worker.contract.keys import WAITING, active_key, conversation_key, keys_of
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from tests.client import wait_for
 from tests.webapp.harness import CREATING, DEAD_PORT, USAGE, WHOLE, WebHarness, check_problem, json_of
 
@@ -28,7 +29,7 @@ def site(build: Build) -> WebHarness:
 
 
 def active_of(site: WebHarness, generation: str) -> int:
-    state = read_state(site.redis, generation)
+    state = read_state(Streams(site.redis), generation)
     assert state is not None
     return int(site.redis.zcard(active_key(state.owner)))  # type: ignore[arg-type]
 
@@ -171,10 +172,10 @@ def test_question_is_accepted_when_the_cancelled_answer_ends_while_it_is_looked_
     look_up = creation.running_generations
     ends = [lambda: site.write(holding, Cancelled("user", USAGE), Done("cancelled"))]
 
-    def end_and_look_up(redis: Redis, conversations: list[str]) -> dict[str, str]:
+    def end_and_look_up(streams: Streams, conversations: list[str]) -> dict[str, str]:
         if ends:
             ends.pop()()
-        return look_up(redis, conversations)
+        return look_up(streams, conversations)
 
     monkeypatch.setattr(creation, "running_generations", end_and_look_up)
     assert site.post({"message": "b", "conversation_id": asked["conversation_id"]}).status_code == 202

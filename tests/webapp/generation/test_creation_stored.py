@@ -8,12 +8,12 @@ import pytest
 from redis.connection import Connection
 
 from millrace.webapp.generation import creation
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Draft
 from millrace.worker.contract.keys import active_key, conversation_key, keys_of
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.scripts import Call
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
@@ -93,8 +93,8 @@ def test_question_in_a_conversation_deleted_meanwhile_is_404_and_its_generation_
     conversation, owner = json_of(site.user.post(API))["id"], site.owner()
     create_with, enqueued = creation.create_with, list[str]()
 
-    def enqueue_and_delete(redis: Redis, draft: Draft, settings: Settings, calls: list[Call]) -> Any:
-        created = create_with(redis, draft, settings, calls)
+    def enqueue_and_delete(streams: Streams, draft: Draft, settings: Settings, calls: list[Call]) -> Any:
+        created = create_with(streams, draft, settings, calls)
         enqueued.append(draft.ids.generation)
         if is_claimed:
             site.hold(draft.ids.generation)
@@ -132,7 +132,7 @@ def test_failed_withdrawal_of_a_question_is_retried_when_the_database_recovers(
     good = site.services.database
 
     def lose_the_database(generation: str, lane: str = "") -> None:
-        asked = read_state(site.redis, generation)
+        asked = read_state(Streams(site.redis), generation)
         assert asked is not None
         question = StoredQuestion(asked.question, asked.owner, asked.conversation, "a")  # by the same request before
         assert good.run(lambda session: save_question(session, question))

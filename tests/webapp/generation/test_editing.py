@@ -12,6 +12,7 @@ from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request
+from millrace.worker.contract.streams import Streams
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.harness import COMPLETE, DEAD_PORT, WHOLE, Json, WebHarness, check_problem, json_of
@@ -54,7 +55,7 @@ def test_question_with_all_that_follows_is_replaced_and_answered(site: WebHarnes
     assert [each["content"] for each in listed["messages"]] == ["q0", "a0", "q1, edited"]
     assert listed["messages"][-1]["id"] == receipt["question_id"]
     assert listed["active_generation"] == receipt["id"]
-    request = read_request(site.redis, receipt["id"])
+    request = read_request(Streams(site.redis), receipt["id"])
     assert request is not None
     assert ([each.content for each in request.messages], request.temperature) == (["q1, edited"], 0.5)
     assert site.queued_tasks() == 1

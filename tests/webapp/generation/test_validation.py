@@ -6,6 +6,7 @@ import pytest
 
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.request import PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.catalog import parse_models
 from tests.webapp.harness import Json, WebHarness, check_problem, json_of
 from tests.webapp.openapi.response_checker import Document
@@ -186,7 +187,7 @@ def test_every_field_reaches_the_worker(build: Build) -> None:
     }
     answer = site.post(fields)
     assert answer.status_code == 202, answer.text
-    holding = claim(site.redis, json_of(answer)["id"], site.services.settings)
+    holding = claim(Streams(site.redis), json_of(answer)["id"], site.services.settings)
     assert holding is not None
     asked = holding.request
     assert asked.messages == [PromptMessage(each["role"], each["content"]) for each in history]  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim, reclaim
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 
 COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 2), "m", "bedrock", "mid", stored=True)
@@ -23,8 +24,8 @@ class LogWriter:
         self.ids: Ids = new_ids()
         self.generation = self.ids.generation
         request = ModelRequest([PromptMessage("user", "hello")], "m", 100)
-        create(redis, Draft(self.ids, "owner", request, on_disconnect, 60.0), settings)
-        claimed = claim(redis, self.generation, settings)
+        create(Streams(redis), Draft(self.ids, "owner", request, on_disconnect, 60.0), settings)
+        claimed = claim(Streams(redis), self.generation, settings)
         assert claimed is not None
         self.claimed: ClaimedGeneration = claimed
         self.claim = claimed.claim

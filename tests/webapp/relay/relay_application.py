@@ -7,24 +7,25 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from millrace.webapp.problems import Problem
-from millrace.webapp.relay import Hub, event_stream, hub, multiplexed_stream
+from millrace.webapp.relay import Hub, event_stream, multiplexed_stream, node_relay
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import FEED_START
 from millrace.worker.contract.ids import START, parse_cursor
 from millrace.worker.contract.state import read_state, read_states
+from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import load
 
 SETTINGS = load()
 REDIS = connect(SETTINGS.redis.url)
-HUB = Hub(REDIS, SETTINGS)
+HUB = Hub(Streams(REDIS), SETTINGS)
 if "UNSWEPT" in os.environ:  # a lost message is then noticed by the mechanism under test, or never
-    hub._SILENT_SECONDS = 3600.0
+    node_relay._SILENT_SECONDS = 3600.0
 application = Flask(__name__)
 
 
 @application.route("/<generation>/events", methods=["GET", "POST"])
 def events(generation: str) -> Response:
-    state = read_state(REDIS, generation)
+    state = read_state(Streams(REDIS), generation)
     if state is None:
         return Response(status=404)
     after = parse_cursor(request.headers.get("Last-Event-ID", "")) or START
@@ -40,7 +41,7 @@ def events(generation: str) -> Response:
 @application.get("/many")
 def many() -> Response:
     """Follow the generations `g`, each from its start, and the feed of `owner` from its beginning."""
-    states = [state for state in read_states(REDIS, request.args.getlist("g")) if state is not None]
+    states = [state for state in read_states(Streams(REDIS), request.args.getlist("g")) if state is not None]
     feed = (request.args["owner"], FEED_START) if "owner" in request.args else None
     try:
         return multiplexed_stream(HUB, request.environ, [(state, START) for state in states], feed)

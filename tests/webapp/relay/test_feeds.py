@@ -15,6 +15,7 @@ from millrace.worker.contract.events import encode
 from millrace.worker.contract.feed import FEED_START, ConversationChanged, FeedEntry, FeedPosition, publish
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
+from millrace.worker.contract.streams import Streams
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
@@ -185,7 +186,7 @@ def test_feed_is_read_when_redis_recovers(
 def test_hub_sweeps_the_feeds(own_valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds_module, "SWEEP_SECONDS", 0.1)
     with connect(own_valkey.url) as redis:
-        hub, follower = Hub(redis, SETTINGS), RecordingFollower("ann")
+        hub, follower = Hub(Streams(redis), SETTINGS), RecordingFollower("ann")
         hub.start()
         hub.feeds.follow(follower)
         publish(redis, "ann", changed(0))

@@ -15,6 +15,7 @@ from millrace.worker.contract.events import Chunk, Done, Snapshot, StatusEvent, 
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.streams import Streams
 from tests.client import wait_for
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import DONE, LogWriter
@@ -82,7 +83,7 @@ class PacedReader(Reader):
 
 @pytest.fixture
 def hub(redis: Redis) -> Iterator[Hub]:
-    hub = Hub(redis, SETTINGS)
+    hub = Hub(Streams(redis), SETTINGS)
     yield hub
     hub.stop()
 
@@ -194,7 +195,7 @@ def test_client_rejoins_a_log_whose_beginning_is_lost(redis: Redis, writer: LogW
         )
     ]
     redis.delete(keys_of(writer.generation).log)
-    hub = Hub(redis, SETTINGS, lambda _: stored)
+    hub = Hub(Streams(redis), SETTINGS, lambda _: stored)
     try:
         renderings = Renderings(hub)
         rendered = Rendered(writer.generation, "numbers", NumberRenderer, cancels_unwatched=False)

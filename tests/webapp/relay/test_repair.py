@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from millrace.webapp.relay import Hub, repair
-from millrace.webapp.relay import hub as hub_module
+from millrace.webapp.relay import Hub, node_relay, repair
 from millrace.webapp.relay.recovery import fold_log
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk, Snapshot, decode
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import LogEntry, LogSlice, read
+from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import RedisUnavailable
 from tests.client import wait_for
@@ -102,8 +102,8 @@ def test_worker_that_continues_after_a_loss_is_followed_without_a_sweep(
 @pytest.fixture
 def unswept_hub(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub whose sweep does not compare silent tails with their logs."""
-    monkeypatch.setattr(hub_module, "_SILENT_SECONDS", 3600.0)
-    hub = Hub(redis, SETTINGS)
+    monkeypatch.setattr(node_relay, "_SILENT_SECONDS", 3600.0)
+    hub = Hub(Streams(redis), SETTINGS)
     yield hub
     hub.stop()
 
@@ -115,7 +115,8 @@ def test_events_published_while_a_log_is_folded_are_read_afterwards(
         entries = fold_log(*given)
         writer.chunks("e")
         writer.end()
-        wait_for(lambda: unswept_hub._tails[writer.generation].announced == writer.last, what="the announcement")
+        tails = unswept_hub._relays[CONTROL].tails
+        wait_for(lambda: tails[writer.generation].announced == writer.last, what="the announcement")
         return entries
 
     monkeypatch.setattr(repair, "fold_log", fold_and_go_on)
@@ -146,7 +147,7 @@ def test_failed_read_of_the_log_is_retried(
     next(received)
     writer.write_silently(Chunk("a"), COMPLETE, DONE)
     monkeypatch.setattr(repair, "read", read_or_fail)
-    unswept_hub._check_all()  # as after a reconnect
+    unswept_hub._relays[CONTROL]._check_all()  # as after a reconnect
     assert [decode(entry.data) for entry in received] == [Chunk("a"), COMPLETE, DONE]
     assert not failures
 

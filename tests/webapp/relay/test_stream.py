@@ -7,6 +7,7 @@ from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import read
+from millrace.worker.contract.streams import Streams
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import COMPLETE, DONE, LogWriter
@@ -16,7 +17,7 @@ from tests.webapp.relay.wire_format import events_in, is_heartbeat
 
 def logged(redis: Redis, writer: LogWriter) -> bytes:
     """The SSE frames of the whole log."""
-    entries = read(redis, writer.generation).entries
+    entries = read(Streams(redis), writer.generation).entries
     return b"".join(b"data: %b\nid: %b\n\n" % (entry.data, str(entry.cursor).encode()) for entry in entries)
 
 
@@ -172,14 +173,14 @@ def test_long_log_is_replayed_whole(server: RelayServer, redis: Redis, writer: L
 
 
 def logged_pages(redis: Redis, writer: LogWriter) -> bytes:
-    entries = read(redis, writer.generation, count=10_000).entries
+    entries = read(Streams(redis), writer.generation, count=10_000).entries
     return b"".join(b"data: %b\nid: %b\n\n" % (entry.data, str(entry.cursor).encode()) for entry in entries)
 
 
 def test_blocking_entries_are_those_of_the_log(server: RelayServer, redis: Redis, writer: LogWriter) -> None:
     writer.chunks("a", "b")
     writer.end()
-    expected = [[str(entry.cursor), entry.data.decode()] for entry in read(redis, writer.generation).entries]
+    expected = [[str(entry.cursor), entry.data.decode()] for entry in read(Streams(redis), writer.generation).entries]
     with StreamClient(server.port, f"/{writer.generation}/entries/5.0") as answer:
         assert answer.json() == expected
     server.wait_for_readers(0)

@@ -9,6 +9,7 @@ from millrace.worker.contract.events import Cancelled, Chunk, Done, Usage
 from millrace.worker.contract.ids import Cursor, is_id, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.harness import COMPLETE, WHOLE, WebHarness, check_problem, json_of
@@ -175,7 +176,7 @@ def test_conversation_not_yet_stored_can_be_deleted_and_does_not_reappear(build:
     site.user.application = site.app
     conversation = receipt["conversation_id"]
     assert site.user.delete(f"{API}/{conversation}").status_code == 204
-    state = read_state(site.redis, receipt["id"])
+    state = read_state(Streams(site.redis), receipt["id"])
     assert state is not None
     assert state.status == "cancelled"
     question = StoredQuestion(new_id(), site.owner(), conversation, "hello")

@@ -11,6 +11,7 @@ from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of
 
@@ -200,7 +201,7 @@ def test_foreign_absent_and_malformed_ids_get_the_same_404(
     before = site.made()
     assert check_problem(stranger.open(f"{API}/{generation}{path}", method=method), 404, "not_found") == foreign
     assert site.made() == before
-    state = read_state(site.redis, theirs)
+    state = read_state(Streams(site.redis), theirs)
     assert state is not None
     assert state.status == "queued"
 
@@ -297,5 +298,5 @@ def test_stream_beyond_max_readers_is_503_and_creates_nothing(build: Build) -> N
     before = site.made()
     check_problem(site.post({"message": "b", "stream": True}), 503, "too_many_readers")
     assert site.made() == before
-    cancel(site.redis, site.generations()[0], "user", site.services.settings)
+    cancel(Streams(site.redis), site.generations()[0], "user", site.services.settings)
     first.close()

@@ -8,6 +8,7 @@ from millrace.worker.contract.events import Cancelled, Latency, Link, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_request
+from millrace.worker.contract.streams import Streams
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of
@@ -63,7 +64,7 @@ def test_retry_of_a_message_is_a_new_generation(site: WebHarness, which: str) ->
     assert again.status_code == 202
     assert receipt["conversation_id"] == conversation
     assert receipt["message_id"] not in (question, answer)
-    request = read_request(site.redis, receipt["id"])
+    request = read_request(Streams(site.redis), receipt["id"])
     assert request is not None
     assert [each.content for each in request.messages] == ["q1"]
     assert site.redis.hget(keys_of(receipt["id"]).state, "question") == question.encode()
@@ -82,7 +83,7 @@ def test_retry_takes_answer_fields_and_can_stream(site: WebHarness) -> None:
     streamed = site.user.post(url, json={"stream": True, "temperature": 0.5})
     assert streamed.get_data(as_text=True).count('"type":"done"') == 1
     worker.get()
-    request = read_request(site.redis, streamed.headers["Millrace-Generation-Id"])
+    request = read_request(Streams(site.redis), streamed.headers["Millrace-Generation-Id"])
     assert request is not None
     assert request.temperature == 0.5
     for body, field in (({"message": "other"}, "message"), ({"conversation_id": "x"}, "conversation_id")):

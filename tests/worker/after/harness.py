@@ -19,6 +19,7 @@ from millrace.worker.contract.events import AnyEvent, Chunk, Complete, Latency, 
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import LEARNING_QUEUE
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Prompt, Stopped, WholeAnswer
@@ -111,7 +112,7 @@ class HookHarness:
 
     def save_question(self, generation: str, content: str) -> StoredQuestion:
         """Save a generation's question and return it."""
-        state = read_state(self.redis, generation)
+        state = read_state(Streams(self.redis), generation)
         assert state is not None
         question = StoredQuestion(state.question, state.owner, state.conversation, content)
         assert self.database.run(lambda session: save_question(session, question))

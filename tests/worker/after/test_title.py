@@ -11,6 +11,7 @@ from millrace.worker.contract.events import AnyEvent, Complete, Title
 from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.store import conversations
@@ -22,7 +23,7 @@ def titles(events: list[AnyEvent]) -> list[str]:
 
 
 def stored_title(harness: HookHarness, generation: str) -> str | None:
-    state = read_state(harness.redis, generation)
+    state = read_state(Streams(harness.redis), generation)
     assert state is not None
     found = harness.database.run(lambda session: conversations.find(session, state.owner, state.conversation))
     return found.title if found else None
@@ -88,7 +89,7 @@ def test_rename_or_delete_by_the_user_takes_precedence(
         return TITLE
 
     def act() -> None:
-        state = read_state(harness.redis, generation)
+        state = read_state(Streams(harness.redis), generation)
         assert state is not None
         assert harness.database.run(lambda session: action(session, state.conversation))
 

@@ -15,6 +15,7 @@ from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Cancelled, Complete, ContextEvent, Latency, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import make_process
 from millrace.worker.store import answers, messages
@@ -90,7 +91,7 @@ class ContextHarness:
         ids = new_ids(conversation)
         parameters: dict[str, Any] = {"model": self.harness.settings.default_model, "max_tokens": 1000} | fields
         request = ModelRequest([*history, PromptMessage("user", text)], **parameters)
-        create(self.harness.redis, Draft(ids, owner, request, "continue", 1), self.harness.settings)
+        create(Streams(self.harness.redis), Draft(ids, owner, request, "continue", 1), self.harness.settings)
         generate(self.process, ids.generation)
         return self.harness.wait_for_end(ids.generation)
 

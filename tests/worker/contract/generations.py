@@ -22,6 +22,7 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, Claim, append_all, read
 from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.settings.schema import Settings
 
@@ -41,20 +42,20 @@ def new_draft(text: str = "hello") -> Draft:
 def create_queued(redis: Redis, settings: Settings = SETTINGS) -> str:
     """Create a generation that is queued; return its id."""
     draft = new_draft()
-    create(redis, draft, settings)
+    create(Streams(redis), draft, settings)
     return draft.ids.generation
 
 
 def create_cancel_on_disconnect(redis: Redis) -> str:
     """Create a generation that is cancelled after 60 s without a reader; return its id."""
     draft = replace(new_draft(), on_disconnect="cancel")
-    create(redis, draft, SETTINGS)
+    create(Streams(redis), draft, SETTINGS)
     return draft.ids.generation
 
 
 def claim_generation(redis: Redis, generation: str | None = None, settings: Settings = SETTINGS) -> ClaimedGeneration:
     """Claim a generation, a new one by default."""
-    holding = claim(redis, generation or create_queued(redis, settings), settings)
+    holding = claim(Streams(redis), generation or create_queued(redis, settings), settings)
     assert holding is not None
     return holding
 
@@ -76,7 +77,7 @@ def create_completed(redis: Redis) -> ClaimedGeneration:
 
 def log_of(redis: Redis, generation: str) -> list[AnyEvent]:
     """Return the events of the log."""
-    return [decode(entry.data) for entry in read(redis, generation).entries]
+    return [decode(entry.data) for entry in read(Streams(redis), generation).entries]
 
 
 def kinds_of(redis: Redis, generation: str) -> list[str]:
@@ -86,7 +87,7 @@ def kinds_of(redis: Redis, generation: str) -> list[str]:
 
 def cursors_of(redis: Redis, generation: str) -> list[Cursor]:
     """Return the ids of the log's events."""
-    return [entry.cursor for entry in read(redis, generation).entries]
+    return [entry.cursor for entry in read(Streams(redis), generation).entries]
 
 
 def field(redis: Redis, generation: str, name: str) -> str | None:
@@ -110,7 +111,7 @@ def expire_deadlines(redis: Redis, generation: str, *deadlines: str) -> None:
 def sweep_when_due(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:
     """Make the generation due, then sweep once."""
     make_due(redis, generation)
-    return sweep(redis, settings)
+    return sweep(Streams(redis), settings)
 
 
 def sweep_twice(redis: Redis, generation: str, settings: Settings = SETTINGS) -> SweepResult:

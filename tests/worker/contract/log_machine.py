@@ -12,6 +12,7 @@ from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Error
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import COMPLETE, SETTINGS
 from tests.worker.contract.participants import Participants
 from tests.worker.contract.reader_model import ReaderModel
@@ -195,13 +196,13 @@ class LogMachine(Participants):
 
     def create_again(self, place: int) -> None:
         draft = self.drafts[place % len(self.drafts)]
-        if create(self.redis_model.redis, draft, SETTINGS).status == "queued":
+        if create(Streams(self.redis_model.redis), draft, SETTINGS).status == "queued":
             self.messages.append(draft.ids.generation)
 
     def cancel(self, place: int) -> None:
         generation = self.generation(place)
         token = self.redis_model.holder(generation)
-        reply = cancel(self.redis_model.redis, generation, "user", SETTINGS)
+        reply = cancel(Streams(self.redis_model.redis), generation, "user", SETTINGS)
         assert reply is None or reply.had_ended_before or reply.has_ended == (token == ""), (
             "a held generation is ended by its holder"
         )

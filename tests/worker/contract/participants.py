@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Draft, create
 from millrace.worker.contract.lease import claim
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import COMPLETE, SETTINGS, field, is_leased, make_due, new_draft
 from tests.worker.contract.reader_model import ReaderModel
 from tests.worker.contract.redis_model import RedisModel
@@ -39,7 +40,7 @@ class Participants(RuleBasedStateMachine):
         draft = replace(draft, ids=replace(draft.ids, generation=generation))
         self.drafts.append(draft)
         self.redis_model.generations.append(generation)
-        assert create(self.redis_model.redis, draft, SETTINGS).status == "queued"
+        assert create(Streams(self.redis_model.redis), draft, SETTINGS).status == "queued"
         self.readers += [ReaderModel(self.redis_model, generation, drops_older=drops) for drops in (True, False)]
         return generation
 
@@ -47,7 +48,7 @@ class Participants(RuleBasedStateMachine):
         if fate is Fate.REQUEST_LOST:
             return
         state = [field(self.redis_model.redis, generation, name) for name in ("token", "outcome", "cancel", "done")]
-        holding = claim(self.redis_model.redis, generation, SETTINGS)
+        holding = claim(Streams(self.redis_model.redis), generation, SETTINGS)
         if holding is None:
             return
         assert not any(state), "claimed although held, ended or about to be ended"

@@ -3,6 +3,7 @@
 from millrace.worker.contract.events import Done, Snapshot, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import LogEntry, read, read_transcript
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import Transcript, fold
 from tests.worker.contract.redis_model import RedisModel, is_of_one_attempt
 
@@ -42,17 +43,17 @@ class ReaderModel:
             self.repair()
 
     def repair(self) -> None:
-        run = read(self.redis_model.redis, self.generation, self.last)
+        run = read(Streams(self.redis_model.redis), self.generation, self.last)
         if run.is_joined:
             for entry in run.entries:
                 self._take(entry)
             return
-        entries = read(self.redis_model.redis, self.generation).entries
+        entries = read(Streams(self.redis_model.redis), self.generation).entries
         if not entries:
             return  # nothing can be sent until the holder reclaims or the relay gives up
         ends = [place for place, entry in enumerate(entries) if kind_of(decode(entry.data)) in OUTCOMES]
         last_before_the_end = entries[(ends or [len(entries)])[0] - 1].cursor
-        transcript, cursor = read_transcript(self.redis_model.redis, self.generation, last_before_the_end)
+        transcript, cursor = read_transcript(Streams(self.redis_model.redis), self.generation, last_before_the_end)
         assert cursor == last_before_the_end
         self.transcript, self.last = fold([transcript.snapshot("gap")]), cursor
         for entry in entries:

@@ -12,6 +12,7 @@ from millrace.worker.contract.events import Done, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import channel_of, keys_of
 from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.contract.transcript import Transcript
 from tests.worker.contract.generations import SETTINGS, field, make_due
@@ -118,7 +119,7 @@ class RedisModel:
     def sweep_and_mark(self) -> SweepResult:
         """Sweep, and mark the generations taken from their holders."""
         before = self.holders()
-        swept = sweep(self.redis, SETTINGS)
+        swept = sweep(Streams(self.redis), SETTINGS)
         after = self.holders()
         for each, token in before.items():
             if token and after[each] != token:

@@ -8,6 +8,7 @@ from millrace.worker.contract.events import Cancelled, Chunk, Done, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.lease import claim, renew_all
 from millrace.worker.contract.log import Verdict
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     RUNNING,
@@ -29,11 +30,11 @@ ENDED_BY_THIS = CancelReply("cancelled", has_ended=True, had_ended_before=False)
 
 def test_queued_generation_has_ended_when_cancel_returns(redis: Redis) -> None:
     generation = create_queued(redis)
-    assert cancel(redis, generation, "user", SETTINGS) == ENDED_BY_THIS
+    assert cancel(Streams(redis), generation, "user", SETTINGS) == ENDED_BY_THIS
     assert log_of(redis, generation)[1:] == [Cancelled("user", Usage(exact=True)), Done("cancelled")]
     assert cursors_of(redis, generation)[1].epoch > 0, "the final events have a new epoch"
     assert not is_leased(redis, generation)
-    assert claim(redis, generation, SETTINGS) is None
+    assert claim(Streams(redis), generation, SETTINGS) is None
 
 
 def test_generation_without_holder_ends_at_once_with_unknown_usage(redis: Redis) -> None:
@@ -41,7 +42,7 @@ def test_generation_without_holder_ends_at_once_with_unknown_usage(redis: Redis)
     generation = holding.claim.generation
     append_event(redis, holding.claim, 2, Chunk("a"))
     assert sweep_twice(redis, generation).to_enqueue == [generation]
-    assert cancel(redis, generation, "deleted", SETTINGS) == ENDED_BY_THIS
+    assert cancel(Streams(redis), generation, "deleted", SETTINGS) == ENDED_BY_THIS
     assert log_of(redis, generation)[2:] == [Cancelled("deleted", Usage(exact=False)), Done("cancelled")]
     assert append_event(redis, holding.claim, 3, Chunk("b")).verdict == Verdict.FENCED
 
@@ -49,7 +50,7 @@ def test_generation_without_holder_ends_at_once_with_unknown_usage(redis: Redis)
 def test_held_generation_is_flagged_and_left_to_its_holder(redis: Redis) -> None:
     holding = claim_generation(redis)
     generation = holding.claim.generation
-    assert cancel(redis, generation, "user", SETTINGS) == CancelReply(
+    assert cancel(Streams(redis), generation, "user", SETTINGS) == CancelReply(
         "running", has_ended=False, had_ended_before=False
     )
     assert kinds_of(redis, generation) == ["status"]
@@ -60,9 +61,9 @@ def test_held_generation_is_flagged_and_left_to_its_holder(redis: Redis) -> None
 
 def test_first_cancel_is_kept(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
-    cancel(redis, claimed.generation, "user", SETTINGS)
+    cancel(Streams(redis), claimed.generation, "user", SETTINGS)
     at = field(redis, claimed.generation, "cancel_at")
-    cancel(redis, claimed.generation, "deleted", SETTINGS)
+    cancel(Streams(redis), claimed.generation, "deleted", SETTINGS)
     assert append_event(redis, claimed, 2, RUNNING).cancelled_by == "user"
     assert field(redis, claimed.generation, "cancel_at") == at
 
@@ -70,16 +71,16 @@ def test_first_cancel_is_kept(redis: Redis) -> None:
 def test_flagged_generation_without_holder_is_ended_by_second_sweep(redis: Redis) -> None:
     holding = claim_generation(redis)
     generation = holding.claim.generation
-    cancel(redis, generation, "user", SETTINGS)
+    cancel(Streams(redis), generation, "user", SETTINGS)
     assert len(sweep_twice(redis, generation).ended) == 1
     assert log_of(redis, generation)[1:] == [Cancelled("user", Usage(exact=False)), Done("cancelled")]
 
 
 def test_second_cancel_changes_nothing(redis: Redis) -> None:
     generation = create_queued(redis)
-    cancel(redis, generation, "user", SETTINGS)
+    cancel(Streams(redis), generation, "user", SETTINGS)
     before = log_of(redis, generation)
-    assert cancel(redis, generation, "user", SETTINGS) == CancelReply(
+    assert cancel(Streams(redis), generation, "user", SETTINGS) == CancelReply(
         "cancelled", has_ended=True, had_ended_before=True
     )
     assert log_of(redis, generation) == before
@@ -87,7 +88,7 @@ def test_second_cancel_changes_nothing(redis: Redis) -> None:
 
 def test_cancel_after_the_end_returns_the_final_status(redis: Redis) -> None:
     generation = create_completed(redis).claim.generation
-    assert cancel(redis, generation, "user", SETTINGS) == CancelReply(
+    assert cancel(Streams(redis), generation, "user", SETTINGS) == CancelReply(
         "completed", has_ended=True, had_ended_before=True
     )
     assert field(redis, generation, "cancel") is None
@@ -96,7 +97,7 @@ def test_cancel_after_the_end_returns_the_final_status(redis: Redis) -> None:
 def test_cancel_between_outcome_and_done_is_too_late(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
     append_event(redis, claimed, 2, COMPLETE)
-    assert cancel(redis, claimed.generation, "user", SETTINGS) == CancelReply(
+    assert cancel(Streams(redis), claimed.generation, "user", SETTINGS) == CancelReply(
         "completed", has_ended=True, had_ended_before=True
     )
     assert append_event(redis, claimed, 2, COMPLETE).cancelled_by is None
@@ -105,12 +106,12 @@ def test_cancel_between_outcome_and_done_is_too_late(redis: Redis) -> None:
 @pytest.mark.parametrize("by", ["user", "abandoned", "deleted"])
 def test_every_kind_of_cancel_has_its_final_event(redis: Redis, by: str) -> None:
     for generation in (create_queued(redis), claim_generation(redis).claim.generation):
-        cancel(redis, generation, by, SETTINGS)  # pyright: ignore[reportArgumentType]
+        cancel(Streams(redis), generation, by, SETTINGS)  # pyright: ignore[reportArgumentType]
         if not kinds_of(redis, generation)[1:]:
             sweep_twice(redis, generation)
         assert kinds_of(redis, generation) == ["status", "cancelled", "done"]
 
 
 def test_cancel_of_unknown_generation_returns_none(redis: Redis) -> None:
-    assert cancel(redis, new_id(), "user", SETTINGS) is None
+    assert cancel(Streams(redis), new_id(), "user", SETTINGS) is None
     assert redis.keys("*") == []

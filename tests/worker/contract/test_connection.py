@@ -18,6 +18,7 @@ from millrace.worker.contract.connection import (
     translate_redis_errors,
 )
 from millrace.worker.contract.creation import create
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.contract.generations import SETTINGS, new_draft
@@ -64,7 +65,7 @@ def test_read_only_redis_is_unavailable_and_creates_nothing(tmp_path: Path) -> N
     with ValkeyProcess(tmp_path) as server, connect(server.url) as client:
         client.replicaof("127.0.0.1", free_port())
         with pytest.raises(RedisUnavailable):
-            create(client, new_draft(), SETTINGS)
+            create(Streams(client), new_draft(), SETTINGS)
         client.replicaof("NO", "ONE")
         assert client.keys("*") == []
 

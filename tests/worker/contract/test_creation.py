@@ -23,6 +23,7 @@ from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.request import encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
@@ -43,7 +44,7 @@ def names_of(redis: Redis) -> list[str]:
 def test_create_writes_the_state_the_first_event_and_a_lease(redis: Redis) -> None:
     draft = new_draft()
     generation = draft.ids.generation
-    assert create(redis, draft, SETTINGS).status == "queued"
+    assert create(Streams(redis), draft, SETTINGS).status == "queued"
     assert log_of(redis, generation) == [
         StatusEvent(
             "queued", generation=generation, conversation_id=draft.ids.conversation, message_id=draft.ids.message
@@ -57,20 +58,20 @@ def test_create_writes_the_state_the_first_event_and_a_lease(redis: Redis) -> No
 
 def test_second_create_changes_nothing_and_returns_the_status(redis: Redis) -> None:
     draft = new_draft()
-    create(redis, draft, SETTINGS)
-    assert create(redis, draft, SETTINGS).status == "queued"
+    create(Streams(redis), draft, SETTINGS)
+    assert create(Streams(redis), draft, SETTINGS).status == "queued"
     claimed = claim_generation(redis, draft.ids.generation).claim
-    assert create(redis, draft, SETTINGS).status == "running"
+    assert create(Streams(redis), draft, SETTINGS).status == "running"
     append_event(redis, claimed, 2, COMPLETE)
-    assert create(redis, draft, SETTINGS).status == "completed"
+    assert create(Streams(redis), draft, SETTINGS).status == "completed"
     assert kinds_of(redis, draft.ids.generation) == ["status", "complete"]
 
 
 def test_hundred_concurrent_creates_make_one_generation(redis: Redis) -> None:
     draft = new_draft()
-    tasks = [gevent.spawn(create, redis, draft, SETTINGS) for _ in range(100)]
+    tasks = [gevent.spawn(create, Streams(redis), draft, SETTINGS) for _ in range(100)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
-    assert [task.get() for task in tasks] == [read_state(redis, draft.ids.generation)] * 100
+    assert [task.get() for task in tasks] == [read_state(Streams(redis), draft.ids.generation)] * 100
     assert len(log_of(redis, draft.ids.generation)) == 1
 
 
@@ -108,46 +109,46 @@ def test_body_hash_depends_on_values_and_not_on_spelling() -> None:
 
 def test_withdrawn_generation_leaves_no_keys(redis: Redis) -> None:
     draft = new_draft()
-    create(redis, draft, SETTINGS)
-    assert withdraw(redis, draft.ids.generation) == "withdrawn"
+    create(Streams(redis), draft, SETTINGS)
+    assert withdraw(Streams(redis), draft.ids.generation) == "withdrawn"
     assert redis.keys("*") == []
-    assert withdraw(redis, draft.ids.generation) == "withdrawn"
+    assert withdraw(Streams(redis), draft.ids.generation) == "withdrawn"
 
 
 def test_withdrawal_frees_the_conversation(redis: Redis) -> None:
     first = new_draft()
-    acquire(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
-    create(redis, first, SETTINGS)
-    assert withdraw(redis, first.ids.generation) == "withdrawn"
+    acquire(Streams(redis), first.owner, first.ids.conversation, first.ids.generation, is_known=True)
+    create(Streams(redis), first, SETTINGS)
+    assert withdraw(Streams(redis), first.ids.generation) == "withdrawn"
     assert redis.keys("*") == [], "the withdrawn generation had created the conversation, and no client has its id"
     second = type(first)(new_ids(first.ids.conversation), first.owner, first.request, "continue", 60.0)
-    acquire(redis, first.owner, first.ids.conversation, first.ids.generation, is_known=True)
+    acquire(Streams(redis), first.owner, first.ids.conversation, first.ids.generation, is_known=True)
     append_event(redis, claim_generation(redis, create_from(redis, first)).claim, 2, COMPLETE)
-    acquire(redis, first.owner, first.ids.conversation, second.ids.generation, is_known=False)
-    create(redis, second, SETTINGS)
-    assert withdraw(redis, second.ids.generation) == "withdrawn"
-    third = acquire(redis, first.owner, first.ids.conversation, new_id(), is_known=False)
+    acquire(Streams(redis), first.owner, first.ids.conversation, second.ids.generation, is_known=False)
+    create(Streams(redis), second, SETTINGS)
+    assert withdraw(Streams(redis), second.ids.generation) == "withdrawn"
+    third = acquire(Streams(redis), first.owner, first.ids.conversation, new_id(), is_known=False)
     assert third.verdict == "acquired"
 
 
 def create_from(redis: Redis, draft: Draft) -> str:
-    create(redis, draft, SETTINGS)
+    create(Streams(redis), draft, SETTINGS)
     return draft.ids.generation
 
 
 def test_generation_created_twice_is_kept_until_both_withdraw(redis: Redis) -> None:
     draft = new_draft()
-    create(redis, draft, SETTINGS)
-    create(redis, draft, SETTINGS)
-    assert withdraw(redis, draft.ids.generation) == "kept"
+    create(Streams(redis), draft, SETTINGS)
+    create(Streams(redis), draft, SETTINGS)
+    assert withdraw(Streams(redis), draft.ids.generation) == "kept"
     assert is_leased(redis, draft.ids.generation)
-    assert withdraw(redis, draft.ids.generation) == "withdrawn"
+    assert withdraw(Streams(redis), draft.ids.generation) == "withdrawn"
     assert redis.keys("*") == []
 
 
 def test_create_or_withdrawal_with_lost_reply_counts_once(redis: Redis) -> None:
     draft = new_draft()
-    create(redis, draft, SETTINGS)
+    create(Streams(redis), draft, SETTINGS)
     keys = keys_of(draft.ids.generation)
     for _ in range(2):
         CREATE(redis, keys, draft.ids.generation, "one ask", b"{}", 1000, 1000)
@@ -161,10 +162,10 @@ def test_create_or_withdrawal_with_lost_reply_counts_once(redis: Redis) -> None:
 def test_claimed_or_ended_generation_is_not_withdrawn(redis: Redis, is_held: bool) -> None:
     draft = new_draft()
     generation = draft.ids.generation
-    create(redis, draft, SETTINGS)
+    create(Streams(redis), draft, SETTINGS)
     if is_held:
         claim_generation(redis, generation)
     else:
-        cancel(redis, generation, "user", SETTINGS)
-    assert withdraw(redis, generation) == "claimed"
+        cancel(Streams(redis), generation, "user", SETTINGS)
+    assert withdraw(Streams(redis), generation) == "claimed"
     assert kinds_of(redis, generation)

@@ -23,6 +23,7 @@ from millrace.worker.contract.feed import (
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
 from millrace.worker.contract.lease import claim
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import sweep
 from tests.valkey import free_port
 from tests.worker.contract.generations import (
@@ -98,12 +99,12 @@ def test_end_of_missing_feed_is_its_start(redis: Redis) -> None:
 def test_cancel_that_ends_a_generation_publishes_one_event(redis: Redis) -> None:
     generation = create_queued(redis)
     for _ in range(2):
-        cancel(redis, generation, "user", SETTINGS)
+        cancel(Streams(redis), generation, "user", SETTINGS)
     assert feed_of(redis) == [ended_event(redis, generation, "cancelled")]
 
 
 def test_cancel_of_held_generation_publishes_no_event(redis: Redis) -> None:
-    cancel(redis, claim_generation(redis).claim.generation, "user", SETTINGS)
+    cancel(Streams(redis), claim_generation(redis).claim.generation, "user", SETTINGS)
     assert feed_of(redis) == []
 
 
@@ -114,7 +115,7 @@ def test_sweep_that_ends_generations_publishes_their_ends(redis: Redis) -> None:
         claim_generation(redis, lost)
     sweep_twice(redis, lost)
     expire_deadlines(redis, late, "queue_until")
-    sweep(redis, SETTINGS)
+    sweep(Streams(redis), SETTINGS)
     assert feed_of(redis) == [ended_event(redis, lost, "failed"), ended_event(redis, late, "failed")]
 
 
@@ -123,7 +124,7 @@ def test_claim_that_ends_a_generation_publishes_its_end(redis: Redis) -> None:
     sweep_twice(redis, holding.claim.generation)
     cancelled = holding.claim.generation
     _mark_cancelled(redis, cancelled)
-    assert claim(redis, cancelled, SETTINGS) is None
+    assert claim(Streams(redis), cancelled, SETTINGS) is None
     assert feed_of(redis) == [ended_event(redis, cancelled, "cancelled")]
 
 
@@ -135,7 +136,7 @@ def _mark_cancelled(redis: Redis, generation: str) -> None:
 
 def test_generation_without_a_state_is_left_out(redis: Redis) -> None:
     there = create_completed(redis).claim.generation
-    publish_ended(redis, [new_id(), there])
+    publish_ended(Streams(redis), [new_id(), there])
     assert feed_of(redis) == [ended_event(redis, there, "completed")]
     assert redis.keys("*:feed") == [feed_key("owner").encode()]
 
@@ -143,7 +144,7 @@ def test_generation_without_a_state_is_left_out(redis: Redis) -> None:
 def test_unavailable_redis_is_logged_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with connect(f"redis://127.0.0.1:{free_port()}/0", retries=0) as away:
         publish(away, "ann", ConversationChanged("c"))
-        publish_ended(away, [new_id()])
+        publish_ended(Streams(away), [new_id()])
     assert [record.getMessage().split(" error")[0] for record in caplog.records] == ["feed_publish_failed events=1"] * 2
 
 

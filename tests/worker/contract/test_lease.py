@@ -17,6 +17,7 @@ from millrace.worker.contract.log import Claim, Verdict
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.scripts import CLAIM
 from millrace.worker.contract.state import mark_watched
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,
@@ -47,7 +48,7 @@ def renewed(redis: Redis, claimed: Claim) -> Renewal:
 
 def test_claim_returns_the_request(redis: Redis) -> None:
     draft = new_draft("what?")
-    create(redis, draft, SETTINGS)
+    create(Streams(redis), draft, SETTINGS)
     holding = claim_generation(redis, draft.ids.generation)
     assert holding.request == ModelRequest([PromptMessage("user", "what?")], "model", 100)
     ids = draft.ids
@@ -60,7 +61,7 @@ def test_claim_returns_the_request(redis: Redis) -> None:
 
 def test_one_of_a_hundred_concurrent_claims_succeeds(redis: Redis) -> None:
     generation = create_queued(redis)
-    tasks = [gevent.spawn(claim, redis, generation, SETTINGS) for _ in range(100)]
+    tasks = [gevent.spawn(claim, Streams(redis), generation, SETTINGS) for _ in range(100)]
     gevent.joinall(tasks, timeout=30, raise_error=True)
     assert len([task for task in tasks if task.get() is not None]) == 1
     assert field(redis, generation, "attempt") == "1"
@@ -76,10 +77,10 @@ def test_repeated_claim_with_the_same_token_is_the_same_claim(redis: Redis) -> N
 
 
 def test_claim_of_unknown_or_ended_generation_returns_none(redis: Redis) -> None:
-    assert claim(redis, new_id(), SETTINGS) is None
+    assert claim(Streams(redis), new_id(), SETTINGS) is None
     generation = create_completed(redis).claim.generation
     before = kinds_of(redis, generation)
-    assert claim(redis, generation, SETTINGS) is None
+    assert claim(Streams(redis), generation, SETTINGS) is None
     assert kinds_of(redis, generation) == before
 
 
@@ -88,7 +89,7 @@ def test_every_claim_has_a_higher_epoch_than_all_earlier_ones(redis: Redis) -> N
     epochs: list[int] = []
     for _ in range(20):
         epochs.append(claim_generation(redis, generation).claim.epoch)
-        assert release(redis, Claim(generation, field(redis, generation, "token") or "", epochs[-1]), SETTINGS)
+        assert release(Streams(redis), Claim(generation, field(redis, generation, "token") or "", epochs[-1]), SETTINGS)
     assert sorted(set(epochs)) == epochs
 
 
@@ -96,26 +97,26 @@ def test_existing_outcome_wins_over_cancel_and_spent_attempts(redis: Redis) -> N
     claimed = claim_generation(redis).claim
     generation = claimed.generation
     append_event(redis, claimed, 2, COMPLETE)
-    assert release(redis, claimed, SETTINGS)
+    assert release(Streams(redis), claimed, SETTINGS)
     redis.hset(keys_of(generation).state, mapping={"cancel": "user", "losses": 9})
-    assert claim(redis, generation, SETTINGS) is None
+    assert claim(Streams(redis), generation, SETTINGS) is None
     assert log_of(redis, generation)[1:] == [COMPLETE, Done("completed")]
     assert field(redis, generation, "done") == "1"
 
 
 def test_cancel_wins_over_spent_attempts(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
-    cancel(redis, claimed.generation, "user", SETTINGS)
-    assert release(redis, claimed, SETTINGS)
+    cancel(Streams(redis), claimed.generation, "user", SETTINGS)
+    assert release(Streams(redis), claimed, SETTINGS)
     redis.hset(keys_of(claimed.generation).state, "losses", 9)
-    assert claim(redis, claimed.generation, SETTINGS) is None
+    assert claim(Streams(redis), claimed.generation, SETTINGS) is None
     assert log_of(redis, claimed.generation)[1:] == [Cancelled("user", Usage(exact=False)), Done("cancelled")]
 
 
 def test_spent_attempts_end_in_worker_lost(redis: Redis) -> None:
     generation = create_queued(redis)
     redis.hset(keys_of(generation).state, "losses", SETTINGS.generation.max_attempts)
-    assert claim(redis, generation, SETTINGS) is None
+    assert claim(Streams(redis), generation, SETTINGS) is None
     _, error, done = log_of(redis, generation)
     assert isinstance(error, Error)
     assert (error.code, error.retryable, done) == ("worker_lost", True, Done("failed"))
@@ -164,7 +165,7 @@ def test_renewal_past_the_generations_deadline_is_refused(redis: Redis) -> None:
 
 def test_renewals_share_a_round_trip_and_keep_their_order(redis: Redis) -> None:
     claims = [claim_generation(redis).claim for _ in range(5)]
-    cancel(redis, claims[3].generation, "user", SETTINGS)
+    cancel(Streams(redis), claims[3].generation, "user", SETTINGS)
     flags = [each.cancelled_by for each in renew_all(redis, claims, SETTINGS) if isinstance(each, Renewal)]
     assert flags == [None, None, None, "user", None]
 
@@ -172,7 +173,7 @@ def test_renewals_share_a_round_trip_and_keep_their_order(redis: Redis) -> None:
 def test_generation_without_readers_is_abandoned_after_its_grace(redis: Redis) -> None:
     claimed = claim_generation(redis, create_cancel_on_disconnect(redis)).claim
     assert renewed(redis, claimed) == HELD
-    mark_watched(redis, [claimed.generation])
+    mark_watched(Streams(redis), [claimed.generation])
     redis.hset(keys_of(claimed.generation).state, "watched_at", 1)
     assert renewed(redis, claimed) == HELD, "a reader is present"
     assert int(field(redis, claimed.generation, "watched_at") or 0) > 1
@@ -193,7 +194,7 @@ def test_release_allows_the_next_claim_at_once_and_counts_no_loss(redis: Redis) 
     holding = claim_generation(redis)
     append_event(redis, holding.claim, 2, Chunk("a"))
     generation = holding.claim.generation
-    assert release(redis, holding.claim, SETTINGS)
+    assert release(Streams(redis), holding.claim, SETTINGS)
     assert field(redis, generation, "losses") == "0"
     following = claim_generation(redis, generation)
     assert (following.attempt, following.top) == (2, Cursor(holding.claim.epoch, 2))
@@ -202,7 +203,7 @@ def test_release_allows_the_next_claim_at_once_and_counts_no_loss(redis: Redis) 
 
 def test_released_generation_is_enqueued_by_sweeps_and_ends_in_time(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
-    assert release(redis, claimed, SETTINGS)
+    assert release(Streams(redis), claimed, SETTINGS)
     for _ in range(3):
         assert sweep_when_due(redis, claimed.generation).to_enqueue == [claimed.generation]
     expire_deadlines(redis, claimed.generation, "ring_until")
@@ -214,19 +215,19 @@ def test_released_generation_is_enqueued_by_sweeps_and_ends_in_time(redis: Redis
 def test_release_without_the_claim_changes_nothing(redis: Redis, how: str) -> None:
     claimed = create_completed(redis).claim if how == "after the end" else claim_generation(redis).claim
     if how == "twice":
-        assert release(redis, claimed, SETTINGS)
+        assert release(Streams(redis), claimed, SETTINGS)
     if how == "of another's":
         claimed = replace(claimed, token="0" * 16)
     if how == "of nothing":
         redis.flushall()
     before = cast("dict[bytes, bytes]", redis.hgetall(keys_of(claimed.generation).state))
-    assert not release(redis, claimed, SETTINGS)
+    assert not release(Streams(redis), claimed, SETTINGS)
     assert redis.hgetall(keys_of(claimed.generation).state) == before
 
 
 def test_holder_is_fenced_after_release_even_before_the_next_claim(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
-    assert release(redis, claimed, SETTINGS)
+    assert release(Streams(redis), claimed, SETTINGS)
     assert append_event(redis, claimed, 2, Chunk("a")).verdict == Verdict.FENCED
     assert renewed(redis, claimed).verdict == "fenced"
     assert is_leased(redis, claimed.generation)

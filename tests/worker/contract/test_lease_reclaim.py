@@ -9,6 +9,7 @@ from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import Reclaimed, claim, reclaim, release
 from millrace.worker.contract.log import Verdict
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     DONE,
@@ -100,7 +101,7 @@ def test_generation_is_reclaimed_from_an_earlier_holder_restored_by_redis(redis:
     first = claim_generation(redis)
     generation = first.claim.generation
     saved = save(redis, generation)
-    release(redis, first.claim, SETTINGS)
+    release(Streams(redis), first.claim, SETTINGS)
     second = claim_generation(redis, generation)
     restore(redis, generation, saved)
     again = reclaim(redis, second, second.claim, SETTINGS)
@@ -122,10 +123,10 @@ def test_claim_made_since_the_loss_is_kept(redis: Redis) -> None:
 def test_generation_taken_over_or_released_is_not_reclaimed(redis: Redis) -> None:
     taken, released = claim_generation(redis), claim_generation(redis)
     sweep_twice(redis, taken.claim.generation)
-    release(redis, released.claim, SETTINGS)
+    release(Streams(redis), released.claim, SETTINGS)
     for holding in (taken, released):
         assert reclaim(redis, holding, holding.claim, SETTINGS) is None
-        assert claim(redis, holding.claim.generation, SETTINGS) is not None
+        assert claim(Streams(redis), holding.claim.generation, SETTINGS) is not None
 
 
 def test_generation_that_has_ended_since_is_not_reclaimed(redis: Redis) -> None:
@@ -133,7 +134,7 @@ def test_generation_that_has_ended_since_is_not_reclaimed(redis: Redis) -> None:
     saved = save(redis, generation)
     holding = claim_generation(redis, generation)
     restore(redis, generation, saved)
-    cancel(redis, generation, "user", SETTINGS)
+    cancel(Streams(redis), generation, "user", SETTINGS)
     assert reclaim(redis, holding, holding.claim, SETTINGS) is None
     ended = claim_generation(redis)
     append_event(redis, ended.claim, 2, COMPLETE)
@@ -145,7 +146,7 @@ def test_outcome_of_the_previous_holder_is_kept(redis: Redis) -> None:
     first = claim_generation(redis)
     generation = first.claim.generation
     saved = save(redis, generation)
-    release(redis, first.claim, SETTINGS)
+    release(Streams(redis), first.claim, SETTINGS)
     second = claim_generation(redis, generation)
     restore(redis, generation, saved)
     append_event(redis, first.claim, 2, COMPLETE)

@@ -21,6 +21,7 @@ from millrace.worker.contract.log import (
     read,
     read_transcript,
 )
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     DONE,
@@ -52,7 +53,7 @@ def test_published_message_is_the_id_and_the_bytes_of_the_entry(redis: Redis) ->
         assert pubsub.get_message(timeout=5)
         append_event(redis, claimed, 2, Chunk("\ud83d\x00\u2028é"))
         message = pubsub.get_message(timeout=5)
-    entry = read(redis, claimed.generation, Cursor(0, 1)).entries[0]
+    entry = read(Streams(redis), claimed.generation, Cursor(0, 1)).entries[0]
     assert message is not None
     assert message["channel"] == channel_of(claimed.generation)
     assert message["data"] == f"{claimed.epoch}-2 ".encode() + entry.data
@@ -66,7 +67,7 @@ def test_first_event_is_published(redis: Redis) -> None:
         generation = create_queued(redis)
         message = pubsub.get_message(timeout=5)
     assert message is not None
-    assert message["data"] == b"0-1 " + read(redis, generation).entries[0].data
+    assert message["data"] == b"0-1 " + read(Streams(redis), generation).entries[0].data
 
 
 def test_repeated_append_is_a_dup_and_leaves_one_entry(redis: Redis) -> None:
@@ -102,7 +103,7 @@ def test_append_with_another_token_is_fenced(redis: Redis) -> None:
     old = claim_generation(redis).claim
     append_event(redis, old, 2, RUNNING)
     assert append_event(redis, Claim(old.generation, "0" * 16, old.epoch), 3, Chunk("x")).verdict == Verdict.FENCED
-    assert release(redis, old, SETTINGS)
+    assert release(Streams(redis), old, SETTINGS)
     assert append_event(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
     new = claim_generation(redis, old.generation).claim
     assert append_event(redis, old, 3, Chunk("x")).verdict == Verdict.FENCED
@@ -160,7 +161,7 @@ def test_done_ends_the_lease_and_starts_the_time_to_live_of_the_log(redis: Redis
 def test_every_append_result_has_the_kind_of_cancel(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
     assert append_event(redis, claimed, 2, RUNNING).cancelled_by is None
-    cancel(redis, claimed.generation, "user", SETTINGS)
+    cancel(Streams(redis), claimed.generation, "user", SETTINGS)
     for seq in (2, 3, 9):
         assert append_event(redis, claimed, seq, Chunk("x")).cancelled_by == "user"
 
@@ -179,7 +180,7 @@ def test_read_from_any_cursor_of_the_log_is_joined_and_has_the_later_events(redi
     generation = create_completed(redis).claim.generation
     cursors = cursors_of(redis, generation)
     for place, cursor in enumerate(cursors):
-        run = read(redis, generation, cursor)
+        run = read(Streams(redis), generation, cursor)
         assert run.is_joined
         assert [entry.cursor for entry in run.entries] == cursors[place + 1 :]
 
@@ -187,24 +188,24 @@ def test_read_from_any_cursor_of_the_log_is_joined_and_has_the_later_events(redi
 @pytest.mark.parametrize("cursor", [Cursor(0, 2), Cursor(9_999_999_999, 1), Cursor(1, 1), Cursor(0, 9_999_999_999)])
 def test_read_from_a_cursor_outside_the_log_is_not_joined(redis: Redis, cursor: Cursor) -> None:
     generation = create_completed(redis).claim.generation
-    run = read(redis, generation, cursor)
+    run = read(Streams(redis), generation, cursor)
     assert not run.is_joined
     assert [entry.cursor for entry in run.entries] == [each for each in cursors_of(redis, generation) if each > cursor]
 
 
 def test_read_of_missing_log_is_empty(redis: Redis) -> None:
     generation = new_id()
-    assert read(redis, generation) == LogSlice([], is_joined=True)
-    assert read(redis, generation, Cursor(0, 1)) == LogSlice([], is_joined=False)
+    assert read(Streams(redis), generation) == LogSlice([], is_joined=True)
+    assert read(Streams(redis), generation, Cursor(0, 1)) == LogSlice([], is_joined=False)
 
 
 @pytest.mark.parametrize("is_in_the_log", [True, False])
 def test_read_is_limited_to_its_count_and_continues_from_the_last(redis: Redis, is_in_the_log: bool) -> None:
     generation = create_completed(redis).claim.generation
     cursors = cursors_of(redis, generation)
-    run = read(redis, generation, Cursor(0, 1) if is_in_the_log else Cursor(0, 2), 2)
+    run = read(Streams(redis), generation, Cursor(0, 1) if is_in_the_log else Cursor(0, 2), 2)
     assert ([entry.cursor for entry in run.entries], run.is_joined) == (cursors[1:3], is_in_the_log)
-    assert [entry.cursor for entry in read(redis, generation, cursors[2], 2).entries] == cursors[3:5]
+    assert [entry.cursor for entry in read(Streams(redis), generation, cursors[2], 2).entries] == cursors[3:5]
 
 
 def test_transcript_is_folded_over_all_pages_up_to_the_cursor(redis: Redis) -> None:
@@ -212,15 +213,15 @@ def test_transcript_is_folded_over_all_pages_up_to_the_cursor(redis: Redis) -> N
     count = 2 * PAGE + 7
     chunks = [Append(claimed, seq, "chunk", encode(Chunk(f"{seq},"))) for seq in range(2, count)]
     append_all(redis, chunks, LOG_TTL_MS)
-    transcript, cursor = read_transcript(redis, claimed.generation)
+    transcript, cursor = read_transcript(Streams(redis), claimed.generation)
     assert cursor == Cursor(claimed.epoch, count - 1)
     assert transcript.content == "".join(f"{seq}," for seq in range(2, count))
     upto = Cursor(claimed.epoch, PAGE + 3)
-    transcript, cursor = read_transcript(redis, claimed.generation, upto)
+    transcript, cursor = read_transcript(Streams(redis), claimed.generation, upto)
     assert cursor == upto
     assert transcript.content == "".join(f"{seq}," for seq in range(2, PAGE + 4))
 
 
 def test_transcript_of_missing_log_ends_at_the_start(redis: Redis) -> None:
-    transcript, cursor = read_transcript(redis, new_id())
+    transcript, cursor = read_transcript(Streams(redis), new_id())
     assert (transcript.content, cursor) == ("", START)

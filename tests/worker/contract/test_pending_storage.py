@@ -16,6 +16,7 @@ from millrace.worker.contract.log import Append, AppendResult, Verdict, append_a
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
 from millrace.worker.contract.request import RequestSummary
 from millrace.worker.contract.state import read_request, read_summary
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import sweep
 from tests.worker.contract.generations import (
     COMPLETE,
@@ -39,14 +40,14 @@ def all_pending(redis: Redis) -> list[str]:
 
 def cancelled_in_the_queue(redis: Redis) -> str:
     generation = create_queued(redis)
-    cancel(redis, generation, "user", SETTINGS)
+    cancel(Streams(redis), generation, "user", SETTINGS)
     return generation
 
 
 def never_claimed(redis: Redis) -> str:
     generation = create_queued(redis)
     expire_deadlines(redis, generation, "queue_until")
-    sweep(redis, SETTINGS)
+    sweep(Streams(redis), SETTINGS)
     return generation
 
 
@@ -60,8 +61,8 @@ def lost_with_its_worker(redis: Redis) -> str:
 def ended_without_done(redis: Redis) -> str:
     holding = claim_generation(redis)
     append_event(redis, holding.claim, 2, COMPLETE)
-    release(redis, holding.claim, SETTINGS)
-    assert claim(redis, holding.claim.generation, SETTINGS) is None
+    release(Streams(redis), holding.claim, SETTINGS)
+    assert claim(Streams(redis), holding.claim.generation, SETTINGS) is None
     return holding.claim.generation
 
 
@@ -89,12 +90,12 @@ def test_stored_answer_and_answer_without_conversation_are_not_pending(redis: Re
     assert isinstance(answer, AppendResult)
     assert answer.verdict is Verdict.APPENDED
     stateless = replace(new_draft(), ids=new_ids(question=""))
-    create(redis, stateless, SETTINGS)
-    cancel(redis, stateless.ids.generation, "user", SETTINGS)
+    create(Streams(redis), stateless, SETTINGS)
+    cancel(Streams(redis), stateless.ids.generation, "user", SETTINGS)
     assert all_pending(redis) == []
     for generation in (holding.claim.generation, stateless.ids.generation):
-        assert read_request(redis, generation) is None, "the request stays in Redis for a day"
-        assert read_summary(redis, generation) == RequestSummary("model")
+        assert read_request(Streams(redis), generation) is None, "the request stays in Redis for a day"
+        assert read_summary(Streams(redis), generation) == RequestSummary("model")
 
 
 def test_unfinished_generation_is_not_pending(redis: Redis) -> None:
@@ -118,11 +119,11 @@ def test_stored_answer_is_removed_unless_it_was_recorded_again(redis: Redis) -> 
     remove_pending(redis, first)
     (second,) = take_due(redis, LONG_MS)
     assert second.generation == generation
-    assert read_request(redis, generation) is not None
+    assert read_request(Streams(redis), generation) is not None
     remove_pending(redis, second)
     assert all_pending(redis) == []
-    assert read_request(redis, generation) is None
-    assert read_summary(redis, generation) == RequestSummary("model")
+    assert read_request(Streams(redis), generation) is None
+    assert read_summary(Streams(redis), generation) == RequestSummary("model")
     remove_pending(redis, PendingAnswer(generation, second.score))
 
 

@@ -19,6 +19,7 @@ from millrace.worker.contract.lease import claim, release, renew_all
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.contract.scripts import Script
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import sweep
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from tests.valkey import ValkeyProcess
@@ -97,10 +98,10 @@ def test_redis_out_of_memory_rejects_every_writing_script_before_any_write(redis
     redis.config_set("maxmemory", 1)
     try:
         for call in (
-            lambda: create(redis, new_draft(), SETTINGS),
-            lambda: claim(redis, waiting, SETTINGS),
-            lambda: cancel(redis, running.generation, "user", SETTINGS),
-            lambda: release(redis, running, SETTINGS),
+            lambda: create(Streams(redis), new_draft(), SETTINGS),
+            lambda: claim(Streams(redis), waiting, SETTINGS),
+            lambda: cancel(Streams(redis), running.generation, "user", SETTINGS),
+            lambda: release(Streams(redis), running, SETTINGS),
         ):
             with pytest.raises(RedisUnavailable):
                 call()
@@ -109,7 +110,7 @@ def test_redis_out_of_memory_rejects_every_writing_script_before_any_write(redis
         with pytest.raises(RedisUnavailable):
             renew_all(redis, [running, ended], SETTINGS)
         assert count_live_workers(redis) == 0, "a script that only reads still works"
-        assert sweep(redis, SETTINGS).to_enqueue == []
+        assert sweep(Streams(redis), SETTINGS).to_enqueue == []
     finally:
         redis.config_set("maxmemory", 0)
     assert {key: redis.dump(key) for key in redis.keys("*")} == before
@@ -155,4 +156,4 @@ def test_script_error_does_not_mean_unavailable(redis: Redis) -> None:
     redis.delete(keys_of(generation).state)
     redis.set(keys_of(generation).state, "no hash")
     with pytest.raises(RedisKeyInvalid, match="WRONGTYPE"):
-        claim(redis, generation, SETTINGS)
+        claim(Streams(redis), generation, SETTINGS)

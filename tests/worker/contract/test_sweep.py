@@ -13,6 +13,7 @@ from millrace.worker.contract.keys import LEASES, QUEUE, WAITING, keys_of
 from millrace.worker.contract.lease import claim, reclaim
 from millrace.worker.contract.lifetimes import ENQUEUE_AGAIN_MS, LATE_TAKEOVER_MS, SUSPICION_MS
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import SweepResult, sweep, sweep_and_enqueue
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
@@ -58,14 +59,14 @@ def code_of(redis: Redis, generation: str) -> str | None:
 def test_generation_is_not_swept_before_it_is_due(redis: Redis) -> None:
     create_queued(redis)
     claim_generation(redis)
-    assert sweep(redis, SETTINGS) == NOTHING
+    assert sweep(Streams(redis), SETTINGS) == NOTHING
 
 
 def test_ended_generation_is_never_swept_again(redis: Redis) -> None:
     generation = create_completed(redis).claim.generation
-    assert sweep(redis, SETTINGS) == NOTHING
+    assert sweep(Streams(redis), SETTINGS) == NOTHING
     redis.zadd(keys_of(generation).leases, {generation: 1})  # a stale lease
-    assert sweep(redis, SETTINGS) == NOTHING
+    assert sweep(Streams(redis), SETTINGS) == NOTHING
     assert not is_leased(redis, generation)
 
 
@@ -89,10 +90,10 @@ def test_queued_generation_is_enqueued_again_at_half_of_the_remaining_time(redis
 def test_generation_not_claimed_in_time_ends_in_queue_timeout(redis: Redis) -> None:
     generation = create_queued(redis)
     expire_deadlines(redis, generation, "queue_until")
-    assert sweep(redis, SETTINGS) == SweepResult([], 0, [generation])
+    assert sweep(Streams(redis), SETTINGS) == SweepResult([], 0, [generation])
     assert code_of(redis, generation) == "queue_timeout"
     assert log_of(redis, generation)[-1] == Done("failed")
-    assert claim(redis, generation, SETTINGS) is None
+    assert claim(Streams(redis), generation, SETTINGS) is None
     assert not is_leased(redis, generation)
 
 
@@ -100,7 +101,7 @@ def test_first_sweep_of_an_expired_lease_only_suspects(redis: Redis) -> None:
     claimed = claim_generation(redis).claim
     assert sweep_when_due(redis, claimed.generation) == SweepResult([], 1, [])
     assert SUSPICION_MS - 2000 < due_in(redis, claimed.generation) <= SUSPICION_MS
-    assert sweep(redis, SETTINGS) == NOTHING, "a suspected generation has a delay of its own"
+    assert sweep(Streams(redis), SETTINGS) == NOTHING, "a suspected generation has a delay of its own"
     assert append_event(redis, claimed, 2, Chunk("still here")).verdict == "appended"
 
 
@@ -121,7 +122,7 @@ def test_lost_message_is_enqueued_again_until_the_time_limit(redis: Redis) -> No
     for _ in range(3):
         assert sweep_when_due(redis, generation) == SweepResult([generation], 0, [])
     expire_deadlines(redis, generation, "ring_until")
-    assert sweep(redis, SETTINGS) == SweepResult([], 0, [generation])
+    assert sweep(Streams(redis), SETTINGS) == SweepResult([], 0, [generation])
     assert code_of(redis, generation) == "worker_lost"
 
 
@@ -141,7 +142,7 @@ def test_generation_that_loses_every_worker_ends_in_worker_lost_after_the_last_a
         swept = sweep_twice(redis, generation)
     assert len(swept.ended) == 1  # pyright: ignore[reportPossiblyUnboundVariable]
     assert code_of(redis, generation) == "worker_lost"
-    assert claim(redis, generation, SETTINGS) is None
+    assert claim(Streams(redis), generation, SETTINGS) is None
 
 
 def test_number_of_attempts_is_a_setting(redis: Redis) -> None:
@@ -161,7 +162,7 @@ def test_generation_lost_between_outcome_and_done_gets_only_done(redis: Redis) -
 @pytest.mark.parametrize("is_released", [True, False])
 def test_generation_cancelled_while_held_is_ended_by_a_sweep(redis: Redis, is_released: bool) -> None:
     claimed = claim_generation(redis).claim
-    cancel(redis, claimed.generation, "user", SETTINGS)
+    cancel(Streams(redis), claimed.generation, "user", SETTINGS)
     if is_released:
         redis.hset(keys_of(claimed.generation).state, "token", "")
         assert len(sweep_when_due(redis, claimed.generation).ended) == 1
@@ -175,7 +176,7 @@ def test_concurrent_sweeps_take_each_generation_once(redis: Redis) -> None:
     for wanted in ("suspected", "to_enqueue"):
         for generation in generations:
             make_due(redis, generation)
-        sweeps = [gevent.spawn(sweep, redis, SETTINGS) for _ in range(10)]
+        sweeps = [gevent.spawn(sweep, Streams(redis), SETTINGS) for _ in range(10)]
         gevent.joinall(sweeps, timeout=30, raise_error=True)
         if wanted == "suspected":
             assert sum(task.get().suspected for task in sweeps) == len(generations)
@@ -189,7 +190,7 @@ def test_sweep_reaches_every_bucket_and_more_than_one_batch(redis: Redis) -> Non
     for generation in generations:
         redis.hset(keys_of(generation).state, mapping={"token": "", "epoch": 0, "queue_until": 10**15, "top": "0-1"})
         redis.zadd(keys_of(generation).leases, {generation: 1})
-    assert set(sweep(redis, SETTINGS).to_enqueue) == generations
+    assert set(sweep(Streams(redis), SETTINGS).to_enqueue) == generations
 
 
 JUNK = (b"junk", b"\xff\xfe", b"", b"zz" * 16, b"../state", b"0" * 31)
@@ -199,7 +200,7 @@ def test_junk_among_the_leases_is_dropped_and_every_generation_is_still_swept(re
     drafts = [new_draft() for _ in range(3)]
     ids = [f"{number:02x}" + draft.ids.generation[2:] for number, draft in enumerate(drafts)]
     for generation, draft in zip(ids, drafts, strict=True):
-        create(redis, replace(draft, ids=replace(draft.ids, generation=generation)), SETTINGS)
+        create(Streams(redis), replace(draft, ids=replace(draft.ids, generation=generation)), SETTINGS)
         redis.zadd(keys_of(generation).leases, {generation: 2})
     misplaced = "05" + "0" * 30  # the id of another bucket
     junk = dict.fromkeys((*JUNK, misplaced.encode(), *(b"junk %d" % number for number in range(500))), 1)
@@ -207,7 +208,7 @@ def test_junk_among_the_leases_is_dropped_and_every_generation_is_still_swept(re
         redis.zadd(bucket, junk)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     swept: list[str] = []
     for _ in range(4):
-        swept += sweep(redis, SETTINGS).to_enqueue
+        swept += sweep(Streams(redis), SETTINGS).to_enqueue
     assert sorted(swept) == ids
     assert [member.decode() for each in LEASES[:3] for member in redis.zrange(each, 0, -1)] == ids  # type: ignore[union-attr]
     assert not redis.exists(LEASES[40])
@@ -224,7 +225,7 @@ def test_generation_with_a_key_of_another_type_is_removed_and_all_others_are_swe
         make_due(redis, generation)
     redis.delete(LEASES[bucket := next(each for each in range(64) if not redis.exists(LEASES[each]))])
     redis.set(LEASES[bucket], "not a sorted set")
-    assert sweep(redis, SETTINGS) == SweepResult([healthy], 0, [])
+    assert sweep(Streams(redis), SETTINGS) == SweepResult([healthy], 0, [])
     for generation in (broken_state, broken_log, held.claim.generation):
         assert redis.exists(keys_of(generation).state, keys_of(generation).log) == 0
         assert not is_leased(redis, generation)
@@ -244,15 +245,15 @@ def test_generation_whose_state_no_script_can_read_does_not_hold_up_the_others(r
 def test_sweep_enqueues_a_queued_generation_in_turn_and_a_lost_one_at_once(valkey: ValkeyProcess, redis: Redis) -> None:
     settings = Settings.of(redis_url=valkey.url)
     draft, held, ended = replace(new_draft(), lane="somebody"), claim_generation(redis), create_queued(redis)
-    create(redis, draft, settings)
+    create(Streams(redis), draft, settings)
     task_queue = TaskQueue(settings)
     task_queue.enqueue(ended, "another")
     expire_deadlines(redis, ended, "queue_until")
     for generation in (draft.ids.generation, held.claim.generation):
         make_due(redis, generation)
-    sweep_and_enqueue(redis, settings, task_queue)
+    sweep_and_enqueue(Streams(redis), settings, task_queue)
     make_due(redis, held.claim.generation)
-    sweep_and_enqueue(redis, settings, task_queue)
+    sweep_and_enqueue(Streams(redis), settings, task_queue)
     assert redis.hgetall(WAITING[0]) == {draft.ids.generation.encode(): b"somebody"}
     assert redis.llen(QUEUE) == 3
     task_queue.close()

@@ -7,6 +7,7 @@ import pytest
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import QUEUE, keys_of
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.waiting import oldest_waiting_seconds
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
@@ -31,11 +32,11 @@ def enqueue(redis: Redis, queue: TaskQueue, seconds_ago: float, lane: str) -> st
 
 
 def age(redis: Redis, queue: TaskQueue) -> float:
-    return round(oldest_waiting_seconds(redis, queue), -2)  # the test's own time does not show
+    return round(oldest_waiting_seconds(Streams(redis), queue), -2)  # the test's own time does not show
 
 
 def test_oldest_generation_is_found_whichever_lane_it_waits_in(redis: Redis, queue: TaskQueue) -> None:
-    assert oldest_waiting_seconds(redis, queue) == 0
+    assert oldest_waiting_seconds(Streams(redis), queue) == 0
     redis.lpush(QUEUE, "an earlier message")  # otherwise the first one would need no turn
     enqueue(redis, queue, 300, "first")
     enqueue(redis, queue, 200, "second")
@@ -62,6 +63,6 @@ def test_running_and_unknown_generations_and_foreign_messages_do_not_wait(redis:
     claim_generation(redis, enqueue(redis, queue, 500, "running"))
     queue.enqueue("f" * 32)
     redis.rpush(QUEUE, b"\xff", b"[]", b'{"body": 5}', b'{"body": "AAAA"}')
-    assert oldest_waiting_seconds(redis, queue) == 0
+    assert oldest_waiting_seconds(Streams(redis), queue) == 0
     enqueue(redis, queue, 100, "")
     assert age(redis, queue) == 100

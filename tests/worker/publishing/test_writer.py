@@ -14,6 +14,7 @@ from millrace.worker.contract.events import Chunk, Complete, Error, Snapshot, St
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim, release
 from millrace.worker.contract.log import Append, AppendResult, append_all
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.interrupt import CancelRequested, LeaseLost
 from millrace.worker.publishing import writer as subject
@@ -158,8 +159,8 @@ def test_a_lost_claim_is_recovered_with_nothing_to_append(
 
 def test_a_generation_that_another_worker_has_claimed_is_abandoned(harness: WorkerHarness, attempt: Attempt) -> None:
     write(attempt, "a")
-    release(harness.redis, attempt.outbox.claim, harness.settings)
-    assert claim(harness.redis, attempt.generation, harness.settings) is not None
+    release(Streams(harness.redis), attempt.outbox.claim, harness.settings)
+    assert claim(Streams(harness.redis), attempt.generation, harness.settings) is not None
     attempt.outbox.emit(Chunk("fenced"))
     assert attempt.outbox.wait_until_empty(10)
     assert not attempt.outbox.is_active
@@ -200,7 +201,7 @@ def test_an_append_fenced_by_this_workers_own_reclaim_continues_under_it(
 
 def test_a_fenced_append_reports_no_cancel(harness: WorkerHarness, attempt: Attempt) -> None:
     harness.cancel(attempt.generation)
-    assert release(harness.redis, attempt.outbox.claim, harness.settings)
+    assert release(Streams(harness.redis), attempt.outbox.claim, harness.settings)
     attempt.outbox.emit(Chunk("fenced"))
     with pytest.raises(LeaseLost), attempt.interrupt.armed(), gevent.Timeout(10):
         Signal().wait()

@@ -24,6 +24,7 @@ from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.store import answers, conversations
@@ -53,7 +54,7 @@ class LateStorageHarness:
     def __init__(self, url: str) -> None:
         self.harness = WorkerHarness(url, database_seconds=0.3)
         self.database = Database(self.harness.settings)
-        self.late_storage = LateStorage(self.harness.redis, self.database)
+        self.late_storage = LateStorage(Streams(self.harness.redis), self.database)
 
     def create_ended(self) -> str:
         """Create a generation, and cancel it before a worker claims it."""
@@ -82,7 +83,7 @@ def storage(valkey: ValkeyProcess) -> Iterator[LateStorageHarness]:
 def test_an_answer_cancelled_in_the_queue_is_stored_with_its_question(storage: LateStorageHarness) -> None:
     generation = storage.create_ended()
     storage.late_storage.store_due()
-    state = read_state(storage.harness.redis, generation)
+    state = read_state(Streams(storage.harness.redis), generation)
     record = storage.stored(generation)
     assert record
     assert state
@@ -101,7 +102,7 @@ def test_a_started_task_stores_by_itself(storage: LateStorageHarness) -> None:
 
 def test_concurrent_late_storage_stores_every_answer(storage: LateStorageHarness) -> None:
     generations = [storage.create_ended() for _ in range(20)]
-    storing = [gevent.spawn(LateStorage(storage.harness.redis, storage.database).store_due) for _ in range(5)]
+    storing = [gevent.spawn(LateStorage(Streams(storage.harness.redis), storage.database).store_due) for _ in range(5)]
     gevent.joinall(storing, raise_error=True)
     assert all(storage.stored(generation) for generation in generations)
     assert not any(storage.is_pending(generation) for generation in generations)
@@ -155,7 +156,7 @@ def test_an_answer_that_cannot_be_stored_does_not_hold_up_the_others(
 
 def test_a_deleted_conversation_is_not_restored(storage: LateStorageHarness) -> None:
     generation = storage.create_ended()
-    state = read_state(storage.harness.redis, generation)
+    state = read_state(Streams(storage.harness.redis), generation)
     assert state
     storage.database.run(lambda session: conversations.create_or_touch(session, "somebody", state.conversation))
     storage.database.run(lambda session: conversations.delete(session, "somebody", state.conversation))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import Streams
 from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.upkeep import sweeper as subject
 from millrace.worker.upkeep.sweeper import Sweeper
@@ -31,7 +32,7 @@ def queue() -> RecordingQueue:
 
 @pytest.fixture
 def sweeper(harness: WorkerHarness, queue: RecordingQueue) -> Iterator[Sweeper]:
-    made = Sweeper(harness.redis, harness.settings, queue)
+    made = Sweeper(Streams(harness.redis), harness.settings, queue)
     yield made
     made.stop()
 

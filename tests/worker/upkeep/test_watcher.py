@@ -1,6 +1,5 @@
-"""The watcher renews leases, passes on cancels, and enforces deadlines and the end of the process."""
+"""The watcher renews leases and passes on cancels."""
 
-import logging
 import time
 
 import pytest
@@ -8,11 +7,11 @@ import pytest
 from millrace.worker.contract.events import Snapshot
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim, release
+from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import sweep
-from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
+from millrace.worker.interrupt import CancelRequested, LeaseLost
 from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.upkeep import watcher as subject
-from millrace.worker.upkeep.watcher import HANDOVER_SECONDS
 from tests.valkey import ValkeyProcess
 from tests.worker.harness import COMPLETE, WorkerHarness, claim_attempt, wait_until
 from tests.worker.upkeep.watcher_harness import WatcherHarness
@@ -23,10 +22,10 @@ def test_a_lease_is_renewed_before_it_expires(harness: WorkerHarness, watch: Wat
     ends_at = time.monotonic() + 3 * harness.settings.generation.lease_seconds
     suspected = 0
     while time.monotonic() < ends_at:
-        suspected += sweep(harness.redis, harness.settings).suspected
+        suspected += sweep(Streams(harness.redis), harness.settings).suspected
         time.sleep(0.05)
     assert suspected == 0
-    assert claim(harness.redis, watch.attempt.generation, harness.settings) is None
+    assert claim(Streams(harness.redis), watch.attempt.generation, harness.settings) is None
     assert watch.attempt.interrupt.reason is None
 
 
@@ -38,7 +37,7 @@ def test_a_lease_is_renewed_while_appends_make_other_queries_unnecessary(
     while time.monotonic() < ends_at:
         watch.attempt.outbox.last_progress_at = time.monotonic()  # as if Redis had just acknowledged one
         watch.watcher.renew_leases()
-        assert sweep(harness.redis, harness.settings).suspected == 0
+        assert sweep(Streams(harness.redis), harness.settings).suspected == 0
         renewals += 1
         time.sleep(0.02)
     assert renewals > 10
@@ -61,7 +60,7 @@ def test_a_generation_that_another_worker_has_claimed_is_abandoned(
     harness: WorkerHarness, watch: WatcherHarness
 ) -> None:
     watch.writer.start()
-    release(harness.redis, watch.attempt.outbox.claim, harness.settings)
+    release(Streams(harness.redis), watch.attempt.outbox.claim, harness.settings)
     watch.watcher.renew_leases()
     wait_until(lambda: not watch.attempt.outbox.is_active, "the end of the outbox", 1)
     assert isinstance(watch.attempt.interrupt.reason, LeaseLost)
@@ -91,7 +90,7 @@ def test_a_generation_held_for_the_longest_time_allowed_is_abandoned_at_once(
 
 def test_a_finishing_generation_is_left_to_its_appends(harness: WorkerHarness, watch: WatcherHarness) -> None:
     watch.attempt.outbox.finish(COMPLETE)  # the log writer is not started: it may be in the log already
-    release(harness.redis, watch.attempt.outbox.claim, harness.settings)
+    release(Streams(harness.redis), watch.attempt.outbox.claim, harness.settings)
     watch.watcher.renew_leases()
     assert watch.recovered == []
     assert watch.attempt.outbox.has_unacknowledged
@@ -110,9 +109,9 @@ def test_a_reply_about_a_claim_that_was_replaced_during_the_call_is_ignored(
     real = subject.renew_all
 
     def slow(*arguments: object) -> object:
-        release(harness.redis, watch.attempt.outbox.claim, harness.settings)
+        release(Streams(harness.redis), watch.attempt.outbox.claim, harness.settings)
         renewals = real(*arguments)  # pyright: ignore[reportArgumentType]
-        again = claim(harness.redis, watch.attempt.generation, harness.settings)
+        again = claim(Streams(harness.redis), watch.attempt.generation, harness.settings)
         assert again is not None
         watch.attempt.outbox.claim = again.claim
         return renewals
@@ -120,32 +119,6 @@ def test_a_reply_about_a_claim_that_was_replaced_during_the_call_is_ignored(
     monkeypatch.setattr(subject, "renew_all", slow)
     watch.watcher.renew_leases()
     assert watch.attempt.outbox.is_active
-
-
-def test_an_answer_is_interrupted_at_its_deadline(watch: WatcherHarness) -> None:
-    watch.watcher.enforce_deadlines(watch.run.deadline - 1)
-    assert watch.attempt.interrupt.reason is None
-    watch.watcher.enforce_deadlines(watch.run.deadline)
-    assert isinstance(watch.attempt.interrupt.reason, DeadlineExceeded)
-
-
-def test_a_draining_process_hands_over_its_generations_and_abandons_the_rest(watch: WatcherHarness) -> None:
-    now = time.monotonic()
-    watch.watcher.handover_at = now + 1
-    watch.watcher.enforce_deadlines(now)
-    assert watch.attempt.interrupt.reason is None
-    watch.watcher.enforce_deadlines(now + 1)
-    assert isinstance(watch.attempt.interrupt.reason, HandoverRequested)
-    assert watch.attempt.outbox.is_active
-    watch.watcher.enforce_deadlines(now + 1 + HANDOVER_SECONDS)
-    assert not watch.attempt.outbox.is_active
-
-
-def test_deadlines_are_enforced_while_redis_is_unavailable(watch: WatcherHarness, valkey: ValkeyProcess) -> None:
-    valkey.stop()
-    watch.run.deadline = time.monotonic() + 0.5
-    watch.watcher.start()
-    wait_until(lambda: isinstance(watch.attempt.interrupt.reason, DeadlineExceeded), "the deadline", 5)
 
 
 def test_an_error_in_one_pass_does_not_end_the_watcher(
@@ -176,12 +149,3 @@ def test_a_rejected_renewal_does_not_affect_the_others(harness: WorkerHarness, w
     watch.watcher.renew_leases()
     assert isinstance(watch.attempt.interrupt.reason, CancelRequested)
     assert other.outbox.is_active
-
-
-def test_a_blocked_hub_is_logged(
-    watch: WatcherHarness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(subject, "LAG_SECONDS", -1.0)
-    with caplog.at_level(logging.WARNING):
-        watch.watcher.start()
-        wait_until(lambda: "hub_blocked" in caplog.text, "the warning")

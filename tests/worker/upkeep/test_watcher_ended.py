@@ -4,6 +4,7 @@ import pytest
 
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.upkeep import watcher as subject
 from tests.valkey import ValkeyProcess
@@ -65,7 +66,7 @@ def test_a_lost_end_is_not_published_after_another_worker_has_claimed_the_genera
     state = keys_of(watch.attempt.generation).state
     harness.redis.hdel(state, "done", "outcome")
     harness.redis.hset(state, "token", "")
-    assert claim(harness.redis, watch.attempt.generation, harness.settings) is not None
+    assert claim(Streams(harness.redis), watch.attempt.generation, harness.settings) is not None
     watch.watcher.restore_lost_ends()
     wait_until(lambda: not watch.attempt.outbox.is_finished, "the abandoned outbox")
     watch.watcher.restore_lost_ends()

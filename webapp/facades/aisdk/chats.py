@@ -38,12 +38,12 @@ def find_conversation(owner: str, chat: str) -> str | None:
 
 def running_generation(owner: str, chat: str) -> GenerationState | None:
     """Return the generation that runs in a chat, None if none does; raises RedisUnavailable."""
-    redis = services().redis
+    streams = services().streams
     # Redis knows the conversation of each generation that runs.
-    is_own = is_id(chat) and read_owner(redis, owner, chat) == "own"
+    is_own = is_id(chat) and read_owner(streams.control, owner, chat) == "own"
     candidates = [hashed_conversation(owner, chat), *([chat] if is_own else [])]
-    for generation in running_generations(redis, candidates).values():
-        state = read_state(redis, generation)
+    for generation in running_generations(streams, candidates).values():
+        state = read_state(streams, generation)
         if state is not None and state.owner == owner and not state.is_deleted:
             return state
     return None

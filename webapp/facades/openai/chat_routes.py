@@ -89,7 +89,7 @@ def get_completion(completion: str) -> Response:
     Raises the Problem of an answer that has failed.
     """
     state = owned_generation_with_retry(own_id(COMPLETION, completion))
-    summary = read_summary(services().redis, state.generation)
+    summary = read_summary(services().streams, state.generation)
     if flag_of(request.args, "stream"):
         after, has_usage = _after(), flag_of(request.args, "include_usage")
         model = summary.model if summary else current_transcript(services(), state.generation)[0].model or ""

@@ -7,6 +7,7 @@ from millrace.worker.contract.events import Chunk, Done
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.harness import COMPLETE, WHOLE, Json, WebHarness, json_of
 
@@ -49,7 +50,7 @@ def test_answer_is_a_ui_message_stream_that_the_header_announces(site: WebHarnes
     claimed = worker.get()
     assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
     assert answer.headers["Millrace-Generation-Id"] == claimed.claim.generation
-    state = read_state(site.redis, claimed.claim.generation)
+    state = read_state(Streams(site.redis), claimed.claim.generation)
     assert state is not None
     assert lines[0] == {
         "type": "start",
@@ -141,7 +142,7 @@ def test_chat_without_an_answer_or_of_another_user_has_nothing_to_resume_or_to_s
         assert client.get(f"{API}/{chat}/stream").status_code == 204
         assert client.post(f"{API}/{chat}/stop").status_code == 204
     assert stranger.get(f"{API}/{conversation}/stream?generation={generation}").status_code == 404
-    state = read_state(site.redis, generation)
+    state = read_state(Streams(site.redis), generation)
     assert state is not None
     assert state.is_running
 

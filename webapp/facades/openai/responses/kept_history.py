@@ -26,10 +26,10 @@ def keep_history(request: ModelRequest) -> dict[str, Any]:
 
 def read_history(state: GenerationState) -> list[PromptMessage] | None:
     """Return the messages of a request, from itself or as they were kept; None where they are gone."""
-    redis = services().redis
-    request = read_request(redis, state.generation)
+    streams = services().streams
+    request = read_request(streams, state.generation)
     if request is not None:
         return request.messages
-    summary = read_summary(redis, state.generation)
+    summary = read_summary(streams, state.generation)
     kept = ((summary.echo if summary else None) or {}).get(_MEMBER)
     return None if kept is None else msgspec.convert(kept, list[PromptMessage])

@@ -172,7 +172,7 @@ def _dialects() -> MakeDialect:
 
 
 def _describe(state: GenerationState) -> ResponseDescription:
-    summary = read_summary(services().redis, state.generation)
+    summary = read_summary(services().streams, state.generation)
     model = None if summary else current_transcript(services(), state.generation)[0].model
     return describe(state, summary, model)
 
@@ -183,7 +183,7 @@ def _respond(state: GenerationState) -> Response:
 
 
 def _render(state: GenerationState, transcript: Transcript) -> Response:
-    response = json_response(response_of(state, read_summary(services().redis, state.generation), transcript))
+    response = json_response(response_of(state, read_summary(services().streams, state.generation), transcript))
     response.headers["Millrace-Generation-Id"] = state.generation
     return response
 

@@ -1,0 +1,62 @@
+"""The work of a process on one stream node: it writes logs, renews leases, sweeps, and stores late answers.
+
+Each node has its own, with its own connections: one that does not answer holds up no generation of another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gevent.lock import BoundedSemaphore
+
+from millrace.worker.background_task import BackgroundTask
+from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import Streams
+from millrace.worker.publishing.writer import LogWriter
+from millrace.worker.settings.schema import Settings
+from millrace.worker.store.database import Database
+from millrace.worker.upkeep.late_storage import LateStorage
+from millrace.worker.upkeep.sweeper import Sweeper
+from millrace.worker.upkeep.watcher import RunningGeneration, Watcher
+
+REDIS_SLOTS = 32  # connections for claims, releases and takeovers, of which hundreds may start at once
+
+
+@dataclass(frozen=True)
+class NodeClients:
+    """The clients for background work: those of `writing` do not retry, those of `watching` wait for less time."""
+
+    writing: Streams
+    watching: Streams
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.writing.close()
+        self.watching.close()
+
+
+class NodeTasks:
+    """The background tasks of one node, its running generations, and the slots for calls that a generation makes."""
+
+    def __init__(
+        self, name: str, clients: NodeClients, settings: Settings, *, task_queue: TaskQueue, database: Database
+    ) -> None:
+        self.running: set[RunningGeneration] = set()
+        self.slots = BoundedSemaphore(REDIS_SLOTS)
+        self.writer = LogWriter(clients.writing.redis_of(name), settings)
+        self.watcher = Watcher(clients.watching.redis_of(name), settings, self.running, self.writer.recover)
+        self.late_storage = LateStorage(clients.watching, database, name)
+        self._sweeper = Sweeper(clients.watching, settings, task_queue, name)
+
+    @property
+    def _tasks(self) -> Sequence[BackgroundTask]:
+        return self.writer, self.watcher, self._sweeper, self.late_storage
+
+    def start(self) -> None:
+        """Start the background tasks."""
+        for task in self._tasks:
+            task.start()
+
+    def stop(self) -> None:
+        """Stop them, each within a bounded time, the log writer last."""
+        for task in reversed(self._tasks):
+            task.stop()
