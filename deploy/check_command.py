@@ -38,41 +38,41 @@ MODULES = {"--bench": "tests.bench", "--live": "tests.live", "--real-model": "te
 # Tests that import the tiers have processes of their own: gevent's monkey patches must not reach Playwright.
 TIERS = ("worker", "webapp", "emulator")
 PATCHED = ("-p", "tests.patched")
-# The parts of the suite that are spread over several processes, the first to start first: the name, the folders and how
-# many. Tests that mostly wait, for leases and deadlines, come first; the others have what they leave of the processors.
+# Tests that mostly wait, for leases and deadlines, start first, spread over more processes than there are processors;
+# the others have what they leave.
 PATIENT = {
     "faults and a short soak": (("faults", "soak"), 3),
     "journeys": (("journeys",), 2),
     "browser": (("browser",), 3),
 }
+# The others of the tiers, by folders; a file belongs to the longest one. The SDKs of providers are imported by few.
 BUSY = {
-    "tests of the worker": (("worker",), 2),
-    "tests of web and emulator": (("webapp", "emulator"), 2),
+    "tests of the worker": ("worker",),
+    "tests of the web": ("webapp",),
+    "tests of providers and contract": ("worker/providers", "worker/contract"),
+    "tests of facades and emulator": ("webapp/facades", "emulator"),
 }
 # How long the longest of them take, in seconds, while everything else runs, too.
-SECONDS = {
-    "faults/test_workers.py": 320,
-    "faults/test_redis.py": 110,
-    "faults/test_store.py": 100,
-    "soak/test_soak.py": 90,
-    "faults/test_webs.py": 80,
-    "faults/test_takeover.py": 60,
+PATIENT_SECONDS = {
+    "faults/test_workers.py": 250,
+    "faults/test_redis.py": 120,
+    "faults/test_store.py": 95,
+    "soak/test_soak.py": 80,
+    "faults/test_webs.py": 70,
+    "faults/test_takeover.py": 45,
     "faults/test_rolling.py": 50,
+    "faults/test_readers.py": 50,
     "faults/test_vanishing.py": 40,
-    "faults/test_readers.py": 40,
-    "journeys/test_use_from.py": 180,
-    "journeys/test_openai_chat.py": 90,
-    "journeys/test_openai_responses.py": 90,
-    "journeys/test_documented_commands.py": 60,
-    "worker/test_tasks.py": 90,
-    "worker/context/test_prompt_answers.py": 40,
-    "worker/contract/test_log_mutations.py": 40,
-    "worker/contract/test_log_machine.py": 20,
-    "worker/store/test_database.py": 25,
-    "worker/store/test_migration.py": 20,
+    "journeys/test_websocket.py": 70,
+    "journeys/test_documented_commands.py": 70,
+    "journeys/test_context.py": 65,
+    "journeys/test_use_from.py": 60,
+    "journeys/test_authorization.py": 40,
+    "browser/chat/test_outages.py": 60,
+    "browser/accessibility/test_axe.py": 50,
+    "browser/chat/test_control.py": 40,
 }
-OTHER_SECONDS = 30  # a file of a patient part
-OTHER_BUSY_SECONDS = 3
+OTHER_SECONDS = 20
 # Left out of --quick: tests that start whole systems, and the files that take longest, which is over half of the time.
 SLOW = (
     "bench",
@@ -130,32 +130,33 @@ def shards(root: Path, python: str) -> list[Shard]:
     pytest = (python, "-m", "pytest", "--color=no")
     files = _test_files(root)
     found: list[Shard] = []
-    spread: set[str] = set()
-    for name, (folders, count) in (PATIENT | BUSY).items():
-        spread.update(folders)
-        options = PATCHED if name in BUSY else ()
+    for name, (folders, count) in PATIENT.items():
         groups = _spread({path.as_posix() for path in files if path.parts[0] in folders}, count)
-        found += [
-            Shard(f"{name} {number}", (*pytest, *options), _paths(group)) for number, group in enumerate(groups, 1)
-        ]
-    rooms = {path.parts[0] for path in files} - spread
-    return _with_tests([*found, Shard("all other tests", pytest, _paths(rooms))])
+        found += [Shard(f"{name} {number}", pytest, _paths(group)) for number, group in enumerate(groups, 1)]
+    waiting = {folder for folders, _ in PATIENT.values() for folder in folders}
+    rooms = {path.parts[0] for path in files} - waiting - {*TIERS}
+    found.append(Shard("all other tests", pytest, _paths(rooms)))
+    for name, folders in BUSY.items():
+        group = {path.as_posix() for path in files if _folder_of(path) in folders}
+        found.append(Shard(name, (*pytest, *PATCHED), _paths(group)))
+    return _with_tests(found)
+
+
+def _folder_of(file: Path) -> str:
+    """Return the folder of `BUSY` that a file belongs to, nothing where none does."""
+    folders = [folder for folders in BUSY.values() for folder in folders if file.is_relative_to(folder)]
+    return max(folders, key=len, default="")
 
 
 def _spread(files: set[str], count: int) -> list[set[str]]:
     """Return the files in groups that take about the same time: each, the longest first, into the shortest group."""
     groups = [set[str]() for _ in range(count)]
     seconds = [0] * count
-    for file in sorted(files, key=lambda file: (-seconds_of(file), file)):
+    for file in sorted(files, key=lambda file: (-PATIENT_SECONDS.get(file, OTHER_SECONDS), file)):
         shortest = seconds.index(min(seconds))
         groups[shortest].add(file)
-        seconds[shortest] += seconds_of(file)
+        seconds[shortest] += PATIENT_SECONDS.get(file, OTHER_SECONDS)
     return groups
-
-
-def seconds_of(file: str) -> int:
-    """Return how long a file's tests take, or about how long."""
-    return SECONDS.get(file, OTHER_BUSY_SECONDS if file.startswith(TIERS) else OTHER_SECONDS)
 
 
 def quick_shards(root: Path, python: str) -> list[Shard]:
