@@ -41,8 +41,10 @@ class SentinelService:
         for name in ("a", "b"):
             (directory / name).mkdir()
             self.servers.append(ValkeyProcess(directory / name, *login, password=PASSWORD))
-        places = ",".join(f"127.0.0.1:{port}" for port in self._ports)
-        self.url = f"redis+sentinel://:{PASSWORD}@{places}/{SERVICE}/0?sentinel_password={SENTINEL_PASSWORD}"
+        self.places = [f"127.0.0.1:{port}" for port in self._ports]
+        self.url = (
+            f"redis+sentinel://:{PASSWORD}@{','.join(self.places)}/{SERVICE}/0?sentinel_password={SENTINEL_PASSWORD}"
+        )
 
     def __enter__(self) -> Self:
         master, replica = self.servers

@@ -28,6 +28,7 @@ from millrace.worker.contract.connection_pool import is_current, make_pool
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.queue import CANARY, CONSUMER_SECONDS, LEARN, TASK
 from millrace.worker.observability.logs import get_logger
+from millrace.worker.settings.redis_url import read_redis_url
 
 DISCARDED = Counter("millrace_discarded_messages", "Messages in the queues that are for no task.", registry=None)
 _SHOWN = 100  # characters of a discarded message in the log
@@ -99,7 +100,9 @@ class TaskChannel(Channel):
         """Do nothing: Celery acknowledges every message that it accepts."""
 
     def _get_pool(self, asynchronous: bool = False) -> redis.ConnectionPool:
-        pool = make_pool(self.redis_url, timeout_seconds=CONSUMER_SECONDS, retries=0, connections=MAX_CONNECTIONS)
+        address = read_redis_url(self.redis_url)
+        pool = make_pool(address, timeout_seconds=CONSUMER_SECONDS, retries=0, connections=MAX_CONNECTIONS)
+        self.keyprefix_fanout = self.keyprefix_fanout.format(db=address.db)
         if asynchronous:
             pool.connection_class = self._polled(pool.connection_class)
         return pool
@@ -143,6 +146,9 @@ class TaskPoller(MultiChannelPoller):
             _slot_freed.wait(timeout)
             timeout = max(0.0, deadline - time.monotonic()) if self._can_consume() else 0.0
         return super().get(callback, timeout)
+
+    def maybe_restore_messages(self) -> None:
+        """Do nothing: no message is unacknowledged."""
 
     def _register_BRPOP(self, channel: TaskChannel) -> None:  # noqa: N802 - kombu's name
         if not channel._in_poll:  # noqa: SLF001 - else the reply to come may hold a message

@@ -1,5 +1,6 @@
 """Checks of a Redis server: version, memory, persistence, delay, clock, and the commands that its user may run."""
 
+import hashlib
 import secrets
 import statistics
 import time
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from deploy.doctor.redis_shape import check_encryption, check_sentinels
 from deploy.doctor.report import Finding, failed, ok, warning
 from millrace.worker.contract.connection import (
     REQUIRED_POLICY,
@@ -19,6 +21,7 @@ from millrace.worker.contract.connection import (
     place_of,
 )
 from millrace.worker.contract.keys import check_keys
+from millrace.worker.settings.redis_url import read_redis_url
 from millrace.worker.settings.schema import Settings
 
 CONNECT_SECONDS = 3.0
@@ -29,10 +32,9 @@ FULL_SHARE = 0.8
 MAX_CLOCK_SECONDS = 30.0
 _KEY_SECONDS = 10
 _PROBE_SCRIPT = "#!lua\nredis.call('SET', KEYS[1], ARGV[1], 'EX', 10) return redis.call('GET', KEYS[1])"
-_RIGHTS = (
-    "Give its user `~mr:* ~millrace* ~_kombu* &mr:* +@read +@write +@pubsub +@scripting +@connection "
-    "+@transaction +info +time` (ACL SETUSER)."
-)
+_PROBE_DIGEST = hashlib.sha1(_PROBE_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_RIGHTS = "Give its user the rights that `python3 deploy/redis_acl.py` prints for its tier (ACL SETUSER)."
+_OF_THE_WORKER = ("BRPOP",)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ def check_server(server: Server) -> Iterator[Finding]:
     if away:
         yield failed(server.subject, away, f"Without it {_consequence(server)}.")
         return
+    address = read_redis_url(server.url)
+    yield from check_encryption(server.subject, address)
     with connect(server.url, timeout_seconds=CONNECT_SECONDS, retries=0) as redis:
+        yield from check_sentinels(server.subject, address, redis)
         yield from check_version(redis, server)
         for check in (check_memory, check_persistence, check_delay, check_rights):
             try:
@@ -209,8 +214,12 @@ def check_rights(redis: Redis, server: Server) -> Iterator[Finding]:
         advice = "Every write is rejected in this way. Look at Redis's log, its memory, its disk and its role."
         yield failed(server.subject, f"it does not take writes: {type(error).__name__}: {error}", advice)
         return
-    if denied:
-        yield failed(server.subject, f"its user may not run {', '.join(denied)} on Millrace's keys", _RIGHTS)
+    missing = [name for name in denied if name not in _OF_THE_WORKER]
+    if missing:
+        yield failed(server.subject, f"its user may not run {', '.join(missing)} on Millrace's keys", _RIGHTS)
+    elif denied:
+        found = f"its user may not run {', '.join(denied)}, which workers need and web processes do not"
+        yield warning(server.subject, found, "If this is the workers' user, it needs more. " + _RIGHTS)
     else:
         yield ok(server.subject, "scripts and all needed commands run")
 
@@ -226,8 +235,8 @@ def _commands(redis: Redis, key: str, queue: str, server: Server) -> list[tuple[
         ("SET", lambda: redis.set(key, "1", ex=_KEY_SECONDS)),
         ("GET", lambda: redis.get(key)),
         ("TIME", redis.time),
-        ("EVAL", lambda: redis.eval(_PROBE_SCRIPT, 1, key, "1")),
         ("SCRIPT LOAD", lambda: redis.script_load(_PROBE_SCRIPT)),
+        ("EVALSHA", lambda: redis.evalsha(_PROBE_DIGEST, 1, key, "1")),
         ("DEL", lambda: redis.delete(key)),
     ]
     if server.keeps_answers:
@@ -243,6 +252,7 @@ def _commands(redis: Redis, key: str, queue: str, server: Server) -> list[tuple[
         needed += [
             ("LPUSH", lambda: redis.lpush(queue, "1")),
             ("BRPOP", lambda: redis.brpop([queue], 1)),
+            ("DEL", lambda: redis.delete(queue)),
         ]
     return needed
 

@@ -19,6 +19,7 @@ SETTINGS_TEST = "test_settings_in_shell_blocks_are_exported_and_valid"
 RUNNERS = {
     "test_curl_commands_of_the_docs_run_as_pasted": r"\$base\b",
     "test_start_commands_of_the_docs_run_as_pasted": r"^python3 deploy/run\.py|\.millrace/logs|-m deploy\.emulator",
+    "test_commands_about_users_of_redis_run_as_pasted": r"^python3 deploy/redis_acl\.py",
     "test_commands_of_an_installed_package_run_as_pasted": r"^millrace-",
     "test_commands_of_the_page_about_capacity_run_as_pasted": r"^python3 deploy/capacity\.py",
     "test_commands_of_a_checkout_run_as_pasted": r"^\.venv/bin/",

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import redis
 
-from millrace.worker.contract.connection_pool import make_pool
+from millrace.worker.contract.connection_pool import make_cluster_client, make_pool
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.redis_url import read_redis_url
 
@@ -35,9 +35,11 @@ def connect(
     When all `connections` are in use, a command waits up to `timeout_seconds` for a free one, then raises
     RedisUnavailable.
     """
-    return redis.Redis.from_pool(
-        make_pool(url, timeout_seconds=timeout_seconds, retries=retries, connections=connections)
-    )
+    address = read_redis_url(url)
+    limits: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retries": retries, "connections": connections}
+    if address.shape == "cluster":
+        return make_cluster_client(address, **limits)
+    return redis.Redis.from_pool(make_pool(address, **limits))
 
 
 def is_unavailable(error: Exception) -> bool:

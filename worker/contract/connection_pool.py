@@ -6,20 +6,22 @@ calls answer the same question. When they find anything unusual, redis-py's own 
 """
 
 import fcntl
+import random
 import re
 import socket
 import termios
 import time
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, assert_never
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-from millrace.worker.settings.redis_url import RedisAddress, read_redis_url
+from millrace.worker.contract.cluster import ClusterClient, ClusterMap, Place
+from millrace.worker.settings.redis_url import RedisAddress
 
 CONNECT_SECONDS = 2.0
 KEEPALIVE_SECONDS = 15
@@ -32,9 +34,11 @@ _ESTABLISHED = b"\1"  # its first byte is the state: netinet/tcp.h, https://man7
 _NO_BYTES = bytes(4)
 
 
-def make_pool(url: str, *, timeout_seconds: float, retries: int, connections: int) -> redis.ConnectionPool:
-    """Return a pool; each connection is opened when it is first used. `connect` describes the arguments."""
-    address = read_redis_url(url)
+def make_pool(address: RedisAddress, *, timeout_seconds: float, retries: int, connections: int) -> redis.ConnectionPool:
+    """Return a pool; each connection is opened when it is first used. `connect` describes the arguments.
+
+    Of a cluster its connections lead to any node.
+    """
     common: dict[str, Any] = {
         "max_connections": connections,
         "timeout": timeout_seconds,
@@ -44,12 +48,33 @@ def make_pool(url: str, *, timeout_seconds: float, retries: int, connections: in
         "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
         **options_of(address),
     }
-    if address.shape == "sentinel":
-        return _MasterPool(address, **common)
-    if address.shape == "socket":
-        return redis.BlockingConnectionPool(**common, path=address.path)
-    ((host, port),) = address.places
-    return redis.BlockingConnectionPool(**common, host=host, port=port)
+    match address.shape:
+        case "sentinel":
+            return _MasterPool(address, **common)
+        case "socket":
+            return redis.BlockingConnectionPool(**common, path=address.path)
+        case "cluster":
+            raise ValueError("the connections of a cluster are made for each of its nodes")
+        case "server":
+            ((host, port),) = address.places
+            return redis.BlockingConnectionPool(**common, host=host, port=port)
+        case _:
+            assert_never(address.shape)
+
+
+def make_cluster_client(address: RedisAddress, *, retries: int, **limits: Any) -> ClusterClient:
+    """Return a client of a cluster, which reads its map at the first command."""
+
+    def make(place: Place) -> redis.Redis:
+        node = replace(address, shape="server", places=(place,))
+        return redis.Redis.from_pool(make_pool(node, retries=0, **limits))
+
+    cluster = ClusterMap(address.places, make)
+    server = replace(address, shape="server", places=address.places[:1])
+    pool = make_pool(server, retries=0, **limits)
+    pool.connection_class = _NodeTls if address.tls else _NodeTcp
+    pool.connection_kwargs["cluster"] = cluster
+    return ClusterClient(cluster, pool, retries)
 
 
 def options_of(address: RedisAddress) -> dict[str, Any]:
@@ -63,6 +88,7 @@ def options_of(address: RedisAddress) -> dict[str, Any]:
     return {
         "connection_class": connection_class(address),
         "db": address.db,
+        "driver_info": None,  # CLIENT SETINFO costs two round trips, and Redis 7.0 cannot allow it to a user
         **{name: value for name, value in optional.items() if value is not None},
         **({} if address.shape == "socket" else {"socket_keepalive": True}),
         **_tls_options(address),
@@ -141,6 +167,22 @@ class _Tcp(redis.Connection):
 class _Tls(redis.SSLConnection):
     def can_read(self, timeout: float = 0) -> bool:
         return super().can_read(timeout) if timeout or not _is_idle(self) else False
+
+
+class _NodeTcp(_Tcp):
+    """A connection to some node of a cluster, another one at each try."""
+
+    def __init__(self, *, cluster: ClusterMap, **options: Any) -> None:
+        super().__init__(**options)
+        self._cluster = cluster
+
+    def _connect(self) -> Any:
+        self.host, self.port = random.choice(self._cluster.nodes)
+        return super()._connect()
+
+
+class _NodeTls(_NodeTcp, _Tls):
+    pass
 
 
 class _MasterTcp(SentinelManagedConnection, _Tcp):

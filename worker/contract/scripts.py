@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from millrace.worker.contract.cluster import ClusterClient
 from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.errors import RedisUnavailable
 
@@ -83,6 +84,8 @@ def raise_first(replies: Sequence[Reply]) -> None:
 
 
 def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:
+    if isinstance(redis, ClusterClient):
+        return redis.exchange(commands)
     pool = redis.connection_pool
     connection = pool.get_connection()
     try:

@@ -1,9 +1,10 @@
-"""URLs of Redis: one server by TCP, with TLS or by a Unix socket, or the master that Sentinel names.
+"""URLs of Redis: one server by TCP, with TLS or by a Unix socket, the master that Sentinel names, or a cluster.
 
 ```text
 redis://[USER:PASSWORD@]HOST[:6379][/DB]                 rediss:// the same with TLS
 unix://[USER:PASSWORD@]/PATH[?db=DB]
 redis+sentinel://[USER:PASSWORD@]HOST[:26379],…/SERVICE[/DB]   rediss+sentinel:// with TLS, to Sentinel as well
+redis+cluster://[USER:PASSWORD@]HOST[:6379],…                  rediss+cluster:// with TLS
 ```
 
 Options follow after `?`, joined by `&`; `OPTIONS` lists them. A bad part stops the start, and the error names it.
@@ -20,7 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from millrace.worker.settings import parsers
 
-Shape = Literal["server", "socket", "sentinel"]
+Shape = Literal["server", "socket", "sentinel", "cluster"]
 
 SCHEMES: Mapping[str, tuple[Shape, bool]] = MappingProxyType(
     {
@@ -29,18 +30,20 @@ SCHEMES: Mapping[str, tuple[Shape, bool]] = MappingProxyType(
         "unix": ("socket", False),
         "redis+sentinel": ("sentinel", False),
         "rediss+sentinel": ("sentinel", True),
+        "redis+cluster": ("cluster", False),
+        "rediss+cluster": ("cluster", True),
     }
 )
 """Each scheme with its shape, and whether it uses TLS."""
 
-_DEFAULT_PORTS: Mapping[Shape, int] = MappingProxyType({"server": 6379, "socket": 0, "sentinel": 26379})
+_DEFAULT_PORT, _SENTINEL_PORT = 6379, 26379
 _TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
 class TlsOptions:
-    """How a server is verified, and the client's own certificate; the names are those of the URL's options."""
+    """The verification of the server, and the client's own certificate; the names are those of the URL's options."""
 
     ssl_ca_certs: str | None = None
     ssl_certfile: str | None = None
@@ -53,7 +56,7 @@ class TlsOptions:
 
 @dataclass(frozen=True)
 class RedisAddress:
-    """A parsed URL. `places` are hosts with ports: of the server, or of the sentinels, which name the master."""
+    """A parsed URL. `places` are hosts with ports: of the server, of the sentinels, or of some nodes of the cluster."""
 
     shape: Shape
     places: tuple[tuple[str, int], ...] = ()
@@ -70,11 +73,13 @@ class RedisAddress:
 
     @property
     def place(self) -> str:
-        """Where it is, for a message: hosts and ports or a path, and no password."""
+        """The hosts and ports, or the path, for a message; no password."""
         if self.shape == "socket":
             return self.path
         places = ",".join(f"{f'[{host}]' if ':' in host else host}:{port}" for host, port in self.places)
-        return f"{self.service} of the sentinels {places}" if self.shape == "sentinel" else places
+        if self.shape == "sentinel":
+            return f"{self.service} of the sentinels {places}"
+        return f"the cluster of {places}" if self.shape == "cluster" else places
 
 
 def _file(value: str) -> str:
@@ -112,7 +117,17 @@ OPTIONS: tuple[str, ...] = (*_ANY_OPTIONS, *_TLS_OPTIONS, *_SENTINEL_OPTIONS)
 
 
 def redis_url(value: str) -> str:
-    """Return the URL if it is one of a Redis; raises ValueError that says what is wrong with it."""
+    """Return the URL if it is one of a Redis that holds any keys; raises ValueError that says what is wrong with it."""
+    if read_redis_url(value).shape == "cluster":
+        raise ValueError(
+            "takes one server or Sentinel, because Celery's queue, the limits and the locks need all their keys in one "
+            "place; a cluster can hold the streams (MILLRACE_STREAM_REDIS_URLS)"
+        )
+    return value
+
+
+def stream_redis_url(value: str) -> str:
+    """Return the URL if it is one of a Redis that may hold streams, a cluster included; otherwise as `redis_url`."""
     read_redis_url(value)
     return value
 
@@ -141,9 +156,10 @@ def read_redis_url(url: str) -> RedisAddress:
 
 def _places(hosts: str, shape: Shape) -> Iterator[tuple[str, int]]:
     several = shape != "server"
+    default = _SENTINEL_PORT if shape == "sentinel" else _DEFAULT_PORT
     for place in hosts.split(",") if several else [hosts]:
         found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\],/ ]*)(?::([0-9]{1,5}))?", place)
-        port = int(found[2]) if found and found[2] else _DEFAULT_PORTS[shape]
+        port = int(found[2]) if found and found[2] else default
         if not found or not 1 <= port <= _MAX_PORT or (several and not found[1]):
             form = "HOST:PORT, joined by commas" if several else "HOST:PORT"
             raise ValueError(f"takes {form}, with ports from 1 to {_MAX_PORT}")
@@ -151,6 +167,8 @@ def _places(hosts: str, shape: Shape) -> Iterator[tuple[str, int]]:
 
 
 def _path_parts(path: str, shape: Shape) -> dict[str, Any]:
+    if shape == "cluster" and path.strip("/"):
+        raise ValueError("takes no database after its hosts: a cluster has only database 0")
     form = r"/([^/]+)(?:/([0-9]{1,6})?)?" if shape == "sentinel" else r"()(?:/([0-9]{1,6})?)?"
     found = re.fullmatch(form, path, re.ASCII)
     if not found:
@@ -160,7 +178,8 @@ def _path_parts(path: str, shape: Shape) -> dict[str, Any]:
 
 
 def _read_options(query: str, shape: Shape, *, is_tls: bool) -> Iterator[tuple[str, Any]]:
-    known = _ANY_OPTIONS | (_TLS_OPTIONS if is_tls else {}) | (_SENTINEL_OPTIONS if shape == "sentinel" else {})
+    own = {name: parse for name, parse in _ANY_OPTIONS.items() if shape != "cluster" or name != "db"}
+    known = own | (_TLS_OPTIONS if is_tls else {}) | (_SENTINEL_OPTIONS if shape == "sentinel" else {})
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             raise ValueError(f"has an unknown option {name[:50]}; this kind of URL takes {', '.join(known)}")

@@ -10,6 +10,7 @@ import redis
 
 from deploy.doctor.redis_server import Server, check_server, servers_of
 from deploy.doctor.report import Finding
+from deploy.redis_acl import line_of, rights_of
 from millrace.worker.settings.schema import Settings
 from tests.deploy.doctor.findings import all_ok, the
 from tests.valkey import ValkeyProcess
@@ -106,12 +107,17 @@ def test_user_without_the_needed_rights_is_told_which_commands_are_missing(
 
 
 def test_rights_that_the_advice_names_are_enough(valkey: ValkeyProcess, client: redis.Redis) -> None:
-    client.execute_command("ACL", "SETUSER", "lean", "reset", "on", "nopass", "-@all", "+ping")
+    def give(*rights: str) -> None:
+        client.execute_command("ACL", "SETUSER", "lean", "reset", "on", "nopass", *rights)
+
+    give("-@all", "+ping")
     found = the(check(valkey, user="lean:x"), "failed")
-    assert "SET, GET, TIME, EVAL" in found.found
-    rights = found.advice.partition("`")[2].partition("`")[0].split()
-    client.execute_command("ACL", "SETUSER", "lean", "reset", "on", "nopass", *rights)
+    assert "SET, GET, TIME, SCRIPT LOAD" in found.found
+    assert "deploy/redis_acl.py" in found.advice
+    give(*line_of("lean", rights_of("worker")).split()[2:], "+info")
     all_ok(check(valkey, user="lean:x"))
+    give(*line_of("lean", rights_of("web")).split()[2:])
+    assert "may not run BRPOP, which workers need" in the(check(valkey, user="lean:x"), "warning").found
 
 
 def test_server_that_is_away_silent_or_needs_a_password_fails_with_one_sentence(

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.redis_url import OPTIONS, RedisAddress, TlsOptions, read_redis_url, redis_url
+from millrace.worker.settings.redis_url import (
+    OPTIONS,
+    RedisAddress,
+    TlsOptions,
+    read_redis_url,
+    redis_url,
+    stream_redis_url,
+)
 from millrace.worker.settings.schema import load
 
 
@@ -37,10 +44,15 @@ def test_each_form_is_read() -> None:
             RedisAddress("sentinel", (("a", 26379),), service="main", tls=TlsOptions()),
             "main of the sentinels a:26379",
         ),
+        (
+            "redis+cluster://:p@a:1,b",
+            RedisAddress("cluster", (("a", 1), ("b", 6379)), password="p"),
+            "the cluster of a:1,b:6379",
+        ),
     ):
         assert read_redis_url(url) == address, url
         assert address.place == place
-        assert redis_url(url) == url
+        assert stream_redis_url(url) == url
 
 
 def test_tls_options_are_read(tmp_path: Path) -> None:
@@ -72,6 +84,9 @@ def test_a_bad_part_is_refused_by_name_and_shows_no_password() -> None:
         ("redis+sentinel://:hidden@a:1,/main", "takes HOST:PORT, joined by commas"),
         ("redis+sentinel://:hidden@a:1/", "takes /SERVICE/DB, the name of the master at its sentinels"),
         ("redis+sentinel://:hidden@a:1/main/x", "takes /SERVICE/DB"),
+        ("redis+cluster://:hidden@a:1,b:2", "takes one server or Sentinel, because Celery's queue"),
+        ("redis+cluster://:hidden@a:1,b:2/1", "takes no database after its hosts"),
+        ("redis+cluster://a?db=1", "has an unknown option db"),
         ("redis://h?sentinel_password=hidden", "has an unknown option sentinel_password"),
     ):
         with pytest.raises(ValueError, match=sentence[:10]) as caught:
