@@ -126,6 +126,6 @@ class TlsRedis:
         options = "&".join(f"{name}={value}" for name, value in (given | changes).items() if value)
         return f"rediss://{login}@127.0.0.1:{self.port}/0?{options}"
 
-    def client(self) -> Any:
-        """Return a client of the administrator."""
-        return redis.Redis.from_url(self.url(ssl_check_hostname="no"))
+    def client(self, seconds: float | None = 5.0) -> Any:
+        """Return a client of the administrator, which waits so long for each reply."""
+        return redis.Redis.from_url(self.url(ssl_check_hostname="no"), socket_timeout=seconds)

@@ -51,7 +51,7 @@ class CommandsByUser:
     """The commands that each user of a server has sent or had its scripts run, as MONITOR shows them."""
 
     def __init__(self, server: TlsRedis) -> None:
-        self._admin, self._watching = server.client(), server.client()
+        self._admin, self._watching = server.client(), server.client(seconds=None)
         self._users: dict[str, str] = {}
         self._seen: defaultdict[str, set[str]] = defaultdict(set)
         threading.Thread(target=self._watch, daemon=True).start()

@@ -27,6 +27,7 @@ from millrace.worker.contract.keys import LEASES, keys_of
 from millrace.worker.contract.log import Append, Claim, Verdict, append_all, read
 from millrace.worker.contract.scripts import LIST_DUE, run_all
 from millrace.worker.contract.state import read_state
+from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from tests.redis_cluster import RedisCluster
 from tests.valkey import ValkeyProcess
@@ -64,7 +65,7 @@ def claimed_in(client: ClusterClient, bucket: int) -> Claim:
     """Create and claim a generation of a bucket."""
     draft = new_draft()
     draft = replace(draft, ids=replace(draft.ids, generation=id_in(bucket)))
-    create(client, draft, SETTINGS)
+    create(Streams(client), draft, SETTINGS)
     return claim_generation(client, draft.ids.generation).claim
 
 
@@ -153,13 +154,13 @@ def test_logs_are_whole_and_nothing_is_appended_twice_while_slots_move(
             source = cluster.master_of(bucket)
             target = next(node for node in cluster.nodes[:3] if node is not source)
             cluster.move(bucket, target)
-            assert all(read_state(client, each.claim.generation) is not None for each in publishers)
+            assert all(read_state(Streams(client), each.claim.generation) is not None for each in publishers)
     gevent.joinall(pipes, raise_error=True)
     for each in publishers:
         each.stop()
         assert each.verdicts <= {Verdict.APPENDED, Verdict.DUP}
         assert each.seq > 30
-        sequence = [entry.cursor.seq for entry in read(client, each.claim.generation, count=100_000).entries]
+        sequence = [entry.cursor.seq for entry in read(Streams(client), each.claim.generation, count=100_000).entries]
         assert sequence == list(range(1, len(sequence) + 1))
         assert len(sequence) >= each.seq
 
@@ -189,7 +190,7 @@ def test_a_master_that_dies_delays_its_own_generations_alone(cluster: RedisClust
 
 def read_or_none(client: ClusterClient, generation: str) -> bool:
     try:
-        return bool(read(client, generation).entries)
+        return bool(read(Streams(client), generation).entries)
     except RedisUnavailable:
         return False
 
