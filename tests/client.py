@@ -161,6 +161,6 @@ class Client:
 def lines_of(response: httpx.Response) -> Iterator[str]:
     """Yield the whole lines of a body, split at LF alone: httpx's own splits at U+2028 and its like, too."""
     rest = b""
-    for part in response.iter_raw():
+    for part in response.iter_bytes():
         *lines, rest = (rest + part).split(b"\n")
         yield from (line.decode() for line in lines)

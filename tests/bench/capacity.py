@@ -43,13 +43,14 @@ _TOGETHER = 5  # events that Redis takes in one turn of its loop
 def capacity(ground: ScenarioContext) -> Iterator[Row]:
     """Grow the answers, then the readers, and measure starts and subscribers by themselves."""
     with Rig(ground.directory, database_url=new_database()) as rig:
-        count, rate = (10, 20) if ground.is_quick else (_STARTS, _STARTS_RATE)
-        yield Row(OURS, _starts(rig, count, rate, ground.directory / "starts"), f"a start, at {rate} a second")
+        count, rate, idle = (10, 20, 1.0) if ground.is_quick else (_STARTS, _STARTS_RATE, _IDLE_SECONDS)
+        yield Row(OURS, _starts(rig, count, rate, idle, ground.directory / "starts"), f"a start, at {rate} a second")
         knee = yield from _grow_answers(rig, ground)
     ground.notes["knee of the whole system"] = knee
     knee = yield from _grow_readers(ground)
     ground.notes["knee of one web process"] = knee
-    yield Row(OURS, {"Redis µs/subscriber": _subscriber(ground.directory)}, "a further subscriber")
+    events = 500 if ground.is_quick else 20_000
+    yield Row(OURS, {"Redis µs/subscriber": _subscriber(ground.directory, events)}, "a further subscriber")
 
 
 def _grow_answers(rig: Rig, ground: ScenarioContext) -> Iterator[Row]:
@@ -144,18 +145,18 @@ def _answered(rig: Rig, answers: int, seconds: float, place: Path) -> dict[str, 
     }
 
 
-def _starts(rig: Rig, count: int, rate: float, place: Path) -> dict[str, float]:
+def _starts(rig: Rig, count: int, rate: int, idle_seconds: float, place: Path) -> dict[str, float]:
     """Return the cost of an answer of six deltas in each tier: creation, claim, model call, storage, end."""
     place.mkdir()
     with asker_for(rig, place) as asker:
         asker.ask(do="post", count=_WARM, rate=_WARM)
-        time.sleep(_IDLE_SECONDS / 2)  # until these answers have ended
+        time.sleep(idle_seconds / 2)  # until these answers have ended
         idle = _tiers(rig)
-        time.sleep(_IDLE_SECONDS)
+        time.sleep(idle_seconds)
         begun, before = time.monotonic(), _tiers(rig)
         asker.ask(do="post", count=count, rate=rate)
-        time.sleep(_IDLE_SECONDS / 4)
-        share, after = (time.monotonic() - begun) / _IDLE_SECONDS, _tiers(rig)
+        time.sleep(idle_seconds / 4)
+        share, after = (time.monotonic() - begun) / idle_seconds, _tiers(rig)
 
     def spent(tier: str) -> float:
         """Return the milliseconds for each answer, without those that the tier needs when nothing is asked."""
@@ -170,7 +171,7 @@ def _starts(rig: Rig, count: int, rate: float, place: Path) -> dict[str, float]:
     }
 
 
-def _subscriber(directory: Path, events: int = 20_000) -> float:
+def _subscriber(directory: Path, events: int) -> float:
     """Return the CPU that each further process costs Redis which follows a log, per event."""
     place = directory / "subscribers"
     place.mkdir()
