@@ -8,7 +8,7 @@ import gevent
 from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.relay import Hub
-from millrace.worker.background_task import PeriodicTask
+from millrace.worker.background_task import BackgroundTask, PeriodicTask
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.state import mark_watched
 from millrace.worker.contract.streams import CONTROL, Streams
@@ -51,7 +51,7 @@ class Housekeeping:
         self._images = ImageFiles(settings.images.directory)
         self._withdrawals = withdrawals
         self._metrics = metrics
-        self._tasks: list[PeriodicTask] = []
+        self._tasks: list[BackgroundTask] = []
 
     @property
     def is_running(self) -> bool:
@@ -69,6 +69,7 @@ class Housekeeping:
             PeriodicTask("delete_images", IMAGE_SECONDS, self.delete_images),
             PeriodicTask("index_messages", INDEX_SECONDS, self.index_messages),
             PeriodicTask("publish_metrics", PUBLISH_SECONDS, self.publish_metrics),
+            self._metrics.loop_lag,
         ]
         for task in self._tasks:
             task.start()

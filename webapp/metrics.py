@@ -8,10 +8,19 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from millrace.webapp.relay import Hub
+from millrace.webapp.relay.counts import RelayCounts
 from millrace.webapp.siblings import FromSiblings, Siblings
+from millrace.worker.contract.sweep import SWEPT
+from millrace.worker.observability.loop_lag import LoopLag
 from millrace.worker.observability.shared_metrics import process_name
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+_ALERTING_PROBLEMS = (
+    *("unauthorized", "rate_limited", "too_many_owners", "too_many_active", "too_many_readers", "too_many_waiting"),
+    *("overloaded", "internal", "redis_away", "queue_away", "store_away", "limits_away"),
+)
+"""Counted from 0 on: Prometheus sees no increase in a series that begins with its first event."""
 
 _serials = count(1)
 
@@ -26,6 +35,8 @@ class WebMetrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(ReaderCollector(hub))
+        registry.register(SWEPT)
+        self.loop_lag = LoopLag(registry)
         self.requests = Counter(
             "millrace_http_requests",
             "Requests by their route and status.",
@@ -44,6 +55,16 @@ class WebMetrics:
             ["type", "status"],
             registry=registry,
         )
+        self.problems = Counter(
+            "millrace_problems",
+            "Requests refused with a problem, by its code; an EventSource that must wait to reconnect counts too.",
+            ["code"],
+            registry=registry,
+        )
+        for code in _ALERTING_PROBLEMS:
+            self.problems.labels(code)
+        self.created = Counter("millrace_generations_created", "Generations created.", registry=registry)
+        self.page = PageMetrics(registry)
         self.limiter_failures = Counter(
             "millrace_limiter_failures", "Times that the limiter's storage did not answer.", registry=registry
         )
@@ -55,6 +76,8 @@ class WebMetrics:
             ["kind"],
             registry=registry,
         )
+        for kind in ("untrusted", "missing", "http_1_0"):
+            self.proxy_faults.labels(kind)
 
     def of_this_server(self) -> FromSiblings:
         """Return the metrics of this mount in every process of this gunicorn, by their places, within a second."""
@@ -70,18 +93,87 @@ class WebMetrics:
         return process_name("web") if self.serial == 1 else f"{process_name('web')}:{self.serial}"
 
 
+class PageMetrics:
+    """The sums of what pages report about their answers."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.answers = Counter(
+            "millrace_page_answers",
+            "Answers that a page has waited for, by how they ended there (`MILLRACE_BEACON`).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.streaming = Counter(
+            "millrace_page_streaming_seconds", "Time from a question to the end of its answer.", registry=registry
+        )
+        self.visible = Counter(
+            "millrace_page_visible_seconds", "The part of that time in which the answer was visible.", registry=registry
+        )
+
+
 class ReaderCollector(Collector):
-    """The reader counts that the hub keeps anyway."""
+    """The figures that the hub and its relay keep anyway."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the number of current readers, and of ended streams by reason."""
-        yield GaugeMetricFamily("millrace_readers", "Open streams.", value=self._hub.reader_count)
-        ended = CounterMetricFamily(
-            "millrace_reader_ends", "Readers that have left, by reason; `stalled` ones were cut.", labels=["reason"]
+        """Yield the numbers of current readers, and what the relay has done so far."""
+        hub = self._hub
+        yield GaugeMetricFamily("millrace_readers", "Open streams.", value=hub.reader_count)
+        yield GaugeMetricFamily(
+            "millrace_readers_lagging", "Readers that are served from the log in Redis.", value=hub.lagging_count
         )
-        for reason, number in sorted(self._hub.ended.items()):
+        yield GaugeMetricFamily("millrace_readers_full", "Readers that accept nothing for now.", value=hub.full_count)
+        yield GaugeMetricFamily(
+            "millrace_followed_generations", "Generations that have readers here.", value=hub.followed_count
+        )
+        ended = CounterMetricFamily(
+            "millrace_reader_ends", "Streams that have ended, by reason; `stalled` readers were cut.", labels=["reason"]
+        )
+        for reason, number in sorted(hub.ended.items()):
             ended.add_metric([reason], number)
         yield ended
+        yield from _relay_counters(hub.counts)
+
+
+def _relay_counters(counts: RelayCounts) -> Iterator[Metric]:
+    starts = CounterMetricFamily(
+        "millrace_reader_starts",
+        "Streams that have begun: `new` ones, and `resumed` ones with a cursor.",
+        labels=["kind"],
+    )
+    starts.add_metric(["new"], counts.new_readers)
+    starts.add_metric(["resumed"], counts.resumed_readers)
+    yield starts
+    received = CounterMetricFamily(
+        "millrace_relay_received_events",
+        "Events received from Redis, by whether the generation had a reader in this process.",
+        labels=["watched"],
+    )
+    received.add_metric(["yes"], counts.watched_events)
+    received.add_metric(["no"], counts.unwatched_events)
+    yield received
+    size = CounterMetricFamily(
+        "millrace_relay_received_bytes", "The bytes of the events received from Redis.", labels=["watched"]
+    )
+    size.add_metric(["yes"], counts.watched_bytes)
+    size.add_metric(["no"], counts.unwatched_bytes)
+    yield size
+    yield CounterMetricFamily(
+        "millrace_relay_sent_events", "Events sent, once for each reader.", value=counts.sent_events
+    )
+    yield CounterMetricFamily(
+        "millrace_relay_sent_bytes", "The bytes of the events sent, before any compression.", value=counts.sent_bytes
+    )
+    yield CounterMetricFamily(
+        "millrace_relay_log_reads", "Reads of logs, for readers that are behind and for gaps.", value=counts.log_reads
+    )
+    repairs = CounterMetricFamily(
+        "millrace_relay_repairs",
+        "Logs in which a discontinuity was found and replaced by a snapshot, by its reason.",
+        labels=["reason"],
+    )
+    for reason, number in sorted(counts.repairs.items()):
+        repairs.add_metric([reason], number)
+    yield repairs

@@ -18,6 +18,7 @@ from millrace.webapp.guard import access, auth, cors, csrf, headers, limits
 from millrace.webapp.guard.auth.function import OwnerFunction
 from millrace.webapp.mounts import names_of
 from millrace.webapp.routes import (
+    beacon,
     conversations,
     documents,
     events,
@@ -40,6 +41,7 @@ _PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _ROUTES = (
     *(documents, generations, images, conversations, messages, exports, profile, memories, model_routes),
+    beacon,
     *(events, aisdk, chat, conversation, websocket, health, files),
     *(models, chat_routes, responses_routes, unknown_paths),
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException, default_exceptions
 
@@ -41,6 +41,8 @@ _UNAVAILABLE: tuple[tuple[type[MillraceError], str, str, str], ...] = (
     (DatabaseUnavailable, "database_unavailable", "store_away", "Storage is temporarily unavailable. Please retry."),
 )
 """The errors of the dependencies, each with the event to log, and the code and the detail of its problem."""
+
+_NOTED = "millrace_problem_code"
 
 _log = get_logger(__name__)
 
@@ -99,16 +101,27 @@ def install(scaffold: Scaffold, render: Render = Problem.response) -> None:
     def on_http_error(error: HTTPException) -> Response:
         if error.code is not None and error.code < 400:
             return Response(error.get_body(), error.code, error.get_headers())
-        return _with_http_headers(render(_http_problem(error)), error)
+        return _with_http_headers(render(note(_http_problem(error))), error)
 
     def on_error(error: Exception) -> Response:
-        return render(problem_of(error))
+        return render(note(problem_of(error)))
 
     for code in default_exceptions:  # by code too: otherwise Flask finds a host app's error pages first
         scaffold.register_error_handler(code, on_http_error)
     scaffold.register_error_handler(HTTPException, on_http_error)
     for kind in (Problem, RedisUnavailable, RedisKeyInvalid, QueueUnavailable, DatabaseUnavailable, OSError, Exception):
         scaffold.register_error_handler(kind, on_error)
+
+
+def note(problem: Problem) -> Problem:
+    """Record the problem with which the current request is refused, for the metrics; return it."""
+    setattr(g, _NOTED, problem.code)
+    return problem
+
+
+def noted_code() -> str | None:
+    """Return the code of the problem with which the current request was refused; None if it was not."""
+    return g.get(_NOTED)
 
 
 def problem_of(error: Exception) -> Problem:

@@ -8,6 +8,7 @@ from flask.sansio.scaffold import Scaffold
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from millrace.webapp.guard.auth import authenticated_owner
+from millrace.webapp.problems import noted_code
 from millrace.webapp.services import services
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.contract.keys import hash_of
@@ -52,6 +53,8 @@ def finish_request(response: Response) -> Response:
     metrics = services().metrics
     metrics.requests.labels(method, route, str(response.status_code)).inc()
     metrics.seconds.observe(seconds)
+    if code := noted_code():
+        metrics.problems.labels(code).inc()
     if not route.endswith(_UNLOGGED):
         owner = authenticated_owner()
         _log.info(

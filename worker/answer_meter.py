@@ -55,7 +55,7 @@ class AnswerMeter:
         """The calls beside the answer's own, such as the intent's."""
         self._max_bytes = settings.generation.max_output_bytes
         self._max_events = settings.generation.max_events
-        self._bytes = 0
+        self._bytes = self._inherited_bytes = self._earlier_bytes = 0
         self.image_bytes = 0
         """The size of the answer's images."""
         self._images_left_out = 0
@@ -74,6 +74,8 @@ class AnswerMeter:
         self._has_used_tools = False
         self.chars = 0
         self.chunks = 0
+        self.cancelled_at: float | None = None
+        """When a cancel had closed the model's stream."""
 
     @property
     def is_first_call(self) -> bool:
@@ -85,9 +87,15 @@ class AnswerMeter:
         """Whether the model has sent any content in this attempt."""
         return self._first_delta_ms is not None
 
+    @property
+    def received_bytes(self) -> int:
+        """The size of the text and reasoning that models have sent in this attempt."""
+        return self._earlier_bytes + self._bytes - self._inherited_bytes
+
     def start_from(self, snapshot: Snapshot) -> None:
         """Count the text that the answer continues from towards its limits; replaces an earlier start."""
-        self._bytes = utf8_size(snapshot.content) + utf8_size(snapshot.reasoning)
+        self._earlier_bytes = self.received_bytes
+        self._bytes = self._inherited_bytes = utf8_size(snapshot.content) + utf8_size(snapshot.reasoning)
         self.image_bytes = sum(image.bytes for image in snapshot.images)
         self._has_substance = self._has_inherited = bool(snapshot.content.strip())
 
@@ -210,7 +218,8 @@ class AnswerMeter:
         return ReasoningState(candidate.provider, candidate.id, found, is_requested)
 
     def cancelled(self, by: CancelledBy) -> Cancelled:
-        """Return the outcome of an answer that is cancelled now."""
+        """Return the outcome of an answer that is cancelled now; its stream is closed."""
+        self.cancelled_at = time.monotonic()
         return Cancelled(by, self.usage(), *self.who_answered(), self.receipt(), self.latency())
 
     def failed(self, failure: GenerationFailed) -> Error:

@@ -3,12 +3,15 @@
 A complete answer is stored before its outcome is published. Storing takes a bounded time and is fenced by the claim.
 """
 
+import time
+
 from msgspec.structs import replace
 
 from millrace.worker.after.hooks import run_hooks
+from millrace.worker.contract.cancellation import milliseconds_since_cancel
 from millrace.worker.contract.events import Complete, Error, Outcome
 from millrace.worker.contract.keys import hash_of
-from millrace.worker.errors import DatabaseUnavailable
+from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.store import answers
@@ -71,9 +74,11 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
         is_stored = process.database.run(lambda session: answers.save_answer(session, question, answer), STORE_SECONDS)
     except DatabaseUnavailable as error:
         _log.warning("database_unavailable", generation=claim.generation, error=error)
+        process.metrics.store_failures.inc()
         return False
     except Exception:  # noqa: BLE001 - the edge: an answer that can't be stored is still published
         _log.exception("store_failed", generation=claim.generation)
+        process.metrics.store_failures.inc()
         return False
     outbox.stored_under = claim
     if not is_stored:
@@ -81,12 +86,27 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
     return is_stored
 
 
+def report_cancel(process: WorkerProcess, run: RunningGeneration) -> None:
+    """Count how long a cancelled generation's model went on after the request to cancel it."""
+    closed_at = run.meter.cancelled_at
+    if closed_at is None:
+        return
+    try:
+        age_ms = milliseconds_since_cancel(process.streams, run.generation)
+    except RedisUnavailable as error:
+        _log.info("cancel_not_measured", generation=run.generation, error=error)
+        return
+    if age_ms is not None:
+        process.metrics.record_cancel(max(0.0, age_ms / 1000 - (time.monotonic() - closed_at)))
+
+
 def report_end(process: WorkerProcess, run: RunningGeneration, outcome: Outcome | None) -> None:
     """Log and count how an attempt ended; `outcome` is None if another worker takes over."""
     claimed, meter = run.claimed, run.meter
     usage, latency = meter.usage(), meter.latency()
     model, provider, requested_model = meter.who_answered()
-    process.metrics.record_end(outcome, usage, latency)
+    process.metrics.record_end(outcome, latency, claimed, meter.chunks)
+    process.metrics.record_calls(meter.receipt())
     _log.info(
         "ended",
         generation=run.generation,

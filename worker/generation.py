@@ -26,7 +26,7 @@ from millrace.worker.errors import (
     RedisKeyInvalid,
     RedisUnavailable,
 )
-from millrace.worker.finishing import publish_end, report_end
+from millrace.worker.finishing import publish_end, report_cancel, report_end
 from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
@@ -141,6 +141,7 @@ def _run(process: WorkerProcess, claimed: ClaimedGeneration) -> None:
         report_end(process, run, outcome)
         if run.outbox.is_finished:
             dispatch_after_done(process, run)
+        report_cancel(process, run)
 
 
 def _answer(process: WorkerProcess, run: RunningGeneration) -> Outcome | None:

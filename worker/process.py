@@ -13,8 +13,9 @@ from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.streams import CONTROL, connect_streams
 from millrace.worker.interrupt import Interrupt
-from millrace.worker.metrics import BreakerMetrics, WorkerMetrics
+from millrace.worker.metrics import AnswerTraffic, BreakerMetrics, WorkerMetrics
 from millrace.worker.node_tasks import NodeClients, NodeTasks
+from millrace.worker.observability.loop_lag import LoopLag
 from millrace.worker.observability.metrics_server import MetricsServer
 from millrace.worker.output_images import ImageKeeper
 from millrace.worker.providers.protocol import Provider
@@ -65,6 +66,9 @@ class WorkerProcess:
         self.metrics = WorkerMetrics(clients.watching.control)
         self.metrics.registry.register(BreakerMetrics(self.breaker))
         self.metrics.running.set_function(lambda: len(self.running))
+        self.traffic = AnswerTraffic(self.router, [tasks.writer for tasks in self._nodes.values()])
+        self.metrics.registry.register(self.traffic)
+        self._loop_lag = LoopLag(self.metrics.registry)
         self.metrics_server = MetricsServer(
             self.metrics.registry,
             settings.worker.metrics_address,
@@ -80,6 +84,7 @@ class WorkerProcess:
         for tasks in self._nodes.values():
             tasks.start()
         self.metrics.start()
+        self._loop_lag.start()
 
     def drain(self) -> None:
         """Claim no more generations, and hand over those that still run after the grace time.
@@ -98,7 +103,12 @@ class WorkerProcess:
         """Stop the background tasks, each within a bounded time, and close the connections."""
         self._warm_up.kill()
         self.metrics_server.stop()
-        stops = (*(tasks.stop for tasks in self._nodes.values()), self.deadlines.stop, self.metrics.stop)
+        stops = (
+            *(tasks.stop for tasks in self._nodes.values()),
+            self.deadlines.stop,
+            self._loop_lag.stop,
+            self.metrics.stop,
+        )
         gevent.joinall([gevent.spawn(stop) for stop in stops])
         self._clients.close()
         self.streams.close()
@@ -137,6 +147,8 @@ class WorkerProcess:
         run = RunningGeneration(claimed, interrupt, outbox, now + self.settings.generation.max_seconds, meter)
         self.running.add(run)
         tasks.running.add(run)
+        self.traffic.add(meter)
+        self.metrics.record_start(claimed)
         return run
 
     def unregister(self, run: RunningGeneration) -> None:
@@ -144,6 +156,7 @@ class WorkerProcess:
         tasks = self.tasks_of(run.generation)
         self.running.discard(run)
         tasks.running.discard(run)
+        self.traffic.retire(run.meter)
         if run.outbox.is_finished:
             tasks.watcher.watch_end(run)
 

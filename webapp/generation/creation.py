@@ -108,6 +108,8 @@ def create_generation(
     except (RedisUnavailable, RedisKeyInvalid):
         services.withdrawals.add(new)
         raise
+    if is_new:
+        services.metrics.created.inc()
     return state
 
 

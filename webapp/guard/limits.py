@@ -31,7 +31,7 @@ from millrace.webapp.guard.rejections import (
 )
 from millrace.webapp.guard.windows import Counter, SlidingWindows, WindowCounts
 from millrace.webapp.mounts import MountState
-from millrace.webapp.problems import Problem
+from millrace.webapp.problems import Problem, note
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
 from millrace.worker.observability.logs import get_logger
@@ -192,6 +192,7 @@ class RateLimits:
                 self.count(kind)
             except Problem as problem:
                 if problem.code == "rate_limited" and getattr(view, _EVENT_SOURCES) and accepts_event_stream():
+                    note(problem)
                     return delayed_reconnect(problem.retry_after or LONG_RETRY_SECONDS)
                 raise
             return view(**given)

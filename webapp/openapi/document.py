@@ -56,6 +56,7 @@ _PUBLISHED_NAMES = {
     "millrace.profile.get_profile": "millrace.profile.show",
     "millrace.profile.put_profile": "millrace.profile.put",
     "millrace.health.get_liveness": "millrace.health.live",
+    "millrace.beacon.post_beacon": "millrace.beacon.send",
     "millrace.metrics.get_metrics": "millrace.metrics.show",
     "millrace.metrics.get_cluster_metrics": "millrace.metrics.show_cluster",
     "millrace.health.get_readiness": "millrace.health.ready",

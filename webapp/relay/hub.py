@@ -8,13 +8,14 @@ from millrace.webapp.guard.auth.protocol import Authorization
 from millrace.webapp.guard.client import Client
 from millrace.webapp.relay.authorization import AuthorizationChecks
 from millrace.webapp.relay.compression import Pieces
+from millrace.webapp.relay.counts import RelayCounts
 from millrace.webapp.relay.feeds import Feeds
 from millrace.webapp.relay.heartbeats import Heartbeats, cut_stalled, drain
 from millrace.webapp.relay.node_relay import NodeRelay
 from millrace.webapp.relay.places import ReaderPlaces, ReceivedBytes, WaitingPlaces
 from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.worker.background_task import BackgroundTask, PeriodicTask
-from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import LogEntry
 from millrace.worker.contract.state import read_state
 from millrace.worker.contract.streams import CONTROL, StreamNode, Streams
@@ -47,6 +48,7 @@ class Hub:
     ) -> None:
         self.settings = settings
         self.ended: Counter[str] = Counter()
+        self.counts = RelayCounts()
         self._streams = streams
         self.places = ReaderPlaces(settings)
         self.waiting = WaitingPlaces(settings)
@@ -70,6 +72,21 @@ class Hub:
     def reader_count(self) -> int:
         """The number of open readers."""
         return len(self._readers)
+
+    @property
+    def lagging_count(self) -> int:
+        """The number of readers whose events are read from the log, because they are behind the buffer."""
+        return sum(len(tail.lagging) for relay in self._relays.values() for tail in relay.tails.values())
+
+    @property
+    def full_count(self) -> int:
+        """The number of readers that accept nothing for now."""
+        return sum(reader.is_full for reader in self._readers)
+
+    @property
+    def followed_count(self) -> int:
+        """The number of generations that have readers here."""
+        return sum(bool(tail.readers) for relay in self._relays.values() for tail in relay.tails.values())
 
     def watched(self, node: str = CONTROL) -> list[str]:
         """Return a node's generations that have readers here and are cancelled once no process has any."""
@@ -146,6 +163,7 @@ class Hub:
             self._remove,
             on_other=self._notify_feed,
             on_confirmed=self._request_feeds if node.name == CONTROL else _nothing_to_do,
+            counts=self.counts,
         )
 
     def _notify_feed(self, channel: bytes) -> None:
@@ -160,6 +178,10 @@ class Hub:
         self._readers.add(reader)
         if reader.has_place:
             self.places.take(reader.client)
+            if reader.cursor == START:
+                self.counts.new_readers += 1
+            else:
+                self.counts.resumed_readers += 1
         self._heartbeats.add(reader)
         self._authorization_checks.add(authorization, reader)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import gevent
 
+from millrace.webapp.relay.counts import RelayCounts
 from millrace.webapp.relay.reader import Reader
 from millrace.webapp.relay.repair import LOST_SECONDS, Repairer
 from millrace.webapp.relay.subscription import Messages, Subscription
@@ -44,15 +45,17 @@ class NodeRelay:
         *,
         on_other: Callable[[bytes], None],
         on_confirmed: Callable[[], None],
+        counts: RelayCounts,
     ) -> None:
         self._streams = streams
+        self._counts = counts
         self._on_removed = on_removed
         self._on_other = on_other
         self._on_confirmed = on_confirmed
         self.tails: dict[str, Tail] = {}
         self._channels: dict[bytes, Tail] = {}
         self.subscription = Subscription(node.redis, self._receive, self._check_all)
-        self._repairer = Repairer(streams, self.subscription, read_stored)
+        self._repairer = Repairer(streams, self.subscription, read_stored, counts)
         self.tasks: list[BackgroundTask] = [
             self.subscription,
             PeriodicTask("relay_check", _CHECK_SECONDS, self._check_silent),
@@ -70,7 +73,7 @@ class NodeRelay:
                 self._forget(tail)
 
     def _open(self, generation: str) -> Tail:
-        tail = Tail(generation, channel_of(generation), self._repairer.request, self._on_removed)
+        tail = Tail(generation, channel_of(generation), self._repairer.request, self._on_removed, self._counts)
         self.tails[generation] = self._channels[tail.channel] = tail
         self.subscription.subscribe(tail.channel)
         return tail
@@ -83,11 +86,18 @@ class NodeRelay:
     def _receive(self, messages: Messages) -> None:
         extended: dict[Tail, None] = {}
         behind: dict[Tail, None] = {}
+        counts = self._counts
         for _, channel, message in messages:
             tail = self._channels.get(channel)
             if tail is None:
                 self._on_other(channel)
             else:
+                if tail.readers:
+                    counts.watched_events += 1
+                    counts.watched_bytes += len(message)
+                else:
+                    counts.unwatched_events += 1
+                    counts.unwatched_bytes += len(message)
                 (extended if tail.receive(message) else behind)[tail] = None
         for tail in extended:
             tail.flush()

@@ -150,7 +150,7 @@ class Rendering(_LogReader):
     def __init__(self, hub: Hub, rendered: Rendered, on_unused: Callable[[], object]) -> None:
         super().__init__(hub, rendered)
         self._clients: set[Reader] = set()
-        self._tail = Tail(rendered.generation, b"", self._serve_lagging, self.forget)
+        self._tail = Tail(rendered.generation, b"", self._serve_lagging, self.forget, hub.counts)
         self._tail.open(after_frame(0))
         self._on_unused = on_unused
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gevent
 from gevent.lock import Semaphore
 
+from millrace.webapp.relay.counts import RelayCounts
 from millrace.webapp.relay.frames import make_frame
 from millrace.webapp.relay.recovery import fold_log, is_contiguous, stored_events_after
 from millrace.webapp.relay.subscription import Subscription
@@ -32,11 +33,16 @@ class Repairer:
     """Reads the log for each tail in at most one greenlet; one page serves all the lagging readers of a tail."""
 
     def __init__(
-        self, streams: Streams, subscription: Subscription, read_stored: Callable[[str], list[LogEntry]]
+        self,
+        streams: Streams,
+        subscription: Subscription,
+        read_stored: Callable[[str], list[LogEntry]],
+        counts: RelayCounts,
     ) -> None:
         self._streams = streams
         self._subscription = subscription
         self._read_stored = read_stored
+        self._counts = counts
         self._reads = Semaphore(_CONCURRENT_READS)
         self._in_repair: set[Tail] = set()
 
@@ -71,6 +77,7 @@ class Repairer:
 
         Raises RedisUnavailable, DatabaseUnavailable.
         """
+        self._counts.log_reads += 1
         if tail.is_lost:
             try:
                 return self._send_stored(tail, self._read_stored(tail.generation))
@@ -104,6 +111,7 @@ class Repairer:
         entries = fold_log(self._streams, tail.generation, reason)
         if not entries:
             return self._handle_missing_log(tail)
+        self._counts.repairs[reason] += 1
         _log.warning("log_discontinuity_found", generation=tail.generation, after=str(after), why=reason)
         tail.missing_since = None
         tail.replace(entries)

@@ -11,7 +11,7 @@ from gevent.monkey import is_module_patched
 from millrace.webapp.guard.auth.protocol import AUTHORIZATION
 from millrace.webapp.guard.client import CLIENT, Client
 from millrace.webapp.guard.rejections import accepts_event_stream, delayed_reconnect
-from millrace.webapp.problems import Problem
+from millrace.webapp.problems import Problem, note
 from millrace.webapp.relay.compression import GzipStream, choose_encoding
 from millrace.webapp.relay.frames import stream_end, stream_start
 from millrace.webapp.relay.hub import Hub
@@ -159,6 +159,7 @@ def _reject_when_full(hub: Hub, client: Client | None, places: int = 1) -> Respo
         refuse_when_full(hub, client, places)
     except Problem as problem:
         if problem.status == 429 and accepts_event_stream():
+            note(problem)
             return delayed_reconnect(CROWDED_SECONDS)
         raise
     return None

@@ -9,6 +9,7 @@ buffer, so pages of the log are sent to it until it is), or gone.
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from millrace.webapp.relay.counts import RelayCounts
 from millrace.webapp.relay.frame_buffer import FrameBuffer
 from millrace.webapp.relay.frames import Frame, join, make_frame, payload_of
 from millrace.webapp.relay.reader import NO_POSITION, Reader, write_to_all
@@ -36,6 +37,7 @@ class Tail:
         channel: bytes,
         request_repair: Callable[["Tail"], None],
         on_removed: Callable[[Reader], None],
+        counts: RelayCounts | None = None,
     ) -> None:
         now = time.monotonic()
         self.generation = generation
@@ -59,6 +61,7 @@ class Tail:
         self._next_prefix = _NO_MESSAGE  # the beginning of the next event's message, in the same epoch
         self._request_repair = request_repair
         self._on_removed = on_removed
+        self._counts = counts or RelayCounts()
 
     @property
     def last(self) -> Cursor | None:
@@ -248,7 +251,12 @@ class Tail:
 
     def _deliver(self, frames: Sequence[Frame]) -> None:
         """Write to the live readers; the frames are the newest of the buffer, or replace all of it."""
-        for reader, written in write_to_all(self._live, join(frames)):
+        payload = join(frames)
+        incomplete = write_to_all(self._live, payload)
+        complete = len(self._live) - len(incomplete)
+        self._counts.sent_events += complete * len(frames)
+        self._counts.sent_bytes += complete * len(payload)
+        for reader, written in incomplete:
             self._live.discard(reader)
             reader.cursor = Cursor(self._sent_epoch, self._sent_seq)
             self._settle(reader, frames, reader.take_rest(frames, written))
@@ -277,6 +285,8 @@ class Tail:
 
     def _record_taken(self, reader: Reader, frames: Sequence[Frame], taken: int) -> None:
         if taken:
+            self._counts.sent_events += taken
+            self._counts.sent_bytes += sum(len(frame.payload) for frame in frames[:taken])
             last = frames[taken - 1]
             reader.cursor = last.cursor
             if last.is_done:

@@ -11,6 +11,7 @@ from millrace.webapp.openapi.document import Description, build_document, descri
 from millrace.webapp.preloads import LIBRARIES, preloads
 from millrace.webapp.routes.assets import installed
 from millrace.webapp.routes.files import entry, version
+from millrace.webapp.services import services
 
 PAGE = "page.js"
 
@@ -29,7 +30,13 @@ def get_page() -> Response:
     script = entry(PAGE)
     scripts = preloads(PAGE) if script == PAGE else ()
     response = make_response(
-        render_template("millrace.html", version=version(), script=script, preloads=(*scripts, *installed(LIBRARIES)))
+        render_template(
+            "millrace.html",
+            version=version(),
+            script=script,
+            preloads=(*scripts, *installed(LIBRARIES)),
+            has_beacon=services().settings.http.beacon,
+        )
     )
     response.headers["Cache-Control"] = "no-cache"
     return response

@@ -7,6 +7,7 @@ import { Chat } from "./chat/chat.js";
 import { isComposing } from "./chat/composer.js";
 import { Millrace } from "./client.js";
 import { idInAddress, showInAddress } from "./shell/address.js";
+import { Attendance } from "./shell/attendance.js";
 import { Attention } from "./shell/attention.js";
 import { BackgroundFeed } from "./shell/background.js";
 import { Conversations } from "./shell/conversations.js";
@@ -48,8 +49,10 @@ const chat = new Chat(
       list.markCurrent(id);
       markSeen();
       showTitle();
+      attendance.change();
     },
     onAsked(id) {
+      attendance.begin(id);
       if (idInAddress() === null) showInAddress(id);
       nameByQuestion(id);
       attention.await(id);
@@ -65,6 +68,10 @@ const conversations = new Conversations({ millrace, onChange: showList, onRead: 
 const search = new Search({ millrace, onChange: () => list.show() });
 const unread = new Unread(() => list.show());
 const attention = new Attention((id) => (location.hash = id));
+const attendance = new Attendance(
+  document.querySelector("meta[name=millrace-beacon]") ? millrace.url("api/beacon") : null,
+  (id) => id === chat.id && document.visibilityState === "visible",
+);
 const toasts = new Toasts();
 const removals = new Removals({ millrace, conversations, toasts, notices: chat.notices });
 const welcome = createWelcome((question) => chat.ask(question));
@@ -163,6 +170,7 @@ function takeFeed(event) {
   const isVisible = document.visibilityState === "visible";
   if (event.type === "generation_started" && id === chat.id && isVisible) attention.await(id);
   if (event.type === "generation_ended") {
+    attendance.end(id, event.status);
     if (!(id === chat.id && isVisible)) unread.add(id);
     unread.end(id);
     endAwaited(id);
@@ -222,6 +230,7 @@ async function refresh() {
 }
 
 function showOrHide() {
+  attendance.change();
   if (document.visibilityState === "visible") {
     background.stop();
     connection.resume();
@@ -258,7 +267,10 @@ chat.element.querySelector(".scroller").before(welcome);
 sidebar.app.prepend(createSkipLink());
 document.body.prepend(sidebar.app, toasts.element);
 document.addEventListener("visibilitychange", showOrHide);
-addEventListener("pagehide", () => background.stop());
+addEventListener("pagehide", () => {
+  background.stop();
+  attendance.leave();
+});
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
   if (!sidebar.closeDrawer()) chat.stop();

@@ -157,7 +157,10 @@ class Learner(BackgroundTask):
             return
         calls: list[PaidCall] = []
         with gevent.Timeout(CALL_TIMEOUT_SECONDS, TimeoutError("the model has not answered")):
-            facts = extract_facts(self._process.router, self._process.settings, turn, known, calls.append)
+            try:
+                facts = extract_facts(self._process.router, self._process.settings, turn, known, calls.append)
+            finally:
+                self._process.metrics.record_calls(calls)
         added = self._process.database.run(lambda session: _save(session, turn, facts, calls))
         _log.info("facts_learned", generation=generation, facts=len(facts), added=added)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import is_invalid_key, translate_redis_errors
+from millrace.worker.contract.connection import is_invalid_key, run_each, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, Status
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.keys import keys_of
@@ -46,6 +46,21 @@ def is_being_cancelled(streams: Streams, generation: str) -> bool:
             "list[bytes | None]", streams.of(generation).hmget(keys_of(generation).state, "cancel", "outcome")
         )
     return bool(by) and not outcome
+
+
+def milliseconds_since_cancel(streams: Streams, generation: str) -> int | None:
+    """Return the age of a generation's cancel by Redis's clock; None if it was not cancelled, or is forgotten.
+
+    Raises RedisUnavailable.
+    """
+    pipeline = streams.of(generation).pipeline(transaction=False)
+    pipeline.hget(keys_of(generation).state, "cancel_at")
+    pipeline.time()
+    cancelled_at, now = run_each(pipeline)
+    if not isinstance(cancelled_at, bytes) or not isinstance(now, tuple):
+        return None
+    seconds, microseconds = cast("tuple[int, int]", now)
+    return max(0, seconds * 1000 + microseconds // 1000 - int(cancelled_at))
 
 
 def forget(streams: Streams, generations: Collection[str]) -> None:

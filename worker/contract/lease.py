@@ -44,6 +44,8 @@ class ClaimedGeneration:
     """The names and values, in turn, of the state's constant fields, to recreate the state if Redis loses all data."""
     request_id: str = ""
     """The id of the HTTP request, for the log."""
+    waited_ms: int = 0
+    """From the generation's creation to this claim."""
 
     @property
     def is_first_attempt(self) -> bool:
@@ -117,6 +119,7 @@ def claim(
         decode_request(state[b"request"]),
         tuple(part for name in _CONSTANT_FIELDS for part in (name, state.get(name, b""))),
         state.get(b"request_id", b"").decode(),
+        max(0, int(state.get(b"run_until", b"0")) - run_ms(settings) - int(state.get(b"created", b"0"))),
     )
 
 

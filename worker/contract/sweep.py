@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
+from prometheus_client import Counter
+
 from millrace.worker.contract.connection import Redis, check_available, is_unavailable, run_each, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS
 from millrace.worker.contract.feed import publish_ended
@@ -25,6 +27,14 @@ from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 
+SWEPT = Counter(
+    "millrace_sweep_generations",
+    "Generations that a sweep of this process has enqueued again, suspected of a lost worker, or ended.",
+    ["decision"],
+    registry=None,
+)
+for _decision in ("enqueued", "suspected", "ended"):
+    SWEPT.labels(_decision)  # Prometheus sees no increase in a series that begins with its first event
 _BATCH = 200  # per bucket
 
 _log = get_logger(__name__)
@@ -106,6 +116,9 @@ def sweep_and_enqueue(streams: Streams, settings: Settings, task_queue: TaskQueu
     """
     swept = sweep(streams, settings, name)
     if swept.to_enqueue or swept.suspected or swept.ended:
+        SWEPT.labels("enqueued").inc(len(swept.to_enqueue))
+        SWEPT.labels("suspected").inc(swept.suspected)
+        SWEPT.labels("ended").inc(len(swept.ended))
         _log.info("swept", enqueued=len(swept.to_enqueue), suspected=swept.suspected, ended=len(swept.ended))
     for generation, lane in zip(swept.to_enqueue, _lanes_of(streams.redis_of(name), swept.to_enqueue), strict=True):
         task_queue.enqueue(generation, lane)

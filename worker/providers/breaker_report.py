@@ -1,9 +1,10 @@
 """The report of one call to its candidate's circuit breaker."""
 
+from collections import Counter
 from typing import Self
 
 from millrace.worker.contract.breaker import Breaker, Permission
-from millrace.worker.errors import ErrorCode, ProviderError
+from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
 
 _OF_THE_PROVIDER: frozenset[ErrorCode] = frozenset(
     ("provider_unavailable", "provider_timeout", "provider_authentication", "truncated")
@@ -12,11 +13,15 @@ _OF_THE_PROVIDER: frozenset[ErrorCode] = frozenset(
 
 
 class BreakerReport:
-    """The result of one call, reported to the breaker once: at the first content, or when the block is left."""
+    """The result of one call, reported to the breaker once: at the first content, or when the block is left.
 
-    def __init__(self, breaker: Breaker, permission: Permission) -> None:
+    `calls` counts the ends of calls by provider and result.
+    """
+
+    def __init__(self, breaker: Breaker, permission: Permission, calls: Counter[tuple[str, str]]) -> None:
         self._breaker = breaker
         self._permission = permission
+        self._calls = calls
         self._is_sent = False
 
     def succeeded(self) -> None:
@@ -30,7 +35,8 @@ class BreakerReport:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Report how the call has ended, if nothing has been reported."""
+        """Count how the call has ended, and report it if nothing has been reported."""
+        self._calls[self._permission.candidate.partition(":")[0], result_of(error)] += 1
         if self._is_sent:
             return
         if error is None:
@@ -39,3 +45,12 @@ class BreakerReport:
             self._breaker.failed(self._permission)
         else:
             self._breaker.abandoned(self._permission)
+
+
+def result_of(error: BaseException | None) -> str:
+    """Return the result of a call as a metric's label: `ok`, an error's code, or `interrupted`."""
+    if error is None:
+        return "ok"
+    if isinstance(error, GenerationFailed):
+        return error.code
+    return "internal" if isinstance(error, Exception) else "interrupted"

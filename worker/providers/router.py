@@ -5,7 +5,8 @@ or continues once on the next candidate if its request allows that.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
@@ -97,6 +98,13 @@ class Router:
         self._breaker = breaker
         self._sleep = sleep
         self._budget = RetryBudget()
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """The calls so far, by provider and result."""
+
+    @property
+    def providers(self) -> Collection[str]:
+        """The names of the configured providers."""
+        return self._providers.keys()
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
         """Return who answers for a model's public name, in order."""
@@ -222,8 +230,9 @@ class Router:
         name = f"{candidate.provider}:{candidate.id}"
         permission = Permission(name) if is_only else self._breaker.ask(name)
         if not permission.is_allowed and not is_last:
+            self.calls[candidate.provider, "skipped"] += 1
             raise ProviderError("provider_unavailable", retryable=True)
-        return BreakerReport(self._breaker, permission)
+        return BreakerReport(self._breaker, permission, self.calls)
 
     def _start(self, deltas: Iterator[Started | Delta], seconds: float | None) -> Started:
         """Wait until the response begins, at most for the seconds given."""

@@ -6,6 +6,7 @@ with the same bytes and numbers; the append script recognises duplicates.
 
 import random
 import time
+from collections import Counter
 from typing import assert_never
 
 import redis
@@ -50,6 +51,9 @@ class LogWriter(BackgroundTask):
         self._woken = Signal()
         self._flush_at = 0.0
         self._failures = 0
+        self.verdicts: Counter[str] = Counter()
+        """The replies to appends so far."""
+        self.sent_bytes = 0
 
     def stop(self) -> None:
         """Stop after the current round trip; events that are not in the log by then are never written."""
@@ -122,6 +126,7 @@ class LogWriter(BackgroundTask):
                 break
         if not appends:
             return
+        self.sent_bytes += size
         try:
             results = append_all(self._redis, appends, self._log_ttl_ms)
         finally:
@@ -163,10 +168,12 @@ class LogWriter(BackgroundTask):
                     kind=append.kind,
                     error=type(result).__name__,
                 )
+                self.verdicts["rejected"] += 1
                 outbox.reject_oldest()
                 return None
             if result.cancelled_by and result.verdict is not Verdict.FENCED:
                 outbox.interrupt.trigger(CancelRequested(result.cancelled_by))
+            self.verdicts[result.verdict] += 1
             match result.verdict:
                 case Verdict.APPENDED | Verdict.DUP:
                     outbox.acknowledge()

@@ -199,5 +199,6 @@ class HttpSettings:
     trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", parsers.whole(0, 20), 0, "number of proxies in front of the web tier whose X-Forwarded-For, -Proto and -Prefix are trusted")
     allowed_hosts: tuple[str, ...] = setting("MILLRACE_ALLOWED_HOSTS", parsers.hosts, (), "host names that the web tier answers to, separated by commas and without ports; any by default. The health checks answer to every name")
     metrics_token: str = setting("MILLRACE_METRICS_TOKEN", parsers.matching(r"[!-~]{16,}", "16 or more ASCII characters without spaces"), "", "bearer token for `/metrics`, also of a worker, for `/metrics/cluster` and for the details of `/readyz`; without it only clients that connect directly from the same machine get them from the web tier, and a mount has no `/metrics`")
+    beacon: bool = setting("MILLRACE_BEACON", parsers.flag, False, "whether the page reports, for each answer, how long it took and how long the page was visible meanwhile; without any text or id")
     assets_directory: str = setting("MILLRACE_ASSETS_DIR", parsers.text, DEFAULT_ASSETS, "directory into which `millrace-assets` installs the page's libraries for markdown, code and math; without them the page shows plain text")
 # fmt: on

@@ -64,6 +64,7 @@ def statistics() -> Response:
     return jsonify(
         readers=HUB.reader_count,
         watched=HUB.watched(),
+        counts=vars(HUB.counts),
         resident=pages * resource.getpagesize(),
         cpu=usage.ru_utime + usage.ru_stime,
         descriptors=len(os.listdir("/proc/self/fd")),

@@ -68,6 +68,7 @@ def test_lost_entries_are_replaced_by_a_snapshot(own_valkey: ValkeyProcess, own_
         forget_newest(writer, 2)
         cursor, event = stream.events(6)[5]
         assert event["type"] == "snapshot"
+        assert own_server.statistics()["counts"]["repairs"] == {"gap": 0, "lost": 1}
         assert event["content"] == "ab"
         assert event["reason"] == "lost"
         writer.reclaim()

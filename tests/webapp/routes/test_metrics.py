@@ -46,6 +46,33 @@ def test_requests_are_counted_by_route_and_status(site: WebHarness) -> None:
     assert value(figures, "millrace_http_requests_total", method="GET", route="none", status="404") == 1
     assert value(figures, "millrace_http_requests_total", method="other", route="none", status="405") == 1
     assert value(figures, "millrace_http_request_seconds_count") == 5
+    assert value(figures, "millrace_problems_total", code="not_found") == 2
+    assert value(figures, "millrace_problems_total", code="method_not_allowed") == 1
+    assert value(figures, "millrace_generations_created_total") == 1
+
+
+def test_repeated_create_is_counted_once_and_a_rate_limited_event_source_as_limited(build: Build) -> None:
+    site = build(follow_rate_limit="1/hour")
+    again = {"Idempotency-Key": "k"}
+    generation, _ = (site.user.post(API, json={"message": "a"}, headers=again).get_json()["id"] for _ in range(2))
+    site.write(site.hold(generation), *WHOLE)
+    for accepted in ("text/event-stream", "text/event-stream", "*/*"):
+        site.user.get(f"{API}/{generation}/events", headers={"Accept": accepted}, buffered=True)
+    figures = figures_of(site)
+    assert value(figures, "millrace_generations_created_total") == 1
+    assert value(figures, "millrace_problems_total", code="rate_limited") == 2
+
+
+def test_series_that_alerts_watch_begin_at_zero(build: Build) -> None:
+    figures = figures_of(build())
+    for name, labels in (
+        ("millrace_problems_total", {"code": "store_away"}),
+        ("millrace_proxy_faults_total", {"kind": "untrusted"}),
+        ("millrace_relay_repairs_total", {"reason": "gap"}),
+        ("millrace_sweep_generations_total", {"decision": "ended"}),
+        ("millrace_limiter_failures_total", {}),
+    ):
+        assert tuple(labels.items()) in figures[name], (name, labels)
 
 
 def test_metrics_include_readers_queue_and_workers(site: WebHarness) -> None:
@@ -57,6 +84,12 @@ def test_metrics_include_readers_queue_and_workers(site: WebHarness) -> None:
     figures = figures_of(site)
     assert value(figures, "millrace_readers") == 0
     assert value(figures, "millrace_reader_ends_total", reason="done") == 1
+    assert value(figures, "millrace_reader_starts_total", kind="new") == 1
+    assert value(figures, "millrace_relay_sent_events_total") == len(WHOLE) + 1
+    assert value(figures, "millrace_relay_sent_bytes_total") > 100
+    assert value(figures, "millrace_relay_log_reads_total") > 0
+    for name in ("millrace_readers_lagging", "millrace_readers_full", "millrace_followed_generations"):
+        assert figures[name] == {(): 0}, name
     assert value(figures, "millrace_queue_length") == 2
     assert value(figures, "millrace_queue_oldest_seconds") > 0
     assert value(figures, "millrace_web_processes", state="answering") == 1

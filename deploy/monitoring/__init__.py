@@ -1,0 +1,1 @@
+"""The monitoring of a system: a dashboard for Grafana and alerts for Prometheus."""

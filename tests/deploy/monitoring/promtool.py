@@ -1,0 +1,26 @@
+"""Prometheus's own checks, where its program is installed: `prometheus` of Debian has it, which `.ci/run` installs."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def promtool(*arguments: str, text: str = "", directory: Path | None = None) -> str:
+    """Run promtool, assert that it finds nothing wrong, and return its output.
+
+    Skips the test where it is not installed, unless CI is set.
+    """
+    program = shutil.which("promtool")
+    if program is None:
+        if "CI" in os.environ:
+            pytest.fail("promtool is not installed")
+        pytest.skip("promtool is not installed")
+    run = subprocess.run(
+        [program, *arguments], input=text, capture_output=True, text=True, cwd=directory, check=False, timeout=60
+    )
+    output = run.stdout + run.stderr
+    assert run.returncode == 0, output
+    return output
