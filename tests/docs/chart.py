@@ -23,8 +23,8 @@ FULL: Json = MINIMAL | {
     "worker": {"keda": {"enabled": True}, "serviceAccount": {"create": True, "annotations": {"a": "b"}}},
     "images": {"existingClaim": "images"},
     "ingress": {"enabled": True, "host": "chat.example.com", "tlsSecret": "certificate"},
-    "networkPolicy": {"enabled": True},
-    "monitoring": {"podMonitor": {"enabled": True, "tokenSecret": {"name": "web"}}},
+    "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+    "monitoring": {"podMonitor": {"enabled": True, "tokenSecret": {"name": "data"}}},
     "imagePullSecrets": [{"name": "registry"}],
 }
 TIERS = ("web", "worker")

@@ -101,6 +101,14 @@ def test_probes_ask_for_what_the_processes_answer() -> None:
     assert start["periodSeconds"] * start["failureThreshold"] > seconds
 
 
+def test_metrics_that_scale_the_workers_exist() -> None:
+    queries = [each["metadata"]["query"] for each in find(full(), "ScaledObject")["spec"]["triggers"]]
+    named = {name for query in queries for name in re.findall(r"millrace_\w+", query)}
+    documented = read(ROOT / "deploy/docs/metrics.md")
+    assert len(named) == 3
+    assert not [name for name in sorted(named) if f"| `{name}` |" not in documented]
+
+
 def test_commands_and_settings_exist() -> None:
     scripts = (ROOT / "pyproject.toml").read_text()
     commands = {name: pod["containers"][0].get("command", []) for name, pod in pods(full()).items()}
@@ -132,10 +140,12 @@ def test_selectors_and_targets_name_pods_of_the_chart() -> None:
     labels = {tier: find(full(), "Deployment", tier)["spec"]["template"]["metadata"]["labels"] for tier in TIERS}
     selectors: list[tuple[str, Json]] = [("web", find(full(), "Service")["spec"]["selector"])]
     for tier in TIERS:
-        kinds = ("Deployment", "PodDisruptionBudget")
+        kinds = ("Deployment", "PodDisruptionBudget", "PodMonitor")
         selectors += [(tier, find(full(), kind, tier)["spec"]["selector"]["matchLabels"]) for kind in kinds]
         selectors.append((tier, find(full(), "NetworkPolicy", tier)["spec"]["podSelector"]["matchLabels"]))
-    selectors.append(("web", find(full(), "PodMonitor", "web")["spec"]["selector"]["matchLabels"]))
+        (endpoint,) = find(full(), "PodMonitor", tier)["spec"]["podMetricsEndpoints"]
+        ports = find(full(), "Deployment", tier)["spec"]["template"]["spec"]["containers"][0]["ports"]
+        assert endpoint["port"] in [each["name"] for each in ports]
     for tier, selector in selectors:
         assert selector.items() <= labels[tier].items()
         assert selector["app.kubernetes.io/component"] == tier

@@ -43,6 +43,10 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- if and (eq .tier "web") .root.Values.ingress.enabled -}}
 {{- $_ := set $own "MILLRACE_TRUSTED_PROXIES" "1" -}}
 {{- end -}}
+{{- if eq .tier "worker" -}}
+{{- $_ := set $own "MILLRACE_METRICS_ADDRESS" "0.0.0.0" -}}
+{{- $_ := set $own "MILLRACE_METRICS_PORT" "9100" -}}
+{{- end -}}
 {{- if .root.Values.images.existingClaim -}}
 {{- $_ := set $own "MILLRACE_IMAGE_DIR" "/var/lib/millrace/images" -}}
 {{- end -}}
