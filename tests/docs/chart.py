@@ -81,7 +81,7 @@ def constant(path: str, expression: str) -> float:
 
 def worker_end_seconds() -> float:
     """Return the seconds after the grace in which a worker has ended."""
-    handover = constant("worker/upkeep/watcher.py", r"^HANDOVER_SECONDS = ([\d.]+)")
+    handover = constant("worker/upkeep/deadlines.py", r"^HANDOVER_SECONDS = ([\d.]+)")
     return handover + constant("worker/tasks.py", r"^EXIT_SECONDS = ([\d.]+)")
 
 
