@@ -184,10 +184,10 @@ class TaskQueue:
             pipeline.lrange(lanes, 0, _OLDEST - 1)
             messages, first_lanes = cast("list[list[bytes]]", pipeline.execute())
             for lane in first_lanes:
-                pipeline.lindex(prefix + lane.decode("ascii", "replace"), 0)
-            firsts = cast("list[bytes | None]", pipeline.execute())
+                pipeline.lrange(prefix + lane.decode("ascii", "replace"), 0, 0)
+            firsts = cast("list[list[bytes]]", pipeline.execute())
         named = [_generation_in(message) for message in messages]
-        first = [(each or b"").decode("ascii", "replace") for each in firsts]
+        first = [each.decode("ascii", "replace") for found in firsts for each in found]
         return [*dict.fromkeys(filter(is_id, [*named, *first]))]
 
     def send_canary(self, worker: str) -> None:
