@@ -85,6 +85,19 @@ def test_compose_runs_both_tiers_twice_without_rights_and_stops_them_gently() ->
     assert "noeviction" in services["valkey"]["command"]
 
 
+def test_prometheus_of_the_compose_file_reads_each_tier_at_its_own_port() -> None:
+    services = compose()["services"]
+    jobs = YAML(typ="safe").load(CONTAINER / "prometheus.yaml")["scrape_configs"]
+    ports = {each["dns_sd_configs"][0]["names"][0]: each["dns_sd_configs"][0]["port"] for each in jobs}
+    assert ports.keys() == {"web", "worker"} <= services.keys()
+    assert f":{ports['web']}" in (CONTAINER / "Dockerfile").read_text()
+    assert services["worker"]["environment"]["MILLRACE_METRICS_PORT"] == str(ports["worker"])
+    mounted = [each.partition(":")[0] for name in ("prometheus", "grafana") for each in services[name]["volumes"]]
+    files = [each for each in mounted if each.startswith(".")]
+    assert len(files) >= 3
+    assert not [each for each in files if not (CONTAINER / each).is_file()]
+
+
 def test_example_environment_names_every_variable_of_the_compose_file() -> None:
     given = set(re.findall(r"^(\w+)=", (CONTAINER / "example.env").read_text(), re.MULTILINE))
     required = set(re.findall(r"\$\{(\w+):\?", COMPOSE.read_text()))
