@@ -192,6 +192,7 @@ def _checks(rig: Rig) -> dict[str, str]:
 
 def main(answers: int) -> None:
     """Print the figures of a run with so many answers."""
+    Rig.is_forked = False
     with TemporaryDirectory() as name, PostgresProcess() as postgres:
         migrate(load({"MILLRACE_DATABASE_URL": postgres.url()}))
         with Rig(Path(name), workers=2, webs=2, max_attempts=5, database_url=postgres.url()) as rig:
