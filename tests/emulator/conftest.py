@@ -22,6 +22,7 @@ def sockets_of_the_sdks() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+        gc.freeze()  # what is left stays, and the next collection need not look at it
 
 
 @pytest.fixture(scope="session")
