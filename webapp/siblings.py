@@ -7,8 +7,11 @@ a process that replaces a dead one begin at zero again, which Prometheus takes f
 
 import fcntl
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,6 +28,8 @@ from millrace.worker.observability.shared_metrics import decode, encode
 
 ANSWER_SECONDS = 1.0  # a sibling that has not answered by then is counted as silent
 _MAX_REQUEST_BYTES = 16
+_PREFIX = "millrace-web-"
+_NEW_SECONDS = 60.0  # a directory that is younger may not be locked yet
 
 _log = get_logger(__name__)
 
@@ -55,7 +60,7 @@ class Siblings:
         """Take a place and answer the siblings; without the directory this process is alone, which is logged."""
         try:
             # tmpfiles.d(5) leaves a directory alone that is locked, however old it is.
-            self._lock(self._directory, os.O_RDONLY, fcntl.LOCK_SH)
+            self._locks.append(lock(self._directory, os.O_RDONLY, fcntl.LOCK_SH))
             self.place = next(place for place in map(str, count()) if self._take(place))
             path = self._socket_of(self.place)
             path.unlink(missing_ok=True)
@@ -88,25 +93,17 @@ class Siblings:
 
     def _take(self, place: str) -> bool:
         try:
-            self._lock(self._directory / f"{place}.lock", os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+            self._locks.append(lock(self._directory / f"{place}.lock", os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX))
         except BlockingIOError:
             return False
         return True
-
-    def _lock(self, path: Path, flags: int, mode: int) -> None:
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-        self._locks.append(descriptor)
 
     def _socket_of(self, place: str) -> Path:
         return self._directory / f"{place}.sock"
 
     def _answer(self, connection: Any, _: Any) -> None:
-        with gevent.Timeout(ANSWER_SECONDS, False):
+        connection.settimeout(ANSWER_SECONDS)
+        with suppress(OSError):  # the sibling has left, or takes nothing
             serial = connection.recv(_MAX_REQUEST_BYTES)
             registry = self._registries().get(int(serial)) if serial.isdigit() else None
             if registry is not None:
@@ -128,9 +125,35 @@ def _ask(path: Path, serial: int) -> list[Metric] | None:
 
 
 def make_directory() -> Path | None:
-    """Make the directory of a gunicorn's processes; None if the machine has no place for it."""
+    """Make the directory of a gunicorn's processes; None if the machine has no place for it.
+
+    Removes those of gunicorns that were killed with all their processes: no process holds a lock on them.
+    """
     try:
-        return Path(tempfile.mkdtemp(prefix="millrace-"))
+        _remove_abandoned(Path(tempfile.gettempdir()))
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        lock(directory, os.O_RDONLY, fcntl.LOCK_SH)  # held by this process and, after the fork, by its children
     except OSError as error:
         _log.warning("siblings_unavailable", error=error)
         return None
+    return directory
+
+
+def _remove_abandoned(root: Path) -> None:
+    for path in root.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another user's, or in use
+            if time.time() - path.stat().st_mtime > _NEW_SECONDS:
+                descriptor = lock(path, os.O_RDONLY, fcntl.LOCK_EX)
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(descriptor)
+
+
+def lock(path: Path, flags: int, mode: int) -> int:
+    """Lock a file or directory until the returned descriptor is closed; raises OSError where another holds it."""
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from gevent import socket
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from millrace.webapp.siblings import Siblings
+from millrace.webapp.siblings import Siblings, make_directory
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.test_gunicorn_config import serving
@@ -76,6 +77,19 @@ def test_process_without_the_directory_is_alone(tmp_path: Path, stack: ExitStack
     alone = join(tmp_path / "missing", stack, 10)
     assert alone.place == "0"
     assert alone.collect(1).metrics == {}
+
+
+def test_directories_of_killed_gunicorns_are_removed_and_those_in_use_stay(
+    directory: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    killed, in_use, new = (Path(tempfile.mkdtemp(prefix="millrace-web-")) for _ in range(3))
+    (killed / "0.lock").touch()
+    join(in_use, stack, 10)
+    for each in (killed, in_use):
+        os.utime(each, (0, 0))
+    made = make_directory()
+    assert {*directory.iterdir()} == {in_use, new, made}
 
 
 def test_one_scrape_has_every_process_of_a_gunicorn(
