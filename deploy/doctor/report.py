@@ -1,8 +1,10 @@
 """Checks and their findings: each check runs within its time, and none stops the others. The findings make a table."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -16,6 +18,7 @@ STATUSES: tuple[Status, ...] = ("failed", "warning", "ok")
 _WIDTH = max(map(len, STATUSES))
 _INDENT = " " * (_WIDTH + 2)
 _HIDDEN = "…"
+_PASSWORDS = re.compile(r"://[^/@\s]*?:([^/@\s]+)@|[?&]\w*password=([^&#\s,;]+)")  # of the URLs of a list, too
 _MIN_SECRET_CHARACTERS = 4  # a shorter one would be replaced in the middle of ordinary words
 
 
@@ -106,12 +109,18 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
     found = {value for name, value in environment.items() if any(word in name.upper() for word in SECRET_WORDS)}
     for value in environment.values():
         if "://" in value:
-            try:
-                password = urlsplit(value).password
-            except ValueError:
-                continue
-            found |= {password, unquote(password)} if password else set()
+            for password in _passwords_in(value):
+                found |= {password, unquote(password)}
     return found
+
+
+def _passwords_in(value: str) -> Iterator[str]:
+    """Yield the passwords of the URLs in a value: those before their hosts, and those among their options."""
+    with suppress(ValueError):
+        if password := urlsplit(value).password:
+            yield password
+    for before_host, option in _PASSWORDS.findall(value):
+        yield before_host or option
 
 
 def _one_line(text: str) -> str:

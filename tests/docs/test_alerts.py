@@ -91,6 +91,18 @@ BAD: dict[str, Series | None] = {
 }
 """The series that differ where an alert must fire."""
 
+BLIPS: Series = {
+    'millrace_attempts_total{outcome="complete",code=""}': "0x60",
+    'millrace_attempts_total{outcome="error",code="internal"}': "0x57 1+0x3",
+    'millrace_http_requests_total{status="200"}': "0+10x60",
+    'millrace_http_requests_total{status="500"}': "0x57 1+0x3",
+    'millrace_problems_total{code="store_away"}': "0x57 1+0x3",
+    'millrace_problems_total{code="too_many_readers"}': "0x57 1+0x3",
+    "millrace_limiter_failures_total": "0x57 1+0x3",
+}
+"""One failure of each kind, at night."""
+PAGES = "Millrace(AnswersFail|WebFails|DatabaseUnavailable|WebFull|RateLimitingUnavailable)"
+
 
 def rules() -> list[dict[str, Any]]:
     loaded = YAML(typ="safe").load(ALERTS)
@@ -139,6 +151,7 @@ def test_each_alert_fires_for_its_own_trouble_and_none_fires_while_all_is_well(t
     assert BAD.keys() | {"MillraceCostsRise"} == {rule["alert"] for rule in rules()}
     tests = [
         firing(".*", QUIET, count=0),
+        *(firing(PAGES, {**QUIET, **BLIPS}, count=0, minutes=minutes) for minutes in (60, 62, 64)),
         *(firing(name, {} if bad is None else {**QUIET, **bad}, count=1) for name, bad in BAD.items()),
     ]
     over_a_day = [

@@ -179,6 +179,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (MINIMAL | {"settings": {"MILLRACE_SECRET_KEY": "s"}}, "settings.MILLRACE_SECRET_KEY"),
     (MINIMAL | {"worker": {"settings": {"OPENAI_API_KEY": "s"}}}, "settings.OPENAI_API_KEY"),
     (MINIMAL | {"settings": {"MILLRACE_REDIS_URL": "redis://:secret@redis/0"}}, "settings.MILLRACE_REDIS_URL"),
+    (MINIMAL | {"settings": {"MILLRACE_BROKER_URL": "redis://h/0?password=secret"}}, "settings.MILLRACE_BROKER_URL"),
     (MINIMAL | {"settings": {"MILLRACE_PULSE_FILE": "/tmp/pulse"}}, "MILLRACE_PULSE_FILE"),
     (MINIMAL | {"worker": {"autoscaling": {"enabled": True}, "keda": {"enabled": True}}}, "worker.keda"),
     (MINIMAL | {"ingress": {"enabled": True}}, "ingress.host"),

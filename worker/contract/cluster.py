@@ -245,7 +245,8 @@ class ClusterClient(redis.Redis):
         for number, each in enumerate(members):
             try:
                 if each.asked:
-                    connection.read_response()
+                    with suppress(redis.ResponseError):  # the next reply is the command's, and says MOVED then
+                        connection.read_response()
                 each.reply = connection.read_response()
             except redis.ResponseError as error:
                 each.reply = error

@@ -64,7 +64,10 @@ def test_keys_and_passwords_of_the_environment_are_hidden() -> None:
         "MILLRACE_METRICS_TOKEN": "a",
         "MILLRACE_MODEL_ID": "model",
         "ODD": "http://[bad",
+        "MILLRACE_BROKER_URL": "rediss+sentinel://:first@s1,s2/answers/0?sentinel_password=second&ssl_password=thi%40rd",
+        "MILLRACE_STREAM_REDIS_URLS": "a=redis://:fourth@host,b=redis://user:fifth@host;drain",
     }
     secrets = secrets_of(environment)
     text = hide("pass/word pass%2Fword sk-1234567890 aws/secret a model host", secrets)
     assert text == "… … … … a model host"
+    assert hide("first second thi@rd fourth fifth user host answers", secrets) == "… … … … … user host answers"

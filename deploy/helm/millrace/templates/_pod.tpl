@@ -31,7 +31,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- if regexMatch "SECRET|_API_KEYS?$|_TOKEN$|ACCESS_KEY|RLM_KEY|SEARCH_KEY" $name -}}
 {{- fail (printf "settings.%s: it is secret; put it into a Secret that `secrets` names" $name) -}}
 {{- end -}}
-{{- if regexMatch "://[^/@]*:[^/@]+@" (toString $value) -}}
+{{- if regexMatch "://[^/@]*:[^/@]+@|[?&][a-z_]*password=" (toString $value) -}}
 {{- fail (printf "settings.%s: it holds a password; put it into a Secret that `secrets` names" $name) -}}
 {{- end -}}
 {{- end -}}
