@@ -1,6 +1,7 @@
 """The background tasks of one mount: sweep, mark watched generations, delete images, index texts, publish metrics."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import gevent
@@ -9,6 +10,7 @@ from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.relay import Hub
 from millrace.worker.background_task import BackgroundTask, PeriodicTask
+from millrace.worker.contract.node_probe import PROBE_SECONDS, NodeProbe
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.state import mark_watched
 from millrace.worker.contract.streams import CONTROL, Streams
@@ -42,6 +44,7 @@ class Housekeeping:
         database: Database,
         withdrawals: PendingWithdrawals,
         metrics: WebMetrics,
+        probes: Sequence[NodeProbe] = (),
     ) -> None:
         self._streams = streams
         self._settings = settings
@@ -51,6 +54,7 @@ class Housekeeping:
         self._images = ImageFiles(settings.images.directory)
         self._withdrawals = withdrawals
         self._metrics = metrics
+        self._probes = probes
         self._tasks: list[BackgroundTask] = []
 
     @property
@@ -66,6 +70,7 @@ class Housekeeping:
         self._tasks = [
             *(PeriodicTask("sweep", SWEEP_SECONDS, partial(self.sweep, node.name)) for node in nodes),
             *(PeriodicTask("mark_watched", WATCH_SECONDS, partial(self.mark_watched, node.name)) for node in nodes),
+            *(PeriodicTask("probe_stream_node", PROBE_SECONDS, probe.probe) for probe in self._probes),
             PeriodicTask("delete_images", IMAGE_SECONDS, self.delete_images),
             PeriodicTask("index_messages", INDEX_SECONDS, self.index_messages),
             PeriodicTask("publish_metrics", PUBLISH_SECONDS, self.publish_metrics),

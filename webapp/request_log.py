@@ -10,7 +10,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from millrace.webapp.guard.auth import authenticated_owner
 from millrace.webapp.problems import noted_code
 from millrace.webapp.services import services
-from millrace.worker.contract.ids import is_id, new_id
+from millrace.worker.contract.ids import is_generation, new_id
 from millrace.worker.contract.keys import hash_of
 from millrace.worker.observability.logs import get_logger
 
@@ -72,4 +72,4 @@ def finish_request(response: Response) -> Response:
 def _ids() -> dict[str, str]:
     """Return the ids in the path; its other variables are not logged, because they may contain a user's name."""
     given = request.view_args or {}
-    return {name: value for name, value in given.items() if isinstance(value, str) and is_id(value)}
+    return {name: value for name, value in given.items() if isinstance(value, str) and is_generation(value)}

@@ -12,6 +12,7 @@ from millrace.webapp.mounts import MountState, names_of
 from millrace.webapp.relay import Hub
 from millrace.webapp.relay.rendering import Renderings
 from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.node_probe import NodeProbe, make_probes
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.streams import Streams, connect_streams
 from millrace.worker.settings.schema import Settings
@@ -34,6 +35,7 @@ class Services:
     withdrawals: PendingWithdrawals
     housekeeping: Housekeeping
     metrics: WebMetrics
+    probes: tuple[NodeProbe, ...] = ()
 
     @property
     def redis(self) -> Redis:
@@ -61,6 +63,8 @@ class Services:
         self.housekeeping.stop()
         self.task_queue.close()
         self.database.close()
+        for probe in self.probes:
+            probe.close()
         self.streams.close()
 
 
@@ -75,10 +79,18 @@ def make_services(settings: Settings) -> Services:
     hub = Hub(streams, settings, StoredLogs(database).entries)
     metrics = WebMetrics(hub)
     withdrawals = PendingWithdrawals(streams, database, settings.generation.queue_seconds)
+    probes = tuple(make_probes(settings, streams))
     housekeeping = Housekeeping(
-        streams, settings, task_queue, hub, database=database, withdrawals=withdrawals, metrics=metrics
+        *(streams, settings, task_queue, hub),
+        database=database,
+        withdrawals=withdrawals,
+        metrics=metrics,
+        probes=probes,
     )
-    return Services(settings, streams, database, task_queue, hub, Renderings(hub), withdrawals, housekeeping, metrics)
+    return Services(
+        *(settings, streams, database, task_queue, hub, Renderings(hub), withdrawals, housekeeping, metrics),
+        probes,
+    )
 
 
 def services_of(app: Flask, mount: str | None = None) -> Services:

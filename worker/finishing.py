@@ -11,7 +11,8 @@ from millrace.worker.after.hooks import run_hooks
 from millrace.worker.contract.cancellation import milliseconds_since_cancel
 from millrace.worker.contract.events import Complete, Error, Outcome
 from millrace.worker.contract.keys import hash_of
-from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
+from millrace.worker.contract.transcript import Transcript
+from millrace.worker.errors import DatabaseUnavailable, GenerationFailed, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
 from millrace.worker.store import answers
@@ -55,9 +56,23 @@ def _store(process: WorkerProcess, run: RunningGeneration, outcome: Outcome) -> 
     """
     claimed, outbox = run.claimed, run.outbox
     outbox.stored_under = None
-    transcript, claim, done = outbox.full_transcript(), outbox.claim, outbox.done_cursor
     if not claimed.question or not outbox.is_open:  # a closed outbox has lost its lease or publishes another outcome
         return False
+    return _save(process, run, outcome, outbox.full_transcript())
+
+
+def store_unwritten(process: WorkerProcess, run: RunningGeneration, transcript: Transcript) -> None:
+    """Store the text of an answer whose log cannot be written, because its stream node does not answer any more.
+
+    An answer that has its outcome was stored before.
+    """
+    if run.claimed.question and transcript.outcome is None:
+        _save(process, run, run.meter.failed(GenerationFailed("stream_lost", retryable=True)), transcript)
+
+
+def _save(process: WorkerProcess, run: RunningGeneration, outcome: Outcome, transcript: Transcript) -> bool:
+    claimed, outbox = run.claimed, run.outbox
+    claim, done = outbox.claim, outbox.done_cursor
     question = StoredQuestion(
         claimed.question, claimed.owner, claimed.conversation, claimed.request.messages[-1].content
     )

@@ -26,7 +26,7 @@ from millrace.worker.errors import (
     RedisKeyInvalid,
     RedisUnavailable,
 )
-from millrace.worker.finishing import publish_end, report_cancel, report_end
+from millrace.worker.finishing import publish_end, report_cancel, report_end, store_unwritten
 from millrace.worker.interrupt import CancelRequested, DeadlineExceeded, HandoverRequested, LeaseLost
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess
@@ -121,7 +121,7 @@ def _claim(process: WorkerProcess, generation: str, *, has_slot: bool) -> Claime
             _log.error("claim_failed", generation=generation, error=error)
             return None
         except RedisUnavailable as error:
-            if time.monotonic() > give_up_at or process.is_draining:
+            if time.monotonic() > give_up_at or process.is_draining or not process.streams.answers(generation):
                 _log.warning("claim_failed", generation=generation, error=error)
                 return None  # a sweep enqueues it again
         gevent.sleep(CLAIM_PAUSE_SECONDS)
@@ -164,6 +164,8 @@ def _answer(process: WorkerProcess, run: RunningGeneration) -> Outcome | None:
         return None
     except LeaseLost:
         run.outbox.wait_until_empty()  # the outbox may hold an error that replaces a rejected event
+        if run.outbox.unwritten is not None:
+            store_unwritten(process, run, run.outbox.unwritten)
         return None
     except DeadlineExceeded:
         failure = GenerationFailed("limit_exceeded", retryable=False)

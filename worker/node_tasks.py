@@ -10,8 +10,8 @@ from gevent.lock import BoundedSemaphore
 
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import Streams
-from millrace.worker.publishing.writer import LogWriter
+from millrace.worker.contract.streams import CONTROL, Streams
+from millrace.worker.publishing.writer import GIVE_UP_SECONDS, LogWriter
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 from millrace.worker.upkeep.late_storage import LateStorage
@@ -42,7 +42,9 @@ class NodeTasks:
     ) -> None:
         self.running: set[RunningGeneration] = set()
         self.slots = BoundedSemaphore(REDIS_SLOTS)
-        self.writer = LogWriter(clients.writing.redis_of(name), settings)
+        # Nothing else works without the control Redis, so that its answers are not given up before others take over.
+        give_up_seconds = GIVE_UP_SECONDS if name == CONTROL else settings.redis.lost_seconds
+        self.writer = LogWriter(clients.writing.redis_of(name), settings, give_up_seconds)
         self.watcher = Watcher(clients.watching.redis_of(name), settings, self.running, self.writer.recover)
         self.late_storage = LateStorage(clients.watching, database, name)
         self._sweeper = Sweeper(clients.watching, settings, task_queue, name)

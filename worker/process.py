@@ -7,9 +7,11 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from millrace.worker.answer_meter import AnswerMeter
+from millrace.worker.background_task import PeriodicTask
 from millrace.worker.context.sources import make_sources
 from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.lease import ClaimedGeneration
+from millrace.worker.contract.node_probe import PROBE_SECONDS, make_probes
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.streams import CONTROL, connect_streams
 from millrace.worker.interrupt import Interrupt
@@ -55,13 +57,17 @@ class WorkerProcess:
         self.running: set[RunningGeneration] = set()
         self.last_attempts = LastAttemptQueue()
         self._clients = clients = NodeClients(
-            writing=connect_streams(settings, retries=0),
-            watching=connect_streams(settings, timeout_seconds=WATCH_TIMEOUT_SECONDS, retries=0),
+            writing=connect_streams(settings, retries=0, statuses=self.streams.statuses),
+            watching=connect_streams(
+                settings, timeout_seconds=WATCH_TIMEOUT_SECONDS, retries=0, statuses=self.streams.statuses
+            ),
         )
         self._nodes = {
             node.name: NodeTasks(node.name, clients, settings, task_queue=self.task_queue, database=self.database)
             for node in self.streams.nodes
         }
+        self._probes = make_probes(settings, self.streams)
+        self._probing = [PeriodicTask("probe_stream_node", PROBE_SECONDS, each.probe) for each in self._probes]
         self.deadlines = Deadlines(self.running)
         self.metrics = WorkerMetrics(clients.watching.control)
         self.metrics.registry.register(BreakerMetrics(self.breaker))
@@ -81,7 +87,7 @@ class WorkerProcess:
         self.metrics_server.start()
         self._warm_up.start()
         self.deadlines.start()
-        for tasks in self._nodes.values():
+        for tasks in (*self._probing, *self._nodes.values()):
             tasks.start()
         self.metrics.start()
         self._loop_lag.start()
@@ -103,15 +109,10 @@ class WorkerProcess:
         """Stop the background tasks, each within a bounded time, and close the connections."""
         self._warm_up.kill()
         self.metrics_server.stop()
-        stops = (
-            *(tasks.stop for tasks in self._nodes.values()),
-            self.deadlines.stop,
-            self._loop_lag.stop,
-            self.metrics.stop,
-        )
-        gevent.joinall([gevent.spawn(stop) for stop in stops])
-        self._clients.close()
-        self.streams.close()
+        stopping = (*self._probing, *self._nodes.values(), self.deadlines, self._loop_lag, self.metrics)
+        gevent.joinall([gevent.spawn(each.stop) for each in stopping])
+        for closed in (*self._probes, self._clients, self.streams):
+            closed.close()
         self.breaker.close()
         self.sources.close()
         self.database.close()
@@ -129,7 +130,7 @@ class WorkerProcess:
 
     def tasks_of(self, generation: str) -> NodeTasks:
         """Return the background tasks of the node that holds a generation."""
-        return self._nodes[self.streams.node_of(generation).name]
+        return self._nodes[self.streams.home_of(generation).name]
 
     @property
     def redis_slots(self) -> BoundedSemaphore:

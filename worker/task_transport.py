@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from millrace.worker.contract.connection import MAX_CONNECTIONS
 from millrace.worker.contract.connection_pool import is_current, make_pool
-from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.ids import is_generation
 from millrace.worker.contract.queue import CANARY, CONSUMER_SECONDS, LEARN, TASK
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.redis_url import read_redis_url
@@ -72,7 +72,7 @@ def check_message(message: object) -> None:
     body = base64.b64decode(envelope.body, validate=True)
     arguments, named, _ = msgspec.json.decode(body, type=_Body)
     match envelope.headers.task, arguments:
-        case (task, [generation]) if task in (TASK, LEARN) and is_id(generation) and not named:
+        case (task, [generation]) if task in (TASK, LEARN) and is_generation(generation) and not named:
             return
         case (task, []) if task == CANARY and not named:
             return

@@ -31,6 +31,7 @@ SLOW_MS = 5.0
 FULL_SHARE = 0.8
 MAX_CLOCK_SECONDS = 30.0
 _KEY_SECONDS = 10
+_STREAM_NODE = "stream node"
 _PROBE_SCRIPT = "#!lua\nredis.call('SET', KEYS[1], ARGV[1], 'EX', 10) return redis.call('GET', KEYS[1])"
 _PROBE_DIGEST = hashlib.sha1(_PROBE_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _RIGHTS = "Give its user the rights that `python3 deploy/redis_acl.py` prints for its tier (ACL SETUSER)."
@@ -53,7 +54,12 @@ class Server:
     @property
     def keeps_answers(self) -> bool:
         """Return whether logs and states lie here, each of which has a lifetime."""
-        return "logs" in self.uses
+        return "logs" in self.uses or self.is_stream_node
+
+    @property
+    def is_stream_node(self) -> bool:
+        """Return whether it is one of several that hold logs."""
+        return any(use.startswith(_STREAM_NODE) for use in self.uses)
 
     @property
     def keeps_queue(self) -> bool:
@@ -66,6 +72,7 @@ def servers_of(settings: Settings) -> list[Server]:
     named = (
         ("logs", "MILLRACE_REDIS_URL", settings.redis.url),
         ("queue", "MILLRACE_BROKER_URL", settings.redis.broker),
+        *((f"{_STREAM_NODE} {name}", "MILLRACE_STREAM_REDIS_URLS", url) for name, url in settings.redis.stream_nodes),
         ("rate limits", "MILLRACE_RATE_LIMIT_REDIS_URL", settings.limits.redis_url or settings.redis.url),
     )
     found: dict[str, Server] = {}
@@ -258,6 +265,8 @@ def _commands(redis: Redis, key: str, queue: str, server: Server) -> list[tuple[
 
 
 def _consequence(server: Server) -> str:
+    if server.is_stream_node:
+        return "its answers end, and the other nodes get the new ones"
     if server.keeps_answers:
         return "no answer starts, and running ones wait"
     return "no question is accepted" if server.keeps_queue else "creating is rejected, following is not limited"

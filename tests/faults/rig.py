@@ -158,6 +158,10 @@ class Rig:
             **{f"MILLRACE_{name.upper()}": str(value) for name, value in self._settings.items()},
         }
 
+    def add_settings(self, **settings: object) -> None:
+        """Change settings for the processes that are started from now on."""
+        self._settings = self._settings | settings
+
     def start_worker(self) -> Child:
         """Start one more worker."""
         name = f"worker{len(self.workers)}"

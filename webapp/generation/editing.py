@@ -18,7 +18,7 @@ from millrace.worker.contract.cancellation import forget
 from millrace.worker.contract.conversation_lock import latest_generation
 from millrace.worker.contract.creation import Draft, create, withdraw
 from millrace.worker.contract.feed import ConversationChanged, publish
-from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.ids import is_generation, is_id
 from millrace.worker.contract.state import GenerationState, read_state
 from millrace.worker.errors import DatabaseUnavailable, QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
@@ -42,7 +42,7 @@ def find_replacement(services: Services, owner: str, conversation: str, message:
     A message of the latest generation is found by it, whether it is stored yet or not.
     """
     running = latest_generation(services.redis, conversation)
-    latest = read_state(services.streams, running) if running is not None and is_id(running) else None
+    latest = read_state(services.streams, running) if running is not None and is_generation(running) else None
     if latest is not None and (latest.owner != owner or latest.is_deleted or not latest.question):
         latest = None
     if latest is not None and message in (latest.message, latest.question):

@@ -12,7 +12,7 @@ from millrace.webapp.guard.auth import cookie_hint, current_owner
 from millrace.webapp.guard.permits import release_permit
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import services
-from millrace.worker.contract.ids import Cursor, is_id
+from millrace.worker.contract.ids import Cursor, is_generation
 from millrace.worker.contract.state import GenerationState, read_state, read_states
 from millrace.worker.errors import RedisUnavailable
 
@@ -29,25 +29,29 @@ def owned_generation(generation: str) -> GenerationState:
     Raises Problem 401 and 404, RedisUnavailable, DatabaseUnavailable.
     """
     owner = current_owner()  # before any lookup: an unauthenticated client must not learn which ids exist
-    return _check_owner(owner, generation, read_state(services().streams, generation) if is_id(generation) else None)
+    return _check_owner(
+        owner, generation, read_state(services().streams, generation) if is_generation(generation) else None
+    )
 
 
 def owned_by(owner: str, generation: str) -> GenerationState:
     """Return the state of a generation of this owner, also of one that only the database still has; raises the same."""
-    return _check_owner(owner, generation, read_state(services().streams, generation) if is_id(generation) else None)
+    return _check_owner(
+        owner, generation, read_state(services().streams, generation) if is_generation(generation) else None
+    )
 
 
 def owned_generation_with_retry(generation: str) -> GenerationState:
     """Return the same; retry for 5 s while Redis is unavailable."""
     owner = current_owner()
-    return _check_owner(owner, generation, read_state_with_retry(generation) if is_id(generation) else None)
+    return _check_owner(owner, generation, read_state_with_retry(generation) if is_generation(generation) else None)
 
 
 def owned_generations_with_retry(generations: list[str]) -> list[GenerationState]:
     """Return the states of several generations, in order; raises a 404 that names the first that is not the owner's."""
     owner = current_owner()
     for generation in generations:
-        if not is_id(generation):
+        if not is_generation(generation):
             raise generation_not_found(generation)
     states = with_redis_retry(lambda: read_states(services().streams, generations))
     return [_check_named(owner, *each) for each in zip(generations, states, strict=True)]
@@ -103,7 +107,7 @@ def _check_owner(owner: str | None, generation: str, state: GenerationState | No
     is_own = state is not None and state.owner == owner and not state.is_deleted
     if is_own:
         return state
-    stored = services().stored_logs.answer(generation, owner or "") if is_id(generation) else None
+    stored = services().stored_logs.answer(generation, owner or "") if is_generation(generation) else None
     if stored is None or state is not None:
         raise generation_not_found()
     return state_of(stored)

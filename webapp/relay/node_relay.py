@@ -47,6 +47,7 @@ class NodeRelay:
         on_confirmed: Callable[[], None],
         counts: RelayCounts,
     ) -> None:
+        self._node = node
         self._streams = streams
         self._counts = counts
         self._on_removed = on_removed
@@ -110,6 +111,9 @@ class NodeRelay:
         self._on_confirmed()
 
     def _check_silent(self) -> None:
+        if self._streams.is_lost(self._node):
+            self._give_up()
+            return
         silent_since = time.monotonic() - _SILENT_SECONDS
         self._check(
             [
@@ -118,6 +122,13 @@ class NodeRelay:
                 if tail.readers and max(tail.delivered_at, tail.checked_at) < silent_since
             ]
         )
+
+    def _give_up(self) -> None:
+        """Send the readers of a node that is lost what is stored, or an error; later ones are not followed here."""
+        for tail in [*self.tails.values()]:
+            _log.error("stream_node_lost", node=self._node.name, generation=tail.generation)
+            tail.mark_lost()
+            self._forget(tail)
 
     def _check(self, tails: list[Tail]) -> None:
         if not tails:

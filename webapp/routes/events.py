@@ -19,7 +19,7 @@ from millrace.webapp.relay.multiplexer import FEED
 from millrace.webapp.services import services
 from millrace.worker.contract.events import AnyEvent
 from millrace.worker.contract.feed import FEED_START, FeedEvent, FeedPosition, end_of_feed, parse_position
-from millrace.worker.contract.ids import START, Cursor, is_id, parse_cursor
+from millrace.worker.contract.ids import START, Cursor, is_generation, parse_cursor
 
 
 class StreamCursor(NamedTuple):
@@ -86,7 +86,7 @@ def _parse_last_event_id() -> StreamCursor | FeedPosition | None:
     name, _, cursor = text.partition("@")
     if name == FEED:
         return _parse_position(cursor)
-    if not is_id(name):
+    if not is_generation(name):
         raise _bad_cursor()
     return StreamCursor(name, _parse_cursor(cursor))
 

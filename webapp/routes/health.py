@@ -13,6 +13,7 @@ from millrace.webapp.schemas import json_response
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.connection import REQUIRED_POLICY, Redis, connect, eviction_policy, translate_redis_errors
 from millrace.worker.contract.presence import count_live_workers
+from millrace.worker.contract.streams import StreamNode, Streams
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
@@ -72,6 +73,7 @@ def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
     finally:
         redis.close()
     checks["database"] = _check_database(services.database)
+    checks |= {f"stream_{node.name}": _node_check(services.streams, node) for node in services.streams.nodes[1:]}
     failing = [
         name
         for name, is_failing in (
@@ -79,10 +81,17 @@ def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
             ("maxmemory_policy", checks["maxmemory_policy"] not in (REQUIRED_POLICY, "unknown")),
             ("workers", checks["workers"] in ("none", "unreadable")),
             ("database", checks["database"] != "ok"),
+            ("streams", not any(node.is_up for node in services.streams.open_nodes())),
         )
         if is_failing
     ]
     return checks, failing
+
+
+def _node_check(streams: Streams, node: StreamNode) -> str:
+    if not node.is_up:
+        return "away"
+    return "draining" if node.name in streams.draining else "ok"
 
 
 def _check_redis(redis: Redis) -> Checks:

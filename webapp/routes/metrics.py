@@ -121,7 +121,7 @@ def _redis_gauges(services: Services, streams: Streams) -> Iterator[Metric]:
         with _skip_unreadable("workers"):
             alive = count_live_workers(streams.control)
             gauges.append(GaugeMetricFamily("millrace_workers_alive", "Workers that consume.", value=alive))
-        unfinished = sum(count_unfinished(node.redis) for node in streams.nodes)
+        unfinished = sum(count_unfinished(node.redis) for node in streams.nodes if node.is_up)
         gauges.append(GaugeMetricFamily("millrace_unfinished", "Generations that have not ended.", value=unfinished))
         waiting = services.task_queue.count_waiting()
         gauges.append(GaugeMetricFamily("millrace_queue_length", "Tasks that wait in the queue.", value=waiting))
@@ -139,13 +139,21 @@ def _redis_gauges(services: Services, streams: Streams) -> Iterator[Metric]:
         is_up = False
     else:
         is_up = True
+    if streams.nodes[1:]:
+        nodes = GaugeMetricFamily(
+            "millrace_stream_node_up", "Whether a stream node answers this process.", labels=["node"]
+        )
+        for node in streams.nodes[1:]:
+            nodes.add_metric([node.name], node.is_up)
+        gauges.append(nodes)
     yield from gauges
     yield GaugeMetricFamily("millrace_redis_up", "Whether Redis is available.", value=is_up)
 
 
 @contextmanager
 def _streams_of(services: Services) -> Generator[Streams]:
-    streams = connect_streams(services.settings, timeout_seconds=REDIS_SECONDS, retries=0)
+    statuses = services.streams.statuses
+    streams = connect_streams(services.settings, timeout_seconds=REDIS_SECONDS, retries=0, statuses=statuses)
     try:
         yield streams
     finally:

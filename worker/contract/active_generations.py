@@ -28,10 +28,11 @@ def acquire_slot(streams: Streams, key: str, generation: str, limit: int) -> boo
         found = cast("list[bytes | int]", ACQUIRE_SLOT(streams.control, (key,), *arguments))
         if not found:
             return True
-        members = cast("list[bytes]", found[::2])
-        states = read_states(streams, [each.decode("ascii", "replace") for each in members])
-        ages = cast("list[int]", found[1::2])
-        ended = [each for each, age, state in zip(members, ages, states, strict=True) if not may_run(state, age)]
+        ages = dict(zip(cast("list[bytes]", found[::2]), cast("list[int]", found[1::2]), strict=True))
+        # Those on a node that does not answer count as running.
+        members = {each: name for each in ages if streams.answers(name := each.decode("ascii", "replace"))}
+        states = read_states(streams, [*members.values()])
+        ended = [each for each, state in zip(members, states, strict=True) if not may_run(state, ages[each])]
         if not ended:
             return False
     return False

@@ -63,6 +63,8 @@ def acquire(streams: Streams, owner: str, conversation: str, generation: str, *,
             return result
         _, active, age_ms = cast("tuple[bytes, bytes, int]", reply)
         ended = active.decode("ascii", "replace")
+        if not streams.answers(ended):
+            break
         (state,) = read_states(streams, [ended])
         if may_run(state, age_ms):
             break
@@ -99,7 +101,10 @@ def mark_deleted(redis: Redis, owner: str, conversation: str) -> tuple[str | Non
 
 
 def running_generations(streams: Streams, conversations: list[str]) -> dict[str, str]:
-    """Return, by conversation, the generation that runs in it, in few round trips; raises RedisUnavailable."""
+    """Return, by conversation, the generation that runs in it, in few round trips; raises RedisUnavailable.
+
+    One on a node that does not answer is left out.
+    """
     pipeline = streams.control.pipeline(transaction=False)
     for conversation in conversations:
         pipeline.hget(conversation_key(conversation), "active")
@@ -108,6 +113,7 @@ def running_generations(streams: Streams, conversations: list[str]) -> dict[str,
         for each, generation in zip(conversations, run_each(pipeline), strict=True)
         if isinstance(generation, bytes)
     }
+    active = {each: generation for each, generation in active.items() if streams.answers(generation)}
     states = read_states(streams, list(active.values())) if active else []
     return {
         each: generation

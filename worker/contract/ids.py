@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 BUCKETS = 64
 
+_ID_CHARACTERS = 32
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_GENERATION = re.compile(r"[0-9a-f]{32}|[0-9a-f]{30}n[0-9a-z]|[0-9a-f]{29}n[0-9a-z]{2}", re.ASCII)
+_NODE_MARKS = (_ID_CHARACTERS - 3, _ID_CHARACTERS - 2)
 _CURSOR = re.compile(r"([0-9]{1,10})-([0-9]{1,10})", re.ASCII)
 
 
@@ -21,6 +24,27 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def new_generation(node: str = "") -> str:
+    """Return a fresh id of a generation: as long as any id, with the name of its node after an `n`, if it has one.
+
+    Example: `9f86d081884c7d659a2feaa0c55ad0nb` is on the node `b`. At least 116 of its bits are random.
+    """
+    return new_id()[: _ID_CHARACTERS - 1 - len(node)] + f"n{node}" if node else new_id()
+
+
+def is_generation(text: str) -> bool:
+    """Return whether all of `text` has the form that `new_generation` returns."""
+    return _GENERATION.fullmatch(text) is not None
+
+
+def node_in(generation: str) -> str:
+    """Return the name of the node in a generation's id, "" where it names none."""
+    for place in _NODE_MARKS:
+        if generation[place : place + 1] == "n":
+            return generation[place + 1 :]
+    return ""
+
+
 def bucket_of(generation: str) -> int:
     """Return the bucket, 0 to 63, that holds a generation's keys and its lease."""
     return int(generation[:2], 16) % BUCKETS
@@ -32,7 +56,7 @@ def split_members(members: Sequence[bytes], bucket: int) -> tuple[list[str], lis
     junk: list[bytes] = []
     for member in members:
         text = member.decode("ascii", "replace")
-        if is_id(text) and bucket_of(text) == bucket:
+        if is_generation(text) and bucket_of(text) == bucket:
             generations.append(text)
         else:
             junk.append(member)

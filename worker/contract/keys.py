@@ -31,8 +31,9 @@
 The request leaves the state once the answer is stored. When a conversation is deleted, the logs of its generations are
 deleted at once or with their `done`, and their states 30 s later.
 
-NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot. CANDIDATE is
-`<provider>:<model>`; no other models have keys than those that requests may name.
+The keys with `{bNN}`, except `ID:learning`, are on the stream node that the generation's id names; all others are on
+`MILLRACE_REDIS_URL`. NN is the generation's bucket; it is the hash tag, so that one script's keys live in one slot.
+CANDIDATE is `<provider>:<model>`; no other models have keys than those that requests may name.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 
 from millrace.worker.contract.connection import run_each, translate_redis_errors
 from millrace.worker.contract.events import Status
-from millrace.worker.contract.ids import Cursor, cursor_of, is_id
+from millrace.worker.contract.ids import Cursor, cursor_of, is_generation
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import CREATION_MS, WATCHED_MS
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, RequestSummary, decode_request, decode_summary
@@ -72,7 +72,7 @@ def read_states(streams: Streams, generations: list[str]) -> list[GenerationStat
     for node, some in streams.group(generations):
         pipeline = node.redis.pipeline(transaction=False)
         for generation in some:
-            pipeline.hmget(keys_of(generation).state if is_id(generation) else "", *_FIELDS)
+            pipeline.hmget(keys_of(generation).state if is_generation(generation) else "", *_FIELDS)
         states |= {each: _state_or_none(each, row) for each, row in zip(some, run_each(pipeline), strict=True)}
     return [states[each] for each in generations]
 

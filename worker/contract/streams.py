@@ -1,17 +1,33 @@
 """Where generations are: the Redis of each one, and the Redis servers that sweeps and subscriptions go through.
 
-A generation's keys are all on one server. Everything else is on the control Redis, `MILLRACE_REDIS_URL`, which also
-holds the generations whose ids name no node.
+A generation's keys are all on one server, its home: the stream node that its id names, or the control Redis,
+`MILLRACE_REDIS_URL`, which also holds everything that is no generation's.
+
+A node that has not answered for `MILLRACE_STREAM_LOST_SECONDS` is lost. Its generations are then looked up on the
+control Redis, as are those of a node that the settings no longer name. It has none of them, so they count as absent:
+their conversations and slots are free, and their readers get the stored answer or an error. Nothing creates, writes or
+restores a generation away from its home.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import random
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from millrace.worker.contract.connection import MAX_CONNECTIONS, REPLY_SECONDS, Redis, connect
+from millrace.worker.contract.ids import node_in
 from millrace.worker.settings.schema import Settings
 
 CONTROL = ""
 """The name of the control Redis as a node."""
+LOST_SLACK_SECONDS = 3.0  # a worker first stores what it has of the answers, so that readers get that text
+
+
+@dataclass
+class NodeStatus:
+    """Since when a node has not answered this process, in monotonic seconds; None while it does."""
+
+    down_since: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,26 +36,64 @@ class StreamNode:
 
     name: str
     redis: Redis
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it answered when it was last asked."""
+        return self.status.down_since is None
 
 
 class Streams:
     """The Redis servers that hold generations, as clients with the same time limits.
 
-    Does no I/O itself. `nodes` never changes: what works on all of them runs once per node, so that one that does not
-    answer holds up no other.
+    Does no I/O itself. `nodes` never changes, and the control Redis is the first of them. Work on all nodes is
+    done once per node, so that one that does not answer holds up no other. `NodeProbe` sets the status of each.
     """
 
-    def __init__(self, control: Redis, nodes: Mapping[str, Redis] | None = None) -> None:
+    def __init__(
+        self,
+        control: Redis,
+        nodes: Mapping[str, Redis] | None = None,
+        *,
+        draining: Collection[str] = (),
+        lost_seconds: float = 60.0,
+        statuses: Mapping[str, NodeStatus] | None = None,
+    ) -> None:
         self.control = control
-        self.nodes = (StreamNode(CONTROL, control), *(StreamNode(*each) for each in (nodes or {}).items()))
+        known = statuses or {}
+        given = {CONTROL: control, **(nodes or {})}
+        self.nodes = tuple(StreamNode(name, redis, known.get(name) or NodeStatus()) for name, redis in given.items())
+        self.draining = frozenset(draining)
+        self._named = {node.name: node for node in self.nodes[1:]}
+        self._lost_seconds = lost_seconds
+
+    @property
+    def statuses(self) -> dict[str, NodeStatus]:
+        """The status of each node, for other clients of this process that share it."""
+        return {node.name: node.status for node in self.nodes}
 
     def of(self, generation: str) -> Redis:
-        """Return the Redis that holds a generation's keys."""
+        """Return the Redis on which a generation is looked up."""
         return self.node_of(generation).redis
 
     def node_of(self, generation: str) -> StreamNode:
-        """Return the node that holds a generation's keys."""
-        return self.nodes[0]
+        """Return the node on which a generation is looked up: its home, or the control Redis if that is lost."""
+        home = self.home_of(generation)
+        return self.nodes[0] if self.is_lost(home) else home
+
+    def home_of(self, generation: str) -> StreamNode:
+        """Return the node that holds a generation's keys; the control Redis for a name that no node has."""
+        return self._named.get(node_in(generation), self.nodes[0]) if self._named else self.nodes[0]
+
+    def is_lost(self, node: StreamNode) -> bool:
+        """Return whether a node has not answered for so long that its generations are given up."""
+        since = node.status.down_since
+        return since is not None and time.monotonic() - since > self._lost_seconds + LOST_SLACK_SECONDS
+
+    def answers(self, generation: str) -> bool:
+        """Return whether a generation can be looked up now, as far as this process knows."""
+        return self.node_of(generation).is_up
 
     def redis_of(self, name: str) -> Redis:
         """Return the Redis of the node with this name."""
@@ -52,9 +106,18 @@ class Streams:
             groups.setdefault(self.node_of(generation), []).append(generation)
         return list(groups.items())
 
+    def open_nodes(self) -> list[StreamNode]:
+        """Return the nodes that get new generations: those that do not drain, or else the control Redis."""
+        return [node for node in self._named.values() if node.name not in self.draining] or [self.nodes[0]]
+
+    def pick(self) -> str:
+        """Return the name of the node for a new generation: any of those that answer, if one does."""
+        nodes = self.open_nodes()
+        return random.choice([node for node in nodes if node.is_up] or nodes).name
+
     def is_control(self, generation: str) -> bool:
         """Return whether the control Redis holds a generation, so that one round trip can reach both."""
-        return self.of(generation) is self.control
+        return self.home_of(generation) is self.nodes[0]
 
     def close(self) -> None:
         """Close the connections."""
@@ -63,9 +126,25 @@ class Streams:
 
 
 def connect_streams(
-    settings: Settings, *, timeout_seconds: float = REPLY_SECONDS, retries: int = 1, connections: int = MAX_CONNECTIONS
+    settings: Settings,
+    *,
+    timeout_seconds: float = REPLY_SECONDS,
+    retries: int = 1,
+    connections: int = MAX_CONNECTIONS,
+    statuses: Mapping[str, NodeStatus] | None = None,
 ) -> Streams:
-    """Return clients of all servers that hold generations, each made as `connect` makes one; they do no I/O yet."""
+    """Return clients of all servers that hold generations, each made as `connect` makes one; they do no I/O yet.
+
+    `statuses` are those of other clients of this process.
+    """
+
+    def client(url: str) -> Redis:
+        return connect(url, timeout_seconds=timeout_seconds, retries=retries, connections=connections)
+
     return Streams(
-        connect(settings.redis.url, timeout_seconds=timeout_seconds, retries=retries, connections=connections)
+        client(settings.redis.url),
+        {name: client(url) for name, url in settings.redis.stream_nodes},
+        draining=settings.redis.draining,
+        lost_seconds=settings.redis.lost_seconds,
+        statuses=statuses,
     )

@@ -66,6 +66,8 @@ class Outbox:
         """When Redis last acknowledged an event, or an event was added to the empty queue."""
         self.stored_under: Claim | None = None
         """The claim under which the database accepted or rejected the final answer: nothing is left to store."""
+        self.unwritten: Transcript | None = None
+        """The transcript with everything that was added, after `give_up`."""
         self._batcher = batcher
         self._schedule = schedule
         self._buffer_bytes = buffer_bytes
@@ -170,6 +172,11 @@ class Outbox:
         self._has_capacity.set()
         self._is_empty.set()
         self.interrupt.trigger(LeaseLost(reason))
+
+    def give_up(self) -> None:
+        """Do what `abandon` does, because Redis has not answered for too long, and keep the text for the database."""
+        self.unwritten = self.full_transcript()
+        self.abandon("redis unavailable")
 
     def wait_for_capacity(self) -> None:
         """Wait until the queue is below its limit, so that the model's stream is read no faster than Redis writes."""

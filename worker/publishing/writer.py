@@ -39,10 +39,11 @@ class LogWriter(BackgroundTask):
     The client `redis` must not retry by itself: the log writer decides what is sent again.
     """
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings, give_up_seconds: float = GIVE_UP_SECONDS) -> None:
         super().__init__()
         self._redis = redis
         self._settings = settings
+        self._give_up_seconds = give_up_seconds
         self._log_ttl_ms = log_ttl_ms(settings)
         self._flush_seconds = settings.worker.flush_ms / 1000
         self._ready: dict[Outbox, None] = {}
@@ -216,8 +217,8 @@ class LogWriter(BackgroundTask):
         for outbox in list(self._ready):
             if not outbox.has_unacknowledged:
                 del self._ready[outbox]
-            elif now - outbox.last_progress_at > GIVE_UP_SECONDS:
+            elif now - outbox.last_progress_at > self._give_up_seconds:
                 del self._ready[outbox]
-                outbox.abandon("redis unavailable")
+                outbox.give_up()
         pause = min(_MAX_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
         self._stopping.wait(pause * random.uniform(0.5, 1))

@@ -7,7 +7,7 @@ from jsonschema.exceptions import SchemaError
 
 from millrace.worker.errors import SettingError
 from millrace.worker.settings import parsers
-from millrace.worker.settings.groups import AuthSettings, DatabaseSettings, SearchSettings
+from millrace.worker.settings.groups import AuthSettings, DatabaseSettings, RedisSettings, SearchSettings
 from millrace.worker.settings.provider_groups import (
     OPENAI_URL,
     AnthropicSettings,
@@ -21,6 +21,17 @@ from millrace.worker.settings.provider_groups import (
 _PINNED = ("jwt_algorithm", "jwt_issuer", "jwt_audience")
 SECRET_BYTES = 32  # also of HS256: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 _KEYS = ("jwt_secret", "jwt_public_key", "jwt_jwks_url")
+
+
+def check_streams(redis: RedisSettings) -> None:
+    """Raise SettingError where a node is the control Redis, or one that drains is not a node."""
+    if any(url == redis.url for _, url in redis.stream_nodes):
+        raise SettingError(
+            "MILLRACE_STREAM_REDIS_URLS: names MILLRACE_REDIS_URL, which holds the generations without a node already"
+        )
+    unknown = sorted({*redis.draining} - {name for name, _ in redis.stream_nodes})
+    if unknown:
+        raise SettingError(f"MILLRACE_STREAM_DRAINING: {', '.join(unknown)} is not in MILLRACE_STREAM_REDIS_URLS")
 
 
 def check_auth(auth: AuthSettings) -> None:

@@ -8,6 +8,7 @@ from millrace.worker.settings.api_keys import api_keys
 from millrace.worker.settings.catalog import DEFAULT_MODEL, GivenModel, parse_models
 from millrace.worker.settings.declaration import setting
 from millrace.worker.settings.redis_url import redis_url
+from millrace.worker.settings.stream_nodes import parse_stream_nodes
 
 DEFAULT_DATABASE = "sqlite:///.millrace/millrace.db"  # in the default state directory of deploy/run.py
 
@@ -31,6 +32,10 @@ class RedisSettings:
 
     url: str = setting("MILLRACE_REDIS_URL", redis_url, "redis://127.0.0.1:6379/0", "URL of the Redis that holds logs and state")
     broker_url: str = setting("MILLRACE_BROKER_URL", redis_url, "", "URL of the Redis that holds Celery's queues; by default `MILLRACE_REDIS_URL`")
+
+    stream_nodes: tuple[tuple[str, str], ...] = setting("MILLRACE_STREAM_REDIS_URLS", parse_stream_nodes, (), "Redis servers that hold the generations beside `MILLRACE_REDIS_URL`, as `NAME=URL` separated by commas; a name has one or two characters of a-z and 0-9 and never changes its server")
+    draining: tuple[str, ...] = setting("MILLRACE_STREAM_DRAINING", parsers.words, (), "names of stream nodes that get no new generations, separated by commas")
+    lost_seconds: float = setting("MILLRACE_STREAM_LOST_SECONDS", parsers.seconds(1, 3600), 60.0, "time without an answer after which a stream node's generations are given up: their readers get an error, and their conversations are free")
 
     @property
     def broker(self) -> str:

@@ -15,6 +15,7 @@ from millrace.worker.settings.checks import (
     check_intent_schema,
     check_providers,
     check_search,
+    check_streams,
 )
 from millrace.worker.settings.redis_url import redis_url
 
@@ -140,6 +141,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 def check(settings: Settings) -> Settings:
     """Return the settings unchanged; raises SettingError where they contradict each other."""
     check_auth(settings.auth)
+    check_streams(settings.redis)
     check_database(settings.database)
     check_breaker(settings.breaker)
     check_search(settings.search)

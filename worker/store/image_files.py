@@ -16,7 +16,7 @@ from typing import TypeVar, cast, get_args
 import gevent
 
 from millrace.worker.contract.events import ImageFormat, ImageReference
-from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.ids import is_generation, is_id
 
 _BEGINNINGS: tuple[tuple[ImageFormat, bytes], ...] = (
     ("png", b"\x89PNG\r\n\x1a\n"),
@@ -56,7 +56,7 @@ class ImageFiles:
 
     def read(self, generation: str, image: str) -> tuple[ImageFormat, bytes] | None:
         """Return an image's format and bytes, None if there is no such image."""
-        if self._directory is None or not is_id(generation) or not is_id(image):
+        if self._directory is None or not is_generation(generation) or not is_id(image):
             return None
         folder = self._folder(generation)
         return _in_thread(lambda: _read(folder, image))
@@ -64,7 +64,7 @@ class ImageFiles:
     def delete(self, generations: Iterable[str]) -> None:
         """Delete all images of these generations; those of the others are deleted even if one fails."""
         if self._directory is not None:
-            folders = [self._folder(each) for each in generations if is_id(each)]
+            folders = [self._folder(each) for each in generations if is_generation(each)]
             _in_thread(lambda: _delete(folders))
 
     def find_old(self, seconds: float) -> list[str]:
@@ -141,4 +141,4 @@ def _ages(directory: Path) -> list[tuple[str, float]]:
     """
     with TemporaryFile(dir=directory) as file, os.scandir(directory) as entries:
         now = os.fstat(file.fileno()).st_mtime
-        return [(each.name, now - each.stat().st_mtime) for each in entries if is_id(each.name)]
+        return [(each.name, now - each.stat().st_mtime) for each in entries if is_generation(each.name)]

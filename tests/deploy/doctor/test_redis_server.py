@@ -49,6 +49,10 @@ def test_each_server_is_checked_once_for_all_its_uses() -> None:
         ("MILLRACE_REDIS_URL", ("logs",)),
         ("MILLRACE_BROKER_URL", ("queue", "rate limits")),
     ]
+    found = servers_of(Settings.of(redis_url=one, stream_redis_urls=(("a", "redis://127.0.0.1:1/0"),)))
+    assert [each.uses for each in found] == [EVERYTHING, ("stream node a",)]
+    assert all(each.keeps_answers for each in found)
+    assert "the other nodes get the new ones" in the(check_server(found[1]), "failed").advice
 
 
 def test_good_server_is_ok_and_nothing_is_left_in_it(valkey: ValkeyProcess, client: redis.Redis) -> None:

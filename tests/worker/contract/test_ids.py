@@ -3,7 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.contract.ids import BUCKETS, START, Cursor, bucket_of, cursor_of, is_id, new_id, parse_cursor
+from millrace.worker.contract.ids import (
+    BUCKETS,
+    START,
+    Cursor,
+    bucket_of,
+    cursor_of,
+    is_generation,
+    is_id,
+    new_generation,
+    new_id,
+    node_in,
+    parse_cursor,
+    split_members,
+)
 
 numbers = st.integers(0, 10**10 - 1)
 cursors = st.builds(Cursor, numbers, numbers)
@@ -25,6 +38,27 @@ def test_id_with_surrounding_text_is_invalid() -> None:
     assert is_id(good)
     wrong = (good + "\n", " " + good, good.replace("0", "\N{FULLWIDTH DIGIT ZERO}"), "A" * 32, good + "0", good[1:])
     assert not [each for each in wrong if is_id(each)]
+
+
+@given(st.text("0123456789abcdefghijklmnopqrstuvwxyz", max_size=2))
+def test_a_generations_id_carries_its_node_and_is_as_long_as_any_id(node: str) -> None:
+    generation = new_generation(node)
+    assert (len(generation), node_in(generation), is_generation(generation)) == (32, node, True)
+    assert is_id(generation) == (node == "")
+    assert split_members([generation.encode()], bucket_of(generation)) == ([generation], [])
+
+
+def test_other_texts_are_no_generations_id() -> None:
+    digits = "0" * 32
+    wrong = (
+        digits + "0",
+        digits[:31],
+        digits[:31] + "n",
+        digits[:30] + "nA",
+        digits[:29] + "n-a",
+        digits[:28] + "nabc",
+    )
+    assert not [each for each in (*wrong, digits[:30] + "na\n", digits[:30] + "n٣") if is_generation(each)]
 
 
 def test_ids_are_spread_over_all_buckets() -> None:

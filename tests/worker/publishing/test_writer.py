@@ -249,14 +249,16 @@ def test_a_key_of_the_wrong_type_stops_only_its_own_generation(
 
 
 def test_a_generation_is_abandoned_when_redis_stays_unavailable_too_long(
-    attempt: Attempt, valkey: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
+    attempt: Attempt, writer: LogWriter, valkey: ValkeyProcess
 ) -> None:
-    monkeypatch.setattr(subject, "GIVE_UP_SECONDS", 0.3)
+    writer._give_up_seconds = 0.3
     valkey.stop()
     attempt.outbox.emit(Chunk("lost"))
     assert attempt.outbox.wait_until_empty(10)
     assert not attempt.outbox.is_active
     assert isinstance(attempt.interrupt.reason, LeaseLost)
+    assert attempt.outbox.unwritten is not None
+    assert attempt.outbox.unwritten.content == "lost", "the text can still be stored"
 
 
 def test_a_full_queue_has_capacity_again_once_it_is_written(

@@ -58,6 +58,7 @@ BAD = {
     "json_object": ["{", "[]", "5", "/no/such/file", "no such file", "\x00"],
     "api_keys": ["mr-key", "{}", "[{}]", "[1]", "[", "/no/such/file", "./no/such/file", "keys.json"],
     "parse_models": ["{", "[]", "/no/such/file", '{"a": 1}', '{"a": {"b": 1}}'],
+    "parse_stream_nodes": ["redis://h", "a=", "=redis://h", "abc=redis://h", "a=redis://h,a=redis://i", "a=http://h"],
     "provider_names": ["azure", ",", "bedrock,bedrock", "bedrock;openai"],
 }
 
