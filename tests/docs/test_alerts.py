@@ -17,6 +17,7 @@ DAY = 26 * 12  # steps of five minutes
 Series = dict[str, str]
 QUIET: Series = {
     "millrace_redis_up": "1x60",
+    'millrace_stream_node_up{node="b"}': "1x60",
     "millrace_workers_alive": "2x60",
     "millrace_queue_oldest_seconds": "0x60",
     "millrace_worker_running": "10x60",
@@ -61,6 +62,7 @@ BAD: dict[str, Series | None] = {
     "MillraceMetricsMissing": None,  # no series at all
     "MillraceRedisUnavailable": {"millrace_redis_up": "0x60"},
     "MillraceDataLost": {'millrace_log_appends_total{verdict="lost"}': "0+1x60"},
+    "MillraceStreamNodeAway": {'millrace_stream_node_up{node="b"}': "0x60"},
     "MillraceNoWorkerAlive": {"millrace_workers_alive": "0x60"},
     "MillraceAnswersWait": {"millrace_queue_oldest_seconds": "20x60"},
     "MillraceWorkersAtCapacity": {"millrace_worker_running": "460x60"},

@@ -12,7 +12,7 @@ from kombu.entity import Queue
 from redis.exceptions import RedisError
 
 from millrace.worker.contract.connection import connect
-from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.ids import is_generation
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
 from millrace.worker.contract.lifetimes import STATE_MS
 from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING, Call, Reply, raise_first
@@ -188,7 +188,7 @@ class TaskQueue:
             firsts = cast("list[list[bytes]]", pipeline.execute())
         named = [_generation_in(message) for message in messages]
         first = [each.decode("ascii", "replace") for found in firsts for each in found]
-        return [*dict.fromkeys(filter(is_id, [*named, *first]))]
+        return [*dict.fromkeys(filter(is_generation, [*named, *first]))]
 
     def send_canary(self, worker: str) -> None:
         """Send the worker process of this name its canary."""

@@ -13,7 +13,8 @@ def oldest_waiting_seconds(streams: Streams, task_queue: TaskQueue) -> float:
 
     Exact while at most sixteen owners wait, and close to it beyond that. Raises RedisUnavailable, QueueUnavailable.
     """
-    candidates = task_queue.find_oldest()
+    # One on a stream node that does not answer cannot be looked up, and no worker can run it.
+    candidates = [each for each in task_queue.find_oldest() if streams.answers(each)]
     if not candidates:
         return 0.0
     states = read_states(streams, candidates)
