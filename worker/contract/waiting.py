@@ -1,7 +1,5 @@
 """How long generations have waited for a worker, which is the signal to start more workers."""
 
-from typing import cast
-
 from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.state import read_states
@@ -19,7 +17,7 @@ def oldest_waiting_seconds(streams: Streams, task_queue: TaskQueue) -> float:
         return 0.0
     states = read_states(streams, candidates)
     with translate_redis_errors():
-        seconds, microseconds = cast("tuple[int, int]", streams.control.time())
+        seconds, microseconds = streams.control.time()
     created = [state.created_ms for state in states if state is not None and state.status == "queued"]
     now_ms = seconds * 1000 + microseconds // 1000
     return max(0, now_ms - min(created, default=now_ms)) / 1000
