@@ -221,6 +221,7 @@ TESTED_ELSEWHERE = {
     "0003_images": "store/test_migration.py migrates answers with it",
     "0004_edits": "store/test_migration.py migrates answers with it",
     "0005_search": "store/test_migration.py and store/test_conversation_search.py search with it",
+    "0006_retention": "store/test_retention.py finds expired data with it",
     "brave": "search/test_engine.py runs one contract over all engines",
     "env": "store/test_migration.py",
     "errors": "a tree of exceptions; each is tested where it is raised",

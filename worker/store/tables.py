@@ -8,6 +8,7 @@
 | `search_entries` | the terms of a message or, without one, of a conversation's title, for the search | `number` |
 | `profiles` | one JSON object per owner, written by the owner | |
 | `memories` | facts learned from answers; `searchable` is the indexed text: the fact's words only | `number` |
+| `owner_retention` | owners whose data is kept for another time than `MILLRACE_RETENTION_DAYS` says | `owner` |
 
 Full-text indexes belong to `memories` and to `search_entries`: tables of SQLite's FTS5, or indexes of PostgreSQL. Where
 `is_indexed` is NULL, the search does not know the text yet.
@@ -58,6 +59,8 @@ class ConversationRow(Base):
     __table_args__ = (
         Index("conversations_by_time", "owner", "updated_ms", "id"),
         Index("conversations_to_index", "updated_ms", **only_where("is_indexed IS NULL AND title IS NOT NULL")),
+        Index("conversations_by_age", "updated_ms", **only_where("deleted_ms IS NULL")),
+        Index("conversations_deleted", "deleted_ms", **only_where("deleted_ms IS NOT NULL")),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -141,7 +144,10 @@ class MemoryRow(Base):
     """A fact. `owner_word` is a hash of the owner, as a word of the full-text index; `digest` is a hash of the fact."""
 
     __tablename__ = "memories"
-    __table_args__ = (UniqueConstraint("owner", "digest", name="memories_once"),)
+    __table_args__ = (
+        UniqueConstraint("owner", "digest", name="memories_once"),
+        Index("memories_by_age", "created_ms"),
+    )
 
     number: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True)
@@ -153,6 +159,16 @@ class MemoryRow(Base):
     conversation: Mapped[str | None] = mapped_column(ID)
     generation: Mapped[str | None] = mapped_column(ID)
     created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class OwnerRetentionRow(Base):
+    """The days for which an owner's data is kept; NULL keeps it until it is deleted."""
+
+    __tablename__ = "owner_retention"
+
+    owner: Mapped[str] = mapped_column(EscapedText, primary_key=True)
+    days: Mapped[int | None] = mapped_column(Integer)
+    updated_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class PreparedInsert:

@@ -22,9 +22,9 @@ def test_first_run_migrates_an_empty_database_and_the_second_changes_nothing(tmp
     address = f"sqlite:///{tmp_path}/new/millrace.db"
     first, second = migrate(address), migrate(address)
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout == "the database is at revision 0005 (was empty)\n"
+    assert first.stdout == "the database is at revision 0006 (was empty)\n"
     assert (second.returncode, second.stderr) == (0, "")
-    assert second.stdout == "the database is at revision 0005 (unchanged)\n"
+    assert second.stdout == "the database is at revision 0006 (unchanged)\n"
 
 
 def test_unreachable_database_exits_with_1_and_a_reason() -> None:

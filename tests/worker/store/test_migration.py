@@ -198,7 +198,7 @@ def test_memories_of_the_version_before_get_the_new_search_terms_and_are_found_m
     facts = ("커피를 좋아해요", "lone \ud800 surrogate", *map(str, range(1500)))
     database.run(lambda session: add_as_before(session, *facts), 60)
     assert search("커피가 뭐야?") == []
-    assert migrate(empty) == ("0001", "0005")
+    assert migrate(empty) == ("0001", "0006")
     assert search("커피가 뭐야?") == ["커피를 좋아해요"]
     database.run(lambda session: add_as_before(session, "Собаку зовут Рекс", "녹차를 좋아해요"))
     assert search("кто такой Рекс?") == ["Собаку зовут Рекс"]
@@ -226,7 +226,7 @@ def test_answers_of_the_version_before_are_read_and_those_of_this_version_surviv
         command.downgrade(alembic_config(connection), "0002")
         connection.exec_driver_sql("UPDATE messages SET content = content")
     engine.dispose()
-    assert migrate(empty) == ("0002", "0005")
+    assert migrate(empty) == ("0002", "0006")
     found = [
         database.run(lambda session, saved=saved: answers.find_answer(session, saved.id)) for saved in (older, newer)
     ]
