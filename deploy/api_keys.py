@@ -85,6 +85,15 @@ class KeyFile:
             self._write([each for each in records if each != found])
         return found
 
+    def revoke_all(self, owner: str) -> int:
+        """Remove all keys of an owner and return how many they were; raises StartError."""
+        with self._locked():
+            records = self.read()
+            kept = [each for each in records if each.owner != owner]
+            if len(kept) < len(records):
+                self._write(kept)
+        return len(records) - len(kept)
+
     def _write(self, records: list[KeyRecord]) -> None:
         self._state.write_private(self.path, json.dumps([asdict(each) for each in records], indent=1) + "\n")
 

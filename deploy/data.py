@@ -1,4 +1,4 @@
-"""Export what is stored of an owner: `python3 deploy/data.py --help` lists the commands.
+"""Export or delete what is stored of an owner: `python3 deploy/data.py --help` lists the commands.
 
 This file must parse on every Python 3, so that an old one can report that a newer one is needed.
 The command itself is in data_command.py.

@@ -1,4 +1,7 @@
-"""The command that exports what is stored of one owner, also while the system runs."""
+"""The command that exports or deletes what is stored of one owner, also while the system runs.
+
+All but the state directory is left to the program in the environment, which has the database's driver.
+"""
 
 import argparse
 import os
@@ -16,43 +19,50 @@ from deploy.topology import database_url
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the flags; exits with 2 and a message where they are wrong."""
-    parser = argparse.ArgumentParser(
-        prog="deploy/data.py", description="What Millrace stores of one owner.", allow_abbrev=False
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    export = commands.add_parser(
-        "export",
-        help="write what is stored of an owner as JSON",
-        epilog="MILLRACE_DATABASE_URL names the database; without it, that of the state directory is read.",
-        allow_abbrev=False,
-    )
-    export.add_argument("owner", metavar="OWNER", help="the user, as MILLRACE_AUTH identifies them")
-    export.add_argument(
-        "--state", type=Path, default=ROOT / ".millrace", metavar="DIR", help="the state directory (.millrace)"
-    )
-    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file to write, instead of the terminal")
-    return parser.parse_args(arguments)
+def parse(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the state directory that the flags name, and all other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--state", type=Path, default=ROOT / ".millrace")
+    own, after = (arguments, ()) if "--" not in arguments else _split(arguments)
+    flags, others = parser.parse_known_args(own)
+    return flags.state, [*others, *after]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the environment and start the program in it; returns the exit code."""
-    flags = parse(arguments)
+    path, others = parse(sys.argv[1:] if arguments is None else arguments)
+    state = StateDirectory(path)
     try:
         python = ensure(ROOT, "run", PipInstaller(_print_note), _print_note)
+        environment = environment_of(os.environ, state, needs_redis="delete" in others[:1])
     except StartError as error:
-        print(f"Nothing was exported: {error}", file=sys.stderr)
+        print(f"Nothing was done: {error}", file=sys.stderr)
         return 1
-    state = StateDirectory(flags.state)
-    output = ("--output", str(flags.output.absolute())) if flags.output else ()
-    command = (str(python), "-m", "deploy.owner_data", "--state", str(state.path), *output, "--", flags.owner)
-    return subprocess.run(command, cwd=ROOT, env=environment_of(os.environ, state), check=False).returncode
+    command = (str(python), "-m", "deploy.owner_data", str(state.path), str(Path.cwd()), *others)
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
-def environment_of(given: Mapping[str, str], state: StateDirectory) -> dict[str, str]:
-    """Return the given environment; the state directory's database is used where it names none."""
-    return {**given, "MILLRACE_DATABASE_URL": given.get("MILLRACE_DATABASE_URL") or database_url(state)}
+def environment_of(given: Mapping[str, str], state: StateDirectory, *, needs_redis: bool = False) -> dict[str, str]:
+    """Return the given environment, completed by the database of the state directory and its system's Redis.
+
+    Raises StartError where a Redis is needed and none is known.
+    """
+    own = {"MILLRACE_DATABASE_URL": database_url(state)}
+    if running := state.running():
+        own["MILLRACE_REDIS_URL"] = running.redis_url
+    environment = {**given, **{name: value for name, value in own.items() if not given.get(name)}}
+    if needs_redis and not environment.get("MILLRACE_REDIS_URL"):
+        raise StartError(
+            f"nothing runs in {state.path}, so there is no Redis from which to delete; start the system with "
+            "deploy/run.py, or name the Redis with MILLRACE_REDIS_URL"
+        )
+    return environment
+
+
+def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the arguments before the first `--`, and the others with it."""
+    place = list(arguments).index("--")
+    return arguments[:place], arguments[place:]
 
 
 def _print_note(line: str) -> None:

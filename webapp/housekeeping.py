@@ -1,4 +1,4 @@
-"""The background tasks of one mount: sweep, mark watched generations, delete images, index texts, publish metrics."""
+"""The background tasks of one mount: sweep, mark watched generations, delete old data, index texts, publish metrics."""
 
 import time
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ import gevent
 
 from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.metrics import WebMetrics
+from millrace.webapp.owner_data.retention import Retention
+from millrace.webapp.owner_data.stores import Stores
 from millrace.webapp.relay import Hub
 from millrace.worker.background_task import BackgroundTask, PeriodicTask
 from millrace.worker.contract.node_probe import PROBE_SECONDS, NodeProbe
@@ -26,6 +28,7 @@ from millrace.worker.store.messages import find_stored_generations
 SWEEP_SECONDS = 1.0
 IMAGE_SECONDS = 3600.0
 IMAGE_ROWS = 500  # generations that are looked up at once
+RETENTION_SECONDS = 60.0  # one process of all has the turn
 INDEX_SECONDS = 2.0
 INDEX_PAUSE_SECONDS = 0.02
 WATCH_SECONDS = 5.0  # a mark expires after 15 s
@@ -52,6 +55,8 @@ class Housekeeping:
         self._hub = hub
         self._database = database
         self._images = ImageFiles(settings.images.directory)
+        stores = Stores(settings, redis, database, self._images)
+        self._retention = Retention(stores, metrics.process_name, metrics.registry)
         self._withdrawals = withdrawals
         self._metrics = metrics
         self._probes = probes
@@ -71,6 +76,7 @@ class Housekeeping:
             *(PeriodicTask("sweep", SWEEP_SECONDS, partial(self.sweep, node.name)) for node in nodes),
             *(PeriodicTask("mark_watched", WATCH_SECONDS, partial(self.mark_watched, node.name)) for node in nodes),
             *(PeriodicTask("probe_stream_node", PROBE_SECONDS, probe.probe) for probe in self._probes),
+            PeriodicTask("delete_expired", RETENTION_SECONDS, self._retention.delete_expired),
             PeriodicTask("delete_images", IMAGE_SECONDS, self.delete_images),
             PeriodicTask("index_messages", INDEX_SECONDS, self.index_messages),
             PeriodicTask("publish_metrics", PUBLISH_SECONDS, self.publish_metrics),

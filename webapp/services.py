@@ -9,6 +9,7 @@ from millrace.webapp.generation.withdrawal import PendingWithdrawals
 from millrace.webapp.housekeeping import Housekeeping
 from millrace.webapp.metrics import WebMetrics
 from millrace.webapp.mounts import MountState, names_of
+from millrace.webapp.owner_data.stores import Stores
 from millrace.webapp.relay import Hub
 from millrace.webapp.relay.rendering import Renderings
 from millrace.worker.contract.connection import Redis
@@ -46,6 +47,11 @@ class Services:
     def images(self) -> ImageFiles:
         """The images of answers."""
         return ImageFiles(self.settings.images.directory)
+
+    @property
+    def stores(self) -> Stores:
+        """The places that hold the data of owners."""
+        return Stores(self.settings, self.redis, self.database, self.images)
 
     @property
     def stored_logs(self) -> StoredLogs:

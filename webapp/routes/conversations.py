@@ -24,11 +24,9 @@ from millrace.webapp.schemas import (
     timestamp,
 )
 from millrace.webapp.services import services
-from millrace.worker.contract.cancellation import cancel, forget
-from millrace.worker.contract.conversation_lock import mark_deleted, read_owner, running_generations
+from millrace.worker.contract.conversation_lock import read_owner, running_generations
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import is_id, new_id
-from millrace.worker.observability.logs import get_logger
 from millrace.worker.store import conversations, messages
 from millrace.worker.store.conversation_search import ConversationMatch, search
 from millrace.worker.store.pagination import Page
@@ -40,8 +38,6 @@ MAX_QUERY_CHARACTERS = 200
 _QUERY = ("query", "q", "Words that a message or the title has; each finds the words that begin with it.")
 
 Context = dict[str, Any]
-
-_log = get_logger(__name__)
 
 routes = Blueprint("conversations", __name__, url_prefix="/api/conversations")
 
@@ -144,13 +140,11 @@ def delete_conversation(conversation: str) -> Response:
     is_stored = _find(owner, conversation) is not None
     if not is_stored and read_owner(redis, owner, conversation) != "own":
         raise no_conversation()
-    last, first = mark_deleted(redis, owner, conversation)  # before all else, so that no generation starts in it
-    if last is not None:
-        cancel(streams, last, "deleted", services().settings)
+    stores = services().stores
+    unstored = stores.close_conversation(owner, conversation)
     # Before the messages, which name the generations: a delete that fails in between can be repeated.
     stored = services().database.run(lambda session: messages.generations(session, owner, conversation))
-    generations = {*stored, *filter(None, (last, first))}
-    forget(streams, generations)
+    stores.forget(unstored.union(stored))
 
     def delete(session: Session) -> None:
         # A conversation that is not stored yet is created here first, so that its answer cannot create it later.
@@ -158,10 +152,6 @@ def delete_conversation(conversation: str) -> Response:
         conversations.delete(session, owner, conversation)
 
     services().database.run(delete)
-    try:
-        services().images.delete(generations)
-    except OSError as error:  # the housekeeping deletes them later
-        _log.warning("images_not_deleted", error=error)
     publish(redis, owner, ConversationChanged(conversation))
     return Response(status=204)
 

@@ -26,6 +26,7 @@
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
 | `mr:check:ID` | string, stream | written and removed by the doctor, to see that it may | 10 s |
 | `millrace.check.ID` | list | likewise, in the broker | - |
+| `mr:retention` | string | the process that deletes expired data, until the next pass | 1 min |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
 
 The request leaves the state once the answer is stored. When a conversation is deleted, the logs of its generations are
@@ -46,8 +47,13 @@ LEARNING_QUEUE = "millrace.learning"
 WORKERS = "mr:workers"
 LIMITS = "mr:limits"
 METRICS = "mr:figures"
+RETENTION = "mr:retention"
 WAITING = ("mr:{waiting}:generations", "mr:{waiting}:lanes", "mr:{waiting}:lane:")
 """The keys of the generations that wait for a worker, as their scripts take them; the last one is a prefix."""
+
+STATES = "mr:{b[0-9][0-9]}:*:state"
+IDEMPOTENCY_KEYS = "mr:idem:*"
+"""The patterns of all states and of all Idempotency-Keys, for SCAN."""
 
 LEASES = tuple(f"mr:{{b{number:02}}}:leases" for number in range(BUCKETS))
 UNSTORED = tuple(f"mr:{{b{number:02}}}:unstored" for number in range(BUCKETS))
@@ -82,6 +88,11 @@ def keys_of(generation: str) -> GenerationKeys:
     return GenerationKeys(state, log, LEASES[bucket], channel, watched, UNSTORED[bucket])
 
 
+def generation_of(state: bytes) -> str:
+    """Return the generation of a state's key; what it returns for another key need not be an id."""
+    return state.decode("ascii", "replace").split(":")[2]
+
+
 def channel_of(generation: str) -> bytes:
     """Return the name of the generation's channel, as pub/sub messages carry it."""
     return keys_of(generation).channel.encode()
@@ -105,6 +116,11 @@ def feed_key(owner: str) -> str:
 def hash_of(owner: str) -> str:
     """Return a stable hash that stands for an owner in keys and log lines; the owner cannot be read from it."""
     return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def counts_of(owner: str) -> str:
+    """Return the pattern of the keys that count an owner's requests, for SCAN."""
+    return f"*{LIMITS}*/{hash_of(owner)}/*"
 
 
 def active_key(owner: str) -> str:

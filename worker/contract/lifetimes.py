@@ -14,6 +14,7 @@ ENQUEUE_AGAIN_MS = 3000  # a generation without a worker is enqueued again this 
 LATE_TAKEOVER_MS = 10_000  # at most; spread, so that a generation that kills its workers does not take others with it
 UNREADABLE_AGAIN_MS = 60_000  # a generation whose sweep fails is looked at again only then; others get their turn
 WATCHED_MS = 15_000  # a reader's sign of life; renewed by every web process that has readers of the generation
+RETENTION_MS = 60_000  # one process in this time deletes expired data
 RUN_SLACK_MS = 30_000  # a worker ends an answer at its own limit; the lease's limit only ends a greenlet that hangs
 
 

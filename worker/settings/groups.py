@@ -51,6 +51,7 @@ class DatabaseSettings:
     schema: str = setting("MILLRACE_DATABASE_SCHEMA", _schema_name, "", "PostgreSQL schema that holds the tables, made where it is missing; by default the first of the role's `search_path`, usually `public`")
     connections: int = setting("MILLRACE_DATABASE_CONNECTIONS", parsers.whole(1, 1000), 10, "maximum number of PostgreSQL connections per process")
     seconds: float = setting("MILLRACE_DATABASE_SECONDS", parsers.seconds(0.1, 60), 2.0, "time limit of a database transaction, including the wait for a connection and for locks")
+    retention_days: int = setting("MILLRACE_RETENTION_DAYS", parsers.whole(0, 36_500), 0, "days after which a conversation without a new question, answer or title is deleted with its images, and a memory after it was learned; 0 keeps both until they are deleted, and `millrace-data retain` sets other days for an owner")
 
 
 @dataclass(frozen=True)

@@ -154,13 +154,25 @@ def merge_context(session: Session, owner: str, conversation: str, changes: dict
     return merged
 
 
-def delete(session: Session, owner: str, conversation: str) -> bool:
-    """Delete the conversation and its messages; False if it is absent or another user's. Its memories stay.
+def mark_deleted(session: Session, owner: str, conversation: str) -> bool:
+    """Hide the conversation and its messages, which are still to be removed; False if it is absent or another user's.
 
     The row stays for `TOMBSTONE_MS`, empty, so that a running generation does not recreate the conversation.
     """
     tombstone = update(ConversationRow).where(*_is_owned(owner, conversation))
     if not _count(session, tombstone.values(title=None, context={}, deleted_ms=clock_ms())):
+        return False
+    is_title = SearchEntryRow.conversation == conversation, SearchEntryRow.message.is_(None)
+    session.execute(delete_from(SearchEntryRow).where(*is_title))
+    return True
+
+
+def delete(session: Session, owner: str, conversation: str) -> bool:
+    """Delete the conversation and its messages; False if it is absent or another user's. Its memories stay.
+
+    An empty row stays, as `mark_deleted` says.
+    """
+    if not mark_deleted(session, owner, conversation):
         return False
     session.execute(delete_from(MessageRow).where(MessageRow.conversation == conversation))
     session.execute(delete_from(SearchEntryRow).where(SearchEntryRow.conversation == conversation))

@@ -4,6 +4,7 @@ import json
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, Executable, bindparam, select, update
+from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.orm import Session
 
@@ -44,6 +45,12 @@ def save(session: Session, owner: str, profile: dict[str, Any]) -> None:
     """Save an owner's profile, replacing any earlier one; raises ValueError if it is not valid JSON."""
     content = json.dumps(profile, allow_nan=False)
     _SAVE.run(session, owner=owner, content=content)
+
+
+def delete(session: Session, owner: str) -> bool:
+    """Delete an owner's profile; False if there is none."""
+    result = session.execute(delete_from(ProfileRow).where(ProfileRow.owner == owner))
+    return cast("CursorResult[Any]", result).rowcount > 0
 
 
 def compare_and_set(session: Session, owner: str, before: dict[str, Any], after: dict[str, Any]) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from deploy.api_keys import KeyRecord
-from deploy.owner_data.export import CONVERSATIONS, MESSAGES, export
+from millrace.webapp.owner_data.api_keys import ExportedKey
+from millrace.webapp.owner_data.export import CONVERSATIONS, MESSAGES, export
 from millrace.worker.contract.events import ImageReference
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations, memories, profiles
@@ -20,7 +20,7 @@ from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess, absent
 from tests.worker.store.samples import answer, question
 
-KEY = KeyRecord("0a1b2c3d", "ada", "laptop", "2026-01-02T03:04:05Z", "wxyz", "secret hash")
+KEY = ExportedKey("0a1b2c3d", "laptop", "2026-01-02T03:04:05Z", "wxyz")
 EMOJI, SURROGATE = "naïve 🙂", "\ud800"
 
 
@@ -44,7 +44,7 @@ def opened(url: str) -> Iterator[Database]:
     database.close()
 
 
-def exported(database: Database, *keys: KeyRecord, owner: str = "ada") -> dict[str, Any] | None:
+def exported(database: Database, *keys: ExportedKey, owner: str = "ada") -> dict[str, Any] | None:
     whole = b"".join(export(database, keys, owner))
     return json.loads(whole) if whole else None
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from deploy.api_keys import KeyRecord
+from millrace.webapp.owner_data.api_keys import ExportedKey
 from millrace.webapp.routes.memories import MemorySchema, render_memory
 from millrace.webapp.routes.messages import render_message
 from millrace.webapp.schemas import MessageSchema, timestamp
@@ -31,16 +31,7 @@ MESSAGES = 10  # an answer may be large
 T = TypeVar("T")
 
 
-class ExportedKey(msgspec.Struct, frozen=True):
-    """An API key of the state directory, without its hash."""
-
-    id: str
-    name: str
-    created: str
-    last4: str
-
-
-def export(database: Database, keys: Sequence[KeyRecord], owner: str) -> Iterator[bytes]:
+def export(database: Database, keys: Sequence[ExportedKey], owner: str) -> Iterator[bytes]:
     """Yield the export in pieces, none where nothing is stored of the owner; raises DatabaseUnavailable."""
     profile = database.run(lambda session: profiles.find(session, owner))
     facts, talks = _memories(database, owner), _conversations(database, owner)
@@ -53,7 +44,7 @@ def export(database: Database, keys: Sequence[KeyRecord], owner: str) -> Iterato
         "exported_at": timestamp(time.time_ns() // 1_000_000),
         "owner": owner,
         "profile": None if profile is None else _profile(parse_profile(profile) or Profile()),
-        "api_keys": [msgspec.to_builtins(ExportedKey(each.id, each.name, each.created, each.last4)) for each in keys],
+        "api_keys": [msgspec.to_builtins(each) for each in keys],
     }
     yield _open(head, "memories")
     all_facts = facts if first_fact is None else chain([first_fact], facts)

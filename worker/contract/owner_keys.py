@@ -1,0 +1,73 @@
+"""An owner's keys, found by a scan over all keys: for a command, not for a request."""
+
+from collections.abc import Collection, Iterator
+from typing import Any, cast
+
+import msgspec
+
+from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
+from millrace.worker.contract.ids import is_id
+from millrace.worker.contract.keys import (
+    IDEMPOTENCY_KEYS,
+    STATES,
+    active_key,
+    counts_of,
+    feed_key,
+    generation_of,
+)
+from millrace.worker.contract.state import GenerationState, read_states
+
+_KEYS = 500  # that one SCAN looks at, and one round trip reads
+
+
+def find_generations(redis: Redis, owner: str) -> list[GenerationState]:
+    """Return the states of an owner's generations, of running and of ended ones; raises RedisUnavailable."""
+    found: list[GenerationState] = []
+    for keys in _scan(redis, STATES):
+        generations = [each for each in map(generation_of, keys) if is_id(each)]
+        found += [each for each in read_states(redis, generations) if each is not None and each.owner == owner]
+    return list({each.generation: each for each in found}.values())  # SCAN may return a key twice
+
+
+def delete_owner_keys(redis: Redis, owner: str, generations: Collection[str]) -> int:
+    """Delete an owner's feed, set of running generations, and the Idempotency-Keys that are bound to these generations.
+
+    Returns how many keys were deleted. Raises RedisUnavailable.
+    """
+    deleted = _delete(redis, [feed_key(owner).encode(), active_key(owner).encode()])
+    for keys in _scan(redis, IDEMPOTENCY_KEYS):
+        pipeline = redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.get(key)
+        bound = [_first_id(value) in generations for value in run_each(pipeline)]
+        deleted += _delete(redis, [key for key, is_bound in zip(keys, bound, strict=True) if is_bound])
+    return deleted
+
+
+def delete_counts(redis: Redis, owner: str) -> int:
+    """Delete the counts of an owner's requests, and return how many there were; raises RedisUnavailable."""
+    return sum(_delete(redis, keys) for keys in _scan(redis, counts_of(owner)))
+
+
+def _scan(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
+    cursor = 0
+    while True:
+        with translate_redis_errors():
+            cursor, keys = cast("tuple[int, list[bytes]]", redis.scan(cursor, match=pattern, count=_KEYS))
+        if keys:
+            yield keys
+        if cursor == 0:
+            return
+
+
+def _delete(redis: Redis, keys: list[bytes]) -> int:
+    with translate_redis_errors():
+        return cast("int", redis.unlink(*keys)) if keys else 0
+
+
+def _first_id(value: Any) -> str:
+    """Return the generation that an Idempotency-Key is bound to, "" for anything else."""
+    try:
+        return str(msgspec.json.decode(value)[0])
+    except (msgspec.DecodeError, TypeError, LookupError):
+        return ""
