@@ -237,6 +237,7 @@ TESTED_ELSEWHERE = {
     "searxng": "search/test_engine.py runs one contract over all engines",
     "services": "built by every test of the web tier",
     "source": "the protocol of sources; context/test_sources_gathering.py",
+    "owned_keys": "owner_data/test_command.py lists and revokes with it",
     "state_keys": "deploy/test_data_command.py lists and revokes with it",
     "stores": "owner_data/test_erasure.py and owner_data/test_retention.py delete with them",
     "holdings": "owner_data/test_erasure.py counts with it",

@@ -3,7 +3,7 @@
 from deploy.api_keys import KeyFile
 from deploy.errors import StartError
 from deploy.state_directory import StateDirectory
-from millrace.webapp.owner_data.api_keys import ExportedKey
+from millrace.webapp.owner_data.owned_keys import ExportedKey
 
 
 class StateKeys:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from millrace.webapp.owner_data.api_keys import OwnerKeys, SettingKeys
 from millrace.webapp.owner_data.erasure import Erased, Erasure, Found
 from millrace.webapp.owner_data.export import export
+from millrace.webapp.owner_data.owned_keys import OwnerKeys, SettingKeys
 from millrace.webapp.owner_data.stores import Stores
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.queue import TaskQueue

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from millrace.webapp.owner_data.api_keys import ExportedKey
+from millrace.webapp.owner_data.owned_keys import ExportedKey
 from millrace.webapp.routes.memories import MemorySchema, render_memory
 from millrace.webapp.routes.messages import render_message
 from millrace.webapp.schemas import MessageSchema, timestamp

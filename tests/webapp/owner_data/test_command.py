@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from millrace.webapp.owner_data.api_keys import ExportedKey
 from millrace.webapp.owner_data.command import main
+from millrace.webapp.owner_data.owned_keys import ExportedKey
 from tests.webapp.harness import DEAD_PORT, WebHarness
 from tests.webapp.stored_turns import begin, turn
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from millrace.webapp.owner_data.api_keys import ExportedKey
 from millrace.webapp.owner_data.export import CONVERSATIONS, MESSAGES, export
+from millrace.webapp.owner_data.owned_keys import ExportedKey
 from millrace.worker.contract.events import ImageReference
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations, memories, profiles
