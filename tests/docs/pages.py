@@ -22,6 +22,7 @@ RUNNERS = {
     "test_commands_about_users_of_redis_run_as_pasted": r"^python3 deploy/redis_acl\.py",
     "test_commands_of_an_installed_package_run_as_pasted": r"^millrace-",
     "test_commands_of_the_page_about_capacity_run_as_pasted": r"^python3 deploy/capacity\.py",
+    "test_backup_commands_of_the_docs_run_as_pasted": r"VACUUM INTO|^pg_dump|^pg_restore",
     "test_commands_of_a_checkout_run_as_pasted": r"^\.venv/bin/",
 }
 """The tests that run shell blocks, and how the blocks of each are recognised; each test gets its blocks by `run_by`."""

@@ -98,9 +98,20 @@ def test_a_failed_call_is_logged_and_does_not_end_the_task(caplog: pytest.LogCap
     while calls.count <= len(ERRORS):
         gevent.sleep(0.01)
     task.stop()
-    assert caplog.text.count("task_postponed") == 3
-    assert "kind=DatabaseUnavailable error=c" in caplog.text
+    assert caplog.text.count("task_postponed") == 1  # of the three in a row
+    assert "task_postponed task=sweep kind=RedisUnavailable error=a failures=1 seconds=0.0" in caplog.text
+    assert "task_resumed task=sweep failures=3 seconds=" in caplog.text
     assert caplog.text.count("task_failed") == caplog.text.count("Traceback") == 1
+
+
+def test_a_dependency_that_stays_away_is_logged_again_after_a_while_with_the_time_that_it_lasts(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millrace.worker.background_task.REPEAT_SECONDS", 0.0)
+    task = PeriodicTask("sweep", 0.01, Calls(*ERRORS))
+    for _ in ERRORS:
+        task._call()
+    assert [line.split("failures=")[1][:1] for line in caplog.messages if "task_postponed" in line] == ["1", "2", "3"]
 
 
 def test_the_first_call_comes_after_the_first_pause() -> None:

@@ -57,7 +57,8 @@ class LateStorage(PeriodicTask):
         transcript, last = read_transcript(self._streams, generation)
         if state is None or request is None or transcript.outcome is None or not transcript.is_done:
             # The log has expired. Or Redis has lost its end, which the worker then appends, and notes here, again.
-            _log.error("answer_not_stored", generation=generation)
+            missing = "state" if state is None else "request" if request is None else "log"
+            _log.error("answer_not_stored", generation=generation, missing=missing)
             return
         question = StoredQuestion(state.question, state.owner, state.conversation, request.messages[-1].content)
         answer = make_stored_answer(
