@@ -1,7 +1,7 @@
 """The deletion of all that Millrace holds of one owner, for a command of an operator.
 
 It cancels what runs, deletes the conversations with their logs and images, then memories, the profile and what is left
-in Redis. What a request of the owner adds meanwhile is found by another round. Empty rows and keys of the deleted
+in Redis. Another round finds the data that requests of the owner add meanwhile. Empty rows and keys of the deleted
 conversations stay for a day, so that a worker that was suspended does not bring them back.
 """
 
@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Found:
-    """What there is of an owner: rows of the database, and generations in Redis, some of which run."""
+    """The data of an owner: rows of the database, and generations in Redis, some of which run."""
 
     holdings: Holdings
     generations: tuple[GenerationState, ...]

@@ -44,7 +44,7 @@ def keep(site: WebHarness, days: int | None) -> None:
 
 
 def make_pass(site: WebHarness) -> None:
-    """Make a pass in this process, whoever had the last turn."""
+    """Make a pass in this process, also if another one had the last turn."""
     site.redis.delete(RETENTION)
     site.services.housekeeping._retention.delete_expired()
 
