@@ -57,7 +57,7 @@ class Retention:
         found = stores.database.run(lambda session: retention.find_expired(session, self._days, CONVERSATIONS))
         marked = 0
         for each in found:
-            # Before Redis: a conversation that was used just now has changed, and stays.
+            # Before Redis: a conversation that has been used since has changed, and stays.
             if not stores.database.run(lambda session, each=each: retention.mark_expired(session, each)):
                 continue
             marked += 1
