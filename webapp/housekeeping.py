@@ -55,7 +55,7 @@ class Housekeeping:
         self._hub = hub
         self._database = database
         self._images = ImageFiles(settings.images.directory)
-        stores = Stores(settings, redis, database, self._images)
+        stores = Stores(settings, streams, database, self._images)
         self._retention = Retention(stores, metrics.process_name, metrics.registry)
         self._withdrawals = withdrawals
         self._metrics = metrics

@@ -51,7 +51,7 @@ class Services:
     @property
     def stores(self) -> Stores:
         """The places that hold the data of owners."""
-        return Stores(self.settings, self.redis, self.database, self.images)
+        return Stores(self.settings, self.streams, self.database, self.images)
 
     @property
     def stored_logs(self) -> StoredLogs:

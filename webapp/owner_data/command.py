@@ -14,6 +14,7 @@ from millrace.webapp.owner_data.owned_keys import OwnerKeys, SettingKeys
 from millrace.webapp.owner_data.stores import Stores
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.streams import connect_streams
 from millrace.worker.errors import MillraceError
 from millrace.worker.settings.parsers import is_owner
 from millrace.worker.settings.schema import Settings, load
@@ -132,11 +133,11 @@ def _write(pieces: Iterable[bytes], output: Path | None) -> bool:
 
 
 def _delete(settings: Settings, keys: OwnerKeys, owner: str, *, is_asked: bool) -> int:
-    redis = connect(settings.redis.url, timeout_seconds=REDIS_SECONDS)
+    streams = connect_streams(settings, timeout_seconds=REDIS_SECONDS)
     limits = connect(settings.limits.redis_url or settings.redis.url, timeout_seconds=REDIS_SECONDS)
     database, task_queue = Database(settings), TaskQueue(settings)
     try:
-        stores = Stores(settings, redis, database, ImageFiles(settings.images.directory))
+        stores = Stores(settings, streams, database, ImageFiles(settings.images.directory))
         erasure = Erasure(stores, task_queue, limits, owner)
         found, count = erasure.find(), len(keys.of(owner))
         if is_asked and not (found.is_empty and not count) and not _confirm(owner, found, count):
@@ -146,7 +147,7 @@ def _delete(settings: Settings, keys: OwnerKeys, owner: str, *, is_asked: bool) 
     finally:
         task_queue.close()
         database.close()
-        redis.close()
+        streams.close()
         limits.close()
     _print_erased(owner, erased, revoked)
     if erased.messages and not settings.images.directory:

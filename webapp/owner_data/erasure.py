@@ -71,7 +71,7 @@ class Erasure:
     def find(self) -> Found:
         """Return what there is of the owner."""
         holdings = self._stores.database.run(lambda session: count_holdings(session, self._owner))
-        found = find_generations(self._stores.redis, self._owner)
+        found = find_generations(self._stores.streams, self._owner)
         return Found(holdings, tuple(each for each in found if not each.is_deleted))
 
     def erase(self) -> tuple[Erased, Found]:
@@ -94,7 +94,7 @@ class Erasure:
 
     def _cancel(self, found: Found, erased: Erased) -> None:
         for each in found.generations:
-            if each.is_running and cancel(self._stores.redis, each.generation, "deleted", self._stores.settings):
+            if each.is_running and cancel(self._stores.streams, each.generation, "deleted", self._stores.settings):
                 erased.cancelled += 1
         self._task_queue.remove([each.generation for each in found.generations if each.is_running])
 
@@ -126,6 +126,6 @@ class Erasure:
         running = [each.generation for each in found.generations if not each.is_done]
         deadline = time.monotonic() + END_SECONDS
         while running and time.monotonic() < deadline:
-            states = read_states(self._stores.redis, running)
+            states = read_states(self._stores.streams, running)
             running = [each.generation for each in states if each is not None and not each.is_done]
             time.sleep(_POLL_SECONDS if running else 0)

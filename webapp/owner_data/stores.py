@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from millrace.worker.contract.cancellation import cancel, forget
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.conversation_lock import mark_deleted
+from millrace.worker.contract.streams import Streams
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import retention
@@ -19,9 +20,14 @@ class Stores:
     """Redis, the database and the images of one system."""
 
     settings: Settings
-    redis: Redis
+    streams: Streams
     database: Database
     images: ImageFiles
+
+    @property
+    def redis(self) -> Redis:
+        """The Redis that holds everything that is no generation's."""
+        return self.streams.control
 
     def close_conversation(self, owner: str, conversation: str) -> frozenset[str]:
         """Let no generation start in a conversation any more, and cancel the one that runs in it.
@@ -30,7 +36,7 @@ class Stores:
         """
         last, first = mark_deleted(self.redis, owner, conversation)  # before all else
         if last is not None:
-            cancel(self.redis, last, "deleted", self.settings)
+            cancel(self.streams, last, "deleted", self.settings)
         return frozenset(each for each in (last, first) if each is not None)
 
     def remove_messages(self, conversation: str) -> int:
@@ -49,7 +55,7 @@ class Stores:
 
     def forget(self, generations: frozenset[str]) -> None:
         """Delete the logs and images of generations; raises RedisUnavailable."""
-        forget(self.redis, generations)
+        forget(self.streams, generations)
         try:
             self.images.delete(generations)
         except OSError as error:  # the housekeeping deletes them later

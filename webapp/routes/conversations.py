@@ -135,8 +135,7 @@ def rename_conversation(conversation: str) -> Response:
 @described(Description(answers={204: None}))
 def delete_conversation(conversation: str) -> Response:
     """Delete a conversation with all its messages, images and logs, and cancel the generation that runs in it."""
-    owner, streams = conversation_owner(conversation), services().streams
-    redis = streams.control
+    owner, redis = conversation_owner(conversation), services().redis
     is_stored = _find(owner, conversation) is not None
     if not is_stored and read_owner(redis, owner, conversation) != "own":
         raise no_conversation()

@@ -16,16 +16,19 @@ from millrace.worker.contract.keys import (
     generation_of,
 )
 from millrace.worker.contract.state import GenerationState, read_states
+from millrace.worker.contract.streams import Streams
 
 _KEYS = 500  # that one SCAN looks at, and one round trip reads
 
 
-def find_generations(redis: Redis, owner: str) -> list[GenerationState]:
+def find_generations(streams: Streams, owner: str) -> list[GenerationState]:
     """Return the states of an owner's generations, of running and of ended ones; raises RedisUnavailable."""
     found: list[GenerationState] = []
-    for keys in _scan(redis, STATES):
-        generations = [each for each in map(generation_of, keys) if is_id(each)]
-        found += [each for each in read_states(redis, generations) if each is not None and each.owner == owner]
+    for node in streams.nodes:
+        for keys in _scan(node.redis, STATES):
+            # A state that lies on another node than its id says is none that is used.
+            own = [each for each in map(generation_of, keys) if is_id(each) and streams.node_of(each) is node]
+            found += [each for each in read_states(streams, own) if each is not None and each.owner == owner]
     return list({each.generation: each for each in found}.values())  # SCAN may return a key twice
 
 

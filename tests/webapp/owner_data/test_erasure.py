@@ -53,7 +53,7 @@ def fill(site: WebHarness) -> tuple[str, str]:
 def create_stateless(site: WebHarness) -> str:
     """Create a generation of the user that is no turn of a conversation."""
     draft = new_draft(SECRET)
-    create(site.redis, replace(draft, owner=site.owner(), ids=replace(draft.ids, question="")), SETTINGS)
+    create(site.services.streams, replace(draft, owner=site.owner(), ids=replace(draft.ids, question="")), SETTINGS)
     return draft.ids.generation
 
 
@@ -138,7 +138,7 @@ def test_running_and_waiting_generations_are_cancelled_before_anything_is_delete
     def work() -> None:
         """End the generation as a worker does that is asked to cancel it."""
         with gevent.Timeout(10):
-            while not is_being_cancelled(site.redis, running["id"]):
+            while not is_being_cancelled(site.services.streams, running["id"]):
                 gevent.sleep(0.01)
             site.write(holding, Cancelled("deleted", Usage()), Done("cancelled"))
 
@@ -149,7 +149,7 @@ def test_running_and_waiting_generations_are_cancelled_before_anything_is_delete
     assert (erased.conversations, erased.generations, erased.cancelled) == (2, 3, 3)
     assert site.services.task_queue.take() == ""
     for generation in (running["id"], waiting["id"], stateless):
-        state = read_state(site.redis, generation)
+        state = read_state(site.services.streams, generation)
         assert state is not None
         assert (state.status, state.is_deleted) == ("cancelled", True)
         assert 0 < site.redis.pttl(keys_of(generation).state) <= 30_000  # type: ignore[operator]

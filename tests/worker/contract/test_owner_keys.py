@@ -6,12 +6,13 @@ from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import LIMITS, active_key, feed_key, hash_of, idempotency_key, keys_of
 from millrace.worker.contract.owner_keys import delete_counts, delete_owner_keys, find_generations
+from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import SETTINGS, new_draft
 
 
 def create_for(redis: Redis, owner: str) -> str:
     draft = replace(new_draft(), owner=owner)
-    create(redis, draft, SETTINGS)
+    create(Streams(redis), draft, SETTINGS)
     return draft.ids.generation
 
 
@@ -20,11 +21,11 @@ def test_generations_of_an_owner_are_found_among_those_of_others_and_beside_junk
     others = {create_for(redis, "adam") for _ in range(20)}
     redis.set(keys_of(new_id()).state, "not a hash")
     redis.hset("mr:{b00}:no-id:state", "owner", "ada")
-    found = find_generations(redis, "ada")
+    found = find_generations(Streams(redis), "ada")
     assert {each.generation for each in found} == own
     assert len(found) == len(own)
-    assert {each.generation for each in find_generations(redis, "adam")} == others
-    assert find_generations(redis, "eve") == []
+    assert {each.generation for each in find_generations(Streams(redis), "adam")} == others
+    assert find_generations(Streams(redis), "eve") == []
 
 
 def test_keys_of_an_owner_are_deleted_and_those_of_others_stay(redis: Redis) -> None:
