@@ -65,7 +65,7 @@ def _scan(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
 
 def _delete(redis: Redis, keys: list[bytes]) -> int:
     with translate_redis_errors():
-        return cast("int", redis.unlink(*keys)) if keys else 0
+        return cast("int", redis.delete(*keys)) if keys else 0
 
 
 def _first_id(value: Any) -> str:
