@@ -210,6 +210,9 @@ class ClusterClient(redis.Redis):
                 break
             if left and not any(each.asked for each in left):
                 time.sleep(PAUSE_SECONDS)
+        for each in left:
+            if isinstance(each.reply, AskError):  # MOVED as well: it may be served in a moment, and is not rejected
+                each.reply = redis.ConnectionError("the slot of the command is moving")
         return [each.reply for each in every]
 
     def _exchange_once(self, commands: Sequence[_Sent]) -> None:

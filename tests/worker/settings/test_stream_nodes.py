@@ -39,3 +39,8 @@ def test_contradictions_stop_the_start() -> None:
         load({**nodes, "MILLRACE_STREAM_DRAINING": "a,c"})
     with pytest.raises(SettingError, match="MILLRACE_STREAM_REDIS_URLS: names MILLRACE_REDIS_URL"):
         load({**nodes, "MILLRACE_REDIS_URL": A})
+
+
+def test_a_cluster_is_one_node() -> None:
+    cluster = "redis+cluster://h1:1,h2:2"
+    assert parse_stream_nodes(f"a=redis://h:1,k={cluster}") == (("a", "redis://h:1"), ("k", cluster))
