@@ -10,7 +10,7 @@ from redis.connection import AbstractConnection
 
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import FEED_START, read_feeds
-from millrace.worker.contract.keys import WAITING, keys_of
+from millrace.worker.contract.keys import QUEUE, keys_of
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.streams import Streams
 from tests.valkey import ValkeyProcess
@@ -34,10 +34,10 @@ def test_queue_that_refuses_beside_an_accepted_generation_is_503_and_nothing_hal
 ) -> None:
     """The logs and the queue share a Redis, so one round trip writes the generation and then fails to enqueue it."""
     site.owner()
-    site.redis.set(WAITING[0], "no hash")
+    site.redis.set(QUEUE, "no list")
     check_problem(site.post({"message": "a"}), 503, "queue_away")
     assert site.made() == []
-    site.redis.delete(WAITING[0])
+    site.redis.delete(QUEUE)
     assert site.post({"message": "a"}).status_code == 202
 
 
