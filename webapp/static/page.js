@@ -238,7 +238,7 @@ function showOrHide() {
     markSeen();
   } else {
     connection.pause();
-    if (conversations.items.length > 0) background.start();
+    if (conversations.items.length > 0 || attention.awaited.length > 0) background.start(); // the first one may not be listed yet
   }
 }
 
