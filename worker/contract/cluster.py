@@ -7,7 +7,8 @@
 ```
 
 Every command here names keys of one bucket only, so that it has one master. Commands for several masters are sent to
-all of them before the first reply is read. A master that is away fails its own commands, not those of the others.
+all of them before the first reply is read. A master that is away fails its own commands, not those of the others; but
+one that hangs holds up the others' commands in the same exchange until its time limit.
 """
 
 import random
