@@ -293,6 +293,16 @@ class ClusterClient(redis.Redis):
         return error.host or self.map.place_of(error.slot_id)[0], error.port
 
 
+def servers_of(client: redis.Redis) -> list[redis.Redis]:
+    """Return a client of each server that holds keys of this one: of a cluster's masters, or the client itself.
+
+    For SCAN, which looks at one server. Raises redis.ConnectionError while no map of the cluster is known.
+    """
+    return (
+        [client.map.client_of(place) for place in client.map.masters] if isinstance(client, ClusterClient) else [client]
+    )
+
+
 def _code_of(error: redis.ResponseError) -> str:
     return error.status_code or str(error).partition(" ")[0]
 

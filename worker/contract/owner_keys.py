@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
+from millrace.worker.contract.cluster import servers_of
 from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.ids import is_generation
 from millrace.worker.contract.keys import (
@@ -53,6 +54,13 @@ def delete_counts(redis: Redis, owner: str) -> int:
 
 
 def _scan(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
+    with translate_redis_errors():
+        servers = servers_of(redis)
+    for server in servers:
+        yield from _scan_server(server, pattern)
+
+
+def _scan_server(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
     cursor = 0
     while True:
         with translate_redis_errors():
@@ -65,7 +73,7 @@ def _scan(redis: Redis, pattern: str) -> Iterator[list[bytes]]:
 
 def _delete(redis: Redis, keys: list[bytes]) -> int:
     with translate_redis_errors():
-        return cast("int", redis.delete(*keys)) if keys else 0
+        return redis.delete(*keys) if keys else 0
 
 
 def _first_id(value: Any) -> str:

@@ -25,6 +25,7 @@ from millrace.worker.contract.events import Chunk, encode
 from millrace.worker.contract.ids import BUCKETS, bucket_of, new_id
 from millrace.worker.contract.keys import LEASES, keys_of
 from millrace.worker.contract.log import Append, Claim, Verdict, append_all, read
+from millrace.worker.contract.owner_keys import find_generations
 from millrace.worker.contract.scripts import LIST_DUE, run_all
 from millrace.worker.contract.state import read_state
 from millrace.worker.contract.streams import Streams
@@ -129,6 +130,16 @@ def test_each_command_reaches_the_master_of_its_bucket(cluster: RedisCluster, cl
 def test_lost_scripts_are_loaded_at_every_master(client: ClusterClient) -> None:
     client.script_flush()
     assert run_all(client, [(LIST_DUE, (leases,), (10,)) for leases in LEASES]) == [[]] * BUCKETS
+
+
+def test_generations_of_an_owner_are_found_at_every_master(client: ClusterClient) -> None:
+    owner = new_id()
+    drafts = [replace(new_draft(), owner=owner) for _ in range(0, BUCKETS, 8)]
+    own = {id_in(bucket): draft for bucket, draft in zip(range(0, BUCKETS, 8), drafts, strict=True)}
+    for generation, draft in own.items():
+        create(Streams(client), replace(draft, ids=replace(draft.ids, generation=generation)), SETTINGS)
+    assert len({client.map.place_of(slot_of(b"b%02d" % bucket)) for bucket in range(0, BUCKETS, 8)}) == 3
+    assert {each.generation for each in find_generations(Streams(client), owner)} == own.keys()
 
 
 def test_a_subscription_to_any_node_hears_every_master(client: ClusterClient) -> None:
