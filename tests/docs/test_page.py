@@ -14,5 +14,6 @@ def test_every_shortcut_is_documented() -> None:
     found = re.findall(r"\{ keys: (\[\[.*?\]\]),", (STATIC / "page.js").read_text("utf-8"))
     assert len(found) >= 10
     for keys in found:
-        for combination in json.loads(keys):
+        combinations: list[list[str]] = json.loads(keys)
+        for combination in combinations:
             assert "+".join(SPELLING.get(key, key) for key in combination) in text, combination
