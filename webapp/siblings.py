@@ -9,7 +9,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,19 +129,19 @@ def make_directory() -> Path | None:
     Removes those of gunicorns that were killed with all their processes: no process holds a lock on them.
     """
     try:
-        _remove_abandoned(Path(tempfile.gettempdir()))
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock(directory, os.O_RDONLY, fcntl.LOCK_SH)  # held by this process and, after the fork, by its children
+        _remove_abandoned(directory)
     except OSError as error:
         _log.warning("siblings_unavailable", error=error)
         return None
     return directory
 
 
-def _remove_abandoned(root: Path) -> None:
-    for path in root.glob(f"{_PREFIX}*"):
+def _remove_abandoned(own: Path) -> None:
+    for path in own.parent.glob(f"{_PREFIX}*"):
         with suppress(OSError):  # another user's, or in use
-            if time.time() - path.stat().st_mtime > _NEW_SECONDS:
+            if own.stat().st_mtime - path.stat().st_mtime > _NEW_SECONDS:
                 descriptor = lock(path, os.O_RDONLY, fcntl.LOCK_EX)
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(descriptor)

@@ -65,7 +65,7 @@ def test_reload_during_a_stream_resumes_to_the_exact_text(page: Page, system: Sy
 
 
 def test_stop_cancels_the_model_call_and_keeps_the_partial_text(page: Page, system: System) -> None:
-    message = emulate(tokens=2000, chars=5, rate=50)
+    message = emulate(tokens=1999, chars=5, rate=50)
     ask(page, message)
     wait_for(lambda: len(answer(page)) > 50, 20, "some text")
     page.locator("#stop").click()

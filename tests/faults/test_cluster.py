@@ -45,7 +45,7 @@ def assert_complete(rig: Rig, asked: list[StartedGeneration]) -> None:
 
 
 def test_row_49_answers_complete_while_their_slots_move(rig: Rig, cluster: RedisCluster) -> None:
-    asked = ask_several(rig, 6, "a")
+    asked = ask_several(rig, 20, "a")
     for bucket in {bucket_of(each.generation) for each in asked}:
         source = cluster.master_of(bucket)
         cluster.move(bucket, next(node for node in cluster.nodes[:3] if node is not source))

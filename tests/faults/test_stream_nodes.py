@@ -77,7 +77,7 @@ def test_row_51_a_dead_node_ends_its_generations_and_harms_no_others(rig: Rig, n
     assert time.monotonic() - died_at > LOST_SECONDS
 
 
-def test_a_node_that_is_added_gets_generations_and_one_that_drains_gets_none(
+def test_row_51_a_node_that_is_added_gets_generations_and_one_that_drains_gets_none(
     rig: Rig, nodes: dict[str, ValkeyProcess], tmp_path: Path
 ) -> None:
     """The processes are replaced one by one, as a rolling restart with new settings does; nothing is interrupted."""

@@ -25,7 +25,7 @@ def distance(page: Page) -> float:
 
 
 def test_text_is_followed_at_the_end_and_a_reader_above_it_stays_in_place(page: Page) -> None:
-    ask(page, emulate(text=LINES, tokens=400, rate=100))
+    ask(page, emulate(text=LINES * 5, tokens=2000, rate=100))
     newest = page.locator(".newest")
     wait_for(lambda: len(answer(page)) > 2000, 20, "much text")
     wait_for(lambda: distance(page) < 3, 20, "the end")

@@ -35,7 +35,7 @@ def test_each_answer_is_reported_once_with_its_visible_time(page: Page) -> None:
     page.route(address, want_beacons)
     page.goto("about:blank")
     page.goto(address)
-    ask(page, emulate(text="Visible.", tokens=10, rate=20))
+    ask(page, emulate(text="Visible.", tokens=60, rate=20))
     expect_state(page, "completed")
     ((path, kind, figures),) = beacons(page, 1)
     assert (path, kind) == ("/api/beacon", "application/json")

@@ -45,7 +45,7 @@ def test_first_five_minutes_in_firefox(firefox: Firefox, system: System) -> None
     firefox.reload()
     firefox.wait_for(f"{STATE} === 'completed'")
     assert firefox.evaluate(ANSWER) == text
-    message = emulate(tokens=2000, chars=5, rate=50)
+    message = emulate(tokens=2001, chars=5, rate=50)
     ask(firefox, message)
     firefox.wait_for(f"{STATE} === 'running' && ({ANSWER}).length > 50")
     firefox.click("#stop")
@@ -72,7 +72,7 @@ def test_widget_streams_and_stops_on_a_page_of_another_origin_in_firefox(
     )
     firefox.wait_for(f"{root}?.querySelector('#question') != null")
     firefox.evaluate(f"{root}.querySelector('#question').focus()")
-    message = emulate(tokens=2000, chars=5, rate=50)
+    message = emulate(tokens=2002, chars=5, rate=50)
     firefox.evaluate(f"document.execCommand('insertText', false, {json.dumps(message)})")
     firefox.type(ENTER)
     firefox.wait_for(f"{state} === 'running' && {text}.length > 50")
