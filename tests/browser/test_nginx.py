@@ -250,7 +250,8 @@ def test_many_streams_share_one_connection_of_http_2_and_none_waits_for_another(
         cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
         headers = {"Host": f"{HOST}:{nginx.port}", "Cookie": cookie}
         url = nginx.url("127.0.0.1", "https") + made["events_url"]
-        runs, ports = asyncio.run(follow_over_http_2(url, headers))
+        with ThreadPoolExecutor(1) as thread:  # this one has Playwright's loop
+            runs, ports = thread.submit(lambda: asyncio.run(follow_over_http_2(url, headers))).result()
         wait_for(lambda: readers(proxied) == 0, 15, "the app to notice the stream that was reset")
     assert len(ports) == 1, "all streams came on one connection"
     *whole, cut = runs

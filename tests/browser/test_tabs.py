@@ -36,7 +36,7 @@ def test_question_asked_in_one_tab_and_its_live_answer_appear_in_the_other(
     expect(other.locator("#conversations li")).to_have_count(1)
     choose(other, shown(page))
     expect(other.locator(".answer")).to_have_text("One.")
-    message = slowly(TEXT + "live")
+    message = emulate(text=TEXT + "live", tokens=600, rate=40)
     ask(page, message)
     expect(other.locator(".question").nth(1)).to_have_text(message)
     wait_for(lambda: len(answer(other)) > 100, 20, "some text")

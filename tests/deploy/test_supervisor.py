@@ -34,7 +34,7 @@ def test_program_that_can_not_start_is_restarted_with_growing_waits(tmp_path: Pa
         wait_for(lambda: "0.8 s" in programs.output())
         waits = [line.rsplit(" ", 2)[1] for line in programs.output().splitlines()]
         assert waits[:3] == ["0.2", "0.4", "0.8"]
-        assert programs.log("a").splitlines() == ["no"] * 3
+        assert programs.log("a").splitlines()[:3] == ["no"] * 3
 
 
 def test_children_of_a_killed_program_are_ended_before_its_next_start(tmp_path: Path) -> None:
