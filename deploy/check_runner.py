@@ -20,7 +20,7 @@ from deploy.result_log import OPTION, PLUGIN, ResultLog, Tally, read
 
 MAX_FLAKY = 3
 MAX_RERUNS = 10  # more failures than these probably have one cause, and running each test again would only take time
-AT_ONCE = 10  # shards, most of which wait: enough to keep two processors busy, and no more than their time limits bear
+AT_ONCE = 8  # shards, most of which wait: enough to keep two processors busy, and no more than their time limits bear
 NICENESS = 10  # the static checks leave the processors to the tests, some of which are about time
 PROGRESS_SECONDS = 30.0
 POLL_SECONDS = 0.1
