@@ -31,7 +31,7 @@ from millrace.worker.context.search.source import build_query
 from millrace.worker.context.source import Material
 from millrace.worker.contract.events import Chunk, Citation, Snapshot
 from millrace.worker.contract.feed import parse_position
-from millrace.worker.contract.ids import is_id, parse_cursor
+from millrace.worker.contract.ids import is_generation, is_id, parse_cursor
 from millrace.worker.contract.profile import Profile
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.contract.response_format import fits
@@ -200,6 +200,7 @@ MEASURED: dict[Callable[..., object], Measured] = {
     EventMapper: Measured(MESSAGE_CHARS, map_tool_result),
     Profile: Measured(PROFILE_CHARS, lambda text: Profile(text=text, facts={"a": text}).as_text()),
     is_id: Measured(MESSAGE_CHARS, is_id),
+    is_generation: Measured(MESSAGE_CHARS, is_generation),
     parse_cursor: Measured(MESSAGE_CHARS, parse_cursor),
     parse_position: Measured(MESSAGE_CHARS, parse_position),
     decode_cursor: Measured(MESSAGE_CHARS, or_rejected(decode_cursor)),

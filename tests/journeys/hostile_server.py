@@ -1,5 +1,6 @@
 """A server that gives each connection the next of its answers, however broken."""
 
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -20,7 +21,9 @@ class HostileServer:
         self.times: list[float] = []
         self._answers = answers
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/events"
+        # A page that another test has left open may still try to reach what had this port before.
+        self._prefix = f"/{secrets.token_hex(4)}"
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}{self._prefix}/events"
         self._held: list[socket.socket] = []
 
     def __enter__(self) -> Self:
@@ -36,14 +39,14 @@ class HostileServer:
             client, request = self._accept()
             self.times.append(time.monotonic())
             headers = dict(line.lower().split(": ", 1) for line in request.decode().splitlines()[1:] if line)
-            self.addresses.append(request.decode().split()[1])
+            self.addresses.append(request.decode().split()[1].removeprefix(self._prefix))
             self.cursors.append(
                 headers.get("last-event-id") or parse_qs(urlsplit(self.addresses[-1]).query).get("after", [""])[0]
             )
             answer(client)
 
     def _accept(self) -> tuple[socket.socket, bytes]:
-        """Return the next connection that brings a request, and the request."""
+        """Return the next connection that brings a request for this server, and the request."""
         while True:
             client, _ = self._listener.accept()
             self._held.append(client)
@@ -51,7 +54,10 @@ class HostileServer:
             while part := client.recv(65_536):
                 request += part
                 if b"\r\n\r\n" in request:
-                    return client, request
+                    break
+            if request.partition(b" ")[2].startswith(self._prefix.encode()):
+                return client, request
+            client.close()
 
 
 def sends(*parts: bytes, pause: float = 0.0, is_closed: bool = True) -> Callable[[socket.socket], None]:
