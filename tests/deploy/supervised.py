@@ -71,7 +71,8 @@ class SupervisedPrograms:
                 cwd=ROOT,
                 stdout=output,
             )
-        wait_for(lambda: len(self.pids()) == len(self._programs))
+        # One that cannot start has a process for moments only.
+        wait_for(lambda: len(self.pids()) == len(self._programs) or "; restarting it in " in self.output())
         return self
 
     def __exit__(
