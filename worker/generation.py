@@ -189,9 +189,10 @@ def _stream(process: WorkerProcess, run: RunningGeneration) -> None:
         if snapshot is not None:
             outbox.emit(snapshot)
         candidates = process.router.candidates(claimed.request.model)
-        # Reading the context, which delays the model, goes first. A fast answer begins in the same round trip.
+        # It is appended while the model's answer is awaited: before that, the append would delay the question.
         outbox.emit(_running(run, candidates[0]), is_urgent=False)
         context = _build_context(process, run, candidates[0], is_first=snapshot is None)
+        outbox.flush()
         start = snapshot or EMPTY_SNAPSHOT
         run.meter.start_from(start)
         question = Question(candidates, context.prompts_for, start.content, lambda: text_to_continue(run))

@@ -27,7 +27,7 @@ from tests.bench.wire import MARK, quantile
 
 _STILL_SECONDS = 15.0  # an answer that says nothing for so long has failed
 _HEADERS_END = b"\r\n\r\n"
-_END = b"0\r\n\r\n"
+_END = b"\r\n0\r\n\r\n"
 
 
 Way = Literal["post", "follow", "stream"]
