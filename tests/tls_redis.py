@@ -6,7 +6,6 @@ Debian's `redis-server` has TLS; the Valkey of the other tests has none.
 import datetime
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.valkey import free_port
+from tests.valkey import await_start, free_port
 
 ADMIN_PASSWORD = "of-the-administrator"
 
@@ -100,17 +99,9 @@ class TlsRedis:
         options += ["--maxmemory-policy", "noeviction"]
         options += [word for name, path in files.items() for word in (name, str(path))]
         self._process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 15
         with self.client() as client:
-            while True:
-                try:
-                    client.ping()
-                except redis.RedisError:
-                    assert time.monotonic() < deadline, "Redis did not start"
-                    assert self._process.poll() is None, "Redis died at its start"
-                    time.sleep(0.01)
-                else:
-                    return self
+            await_start(client, self._process)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

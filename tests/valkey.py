@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,6 +22,20 @@ def free_port() -> int:
     Else a server of another test, begun meanwhile, might be taken for the one that is to come.
     """
     return claim(0, "", set())
+
+
+def await_start(client: Any, server: subprocess.Popen[bytes]) -> None:
+    """Wait until a server that was just started answers its client."""
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            client.ping()
+        except redis.RedisError:
+            assert time.monotonic() < deadline, "Redis did not start"
+            assert server.poll() is None, "Redis died at its start"
+            time.sleep(0.01)
+        else:
+            return
 
 
 class ValkeyProcess:
@@ -67,17 +81,8 @@ class ValkeyProcess:
             ],
             stdout=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 15
         with self.client() as client:
-            while True:
-                try:
-                    client.ping()
-                except redis.RedisError:
-                    assert time.monotonic() < deadline, "Valkey did not start"
-                    assert self.process.poll() is None, "Valkey died at its start"
-                    time.sleep(0.01)
-                else:
-                    return
+            await_start(client, self.process)
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End the server by the signal, SIGKILL by default, and wait for its end; what it has answered stays."""

@@ -1,6 +1,7 @@
-"""Shared by the fault tests: a deterministic text and a function that requests it."""
+"""Shared by the fault tests: a deterministic text, and functions that request it and check it."""
 
 import signal
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,23 @@ def ask(
     return StartedGeneration(
         message, generation, text, client, Follower(rig.urls, client.http.cookies, generation, text)
     )
+
+
+def ask_several(rig: Rig, seconds: float, names: Iterable[str]) -> list[StartedGeneration]:
+    """Ask for an answer of each name, by one client, and wait until all have some text."""
+    client = rig.client()
+    asked = [ask(rig, seconds, name=name, client=client) for name in names]
+    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 20, "text of all answers")
+    return asked
+
+
+def assert_complete(rig: Rig, asked: Sequence[StartedGeneration]) -> None:
+    """Assert that each answer is whole, of one model call, and that every process lives."""
+    for each in asked:
+        assert check(each.follower, each.client)["type"] == "complete"
+        assert each.follower.text == each.text
+        assert len(rig.calls(each.message)) == 1
+    assert all(child.is_alive for child in (*rig.workers, *rig.webs))
 
 
 def end_without_workers(rig: Rig) -> tuple[StartedGeneration, StartedGeneration]:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from millrace.worker.contract.ids import bucket_of
-from tests.client import wait_for
-from tests.faults.conftest import StartedGeneration, ask
-from tests.faults.follower import check
+from tests.faults.conftest import ask, ask_several, assert_complete
 from tests.faults.rig import Rig
 from tests.redis_cluster import RedisCluster
 
@@ -29,23 +27,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory, cluster: RedisCluster) -> Iter
         yield rig
 
 
-def ask_several(rig: Rig, seconds: float, letter: str) -> list[StartedGeneration]:
-    client = rig.client()
-    asked = [ask(rig, seconds, name=f"{letter}{number}", client=client) for number in range(AT_ONCE)]
-    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 20, "text of all answers")
-    return asked
-
-
-def assert_complete(rig: Rig, asked: list[StartedGeneration]) -> None:
-    for each in asked:
-        assert check(each.follower, each.client)["type"] == "complete"
-        assert each.follower.text == each.text
-        assert len(rig.calls(each.message)) == 1
-    assert all(child.is_alive for child in (*rig.workers, *rig.webs))
-
-
 def test_row_49_answers_complete_while_their_slots_move(rig: Rig, cluster: RedisCluster) -> None:
-    asked = ask_several(rig, 20, "a")
+    asked = ask_several(rig, 20, (f"a{number}" for number in range(AT_ONCE)))
     for bucket in {bucket_of(each.generation) for each in asked}:
         source = cluster.master_of(bucket)
         cluster.move(bucket, next(node for node in cluster.nodes[:3] if node is not source))
@@ -55,7 +38,7 @@ def test_row_49_answers_complete_while_their_slots_move(rig: Rig, cluster: Redis
 
 
 def test_row_49_answers_complete_when_a_master_dies_and_its_replica_takes_over(rig: Rig, cluster: RedisCluster) -> None:
-    asked = ask_several(rig, 8, "b")
+    asked = ask_several(rig, 8, (f"b{number}" for number in range(AT_ONCE)))
     dying = cluster.nodes[0]
     unharmed = [each for each in asked if cluster.master_of(bucket_of(each.generation)) is not dying]
     dying.stop(signal.SIGKILL)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client import wait_for
-from tests.faults.conftest import StartedGeneration, ask
-from tests.faults.follower import check
+from tests.faults.conftest import ask, ask_several, assert_complete
 from tests.faults.rig import Rig
 from tests.sentinels import PASSWORD, SentinelService
 
@@ -31,23 +30,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory, service: SentinelService) -> I
         yield rig
 
 
-def ask_several(rig: Rig, seconds: float) -> list[StartedGeneration]:
-    client = rig.client()
-    asked = [ask(rig, seconds, name=next(_names), client=client) for _ in range(AT_ONCE)]
-    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 20, "text of all answers")
-    return asked
-
-
-def assert_complete(rig: Rig, asked: list[StartedGeneration]) -> None:
-    for each in asked:
-        assert check(each.follower, each.client)["type"] == "complete"
-        assert each.follower.text == each.text
-        assert len(rig.calls(each.message)) == 1
-    assert all(child.is_alive for child in (*rig.workers, *rig.webs))
-
-
 def test_row_50_answers_complete_when_sentinel_promotes_the_replica(rig: Rig, service: SentinelService) -> None:
-    asked = ask_several(rig, 6)
+    asked = ask_several(rig, 6, itertools.islice(_names, AT_ONCE))
     old = service.master
     service.fail_over()
     with service.master.client() as master:
@@ -67,7 +51,7 @@ def test_row_50_a_new_master_without_the_last_entries_is_given_them_and_the_old_
 ) -> None:
     old, replica = service.master, service.replica
     service.await_replica(replica)
-    asked = ask_several(rig, 9)
+    asked = ask_several(rig, 9, itertools.islice(_names, AT_ONCE))
     with replica.client() as behind, old.client() as ahead:
         behind.config_set("masterauth", "wrong")
         ahead.client_kill_filter(_type="replica")
