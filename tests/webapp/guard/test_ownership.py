@@ -1,7 +1,7 @@
 """On every route with an id and with every method, another user's id gets the same 404 as an absent one."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,13 +9,15 @@ import gevent
 import pytest
 from flask.testing import FlaskClient
 from redis.connection import AbstractConnection
-from sqlalchemy import Engine, event
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from millrace.webapp import create_app
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import conversation_key
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import memories
+from millrace.worker.store.database import Database
 from tests.webapp.generation.test_stored_log import answered, expire
 from tests.webapp.guard.auth.test_owners import WAYS
 from tests.webapp.harness import WebHarness, json_of
@@ -93,9 +95,9 @@ def test_foreign_and_absent_ids_get_the_same_404_on_every_route(site: WebHarness
 
 @contextmanager
 def recorded() -> Generator[list[str]]:
-    """Collect every command that the test's requests send to Redis, and every statement sent to the database."""
+    """Collect the commands that the test's requests send to Redis, and their statements to the database."""
     found: list[str] = []
-    greenlet, send = gevent.getcurrent(), AbstractConnection.send_packed_command
+    greenlet, send, run = gevent.getcurrent(), AbstractConnection.send_packed_command, Database.run
 
     def send_and_record(self: Any, command: Any, *given: Any, **more: Any) -> Any:
         if gevent.getcurrent() is greenlet:  # not of a background task
@@ -106,13 +108,17 @@ def recorded() -> Generator[list[str]]:
     def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         found.append(f"{statement} {parameters}")
 
+    def run_and_record(self: Database, work: Callable[[Session], Any], seconds: float | None = None) -> Any:
+        def recorded_work(session: Session) -> Any:
+            event.listen(session.connection(), "before_cursor_execute", record)
+            return work(session)
+
+        return run(self, recorded_work if gevent.getcurrent() is greenlet else work, seconds)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AbstractConnection, "send_packed_command", send_and_record)
-        event.listen(Engine, "before_cursor_execute", record)
-        try:
-            yield found
-        finally:
-            event.remove(Engine, "before_cursor_execute", record)
+        patch.setattr(Database, "run", run_and_record)
+        yield found
 
 
 CHANGING = r"{b\d\d}|[0-9a-f]{32}"  # a generation's bucket, and the hash of a chat
