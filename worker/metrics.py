@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.background_task import PeriodicTask
-from millrace.worker.contract.breaker import Breaker
+from millrace.worker.contract.breaker import Breaker, BreakerState
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Outcome, PaidCall
 from millrace.worker.contract.lease import ClaimedGeneration
@@ -231,17 +231,28 @@ class AnswerTraffic(Collector):
         yield CounterMetricFamily("millrace_log_bytes", "Bytes of events sent to logs, repeats included.", value=sent)
 
 
-class BreakerMetrics(Collector):
-    """The circuit breakers of the models that this process has asked about; their number is bounded."""
+class BreakerMetrics(PeriodicTask, Collector):
+    """The circuit breakers of the models that this process has asked about; their number is bounded.
+
+    Their states are in Redis, and are read in the background: no scrape waits for Redis.
+    """
 
     def __init__(self, breaker: Breaker) -> None:
+        super().__init__("read_breakers", PUBLISH_SECONDS, self.read)
         self._breaker = breaker
+        self._states: list[BreakerState] | None = None
+
+    def read(self) -> None:
+        """Read the states once; raises RedisUnavailable."""
+        try:
+            self._states = self._breaker.read_states()
+        except RedisUnavailable:
+            self._states = None  # what was read before is no longer known
+            raise
 
     def collect(self) -> Iterator[Metric]:
-        """Read the states from Redis; yield nothing while it is unavailable."""
-        try:
-            states = self._breaker.read_states()
-        except RedisUnavailable:
+        """Yield the states as last read; nothing while Redis is unavailable."""
+        if self._states is None:
             return
         is_open = GaugeMetricFamily(
             "millrace_breaker_open",
@@ -253,7 +264,7 @@ class BreakerMetrics(Collector):
             "Times that this process opened a model's circuit breaker.",
             labels=["provider", "model"],
         )
-        for state in states:
+        for state in self._states:
             provider, _, model = state.candidate.partition(":")
             is_open.add_metric([provider, model], state.is_open)
             openings.add_metric([provider, model], state.openings)

@@ -70,7 +70,8 @@ class WorkerProcess:
         self._probing = [PeriodicTask("probe_stream_node", PROBE_SECONDS, each.probe) for each in self._probes]
         self.deadlines = Deadlines(self.running)
         self.metrics = WorkerMetrics(clients.watching.control)
-        self.metrics.registry.register(BreakerMetrics(self.breaker))
+        self._breakers = BreakerMetrics(self.breaker)
+        self.metrics.registry.register(self._breakers)
         self.metrics.running.set_function(lambda: len(self.running))
         self.traffic = AnswerTraffic(self.router, [tasks.writer for tasks in self._nodes.values()])
         self.metrics.registry.register(self.traffic)
@@ -90,6 +91,7 @@ class WorkerProcess:
         for tasks in (*self._probing, *self._nodes.values()):
             tasks.start()
         self.metrics.start()
+        self._breakers.start()
         self._loop_lag.start()
 
     def drain(self) -> None:
@@ -109,7 +111,7 @@ class WorkerProcess:
         """Stop the background tasks, each within a bounded time, and close the connections."""
         self._warm_up.kill()
         self.metrics_server.stop()
-        stopping = (*self._probing, *self._nodes.values(), self.deadlines, self._loop_lag, self.metrics)
+        stopping = (*self._probing, *self._nodes.values(), self.deadlines, self._loop_lag, self._breakers, self.metrics)
         gevent.joinall([gevent.spawn(each.stop) for each in stopping])
         for closed in (*self._probes, self._clients, self.streams):
             closed.close()

@@ -150,7 +150,8 @@ def firing(name: str, series: Series, *, count: int, minutes: int = MINUTES, ste
 
 def test_each_alert_fires_for_its_own_trouble_and_none_fires_while_all_is_well(tmp_path: Path) -> None:
     costs = 'millrace_cost_dollars_total{purpose="answer",provider="bedrock",model="m"}'
-    assert BAD.keys() | {"MillraceCostsRise"} == {rule["alert"] for rule in rules()}
+    passes = 'millrace_retention_passes_total{result="complete"}'
+    assert BAD.keys() | {"MillraceCostsRise", "MillraceOldDataNotDeleted"} == {rule["alert"] for rule in rules()}
     tests = [
         firing(".*", QUIET, count=0),
         *(firing(PAGES, {**QUIET, **BLIPS}, count=0, minutes=minutes) for minutes in (60, 62, 64)),
@@ -159,6 +160,11 @@ def test_each_alert_fires_for_its_own_trouble_and_none_fires_while_all_is_well(t
     over_a_day = [
         firing("MillraceCostsRise", {costs: f"0+1x{DAY}"}, count=0, minutes=5 * DAY, step=5),
         firing("MillraceCostsRise", {costs: f"0+1x{DAY - 24} 300+5x24"}, count=1, minutes=5 * DAY, step=5),
+        firing("MillraceOldDataNotDeleted", {passes: f"0+5x{DAY}"}, count=0, minutes=5 * DAY, step=5),
+        *(
+            firing("MillraceOldDataNotDeleted", {passes: f"0+5x24 120+0x{DAY}"}, count=count, minutes=minutes, step=5)
+            for count, minutes in ((0, 120 + 330), (1, 120 + 375))
+        ),
     ]
     promtool("check", "rules", str(ALERTS))
     for step, some in ((1, tests), (5, over_a_day)):

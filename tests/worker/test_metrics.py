@@ -1,5 +1,6 @@
 """A worker's metrics reach Redis."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent.event import Event
+from prometheus_client import CollectorRegistry, generate_latest
 
 from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.events import (
@@ -20,7 +22,7 @@ from millrace.worker.contract.events import (
     Usage,
     encode,
 )
-from millrace.worker.errors import ProviderError
+from millrace.worker.errors import ProviderError, RedisUnavailable
 from millrace.worker.generation import generate
 from millrace.worker.metrics import MAX_MODELS, BreakerMetrics, WorkerMetrics
 from millrace.worker.observability.shared_metrics import collect, merge, process_name
@@ -168,10 +170,12 @@ def test_metrics_are_published_periodically(harness: WorkerHarness, metrics: Wor
 def test_open_breakers_are_published_by_provider_and_model(valkey: ValkeyProcess) -> None:
     harness = WorkerHarness(valkey.url, breaker_failures=2)
     breaker, metrics = Breaker(harness.settings), WorkerMetrics(harness.redis)
-    metrics.registry.register(BreakerMetrics(breaker))
+    breakers = BreakerMetrics(breaker)
+    metrics.registry.register(breakers)
     for permission in [breaker.ask("bedrock:arn:aws:1") for _ in range(2)]:
         breaker.failed(permission)
     breaker.ask("openai:gpt")
+    breakers.read()
     metrics.publish()
     for name, provider, model, value in (
         ("millrace_breaker_open", "bedrock", "arn:aws:1", 1),
@@ -180,4 +184,26 @@ def test_open_breakers_are_published_by_provider_and_model(valkey: ValkeyProcess
         ("millrace_breaker_openings_total", "openai", "gpt", 0),
     ):
         assert published(harness, name, provider=provider, model=model) == value, (name, provider)
+    breaker.close()
+
+
+def test_scrape_waits_for_nothing_also_while_redis_hangs(make_worker: MakeWorker, valkey: ValkeyProcess) -> None:
+    process = make_worker().process
+    breaker, registry = Breaker(WorkerHarness(valkey.url, breaker_failures=2).settings), CollectorRegistry()
+    breakers = BreakerMetrics(breaker)
+    registry.register(breakers)
+    breaker.ask("bedrock:m")
+    breakers.read()
+    assert b'millrace_breaker_open{model="' in generate_latest(registry)
+    valkey.signal(signal.SIGSTOP)
+    try:
+        other = gevent.spawn(lambda: None)
+        assert b"millrace_worker_running" in generate_latest(process.metrics.registry)
+        generate_latest(registry)
+        assert not other.dead, "while a scrape waits, other greenlets run"
+        with pytest.raises(RedisUnavailable):
+            breakers.read()
+    finally:
+        valkey.signal(signal.SIGCONT)
+    assert b"millrace_breaker_open{" not in generate_latest(registry)
     breaker.close()

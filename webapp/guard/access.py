@@ -1,17 +1,15 @@
 """Which host names the server answers to, and which clients may see its metrics."""
 
-import hmac
-
 from flask import request
 from flask.sansio.scaffold import Scaffold
 
 from millrace.webapp.mounts import current_mount
 from millrace.webapp.problems import Problem
 from millrace.webapp.services import services
-from millrace.worker.settings.parsers import is_loopback
+from millrace.worker.observability.metrics_access import may_read_metrics
+from millrace.worker.settings.parsers import host_name
 
 _MAX_SHOWN_CHARACTERS = 200
-_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
 _FIXED = "werkzeug.proxy_fix.orig"  # https://werkzeug.palletsprojects.com/en/stable/middleware/proxy_fix/
 
 
@@ -54,23 +52,6 @@ def count_proxy_faults() -> None:
         faults.labels("http_1_0").inc()
 
 
-def host_name(host: str) -> str:
-    """Return the name in a `Host` header: in lower case, without the port and without the root's dot."""
-    name = host.lower()
-    if not name.endswith("]"):  # not an IPv6 address without a port
-        name = name.rpartition(":")[0] or name
-    return name.removesuffix(".")
-
-
 def may_see_metrics() -> bool:
-    """Return whether the client may see metrics and the results of checks.
-
-    With `MILLRACE_METRICS_TOKEN`, a client that sends it. Without it, a client on this machine that connects directly,
-    by the name or an address of the loopback: behind a proxy on this machine, every client seems to be on it.
-    """
-    token = services().settings.http.metrics_token
-    if token:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
-    is_forwarded = any(name in request.headers for name in _FORWARDED)
-    return not is_forwarded and is_loopback(request.remote_addr or "") and is_loopback(host_name(request.host))
+    """Return whether the client may see metrics and the results of checks."""
+    return may_read_metrics(request.environ, services().settings.http.metrics_token)

@@ -1,4 +1,4 @@
-"""Deletion of what has expired, in small steps: one process of all does it in each minute.
+"""Deletion of what has expired, in small steps: one process of all that share a database does it in each minute.
 
 A pass ends when nothing is left or its time is over; what is left waits for the next one.
 """
@@ -36,6 +36,9 @@ class Retention:
             ["result"],
             registry=registry,
         )
+        # Prometheus sees no increase in a series that begins with its first event, and no missing one in none.
+        for result in ("complete", "partial"):
+            self._passes.labels(result)
         self._deleted = Counter(
             "millrace_retention_deleted",
             "Expired `conversations` and `memories`, and `messages` of deleted conversations, that were deleted.",
@@ -45,7 +48,7 @@ class Retention:
 
     def delete_expired(self) -> None:
         """Make one pass, unless another process has the turn; raises RedisUnavailable, DatabaseUnavailable."""
-        if not take_retention_turn(self._stores.redis, self._process):
+        if not take_retention_turn(self._stores.redis, self._stores.database.name, self._process):
             return
         until = time.monotonic() + PASS_SECONDS
         steps = self._delete_conversations, self._remove_messages, self._remove_memories, self._remove_tombstones

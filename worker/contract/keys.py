@@ -26,7 +26,7 @@
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
 | `mr:check:ID` | string, stream | written and removed by the doctor, to see that it may | 10 s |
 | `millrace.check.ID` | list | likewise, in the broker | - |
-| `mr:retention` | string | the process that deletes expired data, until the next pass | 1 min |
+| `mr:retention:HASH` | string | the process that deletes expired data of a database, until the next pass | 1 min |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
 
 The request leaves the state once the answer is stored. When a conversation is deleted, the logs of its generations are
@@ -47,7 +47,6 @@ LEARNING_QUEUE = "millrace.learning"
 WORKERS = "mr:workers"
 LIMITS = "mr:limits"
 METRICS = "mr:figures"
-RETENTION = "mr:retention"
 WAITING = ("mr:{waiting}:generations", "mr:{waiting}:lanes", "mr:{waiting}:lane:")
 """The keys of the generations that wait for a worker, as their scripts take them; the last one is a prefix."""
 
@@ -116,6 +115,11 @@ def feed_key(owner: str) -> str:
 def hash_of(owner: str) -> str:
     """Return a stable hash that stands for an owner in keys and log lines; the owner cannot be read from it."""
     return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def retention_key(database: str) -> str:
+    """Return the key of the turn to delete expired data of the database of this name."""
+    return f"mr:retention:{hash_of(database)}"
 
 
 def counts_of(owner: str) -> str:

@@ -1,16 +1,17 @@
-"""The turn to delete expired data: one process has it at a time."""
+"""The turn to delete expired data: of the processes that share a database, one has it at a time."""
 
 from typing import cast
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
-from millrace.worker.contract.keys import RETENTION
+from millrace.worker.contract.keys import retention_key
 from millrace.worker.contract.lifetimes import RETENTION_MS
 
 
-def take_retention_turn(redis: Redis, process: str) -> bool:
-    """Return whether this process deletes expired data now; the next turn is a minute later.
+def take_retention_turn(redis: Redis, database: str, process: str) -> bool:
+    """Return whether this process deletes expired data of a database now; the next turn is a minute later.
 
-    Deleting twice at once does no harm, so a pass that takes longer needs no renewal. Raises RedisUnavailable.
+    Other databases may share the Redis: each has a turn of its own. Deleting twice at once does no harm, so a pass that
+    takes longer needs no renewal. Raises RedisUnavailable.
     """
     with translate_redis_errors():
-        return bool(cast("bool | None", redis.set(RETENTION, process, nx=True, px=RETENTION_MS)))
+        return bool(cast("bool | None", redis.set(retention_key(database), process, nx=True, px=RETENTION_MS)))

@@ -135,7 +135,7 @@ class WorkerSettings:
     flush_bytes: int = setting("MILLRACE_FLUSH_BYTES", parsers.whole(1, 1 << 20), 1024, "bytes of text after which an event is sent at once")
     buffer_bytes: int = setting("MILLRACE_BUFFER_BYTES", parsers.whole(64 << 10, 1 << 30), 1 << 20, "bytes of an answer that a worker buffers while Redis is unavailable; beyond that it stops reading from the model")
     metrics_port: int = setting("MILLRACE_METRICS_PORT", parsers.whole(0, 65535), 0, "port at which a worker serves `/metrics`; 0 serves none. Each worker process on a machine needs one of its own")
-    metrics_address: str = setting("MILLRACE_METRICS_ADDRESS", parsers.address, "127.0.0.1", "IP address at which a worker serves `/metrics`; `0.0.0.0` or `::` for all, as in a container")
+    metrics_address: str = setting("MILLRACE_METRICS_ADDRESS", parsers.address, "127.0.0.1", "IP address at which a worker serves `/metrics`; `0.0.0.0` or `::` for all, as in a container, where only `MILLRACE_METRICS_TOKEN` lets other machines in")
     shutdown_grace_seconds: float = setting("MILLRACE_SHUTDOWN_GRACE_SECONDS", parsers.seconds(0, 3600), 5.0, "time after SIGTERM before running generations are handed over and streams are closed")
 
 
@@ -204,7 +204,7 @@ class HttpSettings:
     allowed_origins: tuple[str, ...] = setting("MILLRACE_ALLOWED_ORIGINS", parsers.origins, (), "origins of other sites whose pages may call with their users' cookies: exact, separated by commas")
     trusted_proxies: int = setting("MILLRACE_TRUSTED_PROXIES", parsers.whole(0, 20), 0, "number of proxies in front of the web tier whose X-Forwarded-For, -Proto and -Prefix are trusted")
     allowed_hosts: tuple[str, ...] = setting("MILLRACE_ALLOWED_HOSTS", parsers.hosts, (), "host names that the web tier answers to, separated by commas and without ports; any by default. The health checks answer to every name")
-    metrics_token: str = setting("MILLRACE_METRICS_TOKEN", parsers.matching(r"[!-~]{16,}", "16 or more ASCII characters without spaces"), "", "bearer token for `/metrics`, also of a worker, for `/metrics/cluster` and for the details of `/readyz`; without it only clients that connect directly from the same machine get them from the web tier, and a mount has no `/metrics`")
+    metrics_token: str = setting("MILLRACE_METRICS_TOKEN", parsers.matching(r"[!-~]{16,}", "16 or more ASCII characters without spaces"), "", "bearer token for `/metrics`, also of a worker, for `/metrics/cluster` and for the details of `/readyz`; without it only clients that connect directly from the same machine get them, and a mount has no `/metrics`")
     beacon: bool = setting("MILLRACE_BEACON", parsers.flag, False, "whether the page reports, for each answer, how long it took and how long the page was visible meanwhile; without any text or id")
     assets_directory: str = setting("MILLRACE_ASSETS_DIR", parsers.text, DEFAULT_ASSETS, "directory into which `millrace-assets` installs the page's libraries for markdown, code and math; without them the page shows plain text")
 # fmt: on

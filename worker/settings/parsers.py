@@ -223,3 +223,11 @@ def import_paths(value: str) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", path, re.ASCII) for path in paths):
         raise ValueError("takes import paths as package.module:name, separated by commas")
     return paths
+
+
+def host_name(host: str) -> str:
+    """Return the name in a `Host` header: in lower case, without the port and without the root's dot."""
+    name = host.lower()
+    if not name.endswith("]"):  # not an IPv6 address without a port
+        name = name.rpartition(":")[0] or name
+    return name.removesuffix(".")

@@ -10,6 +10,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import uniform
 from typing import Any, TypeVar, cast
 
@@ -44,6 +45,8 @@ class Database:
         self._seconds = settings.database.seconds
         url = engine_url(settings.database.url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
+        self.name = database_name(url, settings.database.schema)
+        """Tells this database from others, without its user and password."""
         self._is_patched = is_module_patched("threading")
         self._thread = ThreadPool(1) if self._is_sqlite and self._is_patched else None
         connections = 1 if self._thread else settings.database.connections
@@ -130,6 +133,14 @@ def engine_url(address: str) -> URL:
     """Return the SQLAlchemy URL for an address; PostgreSQL uses psycopg 3, whichever driver the address names."""
     url = make_url(address)
     return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
+
+
+def database_name(url: URL, schema: str) -> str:
+    """Return a name that processes with this URL share and those of other databases do not."""
+    if url.get_backend_name() == "sqlite":
+        return str(Path(url.database or "").absolute())
+    hosts = url.query.get("host", "")  # libpq's own way to name several, or a directory of sockets
+    return f"{url.host or hosts}:{url.port or ''}/{url.database}/{schema}"
 
 
 def make_engine(

@@ -6,6 +6,7 @@ returns for too long although Redis serves, the process hands over what it runs 
 """
 
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import gevent
 from celery.worker import state
 
-from millrace.worker.background_task import BackgroundTask
+from millrace.worker.background_task import REPEAT_SECONDS, BackgroundTask
 from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.logs import get_logger
@@ -40,6 +41,7 @@ class Canary(BackgroundTask):
         self._returned_at = 0.0
         self._sent_at = 0.0
         self._out_since: float | None = None
+        self._failure_logged_at = -math.inf
 
     def record_return(self) -> None:
         """Record that the canary was consumed, in the heartbeat file and in Redis; raises RedisUnavailable."""
@@ -71,6 +73,12 @@ class Canary(BackgroundTask):
             except OSError as error:
                 _log.warning("heartbeat_not_written", error=error)
 
+    def _note_failure(self, error: DependencyUnavailable, now: float) -> None:
+        """Log that no canary can be sent, at most once in half a minute."""
+        if now - self._failure_logged_at >= REPEAT_SECONDS:
+            self._failure_logged_at = now
+            _log.warning("canary_not_sent", error=error)
+
     @property
     def _is_full(self) -> bool:
         return len(state.active_requests) >= self._concurrency
@@ -83,7 +91,7 @@ class Canary(BackgroundTask):
             try:
                 silence = self.send_when_due(time.monotonic())
             except DependencyUnavailable as error:
-                _log.warning("canary_not_sent", error=error)
+                self._note_failure(error, time.monotonic())
                 self._write_heartbeat()
                 if self._out_since is not None:  # not the consumer's fault: its time starts again
                     self._out_since = time.monotonic()

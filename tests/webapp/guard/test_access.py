@@ -8,7 +8,6 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from millrace.webapp import mount
-from millrace.webapp.guard.access import host_name
 from millrace.worker.contract.presence import record_heartbeat
 from tests.webapp.harness import UNLIMITED, WebHarness, check_problem, json_of, stopping
 
@@ -47,11 +46,6 @@ def test_host_that_is_not_listed_is_400_with_its_name_and_the_setting(build: Bui
 
 def test_any_host_is_answered_by_default(site: WebHarness) -> None:
     assert site.post({"message": "a"}, Host="whatever.example").status_code == 202
-
-
-def test_host_name_is_the_header_without_port() -> None:
-    for host, name in (("a", "a"), ("a:1", "a"), ("[::1]", "[::1]"), ("[::1]:1", "[::1]"), ("A.b.:1", "a.b"), ("", "")):
-        assert host_name(host) == name
 
 
 OUTSIDERS: list[dict[str, str]] = [

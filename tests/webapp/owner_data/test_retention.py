@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 from deploy.emulator.picture import make_png
 from millrace.webapp.owner_data import retention as retention_pass
 from millrace.worker.contract.feed import FEED_START, read_feeds
-from millrace.worker.contract.keys import RETENTION
+from millrace.worker.contract.keys import retention_key
 from millrace.worker.store import memories, retention
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.retention import DAY_MS, MESSAGES
 from millrace.worker.store.tables import ConversationRow, MemoryRow
 from tests.webapp.harness import WebHarness, json_of
 from tests.webapp.stored_turns import API, begin, messages_of, turn
+from tests.worker.migrated_database import new_database
 
 Build = Callable[..., WebHarness]
 
@@ -45,7 +46,7 @@ def keep(site: WebHarness, days: int | None) -> None:
 
 def make_pass(site: WebHarness) -> None:
     """Make a pass in this process, also if another one had the last turn."""
-    site.redis.delete(RETENTION)
+    site.redis.delete(retention_key(site.services.database.name))
     site.services.housekeeping._retention.delete_expired()
 
 
@@ -120,10 +121,18 @@ def test_log_of_an_expired_conversation_can_not_be_read_and_its_page_hears_of_it
 
 def test_only_one_process_has_the_turn(build: Build) -> None:
     sites = build(retention_days=1), build(retention_days=1)
-    sites[0].redis.delete(RETENTION)
+    sites[0].redis.delete(retention_key(sites[0].services.database.name))
     for site in sites:
         site.services.housekeeping._retention.delete_expired()
     assert [count(site, "passes", result="complete") for site in sites] == [1, 0]
+
+
+def test_mounts_with_other_databases_have_turns_of_their_own(build: Build, tmp_path: Path) -> None:
+    other = new_database(tmp_path)
+    sites = build(retention_days=1), build(retention_days=1, database_url=other)
+    for site in sites:
+        make_pass(site)
+    assert [count(site, "passes", result="complete") for site in sites] == [1, 1]
 
 
 def test_pass_that_is_interrupted_is_completed_by_the_next(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from limits import parse_many
 
 from millrace.worker.errors import SettingError
-from millrace.worker.settings.parsers import is_direct, is_owner, secret_keys
+from millrace.worker.settings.parsers import host_name, is_direct, is_owner, secret_keys
 from millrace.worker.settings.schema import declared, load, variables
 
 BAD = {
@@ -166,3 +166,8 @@ def test_comma_separates_secret_keys_and_each_must_be_long() -> None:
     for value in (SHORT, f"{LONG},", f"{LONG},,{LATER}", f"{LONG},{SHORT}", f"{SHORT},{LONG}", "c,c"):
         with pytest.raises(ValueError, match=r"^takes at least 32 bytes in each key; a comma separates keys"):
             secret_keys(value, 32)
+
+
+def test_host_name_is_the_header_without_port() -> None:
+    for host, name in (("a", "a"), ("a:1", "a"), ("[::1]", "[::1]"), ("[::1]:1", "[::1]"), ("A.b.:1", "a.b"), ("", "")):
+        assert host_name(host) == name

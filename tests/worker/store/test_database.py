@@ -18,7 +18,7 @@ from millrace.worker.contract.ids import new_id
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
-from millrace.worker.store.database import Database, engine_url, make_engine
+from millrace.worker.store.database import Database, database_name, engine_url, make_engine
 from millrace.worker.store.migration import migrate
 from tests.postgres import PostgresProcess
 from tests.worker.celery_worker import ROOT
@@ -190,6 +190,19 @@ def test_database_serves_after_a_transaction_is_interrupted(database: Database) 
     gevent.sleep(0.1)
     greenlet.kill()
     assert exists(database, database.run(create, 60))
+
+
+def test_name_tells_databases_apart_and_has_no_password() -> None:
+    def name(url: str, schema: str = "") -> str:
+        return database_name(engine_url(url), schema)
+
+    assert name("postgresql://a:secret@db/chat") == name("postgresql://b@db/chat?connect_timeout=3") == "db:/chat/"
+    others = ("postgresql://a@db/other", "postgresql://a@db2/chat", "postgresql://a@db:5433/chat", "postgresql:///chat")
+    sockets = ("postgresql:///chat?host=/run/a", "postgresql:///chat?host=/run/b")
+    files = ("sqlite:////a/chat.db", "sqlite:////b/chat.db")
+    names = {name(each) for each in (*others, *sockets, *files)} | {name("postgresql://a@db/chat", "tenant")}
+    assert len(names) == 9
+    assert name(f"sqlite:///{Path.cwd()}/chat.db") == name("sqlite:///chat.db"), "relative to the same directory"
 
 
 def test_exhausted_connection_pool_raises_in_time(settings: Settings) -> None:

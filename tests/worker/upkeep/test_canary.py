@@ -86,6 +86,29 @@ def test_an_unavailable_queue_raises_queue_unavailable(harness: WorkerHarness) -
     process.stop()
 
 
+def test_a_queue_that_stays_away_is_logged_once_in_half_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = WorkerProcess(WorkerHarness(f"redis://127.0.0.1:{free_port()}/0").settings, {"bedrock": Stub([])})
+    canary, attempts, send = Canary(process, NAME, concurrency=500), list[float](), process.task_queue.send_canary
+
+    def count(name: str) -> None:
+        attempts.append(0)
+        send(name)
+
+    monkeypatch.setattr(process.task_queue, "send_canary", count)
+    monkeypatch.setattr(subject, "POLL_SECONDS", 0.01)
+    canary.start()
+    try:
+        wait_until(lambda: len(attempts) > 5, "some attempts")
+        assert caplog.text.count("canary_not_sent") == 1
+        monkeypatch.setattr(subject, "REPEAT_SECONDS", 0.0)
+        wait_until(lambda: caplog.text.count("canary_not_sent") > 1, "a repetition")
+    finally:
+        canary.stop()
+        process.stop()
+
+
 def test_an_unconsumed_canary_expires_and_leaves_nothing_in_the_broker(harness: WorkerHarness, canary: Canary) -> None:
     canary.send_when_due(NOON)
     assert 0 < harness.redis.ttl(canary_queue(NAME)) <= 30
