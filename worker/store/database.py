@@ -18,7 +18,7 @@ import gevent
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -34,6 +34,7 @@ _TIMEOUT_SLACK_SECONDS = 0.5  # a working server cancels the statement itself; t
 _CLOSE_SECONDS = 1.0
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 _UNDEFINED_TABLE = "42P01"
+_READ_ONLY = "25006"
 
 T = TypeVar("T")
 
@@ -176,6 +177,8 @@ def make_engine(
     if is_sqlite:
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
+    else:
+        event.listen(engine, "handle_error", _on_error)
     return engine
 
 
@@ -195,6 +198,13 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
+
+
+def _on_error(context: ExceptionContext) -> None:
+    # The server has become a replica, or was set read-only when the pool connected: only new connections find another
+    # primary, or that writes are accepted again.
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _with_timeouts(work: Callable[[Session], T], seconds: float) -> Callable[[Session], T]:

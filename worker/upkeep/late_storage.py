@@ -1,5 +1,7 @@
 """Late storage: answers that ended without being stored, because a script ended them or the database was away."""
 
+from random import sample
+
 from msgspec.structs import replace
 
 from millrace.worker.background_task import PeriodicTask
@@ -39,7 +41,9 @@ class LateStorage(PeriodicTask):
 
         After an error the remaining answers are due again once their reservation ends.
         """
-        for pending in take_due(self._redis, RESERVED_MS):
+        taken = take_due(self._redis, RESERVED_MS)
+        # In another order each time: one that the database rejects is not always taken before the same others.
+        for pending in sample(taken, len(taken)):
             try:
                 self._store(pending)
             except (RedisUnavailable, DatabaseUnavailable):

@@ -243,9 +243,9 @@ print(len(database.run(lambda session: memories.page(session, "ada", None, 200))
 class TestServer:
     """PostgreSQL as a server that stops, restarts and is suspended."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def server(self, postgres: PostgresProcess) -> Generator[PostgresProcess]:
-        """A server of this test's own, so that it can be stopped."""
+        """A server of these tests' own, so that it can be stopped; each leaves it as it found it."""
         with PostgresProcess() as running:
             yield running
 
@@ -273,6 +273,22 @@ class TestServer:
         server.start()
         created.append(database.run(create))
         assert all(exists(database, each) for each in created)
+
+    def test_connections_to_a_server_that_was_read_only_are_replaced_once_it_takes_writes(
+        self, database: Database, server: PostgresProcess
+    ) -> None:
+        """Connections of many requests at once, which have all been made while the server was a replica."""
+        server.query("ALTER DATABASE postgres SET default_transaction_read_only = on", "template1")
+
+        def read(session: Session) -> None:
+            conversations.find(session, "ada", new_id())
+            gevent.sleep(0.1)
+
+        gevent.joinall([gevent.spawn(database.run, read) for _ in range(4)], raise_error=True)
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
+            database.run(create)
+        server.query("ALTER DATABASE postgres SET default_transaction_read_only = off", "template1")
+        assert exists(database, database.run(create))
 
     def test_suspended_server_is_unavailable_in_time_and_blocks_no_other_greenlet(
         self, database: Database, server: PostgresProcess

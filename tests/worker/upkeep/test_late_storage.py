@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -20,7 +21,7 @@ from millrace.worker.contract.events import (
     ToolUse,
     Usage,
 )
-from millrace.worker.contract.ids import Cursor
+from millrace.worker.contract.ids import Cursor, bucket_of
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.state import read_state
@@ -152,6 +153,29 @@ def test_an_answer_that_cannot_be_stored_does_not_hold_up_the_others(
     assert f"generation_unreadable generation={damaged} verdict=postponed" in caplog.text
     assert storage.is_pending(damaged), "a newer version may be able to read it"
     assert not redis.exists(*keys_of(foreign)[:2])
+
+
+def test_an_answer_that_the_database_rejects_does_not_hold_up_the_others_for_long(storage: LateStorageHarness) -> None:
+    first, *others = sorted((storage.create_ended() for _ in range(6)), key=lambda each: (bucket_of(each), each))
+    storage.database.run(
+        lambda session: session.execute(
+            text(
+                f"CREATE TRIGGER rejecting BEFORE INSERT ON messages WHEN NEW.generation = '{first}' "
+                "BEGIN SELECT RAISE(ABORT, 'rejected'); END"
+            )
+        )
+    )
+    for _ in range(100):
+        with suppress(DatabaseUnavailable):
+            storage.late_storage.store_due()
+        left = [each for each in others if storage.is_pending(each)]
+        if not left:
+            break
+        for each in (first, *left):
+            storage.make_due(each)
+    assert all(storage.stored(each) for each in others)
+    assert storage.is_pending(first)
+    assert storage.stored(first) is None
 
 
 def test_a_deleted_conversation_is_not_restored(storage: LateStorageHarness) -> None:
