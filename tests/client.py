@@ -94,7 +94,7 @@ def assert_gapless(received: list[Received]) -> None:
     assert received[-1].event["type"] == "done"
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 15, what: str = "the condition") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
     """Return the condition's first true value; fails when it has none in time."""
     deadline, pause = time.monotonic() + seconds, 0.02
     while not (value := condition()):

@@ -50,7 +50,7 @@ class EmulatorProcess:
         request = urllib.request.Request(f"{self.url}/_calls", method="DELETE")
         _open_directly(request, timeout=STOP_SECONDS).close()
 
-    def wait_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 5.0) -> list[dict[str, Any]]:
+    def wait_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 30) -> list[dict[str, Any]]:
         """Return the calls as soon as they meet a condition; raises TimeoutError with the latest calls."""
         deadline, pause = time.monotonic() + seconds, 0.005
         while not condition(calls := self.calls()):

@@ -100,7 +100,7 @@ class PostgresProcess:
                 **self._as,
             )
         self.process = process
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 psycopg.connect(self.url()).close()

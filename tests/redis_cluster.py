@@ -106,7 +106,7 @@ class RedisCluster:
         state = info.get("cluster_state") if isinstance(info, dict) else info
         return len(masters) == MASTERS and has_replica and "ok" in str(state)
 
-    def _await(self, is_so: Callable[[], bool], awaited: str, seconds: float = 30) -> None:
+    def _await(self, is_so: Callable[[], bool], awaited: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while True:
             try:

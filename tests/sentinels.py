@@ -135,7 +135,7 @@ class SentinelService:
         with redis.Redis(port=port, password=SENTINEL_PASSWORD) as client:
             return client.execute_command(*command)
 
-    def _await(self, is_so: Callable[[], bool], awaited: str, seconds: float = 30) -> None:
+    def _await(self, is_so: Callable[[], bool], awaited: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while True:
             try:

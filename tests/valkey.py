@@ -26,7 +26,7 @@ def free_port() -> int:
 
 def await_start(client: Any, server: subprocess.Popen[bytes]) -> None:
     """Wait until a server that was just started answers its client."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         try:
             client.ping()

@@ -135,14 +135,15 @@ def test_made_up_forwarded_address_does_not_evade_the_limit_and_other_clients_ar
 
 
 def test_stream_is_passed_on_while_it_is_made(nginx: Nginx) -> None:
-    body = {"message": emulate(text="wheel " * 40, tokens=40, rate=20), "stream": True}
+    body = {"message": emulate(text="wheel " * 80, tokens=80, rate=20), "stream": True}
     began = time.monotonic()
     with client(nginx) as http, http.stream("POST", "/api/generations", json=body) as response:
         received = list(parse_frames(response.iter_lines()))
     chunks = [each.at - began for each in received if each.event["type"] == "chunk"]
     assert len(chunks) > 20
-    assert chunks[-1] - chunks[0] > 1.0, "they arrived all at once, or in a few pieces"
-    assert max(later - earlier for earlier, later in itertools.pairwise(chunks)) < 1.0
+    assert chunks[-1] - chunks[0] > 1.0, "they arrived all at once"
+    pauses = sum(later - earlier > 0.01 for earlier, later in itertools.pairwise(chunks))
+    assert pauses > 10, "they arrived in a few pieces"
     assert "gzip" not in response.headers.get("Content-Encoding", "")
 
 
@@ -187,7 +188,7 @@ def test_metrics_are_not_passed_on(nginx: Nginx, proxied: System) -> None:
     with client(nginx) as http:
         assert http.get("/metrics").status_code == 403
         assert "checks" not in http.get("/readyz").json()
-    assert httpx.get(f"{proxied.url}/metrics", trust_env=False).status_code == 200
+    assert httpx.get(f"{proxied.url}/metrics", timeout=30, trust_env=False).status_code == 200
 
 
 def test_page_below_a_path_over_https_works_and_every_address_has_the_prefix(
@@ -212,7 +213,7 @@ def test_page_below_a_path_over_https_works_and_every_address_has_the_prefix(
 
 def readers(proxied: System) -> int:
     """Return how many streams the web process holds, as it says itself."""
-    metrics = httpx.get(f"{proxied.url}/metrics", trust_env=False).text
+    metrics = httpx.get(f"{proxied.url}/metrics", timeout=30, trust_env=False).text
     return sum(int(float(each)) for each in re.findall(r"^millrace_readers(?:{.*})? (\S+)$", metrics, re.MULTILINE))
 
 
@@ -220,7 +221,8 @@ def test_a_stream_is_resumed_and_cancelled_and_the_app_notices_a_client_that_is_
     nginx: Nginx, proxied: System
 ) -> None:
     with client(nginx, "127.0.0.8") as http:
-        made = http.post("/api/generations", json={"message": emulate(text="wheel " * 400, tokens=400, rate=40)}).json()
+        message = emulate(text="wheel " * 1200, tokens=1200, rate=40)
+        made = http.post("/api/generations", json={"message": message}).json()
         received: list[Received] = []
         for after in ("", "yes"):
             headers = {"Last-Event-ID": received[-1].cursor} if after else {}
@@ -229,17 +231,17 @@ def test_a_stream_is_resumed_and_cancelled_and_the_app_notices_a_client_that_is_
                     received.append(each)
                     if each.event["type"] == "chunk" and len(received) > 20:
                         break
-            wait_for(lambda: readers(proxied) == 0, 15, "the app to notice that the client is gone")
+            wait_for(lambda: readers(proxied) == 0, 30, "the app to notice that the client is gone")
         with http.stream("GET", made["events_url"], headers={"Last-Event-ID": received[-1].cursor}) as response:
             frames = parse_frames(response.iter_lines())
             received.append(next(frames))
             assert http.post(made["cancel_url"]).status_code in (200, 202, 204)
             began = time.monotonic()
             received += frames
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert_complete(received)
     assert received[-2].event["type"] == "cancelled"
-    assert ("wheel " * 400).startswith(text_of(received))
+    assert ("wheel " * 1200).startswith(text_of(received))
 
 
 def test_many_streams_share_one_connection_of_http_2_and_none_waits_for_another(
@@ -252,7 +254,7 @@ def test_many_streams_share_one_connection_of_http_2_and_none_waits_for_another(
         url = nginx.url("127.0.0.1", "https") + made["events_url"]
         with ThreadPoolExecutor(1) as thread:  # this one has Playwright's loop
             runs, ports = thread.submit(lambda: asyncio.run(follow_over_http_2(url, headers))).result()
-        wait_for(lambda: readers(proxied) == 0, 15, "the app to notice the stream that was reset")
+        wait_for(lambda: readers(proxied) == 0, 30, "the app to notice the stream that was reset")
     assert len(ports) == 1, "all streams came on one connection"
     *whole, cut = runs
     for each in whole:

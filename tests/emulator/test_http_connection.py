@@ -42,12 +42,12 @@ def test_reset_does_not_discard_the_bytes_sent_before(emulator: EmulatorProcess)
 
 def test_reader_that_leaves_between_deltas_is_noticed_at_once(emulator: EmulatorProcess) -> None:
     with connect(emulator.url) as client:
-        client.sendall(request_bytes("converse-stream", converse_body(emulate(tokens=100, rate=1))))
+        client.sendall(request_bytes("converse-stream", converse_body(emulate(tokens=100, rate=0.02))))
         emulator.wait_for(lambda calls: [call["deltas_sent"] for call in calls] == [1])
         left = time.time()
-    (call,) = emulator.wait_for(lambda calls: calls[0]["ended"] is not None, seconds=0.5)
+    (call,) = emulator.wait_for(lambda calls: calls[0]["ended"] is not None)
     assert call["ended"] == "closed_by_client"
-    assert call["ended_at"] - left < 0.5
+    assert call["ended_at"] - left < 10
     assert call["deltas_sent"] <= 2
 
 
@@ -55,7 +55,7 @@ def test_reader_that_leaves_before_the_first_delta_is_noticed_at_once(emulator: 
     with connect(emulator.url) as client:
         client.sendall(request_bytes("converse-stream", converse_body(emulate(tokens=1, first_delay=600))))
         emulator.wait_for(lambda calls: len(calls) == 1)
-    emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client", seconds=0.5)
+    emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client")
 
 
 def test_half_closed_connection_counts_as_lost_even_with_unsent_bytes(emulator: EmulatorProcess) -> None:
@@ -63,4 +63,4 @@ def test_half_closed_connection_counts_as_lost_even_with_unsent_bytes(emulator: 
         client.sendall(request_bytes("converse-stream", converse_body(emulate(tokens=20_000, chars=1000))))
         wait_until_paused(emulator)
         client.shutdown(socket.SHUT_WR)
-        emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client", seconds=0.5)
+        emulator.wait_for(lambda calls: calls[0]["ended"] == "closed_by_client")

@@ -43,7 +43,7 @@ def test_row_39_a_hook_that_raises_or_hangs_does_not_delay_done(rig: Rig, bad: d
     assert followed(one) == ["suggestions", "done"]
     assert followed(both) == ["done"]
     waited = [_between_outcome_and_done(asked) for asked in (one, both)]
-    assert max(waited) < 5  # the cap of 3 s, and this machine's breath
+    assert max(waited) < 10  # the cap of 3 s, and what a busy machine adds
     assert b"Traceback" not in rig.workers[0].log.read_bytes()[logged:] or bad is LIES
 
 

@@ -23,7 +23,7 @@ _AT_ONCE = 50
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     directory = tmp_path_factory.mktemp("readers")
-    with Rig(directory, disconnect_grace_seconds=1, reader_stall_seconds=3, heartbeat_seconds=1) as rig:
+    with Rig(directory, disconnect_grace_seconds=1, reader_stall_seconds=8, heartbeat_seconds=1) as rig:
         yield rig
 
 
@@ -92,7 +92,7 @@ def test_row_28_a_reader_that_stops_reading_is_cut_and_the_others_are_unaffected
     large = client.ask(emulate(tokens=1500, chars=4000, rate=150))
     stopped = raw_get(rig.urls[0], client, large, receive_buffer=4096)
     assert check(asked.follower, client)["type"] == "complete"
-    assert asked.follower.longest_silence < 2
+    assert asked.follower.longest_silence < 6, "it waited for the one that stopped"
     client.whole(large)
     stopped.settimeout(1)
     total = 0
@@ -100,7 +100,7 @@ def test_row_28_a_reader_that_stops_reading_is_cut_and_the_others_are_unaffected
         while part := stopped.recv(1 << 16):
             total += len(part)
     assert total < 4000 * 1500
-    assert "stalled" in rig.webs[0].log.read_text()
+    wait_for(lambda: "stalled" in rig.webs[0].log.read_text(), 30, "the cut")
 
 
 def test_row_30_a_thousand_reconnects_at_once_cause_few_redis_reads(rig: Rig, client: Client) -> None:

@@ -43,7 +43,7 @@ class Calls:
 
     def of(self, message: str) -> list[Json]:
         """Return the calls whose last message is this one, oldest first."""
-        listed: list[Json] = httpx.get(f"{self._url}/_calls", trust_env=False, verify=False).json()
+        listed: list[Json] = httpx.get(f"{self._url}/_calls", timeout=30, trust_env=False, verify=False).json()
         return [call for call in listed if call["messages"][-1]["content"][-1].get("text") == message]
 
 

@@ -71,4 +71,4 @@ def test_reasoning_goes_back_to_its_model_in_the_next_turn_and_to_no_other(syste
 
 def calls_of(system: System) -> list[dict[str, Any]]:
     """Return the calls that the local endpoint has accepted: one whose reasoning is altered is rejected."""
-    return httpx.get(f"{system.emulator_url}/_calls", trust_env=False, verify=False).json()
+    return httpx.get(f"{system.emulator_url}/_calls", timeout=30, trust_env=False, verify=False).json()

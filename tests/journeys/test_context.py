@@ -41,7 +41,8 @@ class User(Client):
         given = {"conversation_id": conversation} if conversation else {}
         received = self.whole(self.ask(message, **given))
         built = [each.event for each in received if each.event["type"] == "context"]
-        calls: list[Json] = httpx.get(f"{self.system.emulator_url}/_calls", trust_env=False, verify=False).json()
+        address = f"{self.system.emulator_url}/_calls"
+        calls: list[Json] = httpx.get(address, timeout=30, trust_env=False, verify=False).json()
         asked = [call for call in calls if call["operation"] == "ConverseStream"][-1]
         assert asked["messages"][-1]["content"][-1] == {"text": message}
         texts = [block["text"] for each in asked["messages"] for block in each["content"] if "text" in block]

@@ -70,7 +70,7 @@ def test_app_of_the_readme_streams_answers_to_its_own_users(app_url: str) -> Non
         assert_complete(received)
         assert text_of(received) == "Hello."
         assert user.get("/").status_code == 404  # nothing outside the prefix
-    with httpx.Client(base_url=app_url, trust_env=False, verify=False) as stranger:
+    with httpx.Client(base_url=app_url, timeout=30, trust_env=False, verify=False) as stranger:
         assert stranger.get("/chat/api/profile").status_code == 401
 
 

@@ -22,7 +22,7 @@ def test_each_provider_answers_where_those_before_it_reject_their_credentials(tm
                 (outcome,) = outcomes_of(received)
                 assert (outcome["type"], outcome["provider"]) == ("complete", provider)
                 assert text_of(received) == "Noon by the mill."
-        listed = httpx.get(f"{system.emulator_url}/_calls", trust_env=False, verify=False).json()
+        listed = httpx.get(f"{system.emulator_url}/_calls", timeout=30, trust_env=False, verify=False).json()
         expected = [operation for failing in range(len(ORDER)) for operation in OPERATIONS[: failing + 1]]
         assert [call["operation"] for call in listed] == expected
         for role, pids in system.pids().items():

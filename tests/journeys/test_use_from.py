@@ -111,5 +111,5 @@ def started(system: System) -> set[str]:
 
 def asked(system: System) -> list[tuple[str, int]]:
     """Return the last message of each model call, and how many deltas were sent."""
-    listed = httpx.get(f"{system.emulator_url}/_calls", trust_env=False, verify=False).json()
+    listed = httpx.get(f"{system.emulator_url}/_calls", timeout=30, trust_env=False, verify=False).json()
     return [(call["messages"][-1]["content"][-1].get("text"), call["deltas_sent"]) for call in listed]

@@ -163,7 +163,7 @@ def test_client_that_takes_nothing_is_cut_and_may_come_back(tmp_path: Path) -> N
         client.begin()
 
         def readers() -> float:
-            lines = httpx.get(f"{rig.urls[0]}/metrics", trust_env=False).text.splitlines()
+            lines = httpx.get(f"{rig.urls[0]}/metrics", timeout=30, trust_env=False).text.splitlines()
             return sum(float(line.split()[-1]) for line in lines if line.startswith("millrace_readers{"))
 
         own = socket.socket()

@@ -182,7 +182,8 @@ def test_commands_of_a_checkout_run_as_pasted(tmp_path: Path) -> None:
 def assert_streams(url: str) -> None:
     with Client(url) as client:
         if url.endswith("/chat"):
-            client.http.cookies.update(httpx.get(f"{url.removesuffix('/chat')}/login", trust_env=False).cookies)
+            login = f"{url.removesuffix('/chat')}/login"
+            client.http.cookies.update(httpx.get(login, timeout=30, trust_env=False).cookies)
         generation = client.ask(emulate(text="as pasted"))
         with client.http.stream("GET", f"/api/generations/{generation}/events") as answer:
             received = list(parse_frames(answer.iter_lines()))

@@ -100,7 +100,7 @@ def test_one_scrape_has_every_process_of_a_gunicorn(
     with serving(store.url, tmp_path / "log") as (process, port):
 
         def scrape() -> dict[tuple[str, str], float]:
-            text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+            text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30, trust_env=False).text
             return {
                 (each.name, each.labels.get("process", each.labels.get("state", ""))): each.value
                 for family in text_string_to_metric_families(text)

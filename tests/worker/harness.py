@@ -55,7 +55,7 @@ def emulate(**script: Any) -> str:
     return "/emulate " + json.dumps(script)
 
 
-def wait_until(condition: Callable[[], T], description: str, seconds: float = 10.0) -> T:
+def wait_until(condition: Callable[[], T], description: str, seconds: float = 30.0) -> T:
     """Return the condition's value as soon as it is true; raises AssertionError after `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.002
     while not (value := condition()):

@@ -138,7 +138,7 @@ def test_server_that_is_away_silent_or_needs_a_password_fails_with_one_sentence(
         "MILLRACE_BROKER_URL: Redis at 127.0.0.1:1 does not serve: Connection refused. Start it, or correct the URL"
     )
     assert "no question is accepted" in away.advice
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15
 
 
 def test_replica_fails_because_it_takes_no_writes(valkey: ValkeyProcess, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_first_text_of_a_worker_is_the_end_of_a_round_trip(valkey: ValkeyProcess
     worker.join()
     assert "took a question" in found
     assert "the first text through it came after" in found
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_model_that_the_workers_do_not_ask_for_now_is_a_warning(valkey: ValkeyProcess, client: redis.Redis) -> None:

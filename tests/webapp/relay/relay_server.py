@@ -55,7 +55,7 @@ class RelayServer:
         command = ["gunicorn", "-c", str(self._conf), "--bind", f"127.0.0.1:{self.port}"]
         command.append("tests.webapp.relay.relay_application:application")
         self.process = fork(command, self._environment, self.log)
-        wait_for(self._answers, 20, "the server")
+        wait_for(self._answers, 60, "the server")
         return self
 
     def __exit__(
@@ -63,7 +63,7 @@ class RelayServer:
     ) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(15)
+            self.process.wait(30)
         if error is not None:
             print(self.log.read_text()[-6000:])
 
@@ -72,7 +72,7 @@ class RelayServer:
         with StreamClient(self.port, "/statistics") as answer:
             return dict(answer.json())
 
-    def wait_for_readers(self, count: int, seconds: float = 10) -> None:
+    def wait_for_readers(self, count: int, seconds: float = 30) -> None:
         """Wait until this many readers follow."""
         wait_for(lambda: self.statistics()["readers"] == count, seconds, f"{count} readers")
 
@@ -210,7 +210,7 @@ class StreamClient:
             self._needed = 0
 
 
-def wait_until_gone(port: int, seconds: float = 10) -> None:
+def wait_until_gone(port: int, seconds: float = 30) -> None:
     """Wait until the port is closed."""
 
     def is_gone() -> bool:

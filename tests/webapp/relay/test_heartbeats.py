@@ -24,7 +24,7 @@ def test_heartbeats_reach_every_reader_while_redis_is_down(own_valkey: ValkeyPro
         for stream in streams:
             while sum(map(is_heartbeat, bytes(stream.body).split(b"\n\n"))) < 4:  # the first one opens the stream
                 stream._more()
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 20
         for stream in streams:
             stream.socket.close()
         own_valkey.start()
@@ -35,7 +35,7 @@ def test_stalled_readers_are_cut_while_memory_stays_flat_and_others_continue(own
     writer = LogWriter(redis, SETTINGS)
     directory = own_valkey.directory.parent
     with (
-        RelayServer(directory, own_valkey.url, reader_stall_seconds=4) as server,
+        RelayServer(directory, own_valkey.url, reader_stall_seconds=12) as server,
         server.follow(writer.generation) as quick,
     ):
         stopped = [server.follow(writer.generation, receive_buffer=2048) for _ in range(50)]
@@ -46,7 +46,7 @@ def test_stalled_readers_are_cut_while_memory_stays_flat_and_others_continue(own
             quick.events(begin + 250)
         assert server.statistics()["readers"] == 51
         assert server.statistics()["resident"] - before < 16 << 20
-        server.wait_for_readers(1, 10)
+        server.wait_for_readers(1, 40)
         assert server.log.read_text().count("why=stalled") == 50
         writer.chunks("still here")
         assert quick.events(5002)[-1][1] == {"type": "chunk", "content": "still here"}

@@ -121,7 +121,7 @@ def test_stalled_pull_reader_is_cut(own_valkey: ValkeyProcess) -> None:
             for begin in range(0, 2000, 250):
                 writer.chunks(*(f"{number:0500}" for number in range(begin, begin + 250)))
             server.wait_for_readers(1)
-            server.wait_for_readers(0, 8)
+            server.wait_for_readers(0)
         assert "why=stalled" in server.log.read_text()
 
 
@@ -144,8 +144,8 @@ def test_term_ends_streams_cleanly_with_a_retry_spread_over_the_grace(own_valkey
             assert stream.is_ended
             assert stream.body.count(b"retry: ") == 2
             stream.socket.close()
-        assert server.process.wait(10) == 0
-        assert max(ends) < 6
+        assert server.process.wait(30) == 0
+        assert max(ends) < 15
         assert max(ends) - min(ends) > 0.5
     assert not errors(server)
     assert server.log.read_text().count("why=drained") == 40

@@ -38,7 +38,7 @@ def test_leaving_reader_frees_its_slot_at_once(server: RelayServer, writer: LogW
         stream.socket.close()
     began = time.monotonic()
     server.wait_for_readers(0)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     wait_for(lambda: server.statistics()["descriptors"] <= descriptors - 20, what="the descriptors to be closed")
 
 

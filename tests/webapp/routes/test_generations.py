@@ -242,7 +242,7 @@ def test_reader_is_held_while_redis_is_unavailable_then_gets_503(build: Build) -
     site.owner()
     began = time.monotonic()
     check_problem(site.user.get(f"{API}/{'0' * 32}/events"), 503, "redis_away")
-    assert 4 < time.monotonic() - began < 12
+    assert 4 < time.monotonic() - began < 30
 
 
 def test_event_source_is_held_while_redis_is_unavailable_then_asked_to_come_back(build: Build) -> None:

@@ -66,5 +66,5 @@ def test_unresponsive_redis_is_reported_within_the_timeout(build: Build) -> None
         silent.listen()
         began = time.monotonic()
         answer = build(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0").user.get("/readyz")
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 10
     assert check_problem(answer, 503, "not_ready")["failing"] == ["redis"]

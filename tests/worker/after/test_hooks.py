@@ -91,7 +91,7 @@ def test_hooks_run_concurrently(make_harness: MakeHarness) -> None:
     def wait_for_the_other(prompt: Prompt) -> WholeAnswer:
         assert prompt.tool is not None
         called.append(prompt.tool.name)
-        wait_until(lambda: len(called) == 2, "the other hook", 2)
+        wait_until(lambda: len(called) == 2, "the other hook")
         reply = REPLIES[prompt.tool.name]
         assert isinstance(reply, WholeAnswer)
         return reply

@@ -107,7 +107,7 @@ class RedisModel:
         for name, value in moment.values.items():
             pipeline.restore(name, 0, value)
         pipeline.execute()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self._epoch_of_now() <= newest:
             assert time.monotonic() < deadline
             time.sleep(0.0005)

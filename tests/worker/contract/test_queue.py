@@ -19,7 +19,7 @@ from millrace.worker.errors import QueueUnavailable
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess, free_port
 
-ENQUEUE_BOUND_SECONDS = 5.0  # enqueue is bounded to 3 s; the margin is for a busy machine
+ENQUEUE_BOUND_SECONDS = 15.0  # enqueue is bounded to 3 s; the margin is for a busy machine
 
 
 def assert_enqueue_fails_in_time(task_queue: TaskQueue) -> None:
@@ -77,7 +77,7 @@ def test_enqueue_at_a_stalled_broker_fails_and_the_next_one_succeeds(tmp_path: P
         try:
             begun = time.monotonic()
             enqueues = [gevent.spawn(assert_enqueue_fails_in_time, task_queue) for _ in range(30)]
-            gevent.joinall(enqueues, timeout=30, raise_error=True)
+            gevent.joinall(enqueues, timeout=60, raise_error=True)
             assert all(enqueue.successful() for enqueue in enqueues)
             assert time.monotonic() - begun < ENQUEUE_BOUND_SECONDS, "the calls waited for each other"
         finally:

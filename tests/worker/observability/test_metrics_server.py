@@ -29,7 +29,7 @@ def serving(token: str = "", explanation: str = "Answers.") -> Generator[int]:
 
 
 def get(port: int, path: str = "/metrics", **headers: str) -> httpx.Response:
-    return httpx.get(f"http://{HOST}:{port}{path}", headers=headers, trust_env=False)
+    return httpx.get(f"http://{HOST}:{port}{path}", headers=headers, timeout=30, trust_env=False)
 
 
 def test_metrics_are_served_until_the_stop_and_nothing_else_is() -> None:

@@ -367,7 +367,7 @@ def test_an_interrupt_reaches_the_stream_of_any_candidate() -> None:
     started = time.monotonic()
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
         harness.read()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert harness.stubs["openai"].closed == 1
     assert harness.stubs["bedrock"].prompts == []
 

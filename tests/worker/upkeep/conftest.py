@@ -11,7 +11,7 @@ from tests.worker.upkeep.watcher_harness import WatcherHarness
 
 @pytest.fixture
 def harness(valkey: ValkeyProcess) -> WorkerHarness:
-    return WorkerHarness(valkey.url, lease_seconds=1)
+    return WorkerHarness(valkey.url, lease_seconds=2)
 
 
 @pytest.fixture

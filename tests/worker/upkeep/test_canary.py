@@ -123,7 +123,7 @@ def test_the_heartbeat_is_written_while_the_process_consumes_or_cannot_be_expect
     process = WorkerProcess(harness.settings, {"bedrock": Stub([])})
     canary = Canary(process, NAME, concurrency=500)
 
-    def is_written(within: float = RESEND_SECONDS + 5) -> bool:
+    def is_written(within: float = RESEND_SECONDS + 30) -> bool:
         heartbeat.unlink(missing_ok=True)
         with suppress(AssertionError):
             return wait_until(heartbeat.exists, "a heartbeat", within)
@@ -134,7 +134,7 @@ def test_the_heartbeat_is_written_while_the_process_consumes_or_cannot_be_expect
         wait_until(lambda: queued(harness), "a canary in the queue, which no worker consumes")
         assert not is_written(within=1.5)
         canary.record_return()
-        assert heartbeat_age(heartbeat) < 1
+        assert heartbeat_age(heartbeat) < 10
         wait_until(lambda: queued(harness) > 1, "the next")
         valkey.stop()
         assert is_written(), "the queue is unavailable"

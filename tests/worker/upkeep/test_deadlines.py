@@ -49,7 +49,7 @@ def test_deadlines_are_enforced_while_redis_is_unavailable(
     watch.run.deadline = time.monotonic() + 0.5
     watch.watcher.start()
     deadlines.start()
-    wait_until(lambda: isinstance(watch.attempt.interrupt.reason, DeadlineExceeded), "the deadline", 5)
+    wait_until(lambda: isinstance(watch.attempt.interrupt.reason, DeadlineExceeded), "the deadline")
 
 
 def test_a_blocked_hub_is_logged(

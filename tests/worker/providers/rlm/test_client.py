@@ -126,7 +126,7 @@ def test_chunks_keep_their_pace_without_holding_anything_up(
         assert sum(pauses) <= 1.1 * rlm_client.MAX_PACED_SECONDS
         assert len(pauses) <= 2 * rlm_client.MAX_CHUNKS
     assert {*pauses} == {0.015}
-    other.get(timeout=5)
+    other.get(timeout=30)
     assert len({*turns}) > 2, "another greenlet takes turns with the chunks"
 
 
@@ -186,7 +186,7 @@ def test_a_service_that_is_silent_times_out_and_a_response_cut_off_is_no_whole_o
     with serving(lambda connection, _request: hang(connection)) as server:
         started_at = time.monotonic()
         assert fail(lambda: list(make_rlm(server.url).stream(prompt_of("?")))).code == "provider_timeout"
-        assert time.monotonic() - started_at < 4
+        assert time.monotonic() - started_at < 15
 
 
 def test_a_tool_is_not_asked_for(emulator: EmulatorProcess, make_rlm: MakeRlm) -> None:
