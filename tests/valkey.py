@@ -67,7 +67,7 @@ class ValkeyProcess:
     def client(self) -> redis.Redis:
         """Return a client of this server, which does not try again."""
         once = Retry(NoBackoff(), 0)
-        return redis.Redis(port=self.port, password=self._password, socket_timeout=5, retry=once)
+        return redis.Redis(port=self.port, password=self._password, socket_timeout=30, retry=once)
 
     def start(self) -> None:
         """Start the server and wait until it answers; nothing where it runs already."""

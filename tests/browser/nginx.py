@@ -71,7 +71,7 @@ class Nginx:
         assert found is not None
         command = [found, "-e", str(self._log), "-c", str(self._configuration)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_for(self._answers, 15, "nginx")
+        wait_for(self._answers, 30, "nginx")
         return self
 
     def __exit__(
@@ -79,12 +79,12 @@ class Nginx:
     ) -> None:
         """Stop it."""
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(30)
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
         try:
-            httpx.get(self.url("127.0.0.1"), trust_env=False, timeout=5)
+            httpx.get(self.url("127.0.0.1"), trust_env=False, timeout=30)
         except httpx.TransportError:
             return False
         return True

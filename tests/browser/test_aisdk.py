@@ -89,7 +89,7 @@ def test_stop_ends_the_call_of_the_model_and_leaving_does_not(chat: Page, own: S
     chat.get_by_role("button", name="Stop").click()
     expect_ready(chat)
     assert 50 < len(text_of(chat)) < 12_000
-    wait_for(lambda: [each["ended"] for each in calls(own, message)] == ["closed_by_client"], 10, "the call's end")
+    wait_for(lambda: [each["ended"] for each in calls(own, message)] == ["closed_by_client"], 30, "the call's end")
 
 
 def test_stop_before_the_first_word_is_not_lost(chat: Page, own: System) -> None:

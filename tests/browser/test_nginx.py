@@ -174,7 +174,7 @@ def test_websocket_passes_with_its_location_and_is_explained_without(
             user.send(json.dumps({"type": "send", "message": emulate(tokens=10, rate=50)}))
             kinds: list[str] = []
             while "done" not in kinds:
-                kinds.append(json.loads(user.recv(timeout=10)).get("event", {}).get("type", ""))
+                kinds.append(json.loads(user.recv(timeout=30)).get("event", {}).get("type", ""))
             assert kinds.count("chunk") > 1
         with (
             pytest.raises(InvalidStatus) as foreign,

@@ -28,7 +28,7 @@ def expect_state(page: Page, state: str, number: int = -1) -> None:
 
 
 def calls(system: System, message: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{system.emulator_url}/_calls", timeout=5) as response:
+    with urllib.request.urlopen(f"{system.emulator_url}/_calls", timeout=30) as response:
         listed: list[dict[str, Any]] = json.load(response)
     return [call for call in listed if call["messages"][-1]["content"][-1].get("text") == message]
 
@@ -72,7 +72,7 @@ def test_stop_cancels_the_model_call_and_keeps_the_partial_text(page: Page, syst
     expect_state(page, "cancelled")
     stopped = answer(page)
     assert 50 < len(stopped) < 5000
-    ended = wait_for(lambda: [call["ended"] for call in calls(system, message) if call["ended"]], 5, "the call's end")
+    ended = wait_for(lambda: [call["ended"] for call in calls(system, message) if call["ended"]], 30, "the call's end")
     assert ended == ["closed_by_client"]
     expect(page.locator("#send")).to_be_enabled()
     page.reload()

@@ -128,7 +128,7 @@ def test_second_command_waits_for_the_first_and_uses_its_environment(root: Path)
     FakeInstaller().create(root / ".venv", 0)
     stamp(root, "run")
     os.close(holder)
-    second.join(10)
+    second.join(30)
     assert not second.is_alive()
     assert installer.calls == []
 

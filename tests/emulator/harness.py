@@ -105,7 +105,7 @@ def rejection(
     """Return the status, error type and message of a request that must be rejected."""
     headers = {"Authorization": signature} if signature else {}
     request = urllib.request.Request(emulator.url + path, body, headers, method=method)
-    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=10):
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=30):
         pass
     with caught.value as error:
         return error.code, error.headers["x-amzn-ErrorType"], json.load(error)["message"]
@@ -126,7 +126,7 @@ def connect(url: str, receive_buffer: int = 0) -> socket.socket:
     client = socket.socket()
     if receive_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)  # has no effect after connect()
-    client.settimeout(10)
+    client.settimeout(30)
     client.connect((parts.hostname, parts.port))
     return client
 

@@ -50,7 +50,7 @@ def raw_request(
     data = body if isinstance(body, bytes) else json.dumps(body).encode("ascii")
     request = urllib.request.Request(url, data, headers or {}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, {name.lower(): value for name, value in response.headers.items()}, response.read()
     except urllib.error.HTTPError as error:
         with error:

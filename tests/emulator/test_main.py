@@ -16,6 +16,6 @@ def test_signal_stops_the_process_at_once_even_with_an_open_stream(number: signa
         emulator.wait_for(lambda calls: len(calls) == 1)
         emulator.process.send_signal(number)
         try:
-            assert emulator.process.wait(5) == 0
+            assert emulator.process.wait(30) == 0
         except subprocess.TimeoutExpired:
             pytest.fail("the process does not stop")

@@ -165,7 +165,7 @@ def test_requests_that_wait_take_not_all_places(rig: Rig) -> None:
         each.begin()
     with ThreadPoolExecutor(15) as pool:
         waiting = [pool.submit(owner.post, slow) for owner in owners for _ in range(5)]
-        wait_for(lambda: sum(each.done() for each in waiting) == 5, 10, "five to be refused")
+        wait_for(lambda: sum(each.done() for each in waiting) == 5, 30, "five to be refused")
         assert {each.result().status_code for each in waiting if each.done()} == {429}
         answer = honest.post({"message": emulate(text="Mine.", rate=0), "stream": False})
         assert (answer.status_code, answer.json()["message"]) == (200, "Mine.")

@@ -46,7 +46,7 @@ def test_row_08_an_outcome_that_redis_lost_is_appended_again_without_a_second_mo
     generation = client.ask(message)
     before = _size(rig)
     rig.workers[0].signal(signal.SIGCONT)
-    wait_for(lambda: client.snapshot(generation)["status"] == "completed", 15, "the end")
+    wait_for(lambda: client.snapshot(generation)["status"] == "completed", 30, "the end")
     rig.valkey.stop()
     lose(rig, before)
     rig.valkey.start()

@@ -45,7 +45,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def client(rig: Rig) -> Client:
     """Return a user of a system whose first provider answers."""
     client = rig.client()
-    wait_for(lambda: _who_answers(client) == FIRST, 15, "the first provider's answer")
+    wait_for(lambda: _who_answers(client) == FIRST, 30, "the first provider's answer")
     return client
 
 
@@ -115,11 +115,11 @@ def test_row_12_a_probe_that_dies_with_its_worker_gives_way_to_another_within_it
     opening = client.ask(emulate(text="Opened.", fault="unavailable", at=0, times=1))
     assert outcomes_of(client.whole(opening))[0]["provider"] == SECOND
     with Redis.from_url(f"redis://127.0.0.1:{rig.valkey.port}/0") as redis:
-        wait_for(lambda: _may_probe(redis), 5, "the end of the open time")
+        wait_for(lambda: _may_probe(redis), 30, "the end of the open time")
 
     message = emulate(text="Probed.", fault="stall", at=0, times=1)
     generation = client.ask(message)
-    (probe,) = wait_for(lambda: _calls(rig, message), 10, "the probe")
+    (probe,) = wait_for(lambda: _calls(rig, message), 30, "the probe")
     assert probe["operation"] == "ChatCompletions"
     (prober,) = (worker for worker in rig.workers if worker.logged("claimed", generation=generation))
     prober.signal(signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_row_07_an_answer_goes_on_at_the_next_provider_while_redis_does_not_repl
     """The last test of this system: for a second after it the workers do not ask Redis about breakers."""
     message = emulate(text="Without Redis.", fault="stall", at=0, times=1)
     generation = client.ask(message)
-    wait_for(lambda: _calls(rig, message), 10, "the first call")
+    wait_for(lambda: _calls(rig, message), 30, "the first call")
     rig.valkey.signal(signal.SIGSTOP)
     try:
         wait_for(lambda: _calls(rig, message)[-1]["ended"] == "finished", READ_SECONDS + 20, "the second call's end")

@@ -55,7 +55,7 @@ def _between_outcome_and_done(asked: StartedGeneration) -> float:
 def test_row_13_after_a_worker_is_killed_during_the_title_only_done_is_added(tmp_path: Path) -> None:
     with Rig(tmp_path, titles=1, suggestions=1, after_seconds=60, lease_seconds=2) as rig:
         asked = ask(rig, 0.5, forced={NAMING: HANGS})
-        wait_for(lambda: asked.follower.of_type("suggestions"), 15, "the suggestions")
+        wait_for(lambda: asked.follower.of_type("suggestions"), 30, "the suggestions")
         rig.workers[0].signal(signal.SIGKILL)
         rig.start_worker()
         assert check(asked.follower, asked.client, 30)["type"] == "complete"
@@ -66,8 +66,8 @@ def test_row_13_after_a_worker_is_killed_during_the_title_only_done_is_added(tmp
 def test_row_17_a_worker_terminated_during_the_title_appends_done_and_exits(tmp_path: Path) -> None:
     with Rig(tmp_path, titles=1, after_seconds=60, shutdown_grace_seconds=1) as rig:
         asked = ask(rig, 0.5, forced={NAMING: HANGS})
-        wait_for(lambda: asked.follower.of_type("complete"), 15, "the outcome")
+        wait_for(lambda: asked.follower.of_type("complete"), 30, "the outcome")
         rig.workers[0].signal(signal.SIGTERM)
         assert check(asked.follower, asked.client, 10)["type"] == "complete"
         assert followed(asked) == ["done"]
-        assert rig.workers[0].wait(15) == 0
+        assert rig.workers[0].wait(30) == 0

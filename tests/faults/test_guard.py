@@ -75,7 +75,7 @@ def test_row_36_without_the_limiter_storage_following_is_allowed_and_creating_is
         assert re.search(r"^millrace_limiter_failures_total\S* [1-9]", figures, re.MULTILINE)
         assert "limiter_unavailable" in rig.webs[0].log.read_text()
         counting.start()
-        wait_for(lambda: client.post({"message": emulate(text="Back.")}).status_code == 202, 10, "asking again")
+        wait_for(lambda: client.post({"message": emulate(text="Back.")}).status_code == 202, 30, "asking again")
         assert not rig.calls(emulate(text="Not now."))
 
 

@@ -151,16 +151,16 @@ def test_row_24_cancel_closes_the_model_socket_within_half_a_second(
 ) -> None:
     message = emulate(**script)
     generation = client.ask(message)
-    wait_for(lambda: rig.calls(message), 10, "the call")
+    wait_for(lambda: rig.calls(message), 30, "the call")
     if "first_delay" not in script and "text" not in script:
-        wait_for(lambda: client.snapshot(generation)["content"], 10, "some text")
+        wait_for(lambda: client.snapshot(generation)["content"], 30, "some text")
     asked_at = time.time()
     assert client.cancel(generation).status_code == 202
     assert client.cancel(generation).status_code in (200, 202)
     received = client.whole(generation)
     assert outcomes_of(received)[0]["type"] == "cancelled", when
     assert [each.event["type"] for each in received[-2:]] == ["cancelled", "done"]
-    calls = wait_for(lambda: all(each["ended"] for each in rig.calls(message)) and rig.calls(message), 5, "the close")
+    calls = wait_for(lambda: all(each["ended"] for each in rig.calls(message)) and rig.calls(message), 30, "the close")
     # Half a second, and what a busy machine adds; the limit of a read would be 8 s.
     assert calls[-1]["ended_at"] - asked_at <= 5
     assert client.cancel(generation).status_code == 200

@@ -26,7 +26,7 @@ def complete(asked: StartedGeneration, seconds: float = 60) -> None:
 @contextmanager
 def running(rig: Rig, seconds: float, **script: Any) -> Generator[StartedGeneration]:
     asked = ask(rig, seconds, **script)
-    wait_for(lambda: len(asked.follower.text) > 40, 15, "some text")
+    wait_for(lambda: len(asked.follower.text) > 40, 30, "some text")
     yield asked
 
 
@@ -81,7 +81,7 @@ def test_row_06_an_append_whose_reply_was_lost_leaves_one_entry(tmp_path: Path) 
             for _ in range(10):
                 before = proxy.lost
                 proxy.lose_replies(1)
-                wait_for(lambda before=before: proxy.lost > before, 5, "the loss of a reply")
+                wait_for(lambda before=before: proxy.lost > before, 30, "the loss of a reply")
             complete(asked)
             assert not asked.follower.of_type("snapshot")
             assert len(rig.calls(asked.message)) == 1

@@ -124,7 +124,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def test_row_09_an_answer_finished_while_redis_is_away_and_empty_is_stored(rig: Rig) -> None:
     with kept_by(rig) as database:
         asked = ask(rig, 4)
-        wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
+        wait_for(lambda: len(asked.follower.text) > 100, 30, "some text")
         rig.valkey.stop()
         rig.valkey.wipe()
         found = wait_for(lambda: kept(database, asked.generation), 30, "the answer in the database")
@@ -139,7 +139,7 @@ def test_row_24_the_text_of_a_cancelled_answer_is_stored(rig: Rig) -> None:
     rig.await_ready(rig.urls[0])
     with kept_by(rig) as database:
         asked = ask(rig, 30)
-        wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
+        wait_for(lambda: len(asked.follower.text) > 100, 30, "some text")
         asked.client.cancel(asked.generation)
         assert check(asked.follower, asked.client)["type"] == "cancelled"
         check_kept(database, asked)
@@ -162,7 +162,7 @@ def test_row_13_a_stored_outcome_of_a_killed_worker_is_published_without_a_secon
         message = emulate(text=text, tokens=1, first_delay=2)
         generation = client.ask(message)
         follower = Follower(rig.urls, client.http.cookies, generation, text)
-        wait_for(lambda: rig.calls(message), 10, "the call")
+        wait_for(lambda: rig.calls(message), 30, "the call")
         rig.valkey.signal(signal.SIGSTOP)  # what the model says goes nowhere but into the database
         wait_for(lambda: kept(database, generation), 20, "the answer in the database")
         rig.workers[0].signal(signal.SIGKILL)

@@ -14,7 +14,7 @@ NO_PREFILL = "a.no-prefill-model"
 def test_row_13_with_takeover_continue_the_answer_of_a_killed_worker_continues(tmp_path: Path) -> None:
     with Rig(tmp_path, takeover="continue") as rig:
         asked = ask(rig, 6)
-        wait_for(lambda: len(asked.follower.text) > 100, 15, "some text")
+        wait_for(lambda: len(asked.follower.text) > 100, 30, "some text")
         rig.workers[0].signal(signal.SIGKILL)
         rig.start_worker()
         assert check(asked.follower, asked.client)["type"] == "complete"
@@ -24,7 +24,7 @@ def test_row_13_with_takeover_continue_the_answer_of_a_killed_worker_continues(t
 def test_row_13_with_takeover_continue_a_model_without_prefill_restarts_the_answer(tmp_path: Path) -> None:
     with Rig(tmp_path, takeover="continue", allowed_models=NO_PREFILL) as rig:
         asked = _ask_model(rig, NO_PREFILL)
-        wait_for(lambda: len(asked.follower.text) > 100, 15, "some text")
+        wait_for(lambda: len(asked.follower.text) > 100, 30, "some text")
         rig.workers[0].signal(signal.SIGKILL)
         rig.start_worker()
         assert check(asked.follower, asked.client)["type"] == "complete"
@@ -45,11 +45,11 @@ def test_row_17_with_takeover_continue_the_answers_of_a_terminated_worker_contin
         # The first call of each stalls, so that none has ended when the second worker is ready.
         stall = {"fault": "stall", "at": 20, "times": 1}
         running = [ask(rig, 4, rate=20, name=name, client=client, **stall) for name in "abcde"]
-        wait_for(lambda: all(len(each.follower.text) > 50 for each in running), 15, "some text of each")
+        wait_for(lambda: all(len(each.follower.text) > 50 for each in running), 30, "some text of each")
         rig.start_worker()
         wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 20, "the second worker")
         rig.workers[0].signal(signal.SIGTERM)
-        assert rig.workers[0].wait(15) == 0
+        assert rig.workers[0].wait(30) == 0
         for each in running:
             assert check(each.follower, client)["type"] == "complete"
             _check_continued(rig, each)

@@ -86,7 +86,7 @@ def test_a_system_runs_whole_by_tls_with_the_least_rights(server: TlsRedis, tmp_
     with TlsRig(tmp_path, server) as rig, server.client() as admin:
         client = rig.client()
         complete, stopped, taken_over = ask(rig, 2, name="a"), ask(rig, 9, name="b"), ask(rig, 6, name="c")
-        wait_for(lambda: len(stopped.follower.text) > 20, 15, "some text")
+        wait_for(lambda: len(stopped.follower.text) > 20, 30, "some text")
         assert stopped.client.http.post(f"/api/generations/{stopped.generation}/cancel").status_code in (200, 202)
         assert check(stopped.follower, stopped.client)["type"] == "cancelled"
         commands.note_users()

@@ -56,7 +56,7 @@ def test_row_29_a_reader_that_vanishes_without_fin_frees_its_slot(tmp_path: Path
             curl = ["ip", "netns", "exec", host, "curl", "-sN", "-H", f"Cookie: {cookie}", url]
             reader = subprocess.Popen(curl, stdout=sink)
         try:
-            wait_for(lambda: b"queued" in received.read_bytes(), 10, "the reader's first event")
+            wait_for(lambda: b"queued" in received.read_bytes(), 30, "the reader's first event")
             assert client.http.get(url).status_code == 503, "the reader has the only place"
 
             subprocess.run(["ip", "-n", host, "link", "set", f"{host}b", "down"], check=True)

@@ -54,7 +54,7 @@ def test_row_53_a_worker_of_the_older_version_takes_over_from_a_newer_one_and_go
     client = rig.client()
     client.http.put("/api/profile", json=PROFILE).raise_for_status()
     asked = ask(rig, 6, client=client)
-    wait_for(lambda: len(asked.follower.text) > 100, 10, "some text")
+    wait_for(lambda: len(asked.follower.text) > 100, 30, "some text")
     polled = asked.client.snapshot(asked.generation)["content"]
     assert asked.text.startswith(polled)
     rig._worker_modules = ()

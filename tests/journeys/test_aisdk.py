@@ -53,6 +53,6 @@ def test_code_of_the_page_asks_resumes_in_a_second_place_and_stops(
     assert found["outcome"] == "cancelled"
     assert found["stopped"] == found["watched"]
     assert 0 < len(found["stopped"]) < 5000
-    wait_for(lambda: [each["ended"] for each in calls.of(slow)] == ["closed_by_client"], 10, "the call's end")
+    wait_for(lambda: [each["ended"] for each in calls.of(slow)] == ["closed_by_client"], 30, "the call's end")
     stored = client.http.get(f"/api/conversations/{found['conversationId']}/messages").json()["messages"]
     assert [each["content"] for each in stored][:2] == ["What is a millrace?", found["first"]]

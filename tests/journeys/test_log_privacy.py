@@ -60,7 +60,7 @@ def test_no_user_text_appears_in_a_log_a_task_or_a_key_name(tmp_path: Path) -> N
             try:
                 for number in range(3):  # the first goes to the one who waits for it, though it stands still
                     client.ask(emulate(text=f"{ANSWERED} late {number}", rate=0))
-                tasks = wait_for(lambda: store.lrange("millrace", 0, -1), 10, "a task in the queue")
+                tasks = wait_for(lambda: store.lrange("millrace", 0, -1), 30, "a task in the queue")
             finally:
                 os.kill(worker, signal.SIGCONT)
             assert len(tasks) >= 1

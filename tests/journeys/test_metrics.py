@@ -63,7 +63,7 @@ def test_a_request_id_appears_in_the_logs_of_web_and_worker(system: System, clie
         lines = lines_of(system.logs()["worker1"])
         return [line for line in lines if line["event"] == "ended" and line["generation"] == generation]
 
-    (line,) = wait_for(ended, 10, "the worker's line")
+    (line,) = wait_for(ended, 30, "the worker's line")
     logs = system.logs()
     assert (line["generation"], line["request_id"], line["attempt"]) == (generation, "find-me", 1)
     assert (line["outcome"], line["chars"], line["chunks"]) == ("complete", 6, 3)

@@ -36,7 +36,7 @@ def key(system: System) -> str:
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     with Client(system.url) as client:
         headers = {"Authorization": f"Bearer {made}"}
-        wait_for(lambda: client.http.get("/api/conversations", headers=headers).status_code == 200, 5, "the key")
+        wait_for(lambda: client.http.get("/api/conversations", headers=headers).status_code == 200, 30, "the key")
     return made
 
 

@@ -21,7 +21,7 @@ def with_new_key(system: System, owner: str) -> Client:
     client = Client(system.url)
     key = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     client.http.headers["Authorization"] = f"Bearer {key}"
-    wait_for(lambda: client.http.get("/api/conversations").status_code == 200, 5, "the key to be known")
+    wait_for(lambda: client.http.get("/api/conversations").status_code == 200, 30, "the key to be known")
     return client
 
 
@@ -42,7 +42,7 @@ def test_deleted_user_is_gone_with_the_answer_that_runs_and_no_one_else_is(syste
         received += following
         assert received[-2].event["type"] == "cancelled"
         assert len(text_of(received)) < len(secret) * 200
-        wait_for(lambda: leaver.http.get("/api/conversations").status_code == 401, 5, "the key to be revoked")
+        wait_for(lambda: leaver.http.get("/api/conversations").status_code == 401, 30, "the key to be revoked")
         assert len(stayer.http.get("/api/conversations").json()["conversations"]) == 1
     assert data(system, "delete", "--yes", "leaver").stdout == "Nothing is stored of an owner 'leaver'.\n"
     assert data(system, "export", "leaver").returncode == 1

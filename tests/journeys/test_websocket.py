@@ -89,7 +89,7 @@ def test_cancel_on_the_socket_closes_the_models_connection(client: Client, syste
         received += user.events(generation)
     assert_complete(received)
     assert [each["type"] for each in outcomes_of(received)] == ["cancelled"]
-    (call,) = wait_for(lambda: [call for call in calls.of(message) if call["ended"]], 5, "the end of the call")
+    (call,) = wait_for(lambda: [call for call in calls.of(message) if call["ended"]], 30, "the end of the call")
     assert call["ended"] == "closed_by_client"
 
 
@@ -104,7 +104,7 @@ def test_leaving_the_socket_cancels_only_where_the_question_says_so(tmp_path: Pa
             user.events(leaves, 4)
             time.sleep(1.5)  # longer than the grace time: it is watched
             assert client.snapshot(leaves)["status"] == "running"
-        wait_for(lambda: client.snapshot(leaves)["status"] == "cancelled", 15, "the cancel of the one that is left")
+        wait_for(lambda: client.snapshot(leaves)["status"] == "cancelled", 30, "the cancel of the one that is left")
         assert client.snapshot(stays)["status"] == "running"
         client.cancel(stays)
 

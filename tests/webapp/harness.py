@@ -140,7 +140,7 @@ class WebHarness:
         before = set(self.generations())
 
         def work() -> ClaimedGeneration:
-            with gevent.Timeout(10):
+            with gevent.Timeout(30):
                 while not (new := set(self.generations()) - before):
                     gevent.sleep(0.01)
                 holding = self.hold(new.pop())

@@ -220,8 +220,8 @@ def test_stop_leaves_no_greenlet_and_no_connection(make_mount: MakeMount, client
     assert greenlets() - before
     mounted.stop()
     assert mounted not in active_mounts()
-    wait_for(lambda: not greenlets() - before, 10, "the greenlets to end")
-    wait_for(lambda: len(client.client_list()) <= connected, 10, "the connections to close")
+    wait_for(lambda: not greenlets() - before, 30, "the greenlets to end")
+    wait_for(lambda: len(client.client_list()) <= connected, 30, "the connections to close")
 
 
 def test_init_app_mounts_later_and_once(settings: Settings) -> None:

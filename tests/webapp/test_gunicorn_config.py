@@ -98,7 +98,7 @@ def test_killed_worker_is_replaced_at_once(store: ValkeyProcess, client: Redis, 
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         (first,) = children.read_text().split()
         os.kill(int(first), signal.SIGKILL)
-        wait_for(lambda: children.read_text().split() not in ([], [first]), 10, "the next worker")
+        wait_for(lambda: children.read_text().split() not in ([], [first]), 30, "the next worker")
         assert status_of(ask(port, "1.1")) == b"202"
 
 

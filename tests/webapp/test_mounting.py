@@ -96,9 +96,9 @@ def test_housekeeping_starts_with_the_first_request_to_the_mount(host: Flask) ->
 def test_no_greenlet_runs_after_stop(host: Flask) -> None:
     before = greenlets()
     assert logged_in(host, "ada").post(API, json={"message": "a"}).status_code == 202
-    wait_for(lambda: len(greenlets() - before) >= 8, 10, "the greenlets of the mount")
+    wait_for(lambda: len(greenlets() - before) >= 8, 30, "the greenlets of the mount")
     services_of(host).stop()
-    wait_for(lambda: not greenlets() - before, 10, "their end")
+    wait_for(lambda: not greenlets() - before, 30, "their end")
 
 
 def greenlets() -> set["gevent.Greenlet[..., object]"]:

@@ -61,7 +61,7 @@ class Calls:
 
 @pytest.fixture(autouse=True)
 def deadline() -> Iterator[None]:
-    with gevent.Timeout(10):
+    with gevent.Timeout(30):
         yield
 
 

@@ -88,7 +88,7 @@ def test_cancelled_and_failed_answers_are_stored_with_the_text_so_far(make_worke
     running = gevent.spawn(worker.answer, generation)
     wait_until(lambda: worker.harness.text(generation) == "Beca", "the text")
     worker.harness.cancel(generation)
-    running.get(timeout=10)
+    running.get(timeout=30)
     assert isinstance(worker.check_stored(generation).answer.outcome, Cancelled)
     failed = worker.harness.create_generation("Why?")
     worker.answer(failed)

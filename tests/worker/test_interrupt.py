@@ -148,7 +148,7 @@ def test_the_interrupted_frames_are_freed_at_once() -> None:
         reader = gevent.spawn(read)
         gevent.idle()
         interrupts[0].trigger(CancelRequested("user"))
-        reader.get(timeout=10)
+        reader.get(timeout=30)
         assert held[0]() is None
     finally:
         gc.enable()

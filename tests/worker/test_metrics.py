@@ -136,7 +136,7 @@ def test_metrics_follow_answers_from_the_model_to_the_log(make_worker: MakeWorke
     assert published(harness, "millrace_provider_deltas_total") == 3, "also those of a running generation"
     assert published(harness, "millrace_worker_running") == 1
     harness.cancel(stopped)
-    answering.join(10)
+    answering.join(30)
     process.metrics.publish()
     events = [event for each in generations for event in harness.events(each)[1:]]
     for name, labels, value in (
@@ -162,7 +162,7 @@ def test_metrics_are_published_periodically(harness: WorkerHarness, metrics: Wor
     metrics.start()
     for count in (1, 2):
         metrics.record_end(COMPLETE, COMPLETE.latency, claimed, 1)
-        with gevent.Timeout(10):
+        with gevent.Timeout(30):
             while published(harness, "millrace_attempts_total", outcome="complete", code="") != count:
                 gevent.sleep(0.02)
 

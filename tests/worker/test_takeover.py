@@ -245,7 +245,7 @@ def test_the_takeover_waits_for_an_unavailable_redis_and_loses_no_text(
     reading.join(0.5)
     assert not reading.dead
     valkey.start()
-    assert reading.get(timeout=10) == Snapshot("half", "", [], [], "takeover")
+    assert reading.get(timeout=30) == Snapshot("half", "", [], [], "takeover")
 
 
 def test_a_cancel_does_not_wait_for_an_unavailable_redis(make_successor: MakeSuccessor, valkey: ValkeyProcess) -> None:
@@ -258,7 +258,7 @@ def test_a_cancel_does_not_wait_for_an_unavailable_redis(make_successor: MakeSuc
         run.interrupt.trigger(CancelRequested("user"))
         return starting_snapshot(successor.worker.process, run)
 
-    assert gevent.spawn(cancelled).get(timeout=10) == EMPTY_SNAPSHOT
+    assert gevent.spawn(cancelled).get(timeout=30) == EMPTY_SNAPSHOT
 
 
 @pytest.mark.parametrize("event", [b'{"type":"wave"}', b'{"type":"wave","content":{"of":["a","newer"]}}'])

@@ -104,7 +104,7 @@ def test_a_cancel_while_the_model_is_silent_closes_its_socket_at_once(
     if "fault" in script:
         wait_until(lambda: harness.text(generation) == "abcd", "the text before the stall")
     else:
-        emulator.wait_for(lambda calls: len(calls) == 1, 10)
+        emulator.wait_for(lambda calls: len(calls) == 1, 30)
     requested_at = time.time()
     harness.cancel(generation)
     assert isinstance(harness.transcript(generation).outcome, Cancelled)
@@ -169,7 +169,7 @@ def test_a_generation_continues_while_redis_restarts_and_nothing_blocks(
     valkey.stop()
     wait_until(lambda: "Cannot connect" in worker.log(), "the broker's loss")
     # Celery waits for seconds between its attempts to connect: the worker must keep reading during that time.
-    emulator.wait_for(lambda calls: calls[0]["deltas_sent"] > 120, 10)
+    emulator.wait_for(lambda calls: calls[0]["deltas_sent"] > 120, 30)
     valkey.start()
     assert harness.transcript(generation, 30).content == text
     assert "hub_blocked" not in worker.log()

@@ -70,7 +70,7 @@ def test_stop_ends_the_call_of_the_model_and_retry_replaces_the_answer(chat: Pag
     chat.get_by_role("button", name="Stop").click()
     expect_ready(chat)
     assert 50 < len(text_of(chat)) < 12_000
-    wait_for(lambda: [each["ended"] for each in calls(system, message)] == ["closed_by_client"], 10, "the call's end")
+    wait_for(lambda: [each["ended"] for each in calls(system, message)] == ["closed_by_client"], 30, "the call's end")
     chat.get_by_role("button", name="Retry").click()
     wait_for(lambda: text_of(chat) == second, 20, "the second answer")
     expect_ready(chat)

@@ -11,5 +11,5 @@ from tests.emulator_process import EmulatorProcess
 @pytest.fixture
 def claude(emulator: EmulatorProcess) -> Iterator[Anthropic]:
     """Return a client that differs from a real one in its address only, without retries."""
-    with Anthropic(base_url=emulator.url, api_key="a-key", max_retries=0, timeout=10) as client:
+    with Anthropic(base_url=emulator.url, api_key="a-key", max_retries=0, timeout=30) as client:
         yield client

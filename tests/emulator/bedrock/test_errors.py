@@ -59,7 +59,7 @@ def test_any_error_can_be_scripted_with_its_status_code_and_body(emulator: Emula
             fault = {"status": 418, "code": "Some#TeapotException", "body": body}
             request = json.dumps(converse_body(emulate(fault=fault))).encode()
             with pytest.raises(HTTPError) as caught:
-                urlopen(Request(f"{emulator.url}/model/m/{path}", request, {"Authorization": "x"}), timeout=10)
+                urlopen(Request(f"{emulator.url}/model/m/{path}", request, {"Authorization": "x"}), timeout=30)
             with caught.value as error:
                 assert (error.code, error.headers["x-amzn-ErrorType"]) == (418, "Some#TeapotException")
                 assert json.load(error) == body
@@ -69,5 +69,5 @@ def test_a_response_can_be_scripted_in_full(emulator: EmulatorProcess) -> None:
     for response in ({"output": {}, "stopReason": None}, [], None):
         request = json.dumps(converse_body(emulate(response=response))).encode()
         asked = Request(f"{emulator.url}/model/m/converse", request, {"Authorization": "x"})
-        with urlopen(asked, timeout=10) as answer:
+        with urlopen(asked, timeout=30) as answer:
             assert json.load(answer) == response

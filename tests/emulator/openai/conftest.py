@@ -11,7 +11,7 @@ from tests.emulator_process import EmulatorProcess
 @pytest.fixture(scope="session")
 def shared_sdk(shared_emulator: EmulatorProcess) -> Iterator[openai.OpenAI]:
     """Return a client that differs from a real one in its address only, without retries."""
-    with openai.OpenAI(base_url=f"{shared_emulator.url}/v1", api_key="local", max_retries=0, timeout=10) as client:
+    with openai.OpenAI(base_url=f"{shared_emulator.url}/v1", api_key="local", max_retries=0, timeout=30) as client:
         yield client
 
 

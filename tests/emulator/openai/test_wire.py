@@ -18,7 +18,7 @@ def send(emulator: EmulatorProcess, path: str, method: str = "POST", **headers: 
     """Return the status and the JSON of a response."""
     request = Request(emulator.url + path, BODY if method == "POST" else None, headers, method=method)
     try:
-        with urlopen(request, timeout=10) as response:
+        with urlopen(request, timeout=30) as response:
             return response.status, json.load(response)
     except HTTPError as error:
         with error:

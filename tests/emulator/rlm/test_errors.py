@@ -53,7 +53,7 @@ def test_each_error_is_a_status_with_a_message(emulator: EmulatorProcess, stream
 def test_a_proxy_can_answer_in_place_of_the_service(
     emulator: EmulatorProcess, keys: dict[str, Any], status: int, header: tuple[str, str]
 ) -> None:
-    connection = http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=30)
     connection.request("POST", "/rlm", json.dumps({"message": emulate(**keys)}))
     response = connection.getresponse()
     assert (response.status, response.headers[header[0]]) == (status, header[1])

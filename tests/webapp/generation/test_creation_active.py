@@ -156,10 +156,10 @@ def test_question_waits_for_a_cancel_under_way_in_its_conversation(
             patched.setattr(creation, "CANCEL_SECONDS", 0.05)
             check_problem(site.post(more), busy[1], busy[0])
         posted = gevent.spawn(site.post, more)
-        wait_for(lambda site=site: site.services.hub.reader_count == 1, 5, "the request to wait")
+        wait_for(lambda site=site: site.services.hub.reader_count == 1, 30, "the request to wait")
         assert not posted.ready()
         site.write(holding, Cancelled("user", USAGE), Done("cancelled"), after=3)
-        assert posted.get(timeout=5).status_code == 202
+        assert posted.get(timeout=30).status_code == 202
         assert site.services.hub.reader_count == 0
 
 
@@ -187,11 +187,11 @@ def test_unreadable_event_in_the_log_of_a_cancelled_answer_is_503(site: WebHarne
     site.hold(asked["id"])
     site.user.post(asked["cancel_url"])
     posted = gevent.spawn(site.post, {"message": "b", "conversation_id": asked["conversation_id"]})
-    wait_for(lambda: site.services.hub.reader_count == 1, 5, "the request to wait")
+    wait_for(lambda: site.services.hub.reader_count == 1, 30, "the request to wait")
     top = cursor_of(site.redis.xrevrange(keys_of(asked["id"]).log, count=1)[0][0])  # type: ignore[index]
     site.redis.xadd(keys_of(asked["id"]).log, {"d": b'{"type":"chunk","content":1}'}, id=f"{top.epoch}-{top.seq + 1}")
     site.redis.hset(keys_of(asked["id"]).state, "top", f"{top.epoch}-{top.seq + 1}")
-    check_problem(posted.get(timeout=5), 503, "record_unreadable")
+    check_problem(posted.get(timeout=30), 503, "record_unreadable")
 
 
 def test_questions_wait_in_the_lane_of_their_address_in_session_mode_and_of_their_owner_otherwise(build: Build) -> None:

@@ -62,7 +62,7 @@ def test_running_generation_is_removed_once_its_worker_has_ended_it(site: WebHar
     site.write(holding, RUNNING, Chunk("He"))
 
     def end() -> None:
-        with gevent.Timeout(10):
+        with gevent.Timeout(30):
             while not site.redis.hget(keys_of(receipt["id"]).state, "cancel"):
                 gevent.sleep(0.01)
         site.write(holding, Cancelled("user", USAGE), Done("cancelled"), after=3)

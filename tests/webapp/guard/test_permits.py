@@ -47,7 +47,7 @@ def test_permits_of_one_address_are_granted_in_order_and_another_address_does_no
     user = shared.take(USER)
     for number, greenlet in enumerate(waiting):
         assert granted == list(range(number + 1))
-        shared.release(greenlet.get(timeout=5))
+        shared.release(greenlet.get(timeout=30))
         gevent.sleep(0)
     shared.release(user)
     assert shared.count == 0
@@ -69,14 +69,14 @@ def test_an_overdue_permit_keeps_no_other_waiting_and_is_passed_on_once(
     monkeypatch.setattr(permits, "OVERDUE_SECONDS", 0.05)
     granted: list[int] = []
     first = shared.take(ATTACKER)
-    second = taking(shared, ATTACKER, granted, 2).get(timeout=5)
+    second = taking(shared, ATTACKER, granted, 2).get(timeout=30)
     monkeypatch.setattr(permits, "OVERDUE_SECONDS", 60.0)
     third = taking(shared, ATTACKER, granted, 3)
     shared.release(first)
     gevent.sleep(0)
     assert granted == [2]
     shared.release(second)
-    shared.release(third.get(timeout=5))
+    shared.release(third.get(timeout=30))
 
 
 def test_a_request_that_ends_while_it_waits_leaves_its_place_to_the_next(shared: Permits) -> None:
@@ -85,7 +85,7 @@ def test_a_request_that_ends_while_it_waits_leaves_its_place_to_the_next(shared:
     second, third = (taking(shared, ATTACKER, granted, number) for number in (2, 3))
     second.kill()
     shared.release(first)
-    shared.release(third.get(timeout=5))
+    shared.release(third.get(timeout=30))
     assert (granted, shared.count) == ([3], 0)
 
 
@@ -121,7 +121,7 @@ def test_requests_of_an_address_wait_for_its_first_and_those_of_others_do_not(
     def parse_slowly(body: Any, settings: Settings) -> ParsedRequest:
         reached.append(client_address())
         if reached[-1] == ATTACKER:
-            assert may_go_on.wait(10)
+            assert may_go_on.wait(30)
         return parse(body, settings)
 
     monkeypatch.setattr(generations, "parse", parse_slowly)
@@ -130,7 +130,7 @@ def test_requests_of_an_address_wait_for_its_first_and_those_of_others_do_not(
     assert ask(site, USER) == 202
     assert reached == [ATTACKER, USER]
     may_go_on.set()
-    assert [each.get(timeout=10) for each in asking] == [202] * 3
+    assert [each.get(timeout=30) for each in asking] == [202] * 3
 
 
 def test_a_request_that_waits_for_its_whole_answer_keeps_no_other_waiting(
@@ -139,7 +139,7 @@ def test_a_request_that_waits_for_its_whole_answer_keeps_no_other_waiting(
     monkeypatch.setattr(permits, "OVERDUE_SECONDS", 60.0)
     asking = gevent.spawn(ask, site, ATTACKER, stream=False)
     wait_for(site.generations)
-    with gevent.Timeout(10):
+    with gevent.Timeout(30):
         assert get(site, ATTACKER) == 200
     site.write(site.hold(site.generations()[0]), *WHOLE)
-    assert asking.get(timeout=10) == 200
+    assert asking.get(timeout=30) == 200

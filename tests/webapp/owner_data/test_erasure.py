@@ -137,7 +137,7 @@ def test_running_and_waiting_generations_are_cancelled_before_anything_is_delete
 
     def work() -> None:
         """End the generation as a worker does that is asked to cancel it."""
-        with gevent.Timeout(10):
+        with gevent.Timeout(30):
             while not is_being_cancelled(site.services.streams, running["id"]):
                 gevent.sleep(0.01)
             site.write(holding, Cancelled("deleted", Usage()), Done("cancelled"))

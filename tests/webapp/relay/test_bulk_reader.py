@@ -87,12 +87,12 @@ def received(pair: Pair) -> Iterator[ReceivedData]:
 def test_all_bytes_arrive_in_order_and_the_end_once(pair: Pair, received: ReceivedData) -> None:
     _, there = pair
     there.sendall(b"first")
-    wait_for(lambda: received.bytes == b"first", 5, "the first bytes")
+    wait_for(lambda: received.bytes == b"first", 30, "the first bytes")
     there.sendall(BYTES)
-    wait_for(lambda: received.bytes == b"first" + BYTES, 5, "all bytes")
+    wait_for(lambda: received.bytes == b"first" + BYTES, 30, "all bytes")
     assert received.ends == []
     there.close()
-    wait_for(lambda: received.ends, 5, "the end")
+    wait_for(lambda: received.ends, 30, "the end")
     gevent.sleep(0.05)
     assert len(received.ends) == 1
     assert isinstance(received.ends[0], OSError)
@@ -102,7 +102,7 @@ def test_exception_of_the_callback_ends_the_reading(pair: Pair, received: Receiv
     _, there = pair
     received.fails = True
     there.sendall(b"x")
-    wait_for(lambda: received.ends, 5, "the end")
+    wait_for(lambda: received.ends, 30, "the end")
     there.sendall(b"y")
     gevent.sleep(0.05)
     assert [type(end) for end in received.ends] == [ZeroDivisionError]
@@ -113,7 +113,7 @@ def test_rapid_messages_are_read_in_bulk(pair: Pair, received: ReceivedData) -> 
     for _ in range(200):
         there.sendall(b"x")
         gevent.sleep(0.0005)
-    wait_for(lambda: len(received.bytes) == 200, 5, "all bytes")
+    wait_for(lambda: len(received.bytes) == 200, 30, "all bytes")
     assert len(received.parts) < 150
 
 

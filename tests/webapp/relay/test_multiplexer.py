@@ -196,7 +196,7 @@ def test_generation_on_a_shared_connection_is_watched(server: RelayServer, redis
     with follow(server, left_alone) as stream:
         stream.events(1)
         assert left_alone.generation in server.statistics()["watched"]
-    wait_for(lambda: left_alone.generation not in server.statistics()["watched"], 10, "the leaving")
+    wait_for(lambda: left_alone.generation not in server.statistics()["watched"], 30, "the leaving")
 
 
 def test_feed_continues_after_all_generations_ended(server: RelayServer, writer: LogWriter, redis: Redis) -> None:
@@ -234,7 +234,7 @@ def test_long_feed_reaches_a_slow_reader_whole_and_is_unsubscribed(server: Relay
     with follow(server, owner=owner, receive_buffer=2048) as slow:
         events = slow.events(len(published))
         assert [event["conversation_id"] for _, event in events] == [event.conversation_id for event in published]
-    wait_for(lambda: redis.pubsub_numsub(feed_key(owner))[0][1] == 0, 5, "the unsubscription")
+    wait_for(lambda: redis.pubsub_numsub(feed_key(owner))[0][1] == 0, 30, "the unsubscription")
 
 
 def test_feed_waits_for_room_behind_a_large_event(server: RelayServer, writer: LogWriter, redis: Redis) -> None:

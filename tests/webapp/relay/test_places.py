@@ -123,7 +123,7 @@ def test_facade_stream_that_lost_its_place_ends_with_an_error(build: Build, stre
     first, second = (answer.iter_encoded() for answer in answers)
     next(first)
     pulling = gevent.spawn(next, first)
-    wait_for(lambda: site.services.hub.places.count == 1, 5, "the first reader")
+    wait_for(lambda: site.services.hub.places.count == 1, 30, "the first reader")
     assert b'data: {"error":' in b"".join(second)
     pulling.kill()
 
@@ -132,9 +132,9 @@ def test_requests_that_wait_have_a_limit_of_their_own(build: Build) -> None:
     site = build(max_waiters=2, max_readers=1)
     users = [site.stranger() for _ in range(3)]
     waiting = [gevent.spawn(user.post, *WAITING[0][:1], json=WAITING[0][1]) for user in users[:2]]
-    wait_for(lambda: site.services.hub.waiting.count == 2 and len(site.generations()) == 2, 5, "two to wait")
+    wait_for(lambda: site.services.hub.waiting.count == 2 and len(site.generations()) == 2, 30, "two to wait")
     assert site.services.hub.places.count == 0, "they take no places of readers"
-    wait_for(lambda: sum(key.endswith(":feed") for key in site.made()) == 2, 5, "both to be in their owners' feeds")
+    wait_for(lambda: sum(key.endswith(":feed") for key in site.made()) == 2, 30, "both to be in their owners' feeds")
     before = site.made()
     for path, body in WAITING:
         check_problem(users[2].post(path, json=body), 503, "too_many_waiting")
@@ -142,7 +142,7 @@ def test_requests_that_wait_have_a_limit_of_their_own(build: Build) -> None:
     assert users[2].post(API, json={"message": "a"}).status_code == 202
     for generation in [key.split(":")[2] for key in before if key.endswith(":state")]:
         site.write(site.hold(generation), *WHOLE)
-    assert [each.get(timeout=5).status_code for each in waiting] == [200, 200]
+    assert [each.get(timeout=30).status_code for each in waiting] == [200, 200]
     assert site.services.hub.waiting.count == 0
     answering = site.answer_next(*WHOLE)
     assert users[2].post(WAITING[0][0], json=WAITING[0][1]).status_code == 200
@@ -154,12 +154,12 @@ def test_client_waits_for_as_many_answers_as_it_may_have_running(build: Build) -
     site.owner()
     headers = {"Idempotency-Key": "k"}  # repeated requests for one generation are not limited otherwise
     waiting = gevent.spawn(site.user.post, API, json={"message": "a", "stream": False}, headers=headers)
-    wait_for(lambda: site.services.hub.waiting.count == 1 and site.generations(), 5, "the first to wait")
+    wait_for(lambda: site.services.hub.waiting.count == 1 and site.generations(), 30, "the first to wait")
     repeated = site.user.post(API, json={"message": "a", "stream": False}, headers=headers)
     check_problem(repeated, 429, "too_many_active")
     (generation,) = site.generations()
     site.write(site.hold(generation), *WHOLE)
-    assert waiting.get(timeout=5).status_code == 200
+    assert waiting.get(timeout=30).status_code == 200
     again = site.user.post(API, json={"message": "a", "stream": False}, headers=headers)
     assert again.status_code == 200
     broken = build(redis_url="redis://127.0.0.1:1/0")

@@ -93,7 +93,7 @@ def test_reading_stops_while_too_many_messages_wait(pair: Pair) -> None:
     assert not flooding.ready()
     assert len(pair.reader._inbox) < 100
     pair.may_go_on.set()
-    flooding.get(timeout=10)
+    flooding.get(timeout=30)
     wait(lambda: len(pair.received) == 3000)
     assert pair.received == sent
 
@@ -116,7 +116,7 @@ def test_full_socket_takes_no_frames_and_the_reply_precedes_those_that_follow(pa
     pair.reader.source = Source()  # type: ignore[assignment]
     numbers = [pair.client.receive().get("n", "reply") for _ in range(count + 2)]
     assert numbers == [*range(count), "reply", "late"]
-    assert sender.get(timeout=5)
+    assert sender.get(timeout=30)
 
 
 def test_heartbeat_is_sent_and_silent_clients_are_cut(pair: Pair) -> None:
@@ -177,7 +177,7 @@ def test_too_large_message_closes_the_socket_though_the_client_goes_on_sending(p
     sender = gevent.spawn(pair.client.socket.sendall, b"".join([pair.client.protocol.send(part) for _ in range(40)]))
     code, reason = pair.client.wait_for_close(answers=False)
     assert (code, reason) == (1009, "A message has at most 100000 bytes (MILLRACE_MAX_BODY_BYTES).")
-    sender.join(5)
+    sender.join(30)
     assert sender.successful()
     pair.client.socket.close()
     wait(lambda: pair.reader.end_reason == "error")

@@ -21,7 +21,7 @@ class PairedClient:
         server, self.socket = socket.socketpair()
         self.server_socket = _socket.socket(fileno=server.detach())
         self.server_socket.setblocking(False)
-        self.socket.settimeout(10)
+        self.socket.settimeout(30)
         self.protocol = Connection(ConnectionType.CLIENT)
         self.pings = 0
         self._messages: deque[str] = deque()

@@ -256,7 +256,7 @@ def test_log_that_redis_loses_during_the_hooks_is_restored_without_a_second_mode
     harness.redis.flushall()
     wait_until(lambda: [e for e in harness.events(generation)[-1:] if isinstance(e, Complete)], "the restored outcome")
     released.set()
-    greenlet.get(timeout=10)
+    greenlet.get(timeout=30)
     assert harness.text(generation) == "It grinds grain."
     *events, done = after_the_outcome(harness.events(generation))
     assert done == Done("completed")

@@ -47,7 +47,7 @@ class RedisModel:
         redis.flushall()
         self._pubsub = redis.pubsub()
         self._pubsub.psubscribe("mr:{*")  # the logs' channels only; an owner's feed guarantees less
-        assert self._pubsub.get_message(timeout=5)
+        assert self._pubsub.get_message(timeout=30)
 
     def close(self) -> None:
         self._pubsub.close()
@@ -77,7 +77,7 @@ class RedisModel:
         names = {channel_of(each): each for each in self.generations}
         self._pubsub.ping()
         while True:
-            message: dict[str, Any] | None = self._pubsub.get_message(timeout=5)
+            message: dict[str, Any] | None = self._pubsub.get_message(timeout=30)
             assert message is not None
             if message["type"] == "pong":
                 return

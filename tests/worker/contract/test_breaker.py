@@ -210,7 +210,7 @@ def test_breaker_opens_and_lets_a_probe_through_by_redis_own_clock(make: Make) -
     breaker = make(open_seconds=0.2)
     fail(breaker)
     begun = time.monotonic()
-    with gevent.Timeout(10):
+    with gevent.Timeout(30):
         while not (permission := breaker.ask(MODEL)).is_probe:
             assert 0 < permission.wait_seconds <= 0.2
             gevent.sleep(permission.wait_seconds)

@@ -151,7 +151,7 @@ def test_a_subscription_to_any_node_hears_every_master(client: ClusterClient) ->
         connection.send_command("SUBSCRIBE", keys_of(claim.generation).channel)
         assert connection.read_response(push_request=True)[0] == b"subscribe"
         append_event(client, claim, 2, RUNNING)
-        assert connection.read_response(timeout=5, push_request=True)[0] == b"message"
+        assert connection.read_response(timeout=30, push_request=True)[0] == b"message"
         connection.disconnect()
 
 

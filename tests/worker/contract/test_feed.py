@@ -83,9 +83,9 @@ def test_owner_cannot_be_read_from_the_key_of_a_feed() -> None:
 def test_followers_are_woken(redis: Redis) -> None:
     subscriber = redis.pubsub()
     subscriber.subscribe(feed_key("ann"))
-    assert cast("dict[str, Any]", subscriber.get_message(timeout=5))["type"] == "subscribe"
+    assert cast("dict[str, Any]", subscriber.get_message(timeout=30))["type"] == "subscribe"
     publish(redis, "ann", ConversationChanged("c"))
-    message = cast("dict[str, Any]", subscriber.get_message(timeout=5))
+    message = cast("dict[str, Any]", subscriber.get_message(timeout=30))
     subscriber.close()
     assert message["type"] == "message"
     assert feed_of(redis, "ann")

@@ -50,9 +50,9 @@ def test_published_message_is_the_id_and_the_bytes_of_the_entry(redis: Redis) ->
     claimed = claim_generation(redis).claim
     with redis.pubsub() as pubsub:
         pubsub.subscribe(keys_of(claimed.generation).channel)
-        assert pubsub.get_message(timeout=5)
+        assert pubsub.get_message(timeout=30)
         append_event(redis, claimed, 2, Chunk("\ud83d\x00\u2028é"))
-        message = pubsub.get_message(timeout=5)
+        message = pubsub.get_message(timeout=30)
     entry = read(Streams(redis), claimed.generation, Cursor(0, 1)).entries[0]
     assert message is not None
     assert message["channel"] == channel_of(claimed.generation)
@@ -63,9 +63,9 @@ def test_published_message_is_the_id_and_the_bytes_of_the_entry(redis: Redis) ->
 def test_first_event_is_published(redis: Redis) -> None:
     with redis.pubsub() as pubsub:
         pubsub.psubscribe("*")
-        assert pubsub.get_message(timeout=5)
+        assert pubsub.get_message(timeout=30)
         generation = create_queued(redis)
-        message = pubsub.get_message(timeout=5)
+        message = pubsub.get_message(timeout=30)
     assert message is not None
     assert message["data"] == b"0-1 " + read(Streams(redis), generation).entries[0].data
 

@@ -203,7 +203,7 @@ def test_a_fenced_append_reports_no_cancel(harness: WorkerHarness, attempt: Atte
     harness.cancel(attempt.generation)
     assert release(Streams(harness.redis), attempt.outbox.claim, harness.settings)
     attempt.outbox.emit(Chunk("fenced"))
-    with pytest.raises(LeaseLost), attempt.interrupt.armed(), gevent.Timeout(10):
+    with pytest.raises(LeaseLost), attempt.interrupt.armed(), gevent.Timeout(30):
         Signal().wait()
 
 

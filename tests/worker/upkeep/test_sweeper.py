@@ -42,7 +42,7 @@ def test_a_generation_whose_lease_expires_is_enqueued(
 ) -> None:
     generation = claim_attempt(harness, LogWriter(harness.redis, harness.settings)).generation
     sweeper.start()
-    wait_until(lambda: generation in queue.enqueued, "the task", 15)
+    wait_until(lambda: generation in queue.enqueued, "the task", 30)
 
 
 def test_an_error_in_one_sweep_does_not_end_the_sweeper(
@@ -58,4 +58,4 @@ def test_an_error_in_one_sweep_does_not_end_the_sweeper(
     wait_until(lambda: "task_failed" in caplog.text, "the failure")
     monkeypatch.undo()
     generation = claim_attempt(harness, LogWriter(harness.redis, harness.settings)).generation
-    wait_until(lambda: generation in queue.enqueued, "the task", 15)
+    wait_until(lambda: generation in queue.enqueued, "the task", 30)

@@ -20,7 +20,7 @@ Build = Callable[..., WebHarness]
 def opened(site: WebHarness, user: Any = None, **headers: str) -> Generator[tuple[TestResponse, Any]]:
     """Shake hands on a pair of sockets, and take the response's body, with which the relay takes the socket."""
     server, client = socketpair()
-    client.settimeout(5)
+    client.settimeout(30)
     given = {**HANDSHAKE, **{name.replace("_", "-"): value for name, value in headers.items()}}
     environ = {"gunicorn.socket": server}
     response = (user or site.user).get("/api/ws", headers=given, environ_overrides=environ)

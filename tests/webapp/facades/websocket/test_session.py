@@ -42,7 +42,7 @@ def test_sent_question_is_accepted_and_its_events_are_those_of_the_stream(site: 
         generation = accepted["generation"]
         assert (accepted["type"], accepted["request"], accepted["status"]) == ("accepted", "r 1", "queued")
         events = user.events(generation)
-        worker.get(timeout=5)
+        worker.get(timeout=30)
     assert events == stream_of(site, generation)
     assert events[0][1]["conversation_id"] == accepted["conversation_id"]
     assert events[0][1]["message_id"] == accepted["message_id"]
@@ -227,7 +227,7 @@ def test_generation_is_watched_by_the_socket_that_follows_it(site: WebHarness) -
     with SocketUser(site) as user:
         kept = user.ask("send", message="a")["generation"]
         watched = user.ask("send", message="a", on_disconnect="cancel")["generation"]
-        wait_for(lambda: site.services.hub.watched() == [watched], 5, "one watched generation")
+        wait_for(lambda: site.services.hub.watched() == [watched], 30, "one watched generation")
         user.ask("unfollow", generation=watched)
         assert site.services.hub.watched() == []
         user.ask("follow", generation=watched)
@@ -255,7 +255,7 @@ def test_drain_closes_with_a_hint_and_what_comes_later_has_no_effect(site: WebHa
         code, reason = user.wire.wait_for_close()
         assert code == 1012
         assert 500 <= json.loads(reason)["retry_ms"] <= 3000
-        drain.get(timeout=5)
+        drain.get(timeout=30)
         assert site.services.hub.reader_count == 0
 
 

@@ -105,7 +105,7 @@ def test_revoked_key_is_noticed_by_a_background_fetch(provider: Provider, monkey
     provider.seconds = 0.5
     assert keys.keys("first"), "no request waits while stale keys are refetched"
     assert provider.answered == 1
-    wait_for(lambda: not keys._find("first"), 5, "the new keys")
+    wait_for(lambda: not keys._find("first"), 30, "the new keys")
     assert keys.keys("first") == []
 
 
@@ -120,7 +120,7 @@ def test_cached_keys_are_used_while_the_provider_is_unavailable(
         provider.status = wrong
         fetched = provider.fetched
         assert keys.keys("first")
-        wait_for(lambda fetched=fetched: provider.fetched > fetched, 5, "a fetch")
+        wait_for(lambda fetched=fetched: provider.fetched > fetched, 30, "a fetch")
         assert keys.keys("first")
     monkeypatch.setattr(jwks, "STALE_SECONDS", 0.0)
     with pytest.raises(KeysUnavailable):
@@ -132,10 +132,10 @@ def test_missing_keys_are_503_within_the_timeout(
     build: Build, provider: Provider, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.5)
-    provider.seconds = 30
+    provider.seconds = 100
     site = made_for(build, provider.url if how == "silent" else f"http://127.0.0.1:{DEAD_PORT}/keys")
     headers = {"Authorization": f"Bearer {token('RS256', headers={'kid': 'first'})}"}
-    with gevent.Timeout(5):
+    with gevent.Timeout(30):
         check_problem(site.stranger().post(API, json={"message": "a"}, headers=headers), 503, "identity_away")
         check_problem(site.stranger().get(f"{API}/{'0' * 32}/events", headers=headers), 503, "identity_away")
     check_problem(site.stranger().post(API, json={"message": "a"}), 401, "unauthorized")

@@ -113,5 +113,5 @@ def test_a_service_elsewhere_is_reached_through_the_proxy_of_the_environment(mon
             with connection:
                 assert connection.recv(500).startswith(f"CONNECT {host}:443 ".encode())
             with pytest.raises(httpx.HTTPError):
-                searching.get(timeout=10)
+                searching.get(timeout=30)
             engine.close()

@@ -92,7 +92,7 @@ def test_the_sdk_and_this_client_read_the_same_of_random_answers(
     make_client: MakeClient, emulator: EmulatorProcess
 ) -> None:
     client = make_client(emulator.url)
-    with anthropic.Anthropic(base_url=emulator.url, api_key="k", max_retries=0, timeout=10) as sdk:
+    with anthropic.Anthropic(base_url=emulator.url, api_key="k", max_retries=0, timeout=30) as sdk:
         for keys in random_scripts(40, search=[True], finish_reason=REASONS, comments=[2]):
             messages = cast(Any, scripted(**keys))
             with sdk.messages.stream(model="claude", max_tokens=9999, messages=messages) as stream:

@@ -50,7 +50,7 @@ def test_a_local_endpoint_is_never_reached_through_the_proxy_of_the_environment_
         with connection:
             assert connection.recv(200).startswith(b"CONNECT bedrock-runtime.us-east-1.amazonaws.com:443 ")
         with pytest.raises(ProviderError) as raised:
-            reader.get(timeout=10)
+            reader.get(timeout=30)
     assert raised.value.code == "provider_unavailable"
 
 

@@ -152,7 +152,7 @@ def test_cancel_of_a_running_response_waits_for_its_end(site: WebHarness) -> Non
     site.write(holding, StatusEvent("running", 1, "asked-model", "bedrock"), Chunk("He"))
 
     def end() -> None:
-        with gevent.Timeout(10):
+        with gevent.Timeout(30):
             while not site.redis.hget(keys_of(own(response)).state, "cancel"):
                 gevent.sleep(0.01)
         site.write(holding, Cancelled("user", USAGE), Done("cancelled"), after=3)
