@@ -192,7 +192,7 @@ def test_token_that_expires_closes_the_socket(tmp_path: Path) -> None:
             pass
         assert refused.value.response.status_code == 401
         user = rig.client()
-        user.http.headers["Authorization"] = f"Bearer {token('HS256', exp=int(time.time()) + 2)}"
+        user.http.headers["Authorization"] = f"Bearer {token('HS256', exp=int(time.time()) + 6)}"
         with WebSocketUser(rig.urls[0], user) as brief:
             generation = brief.ask("send", message=emulate(tokens=1000, rate=5))["generation"]
             code, _ = brief.wait_for_close(lambda: (brief.ask("cancel", generation="0" * 32), time.sleep(0.2)))

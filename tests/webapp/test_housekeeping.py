@@ -16,7 +16,7 @@ from tests.webapp.stored_turns import begin, messages_of, turn
 Build = Callable[..., WebHarness]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
     with gevent.Timeout(seconds):
         while not condition():
             gevent.sleep(0.02)

@@ -133,7 +133,7 @@ def test_an_answer_in_a_deleted_conversation_is_not_stored(make_worker: MakeWork
 def test_row_38_an_answer_is_published_while_the_database_is_unavailable_and_stored_when_it_recovers(
     make_worker: MakeWorker,
 ) -> None:
-    worker = make_worker([Chunk("Because."), *END], database_seconds=0.2)
+    worker = make_worker([Chunk("Because."), *END], database_seconds=1.5)
     generation = worker.harness.create_generation("Why?")
     worker.process.tasks_of(generation).late_storage.stop()
     engine = make_engine(engine_url(worker.harness.settings.database.url), 1, 30)

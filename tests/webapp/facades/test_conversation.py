@@ -53,7 +53,7 @@ def test_cancelled_generation_is_answered_with_its_partial_text(site: WebHarness
 
 
 def test_failed_answer_is_502_and_a_late_answer_is_504(build: Build) -> None:
-    site = build(wait_seconds=1.0)
+    site = build(wait_seconds=3)
     worker = site.answer_next(Error("provider_timeout", "It fell silent.", retryable=True), Done("failed"))
     failed = check_problem(site.user.post(f"{ONCE}/me", json={"message": "hello"}), 502, "provider_timeout")
     worker.get()

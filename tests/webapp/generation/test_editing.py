@@ -155,7 +155,7 @@ def test_absent_message_is_404_and_nothing_changes(site: WebHarness, message: st
 
 
 def test_database_that_fails_in_the_edit_is_503_and_nothing_is_lost(build: Build, database_url: str) -> None:
-    site = build(database_seconds=0.3)
+    site = build(database_seconds=1.5)
     conversation = json_of(site.user.post(API))["id"]
     question, _ = turn(site, conversation, "q0", "a0")
     blocker = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)

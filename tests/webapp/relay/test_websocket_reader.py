@@ -17,7 +17,7 @@ from millrace.webapp.relay.websocket_reader import MessageLimits, WebSocketReade
 from tests.webapp.relay.websocket_client import PairedClient
 
 MAX_BYTES = 100_000
-SILENCE_SECONDS = 0.1
+SILENCE_SECONDS = 1.0
 
 
 class Pair:
@@ -54,7 +54,7 @@ class Pair:
 
 
 def wait(condition: Callable[[], object]) -> None:
-    with gevent.Timeout(10, AssertionError("the condition did not come true")):
+    with gevent.Timeout(30, AssertionError("the condition did not come true")):
         while not condition():
             gevent.sleep(0.005)
 

@@ -53,7 +53,7 @@ class LateStorageHarness:
     """Late storage with a database, not started, and generations that ended without being stored."""
 
     def __init__(self, url: str) -> None:
-        self.harness = WorkerHarness(url, database_seconds=0.3)
+        self.harness = WorkerHarness(url, database_seconds=2)
         self.database = Database(self.harness.settings)
         self.late_storage = LateStorage(Streams(self.harness.redis), self.database)
 

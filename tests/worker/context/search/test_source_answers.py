@@ -21,7 +21,7 @@ ATTACK = (
 
 @pytest.fixture
 def harness(start_worker: Callable[..., ContextHarness], service: SearchService) -> ContextHarness:
-    return start_worker(search_engine="searxng", search_url=service.url, search_seconds=0.5, search_results=2)
+    return start_worker(search_engine="searxng", search_url=service.url, search_seconds=3, search_results=2)
 
 
 def test_found_pages_enter_the_prompt_and_are_listed_as_sources(
