@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -21,10 +22,13 @@ from millrace import __version__
 from tests.client import Client, assert_complete, emulate, parse_frames, text_of, wait_for
 from tests.docs.pages import Block, blocks, commands_of, run_by
 from tests.emulator_process import EmulatorProcess
+from tests.package.containers import Container, obstacle
+from tests.package.dockerfile import Stage
 from tests.valkey import ValkeyProcess, free_port
 
 ROOT = Path(__file__).parents[2]
 DATA = (".lua", ".html", ".js", ".css", ".svg", ".d.ts", "py.typed")
+pytestmark = pytest.mark.timeout(900)  # the first test of all builds the image
 FOREIGN = "raise ImportError('the package imports the worker package of its host application')\n"
 
 
@@ -43,9 +47,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@dataclass(frozen=True)
+class Programs:
+    """A directory of programs, in this machine's file system or in that of an image."""
+
+    directory: Path
+    image: Stage | None = None
+
+    def start(self, line: str, cwd: Path, own: Path, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+        """Start a line of the shell; `own` is the directory that it may write to."""
+        command = ["bash", "-c", f"exec {line}"]
+        if self.image is None:
+            with log.open("wb") as output:
+                return subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=output)
+        binds = {str(each): each for each in (cwd, own)}
+        return Container(self.image.root, "0:0", str(cwd), None, environment, binds).start(command, log)
+
+
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the `bin` directory of a fresh environment that holds the wheel and its pinned dependencies."""
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    """An environment that holds the package and its pinned dependencies: that of the image, if there is one."""
+    if not obstacle():
+        image: Stage = request.getfixturevalue("image")
+        return Programs(Path("/opt/millrace/bin"), image)
+    wheel: Path = request.getfixturevalue("wheel")
     directory = tmp_path_factory.mktemp("installed")
     python = directory / "bin" / "python"
     subprocess.run([base_python(), "-m", "venv", "--without-pip", str(directory)], check=True)
@@ -54,7 +79,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pinned = ROOT / "deploy" / "constraints" / "run.txt"
     subprocess.run([*pip, "--require-hashes", "-r", str(pinned)], check=True)
     subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
-    return python.parent
+    return Programs(python.parent)
 
 
 def tracked() -> list[str]:
@@ -93,7 +118,7 @@ def login():
 
 
 @contextmanager
-def running(block: Block, programs: Path, directory: Path, checkout: Path | None = None) -> Generator[str]:
+def running(block: Block, programs: Programs, directory: Path, checkout: Path | None = None) -> Generator[str]:
     """Run a block's commands as pasted, beside foreign packages, and yield the address of the API.
 
     Only the addresses of Redis, of the database and of the server are the test's own. Without a `checkout` the commands
@@ -112,7 +137,7 @@ def running(block: Block, programs: Path, directory: Path, checkout: Path | None
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MILLRACE_", "AWS_", "PY"))}
         environment = {
             **clean,
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{programs.directory}{os.pathsep}{os.environ['PATH']}",
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
@@ -122,18 +147,11 @@ def running(block: Block, programs: Path, directory: Path, checkout: Path | None
             "MILLRACE_BEDROCK_ENDPOINT_URL": emulator.url,
         }
         for number, command in enumerate(commands_of(block)):
-            line = command.replace("0.0.0.0:8000", f"127.0.0.1:{port}").replace(".venv/bin", str(programs))
-            log = stack.enter_context((directory / f"{number}.log").open("wb"))
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {line}"],
-                cwd=checkout or directory,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            line = command.replace("0.0.0.0:8000", f"127.0.0.1:{port}").replace(".venv/bin", str(programs.directory))
+            log = directory / f"{number}.log"
+            process = programs.start(line, checkout or directory, directory, environment, log)
             if "migrate" in command:
-                assert process.wait(60) == 0, Path(log.name).read_text()
+                assert process.wait(60) == 0, log.read_text()
             else:
                 stack.callback(_end, process)
         address = f"http://127.0.0.1:{port}" + ("/chat" if "yourapp" in block.code else "")
@@ -156,11 +174,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
 
 
-def test_commands_of_an_installed_package_run_as_pasted(installed: Path, tmp_path: Path) -> None:
+def test_commands_of_an_installed_package_run_as_pasted(installed: Programs, tmp_path: Path) -> None:
     """Beside foreign packages called worker and webapp; blocks with the same commands are run once."""
     found = {
         tuple(commands_of(block)): block for block in run_by("test_commands_of_an_installed_package_run_as_pasted")
@@ -175,7 +193,7 @@ def test_commands_of_an_installed_package_run_as_pasted(installed: Path, tmp_pat
 
 def test_commands_of_a_checkout_run_as_pasted(tmp_path: Path) -> None:
     for number, block in enumerate(run_by("test_commands_of_a_checkout_run_as_pasted")):
-        with running(block, Path(sys.executable).parent, tmp_path / str(number), ROOT) as url:
+        with running(block, Programs(Path(sys.executable).parent), tmp_path / str(number), ROOT) as url:
             assert_streams(url)
 
 
