@@ -58,7 +58,7 @@ def test_answer_streams_and_survives_reloads_to_the_exact_text(chat: Page, own: 
     say(chat, message)
     had = 200
     for _ in range(2):
-        wait_for(lambda had=had: len(text_of(chat)) > had, 20, "more text")
+        wait_for(lambda had=had: len(text_of(chat)) > had, 40, "more text")
         had = len(text_of(chat))
         assert had < len(text)
         chat.reload()
@@ -72,10 +72,10 @@ def test_answer_streams_and_survives_reloads_to_the_exact_text(chat: Page, own: 
 
 def test_second_tab_follows_the_same_answer(chat: Page, context: BrowserContext) -> None:
     say(chat, slowly(TEXT + "tabs"))
-    wait_for(lambda: len(text_of(chat)) > 50, 20, "some text")
+    wait_for(lambda: len(text_of(chat)) > 50, 40, "some text")
     other = context.new_page()
     other.goto(chat.url)
-    wait_for(lambda: len(text_of(other)) > 50, 20, "the text in the other tab")
+    wait_for(lambda: len(text_of(other)) > 50, 40, "the text in the other tab")
     for page in (chat, other):
         wait_for(lambda page=page: text_of(page) == TEXT + "tabs", 30, "the whole text")
         expect_ready(page)
@@ -85,7 +85,7 @@ def test_second_tab_follows_the_same_answer(chat: Page, context: BrowserContext)
 def test_stop_ends_the_call_of_the_model_and_leaving_does_not(chat: Page, own: System) -> None:
     message = emulate(text=new_id() * 400, chars=5, rate=50)
     say(chat, message)
-    wait_for(lambda: len(text_of(chat)) > 50, 20, "some text")
+    wait_for(lambda: len(text_of(chat)) > 50, 40, "some text")
     chat.get_by_role("button", name="Stop").click()
     expect_ready(chat)
     assert 50 < len(text_of(chat)) < 12_000
@@ -104,10 +104,10 @@ def test_stop_before_the_first_word_is_not_lost(chat: Page, own: System) -> None
 def test_retry_replaces_the_answer_by_another_one(chat: Page) -> None:
     first, second = (f"The {which}: {new_id()}." for which in ("first", "second"))
     say(chat, emulate(text=first, then={"text": second}))
-    wait_for(lambda: text_of(chat) == first, 20, "the first answer")
+    wait_for(lambda: text_of(chat) == first, 40, "the first answer")
     expect_ready(chat)
     chat.get_by_role("button", name="Retry").click()
-    wait_for(lambda: text_of(chat) == second, 20, "the second answer")
+    wait_for(lambda: text_of(chat) == second, 40, "the second answer")
     expect_ready(chat)
     say(chat, emulate(text="And more."))
     expect(chat.locator("li.assistant")).to_have_count(2)
@@ -118,7 +118,7 @@ def test_retry_replaces_the_answer_by_another_one(chat: Page) -> None:
 def test_killed_worker_is_taken_over_with_the_exact_text_of_the_second_attempt(chat: Page, own: System) -> None:
     script = {"text": OTHER_TEXT, "tokens": 150, "rate": 30}
     say(chat, emulate(text=TEXT + new_id(), tokens=150, rate=30, then=script))
-    wait_for(lambda: len(text_of(chat)) > 200, 20, "some text")
+    wait_for(lambda: len(text_of(chat)) > 200, 40, "some text")
     for pid in own.pids()["worker"]:  # whichever has it: both die, and are started again
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: text_of(chat).startswith("0 weir"), 40, "the second attempt's text")
@@ -130,7 +130,7 @@ def test_restart_of_the_web_server_is_a_pause(chat: Page, own: System) -> None:
     text = TEXT + new_id()
     message = slowly(text)
     say(chat, message)
-    wait_for(lambda: len(text_of(chat)) > 200, 20, "some text")
+    wait_for(lambda: len(text_of(chat)) > 200, 40, "some text")
     for pid in own.pids()["web"]:
         os.kill(pid, signal.SIGTERM)
     wait_for(lambda: text_of(chat) == text, 60, "the whole text")

@@ -53,12 +53,12 @@ def test_second_tab_opens_the_conversation_and_its_running_stream(
 ) -> None:
     message = slowly(TEXT + "tabs")
     ask(page, message)
-    wait_for(lambda: len(answer(page)) > 100, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 100, 40, "some text")
     other = context.new_page()
     other.goto(system.url)
     expect(other.locator("#conversations li")).to_have_count(1)
     choose(other, shown(page))
-    wait_for(lambda: len(answer(other)) > 100, 20, "the same text")
+    wait_for(lambda: len(answer(other)) > 100, 40, "the same text")
     for each in (page, other):
         expect_state(each, "completed")
         assert answer(each) == TEXT + "tabs"
@@ -68,7 +68,7 @@ def test_second_tab_opens_the_conversation_and_its_running_stream(
 
 def test_conversation_left_while_streaming_continues_and_can_be_reopened(page: Page) -> None:
     ask(page, slowly(TEXT + "left"))
-    wait_for(lambda: len(answer(page)) > 100, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 100, 40, "some text")
     left = shown(page)
     page.locator("#new").click()
     expect(page.locator(".turn")).to_have_count(0)

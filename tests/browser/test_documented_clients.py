@@ -87,7 +87,7 @@ def test_text_is_exact_although_each_connection_is_cut_after_an_event_or_two(
 def test_client_notices_a_dead_connection_by_its_missing_heartbeats(
     system: System, context: BrowserContext, name: str
 ) -> None:
-    code = with_constants(CLIENTS[name], SILENCE_MS="2500")
+    code = with_constants(CLIENTS[name], SILENCE_MS="5000")
     with (
         CuttingProxy(system.url, lambda n: 400 + 13 * n if n < 3 else None, SILENT) as proxy,
         visiting(context, "about:blank") as page,

@@ -39,7 +39,7 @@ def slowly(text: str) -> str:
 
 def test_answer_appears_incrementally_and_is_exact(page: Page) -> None:
     ask(page, slowly(TEXT))
-    wait_for(lambda: answer(page), 20, "the first text")
+    wait_for(lambda: answer(page), 40, "the first text")
     assert len(answer(page)) < len(TEXT)
     expect_state(page, "running")
     expect(page.locator("#send")).to_be_disabled()
@@ -53,12 +53,12 @@ def test_answer_appears_incrementally_and_is_exact(page: Page) -> None:
 def test_reload_during_a_stream_resumes_to_the_exact_text(page: Page, system: System) -> None:
     message = slowly(TEXT + "reloaded")
     ask(page, message)
-    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 200, 40, "some text")
     assert len(answer(page)) < len(TEXT)
     for _ in range(2):
         page.reload()
         expect(page.locator(".turn")).to_have_count(1)
-        wait_for(lambda: len(answer(page)) > 200, 20, "the text again")
+        wait_for(lambda: len(answer(page)) > 200, 40, "the text again")
     expect_state(page, "completed")
     assert answer(page) == TEXT + "reloaded"
     assert len(calls(system, message)) == 1
@@ -67,7 +67,7 @@ def test_reload_during_a_stream_resumes_to_the_exact_text(page: Page, system: Sy
 def test_stop_cancels_the_model_call_and_keeps_the_partial_text(page: Page, system: System) -> None:
     message = emulate(tokens=1999, chars=5, rate=50)
     ask(page, message)
-    wait_for(lambda: len(answer(page)) > 50, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 50, 40, "some text")
     page.locator("#stop").click()
     expect_state(page, "cancelled")
     stopped = answer(page)
@@ -136,14 +136,14 @@ def test_escape_stops_the_answer_and_the_focus_returns_to_the_question(page: Pag
     expect(box).to_be_focused()
     page.locator("#new").focus()
     ask(page, emulate(tokens=2000, chars=5, rate=50))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     page.locator("body").click(position={"x": 1, "y": 1})  # nothing has the focus
     page.keyboard.press("Escape")
     expect_state(page, "cancelled")
     expect(box).to_be_focused()
     page.keyboard.press("Escape")  # without a running answer it does nothing
     ask(page, emulate(tokens=2000, chars=5, rate=50))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     page.locator("#stop").click()
     expect_state(page, "cancelled")
     expect(box).to_be_focused()
@@ -152,7 +152,7 @@ def test_escape_stops_the_answer_and_the_focus_returns_to_the_question(page: Pag
 
 def test_focus_elsewhere_stays_when_an_answer_ends(page: Page) -> None:
     ask(page, emulate(tokens=10, rate=20))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     page.locator("#new").focus()
     expect_state(page, "completed")
     expect(page.locator("#send")).to_be_enabled()

@@ -39,7 +39,7 @@ def test_question_asked_in_one_tab_and_its_live_answer_appear_in_the_other(
     message = emulate(text=TEXT + "live", tokens=600, rate=40)
     ask(page, message)
     expect(other.locator(".question").nth(1)).to_have_text(message)
-    wait_for(lambda: len(answer(other)) > 100, 20, "some text")
+    wait_for(lambda: len(answer(other)) > 100, 40, "some text")
     assert len(answer(other)) < len(TEXT)
     expect(other.locator("#send")).to_be_disabled()
     for each in (page, other):
@@ -61,14 +61,14 @@ def test_seven_tabs_do_not_exhaust_the_connections_and_each_continues_exactly(
 ) -> None:
     message = slowly(TEXT + "seven")
     ask(page, message)
-    wait_for(lambda: len(answer(page)) > 50, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 50, 40, "some text")
     show_or_hide(page, "hidden")
     seen = len(answer(page))
     tabs, held = [page], ""
     for _ in range(6):
         tabs.append(context.new_page())
         tabs[-1].goto(f"{system.url}/#{shown(page)}")
-        wait_for(lambda: len(answer(tabs[-1])) > seen, 20, "more text")
+        wait_for(lambda: len(answer(tabs[-1])) > seen, 40, "more text")
         show_or_hide(tabs[-1], "hidden")
         held = held or answer(page)  # with all that had arrived when it was hidden, and was still to be drawn
     assert answer(page) == held
@@ -99,7 +99,7 @@ def test_lost_connection_is_shown_until_it_is_back_and_the_answer_is_exact(
         visiting(context, f"http://127.0.0.1:{network.port}/") as page,
     ):
         ask(page, message)
-        wait_for(lambda: len(answer(page)) > 100, 20, "some text")
+        wait_for(lambda: len(answer(page)) > 100, 40, "some text")
         network.is_down = True
         network.cut()
         lost = page.get_by_text("Connection lost. Reconnecting\u2026")

@@ -44,7 +44,7 @@ def ask_several(rig: Rig, seconds: float, names: Iterable[str]) -> list[StartedG
     """Ask for an answer of each name, by one client, and wait until all have some text."""
     client = rig.client()
     asked = [ask(rig, seconds, name=name, client=client) for name in names]
-    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 20, "text of all answers")
+    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 40, "text of all answers")
     return asked
 
 

@@ -154,7 +154,7 @@ def test_reader_that_reads_nothing_loses_its_place(rig: Rig) -> None:
 
         assert [streams.enter_context(open_stream()).status_code for _ in range(20)] == [200] * 20
         assert not has_room()
-        wait_for(has_room, 20, "the stalled readers to be cut")
+        wait_for(has_room, 40, "the stalled readers to be cut")
 
 
 def test_requests_that_wait_take_not_all_places(rig: Rig) -> None:

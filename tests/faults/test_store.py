@@ -109,7 +109,7 @@ def test_row_45_a_worker_paused_before_storing_does_not_overwrite_its_successors
         assert successors
         for worker in rig.workers:
             worker.signal(signal.SIGCONT)
-        assert wait_for(lambda: late.exists() and late.read_text(), 20, "the late one's end") == "refused"
+        assert wait_for(lambda: late.exists() and late.read_text(), 40, "the late one's end") == "refused"
         assert kept(database, asked.generation) == successors
         assert len(rig.calls(asked.message)) == 2
 
@@ -164,7 +164,7 @@ def test_row_13_a_stored_outcome_of_a_killed_worker_is_published_without_a_secon
         follower = Follower(rig.urls, client.http.cookies, generation, text)
         wait_for(lambda: rig.calls(message), 30, "the call")
         rig.valkey.signal(signal.SIGSTOP)  # what the model says goes nowhere but into the database
-        wait_for(lambda: kept(database, generation), 20, "the answer in the database")
+        wait_for(lambda: kept(database, generation), 40, "the answer in the database")
         rig.workers[0].signal(signal.SIGKILL)
         rig.valkey.signal(signal.SIGCONT)
         rig.start_worker()

@@ -45,7 +45,7 @@ def ask_on_each_node(rig: Rig, least: int = 2) -> dict[str, list[StartedGenerati
         asked[node_in(started.generation)].append(started)
         assert sum(map(len, asked.values())) < 60, "nodes are picked at random"
     for each in [each for some in asked.values() for each in some]:
-        wait_for(lambda each=each: len(each.follower.text) > 20, 20, "some text")
+        wait_for(lambda each=each: len(each.follower.text) > 20, 40, "some text")
     return asked
 
 
@@ -73,7 +73,7 @@ def test_row_51_a_dead_node_ends_its_generations_and_harms_no_others(rig: Rig, n
         assert each.text.startswith(each.follower.text), "the worker has stored the text so far"
         again = {"message": "again", "conversation_id": conversations[each.generation]}
         # Within 15 s of its creation, one that is not found may still be being created.
-        wait_for(lambda each=each, again=again: each.client.post(again).status_code == 202, 20, "a free conversation")
+        wait_for(lambda each=each, again=again: each.client.post(again).status_code == 202, 40, "a free conversation")
     assert time.monotonic() - died_at > LOST_SECONDS
 
 

@@ -47,7 +47,7 @@ def test_row_17_with_takeover_continue_the_answers_of_a_terminated_worker_contin
         running = [ask(rig, 4, rate=20, name=name, client=client, **stall) for name in "abcde"]
         wait_for(lambda: all(len(each.follower.text) > 50 for each in running), 30, "some text of each")
         rig.start_worker()
-        wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 20, "the second worker")
+        wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 40, "the second worker")
         rig.workers[0].signal(signal.SIGTERM)
         assert rig.workers[0].wait(30) == 0
         for each in running:

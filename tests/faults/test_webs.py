@@ -51,7 +51,7 @@ def test_row_35_one_reader_over_the_limit_is_rejected_at_once_and_the_others_con
         text, deltas = words(6, rate=20)
         generation = client.ask(emulate(text=text, tokens=deltas, rate=20))
         followers = [Follower(rig.urls, client.http.cookies, generation, text) for _ in range(20)]
-        wait_for(lambda: all(each.text for each in followers), 20, "every first text")
+        wait_for(lambda: all(each.text for each in followers), 40, "every first text")
         answer = client.http.get(f"/api/generations/{generation}/events")
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0

@@ -52,7 +52,7 @@ def test_row_15_a_worker_resumed_after_its_lease_is_fenced_and_closes_its_model_
         wait_for(lambda: len(asked.follower.text) > 50, 30, "some text")
         holder = rig.workers[_holder(rig, asked.generation)]
         holder.signal(signal.SIGSTOP)
-        wait_for(lambda: asked.follower.of_type("snapshot"), 20, "the successor's snapshot")
+        wait_for(lambda: asked.follower.of_type("snapshot"), 40, "the successor's snapshot")
         holder.signal(signal.SIGCONT)
         first = wait_for(lambda: [each for each in rig.calls(asked.message)[:1] if each["ended"]], 30, "its close")
         assert first[0]["ended"] == "closed_by_client"
@@ -79,7 +79,7 @@ def test_row_17_a_terminated_worker_hands_over_a_hundred_generations(tmp_path: P
         running = [ask(rig, 8, rate=10, name=f"{n:02d}x", client=client, **script) for n in range(100)]
         wait_for(lambda: all(each.follower.text for each in running), 30, "every first text")
         rig.start_worker()
-        wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 20, "the second worker")
+        wait_for(lambda: "ready" in rig.workers[1].log.read_text(), 40, "the second worker")
         rig.workers[0].signal(signal.SIGTERM)
         asked_to_end = time.monotonic()
         assert rig.workers[0].wait(30) == 0
@@ -97,7 +97,7 @@ def test_row_17_a_terminated_worker_exits_in_bounded_time_when_its_queue_is_sile
         rig.redis_ports["worker"] = proxy.port
         with rig:
             asked = ask(rig, 10)
-            wait_for(lambda: asked.follower.text, 20, "some text")
+            wait_for(lambda: asked.follower.text, 40, "some text")
             proxy.swallow()
             rig.workers[0].signal(signal.SIGTERM)
             rig.start_worker()
@@ -125,7 +125,7 @@ def test_row_18_a_worker_that_does_not_consume_hands_over_its_generations_and_ex
         deaf = rig.workers[0]
         os.kill(deaf.process.pid, signal.SIGUSR1)
         client = rig.client()
-        wait_for(lambda: client.http.get("/readyz").status_code == 503, 20, "the refusal")
+        wait_for(lambda: client.http.get("/readyz").status_code == 503, 40, "the refusal")
         unheard = client.ask("Is anybody there?")
         assert deaf.wait(30) == EXIT_CODE
         assert rig.calls("Is anybody there?") == []

@@ -77,7 +77,7 @@ def test_an_expired_token_and_a_revoked_key_cut_their_readers_within_a_minute(tm
         # Cut is not cancelled: the answer goes on for the one who may still read it.
         assert stays.snapshot(generation)["status"] == "running"
         assert stays.cancel(generation).status_code == 202
-        wait_for(lambda: "stays" in ended, 20, "the end")
+        wait_for(lambda: "stays" in ended, 40, "the end")
         assert received["stays"][-1].event["type"] == "done"
         for name in ("runs out", "taken back"):
             assert text_of(received["stays"]).startswith(text_of(received[name]))

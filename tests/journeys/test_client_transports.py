@@ -29,7 +29,7 @@ const connection = [];
 const options = {
   onEvent: (event, id) => events.push([id, event.type]),
   onConnection: (isConnected) => connection.push(isConnected),
-  silenceMs: 1500,
+  silenceMs: 4000, // longer than a busy machine takes for an answer
   pauseMs: 1,
 };
 let failure = null;
@@ -137,7 +137,7 @@ def test_event_source_resumes_exactly_and_fetch_finds_out_why_one_has_given_up(p
         response("200 OK", b"<html>Sign in to the network</html>", Content_Type="text/html"),
         sends(ALIVE, frame(3), frame(4)[:20]),
         sends(ALIVE, is_closed=False),  # a dead socket
-        sends(ALIVE, *6 * [PING], frame(4), pause=0.4),  # longer than the silence, but alive
+        sends(ALIVE, *10 * [PING], frame(4), pause=0.5),  # longer than the silence, but alive
         sends(),  # closes without a word
         response("500 Internal Server Error", b"<html>", Content_Type="text/html"),
         sends(ALIVE, frame(5), PING + frame(6)[:9], frame(6)[9:], frame(7, "complete"), frame(8, "done")),

@@ -22,7 +22,7 @@ def remembered(client: Client, question: str) -> int:
 def test_a_fact_learned_in_one_conversation_is_known_in_another_of_the_same_user_only(client: Client) -> None:
     learned = {"remember_facts": {"tool": {"input": {"facts": [FACT, FACT.upper()]}}}}
     client.whole(client.ask(emulate(text="A fine name.", forced=learned)))
-    wait_for(lambda: memories(client) == [FACT], 20, "the fact to be learned")
+    wait_for(lambda: memories(client) == [FACT], 40, "the fact to be learned")
     assert remembered(client, "What is my cat called?") == 1
     with Client(str(client.http.base_url)) as stranger:
         assert remembered(stranger, "What is my cat called?") == 0
@@ -36,9 +36,9 @@ def test_a_scripted_answer_of_any_length_has_a_title_suggestions_and_learned_fac
     events = {each.event["type"]: each.event for each in received}
     assert events["title"]["title"] == "A cat's name"
     assert len(events["suggestions"]["suggestions"]) == 3
-    wait_for(lambda: memories(client) == [FACT], 20, "the fact to be learned")
+    wait_for(lambda: memories(client) == [FACT], 40, "the fact to be learned")
 
 
 def test_facts_about_the_user_are_learned_without_a_scripted_reply(client: Client) -> None:
     client.whole(client.ask("My name is Ann. What is a mill?"))
-    wait_for(lambda: memories(client) == ["My name is Ann."], 20, "the fact to be learned")
+    wait_for(lambda: memories(client) == ["My name is Ann."], 40, "the fact to be learned")

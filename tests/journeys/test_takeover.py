@@ -36,5 +36,5 @@ def test_cancelling_a_queued_generation_ends_it_before_the_reply(free_system: Sy
         assert [each.event["type"] for each in received] == ["status", "cancelled", "done"]
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-        wait_for(lambda: client.http.get("/readyz").status_code == 200, 20, "the worker")
+        wait_for(lambda: client.http.get("/readyz").status_code == 200, 40, "the worker")
         assert client.cancel(generation).status_code == 200

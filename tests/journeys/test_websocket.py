@@ -173,7 +173,7 @@ def test_client_that_takes_nothing_is_cut_and_may_come_back(tmp_path: Path) -> N
         with WebSocketUser(rig.urls[0], client, sock=own, max_queue=1) as user:
             generation = user.ask("send", message=emulate(tokens=800, chars=4000, rate=0))["generation"]
             wait_for(lambda: client.snapshot(generation)["status"] == "completed", 60, "the answer")
-            wait_for(lambda: readers() == 0, 20, "the cut")
+            wait_for(lambda: readers() == 0, 40, "the cut")
             assert user.wait_for_close(user.receive) == (1006, "")
         with WebSocketUser(rig.urls[0], client) as again:
             again.ask("follow", generation=generation)

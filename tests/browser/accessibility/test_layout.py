@@ -89,7 +89,7 @@ def test_page_works_from_right_to_left_on_paper_and_without_motion(page: Page) -
     )  # all of it is printed
     page.emulate_media(media="screen", reduced_motion="reduce", forced_colors="active")
     ask(page, emulate(tokens=2000, rate=50))
-    wait_for(page.locator(".answer").last.text_content, 20, "some text")
+    wait_for(page.locator(".answer").last.text_content, 40, "some text")
     running = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
     assert page.evaluate(running) == 0
     page.emulate_media(reduced_motion="no-preference")

@@ -63,7 +63,7 @@ def test_every_part_has_a_landmark_and_a_name_and_each_text_its_own_direction(pa
 def test_answer_is_busy_while_it_runs_and_not_a_live_region(page: Page) -> None:
     answer = page.locator(".answer")  # its sentences are announced by a region of their own, see chat/test_announcer.py
     ask(page, emulate(tokens=2000, rate=50))
-    wait_for(answer.text_content, 20, "some text")
+    wait_for(answer.text_content, 40, "some text")
     expect(answer).to_have_attribute("aria-busy", "true")
     expect(page.locator(".status[role=status]")).to_have_text("Answering")
     page.keyboard.press("Escape")

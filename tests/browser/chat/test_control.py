@@ -49,7 +49,7 @@ def test_answer_is_tried_again_with_the_chosen_model(lenient_page: Page, system:
     expect(page.locator(".answer")).to_have_text("One.")  # nothing is lost
     page.locator(".retry-model").click()
     items.first.click()
-    wait_for(lambda: page.title() and len(sent) == 2, 20, "the second request")
+    wait_for(lambda: page.title() and len(sent) == 2, 40, "the second request")
     expect_state(page, "completed")
     expect(page.locator("#notice")).to_be_empty()
 

@@ -26,7 +26,7 @@ def waiting(page: Page) -> list[str]:
 def test_questions_wait_for_the_answer_through_a_reload_and_are_sent_once(page: Page, system: System) -> None:
     box = page.locator("#question")
     ask(page, slow("The first answer. "))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     expect(page.locator("#send")).to_be_disabled()
     next_one, other = emulate(text="Waited.", rate=0), emulate(text="Edited.", rate=0)
     box.fill(next_one)
@@ -56,7 +56,7 @@ def test_questions_wait_for_the_answer_through_a_reload_and_are_sent_once(page: 
 
 def test_question_that_is_sent_now_stops_the_answer_and_one_behind_a_failure_waits_for_the_user(page: Page) -> None:
     ask(page, emulate(tokens=2000, rate=50))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     type_next(page, emulate(text="0123456789", tokens=10, rate=10, fault="disconnect", at=5))
     type_next(page, emulate(text="Third.", rate=0))
     expect(page.locator(".queued")).to_have_count(2)
@@ -80,7 +80,7 @@ def test_question_whose_receipt_is_lost_by_a_reload_is_asked_once(page: Page, sy
     page.route("**/api/generations", swallow, times=1)
     message = slow("Only once.", 2)
     ask(page, message)
-    wait_for(lambda: page.title() and arrived, 20, "the request")
+    wait_for(lambda: page.title() and arrived, 40, "the request")
     page.reload()
     expect_state(page, "completed")
     expect(page.locator(".answer")).to_have_text(["Only once."])

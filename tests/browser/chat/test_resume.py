@@ -22,7 +22,7 @@ def test_page_says_that_it_is_offline_and_the_answer_goes_on_by_itself(lenient_p
     page, message = lenient_page, slowly(TEXT + "offline")
     page.evaluate(RECORD_LENGTHS)
     ask(page, message)
-    wait_for(lambda: len(answer(page)) > 100, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 100, 40, "some text")
     page.context.set_offline(True)
     try:
         expect(page.locator("#connection")).to_contain_text("You are offline.")
@@ -39,7 +39,7 @@ def test_page_says_that_it_is_offline_and_the_answer_goes_on_by_itself(lenient_p
 def test_conversation_in_the_background_goes_on_and_shows_its_text_at_once(page: Page, system: System) -> None:
     message = slowly(TEXT + "background")
     ask(page, message)
-    wait_for(lambda: len(answer(page)) > 100, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 100, 40, "some text")
     first, seen = shown(page), len(answer(page))
     page.locator("#question").fill("A draft of the first")
     page.locator("#new").click()

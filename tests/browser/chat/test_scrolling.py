@@ -27,21 +27,21 @@ def distance(page: Page) -> float:
 def test_text_is_followed_at_the_end_and_a_reader_above_it_stays_in_place(page: Page) -> None:
     ask(page, emulate(text=LINES * 5, tokens=2000, rate=100))
     newest = page.locator(".newest")
-    wait_for(lambda: len(answer(page)) > 2000, 20, "much text")
-    wait_for(lambda: distance(page) < 3, 20, "the end")
+    wait_for(lambda: len(answer(page)) > 2000, 40, "much text")
+    wait_for(lambda: distance(page) < 3, 40, "the end")
     expect(newest).to_be_hidden()
     page.locator(".scroller").hover()
     page.mouse.wheel(0, -300)
     expect(newest).to_be_visible()
     place, length = page.evaluate(PLACE), len(answer(page))
     expect(newest).to_have_attribute("data-state", "new")
-    wait_for(lambda: len(answer(page)) > length + 500, 20, "more text")
+    wait_for(lambda: len(answer(page)) > length + 500, 40, "more text")
     assert abs(page.evaluate(PLACE) - place) <= 1
     newest.click()
-    wait_for(lambda: distance(page) < 3, 20, "the end")
+    wait_for(lambda: distance(page) < 3, 40, "the end")
     length = len(answer(page))
-    wait_for(lambda: len(answer(page)) > length + 300, 20, "more text")
-    wait_for(lambda: distance(page) < 3, 20, "the end")
+    wait_for(lambda: len(answer(page)) > length + 300, 40, "more text")
+    wait_for(lambda: distance(page) < 3, 40, "the end")
     page.keyboard.press("Escape")
     expect_state(page, "cancelled")
 
@@ -53,13 +53,13 @@ def test_earlier_messages_and_what_loads_above_move_nothing(
     page.goto(system_with_turns(6))
     page.reload()
     expect(page.locator(".turn")).to_have_count(2)
-    wait_for(lambda: distance(page) < 3, 20, "the end")
+    wait_for(lambda: distance(page) < 3, 40, "the end")
     page.locator("#older").scroll_into_view_if_needed()
     expect(page.locator(".newest")).to_be_visible()
     place = page.evaluate(PLACE)
     page.locator("#older").click()
     expect(page.locator(".turn")).to_have_count(4)
-    wait_for(lambda: abs(page.evaluate(PLACE) - place) <= 1, 20, "the same place")  # places are rounded
+    wait_for(lambda: abs(page.evaluate(PLACE) - place) <= 1, 40, "the same place")  # places are rounded
     # Something above the top edge grows, as an image does that has loaded.
     page.evaluate("() => { document.querySelector('.turn .answer').append('above\\n'.repeat(40)); }")
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -36,7 +36,7 @@ def test_question_that_is_refused_after_its_new_conversation_was_left_waits_in_t
     ask(page, refused)
     expect(page.locator(".welcome")).to_be_hidden()
     expect(page.locator(".turn .status")).to_have_text("Sending")
-    wait_for(lambda: page.title() and held, 20, "the request")
+    wait_for(lambda: page.title() and held, 40, "the request")
     page.evaluate("hash => (location.hash = hash)", stays)
     expect(page.locator(".answer")).to_have_text("Stays.")
     held.pop().fulfill(status=422, json={"code": "no", "detail": "Not now."})
@@ -47,7 +47,7 @@ def test_question_that_is_refused_after_its_new_conversation_was_left_waits_in_t
     # Another one, while a new conversation is open already; and then a reload, which ends its request.
     second = emulate(text="Nor this.", rate=0)
     ask(page, second)
-    wait_for(lambda: page.title() and held, 20, "the second request")
+    wait_for(lambda: page.title() and held, 40, "the second request")
     page.locator("#new").click()
     expect(page.locator(".turn")).to_have_count(0)
     page.reload()
@@ -90,7 +90,7 @@ def test_page_without_a_network_says_so_once(lenient_page: Page) -> None:
     try:
         expect(page.locator("#connection")).to_contain_text("You are offline.")
         page.evaluate("document.querySelector('#stop').click()")  # a request that fails
-        wait_for(lambda: page.locator("#stop").is_enabled(), 20, "the failure")
+        wait_for(lambda: page.locator("#stop").is_enabled(), 40, "the failure")
         expect(page.locator("#notice")).to_be_empty()
     finally:
         page.context.set_offline(False)

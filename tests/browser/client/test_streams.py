@@ -65,9 +65,9 @@ def test_event_source_carries_both_ways_and_resumes_exactly_after_the_network_wa
     with visiting(context, "about:blank") as page:
         page.on("request", note)
         start(page, system.url, emulate(text=f"away {TEXT}", tokens=60, rate=20))
-        wait_for(lambda: all(len(each["text"]) > 20 for each in found(page)["answers"]), 20, "some text")
+        wait_for(lambda: all(len(each["text"]) > 20 for each in found(page)["answers"]), 40, "some text")
         context.set_offline(True)
-        wait_for(lambda: False in found(page)["connected"], 20, "the loss")
+        wait_for(lambda: False in found(page)["connected"], 40, "the loss")
         context.set_offline(False)
         result = wait_for_answers(page)
         page.evaluate("connection.close()")
@@ -91,7 +91,7 @@ def test_client_polls_answer_and_feed_behind_a_proxy_that_buffers_streams(
         result = wait_for_answers(page)
         page.evaluate("found.feed.length = 0")
         page.evaluate("fetch('/api/conversations', { method: 'POST', body: '{\"title\": \"Wheels\"}' })")
-        wait_for(lambda: "conversation_changed" in found(page)["feed"], 20, "the feed")
+        wait_for(lambda: "conversation_changed" in found(page)["feed"], 40, "the feed")
         page.evaluate("connection.close()")
     assert [each["text"] for each in result["answers"]] == 2 * [f"late {TEXT}"]
     assert [each["outcome"]["type"] for each in result["answers"]] == 2 * ["complete"]

@@ -43,14 +43,14 @@ def test_each_answer_is_reported_once_with_its_visible_time(page: Page) -> None:
     assert figures["outcome"] == "completed"
     assert 0 < figures["visible_seconds"] == figures["streaming_seconds"]
     ask(page, emulate(tokens=30, rate=20))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     show_or_hide(page, "hidden")
     hidden = beacons(page, 2)[1][2]
     assert hidden["outcome"] == "completed"
     assert 0 < hidden["visible_seconds"] < hidden["streaming_seconds"]
     show_or_hide(page, "visible")
     ask(page, emulate(tokens=1000, rate=20))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
     assert beacons(page, 3)[2][2]["outcome"] == "left"
     page.keyboard.press("Escape")

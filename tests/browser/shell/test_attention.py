@@ -42,7 +42,7 @@ def test_answer_that_ends_while_the_page_is_hidden_marks_the_tab_and_notifies_on
     page.locator("input[name=notifications]").check()
     page.keyboard.press("Escape")
     ask(page, emulate(**SLOW))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     asked = shown(page)
     show_or_hide(page, "hidden")
     expect(page).to_have_title(f"(1) {NAME} \u2013 Millrace")
@@ -51,7 +51,7 @@ def test_answer_that_ends_while_the_page_is_hidden_marks_the_tab_and_notifies_on
     # The notification opens the conversation.
     page.evaluate("location.hash = ''")
     page.evaluate("latest.dispatchEvent(new Event('click'))")
-    wait_for(lambda: shown(page) == asked, 20, "the conversation")
+    wait_for(lambda: shown(page) == asked, 40, "the conversation")
     show_or_hide(page, "visible")
     expect(page).to_have_title(f"{NAME} \u2013 Millrace")
     assert icon_of(page).endswith("/icon.svg")
@@ -69,7 +69,7 @@ def test_conversation_left_is_marked_running_then_unread_until_it_is_opened_in_a
     page: Page, context: BrowserContext, system: System
 ) -> None:
     ask(page, emulate(**SLOW))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     left = shown(page)
     page.locator("#new").click()
     item = f"li[data-id='{left}']"
@@ -100,7 +100,7 @@ def test_hidden_tabs_share_one_connection_and_each_marks_its_own_answer(
         tab.goto(system.url)
         expect(tab.locator("#conversations li")).to_have_count(1 + number)
         ask(tab, emulate(tokens=40, rate=10))
-        wait_for(lambda tab=tab: answer(tab), 20, "some text")
+        wait_for(lambda tab=tab: answer(tab), 40, "some text")
         opened[tab] = 0
         show_or_hide(tab, "hidden")
         tabs.append(tab)
@@ -145,12 +145,12 @@ def test_answer_that_ended_while_no_tab_was_open_is_marked_at_the_next_visit(pag
     seen = shown(page)
     page.locator("#new").click()
     ask(page, emulate(**SLOW))
-    wait_for(lambda: answer(page), 20, "some text")
+    wait_for(lambda: answer(page), 40, "some text")
     left = shown(page)
     expect(page.locator(f"li[data-id='{left}'][data-mark=running]")).to_have_count(1)
     page.goto("about:blank")
     conversation = f"{system.url}/api/conversations/{left}"
-    wait_for(lambda: page.request.get(conversation).json()["active_generation"] is None, 20, "the end")
+    wait_for(lambda: page.request.get(conversation).json()["active_generation"] is None, 40, "the end")
     for _ in range(2):  # also after a reload, until it is opened
         page.goto("about:blank")
         page.goto(system.url)

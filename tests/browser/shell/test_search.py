@@ -59,7 +59,7 @@ def test_answer_of_an_older_query_is_ignored_and_nothing_found_says_so(page: Pag
     page.route("**/api/conversations?*q=*", serve)
     box = page.locator(".search-box")
     box.fill("slow")
-    wait_for(lambda: page.evaluate("1") and held, 20, "the first query")
+    wait_for(lambda: page.evaluate("1") and held, 40, "the first query")
     box.fill("fast <i>")
     expect(page.locator(".list-empty")).to_have_text("Nothing found for \u201cfast <i>\u201d.")
     held[0].fulfill(json={"conversations": [found(1, ("slow", True))], "next": None})

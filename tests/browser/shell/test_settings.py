@@ -24,13 +24,13 @@ def test_theme_is_applied_in_every_tab_and_before_the_first_paint(
     page.locator(".open-settings").click()
     page.locator("select[name=theme]").select_option("dark")
     for tab in (page, other):
-        wait_for(lambda tab=tab: theme_of(tab) == "dark", 20, "the theme")
+        wait_for(lambda tab=tab: theme_of(tab) == "dark", 40, "the theme")
     other.route("**/page.js", lambda route: route.abort())  # no module runs
     other.reload(wait_until="commit")
-    wait_for(lambda: theme_of(other) == "dark", 20, "the theme before the modules")
+    wait_for(lambda: theme_of(other) == "dark", 40, "the theme before the modules")
     other.close()
     page.locator("select[name=theme]").select_option("auto")
-    wait_for(lambda: theme_of(page) is None, 20, "the system's theme")
+    wait_for(lambda: theme_of(page) is None, 40, "the system's theme")
 
 
 def test_profile_is_saved_and_its_facts_stay(page: Page, system: System) -> None:

@@ -29,7 +29,7 @@ def test_example_asks_from_its_button_keeps_the_conversation_and_its_own_shortcu
     expect_state(page, "completed")
     expect(page.locator("#report")).to_have_text(re.compile(r"^The answer has \d{2,} characters\.$"))
     ask(page, emulate(text="Through a weir."))
-    wait_for(lambda: answer(page) == "Through a weir.", 20, "the second answer")
+    wait_for(lambda: answer(page) == "Through a weir.", 40, "the second answer")
     expect_state(page, "completed")
     page.reload()
     expect(page.locator(".turn")).to_have_count(2)

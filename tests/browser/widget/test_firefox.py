@@ -50,7 +50,7 @@ def test_first_five_minutes_in_firefox(firefox: Firefox, system: System) -> None
     firefox.wait_for(f"{STATE} === 'running' && ({ANSWER}).length > 50")
     firefox.click("#stop")
     firefox.wait_for(f"{STATE} === 'cancelled'")
-    wait_for(lambda: [each["ended"] for each in calls(system, message)] == ["closed_by_client"], 20, "the call's end")
+    wait_for(lambda: [each["ended"] for each in calls(system, message)] == ["closed_by_client"], 40, "the call's end")
     firefox.click("#new")
     firefox.wait_for("document.querySelector('.turn') === null")
     firefox.click("#conversations li a")
@@ -79,5 +79,5 @@ def test_widget_streams_and_stops_on_a_page_of_another_origin_in_firefox(
     assert firefox.evaluate(f"getComputedStyle({root}.querySelector('.answer')).color") != "rgb(255, 0, 0)"
     firefox.evaluate(f"{root}.querySelector('#stop').click()")
     firefox.wait_for(f"{state} === 'cancelled'")
-    wait_for(lambda: calls(embedded, message)[-1]["ended"] == "closed_by_client", 20, "the call's end")
+    wait_for(lambda: calls(embedded, message)[-1]["ended"] == "closed_by_client", 40, "the call's end")
     assert firefox.evaluate(f"{text}.length") > 50

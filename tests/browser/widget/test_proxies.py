@@ -73,7 +73,7 @@ def test_page_and_widget_work_below_a_path_that_the_server_does_not_know(
         )
         page.goto(f"{stripping}/shop")
         ask(page, slowly(TEXT + "below a path"))
-        wait_for(lambda: len(answer(page)) > 100, 20, "some text")
+        wait_for(lambda: len(answer(page)) > 100, 40, "some text")
         assert len(answer(page)) < len(TEXT)
         expect_state(page, "completed")
         assert answer(page) == TEXT + "below a path"
@@ -110,7 +110,7 @@ def test_widget_that_is_told_not_to_stream_polls_from_the_start(context: Browser
         page.route(f"{buffering}/shop", lambda route: route.fulfill(content_type="text/html", body=embed))
         page.goto(f"{buffering}/shop")
         ask(page, slowly(TEXT + "not streamed"))
-        wait_for(lambda: len(answer(page)) > 100, 20, "some text")
+        wait_for(lambda: len(answer(page)) > 100, 40, "some text")
         assert len(answer(page)) < len(TEXT)
         expect_state(page, "completed")
         assert answer(page) == TEXT + "not streamed"

@@ -64,12 +64,12 @@ def test_answer_streams_into_the_shadow_root_and_events_report_it(visit: Visit) 
     page = visit(f"{LISTEN}<millrace-chat id=mill placeholder='Ask about mills'></millrace-chat>")
     expect(page.locator("#question")).to_have_attribute("placeholder", "Ask about mills")
     ask(page, slowly(TEXT + "embedded"))
-    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 200, 40, "some text")
     assert len(answer(page)) < len(TEXT)
     expect_state(page, "completed")
     assert answer(page) == TEXT + "embedded"
     assert page.evaluate("document.querySelector('.turn')") is None, "the chat stands in the page itself"
-    wait_for(lambda: len(seen(page)) == 2, 20, "the report of the end, which comes after the outcome")
+    wait_for(lambda: len(seen(page)) == 2, 40, "the report of the end, which comes after the outcome")
     asked, answered = seen(page)
     conversation = widget(page, "conversation")
     assert asked == ["asked", "mill", {"conversation": conversation}]
@@ -91,12 +91,12 @@ def test_methods_ask_stop_and_open_and_the_attribute_opens_after_a_reload(visit:
     widget(page, "open(null)")
     expect(page.locator(".turn")).to_have_count(0)
     assert widget(page, f"ask({emulate(tokens=2000, rate=50, chars=5)!r})") is True
-    wait_for(lambda: len(answer(page)) > 50, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 50, 40, "some text")
     widget(page, "stop()")
     expect_state(page, "cancelled")
     second = widget(page, "conversation")
     assert len({first, second, None}) == 3
-    wait_for(lambda: seen(page)[-1][2].get("status") == "cancelled", 20, "the report of the end")
+    wait_for(lambda: seen(page)[-1][2].get("status") == "cancelled", 40, "the report of the end")
     page = visit(f"{LISTEN}<millrace-chat conversation={first}></millrace-chat>")
     expect_state(page, "completed")
     assert answer(page) == "From a method."
@@ -109,9 +109,9 @@ def test_methods_ask_stop_and_open_and_the_attribute_opens_after_a_reload(visit:
 def test_reload_in_the_middle_goes_on_to_the_exact_text(visit: Visit) -> None:
     page = visit("<millrace-chat></millrace-chat>")
     ask(page, slowly(TEXT + "again"))
-    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 200, 40, "some text")
     page = visit(f"<millrace-chat conversation={widget(page, 'conversation')}></millrace-chat>")
-    wait_for(lambda: len(answer(page)) > 200, 20, "the text again")
+    wait_for(lambda: len(answer(page)) > 200, 40, "the text again")
     expect_state(page, "completed")
     assert answer(page) == TEXT + "again"
 
@@ -132,7 +132,7 @@ def test_strictest_policy_of_the_page_around_that_names_the_server_is_enough(vis
     expect(page.locator(".katex .katex-html")).to_be_visible()
     assert page.locator("#question").evaluate("each => getComputedStyle(each).resize") == "none", "no styles"
     fonts = "[...document.fonts].filter(({ status }) => status === 'loaded').map(({ family }) => family)"
-    wait_for(lambda: "KaTeX_Math" in page.evaluate(fonts), 20, "the formula's font")
+    wait_for(lambda: "KaTeX_Math" in page.evaluate(fonts), 40, "the formula's font")
 
 
 def test_rules_of_the_page_around_do_not_reach_the_chat(visit: Visit) -> None:
@@ -170,14 +170,14 @@ def test_keys_typed_in_the_chat_do_not_reach_the_page_around_and_the_focus_stays
     page.locator("#own").press("j")
     assert page.evaluate("keys") == ["j", "j", "j"]
     ask(page, emulate(tokens=2000, rate=50, chars=5))
-    wait_for(lambda: len(answer(page)) > 20, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 20, 40, "some text")
     page.locator("#own").focus()
     widget(page, "stop()")
     expect_state(page, "cancelled")
     expect(page.locator("#own")).to_be_focused()
     widget(page, f"ask({emulate(tokens=2000, rate=50, chars=5)!r})")
     expect_state(page, "running", 1)
-    wait_for(lambda: len(answer(page)) > 20, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 20, 40, "some text")
     page.locator("#question").press("Escape")
     expect_state(page, "cancelled")
     expect(page.locator("#question")).to_be_focused()
@@ -205,16 +205,16 @@ def test_two_chats_are_independent_and_removal_closes_the_connection(visit: Visi
     assert page.evaluate(
         "both => Promise.all(both.map((each, index) => window[['one', 'two'][index]].ask(each)))", both
     )
-    wait_for(lambda: all(each.locator(".answer").text_content() for each in (one, two)), 20, "both texts")
+    wait_for(lambda: all(each.locator(".answer").text_content() for each in (one, two)), 40, "both texts")
     one.evaluate("each => document.body.append(each)")  # it is moved, and goes on
     expect(one.locator(".turn")).to_have_attribute("data-state", "completed")
     assert one.locator(".answer").text_content() == f"First {TEXT}end"
     expect(two.locator(".turn")).to_have_attribute("data-state", "completed")
-    wait_for(lambda: pumped(page) and len(open_ones) == 2, 20, "the connections")
+    wait_for(lambda: pumped(page) and len(open_ones) == 2, 40, "the connections")
     two.evaluate("each => each.remove()")
-    wait_for(lambda: pumped(page) and len(open_ones) == 1, 20, "the end of the second one's connection")
+    wait_for(lambda: pumped(page) and len(open_ones) == 1, 40, "the end of the second one's connection")
     one.evaluate("each => { window.kept = each; each.remove(); }")
-    wait_for(lambda: pumped(page) and not open_ones, 20, "the end of all connections")
+    wait_for(lambda: pumped(page) and not open_ones, 40, "the end of all connections")
     page.evaluate("document.body.append(kept)")  # in a document again, it opens the same conversation
     expect(page.locator(".turn")).to_have_attribute("data-state", "completed")
     assert answer(page) == f"First {TEXT}end"
@@ -231,7 +231,7 @@ def test_bearer_token_of_a_function_is_sent_with_each_request_and_stream(visit: 
     page.on("request", note)
     page.evaluate("chat => chat.headers = async () => ({ Authorization: `Bearer ${key}` })", page.query_selector(CHAT))
     ask(page, slowly(TEXT + "keyed"))
-    wait_for(lambda: len(answer(page)) > 200, 20, "some text")
+    wait_for(lambda: len(answer(page)) > 200, 40, "some text")
     conversation = widget(page, "conversation")
     page.reload()
     page.evaluate("chat => chat.headers = async () => ({ Authorization: `Bearer ${key}` })", page.query_selector(CHAT))
@@ -293,10 +293,10 @@ def test_image_of_an_answer_is_fetched_with_the_bearer_token_and_its_address_is_
     page.evaluate("chat => (chat.headers = chat.headers)", page.query_selector(CHAT))  # begins again, with nothing kept
     widget(page, f"open('{conversation}')")
     image = page.locator(".images img")
-    wait_for(lambda: image.evaluate("each => each.naturalWidth"), 20, "the image")
+    wait_for(lambda: image.evaluate("each => each.naturalWidth"), 40, "the image")
     address = image.get_attribute("src")
     assert address is not None
     assert address.startswith("blob:")
     assert asked == [key]
-    wait_for(lambda: page.evaluate("revoked") == [address], 20, "the end of the address")
+    wait_for(lambda: page.evaluate("revoked") == [address], 40, "the end of the address")
     assert page.context.cookies() == []
