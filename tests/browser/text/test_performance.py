@@ -9,6 +9,7 @@ from tests.browser.text.performance import TEXTS, Meter, feed
 
 CHARACTERS = 100_000
 FRAMES = 80
+TRIES = 3  # a collection of garbage may fall into either half; were each piece dearer than the last, each would fail
 TIMES_READ = {"mixed": 2, "code": 8, "table": 2}  # an open code block is read again now and then, one paragraph always
 
 
@@ -17,10 +18,13 @@ def test_long_answers_cost_as_much_in_their_second_half_and_keep_their_nodes(pag
     feed(page, TEXTS["mixed"](20_000), size=500, every=0)  # compiled before anything is measured
     for name, times_read in TIMES_READ.items():
         text = TEXTS[name](CHARACTERS)
-        got = feed(page, text, size=len(text) // FRAMES, every=0)
-        first = meter.marks["half"] - meter.marks["start"]
-        second = meter.marks["end"] - meter.marks["half"]
-        assert second < 2.5 * first, (name, "the cost of a piece grows with the text", first, second)
+        for _ in range(TRIES):
+            got = feed(page, text, size=len(text) // FRAMES, every=0)
+            first = meter.marks["half"] - meter.marks["start"]
+            second = meter.marks["end"] - meter.marks["half"]
+            if is_cheap := second < 2.5 * first:
+                break
+        assert is_cheap, (name, "the cost of a piece grows with the text", first, second)
         assert got["same"], (name, "finished blocks are the same nodes")
         assert got["kept"] > 200 or name != "mixed"
         assert 0 < got["lexed"] < times_read * CHARACTERS, (name, "the text is read again and again", got)
