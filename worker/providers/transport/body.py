@@ -3,7 +3,7 @@
 urllib3's cost is not the socket: it reads a chunk line by line, and http.client sets a timeout for each read.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -41,11 +41,13 @@ class Body:
             while piece := self._response.read1(READ_BYTES, decode_content=True):
                 yield piece
             return
-        with self._without_socket_timeout() as seconds, ReadTimeout(seconds) as timeout:
+        with self._without_socket_timeout() as (sock, seconds), ReadTimeout(seconds) as timeout:
+            read, read_next = self._http.fp.read1, _reader_of(sock)  # the buffer is empty after one read
             while not self._decoder.has_ended:
                 timeout.begin_read()
-                data = self._http.fp.read1(READ_BYTES)
+                data = read(READ_BYTES)
                 timeout.end_read()
+                read = read_next
                 piece = self._decoder.decode(data) if data else self._decoder.end()
                 if piece:
                     yield piece
@@ -85,17 +87,35 @@ class Body:
         self._response.release_conn()
 
     @contextmanager
-    def _without_socket_timeout(self) -> Generator[float]:
-        """Yield the socket's timeout in seconds, and switch it off until the end of the block."""
+    def _without_socket_timeout(self) -> Generator[tuple[Any, float]]:
+        """Yield the socket and its timeout in seconds, which is switched off until the end of the block."""
         # The connection itself has let go of its socket if the server announced that it will close it.
         sock = self._http.fp.raw._sock  # noqa: SLF001 - socket.SocketIO has no public access to it
         seconds = sock.gettimeout()
         sock.settimeout(None)
         try:
-            yield seconds
+            yield sock, seconds
         finally:
             if sock.fileno() >= 0:
                 sock.settimeout(seconds)
+
+
+def _reader_of(sock: Any) -> Callable[[int], bytes]:
+    """Return `sock.recv`, but waiting for the first byte instead of trying in vain before each wait, as gevent does.
+
+    A stream's next piece has almost never arrived when it is asked for.
+    """
+    wait: Callable[[Any], None] | None = getattr(sock, "_wait", None)
+    if wait is None:  # a socket without gevent's monkey patches
+        return sock.recv
+    decrypted_bytes: Callable[[], int] = getattr(sock, "pending", int)  # TLS has read them from the socket already
+
+    def read(size: int) -> bytes:
+        if not decrypted_bytes():
+            wait(sock._read_event)  # noqa: SLF001 - a wait of gevent's own, which closing the socket ends
+        return sock.recv(size)
+
+    return read
 
 
 class _LengthDecoder:

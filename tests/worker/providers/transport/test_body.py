@@ -2,16 +2,20 @@
 
 import gzip
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 import urllib3
+from gevent.event import Event
 from urllib3.exceptions import ProtocolError
 
 from millrace.worker.providers.transport.body import Body
+from tests.tls_redis import Authority
 from tests.worker.harness import wait_until
 from tests.worker.providers.http_server import Answer, chunked, hang, plain, serving
 
@@ -117,6 +121,30 @@ def test_the_socket_timeout_is_restored(open_body: OpenBody) -> None:
         sock = body._http.fp.raw._sock
         assert b"".join(body) == b"abc"
         assert sock.gettimeout() == 5
+
+
+def test_what_tls_has_decrypted_with_the_headers_is_read_without_waiting_for_more(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    own, all_read, whole = authority.sign("server"), Event(), b"x" * 12_000  # more than the buffer of the headers
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(own.certificate, own.key)
+
+    def answer(connection: Any, _request: bytes) -> None:
+        connection.sendall(chunked([whole], end=b""))  # in one record, with the headers
+        all_read.wait()
+        connection.sendall(b"0\r\n\r\n")
+
+    with serving(answer, tls) as server, urllib3.PoolManager(ca_certs=str(authority.file), timeout=5) as pools:
+        url = server.url.replace("http:", "https:")
+        received = b""
+        with closing(Body(pools.request("GET", url, preload_content=False))) as body:  # pyright: ignore[reportArgumentType]
+            for piece in body:
+                received += piece
+                if received == whole:
+                    all_read.set()
+    assert received == whole
 
 
 def test_a_server_that_stops_sending_times_out(open_body: OpenBody) -> None:
