@@ -5,6 +5,7 @@
 
 import random
 import time
+from contextvars import copy_context
 from secrets import token_hex
 
 import gevent
@@ -131,7 +132,7 @@ def _run(process: WorkerProcess, claimed: ClaimedGeneration) -> None:
     """Run one attempt from its claim to its end, and report how it ended."""
     with bound_contextvars(request_id=claimed.request_id):
         run = process.register(claimed)
-        _log.info("claimed", generation=run.generation, attempt=claimed.attempt, epoch=claimed.claim.epoch)
+        _log_soon("claimed", generation=run.generation, attempt=claimed.attempt, epoch=claimed.claim.epoch)
         try:
             outcome = _answer(process, run)
             if outcome is not None:
@@ -142,6 +143,11 @@ def _run(process: WorkerProcess, claimed: ClaimedGeneration) -> None:
         if run.outbox.is_finished:
             dispatch_after_done(process, run)
         report_cancel(process, run)
+
+
+def _log_soon(event: str, **fields: object) -> None:
+    """Write a line at this greenlet's next wait, because it delays a question as much as a small command to Redis."""
+    gevent.spawn(copy_context().run, _log.info, event, **fields)
 
 
 def _answer(process: WorkerProcess, run: RunningGeneration) -> Outcome | None:

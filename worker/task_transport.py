@@ -13,6 +13,7 @@ import time
 from queue import Empty
 from typing import Any, Literal, cast
 
+import gevent
 import msgspec
 import redis
 from celery import signals
@@ -127,7 +128,11 @@ class TaskChannel(Channel):
 
     def _brpop_read(self, **options: Any) -> bool | None:
         try:
-            return super()._brpop_read(**options)
+            is_delivered = super()._brpop_read(**options)
+            gevent.sleep(
+                0
+            )  # the task begins here, and awaits its first reply while this loop asks for the next message
+            return is_delivered
         except (Empty, OSError, RedisError):
             raise
         except Exception as error:  # noqa: BLE001 - the edge: whatever the list holds, the worker goes on

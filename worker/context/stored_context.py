@@ -1,4 +1,4 @@
-"""The sources that read the database: history, profile and memory, with one transaction for all of them.
+"""The sources that read the database: history, profile and memory, with one load for all of them.
 
 A round trip to the database costs as much as the read itself, so the sources of one question share one load.
 """
@@ -38,7 +38,7 @@ class StoredContext:
 
 
 class ContextLoader:
-    """Loads the stored context of a question; concurrent calls for one question share one transaction."""
+    """Loads the stored context of a question; concurrent calls for one question share one load."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.seconds = settings.context.seconds
@@ -55,7 +55,7 @@ class ContextLoader:
             return cast("StoredContext", loading.get())
         loading = self._loading[question.generation] = AsyncResult()
         try:
-            stored = self._database.run(lambda session: self._read(session, question), self.seconds)
+            stored = self._database.read(lambda session: self._read(session, question), self.seconds)
         except BaseException as error:
             loading.set_exception(error)
             raise
@@ -74,7 +74,7 @@ class ContextLoader:
             answers.read_history(session, "", None, self._max_turns, self._max_chars)
 
         try:
-            self._database.run(read, self.seconds)
+            self._database.read(read, self.seconds)
         except DatabaseUnavailable as error:  # the start goes on: each answer says so itself
             _log.warning("context_warm_up_failed", error=error)
 

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -84,6 +86,32 @@ def test_exception_rolls_the_transaction_back_and_propagates(database: Database)
         database.run(fail)
     assert len(created) == 1
     assert not exists(database, created[0])
+
+
+def is_in_transaction(session: Session) -> bool:
+    """Read something, and return whether the driver has a transaction open behind it."""
+    connection = session.connection()
+    connection.execute(text("SELECT 1 FROM conversations")).all()
+    driver: Any = connection.connection.dbapi_connection
+    return driver.in_transaction if isinstance(driver, sqlite3.Connection) else bool(driver.info.transaction_status)
+
+
+def test_reads_take_no_transaction_and_share_connections_with_transactions(settings: Settings) -> None:
+    migrate(settings)
+    database = Database(settings.replace(database_connections=1))
+    for _ in range(2):
+        assert database.run(create)
+        assert not database.read(is_in_transaction)
+        assert database.run(is_in_transaction)
+    if not database.is_sqlite:  # otherwise the connection's own timeout, of the setting, would end the statement
+        assert database.read(is_in_transaction, 2 * settings.database.seconds)
+    database.close()
+
+
+def test_read_is_bounded_in_time(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        database.read(lambda session: session.execute(text(SLOW_QUERY[database.is_sqlite])), 0.1)
+    assert not database.read(is_in_transaction, 60 if database.is_sqlite else None)
 
 
 def test_row_38_locked_database_is_unavailable_in_time_and_blocks_no_other_greenlet(
@@ -244,7 +272,8 @@ class TestServer:
     """PostgreSQL as a server that stops, restarts and is suspended."""
 
     @pytest.fixture(scope="class")
-    def server(self, postgres: PostgresProcess) -> Generator[PostgresProcess]:
+    @classmethod
+    def server(cls, postgres: PostgresProcess) -> Generator[PostgresProcess]:
         """A server of these tests' own, so that it can be stopped; each leaves it as it found it."""
         with PostgresProcess() as running:
             yield running
