@@ -1,4 +1,4 @@
-"""Who may read metrics; `tests/webapp/guard/test_access.py` asks a whole web app."""
+"""Access to metrics, by address and token; `tests/webapp/guard/test_access.py` asks a whole web app."""
 
 from millrace.worker.observability.metrics_access import may_read_metrics
 

@@ -123,7 +123,7 @@ def test_the_socket_timeout_is_restored(open_body: OpenBody) -> None:
         assert sock.gettimeout() == 5
 
 
-def test_what_tls_has_decrypted_with_the_headers_is_read_without_waiting_for_more(
+def test_body_that_tls_decrypted_with_the_headers_is_read_without_waiting_for_more(
     tmp_path: Path,
 ) -> None:
     authority = Authority(tmp_path)
