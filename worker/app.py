@@ -17,6 +17,7 @@ task_transport.install()
 app = make_celery(settings)
 app.conf.update(
     imports=("millrace.worker.tasks",),
+    worker_consumer="millrace.worker.task_consumer:TaskConsumer",
     # Running generations continue while the broker is unavailable: their logs and leases do not depend on it.
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_enable_prefetch_count_reduction=False,

@@ -83,7 +83,7 @@ def _refuse_other_pools(sender: Any, **_: Any) -> None:
     if not issubclass(get_implementation(sender.pool_cls), GeventPool):
         sys.stderr.write(
             "millrace: the worker runs in gevent's pool only. Start it with: millrace-worker, or "
-            "celery -A millrace.worker.app worker --pool gevent --concurrency 500\n"
+            "celery -A millrace.worker.app worker --pool gevent --concurrency 500 --loglevel INFO\n"
         )
         sys.exit(2)
 

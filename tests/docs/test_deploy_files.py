@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from millrace.worker.settings.schema import Settings
 from tests.browser.nginx import block
-from tests.docs.pages import ROOT, read
+from tests.docs.pages import ROOT, pages, read
 
 CONTAINER = ROOT / "deploy/container"
 COMPOSE = CONTAINER / "compose.yaml"
@@ -130,6 +130,17 @@ def test_unit_runs_a_documented_command_as_a_user_and_stops_it_gently(path: Path
     assert float(service["TimeoutStopSec"]) > STOP_SECONDS
     assert service["User"] == "millrace"
     assert service["Restart"] == "always"
+
+
+def test_documented_workers_log_the_lines_that_the_runbook_names() -> None:
+    started = [
+        f"{path.name}: {line}"
+        for path in (*pages(), *UNITS)
+        for line in read(path).splitlines()
+        if "celery -A millrace.worker.app worker -" in line
+    ]
+    assert len(started) > 1
+    assert [each for each in started if "--loglevel INFO" not in each] == [], "Celery's default is WARNING"
 
 
 def test_units_pass_systemds_own_check() -> None:
