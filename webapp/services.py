@@ -1,6 +1,6 @@
 """The clients and background tasks of one mount, created once and shared by all requests of a process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flask import Flask
 
@@ -23,6 +23,13 @@ from millrace.worker.store.image_files import ImageFiles
 REDIS_SECONDS = 2.5  # a command's timeout; with the client's one retry it fails after 5 s
 
 
+@dataclass
+class StartRecord:
+    """Whether a mount has been ready in this process."""
+
+    has_been_ready: bool = False
+
+
 @dataclass(frozen=True)
 class Services:
     """Settings, clients, the relay's hub and the background tasks of one mount in one process."""
@@ -37,6 +44,7 @@ class Services:
     housekeeping: Housekeeping
     metrics: WebMetrics
     probes: tuple[NodeProbe, ...] = ()
+    start_record: StartRecord = field(default_factory=StartRecord)
 
     @property
     def redis(self) -> Redis:

@@ -15,7 +15,7 @@ from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.breaker import Breaker, BreakerState
 from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.events import Cancelled, Complete, Error, Latency, Outcome, PaidCall
+from millrace.worker.contract.events import Cancelled, CancelledBy, Complete, Error, Latency, Outcome, PaidCall
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import Verdict
 from millrace.worker.contract.sweep import SWEPT
@@ -27,6 +27,7 @@ from millrace.worker.task_transport import DISCARDED
 
 STOP_SECONDS = 2.0
 MAX_MODELS = 100  # in labels; the calls of further models are counted as `other`
+ENDS = {"complete": ("",), "cancelled": get_args(CancelledBy), "error": get_args(ErrorCode), "left": ("",)}
 _FIRST_DELTA_BUCKETS = (0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 _QUEUE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _GENERATION_BUCKETS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
@@ -57,6 +58,9 @@ class WorkerMetrics(PeriodicTask):
         self._attempts = Counter(
             "millrace_attempts", "Attempts by how they ended here.", ["outcome", "code"], registry=registry
         )
+        for outcome, codes in ENDS.items():
+            for code in codes:
+                self._attempts.labels(outcome, code)
         self._times = AttemptTimes(registry)
         self._tokens = Counter(
             "millrace_tokens",

@@ -43,6 +43,11 @@ def _quantiles(metric: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"histogram_quantile({value}, {rate})", legend) for value, legend in ((0.5, "p50"), (0.95, "p95")))
 
 
+def _only_some(query: str) -> str:
+    """Return the query without the many series that are usually 0."""
+    return f"{query} > 0"
+
+
 def _share(part: str, whole: str) -> str:
     return f"{part} / {whole}"
 
@@ -64,7 +69,14 @@ ROWS = (
             ),
             Panel("Time to the first delta", "s", _quantiles("millrace_time_to_first_delta_seconds")),
             Panel("Duration of answers", "s", _quantiles("millrace_generation_seconds")),
-            Panel("Errors", "ops", ((_rate("millrace_attempts_total", "code", '{outcome="error"}'), "{{code}}"),)),
+            Panel(
+                "Errors",
+                "ops",
+                (
+                    (_rate("millrace_attempts_total", where='{outcome="error"}'), "all"),
+                    (_only_some(_rate("millrace_attempts_total", "code", '{outcome="error"}')), "{{code}}"),
+                ),
+            ),
             Panel("Time from Stop to the closed stream", "s", _quantiles("millrace_cancel_seconds")),
             Panel("Deltas in an answer", "short", _quantiles("millrace_generation_chunks")),
         ),
@@ -105,7 +117,12 @@ ROWS = (
             Panel(
                 "Calls by result",
                 "ops",
-                ((_rate("millrace_provider_calls_total", "provider, result"), "{{provider}} {{result}}"),),
+                (
+                    (
+                        _only_some(_rate("millrace_provider_calls_total", "provider, result")),
+                        "{{provider}} {{result}}",
+                    ),
+                ),
             ),
             Panel("Model's first delta", "s", _quantiles("millrace_first_delta_seconds")),
             Panel("Open breakers", "short", (("max by (provider, model) (millrace_breaker_open)", "{{model}}"),)),
@@ -212,7 +229,14 @@ ROWS = (
         (
             Panel("Requests", "reqps", ((_rate("millrace_http_requests_total", "status"), "{{status}}"),)),
             Panel("Time of requests", "s", _quantiles("millrace_http_request_seconds")),
-            Panel("Problems", "ops", ((_rate("millrace_problems_total", "code"), "{{code}}"),)),
+            Panel(
+                "Problems",
+                "ops",
+                (
+                    (_rate("millrace_problems_total"), "all"),
+                    (_only_some(_rate("millrace_problems_total", "code")), "{{code}}"),
+                ),
+            ),
             Panel("Lag of event loops", "s", _quantiles("millrace_event_loop_lag_seconds")),
             Panel(
                 "Processor",

@@ -24,7 +24,10 @@ FULL: Json = MINIMAL | {
     "images": {"existingClaim": "images"},
     "ingress": {"enabled": True, "host": "chat.example.com", "tlsSecret": "certificate"},
     "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
-    "monitoring": {"podMonitor": {"enabled": True, "tokenSecret": {"name": "data"}}},
+    "monitoring": {
+        "podMonitor": {"enabled": True, "tokenSecret": {"name": "data"}},
+        "rules": {"enabled": True, "labels": {"release": "prometheus"}},
+    },
     "imagePullSecrets": [{"name": "registry"}],
 }
 TIERS = ("web", "worker")

@@ -16,6 +16,8 @@ MINUTES = 60  # the longest `for` and range of an alert but that of the costs ar
 DAY = 26 * 12  # steps of five minutes
 Series = dict[str, str]
 QUIET: Series = {
+    'up{job="millrace-web",instance="a"}': "1x60",
+    'up{job="another",instance="b"}': "0x60",
     "millrace_redis_up": "1x60",
     'millrace_stream_node_up{node="b"}': "1x60",
     "millrace_workers_alive": "2x60",
@@ -59,6 +61,7 @@ QUIET: Series = {
 """A system that is well, over an hour, a value a minute."""
 
 BAD: dict[str, Series | None] = {
+    "MillraceTargetDown": {'up{job="millrace-web",instance="a"}': "0x60"},
     "MillraceMetricsMissing": None,  # no series at all
     "MillraceRedisUnavailable": {"millrace_redis_up": "0x60"},
     "MillraceDataLost": {'millrace_log_appends_total{verdict="lost"}': "0+1x60"},

@@ -14,7 +14,6 @@ from tests.docs.chart import (
     NAME,
     TIERS,
     Json,
-    constant,
     environment_of,
     find,
     full,
@@ -28,7 +27,7 @@ from tests.docs.chart import (
 from tests.docs.pages import ROOT, read
 
 OLDEST_KUBERNETES = (1, 27)
-FOREIGN_KINDS = ("ScaledObject", "PodMonitor")  # their schemas come with KEDA and with Prometheus's operator
+FOREIGN_KINDS = ("ScaledObject", "PodMonitor", "PrometheusRule")  # test_helm_monitoring.py has their schemas
 
 pytestmark = pytest.mark.usefixtures("_engine")
 
@@ -85,28 +84,6 @@ def test_pods_have_longer_to_end_than_the_processes_in_them_take(grace: int) -> 
     (pause,) = found["web"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1:]
     assert found["web"]["terminationGracePeriodSeconds"] > int(pause) + grace + web_end_seconds()
     assert found["worker"]["terminationGracePeriodSeconds"] > grace + worker_end_seconds()
-
-
-def test_probes_ask_for_what_the_processes_answer() -> None:
-    web, worker = (pods(full())[tier]["containers"][0] for tier in TIERS)
-    routes = (ROOT / "webapp/routes/health.py").read_text()
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert f'@routes.get("{web[probe]["httpGet"]["path"]}")' in routes
-    assert web["livenessProbe"]["httpGet"]["path"] == "/healthz", "Redis's absence must not restart web processes"
-    assert f'"0.0.0.0:{web["ports"][0]["containerPort"]}"' in (ROOT / "deploy/container/Dockerfile").read_text()
-    for probe in ("startupProbe", "livenessProbe"):
-        assert worker[probe]["exec"]["command"] == ["python", "-m", "millrace.worker.upkeep.heartbeat_file"]
-    start = worker["startupProbe"]
-    seconds = constant("worker/upkeep/heartbeat_file.py", r"^MAX_AGE_SECONDS = ([\d.]+)")
-    assert start["periodSeconds"] * start["failureThreshold"] > seconds
-
-
-def test_metrics_that_scale_the_workers_exist() -> None:
-    queries = [each["metadata"]["query"] for each in find(full(), "ScaledObject")["spec"]["triggers"]]
-    named = {name for query in queries for name in re.findall(r"millrace_\w+", query)}
-    documented = read(ROOT / "deploy/docs/metrics.md")
-    assert len(named) == 3
-    assert not [name for name in sorted(named) if f"| `{name}` |" not in documented]
 
 
 def test_commands_and_settings_exist() -> None:

@@ -2,11 +2,19 @@
 
 import json
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from deploy.monitoring.dashboard import ROWS
 from tests.client import Client, emulate, wait_for
+from tests.deploy.monitoring.prometheus import Prometheus, prometheus
 from tests.system import System
+
+MODELS = ("amazon.nova-pro-v1:0", "amazon.nova-lite-v1:0")
 
 
 def sum_of(text: str, name: str, **labels: str) -> float:
@@ -21,8 +29,21 @@ def lines_of(log: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 
-def test_one_metrics_address_covers_all_processes(tmp_path: Path) -> None:
-    with System(tmp_path, "--web", "2", "--worker", "2") as system, Client(system.url) as client:
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system of two web processes and two workers, whose models have a price and circuit breakers."""
+    candidates = [{"provider": "bedrock", "id": name, "price": {"input": 3.0, "output": 15.0}} for name in MODELS]
+    settings = {
+        "MILLRACE_MODEL_ID": MODELS[0],
+        "MILLRACE_MODELS": json.dumps({MODELS[0]: {"candidates": candidates}}),
+        "MILLRACE_BEACON": "on",
+    }
+    with System(tmp_path_factory.mktemp("watched"), "--web", "2", "--worker", "2", **settings) as running:
+        yield running
+
+
+def test_one_metrics_address_covers_all_processes(watched: System) -> None:
+    with Client(watched.url) as client:
         for _ in range(4):
             client.whole(client.ask(emulate(text="Complete.", rate=0)))
         client.whole(client.ask(emulate(text="a b c d", tokens=4, fault="disconnect", at=2, rate=0)))
@@ -51,6 +72,42 @@ def test_one_metrics_address_covers_all_processes(tmp_path: Path) -> None:
         told = figures()
         assert len(set(re.findall(r'process="(web:[^"]+)"', told))) == 2
         assert len(set(re.findall(r'process="(worker:[^"]+)"', told))) == 2
+
+
+def test_no_panel_of_the_dashboard_is_empty_under_load_and_prometheus_evaluates_all_alerts(
+    watched: System, tmp_path: Path
+) -> None:
+    target = {watched.url.removeprefix("http://"): "/metrics/cluster"}
+    with prometheus(tmp_path / "prometheus", target) as server, Client(watched.url) as client:
+        # Prometheus sees no increase in a series that begins with its first event.
+        wait_for(lambda: len(server.query("millrace_worker_capacity")) == 2, 60, "the series of both workers")
+        client.whole(client.ask(emulate(text="Watched.", tokens=8, rate=0)))
+        client.whole(client.ask(emulate(text="a b c d", tokens=4, fault="disconnect", at=2, rate=0)))
+        stopped = client.ask(emulate(tokens=1000, rate=20))
+        reader = client.follow(stopped)
+        cursor = [next(reader) for _ in range(4)][-1].cursor
+        client.cancel(stopped)
+        list(client.follow(stopped, cursor))
+        beacon = {"outcome": "cancelled", "streaming_seconds": 2.0, "visible_seconds": 1.0}
+        assert client.http.post("/api/beacon", json=beacon).status_code == 204
+
+        def empty() -> list[tuple[str, str]]:
+            queries = [(panel.title, query) for row in ROWS for panel in row.panels for query, _ in panel.queries]
+            return [each for each in queries if not server.query(each[1].replace("$__rate_interval", "5m"))]
+
+        until = time.monotonic() + 60
+        while left := empty():
+            assert time.monotonic() < until, left
+            client.http.get(f"/api/generations/{'0' * 32}")  # a problem, whose series begins with the first one
+            time.sleep(0.5)
+        health = wait_for(lambda: evaluated(server), 60, "an evaluation of all alerts")
+        assert set(health.values()) == {"ok"}
+
+
+def evaluated(server: Prometheus) -> dict[str, str]:
+    """Return the health of each alert by its name; nothing before all have been evaluated."""
+    found = {rule["name"]: rule["health"] for group in server.get("rules")["groups"] for rule in group["rules"]}
+    return {} if "unknown" in found.values() else found
 
 
 def test_a_request_id_appears_in_the_logs_of_web_and_worker(system: System, client: Client) -> None:

@@ -28,6 +28,7 @@ from millrace.worker.metrics import MAX_MODELS, BreakerMetrics, WorkerMetrics
 from millrace.worker.observability.shared_metrics import collect, merge, process_name
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.publishing.writer import LogWriter
+from tests.deploy.monitoring.promtool import promtool
 from tests.valkey import ValkeyProcess
 from tests.worker.conftest import MakeWorker
 from tests.worker.harness import WorkerHarness, claim_attempt, wait_until
@@ -138,6 +139,7 @@ def test_metrics_follow_answers_from_the_model_to_the_log(make_worker: MakeWorke
     harness.cancel(stopped)
     answering.join(30)
     process.metrics.publish()
+    promtool("check", "metrics", text=generate_latest(process.metrics.registry).decode())
     events = [event for each in generations for event in harness.events(each)[1:]]
     for name, labels, value in (
         ("millrace_provider_deltas_total", {}, 3),

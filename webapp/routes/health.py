@@ -3,7 +3,7 @@
 from typing import Literal
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
 from millrace.webapp.guard.access import may_see_metrics
@@ -19,6 +19,7 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database
 
 CHECK_SECONDS = 1.0
+_ONCE = ("query", "once", "1: from the first 200 on, answer 200 as long as the process does, whatever fails later.")
 
 Checks = dict[str, str]
 
@@ -48,13 +49,19 @@ def get_liveness() -> Response:
 
 
 @routes.get("/readyz")
-@described(Description(answers={200: Ready}))
+@described(Description(parameters=(_ONCE,), answers={200: Ready}))
 def get_readiness() -> Response:
     """Return 200 if Redis (with eviction off), the database and a worker are available, otherwise 503.
 
-    The result of each check is added for clients that may see the metrics.
+    The result of each check is added for clients that may see the metrics. With `once` the question is whether this
+    process has ever been ready: a load balancer that asks so gets no process that was set up wrongly, and does not lose
+    all of them, with their stored answers and open streams, to one fault of what they share.
     """
+    record = services().start_record
+    if record.has_been_ready and request.args.get("once") == "1":
+        return json_response(Ready("ready"))
     checks, failing = check_dependencies(services())
+    record.has_been_ready = record.has_been_ready or not failing
     has_details = may_see_metrics()
     if failing and has_details:
         raise Problem(503, "not_ready", f"Not ready: {', '.join(failing)}.", checks=checks, failing=failing)

@@ -4,7 +4,7 @@ import re
 
 from tests.docs.pages import ROOT, read
 
-_OTHERS = {"process_cpu_seconds_total": set[str](), "process_resident_memory_bytes": set[str]()}
+_OTHERS = {"up": set[str](), "process_cpu_seconds_total": set[str](), "process_resident_memory_bytes": set[str]()}
 _TARGET_LABELS = {"instance", "job", "process", "le"}  # of the scrape, of the process, of histograms
 
 
@@ -22,11 +22,11 @@ def known_metrics() -> dict[str, set[str]]:
 def check_query(query: str) -> None:
     """Assert that every metric of a query exists, with the labels that the query selects by."""
     known = known_metrics()
-    names = re.findall(r"\b(?:millrace|process)_\w+", query)
+    names = re.findall(r"\b(?:(?:millrace|process)_\w+|up\b)", query)
     assert names, query
     for name in names:
         assert name in known, f"{name} in {query}"
-    for name, selectors in re.findall(r"\b((?:millrace|process)_\w+)\{([^}]*)\}", query):
+    for name, selectors in re.findall(r"\b((?:millrace|process)_\w+|up)\{([^}]*)\}", query):
         labels = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", selectors))
         assert labels <= known[name] | _TARGET_LABELS, f"{labels} of {name} in {query}"
     labels = {label for found in re.findall(r"\bby \(([^)]*)\)", query) for label in re.findall(r"\w+", found)}

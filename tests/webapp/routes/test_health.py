@@ -27,6 +27,17 @@ def test_process_is_ready_once_a_worker_is_alive(site: WebHarness) -> None:
     }
 
 
+def test_process_that_has_been_ready_once_stays_ready_for_a_probe_that_asks_for_that(site: WebHarness) -> None:
+    for _ in range(2):
+        check_problem(site.user.get("/readyz?once=1"), 503, "not_ready")
+    record_heartbeat(site.redis, "one")
+    assert site.user.get("/readyz?once=1").status_code == 200
+    site.redis.flushdb()
+    assert json_of(site.user.get("/readyz?once=1")) == {"status": "ready"}
+    for current in ("/readyz", "/readyz?once=0"):
+        check_problem(site.user.get(current), 503, "not_ready")
+
+
 def test_unavailable_or_unmigrated_database_is_not_ready(build: Build, site: WebHarness, tmp_path: Path) -> None:
     record_heartbeat(site.redis, "one")
     for url in (f"sqlite:///{tmp_path}/nowhere/millrace.db", f"sqlite:///{tmp_path}/empty.db"):

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.observability.shared_metrics import process_name, publish
+from tests.deploy.monitoring.promtool import promtool
 from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness
 
 Build = Callable[..., WebHarness]
@@ -120,6 +121,15 @@ def test_metrics_of_this_process_remain_while_redis_is_unavailable(build: Build)
         assert value(figures, "millrace_redis_up") == 0
         assert "millrace_readers" in figures
         assert "millrace_queue_length" not in figures
+
+
+def test_promtool_finds_nothing_wrong(site: WebHarness) -> None:
+    generation = site.ask()
+    site.write(site.hold(generation), *WHOLE)
+    site.user.get(f"{API}/{generation}/events", buffered=True)
+    publish(site.redis, "worker:elsewhere:7", site.services.metrics.registry)
+    for path in ("/metrics", "/metrics/cluster"):
+        promtool("check", "metrics", text=site.stranger().get(path).text)
 
 
 @pytest.mark.parametrize("auth", [{"auth": "header", "auth_header": "X-User"}, {}])

@@ -19,6 +19,11 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
+{{/* The label matchers of PromQL that select the pods of `tiers` (a regular expression) of this release only. */}}
+{{- define "millrace.podMatchers" -}}
+{{- printf "namespace=%q,pod=~%q" .root.Release.Namespace (printf "%s-(%s)-[a-z0-9]*-?[a-z0-9]{5}" (include "millrace.name" .root) .tiers) -}}
+{{- end -}}
+
 {{- define "millrace.serviceAccount" -}}
 {{- if .Values.worker.serviceAccount.create -}}
 {{- default (printf "%s-worker" (include "millrace.name" .)) .Values.worker.serviceAccount.name -}}
