@@ -101,7 +101,7 @@ class Housekeeping:
 
         Raises RedisUnavailable.
         """
-        if watched := self._hub.watched(node):
+        if watched := [each for each in self._hub.watched(node) if self._streams.answers(each)]:
             mark_watched(self._streams, watched)
 
     def delete_images(self) -> None:

@@ -116,7 +116,7 @@ def _claim(process: WorkerProcess, generation: str, *, has_slot: bool) -> Claime
     token, give_up_at = token_hex(8), time.monotonic() + CLAIM_SECONDS
     while True:
         try:
-            with process.tasks_of(generation).slots:
+            with process.tasks_of(generation).slots_of(generation):
                 return claim(process.streams, generation, process.settings, token, has_slot=has_slot)
         except RedisKeyInvalid as error:
             _log.error("claim_failed", generation=generation, error=error)
@@ -300,7 +300,7 @@ def _hand_over(process: WorkerProcess, run: RunningGeneration) -> None:
     is_written = outbox.wait_until_empty(HANDOVER_FLUSH_SECONDS)
     outbox.abandon("handed over")
     try:
-        with process.tasks_of(run.generation).slots:
+        with process.tasks_of(run.generation).slots_of(run.generation):
             if is_written and release(process.streams, outbox.claim, process.settings):
                 process.task_queue.enqueue(run.generation)
     except DependencyUnavailable as error:

@@ -22,7 +22,7 @@ from millrace.worker.contract.sweep import SWEPT
 from millrace.worker.errors import ErrorCode, RedisUnavailable
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish
 from millrace.worker.providers.router import Router
-from millrace.worker.publishing.writer import LogWriter
+from millrace.worker.publishing.writers import LogWriters
 from millrace.worker.task_transport import DISCARDED
 
 STOP_SECONDS = 2.0
@@ -185,7 +185,7 @@ class AttemptTimes:
 class AnswerTraffic(Collector):
     """The text from the models and the events to Redis, as their owners count them anyway."""
 
-    def __init__(self, router: Router, writers: Iterable[LogWriter]) -> None:
+    def __init__(self, router: Router, writers: Iterable[LogWriters]) -> None:
         self._router = router
         self._writers = writers
         self._meters: set[AnswerMeter] = set()

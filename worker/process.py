@@ -73,7 +73,7 @@ class WorkerProcess:
         self._breakers = BreakerMetrics(self.breaker)
         self.metrics.registry.register(self._breakers)
         self.metrics.running.set_function(lambda: len(self.running))
-        self.traffic = AnswerTraffic(self.router, [tasks.writer for tasks in self._nodes.values()])
+        self.traffic = AnswerTraffic(self.router, [tasks.writers for tasks in self._nodes.values()])
         self.metrics.registry.register(self.traffic)
         self._loop_lag = LoopLag(self.metrics.registry)
         self.metrics_server = MetricsServer(
@@ -144,7 +144,13 @@ class WorkerProcess:
         interrupt = Interrupt()
         batcher = Batcher(self.settings.worker.flush_bytes)
         tasks = self.tasks_of(claimed.claim.generation)
-        outbox = Outbox(claimed, interrupt, batcher, tasks.writer.schedule, self.settings.worker.buffer_bytes)
+        outbox = Outbox(
+            claimed,
+            interrupt,
+            batcher,
+            tasks.writers.of(claimed.claim.generation).schedule,
+            self.settings.worker.buffer_bytes,
+        )
         now = time.monotonic()
         meter = AnswerMeter(claimed, now, self.settings)
         run = RunningGeneration(claimed, interrupt, outbox, now + self.settings.generation.max_seconds, meter)

@@ -80,7 +80,7 @@ def _read_transcript(process: WorkerProcess, run: RunningGeneration) -> Transcri
     give_up_at = time.monotonic() + READ_SECONDS
     while True:
         try:
-            with process.tasks_of(run.generation).slots:
+            with process.tasks_of(run.generation).slots_of(run.generation):
                 return read_transcript(process.streams, run.generation)[0]
         except RedisUnavailable as error:
             if time.monotonic() > give_up_at or run.interrupt.reason is not None:

@@ -1,17 +1,24 @@
-"""Row 49: the streams are in a Redis Cluster; slots move under load, and a master dies."""
+"""Row 49: the streams are in a Redis Cluster; slots move under load, a master hangs, and one dies."""
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from millrace.worker.contract.ids import bucket_of
-from tests.faults.conftest import ask, ask_several, assert_complete
+from tests.client import wait_for
+from tests.faults.conftest import StartedGeneration, ask, ask_several, assert_complete
+from tests.faults.follower import check
 from tests.faults.rig import Rig
-from tests.redis_cluster import RedisCluster
+from tests.redis_cluster import MASTERS, RedisCluster
+from tests.valkey import ValkeyProcess
 
 AT_ONCE = 8
+LOST_SECONDS = 15  # longer than a replica takes to become the master
+SILENT_SECONDS = 8.0  # of a subscription, after which the web takes its connection for dead
+WRITER_SECONDS = 5.0  # a worker's time limit for the reply to an append, which held up all answers at a time
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +30,31 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory, cluster: RedisCluster) -> Iterator[Rig]:
     """A system whose streams are in a cluster; queue, locks and limits are in a Redis of their own."""
-    with Rig(tmp_path_factory.mktemp("rig"), stream_redis_urls=f"c={cluster.url}") as rig:
+    with Rig(
+        tmp_path_factory.mktemp("rig"),
+        stream_redis_urls=f"c={cluster.url}",
+        max_active_per_user=100,
+        stream_lost_seconds=LOST_SECONDS,
+    ) as rig:
         yield rig
+
+
+def ask_at_each_master(rig: Rig, cluster: RedisCluster, name: str, seconds: float = 8) -> list[StartedGeneration]:
+    """Ask until each master has two of the answers, and wait until all have some text."""
+    client, asked = rig.client(), list[StartedGeneration]()
+    counts = Counter[int]()
+    while min(counts[node.port] for node in cluster.nodes[:MASTERS]) < 2:
+        asked.append(ask(rig, seconds, name=f"{name}{len(asked)}", client=client))
+        counts[cluster.master_of(bucket_of(asked[-1].generation)).port] += 1
+        assert len(asked) < 60, "buckets are picked at random"
+    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 20, "text of all answers")
+    return asked
+
+
+def subscriptions(node: ValkeyProcess) -> int:
+    """Return how many clients listen to messages at a node."""
+    with node.client() as client:
+        return len(client.client_list(_type="pubsub"))
 
 
 def test_row_49_answers_complete_while_their_slots_move(rig: Rig, cluster: RedisCluster) -> None:
@@ -35,6 +65,59 @@ def test_row_49_answers_complete_while_their_slots_move(rig: Rig, cluster: Redis
     assert any(not each.follower.is_done for each in asked), "the slots moved after the end of the answers"
     assert_complete(rig, asked)
     assert not any(each.follower.of_type("snapshot") for each in asked)
+
+
+def test_row_49_a_master_that_hangs_delays_its_own_answers_alone(rig: Rig, cluster: RedisCluster) -> None:
+    """A third of the slots is on each master; the answers of all three run while one of them is stopped."""
+    asked = ask_at_each_master(rig, cluster, "d")
+    hanging = next(node for node in cluster.nodes[1:MASTERS] if not subscriptions(node))
+    hit = [each for each in asked if cluster.master_of(bucket_of(each.generation)) is hanging]
+    unharmed = [each for each in asked if each not in hit]
+    hanging.signal(signal.SIGSTOP)
+    try:
+        for each in unharmed:
+            each.follower.longest_silence = 0.0
+        assert_complete(rig, unharmed)
+        assert not any(each.follower.is_done for each in hit)
+        silences = [round(each.follower.longest_silence, 1) for each in unharmed]
+        assert max(silences) < WRITER_SECONDS, silences
+        later = [ask(rig, 1, name=f"e{number}") for number in range(6)]
+        assert hanging not in {cluster.master_of(bucket_of(each.generation)) for each in later}
+        assert_complete(rig, later)
+    finally:
+        hanging.signal(signal.SIGCONT)
+    assert_complete(rig, hit)
+
+
+def test_row_49_a_master_that_keeps_hanging_ends_its_own_answers_alone(rig: Rig, cluster: RedisCluster) -> None:
+    """It is the one from which the web gets the events of all, so that the web has to look for another one."""
+    asked = ask_at_each_master(rig, cluster, "f")
+    while not (listened_to := [node for node in cluster.nodes[1:MASTERS] if subscriptions(node)]):
+        with cluster.nodes[0].client() as client:
+            client.client_kill_filter(_type="pubsub")
+    hanging = listened_to[0]
+    hit = [each for each in asked if cluster.master_of(bucket_of(each.generation)) is hanging]
+    unharmed = [each for each in asked if each not in hit]
+    hanging.signal(signal.SIGSTOP)
+    try:
+        for each in unharmed:
+            each.follower.longest_silence = 0.0
+        assert_complete(rig, unharmed)
+        silences = [round(each.follower.longest_silence, 1) for each in unharmed]
+        assert max(silences) < SILENT_SECONDS, silences
+        for each in hit:
+            outcome = check(each.follower, each.client, LOST_SECONDS + 30)
+            # The worker has stored what it has, which is all, unless it is slow.
+            assert outcome["type"] == "complete" or outcome["code"] == "stream_lost"
+            assert each.text.startswith(each.follower.text)
+            assert len(each.follower.text) > 40
+    finally:
+        hanging.signal(signal.SIGCONT)
+    assert rig.webs[0].logged("stream_node_down", node="c", place=f"127.0.0.1:{hanging.port}")
+    wait_for(
+        lambda: rig.webs[0].logged("stream_node_up", node="c", place=f"127.0.0.1:{hanging.port}"), 20, "its return"
+    )
+    assert_complete(rig, ask_at_each_master(rig, cluster, "g", 2))
 
 
 def test_row_49_answers_complete_when_a_master_dies_and_its_replica_takes_over(rig: Rig, cluster: RedisCluster) -> None:

@@ -68,7 +68,7 @@ def test_a_complete_answer_is_stored_before_its_outcome_is_published(make_worker
     worker = make_worker([Chunk("Because."), *END])
     generation = worker.harness.create_generation("Why?")
     seen: list[bool] = []
-    schedule = worker.process.tasks_of(generation).writer.schedule
+    schedule = worker.process.tasks_of(generation).writers.of(generation).schedule
 
     def look(outbox: object) -> None:
         if not seen and any(isinstance(queued.event, Complete) for queued in outbox._queue):  # type: ignore[attr-defined]
@@ -77,7 +77,7 @@ def test_a_complete_answer_is_stored_before_its_outcome_is_published(make_worker
         schedule(outbox)  # pyright: ignore[reportArgumentType]
 
     looked: list[bool] = []
-    worker.process.tasks_of(generation).writer.schedule = look
+    worker.process.tasks_of(generation).writers.of(generation).schedule = look
     worker.answer(generation)
     assert looked == [True]
 

@@ -148,7 +148,7 @@ def _find_replacement(services: Services, new: NewGeneration, request: ParsedReq
 def _ids(services: Services, owner: str, request: ParsedRequest, key: str | None) -> Ids:
     """Return fresh ids, or those to which the key is bound; raises Problem 409, RedisUnavailable."""
     question = request.question if request.is_turn else ""
-    ids = new_ids(request.conversation or request.new_conversation, question, services.streams.pick())
+    ids = new_ids(request.conversation or request.new_conversation, question, services.streams.new_generation())
     if key is None:
         return ids
     ids, is_same = bind_idempotency_key(services.redis, owner, key, ids, request.digest)

@@ -71,6 +71,8 @@ class PendingWithdrawals:
             if self._streams.node_of(new.ids.generation).name != node:
                 continue
             if time.monotonic() < deadline:
+                if not self._streams.answers(new.ids.generation):
+                    continue  # one master of a cluster holds up no others
                 try:
                     verdict = withdraw_generation(self._streams, self._database, new)
                 except RedisKeyInvalid as error:  # the sweep removes it

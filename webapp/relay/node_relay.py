@@ -111,22 +111,25 @@ class NodeRelay:
         self._on_confirmed()
 
     def _check_silent(self) -> None:
-        if self._streams.is_lost(self._node):
-            self._give_up()
-            return
+        if not self._node.is_whole:
+            self._give_up([tail for tail in self.tails.values() if self._streams.is_lost(tail.generation)])
         silent_since = time.monotonic() - _SILENT_SECONDS
         self._check(
             [
                 tail
                 for tail in self.tails.values()
-                if tail.readers and max(tail.delivered_at, tail.checked_at) < silent_since
+                if tail.readers
+                and max(tail.delivered_at, tail.checked_at) < silent_since
+                and self._streams.answers(tail.generation)
             ]
         )
 
-    def _give_up(self) -> None:
-        """Send the readers of a node that is lost what is stored, or an error; later ones are not followed here."""
-        for tail in [*self.tails.values()]:
-            _log.error("stream_node_lost", node=self._node.name, generation=tail.generation)
+    def _give_up(self, tails: list[Tail]) -> None:
+        """Send the readers of a server that is lost what is stored, or an error; later ones are not followed here."""
+        if tails:
+            first = tails[0].generation
+            _log.error("stream_node_lost", node=self._node.name, generations=len(tails), first=first)
+        for tail in tails:
             tail.mark_lost()
             self._forget(tail)
 

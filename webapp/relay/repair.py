@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 import gevent
@@ -16,13 +17,13 @@ from millrace.worker.contract.events import SnapshotReason
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import PAGE, LogEntry, read
 from millrace.worker.contract.state import read_states
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.streams import Server, Streams
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 
 # After a restart of Redis that lost everything, a living worker has created its generation's log again by then.
 LOST_SECONDS = 9.0
-_CONCURRENT_READS = 16  # a thousand readers that reconnect at once form a queue here, not a thousand connections
+_CONCURRENT_READS = 16  # of a server; a thousand readers that reconnect form a queue here, not a thousand connections
 _MISSING_LOG_SECONDS = 0.5
 _BACKOFF_SECONDS = 0.1, 1.0
 
@@ -43,7 +44,7 @@ class Repairer:
         self._subscription = subscription
         self._read_stored = read_stored
         self._counts = counts
-        self._reads = Semaphore(_CONCURRENT_READS)
+        self._reads: defaultdict[Server, Semaphore] = defaultdict(lambda: Semaphore(_CONCURRENT_READS))
         self._in_repair: set[Tail] = set()
 
     def request(self, tail: Tail) -> None:
@@ -59,7 +60,7 @@ class Repairer:
                 try:
                     if not tail.is_lost and not self._subscription.confirm(tail.channel):
                         continue
-                    with self._reads:
+                    with self._reads[self._streams.node_of(tail.generation).server_of(tail.generation)]:
                         pause = self._step(tail)
                     wait = _BACKOFF_SECONDS[0]
                 except (RedisUnavailable, DatabaseUnavailable) as error:

@@ -98,6 +98,8 @@ def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
 def _node_check(streams: Streams, node: StreamNode) -> str:
     if not node.is_up:
         return "away"
+    if not node.is_whole:
+        return "partly away"
     return "draining" if node.name in streams.draining else "ok"
 
 

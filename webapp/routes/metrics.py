@@ -141,10 +141,12 @@ def _redis_gauges(services: Services, streams: Streams) -> Iterator[Metric]:
         is_up = True
     if streams.nodes[1:]:
         nodes = GaugeMetricFamily(
-            "millrace_stream_node_up", "Whether a stream node answers this process.", labels=["node"]
+            "millrace_stream_node_up",
+            "Whether a stream node, of a cluster each master, answers this process.",
+            labels=["node"],
         )
         for node in streams.nodes[1:]:
-            nodes.add_metric([node.name], node.is_up)
+            nodes.add_metric([node.name], node.is_whole)
         gauges.append(nodes)
     yield from gauges
     yield GaugeMetricFamily("millrace_redis_up", "Whether Redis is available.", value=is_up)

@@ -72,7 +72,7 @@ def dispatch_after_done(process: WorkerProcess, run: RunningGeneration) -> None:
     A generation without a question in a conversation is not stored, so that nothing can be learned from it.
     """
     generation, transcript = run.generation, run.outbox.transcript
-    with process.tasks_of(generation).slots:
+    with process.tasks_of(generation).slots_of(generation):
         publish_ended(process.streams, [generation])
     is_complete = isinstance(transcript.outcome, Complete) and bool(transcript.content.strip())
     if process.settings.hooks.learning and is_complete and run.claimed.question:

@@ -6,135 +6,41 @@
                                     └──────┘ TRYAGAIN, CLUSTERDOWN: after a pause
 ```
 
-Every command here names keys of one bucket only, so that it has one master. Commands for several masters are sent to
-all of them before the first reply is read. A master that is away fails its own commands, not those of the others; but
-one that hangs holds up the others' commands in the same exchange until its time limit.
+Every command here names keys of one bucket only, so that it has one master. Commands for several masters are sent and
+read for each of them at the same time. A master that is away or hangs fails its own commands only; the call returns
+when the slowest master has answered or reached its time limit. One that the map knows to be down is not waited for,
+unless the call is for this one alone.
 """
 
-import random
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import hiredis
 import redis
 from redis.client import Pipeline
-from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError
 
-Place = tuple[str, int]
+from millrace.worker.contract.cluster_map import ClusterMap, Place, find_slot, run_at_once, text_of
+
 Reply = Any
 
 PAUSE_SECONDS = 0.05  # between tries while a slot moves or a master is being replaced
 PATIENCE_SECONDS = 0.1  # for a slot that moves; afterwards the command counts as one that Redis cannot serve
 RETRY_SECONDS = 1.0  # the same for each retry of a client: someone waits for it, but no loop that serves others
-REFRESH_SECONDS = 0.2  # at least so long between two readings of the map
 
-_TAG = re.compile(rb"\{(b[0-9]{2})\}")
+AT_ANY_MASTER = ("PING", "TIME", "INFO", "CONFIG GET")
+"""The commands without a bucket that one master answers for all."""
+AT_EVERY_MASTER = ("SCRIPT LOAD", "SCRIPT FLUSH")
+"""The commands without a bucket that are run at every master. Any other one is refused."""
+
 _PASSING = ("TRYAGAIN", "CLUSTERDOWN")
 _ASKING = b"*1\r\n$6\r\nASKING\r\n"
 _KEY_BYTES = 256  # of a packed command, within which its first key stands
-
-
-@lru_cache(maxsize=128)
-def slot_of(tag: bytes) -> int:
-    """Return the hash slot of a tag, such as `b07`."""
-    return key_slot(tag)
-
-
-def find_slot(words: Sequence[Any]) -> int | None:
-    """Return the slot of the first word of a command that has a bucket's hash tag; None if none has."""
-    for word in words:
-        if isinstance(word, str | bytes):
-            found = _TAG.search(word.encode() if isinstance(word, str) else word)
-            if found:
-                return slot_of(found[1])
-    return None
-
-
-class ClusterMap:
-    """The nodes of a cluster, with a client for each, and which master has which slots."""
-
-    def __init__(self, places: Sequence[Place], make: Callable[[Place], redis.Redis]) -> None:
-        self._seeds = tuple(places)
-        self._make = make
-        self._clients: dict[Place, redis.Redis] = {}
-        self._ranges: list[tuple[int, int, Place]] = []
-        self._read_at = -REFRESH_SECONDS
-
-    @property
-    def masters(self) -> list[Place]:
-        """The masters that have slots, in a fixed order; raises redis.ConnectionError while no map is known."""
-        if not self._ranges:
-            self.refresh()
-        return sorted({place for _, _, place in self._ranges})
-
-    @property
-    def nodes(self) -> list[Place]:
-        """The known nodes: the masters, and those that the URL names."""
-        return list(dict.fromkeys([*(place for _, _, place in self._ranges), *self._seeds]))
-
-    def client_of(self, place: Place) -> redis.Redis:
-        """Return the client of one node."""
-        if place not in self._clients:
-            self._clients[place] = self._make(place)
-        return self._clients[place]
-
-    def close(self) -> None:
-        """Close the connections to all nodes."""
-        for client in self._clients.values():
-            client.close()
-
-    def place_of(self, slot: int) -> Place:
-        """Return the master of a slot; reads the map if it is not known. Raises redis.ConnectionError."""
-        if not self._ranges:
-            self.refresh()
-        found = next((place for first, last, place in self._ranges if first <= slot <= last), None)
-        if found is None:
-            self.refresh()
-            raise redis.ConnectionError(f"no master of the cluster has slot {slot}")
-        return found
-
-    def move(self, slot: int, place: Place) -> None:
-        """Note that a slot has another master, until the map is read again."""
-        self._ranges.insert(0, (slot, slot, place))
-        with suppress(redis.RedisError):
-            self.refresh()
-
-    def refresh(self) -> None:
-        """Read the map from the first node that answers, unless it has just been read.
-
-        Raises redis.ConnectionError if no node answers and no map is known.
-        """
-        now = time.monotonic()
-        if now - self._read_at < REFRESH_SECONDS and self._ranges:
-            return
-        self._read_at = now
-        errors: list[str] = []
-        for place in random.sample(self.nodes, len(self.nodes)):
-            try:
-                self._ranges = _ranges(self.client_of(place).execute_command("CLUSTER SLOTS"), place)
-            except redis.RedisError as error:
-                errors.append(f"{place[0]}:{place[1]}: {error}")
-            else:
-                return
-        if not self._ranges:
-            raise redis.ConnectionError(f"no node of the cluster answers: {errors[0]}")
-
-
-def _ranges(reply: Any, asked: Place) -> list[tuple[int, int, Place]]:
-    found: list[tuple[int, int, Place]] = []
-    for first, last, master, *_ in cast("list[list[Any]]", reply):
-        host = master[0].decode() if isinstance(master[0], bytes) else str(master[0] or "")
-        found.append((int(first), int(last), (host or asked[0], int(master[1]))))
-    if not found:
-        raise redis.ConnectionError("the node knows no slots; it is not in a cluster, or not yet")
-    return found
 
 
 @dataclass
@@ -151,40 +57,74 @@ class _Sent:
 class ClusterClient(redis.Redis):
     """A client for commands about the keys of generations; each is sent to the master that has its bucket.
 
-    `pool` is one of connections to any node, for pub/sub: a cluster passes each
-    message on to all its nodes. A command whose connection fails is sent again up to `retries` times.
+    `make` returns a client of one master. `pool` is one of connections to any node, for pub/sub: a cluster passes each
+    message on to all its nodes. A command whose connection fails is sent again up to `retries` times. `owns_map`: no
+    other client shares the map.
     """
 
-    def __init__(self, cluster_map: ClusterMap, pool: redis.ConnectionPool, retries: int) -> None:
+    def __init__(
+        self,
+        cluster_map: ClusterMap,
+        make: Callable[[Place], redis.Redis],
+        pool: redis.ConnectionPool,
+        retries: int,
+        *,
+        owns_map: bool = True,
+    ) -> None:
         super().__init__(connection_pool=pool)
         self.map = cluster_map
+        self._make = make
+        self._clients: dict[Place, redis.Redis] = {}
         self._retries = retries
+        self._owns_map = owns_map
 
     def close(self) -> None:
         """Close the connections to all nodes."""
-        self.map.close()
+        for client in self._clients.values():
+            client.close()
+        if self._owns_map:
+            self.map.close()
         self.connection_pool.disconnect()
 
+    def client_of(self, place: Place) -> redis.Redis:
+        """Return the client of one node."""
+        if place not in self._clients:
+            self._clients[place] = self._make(place)
+        return self._clients[place]
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run a command at the master of its bucket; one without a bucket at every master, for one of their replies."""
+        """Run a command at the master of its bucket; one of those without a bucket at any or at every master.
+
+        Raises ValueError for any other command without a bucket: it would reach the keys of one master only.
+        """
         if find_slot(args) is None:
-            return self._execute_at_all(*args, **options)
+            return self._execute_without_bucket(*args, **options)
         (reply,) = self.exchange([hiredis.pack_command(args)])
         if isinstance(reply, Exception):
             raise reply
         return self.parsed(reply, args, options)
 
-    def _execute_at_all(self, *args: Any, **options: Any) -> Any:
+    def _execute_without_bucket(self, *args: Any, **options: Any) -> Any:
+        if args[0] not in AT_ANY_MASTER + AT_EVERY_MASTER:
+            raise ValueError(f"{args[0]} names no bucket of generations, and a cluster has no keys without one")
         replies: list[Reply] = []
-        for place in self.map.masters:
+        for place in sorted(self.map.masters, key=lambda each: each in self.map.down):
             try:
-                replies.append(self.map.client_of(place).execute_command(*args, **options))
+                replies.append(self.client_of(place).execute_command(*args, **options))
             except redis.RedisError as error:
                 replies.append(error)
+            else:
+                if args[0] in AT_ANY_MASTER:
+                    break
         good = [reply for reply in replies if not isinstance(reply, Exception)]
         if not good:
             raise replies[0]
         return good[0]
+
+    def load(self, source: str, commands: Sequence[bytes]) -> None:
+        """Load a script at the masters that these packed calls of it are for; raises redis.RedisError."""
+        for place in {self.map.place_of(_slot_of(each)) for each in commands}:
+            self.client_of(place).script_load(source)
 
     def parsed(self, reply: Reply, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Return a reply in the form that redis-py gives it."""
@@ -196,12 +136,14 @@ class ClusterClient(redis.Redis):
         """Return a pipeline; its commands are not a transaction."""
         return ClusterPipeline(self)
 
-    def exchange(self, commands: Sequence[bytes]) -> list[Reply]:
-        """Send packed commands, each to the master of its bucket, and return their replies in order.
+    def exchange(self, commands: Sequence[bytes], slots: Sequence[int] | None = None) -> list[Reply]:
+        """Send packed commands, each to the master of its bucket or of its slot, and return their replies in order.
 
-        A reply that is an error, also one of the connection, stands in its place.
+        A reply that is an error, also one of the connection, stands in its place. Raises ValueError for a command
+        without a bucket.
         """
-        every = [_Sent(packed, find_slot((packed[:_KEY_BYTES],)) or 0) for packed in commands]
+        slots = slots or [_slot_of(packed) for packed in commands]
+        every = [_Sent(packed, slot) for packed, slot in zip(commands, slots, strict=True)]
         deadline = time.monotonic() + PATIENCE_SECONDS + self._retries * RETRY_SECONDS
         left = every
         while left:
@@ -224,47 +166,57 @@ class ClusterClient(redis.Redis):
                 groups[each.asked or self.map.place_of(each.slot), each.asked is not None].append(each)
             except redis.RedisError as error:
                 self._fail([each], error)
-        open_connections: list[tuple[Any, Any, list[_Sent]]] = []
+        down = [key for key in groups if key[0] in self.map.down] if len(groups) > 1 else []
+        for place, is_asking in down:  # which holds up no others; a call for it alone waits, as it may be back
+            error = redis.ConnectionError(f"{text_of(place)} does not answer")
+            self._fail(groups.pop((place, is_asking)), error)
+        if len(groups) == 1:
+            (((place, _), members),) = groups.items()
+            self._exchange_with(place, members)
+        elif groups:  # at the same time: with one that hangs, already connecting takes the whole time limit
+            run_at_once([partial(self._exchange_with, place, members) for (place, _), members in groups.items()])
+
+    def _exchange_with(self, place: Place, members: Sequence[_Sent]) -> None:
+        """Send the commands to one master, then read the replies: either all `asked` this one or none."""
+        pool = self.client_of(place).connection_pool
         try:
-            for (place, is_asking), members in groups.items():
-                pool = self.map.client_of(place).connection_pool
-                try:
-                    connection: Any = pool.get_connection()
-                    open_connections.append((pool, connection, members))
-                    asking = _ASKING if is_asking else b""
-                    connection.send_packed_command([b"".join(asking + each.packed for each in members)])
-                except (redis.RedisError, OSError) as error:
-                    self._fail(members, error)
-            for _, connection, members in open_connections:
-                self._receive(connection, [each for each in members if each.reply is None])
+            connection: Any = pool.get_connection()
+        except (redis.RedisError, OSError) as error:
+            self._fail(members, error, place)
+            return
+        read = 0
+        try:
+            asking = _ASKING if members[0].asked else b""
+            connection.send_packed_command([b"".join(asking + each.packed for each in members)])
+            for each in members:
+                self._receive(connection, each)
+                read += 1
+        except (redis.RedisError, OSError) as error:
+            connection.disconnect()
+            self._fail(members[read:], error, place)
         except BaseException:
-            for _, connection, _ in open_connections:
-                connection.disconnect()  # replies that nobody reads may be on their way
+            connection.disconnect()  # replies that nobody reads may be on their way
             raise
         finally:
-            for pool, connection, _ in open_connections:
-                pool.release(connection)
+            pool.release(connection)
 
-    def _receive(self, connection: Any, members: list[_Sent]) -> None:
-        for number, each in enumerate(members):
-            try:
-                if each.asked:
-                    with suppress(redis.ResponseError):  # the next reply is the command's, and says MOVED then
-                        connection.read_response()
-                each.reply = connection.read_response()
-            except redis.ResponseError as error:
-                each.reply = error
-            except (redis.RedisError, OSError) as error:
-                connection.disconnect()
-                self._fail(members[number:], error)
-                return
+    def _receive(self, connection: Any, sent: _Sent) -> None:
+        if sent.asked:
+            with suppress(redis.ResponseError):  # the next reply is the command's, and says MOVED then
+                connection.read_response()
+        try:
+            sent.reply = connection.read_response()
+        except redis.ResponseError as error:
+            sent.reply = error
 
-    def _fail(self, members: Sequence[_Sent], error: Exception) -> None:
+    def _fail(self, members: Sequence[_Sent], error: Exception, place: Place | None = None) -> None:
+        name = text_of(place) if place else ""
+        text = str(error) if name in str(error) else f"{name}: {error}"
         for each in members:
-            each.reply = redis.ConnectionError(str(error))
+            each.reply = redis.ConnectionError(text)
             each.failures += 1
         with suppress(redis.RedisError):
-            self.map.refresh()
+            self.map.refresh(place)
 
     def _to_send_again(self, sent: Sequence[_Sent]) -> list[_Sent]:
         """Return the commands that may succeed now, and with each the later ones of its slot, to keep their order."""
@@ -298,9 +250,14 @@ def servers_of(client: redis.Redis) -> list[redis.Redis]:
 
     For SCAN, which looks at one server. Raises redis.ConnectionError while no map of the cluster is known.
     """
-    return (
-        [client.map.client_of(place) for place in client.map.masters] if isinstance(client, ClusterClient) else [client]
-    )
+    return [client.client_of(place) for place in client.map.masters] if isinstance(client, ClusterClient) else [client]
+
+
+def _slot_of(packed: bytes) -> int:
+    slot = find_slot((packed[:_KEY_BYTES],))
+    if slot is None:
+        raise ValueError("a command names no bucket of generations, and a cluster has no keys without one")
+    return slot
 
 
 def _code_of(error: redis.ResponseError) -> str:
@@ -308,7 +265,10 @@ def _code_of(error: redis.ResponseError) -> str:
 
 
 class ClusterPipeline(Pipeline):
-    """Commands for the masters of their buckets, sent at once; their replies come in order."""
+    """Commands for the masters of their buckets, sent at once; their replies come in order.
+
+    One that any master can answer, such as TIME, goes to the master of the command before it.
+    """
 
     def __init__(self, client: ClusterClient) -> None:
         super().__init__(client.connection_pool, client.response_callbacks, transaction=False, shard_hint=None)
@@ -318,7 +278,13 @@ class ClusterPipeline(Pipeline):
         """Run the commands; raises the first error among the replies, or with `raise_on_error` false returns all."""
         commands: list[Any] = list(self.command_stack)
         self.reset()
-        replies = self._client.exchange([hiredis.pack_command(args) for args, _ in commands])
+        slots: list[int] = []
+        for args, _ in commands:
+            slot = find_slot(args)
+            if slot is None and not (slots and args[0] in AT_ANY_MASTER):
+                raise ValueError(f"{args[0]} names no bucket of generations, and a cluster has no keys without one")
+            slots.append(slots[-1] if slot is None else slot)
+        replies = self._client.exchange([hiredis.pack_command(args) for args, _ in commands], slots)
         for number, (args, options) in enumerate(commands):
             if isinstance(replies[number], Exception):
                 if raise_on_error:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import redis
 
+from millrace.worker.contract.cluster_map import ClusterMap
 from millrace.worker.contract.connection_pool import make_cluster_client, make_pool
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.redis_url import read_redis_url
@@ -27,18 +28,23 @@ Redis = redis.Redis
 
 
 def connect(
-    url: str, *, timeout_seconds: float = REPLY_SECONDS, retries: int = 1, connections: int = MAX_CONNECTIONS
+    url: str,
+    *,
+    timeout_seconds: float = REPLY_SECONDS,
+    retries: int = 1,
+    connections: int = MAX_CONNECTIONS,
+    cluster: ClusterMap | None = None,
 ) -> Redis:
     """Return a client with a pool of connections; it connects at the first command.
 
     Replies are bytes. Every script of this room may safely be sent twice, so a lost reply is retried `retries` times.
     When all `connections` are in use, a command waits up to `timeout_seconds` for a free one, then raises
-    RedisUnavailable.
+    RedisUnavailable. `cluster` is the map that a client of a cluster shares with others of the process.
     """
     address = read_redis_url(url)
     limits: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retries": retries, "connections": connections}
     if address.shape == "cluster":
-        return make_cluster_client(address, **limits)
+        return make_cluster_client(address, cluster=cluster, **limits)
     return redis.Redis.from_pool(make_pool(address, **limits))
 
 
@@ -82,6 +88,12 @@ def check_available(replies: Sequence[Any]) -> None:
     for reply in replies:
         if isinstance(reply, Exception) and is_unavailable(reply):
             raise RedisUnavailable(str(reply)) from reply
+
+
+def check_some_available(replies: Sequence[Any]) -> None:
+    """Raise RedisUnavailable if every reply is an error that means so: of a cluster, some masters may serve."""
+    if all(isinstance(reply, Exception) and is_unavailable(reply) for reply in replies):
+        check_available(replies)
 
 
 def find_unavailable(urls: Mapping[str, str], seconds: float) -> str:

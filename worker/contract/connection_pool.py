@@ -13,6 +13,7 @@ import termios
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, assert_never
 
 import redis
@@ -20,7 +21,8 @@ from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-from millrace.worker.contract.cluster import ClusterClient, ClusterMap, Place
+from millrace.worker.contract.cluster import ClusterClient
+from millrace.worker.contract.cluster_map import MAP_CONNECTIONS, MAP_SECONDS, ClusterMap, Place
 from millrace.worker.settings.redis_url import RedisAddress
 
 CONNECT_SECONDS = 2.0
@@ -62,19 +64,22 @@ def make_pool(address: RedisAddress, *, timeout_seconds: float, retries: int, co
             assert_never(address.shape)
 
 
-def make_cluster_client(address: RedisAddress, *, retries: int, **limits: Any) -> ClusterClient:
-    """Return a client of a cluster, which reads its map at the first command."""
+def make_cluster_client(
+    address: RedisAddress, *, retries: int, cluster: ClusterMap | None = None, **limits: Any
+) -> ClusterClient:
+    """Return a client of a cluster, which reads its map at the first command, or shares the one that is given."""
 
-    def make(place: Place) -> redis.Redis:
+    def client_of(place: Place, **own: Any) -> redis.Redis:
         node = replace(address, shape="server", places=(place,))
-        return redis.Redis.from_pool(make_pool(node, retries=0, **limits))
+        return redis.Redis.from_pool(make_pool(node, retries=0, **own))
 
-    cluster = ClusterMap(address.places, make)
+    own_map = ClusterMap(address.places, partial(client_of, timeout_seconds=MAP_SECONDS, connections=MAP_CONNECTIONS))
+    cluster_map = cluster or own_map
     server = replace(address, shape="server", places=address.places[:1])
     pool = make_pool(server, retries=0, **limits)
     pool.connection_class = _NodeTls if address.tls else _NodeTcp
-    pool.connection_kwargs["cluster"] = cluster
-    return ClusterClient(cluster, pool, retries)
+    pool.connection_kwargs["cluster"] = cluster_map
+    return ClusterClient(cluster_map, partial(client_of, **limits), pool, retries, owns_map=cluster is None)
 
 
 def options_of(address: RedisAddress) -> dict[str, Any]:
@@ -100,9 +105,14 @@ def _tls_options(address: RedisAddress) -> dict[str, Any]:
 
 
 def is_current(pool: Any, connection: Any) -> bool:
-    """Return whether a connection with this pool's options leads to the server that the pool is for at this time."""
+    """Return whether a connection with this pool's options leads to a server that the pool is for at this time.
+
+    Of a cluster it is any that belongs to it and answers.
+    """
     if isinstance(pool, _MasterPool):
         pool.check_master()
+    if isinstance(connection, _NodeTcp):
+        return connection.is_current
     return bool(pool.owns_connection(connection))
 
 
@@ -170,14 +180,19 @@ class _Tls(redis.SSLConnection):
 
 
 class _NodeTcp(_Tcp):
-    """A connection to some node of a cluster, another one at each try."""
+    """A connection to some node of a cluster that answers, another one at each try."""
 
     def __init__(self, *, cluster: ClusterMap, **options: Any) -> None:
         super().__init__(**options)
         self._cluster = cluster
 
+    @property
+    def is_current(self) -> bool:
+        """Whether its node belongs to the cluster and answers; true where no node does."""
+        return (self.host, self.port) in self._cluster.up_nodes
+
     def _connect(self) -> Any:
-        self.host, self.port = random.choice(self._cluster.nodes)
+        self.host, self.port = random.choice(self._cluster.up_nodes)
         return super()._connect()
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.conversation_lock import release
-from millrace.worker.contract.ids import new_generation, new_id
+from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import idempotency_key, keys_of
 from millrace.worker.contract.lease import first_event
 from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, queue_ms, to_ms
@@ -51,9 +51,9 @@ class Draft:
     """Where the generation waits for a worker: a hash of its owner, in session mode of its address."""
 
 
-def new_ids(conversation: str | None = None, question: str | None = None, node: str = "") -> Ids:
-    """Return fresh ids, in the given conversation and for the given question, if any; the generation is on `node`."""
-    return Ids(new_generation(node), conversation or new_id(), new_id(), new_id() if question is None else question)
+def new_ids(conversation: str | None = None, question: str | None = None, generation: str = "") -> Ids:
+    """Return fresh ids, but for those that are given."""
+    return Ids(generation or new_id(), conversation or new_id(), new_id(), new_id() if question is None else question)
 
 
 def body_hash(body: Any) -> str:

@@ -3,9 +3,9 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from millrace.worker.contract.connection import Redis, check_available, run_each
+from millrace.worker.contract.connection import Redis, check_some_available, is_unavailable, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, StatusEvent, encode
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import Cursor, cursor_of
@@ -151,7 +151,7 @@ def first_event(generation: str, conversation: str, message: str) -> bytes:
 def renew_all(redis: Redis, claims: list[Claim], settings: Settings) -> list[Renewal | Exception]:
     """Renew all the leases in one round trip and return the replies in order; raises RedisUnavailable.
 
-    For a renewal that Redis rejected, the list holds the exception.
+    For a renewal that Redis rejected, or that one master of a cluster could not serve, the list holds the exception.
     """
     replies = run_all(
         redis,
@@ -160,7 +160,7 @@ def renew_all(redis: Redis, claims: list[Claim], settings: Settings) -> list[Ren
             for each in claims
         ],
     )
-    check_available(replies)
+    check_some_available(replies)
     return [_renewal(reply) for reply in replies]
 
 
@@ -180,17 +180,32 @@ def release(streams: Streams, claim: Claim, settings: Settings) -> bool:
     return RELEASE(streams.of(claim.generation), keys_of(claim.generation), *arguments) == b"released"
 
 
-def have_ended(redis: Redis, generations: list[str]) -> list[bool]:
-    """Return for each generation whether Redis has recorded its end, in one round trip; raises RedisUnavailable."""
+def have_ended(redis: Redis, generations: list[str]) -> list[bool | None]:
+    """Return for each generation whether Redis has recorded its end, in one round trip; raises RedisUnavailable.
+
+    None for one whose master, of a cluster, does not answer while others do.
+    """
     pipeline = redis.pipeline(transaction=False)
     for generation in generations:
         pipeline.hexists(keys_of(generation).state, "done")
-    return [reply is True for reply in run_each(pipeline)]
+    return [None if _is_away(reply) else reply is True for reply in _run_some(pipeline)]
 
 
 def count_unfinished(redis: Redis) -> int:
-    """Return how many generations have not ended, in all buckets that are readable; raises RedisUnavailable."""
+    """Return how many generations have not ended, in all buckets that can be read; raises RedisUnavailable."""
     pipeline = redis.pipeline(transaction=False)
     for leases in LEASES:
         pipeline.zcard(leases)
-    return sum(reply for reply in run_each(pipeline) if isinstance(reply, int))
+    return sum(reply for reply in _run_some(pipeline) if isinstance(reply, int))
+
+
+def _run_some(pipeline: Any) -> list[Any]:
+    """Run a pipeline; raises RedisUnavailable if no command could be served."""
+    with translate_redis_errors():
+        replies = cast("list[Any]", pipeline.execute(raise_on_error=False))
+    check_some_available(replies)
+    return replies
+
+
+def _is_away(reply: Any) -> bool:
+    return isinstance(reply, Exception) and is_unavailable(reply)

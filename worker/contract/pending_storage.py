@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, check_available
+from millrace.worker.contract.connection import Redis, check_some_available, is_unavailable
 from millrace.worker.contract.ids import split_members
 from millrace.worker.contract.keys import UNSTORED, keys_of
 from millrace.worker.contract.scripts import REMOVE_PENDING, TAKE_PENDING, run_all
@@ -26,14 +26,15 @@ class PendingAnswer:
 def take_due(redis: Redis, delay_ms: int) -> list[PendingAnswer]:
     """Return the answers that are due, and postpone them by `delay_ms` for every other process.
 
-    Raises RedisUnavailable.
+    Raises RedisUnavailable, for a cluster only if no master answers.
     """
     replies = run_all(redis, [(TAKE_PENDING, (bucket,), (_BATCH, delay_ms)) for bucket in UNSTORED])
-    check_available(replies)
+    check_some_available(replies)
     taken: list[PendingAnswer] = []
     for bucket, (unstored, reply) in enumerate(zip(UNSTORED, replies, strict=True)):
         if isinstance(reply, Exception):
-            _log.error("unstored_unreadable", key=unstored, error=reply)
+            if not is_unavailable(reply):
+                _log.error("unstored_unreadable", key=unstored, error=reply)
             continue
         *members, score = cast("list[bytes]", reply)
         generations, junk = split_members(members, bucket)

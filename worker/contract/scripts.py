@@ -70,8 +70,12 @@ def run_packed(redis: Redis, commands: Sequence[bytes], scripts: Collection[Scri
             replies = _send(redis, commands)
             if not any(isinstance(reply, NoScriptError) for reply in replies):
                 return replies
+            lost = [each for each, reply in zip(commands, replies, strict=True) if isinstance(reply, NoScriptError)]
             for script in scripts:
-                redis.script_load(script.source)
+                if isinstance(redis, ClusterClient):
+                    redis.load(script.source, lost)
+                else:
+                    redis.script_load(script.source)
     raise RedisUnavailable("Redis loses its scripts repeatedly")
 
 

@@ -7,7 +7,13 @@ from typing import cast
 
 from prometheus_client import Counter
 
-from millrace.worker.contract.connection import Redis, check_available, is_unavailable, run_each, translate_redis_errors
+from millrace.worker.contract.connection import (
+    Redis,
+    check_some_available,
+    is_unavailable,
+    run_each,
+    translate_redis_errors,
+)
 from millrace.worker.contract.events import FINAL_EVENTS
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import split_members
@@ -52,7 +58,8 @@ class SweepResult:
 def sweep(streams: Streams, settings: Settings, name: str = CONTROL) -> SweepResult:
     """Decide about every generation of a node whose time in the leases has come; the caller enqueues those returned.
 
-    Any number of processes may sweep at the same time: one script makes each decision. Raises RedisUnavailable.
+    Any number of processes may sweep at the same time: one script makes each decision. Raises RedisUnavailable, for a
+    cluster only if no master answers.
     """
     redis = streams.redis_of(name)
     due = [generation for bucket in _list_due(redis) for generation in bucket]
@@ -71,10 +78,11 @@ def sweep(streams: Streams, settings: Settings, name: str = CONTROL) -> SweepRes
 def _list_due(redis: Redis) -> Iterator[list[str]]:
     """Yield the due generations of each bucket, and remove members that are no id: they would take up the batch."""
     replies = run_all(redis, [(LIST_DUE, (leases,), (_BATCH,)) for leases in LEASES])
-    check_available(replies)
+    check_some_available(replies)
     for bucket, (leases, reply) in enumerate(zip(LEASES, replies, strict=True)):
         if isinstance(reply, Exception):
-            _log.error("leases_unreadable", key=leases, error=reply)
+            if not is_unavailable(reply):
+                _log.error("leases_unreadable", key=leases, error=reply)
             continue
         generations, junk = split_members(cast("list[bytes]", reply), bucket)
         if junk:

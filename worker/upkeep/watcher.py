@@ -10,7 +10,7 @@ from typing import assert_never
 
 from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.background_task import BackgroundTask
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.connection import Redis, is_unavailable
 from millrace.worker.contract.lease import ClaimedGeneration, Renewal, have_ended, renew_all
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.interrupt import CancelRequested, Interrupt
@@ -97,7 +97,8 @@ class Watcher(BackgroundTask):
 
     def _apply_renewal(self, run: RunningGeneration, renewal: Renewal | Exception) -> None:
         if isinstance(renewal, Exception):
-            _log.error("renewal_rejected", generation=run.generation, error=renewal)
+            if not is_unavailable(renewal):  # otherwise its master, of a cluster, does not answer now
+                _log.error("renewal_rejected", generation=run.generation, error=renewal)
             return
         match renewal.verdict:
             case "held":
@@ -131,10 +132,10 @@ class Watcher(BackgroundTask):
             return
         ended_in_redis = have_ended(self._redis, [run.generation for run in finished])
         for run, has_ended in zip(finished, ended_in_redis, strict=True):
-            if not has_ended:
+            if has_ended is False:
                 self._recover(run.outbox)
                 self._ended[run] = now
-            elif now - self._ended[run] > ENDED_WATCH_SECONDS:
+            elif has_ended and now - self._ended[run] > ENDED_WATCH_SECONDS:
                 del self._ended[run]
 
     def _run(self) -> None:

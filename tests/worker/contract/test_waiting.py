@@ -8,6 +8,7 @@ import pytest
 
 from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.creation import create, new_ids
+from millrace.worker.contract.ids import new_generation
 from millrace.worker.contract.keys import QUEUE, keys_of
 from millrace.worker.contract.queue import TaskQueue
 from millrace.worker.contract.streams import Streams
@@ -72,7 +73,7 @@ def test_generations_of_stream_nodes_wait_like_others_but_not_those_of_one_that_
     away = connect("redis://127.0.0.1:1/0")
     streams = Streams(redis, {"b": redis, "c1": away})
     for node, minutes in (("b", 10), ("c1", 20)):
-        draft = replace(new_draft(), ids=new_ids(node=node))
+        draft = replace(new_draft(), ids=new_ids(generation=new_generation(node)))
         create(Streams(redis), draft, SETTINGS)
         backdate(redis, draft.ids.generation, minutes * 60)
         queue.enqueue(draft.ids.generation, node)
