@@ -15,6 +15,7 @@ from tests.valkey import ValkeyProcess, free_port
 SERVICE = "answers"
 PASSWORD = "of-the-servers"
 SENTINEL_PASSWORD = "of-the-sentinels"
+PAUSE_MS = 20_000  # a promotion takes a second or two, and longer on a busy machine
 
 _CONFIGURATION = """
 port {port}
@@ -24,16 +25,20 @@ requirepass {sentinel_password}
 sentinel sentinel-pass {sentinel_password}
 sentinel monitor {service} 127.0.0.1 {master} 2
 sentinel auth-pass {service} {password}
-sentinel down-after-milliseconds {service} 1000
+sentinel down-after-milliseconds {service} {down_after_ms}
 sentinel failover-timeout {service} 5000
 """
 
 
 class SentinelService:
-    """`url` leads to the master, whichever server that is; `servers` begin as master and replica."""
+    """`url` leads to the master, whichever server that is; `servers` begin as master and replica.
 
-    def __init__(self, directory: Path) -> None:
+    The sentinels promote the replica of a master that has been away for so long.
+    """
+
+    def __init__(self, directory: Path, *, down_after_ms: int = 1000) -> None:
         self._directory = directory
+        self._down_after_ms = down_after_ms
         self._sentinels: list[subprocess.Popen[bytes]] = []
         self._ports = [free_port() for _ in range(3)]
         login = ("--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0")
@@ -64,6 +69,7 @@ class SentinelService:
                     master=master.port,
                     password=PASSWORD,
                     sentinel_password=SENTINEL_PASSWORD,
+                    down_after_ms=self._down_after_ms,
                 )
             )
             self._sentinels.append(
@@ -106,6 +112,13 @@ class SentinelService:
         self._await(lambda: bool(self._ask(self._ports[0], "SENTINEL", "FAILOVER", SERVICE)), "a failover")
         self.await_master_other_than(before)
 
+    def promote(self) -> None:
+        """Have Sentinel promote the replica without the loss of a write, by the steps of `deploy/docs/redis.md`."""
+        with self.master.client() as client:
+            client.client_pause(PAUSE_MS, all=False)
+            self._await(lambda: _is_in_step(client), "the replica to have all", PAUSE_MS / 1000)
+            self.fail_over()
+
     def await_master_other_than(self, server: ValkeyProcess) -> None:
         """Wait until the sentinels that run name another master, and it takes writes."""
 
@@ -145,3 +158,8 @@ class SentinelService:
                 pass
             assert time.monotonic() < deadline, f"timed out: {awaited}"
             time.sleep(0.05)
+
+
+def _is_in_step(master: redis.Redis) -> bool:
+    replication = master.info("replication")
+    return bool(replication.get("slave0", {}).get("offset") == replication["master_repl_offset"])

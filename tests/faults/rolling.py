@@ -1,6 +1,7 @@
 """Replaces every process of a system, one after the other, while answers stream; and counts what that has cost.
 
-`python -m tests.faults.rolling 1000` does it with a thousand answers and prints the figures.
+`python -m tests.faults.rolling 1000` does it with a thousand answers and prints the figures; with a further `sentinel`
+Redis has a replica, which is promoted.
 """
 
 import random
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +25,12 @@ from tests.faults.conftest import StartedGeneration, ask
 from tests.faults.follower import check
 from tests.faults.rig import Rig
 from tests.postgres import PostgresProcess, absent
+from tests.sentinels import SentinelService
+from tests.valkey import ValkeyProcess
 
 CLIENTS = 20
+LASTING, LASTING_SECONDS = 5, 250  # further answers, which go on until all is replaced, however slow the machine is
+ALIVE_MS = 20_000  # for which the sentinels wait for a master that restarts
 PATIENCE_SECONDS = 30.0  # for which a client tries a refused question again
 QUESTION_TEXT = "It goes on. "
 
@@ -93,24 +99,46 @@ class Asker:
         self.asked.append(answer.json()["id"])
 
 
-def roll(rig: Rig, postgres: PostgresProcess | None, answers: int, *, seconds: float, rate: int) -> Rolled:
-    """Start the answers, replace everything, and check that no reader has lost a character or seen an error."""
+def roll(
+    rig: Rig,
+    postgres: PostgresProcess | None,
+    answers: int,
+    *,
+    seconds: float,
+    rate: int,
+    sentinels: SentinelService | None = None,
+) -> Rolled:
+    """Start the answers, replace everything, and check that no reader has lost a character or seen an error.
+
+    `sentinels` are those that name the rig's Redis: its replica is replaced and promoted.
+    """
     rolled = Rolled(answers)
     clients = [rig.client(number % len(rig.urls)) for number in range(CLIENTS)]
     asked = [
         ask(rig, seconds, rate=rate, name=_name(number), client=clients[number % CLIENTS]) for number in range(answers)
     ]
-    wait_for(lambda: all(each.follower.text for each in asked), 120, "every first text")
+    lasting = [
+        ask(rig, LASTING_SECONDS, rate=rate, name=_name(answers + number), client=client)
+        for number, client in enumerate(clients[:LASTING])
+    ]
+    wait_for(lambda: all(each.follower.text for each in (*asked, *lasting)), 120, "every first text")
     asker = Asker(rig)
     for place in range(len(rig.workers)):
         _timed(rolled, f"worker {place + 1}", lambda place=place: _replace_worker(rig, place))
     for place in range(len(rig.webs)):
         _timed(rolled, f"web {place + 1}", lambda place=place: _replace_web(rig, place))
-    _timed(rolled, "Redis", lambda: _restart_redis(rig))
+    _timed(rolled, "Redis", lambda: _restart_redis(rig, sentinels.master if sentinels else rig.valkey))
+    if sentinels:
+        _timed(rolled, "Redis replica", lambda: _replace_replica(sentinels))
+        _timed(rolled, "Redis promotion", lambda: _promote(rig, sentinels))
     if postgres:
         _timed(rolled, "PostgreSQL", lambda: _restart_database(rig, postgres))
     asker.end()
-    assert not all(each.follower.is_done for each in asked), "all was replaced only when the answers were over"
+    for each in lasting:
+        length = len(each.follower.text)
+        wait_for(lambda each=each, length=length: len(each.follower.text) > length, 60, "an answer that goes on")
+        each.client.cancel(each.generation)
+        assert check(each.follower, each.client)["type"] == "cancelled"
     _check(rig, rolled, asked, asker)
     return rolled
 
@@ -169,10 +197,25 @@ def _replace_web(rig: Rig, place: int) -> None:
     rig.await_ready(rig.urls[place])
 
 
-def _restart_redis(rig: Rig) -> None:
+def _restart_redis(rig: Rig, server: ValkeyProcess) -> None:
     """Stop Redis as a service is stopped, and start it with its append-only file."""
-    rig.valkey.stop(signal.SIGTERM)
-    rig.valkey.start()
+    server.stop(signal.SIGTERM)
+    server.start()
+    for url in rig.urls:
+        rig.await_ready(url)
+
+
+def _replace_replica(sentinels: SentinelService) -> None:
+    """Restart the server that no process uses, and wait until it is in step."""
+    replica = sentinels.replica
+    replica.stop(signal.SIGTERM)
+    replica.start()
+    sentinels.await_replica(replica)
+
+
+def _promote(rig: Rig, sentinels: SentinelService) -> None:
+    """Have Sentinel make the replica the master, as before a replacement of the server that is it now."""
+    sentinels.promote()
     for url in rig.urls:
         rig.await_ready(url)
 
@@ -190,15 +233,20 @@ def _checks(rig: Rig) -> dict[str, str]:
     return checks
 
 
-def main(answers: int) -> None:
+def main(answers: int, *, has_replica: bool) -> None:
     """Print the figures of a run with so many answers."""
     Rig.is_forked = False
-    with TemporaryDirectory() as name, PostgresProcess() as postgres:
+    with TemporaryDirectory() as name, PostgresProcess() as postgres, ExitStack() as stack:
         migrate(load({"MILLRACE_DATABASE_URL": postgres.url()}))
-        with Rig(Path(name), workers=2, webs=2, max_attempts=5, database_url=postgres.url()) as rig:
-            print(roll(rig, postgres, answers, seconds=120, rate=2))
+        sentinels = None
+        rig = Rig(Path(name), workers=2, webs=2, max_attempts=5, database_url=postgres.url())
+        if has_replica:
+            sentinels = stack.enter_context(SentinelService(Path(name), down_after_ms=ALIVE_MS))
+            rig.add_settings(redis_url=sentinels.url)
+        with rig:
+            print(roll(rig, postgres, answers, seconds=120, rate=2, sentinels=sentinels))
 
 
 if __name__ == "__main__":
     assert not absent(), absent()
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), has_replica="sentinel" in sys.argv)
