@@ -199,6 +199,21 @@ def test_further_pages_come_by_scrolling_or_by_the_button(
         assert len(set(items.evaluate_all("all => all.map((each) => each.dataset.id)"))) == 70
 
 
+def test_answer_that_ended_meanwhile_is_marked_as_soon_as_the_list_reaches_it(
+    lenient_page: Page, system: System
+) -> None:
+    page = lenient_page
+    left, *_ = create(page, system, *(f"row {number}" for number in range(45)))
+    # As a page leaves it that was closed while the answer ran.
+    page.evaluate("id => localStorage.setItem(`millrace running ${location.pathname}`, JSON.stringify([id]))", left)
+    for _ in range(2):  # a visit that does not reach it changes nothing
+        page.reload()
+        expect(page.locator("#conversations li")).to_have_count(30)
+    page.locator(".list-scroller").evaluate("each => each.scrollTo(0, each.scrollHeight)")
+    expect(page.locator(f"li[data-id='{left}'][data-mark=unread]")).to_have_count(1)
+    expect(page.locator("[data-mark]")).to_have_count(1)
+
+
 def test_change_reads_one_page_and_leaves_the_rows_and_the_focus_in_place(lenient_page: Page, system: System) -> None:
     page = lenient_page  # the browser's console reports that a deleted conversation is not found
     created = create(page, system, *(f"row {number}" for number in range(45)))

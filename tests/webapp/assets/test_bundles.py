@@ -1,5 +1,6 @@
 """Bundles, made by a program of the test in the bundler's place; the browser's tests run those of the real one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,22 @@ def test_failure_names_its_cause_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(AssetsUnavailable, match="could not be bundled"):
         bundle(tmp_path)
     assert not bundles_location(tmp_path).exists()
+
+
+def test_bundles_of_the_release_before_stay_and_older_ones_are_removed(tmp_path: Path) -> None:
+    for age, name in enumerate(("bundles-previous", "bundles-older", "bundles-oldest"), 1):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page.js").touch()
+        os.utime(tmp_path / name, (age * -60 + 1e9, age * -60 + 1e9))
+    libraries = location(tmp_path)
+    libraries.mkdir()
+    put_bundler(tmp_path, WRITES)
+    made = bundle(tmp_path)
+    assert made is not None
+    held = {path for path in tmp_path.iterdir() if path.is_dir()}
+    assert held == {libraries, made, tmp_path / "bundles-previous"}
+    (tmp_path / "bundles-next").mkdir()  # a newer release, which gives way to this one again
+    os.utime(made, (0, 0))
+    assert bundle(tmp_path) == made
+    assert {path.name for path in tmp_path.glob("bundles-*")} == {made.name, "bundles-next"}
+    assert made.stat().st_mtime > 1e9, "the bundles that were asked for last are the newest"

@@ -8,7 +8,8 @@ export class Unread {
   #onChange;
   /** @type {Set<string>} */
   #marked = read(KEY);
-  #hasCompared = false;
+  /** @type {Set<string> | null} */
+  #awaited = null; // conversations with an answer when a page looked last, which the list has not shown since
 
   /** @param {() => void} onChange - called when another tab has changed the marks as well */
   constructor(onChange) {
@@ -51,21 +52,25 @@ export class Unread {
    */
   end(id) {
     const running = read(RUNNING_KEY);
+    this.#awaited?.delete(id);
     if (running.delete(id)) write(RUNNING_KEY, running);
   }
 
   /**
-   * Remember which answers run, each time the list has been read. The first time, return the conversations whose answers
-   * were running when a page of this browser looked last, and have ended while none was open.
+   * Remember which answers run, each time the list has been read. Return the conversations that are listed for the first
+   * time, whose answers were running when a page of this browser looked last, and have ended while none was open. The
+   * others that are not listed yet wait until the list reaches them.
    *
    * @param {import("./conversations.js").Listed[]} items
    */
   compare(items) {
-    const before = this.#hasCompared ? new Set() : read(RUNNING_KEY);
-    this.#hasCompared = true;
-    const running = new Set(items.filter(({ active_generation }) => active_generation !== null).map(({ id }) => id));
-    write(RUNNING_KEY, running);
-    return items.filter(({ id }) => before.has(id) && !running.has(id)).map(({ id }) => id);
+    const awaited = (this.#awaited ??= read(RUNNING_KEY));
+    const listed = new Set(items.map(({ id }) => id));
+    const running = items.filter(({ active_generation }) => active_generation !== null).map(({ id }) => id);
+    const ended = [...awaited].filter((id) => listed.has(id) && !running.includes(id));
+    this.#awaited = new Set([...awaited].filter((id) => !listed.has(id)));
+    write(RUNNING_KEY, new Set([...[...read(RUNNING_KEY)].filter((id) => !listed.has(id)), ...running]));
+    return ended;
   }
 
   /** @param {Set<string>} marked */
