@@ -39,7 +39,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @dataclass(frozen=True)
 class Backing:
-    """What a deployment has beside its containers: a database server and a provider of models."""
+    """The services beside the containers of a deployment: a database server and a provider of models."""
 
     postgres: PostgresProcess
     emulator: EmulatorProcess

@@ -22,7 +22,7 @@ PORT = 8000  # of the image's command and of its health check
 
 @dataclass
 class Stage:
-    """What the instructions of one stage have made so far."""
+    """One stage of a build, as its instructions have made it so far."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=lambda: {"PATH": _BASE_PATH})
