@@ -9,15 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
-from hypothesis import settings as hypothesis_settings  # noqa: E402
 
 from millrace.worker.providers.stub import Reply, Step  # noqa: E402
 from tests.emulator_process import EmulatorProcess  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402
 from tests.worker.harness import InProcessWorker, WorkerHarness  # noqa: E402
-
-hypothesis_settings.register_profile("patient", deadline=None)  # the time of an example depends on the machine
-hypothesis_settings.load_profile("patient")
 
 MakeWorker = Callable[..., InProcessWorker]
 

@@ -49,7 +49,7 @@ def test_messages_are_decoded_from_any_split_of_the_bytes(payloads: list[dict[st
     assert decoded == payloads
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(payload=payloads)
 def test_every_flipped_bit_is_detected(payload: dict[str, Any]) -> None:
     encoded = encode_event("contentBlockDelta", payload)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import openai
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
@@ -85,7 +85,7 @@ def whole(sdk: openai.OpenAI, script: dict[str, Any], reasoning_field: str) -> t
     return found, completion.usage
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(script=scripts)
 def test_the_sdk_assembles_any_scripted_answer_streamed_and_whole(sdk: openai.OpenAI, script: dict[str, Any]) -> None:
     field = script.get("reasoning_field", "reasoning_content")

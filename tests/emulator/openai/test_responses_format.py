@@ -5,7 +5,7 @@ from typing import Any
 
 import openai
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.emulator.harness import emulate
@@ -43,7 +43,7 @@ def contents(output: list[Any]) -> list[tuple[str, str]]:
     return found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(script=scripts, is_raw=st.booleans())
 def test_the_sdk_assembles_any_scripted_answer_streamed_and_whole(
     sdk: openai.OpenAI, script: dict[str, Any], is_raw: bool

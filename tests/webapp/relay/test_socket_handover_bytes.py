@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import gevent
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.webapp.relay.frames import TERMINATOR, make_frame
@@ -73,7 +73,7 @@ def collect(reader: PullReader, into: bytearray) -> None:
         gevent.sleep(0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EVENTS, CHANCES)
 def test_short_writes_and_pulls_make_the_same_body(events: list[AnyEvent], chance: random.Random) -> None:
     entries = [LogEntry(Cursor(1, number), encode(event)) for number, event in enumerate([*events, COMPLETE, DONE], 1)]
@@ -115,7 +115,7 @@ def test_short_writes_and_pulls_make_the_same_body(events: list[AnyEvent], chanc
     assert pulled == body
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(EVENTS, CHANCES)
 def test_gunicorn_sends_the_same_body_over_http_1_0_and_1_1(
     server: RelayServer, redis: Redis, events: list[AnyEvent], chance: random.Random

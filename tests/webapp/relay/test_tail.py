@@ -96,7 +96,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_every_reader_gets_the_log_in_order_without_hole_or_duplicate(steps: list[str], chance: random.Random) -> None:
     log = [entry(Cursor(0, 1))]

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,7 +17,7 @@ from tests.worker.store.samples import question
 ANY = st.text(st.characters())  # includes lone surrogates and NUL
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30)
 @given(ANY, ANY, st.dictionaries(ANY, ANY))
 def test_any_text_is_read_back_unchanged(database: Database, text: str, owner: str, context: dict[str, str]) -> None:
     asked = question(text, new_id(), owner)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.webapp.facades.aisdk.dialect import SdkVersion
@@ -28,7 +28,7 @@ Chat = dict[str, Any]
 Reader = Callable[..., Chat]
 
 RESTARTED = "The answer began again with different text. Reload the page to see it."
-EXAMPLES = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(max_examples=150)
 
 
 @pytest.fixture(scope="module")
