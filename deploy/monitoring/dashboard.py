@@ -48,6 +48,10 @@ def _only_some(query: str) -> str:
     return f"{query} > 0"
 
 
+def _at_most_all(share: str) -> str:
+    return f"clamp_max({share}, 1)"
+
+
 def _share(part: str, whole: str) -> str:
     return f"{part} / {whole}"
 
@@ -126,7 +130,7 @@ ROWS = (
             ),
             Panel("Model's first delta", "s", _quantiles("millrace_first_delta_seconds")),
             Panel("Open breakers", "short", (("max by (provider, model) (millrace_breaker_open)", "{{model}}"),)),
-            Panel("Tokens", "short", ((_rate("millrace_tokens_total", "kind"), "{{kind}}"),)),
+            Panel("Tokens a second", "short", ((_rate("millrace_tokens_total", "kind"), "{{kind}}"),)),
             Panel(
                 "Dollars an hour",
                 "currencyUSD",
@@ -207,9 +211,12 @@ ROWS = (
                 "percentunit",
                 (
                     (
-                        _share(
-                            _rate("millrace_relay_received_bytes_total", where='{watched="yes"}'),
-                            _rate("millrace_log_bytes_total"),
+                        # A text that two web processes follow counts twice.
+                        _at_most_all(
+                            _share(
+                                _rate("millrace_relay_received_bytes_total", where='{watched="yes"}'),
+                                _rate("millrace_log_bytes_total"),
+                            )
                         ),
                         "followed",
                     ),
@@ -220,6 +227,37 @@ ROWS = (
                         ),
                         "visible",
                     ),
+                ),
+            ),
+        ),
+    ),
+    Row(
+        "Dependencies",
+        (
+            Panel(
+                "Answers (1) or does not (0)",
+                "short",
+                (
+                    ("min(millrace_redis_up)", "Redis"),
+                    ("min by (node) (millrace_stream_node_up)", "node {{node}}"),
+                    ('min by (job) (up{job=~".*millrace.*"})', "{{job}}"),
+                ),
+            ),
+            Panel(
+                "Failures of the database and the limiter",
+                "ops",
+                (
+                    (_rate("millrace_store_failures_total"), "answers not stored at once"),
+                    (_rate("millrace_problems_total", where='{code="store_away"}'), "requests without database"),
+                    (_rate("millrace_limiter_failures_total"), "limiter"),
+                ),
+            ),
+            Panel(
+                "Expired data",
+                "short",
+                (
+                    ("sum by (result) (increase(millrace_retention_passes_total[1h]))", "passes an hour: {{result}}"),
+                    ("sum by (kind) (increase(millrace_retention_deleted_total[1h]))", "deleted an hour: {{kind}}"),
                 ),
             ),
         ),

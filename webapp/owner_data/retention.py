@@ -45,6 +45,8 @@ class Retention:
             ["kind"],
             registry=registry,
         )
+        for kind in ("conversations", "messages", "memories"):
+            self._deleted.labels(kind)
 
     def delete_expired(self) -> None:
         """Make one pass, unless another process has the turn; raises RedisUnavailable, DatabaseUnavailable."""

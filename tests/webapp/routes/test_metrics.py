@@ -1,9 +1,12 @@
 """GET /metrics has this server and the queue, GET /metrics/cluster every process; both serve without Redis."""
 
 import re
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.observability.shared_metrics import process_name, publish
 from tests.deploy.monitoring.promtool import promtool
+from tests.valkey import ValkeyProcess
 from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness
 
 Build = Callable[..., WebHarness]
@@ -121,6 +125,19 @@ def test_metrics_of_this_process_remain_while_redis_is_unavailable(build: Build)
         assert value(figures, "millrace_redis_up") == 0
         assert "millrace_readers" in figures
         assert "millrace_queue_length" not in figures
+
+
+def test_scrape_is_answered_before_prometheus_gives_up_while_redis_hangs(build: Build, tmp_path: Path) -> None:
+    with ValkeyProcess(tmp_path) as valkey:
+        site = build(redis_url=valkey.url)
+        valkey.signal(signal.SIGSTOP)
+        try:
+            for path in ("/metrics", "/metrics/cluster"):
+                with gevent.Timeout(10):
+                    assert value(figures_of(site, path), "millrace_redis_up") == 0
+        finally:
+            valkey.signal(signal.SIGCONT)
+        assert value(figures_of(site), "millrace_redis_up") == 1
 
 
 def test_promtool_finds_nothing_wrong(site: WebHarness) -> None:
