@@ -25,7 +25,7 @@ ALERTS = ROOT / "deploy/monitoring/alerts.yaml"
 WORDS = {word for path in (*SOURCES, ALERTS) for word in re.findall(r"\w+", path.read_text("utf-8"))}
 THEIRS = {
     *("EventSource", "ConverseStream", "HttpOnly"),
-    *("proxy_buffering", "proxy_set_header", "large_client_header_buffers"),
+    *("proxy_buffering", "proxy_set_header", "large_client_header_buffers", "max_fails"),
     *("aconnect_sse", "aiter_sse", "iter_sse", "sequence_number", "stream_resumable"),
 }
 """Names of others."""
