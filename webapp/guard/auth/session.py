@@ -2,7 +2,7 @@
 
 import hmac
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, after_this_request, request, session
@@ -49,6 +49,8 @@ class SessionCookie(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return the session of the cookie, or of one under another name, which is then sent again.
 
+        The clocks of web servers need not agree: a cookie from the future is valid.
+
         Beside an API key no cookie counts, and none is sent.
         """
         session = super().open_session(app, request)
@@ -57,11 +59,15 @@ class SessionCookie(SecureCookieSessionInterface):
         serializer = self.get_signing_serializer(app)
         if serializer is None:
             return session
-        for other in _names(app):
+        name = self.get_cookie_name(app)
+        for other in (name, *_names(app)):
             with suppress(BadSignature):
-                found = serializer.loads(request.cookies.get(other, ""), max_age=int(COOKIE_LIFE.total_seconds()))
+                # Flask would refuse a cookie that a server has just signed whose clock is ahead.
+                found, signed_at = serializer.loads(request.cookies.get(other, ""), return_timestamp=True)
+                if datetime.now(UTC) - signed_at > COOKIE_LIFE:
+                    continue
                 session = self.session_class(found)
-                session.modified = True
+                session.modified = other != name
                 break
         return session
 

@@ -1,10 +1,12 @@
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
+from millrace.webapp.guard.auth.session import COOKIE_LIFE
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
 from tests.webapp.harness import WebHarness, check_problem, json_of
@@ -53,6 +55,20 @@ def test_each_client_gets_one_owner_and_keeps_it(site: WebHarness) -> None:
     assert len(owners) == 3
     assert len(set(owners)) == 2
     assert all(is_id(owner.decode()) for owner in owners)  # type: ignore[union-attr]
+
+
+def test_cookie_of_a_server_whose_clock_is_ahead_is_valid_and_an_expired_one_is_not(
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    year, now = int(COOKIE_LIFE.total_seconds()), int(time.time())
+    for signed_at, is_valid in ((now + 7200, True), (now + 1, True), (now - year + 60, True), (now - year - 60, False)):
+        client = site.stranger()
+        with monkeypatch.context() as patches:
+            patches.setattr(TimestampSigner, "get_timestamp", lambda _, at=signed_at: at)
+            made = client.post(API, json={"message": "a"})
+        found = client.get(json_of(made)["events_url"].removesuffix("/events"))
+        assert (found.status_code == 200) is is_valid, f"signed {signed_at - now} s from now"
+        assert "Set-Cookie" not in found.headers
 
 
 def test_post_without_a_cookie_gets_one_in_its_response(site: WebHarness) -> None:
