@@ -24,7 +24,7 @@ def main() -> int:
     options = _options(sorted(scenarios))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is to be ended
     _raise_limits()
-    Rig.is_forked = False  # measured processes own all their memory
+    Rig.is_forked = options.quick  # measured processes own all their memory
     print("  ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
     begun = time.monotonic()
     for name in options.names or scenarios:

@@ -29,9 +29,9 @@ def providers(ground: ScenarioContext) -> Iterator[Row]:
     message = emulate(tokens=round(_RATE * seconds), chars=_CHARS, rate=_RATE)
     with EmulatorProcess() as emulator:
         for case, wire, sdk in _CASES:
-            for name, reader in ((OURS, "ours"), (sdk, "sdk")):
+            for name, program in ((OURS, "wire_ours.py"), (sdk, "wire_sdk.py")):
                 if ground.wants(name):
-                    command = [sys.executable, str(PEERS / "wire_loop.py"), f"{reader} {wire}", emulator.url]
+                    command = [sys.executable, str(PEERS / program), wire, emulator.url]
                     command += [str(answers), message]
                     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / '.package'}"}
                     environment |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
