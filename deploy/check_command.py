@@ -135,7 +135,8 @@ def shards(root: Path, python: str) -> list[Shard]:
         found += [Shard(f"{name} {number}", pytest, _paths(group)) for number, group in enumerate(groups, 1)]
     waiting = {folder for folders, _ in PATIENT.values() for folder in folders}
     rooms = {path.parts[0] for path in files} - waiting - {*TIERS}
-    found.append(Shard("all other tests", pytest, _paths(rooms)))
+    found.append(Shard("all other tests", pytest, _paths(rooms - {"deploy"})))
+    found.append(Shard("tests of deploy", pytest, _paths(rooms & {"deploy"})))
     for name, folders in BUSY.items():
         group = {path.as_posix() for path in files if _folder_of(path) in folders}
         found.append(Shard(name, (*pytest, *PATCHED), _paths(group)))

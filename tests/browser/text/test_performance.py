@@ -3,6 +3,8 @@
 `python -m tests.browser.text.performance URL` prints times.
 """
 
+from typing import Any
+
 from playwright.sync_api import Page
 
 from tests.browser.text.performance import TEXTS, Meter, feed
@@ -18,13 +20,13 @@ def test_long_answers_cost_as_much_in_their_second_half_and_keep_their_nodes(pag
     feed(page, TEXTS["mixed"](20_000), size=500, every=0)  # compiled before anything is measured
     for name, times_read in TIMES_READ.items():
         text = TEXTS[name](CHARACTERS)
-        for _ in range(TRIES):
+        ratios: list[float] = []
+        got: dict[str, Any] = {}
+        while not ratios or (ratios[-1] > 2.5 and len(ratios) < TRIES):
             got = feed(page, text, size=len(text) // FRAMES, every=0)
-            first = meter.marks["half"] - meter.marks["start"]
-            second = meter.marks["end"] - meter.marks["half"]
-            if is_cheap := second < 2.5 * first:
-                break
-        assert is_cheap, (name, "the cost of a piece grows with the text", first, second)
+            marks = meter.marks
+            ratios.append((marks["end"] - marks["half"]) / (marks["half"] - marks["start"]))
+        assert min(ratios) < 2.5, (name, "the cost of a piece grows with the text", ratios)
         assert got["same"], (name, "finished blocks are the same nodes")
         assert got["kept"] > 200 or name != "mixed"
         assert 0 < got["lexed"] < times_read * CHARACTERS, (name, "the text is read again and again", got)
