@@ -5,13 +5,16 @@ import secrets
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from deploy.doctor.redis_cluster import check_cluster, masters_of
 from deploy.doctor.redis_shape import check_encryption, check_sentinels
 from deploy.doctor.report import Finding, failed, ok, warning
+from millrace.worker.contract.cluster import ClusterClient
+from millrace.worker.contract.cluster_map import text_of
 from millrace.worker.contract.connection import (
     REQUIRED_POLICY,
     Redis,
@@ -40,11 +43,15 @@ _OF_THE_WORKER = ("BRPOP",)
 
 @dataclass(frozen=True)
 class Server:
-    """One Redis and what it is for; `keeps_answers` and `keeps_queue` say what it must not lose."""
+    """One Redis and what it is for; `keeps_answers` and `keeps_queue` say what it must not lose.
+
+    `bucket` is one that it has, where it may hold no other keys than those of buckets.
+    """
 
     url: str
     variable: str
     uses: tuple[str, ...]
+    bucket: int | None = None
 
     @property
     def subject(self) -> str:
@@ -78,7 +85,8 @@ def servers_of(settings: Settings) -> list[Server]:
     found: dict[str, Server] = {}
     for use, variable, url in named:
         known = found.get(url)
-        found[url] = Server(url, known.variable if known else variable, (*(known.uses if known else ()), use))
+        bucket = 0 if use.startswith(_STREAM_NODE) and known is None else None
+        found[url] = Server(url, known.variable if known else variable, (*(known.uses if known else ()), use), bucket)
     return list(found.values())
 
 
@@ -92,15 +100,29 @@ def check_server(server: Server) -> Iterator[Finding]:
     yield from check_encryption(server.subject, address)
     with connect(server.url, timeout_seconds=CONNECT_SECONDS, retries=0) as redis:
         yield from check_sentinels(server.subject, address, redis)
-        yield from check_version(redis, server)
-        for check in (check_memory, check_persistence, check_delay, check_rights):
-            try:
-                yield from check(redis, server)
-            except NoPermissionError as error:
-                yield warning(server.subject, f"not checked: {error}", "Allow the command to have this checked.")
-            except RedisError as error:
-                advice = "Redis answers, and rejects this. It may be loading its data, or be a replica."
-                yield failed(server.subject, f"{type(error).__name__}: {error}", advice)
+        if isinstance(redis, ClusterClient):
+            yield from check_cluster(server.subject, redis)
+            for place, bucket in masters_of(redis):
+                name = text_of(place)
+                master = replace(server, url=f"redis://{name}", uses=(*server.uses, name), bucket=bucket)
+                if place in redis.map.down:
+                    yield failed(master.subject, "it does not answer", "Its answers wait, those of the others go on.")
+                else:
+                    yield from _check_one(redis.client_of(place), master)
+        else:
+            yield from _check_one(redis, server)
+
+
+def _check_one(redis: Redis, server: Server) -> Iterator[Finding]:
+    yield from check_version(redis, server)
+    for check in (check_memory, check_persistence, check_delay, check_rights):
+        try:
+            yield from check(redis, server)
+        except NoPermissionError as error:
+            yield warning(server.subject, f"not checked: {error}", "Allow the command to have this checked.")
+        except RedisError as error:
+            advice = "Redis answers, and rejects this. It may be loading its data, or be a replica."
+            yield failed(server.subject, f"{type(error).__name__}: {error}", advice)
 
 
 def check_version(redis: Redis, server: Server) -> Iterator[Finding]:
@@ -209,7 +231,7 @@ def check_delay(redis: Redis, server: Server) -> Iterator[Finding]:
 
 def check_rights(redis: Redis, server: Server) -> Iterator[Finding]:
     """Run each kind of command on keys that only this check uses, and yield those that are not allowed."""
-    key, queue = check_keys(secrets.token_hex(8))
+    key, queue = check_keys(secrets.token_hex(8), server.bucket)
     denied: list[str] = []
     try:
         for name, command in _commands(redis, key, queue, server):

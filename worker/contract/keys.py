@@ -24,7 +24,7 @@
 | `mr:breaker:{CANDIDATE}:state` | hash | circuit breaker that has opened: period, openings, due, prober | 25 h |
 | `mr:breaker:{CANDIDATE}:failures` | sorted set | failed calls, fewer than open it, by Redis's ms | its window |
 | `mr:owner:HASH:feed` | stream | an owner's feed, field `d`: JSON; capped | 1 h after its newest event |
-| `mr:check:ID` | string, stream | written and removed by the doctor, to see that it may | 10 s |
+| `mr:check:ID`, `mr:{bNN}:check:ID` | string, stream | written and removed by the doctor, to see that it may | 10 s |
 | `millrace.check.ID` | list | likewise, in the broker | - |
 | `mr:retention:HASH` | string | the process that deletes expired data of a database, until the next pass | 1 min |
 | `mr:owner:HASH:feed` | channel | an empty message whenever the feed has grown | - |
@@ -63,9 +63,13 @@ def canary_queue(worker: str) -> str:
     return f"{QUEUE}.canary.{worker}"
 
 
-def check_keys(name: str) -> tuple[str, str]:
-    """Return the keys that the doctor writes under this name: one like those of logs, and one like a queue."""
-    return f"mr:check:{name}", f"{QUEUE}.check.{name}"
+def check_keys(name: str, bucket: int | None = None) -> tuple[str, str]:
+    """Return the keys that the doctor writes under this name: one like those of logs, and one like a queue.
+
+    With a bucket the first one is the bucket's, as a stream node has no others.
+    """
+    tag = "" if bucket is None else f"{{b{bucket:02}}}:"
+    return f"mr:{tag}check:{name}", f"{QUEUE}.check.{name}"
 
 
 class GenerationKeys(NamedTuple):
