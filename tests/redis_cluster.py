@@ -102,9 +102,8 @@ class RedisCluster:
             ranges = cast("list[list[Any]]", client.execute_command("CLUSTER SLOTS"))
             masters = {tuple(each[2][:2]) for each in ranges}
             has_replica = any(len(each) > MASTERS for each in ranges)
-            info = client.execute_command("CLUSTER", "INFO")
-        state = info.get("cluster_state") if isinstance(info, dict) else info
-        return len(masters) == MASTERS and has_replica and "ok" in str(state)
+            info = str(cast("object", client.execute_command("CLUSTER", "INFO")))
+        return len(masters) == MASTERS and has_replica and "cluster_state:ok" in info
 
     def _await(self, is_so: Callable[[], bool], awaited: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds

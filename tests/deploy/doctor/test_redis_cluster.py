@@ -27,7 +27,9 @@ def check(cluster: RedisCluster, user: str = "") -> list[Finding]:
 def test_every_master_is_checked_and_what_fails_with_one_of_them_is_said(cluster: RedisCluster) -> None:
     masters = [f"redis (stream node c, 127.0.0.1:{node.port})" for node in cluster.nodes[:MASTERS]]
     found = check(cluster)
-    assert [each.subject for each in found if each.found == "scripts and all needed commands run"] == sorted(masters)
+    assert [each.subject for each in found if each.found == "scripts and all needed commands run"] == sorted(masters), (
+        found
+    )
     assert [(each.status, each.found) for each in found if each.status != "ok"] == [
         ("warning", "2 of 3 masters have no replica")
     ]
