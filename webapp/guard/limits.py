@@ -34,6 +34,7 @@ from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem, note
 from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
+from millrace.worker.contract.named_client import describe, label_of
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.groups import LimitSettings
 from millrace.worker.settings.schema import Settings
@@ -156,7 +157,7 @@ class RateLimits:
 
     def __init__(self, settings: Settings, on_failure: Callable[[], object]) -> None:
         url = settings.limits.redis_url or settings.redis.url
-        client = connect(url, timeout_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
+        client = connect(url, "limits", timeout_seconds=STORAGE_TIMEOUT_SECONDS, retries=0)
         options: Any = {"connection_pool": client.connection_pool, "wrap_exceptions": True, "key_prefix": LIMITS}
         # An app of its own, so that a host app's settings for its own limiter (`RATELIMIT_…`) have no effect here.
         limiter = Limiter(
@@ -175,6 +176,7 @@ class RateLimits:
         self._unavailable_until = 0.0
         self._on_failure = on_failure
         self._connections = client.connection_pool
+        self._label = label_of(client)
 
     def close(self) -> None:
         """Close the connections to the storage; they are opened again when a request is counted."""
@@ -302,7 +304,7 @@ class RateLimits:
     def _note_failure(self, error: StorageError) -> None:
         self._on_failure()
         self._unavailable_until = time.monotonic() + STORAGE_RETRY_SECONDS
-        _log.warning("limiter_unavailable", error=str(error))
+        _log.warning("limiter_unavailable", error=f"{self._label}: {describe(error.storage_error)}")
 
 
 def remaining_in(amount: int, expiry: float, counts: WindowCounts) -> tuple[int, float]:

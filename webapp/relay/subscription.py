@@ -18,6 +18,7 @@ from millrace.webapp.relay.bulk_reader import BulkReader
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.connection_pool import is_current
+from millrace.worker.contract.named_client import describe, label_of, note_server
 from millrace.worker.observability.logs import get_logger
 
 PING_SECONDS = 5.0
@@ -95,7 +96,8 @@ class Subscription(BackgroundTask):
                 connection.connect()
                 self._serve(connection, connection._sock)  # noqa: SLF001 - redis-py reads one reply at a time
             except (RedisError, OSError, hiredis.ProtocolError) as error:
-                _log.warning("pubsub_connection_lost", error=error)
+                note_server(error, label_of(self._redis))
+                _log.warning("pubsub_connection_lost", error=describe(error))
             except Exception:  # noqa: BLE001 - the edge of the process: a new connection is checked against the log
                 _log.exception("pubsub_connection_failed")
             finally:

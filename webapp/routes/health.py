@@ -72,7 +72,7 @@ def get_readiness() -> Response:
 
 def check_dependencies(services: Services) -> tuple[Checks, list[str]]:
     """Return the result of each check and the names of the failed ones; takes at most about three seconds."""
-    redis = connect(services.settings.redis.url, timeout_seconds=CHECK_SECONDS, retries=0)
+    redis = connect(services.settings.redis.url, "control", timeout_seconds=CHECK_SECONDS, retries=0)
     try:
         checks = _check_redis(redis)
     except RedisUnavailable:

@@ -74,7 +74,7 @@ class Breaker:
         times = (own.window_seconds, own.open_seconds, own.max_open_seconds, lease_seconds)
         self._is_off = own.failures == 0
         self._rules = (own.failures, *(to_ms(each) for each in times), STATE_MS)
-        self._redis = connect(settings.redis.url, timeout_seconds=REPLY_SECONDS, retries=0)
+        self._redis = connect(settings.redis.url, "control", timeout_seconds=REPLY_SECONDS, retries=0)
         self._openings: dict[str, int] = {}
         self._is_away = False
         self._asks_again_at = 0.0

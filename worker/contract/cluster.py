@@ -26,6 +26,7 @@ from redis.client import Pipeline
 from redis.exceptions import AskError, MovedError
 
 from millrace.worker.contract.cluster_map import ClusterMap, Place, find_slot, run_at_once, text_of
+from millrace.worker.contract.named_client import NamedClient, note_server
 
 Reply = Any
 
@@ -54,7 +55,7 @@ class _Sent:
     failures: int = 0
 
 
-class ClusterClient(redis.Redis):
+class ClusterClient(NamedClient):
     """A client for commands about the keys of generations; each is sent to the master that has its bucket.
 
     `make` returns a client of one master. `pool` is one of connections to any node, for pub/sub: a cluster passes each
@@ -112,6 +113,7 @@ class ClusterClient(redis.Redis):
             try:
                 replies.append(self.client_of(place).execute_command(*args, **options))
             except redis.RedisError as error:
+                note_server(error, self._label_of(place))
                 replies.append(error)
             else:
                 if args[0] in AT_ANY_MASTER:
@@ -156,6 +158,7 @@ class ClusterClient(redis.Redis):
         for each in left:
             if isinstance(each.reply, AskError):  # MOVED as well: it may be served in a moment, and is not rejected
                 each.reply = redis.ConnectionError("the slot of the command is moving")
+                note_server(each.reply, self.label)
         return [each.reply for each in every]
 
     def _exchange_once(self, commands: Sequence[_Sent]) -> None:
@@ -168,8 +171,8 @@ class ClusterClient(redis.Redis):
                 self._fail([each], error)
         down = [key for key in groups if key[0] in self.map.down] if len(groups) > 1 else []
         for place, is_asking in down:  # which holds up no others; a call for it alone waits, as it may be back
-            error = redis.ConnectionError(f"{text_of(place)} does not answer")
-            self._fail(groups.pop((place, is_asking)), error)
+            error = redis.ConnectionError("it does not answer")
+            self._fail(groups.pop((place, is_asking)), error, place)
         if len(groups) == 1:
             (((place, _), members),) = groups.items()
             self._exchange_with(place, members)
@@ -189,7 +192,7 @@ class ClusterClient(redis.Redis):
             asking = _ASKING if members[0].asked else b""
             connection.send_packed_command([b"".join(asking + each.packed for each in members)])
             for each in members:
-                self._receive(connection, each)
+                self._receive(connection, each, place)
                 read += 1
         except (redis.RedisError, OSError) as error:
             connection.disconnect()
@@ -200,23 +203,26 @@ class ClusterClient(redis.Redis):
         finally:
             pool.release(connection)
 
-    def _receive(self, connection: Any, sent: _Sent) -> None:
+    def _receive(self, connection: Any, sent: _Sent, place: Place) -> None:
         if sent.asked:
             with suppress(redis.ResponseError):  # the next reply is the command's, and says MOVED then
                 connection.read_response()
         try:
             sent.reply = connection.read_response()
         except redis.ResponseError as error:
+            note_server(error, self._label_of(place))
             sent.reply = error
 
     def _fail(self, members: Sequence[_Sent], error: Exception, place: Place | None = None) -> None:
-        name = text_of(place) if place else ""
-        text = str(error) if name in str(error) else f"{name}: {error}"
         for each in members:
-            each.reply = redis.ConnectionError(text)
+            each.reply = redis.ConnectionError(str(error))
+            note_server(each.reply, self._label_of(place))
             each.failures += 1
         with suppress(redis.RedisError):
             self.map.refresh(place)
+
+    def _label_of(self, place: Place | None) -> str:
+        return f"{self.label}, master {text_of(place)}" if place else self.label
 
     def _to_send_again(self, sent: Sequence[_Sent]) -> list[_Sent]:
         """Return the commands that may succeed now, and with each the later ones of its slot, to keep their order."""

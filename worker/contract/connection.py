@@ -11,6 +11,7 @@ import redis
 
 from millrace.worker.contract.cluster_map import ClusterMap
 from millrace.worker.contract.connection_pool import make_cluster_client, make_pool
+from millrace.worker.contract.named_client import NamedClient, describe
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.redis_url import read_redis_url
 
@@ -29,6 +30,7 @@ Redis = redis.Redis
 
 def connect(
     url: str,
+    name: str = "",
     *,
     timeout_seconds: float = REPLY_SECONDS,
     retries: int = 1,
@@ -39,13 +41,17 @@ def connect(
 
     Replies are bytes. Every script of this room may safely be sent twice, so a lost reply is retried `retries` times.
     When all `connections` are in use, a command waits up to `timeout_seconds` for a free one, then raises
-    RedisUnavailable. `cluster` is the map that a client of a cluster shares with others of the process.
+    RedisUnavailable. `name` says in the texts of errors what this Redis is for. `cluster` is the map that a client of
+    a cluster shares with others of the process.
     """
     address = read_redis_url(url)
     limits: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retries": retries, "connections": connections}
     if address.shape == "cluster":
-        return make_cluster_client(address, cluster=cluster, **limits)
-    return redis.Redis.from_pool(make_pool(address, **limits))
+        made: NamedClient = make_cluster_client(address, cluster=cluster, **limits)
+    else:
+        made = cast("NamedClient", NamedClient.from_pool(make_pool(address, **limits)))
+    made.label = f"{name} Redis at {address.place}".lstrip()
+    return made
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -77,9 +83,9 @@ def translate_redis_errors() -> Generator[None]:
         yield
     except redis.RedisError as error:
         if is_unavailable(error):
-            raise RedisUnavailable(str(error)) from error
+            raise RedisUnavailable(describe(error)) from error
         if is_invalid_key(error):
-            raise RedisKeyInvalid(str(error)) from error
+            raise RedisKeyInvalid(describe(error)) from error
         raise
 
 
@@ -87,7 +93,7 @@ def check_available(replies: Sequence[Any]) -> None:
     """Raise RedisUnavailable if a reply, among those of several commands, is an error that means so."""
     for reply in replies:
         if isinstance(reply, Exception) and is_unavailable(reply):
-            raise RedisUnavailable(str(reply)) from reply
+            raise RedisUnavailable(describe(reply)) from reply
 
 
 def check_some_available(replies: Sequence[Any]) -> None:

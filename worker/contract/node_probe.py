@@ -6,6 +6,7 @@ from redis.exceptions import RedisError
 
 from millrace.worker.contract.cluster_map import ClusterMap, text_of
 from millrace.worker.contract.connection import connect, place_of
+from millrace.worker.contract.named_client import describe
 from millrace.worker.contract.streams import CONTROL, NodeStatus, Streams
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
@@ -26,7 +27,9 @@ class NodeProbe:
         self._node = name
         self._place = place_of(url)
         self._status = status
-        self._redis = connect(url, timeout_seconds=REPLY_SECONDS, retries=0, connections=1, cluster=status.cluster)
+        self._redis = connect(
+            url, f"stream node {name}", timeout_seconds=REPLY_SECONDS, retries=0, connections=1, cluster=status.cluster
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -61,7 +64,7 @@ class NodeProbe:
             self._status.down_since = time.monotonic()
 
     def _report_down(self, place: str, error: Exception) -> None:
-        _log.error("stream_node_down", node=self._node, place=place, error=error)
+        _log.error("stream_node_down", node=self._node, place=place, error=describe(error))
 
     def _report_up(self, place: str, seconds: float) -> None:
         _log.warning("stream_node_up", node=self._node, place=place, seconds=round(seconds, 1))

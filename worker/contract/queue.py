@@ -15,6 +15,7 @@ from millrace.worker.contract.connection import connect
 from millrace.worker.contract.ids import is_generation
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
 from millrace.worker.contract.lifetimes import STATE_MS
+from millrace.worker.contract.named_client import describe
 from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING, Call, Reply, raise_first
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.redis_url import read_redis_url
@@ -114,7 +115,7 @@ class TaskQueue:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._broker = connect(settings.redis.broker, timeout_seconds=_ENQUEUE_SECONDS, retries=0)
+        self._broker = connect(settings.redis.broker, "broker", timeout_seconds=_ENQUEUE_SECONDS, retries=0)
         self._is_beside_logs = settings.redis.broker == settings.redis.url
         self._generate = TaskMessage(TASK)
         self._learn = TaskMessage(LEARN)
@@ -174,7 +175,7 @@ class TaskQueue:
         try:
             return self._broker.llen(QUEUE)
         except RedisError as error:
-            raise QueueUnavailable(str(error)) from error
+            raise QueueUnavailable(describe(error)) from error
 
     def find_oldest(self) -> list[str]:
         """Return generations that may be the oldest that wait: those of the oldest messages, and the first of lanes."""
@@ -201,7 +202,7 @@ class TaskQueue:
             if expire_seconds is not None:
                 self._broker.expire(queue, expire_seconds)
         except RedisError as error:
-            raise QueueUnavailable(str(error)) from error
+            raise QueueUnavailable(describe(error)) from error
 
 
 def _generation_in(message: bytes) -> str:
@@ -217,4 +218,4 @@ def _queue_errors() -> Generator[None]:
     try:
         yield
     except (RedisError, RedisUnavailable, RedisKeyInvalid) as error:
-        raise QueueUnavailable(str(error)) from error
+        raise QueueUnavailable(describe(error)) from error

@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 from importlib import resources
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from millrace.worker.contract.cluster import ClusterClient
 from millrace.worker.contract.connection import Redis, translate_redis_errors
+from millrace.worker.contract.named_client import label_of, note_server
 from millrace.worker.errors import RedisUnavailable
 
 _LUA = resources.files("millrace.worker.contract") / "lua"
@@ -90,26 +91,31 @@ def raise_first(replies: Sequence[Reply]) -> None:
 def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:
     if isinstance(redis, ClusterClient):
         return redis.exchange(commands)
-    pool = redis.connection_pool
-    connection = pool.get_connection()
+    pool, label = redis.connection_pool, label_of(redis)
     try:
-        return connection.retry.call_with_retry(
-            lambda: _exchange(connection, commands), lambda _error: connection.disconnect()
-        )
-    finally:
-        pool.release(connection)
+        connection = pool.get_connection()
+        try:
+            return connection.retry.call_with_retry(
+                lambda: _exchange(connection, commands, label), lambda _error: connection.disconnect()
+            )
+        finally:
+            pool.release(connection)
+    except RedisError as error:
+        note_server(error, label)
+        raise
 
 
-def _exchange(connection: Any, commands: Sequence[bytes]) -> list[Reply]:
+def _exchange(connection: Any, commands: Sequence[bytes], label: str) -> list[Reply]:
     """Send everything, then read everything: redis-py's pipeline costs three times as much for small commands."""
     connection.send_packed_command([b"".join(commands)])
-    return [_reply(connection) for _ in commands]
+    return [_reply(connection, label) for _ in commands]
 
 
-def _reply(connection: Any) -> Reply:
+def _reply(connection: Any, label: str) -> Reply:
     try:
         return connection.read_response()
     except ResponseError as error:
+        note_server(error, label)
         return error
 
 

@@ -190,7 +190,10 @@ def connect_streams(
 
     def client(name: str, url: str) -> Redis:
         cluster = statuses[name].cluster if statuses and name in statuses else None
-        return connect(url, timeout_seconds=timeout_seconds, retries=retries, connections=connections, cluster=cluster)
+        label = f"stream node {name}" if name else "control"
+        return connect(
+            url, label, timeout_seconds=timeout_seconds, retries=retries, connections=connections, cluster=cluster
+        )
 
     return Streams(
         client(CONTROL, settings.redis.url),

@@ -133,9 +133,9 @@ def test_lost_reply_is_retried_as_often_as_the_client_allows(
 ) -> None:
     claimed, real, losses = claim_generation(redis).claim, scripts._exchange, 1
 
-    def lossy(connection: Any, commands: Sequence[bytes]) -> list[Any]:
+    def lossy(connection: Any, commands: Sequence[bytes], label: str) -> list[Any]:
         nonlocal losses
-        replies = real(connection, commands)
+        replies = real(connection, commands, label)
         if losses and scripts.APPEND.digest.encode() in commands[0]:
             losses -= 1
             raise redis_errors.ConnectionError("the reply is lost")
