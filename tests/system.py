@@ -16,7 +16,7 @@ from tests.bare import ANY_ADDRESS
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "deploy" / "run.py"
 START_SECONDS = 90.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 ANY_ADDRESS_VARIABLES = {f"MILLRACE_{name.upper()}": str(value) for name, value in ANY_ADDRESS.items()}
 
 

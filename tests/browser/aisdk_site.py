@@ -15,7 +15,7 @@ from tests.system import ROOT
 from tests.valkey import free_port
 
 EXAMPLE = ROOT / "deploy/examples/aisdk"
-SECONDS = 60
+SECONDS = 120
 _CONFIG = """
 import config from "./vite.config.js";
 const alias = { "@ai-sdk/react": "%(packages)s/ai-react6", ai: "%(packages)s/ai6" };

@@ -48,7 +48,7 @@ def bedrock(emulator: EmulatorProcess) -> Iterator["BedrockRuntimeClient"]:
         region_name="us-east-1",
         aws_access_key_id="an-id",
         aws_secret_access_key="a-secret",
-        config=Config(retries={"total_max_attempts": 1}, read_timeout=20),
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=60),
     )
     yield client
     client.close()

@@ -171,7 +171,7 @@ def _pair(cursor: str) -> tuple[int, int]:
     return int(epoch), int(seq)
 
 
-def check(follower: Follower, client: Client, seconds: float = 60) -> Json:
+def check(follower: Follower, client: Client, seconds: float = 90) -> Json:
     """Wait for the follower's `done`, assert the invariant, and return the outcome."""
     wait_for(lambda: follower.is_done, seconds, f"done of {follower.generation}")
     assert not follower.violations, follower.violations[:3]

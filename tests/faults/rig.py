@@ -140,7 +140,7 @@ class Rig:
 
     def await_ready(self, url: str) -> None:
         """Wait until the web at this address can do its work."""
-        wait_for(lambda: _status(url + "/readyz") == 200, 30, f"{url} to be ready\n{self.logs()}")
+        wait_for(lambda: _status(url + "/readyz") == 200, 90, f"{url} to be ready\n{self.logs()}")
 
     def environment(self, tier: str) -> dict[str, str]:
         """Return what every process of a tier is started with."""

@@ -18,7 +18,7 @@ from tests.faults.rig import Rig
 from tests.faults.tcp_proxy import TcpProxy
 
 
-def complete(asked: StartedGeneration, seconds: float = 60) -> None:
+def complete(asked: StartedGeneration, seconds: float = 90) -> None:
     assert check(asked.follower, asked.client, seconds)["type"] == "complete"
     assert asked.follower.text == asked.text
 

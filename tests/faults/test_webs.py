@@ -34,7 +34,7 @@ def test_rows_26_and_27_readers_of_an_ended_web_process_resume_on_another(
         followers = [Follower(rig.urls, cookies, *asked[n % len(asked)], is_patient=True) for n in range(count)]
         wait_for(lambda: all(each.text for each in followers), 40, "every reader's first text")
         rig.webs[0].signal(how)
-        rig.webs[0].wait(20)
+        rig.webs[0].wait(40)
         ended_at = time.monotonic()
         other = rig.client(1)
         other.http.cookies = client.http.cookies

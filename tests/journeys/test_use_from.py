@@ -23,7 +23,7 @@ LIBRARIES = {"ask.mjs"}
 OTHERS = {"with_stop.py"}
 FOLLOWERS = sorted({*PROGRAMS} - LIBRARIES - OTHERS)
 NO_REQUEST_AFTER = 120
-SECONDS = 60
+SECONDS = 120
 TEXT = "".join(f"{number} caf\u00e9 \U0001f600 \u2028data: x\n\nid: 9-9\r\n" for number in range(12))
 WEATHER = Weather(only_streams=True, is_half_plain=True, has_short_retry=True)
 # Version 2 of `eventsource` takes an id before its frame is whole, and keeps the frame's data for the next frame.

@@ -146,7 +146,7 @@ def test_takeover_is_a_snapshot_and_a_web_that_stops_hands_its_sockets_on(tmp_pa
             code, reason = user.wait_for_close(lambda: received.extend(user.events(generation, 1)))
         assert code == 1012
         assert 500 <= json.loads(reason)["retry_ms"] <= 3000
-        assert rig.webs[0].wait(20) == 0
+        assert rig.webs[0].wait(40) == 0
         with WebSocketUser(rig.urls[1], client) as user:
             user.ask("follow", generation=generation, after=received[-1].cursor)
             received += user.events(generation)

@@ -43,7 +43,7 @@ class WebSocketUser:
             self.kept.append(message)
         return message
 
-    def receive(self, seconds: float = 20) -> Json:
+    def receive(self, seconds: float = 40) -> Json:
         """Return the next message."""
         return json.loads(self.socket.recv(timeout=seconds))
 

@@ -172,7 +172,7 @@ def _is_ready(address: str, directory: Path) -> bool:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(20)
+        process.wait(40)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

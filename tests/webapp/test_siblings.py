@@ -125,5 +125,5 @@ def test_one_scrape_has_every_process_of_a_gunicorn(
 
         wait_for(is_replaced, 20, "the next process in the same place")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
     assert not list(tmp_path.glob("millrace-*")), "the directory is removed"

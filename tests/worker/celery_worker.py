@@ -45,7 +45,7 @@ class CeleryWorker:
 
     def wait_until_ready(self) -> None:
         """Wait until the process takes tasks."""
-        wait_until(lambda: "ready" in self.log(), f"{self._name} to be ready\n{self.log()}", 30)
+        wait_until(lambda: "ready" in self.log(), f"{self._name} to be ready\n{self.log()}", 90)
 
     def send(self, which: signal.Signals) -> None:
         """Send the process a signal."""

@@ -128,7 +128,7 @@ class WorkerHarness:
         """Return the text so far."""
         return fold(self.events(generation)).content
 
-    def wait_for_end(self, generation: str, seconds: float = 20.0) -> list[AnyEvent]:
+    def wait_for_end(self, generation: str, seconds: float = 60.0) -> list[AnyEvent]:
         """Return the log once it has ended; asserts one outcome, then one `done`, last."""
         wait_until(lambda: isinstance(self.events(generation)[-1], Done), f"the end of {generation}", seconds)
         events = self.events(generation)
@@ -138,7 +138,7 @@ class WorkerHarness:
         assert kinds[-2] in ("Complete", "Cancelled", "Error")
         return events
 
-    def transcript(self, generation: str, seconds: float = 20.0) -> Transcript:
+    def transcript(self, generation: str, seconds: float = 60.0) -> Transcript:
         """Return what a reader has assembled once the generation has ended."""
         return fold(self.wait_for_end(generation, seconds))
 

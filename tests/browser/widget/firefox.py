@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 
 from tests.client import wait_for
 
-SECONDS = 30
+SECONDS = 60
 LISTENING = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 ENTER = "\ue007"
 

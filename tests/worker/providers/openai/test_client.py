@@ -274,5 +274,5 @@ def test_many_streams_at_once_each_get_their_own_answer(make_client: MakeClient)
             return content(list(openai.stream(Prompt("m", (PromptMessage("user", text),), 9))))
 
         readers = {str(number): gevent.spawn(ask, str(number)) for number in range(20)}
-        found = {text: reader.get(timeout=20) for text, reader in readers.items()}
+        found = {text: reader.get(timeout=60) for text, reader in readers.items()}
     assert found == {text: [Chunk(text), Stopped("end_turn")] for text in readers}
