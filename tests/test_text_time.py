@@ -226,12 +226,13 @@ def test_time_is_linear_in_the_length_of_any_text() -> None:
     for function, (chars, call) in MEASURED.items():
         slowest = 0.0, ""
         for kind, text in made[chars].items():
-            taken = seconds(call, text, 1)
-            if taken > UNCOMPARED_SECONDS:
-                taken = min(taken, seconds(call, text, RUNS))
-                growth = taken / seconds(call, made[chars // SHORTER][kind], RUNS)
-                if taken > MAX_SECONDS or (growth > MAX_GROWTH and taken > UNCOMPARED_SECONDS):
-                    wrong.append(f"{function.__name__}: {taken * 1000:.1f} ms, growth {growth:.1f}, for {kind}")
+            taken, growth = seconds(call, text, 1), 0.0
+            for times in (RUNS, 10 * RUNS):  # often where it looks bad: the processor's caches are everyone's
+                if taken > UNCOMPARED_SECONDS and (times == RUNS or taken > MAX_SECONDS or growth > MAX_GROWTH):
+                    taken = min(taken, seconds(call, text, times))
+                    growth = taken / seconds(call, made[chars // SHORTER][kind], times)
+            if taken > MAX_SECONDS or (growth > MAX_GROWTH and taken > UNCOMPARED_SECONDS):
+                wrong.append(f"{function.__name__}: {taken * 1000:.1f} ms, growth {growth:.1f}, for {kind}")
             slowest = max(slowest, (taken, kind))
         is_over = " (over the goal)" if slowest[0] > GOAL_SECONDS else ""
         print(f"{function.__name__}: {slowest[0] * 1000:.2f} ms at most, for {slowest[1]}{is_over}")
