@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from deploy.doctor.visitor import CONNECT_SECONDS, Visitor, code_of, problem_of
 from millrace.worker.contract.connection import Redis, connect, translate_redis_errors
 from millrace.worker.contract.keys import address_active_key
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.streams import connect_streams
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.shared_metrics import collect
 from millrace.worker.settings.schema import Settings
@@ -90,11 +91,11 @@ def enter(visitor: Visitor, settings: Settings, found: list[Finding]) -> Entry |
     found.extend(_cookie(visitor, response))
     owner = None
     try:
-        with connect(settings.redis.url, timeout_seconds=2.0, retries=0) as redis:
-            state = read_state(Streams(redis), generation)
+        with closing(connect_streams(settings, timeout_seconds=2.0, retries=0)) as streams:
+            state = read_state(streams, generation)
             owner = state.owner if state else None
             if owner and made_up:
-                found.append(_counted_address(redis, generation))
+                found.append(_counted_address(streams.control, generation))
     except DependencyUnavailable as error:
         found.append(warning(SUBJECT, f"this environment's Redis is away: {error}", "See the lines about Redis."))
     if owner is None:

@@ -18,6 +18,7 @@ from deploy.doctor.streams import check_url
 from millrace.worker.settings.schema import Settings
 from tests.browser.nginx import Nginx, block, buffering, program, put
 from tests.system import System
+from tests.valkey import ValkeyProcess
 
 PAGE = "behind-nginx.md"
 HEARTBEAT_SECONDS = 2.0
@@ -27,16 +28,30 @@ LISTEN = "    listen 80;                              # inside a network; HTTPS 
 
 
 @pytest.fixture(scope="package")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    settings = {"MILLRACE_TRUSTED_PROXIES": "1", "MILLRACE_HEARTBEAT_SECONDS": f"{HEARTBEAT_SECONDS:g}"}
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    """The stream node of the system, on which its generations are."""
+    with ValkeyProcess(tmp_path_factory.mktemp("node")) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def system(tmp_path_factory: pytest.TempPathFactory, node: ValkeyProcess) -> Iterator[System]:
+    settings = {
+        "MILLRACE_TRUSTED_PROXIES": "1",
+        "MILLRACE_HEARTBEAT_SECONDS": f"{HEARTBEAT_SECONDS:g}",
+        "MILLRACE_STREAM_REDIS_URLS": f"a={node.url}",
+    }
     with System(tmp_path_factory.mktemp("system"), **settings) as running:
         yield running
 
 
 @pytest.fixture(scope="package")
-def settings(system: System) -> Settings:
+def settings(system: System, node: ValkeyProcess) -> Settings:
     """The settings of the system, as far as the checks of an address need them."""
-    return Settings.of(redis_url=system.redis_url, trusted_proxies=1, heartbeat_seconds=HEARTBEAT_SECONDS)
+    nodes = (("a", node.url),)
+    return Settings.of(
+        redis_url=system.redis_url, stream_redis_urls=nodes, trusted_proxies=1, heartbeat_seconds=HEARTBEAT_SECONDS
+    )
 
 
 def configurations(certificate: Path) -> dict[str, str]:
