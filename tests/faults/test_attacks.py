@@ -96,6 +96,7 @@ def test_loops_of_reading_and_writing_slow_no_one_else_down(rig: Rig) -> None:
     alone = seconds()
     attacked: list[float] = []
     statuses = statuses_meanwhile(attack, lambda: attacked.extend(seconds() for _ in range(3)))
+    alone = max(alone, seconds())  # other processes may have begun or ended meanwhile
     print(alone, attacked, statuses)
     assert statuses[429] > THREADS
     assert min(attacked) < 4 * alone, (alone, attacked)

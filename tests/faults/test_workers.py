@@ -137,7 +137,7 @@ def test_row_18_a_worker_that_does_not_consume_hands_over_its_generations_and_ex
 
 
 def test_row_44_a_generation_that_kills_every_worker_does_not_affect_the_others(tmp_path: Path) -> None:
-    with Rig(tmp_path, lease_seconds=2) as rig:
+    with Rig(tmp_path, lease_seconds=4) as rig:
         client = rig.client()
         # Each stalls, so that it runs when its worker is killed, but the third time.
         healthy = [ask(rig, 0.1, client=client, first_delay=n / 1000, fault="stall", at=1, times=2) for n in range(50)]
