@@ -1,7 +1,8 @@
-"""Attacks from one address, with several clients at once: `python -m tests.faults.attacker ATTACK URL ADDRESS`.
+"""Attacks, each from one address, with several clients at once: `python -m tests.faults.attacker URL`.
 
-Prints a line when the first requests have been answered, attacks until it is terminated, and then prints how often each
-status was the response, as JSON. A process of its own, so that it takes no time from the user who is measured.
+Each line of its input, `ATTACK ADDRESS`, begins one. It prints a line when the first requests have been answered,
+attacks until it gets SIGUSR1, and then prints how often each status was the response, as JSON. A process of its own, so
+that it takes no time from the user who is measured.
 """
 
 import asyncio
@@ -68,9 +69,9 @@ _asked: dict[httpx.AsyncClient, list[str]] = {}
 
 
 async def attack(name: str, url: str, address: str) -> None:
-    """Repeat the attack until SIGTERM."""
+    """Repeat the attack until SIGUSR1."""
     ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, ended.set)
     statuses: Counter[int] = Counter()
     clients = [
         httpx.AsyncClient(
@@ -96,8 +97,9 @@ async def attack(name: str, url: str, address: str) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    print(json.dumps(statuses))
+    print(json.dumps(statuses), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(attack(*sys.argv[1:]))
+    for line in sys.stdin:
+        asyncio.run(attack(line.split()[0], sys.argv[1], line.split()[1]))

@@ -173,14 +173,28 @@ def _pair(cursor: str) -> tuple[int, int]:
 
 def check(follower: Follower, client: Client, seconds: float = 90) -> Json:
     """Wait for the follower's `done`, assert the invariant, and return the outcome."""
-    wait_for(lambda: follower.is_done, seconds, f"done of {follower.generation}")
+    return check_all([follower], client, seconds)[0]
+
+
+def check_all(followers: Sequence[Follower], client: Client, seconds: float = 60) -> list[Json]:
+    """Check followers whose answers are one user's, and return their outcomes; each answer is polled once."""
+    polled: dict[str, Json] = {}
+    outcomes: list[Json] = []
+    for follower in followers:
+        wait_for(lambda follower=follower: follower.is_done, seconds, f"done of {follower.generation}")
+        if follower.generation not in polled:
+            polled[follower.generation] = client.snapshot(follower.generation)
+        outcomes.append(_check(follower, polled[follower.generation]))
+    return outcomes
+
+
+def _check(follower: Follower, stored: Json) -> Json:
     assert not follower.violations, follower.violations[:3]
     outcomes = outcomes_of(follower.received)
     assert len({str(outcome) for outcome in outcomes}) == 1, outcomes
     (done,) = follower.of_type("done")
     # The receipt of the calls after the outcome, such as the title's, comes with `done`.
     receipt = {name: done[name] for name in ("usage_by", "usage_total") if name in done}
-    stored = client.snapshot(follower.generation)
     assert follower.text == stored["content"]
     assert stored["outcome"] == outcomes[0] | receipt
     return outcomes[0]

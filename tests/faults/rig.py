@@ -162,6 +162,10 @@ class Rig:
         """Change settings for the processes that are started from now on."""
         self._settings = self._settings | settings
 
+    def change_root(self, root: Path) -> None:
+        """Start processes from another copy of the system from now on."""
+        self._root = self._start_in = root
+
     def start_worker(self) -> Child:
         """Start one more worker."""
         name = f"worker{len(self.workers)}"

@@ -4,13 +4,14 @@ The delays that the user notices are printed (`-s`), not asserted: the attacker 
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from signal import SIGUSR1
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -28,19 +29,29 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 
 @contextmanager
-def under(attack: str, url: str, address: str) -> Generator[dict[str, int]]:
+def attacker(url: str) -> Generator[Popen[str]]:
+    """Start the process that attacks."""
+    command = [sys.executable, "-m", "tests.faults.attacker", url]
+    with Popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@contextmanager
+def under(process: Popen[str], attack: str, address: str) -> Generator[dict[str, int]]:
     """Attack from the address meanwhile; how often each status was the response is in the dictionary at the end."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{attack} {address}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "attacking\n"
     statuses: dict[str, int] = {}
-    command = [sys.executable, "-m", "tests.faults.attacker", attack, url, address]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "attacking\n"
-            yield statuses
-        finally:
-            process.terminate()
-            output, _ = process.communicate()
-            statuses.update(json.loads(output))
+    try:
+        yield statuses
+    finally:
+        process.send_signal(SIGUSR1)
+        statuses.update(json.loads(process.stdout.readline()))
 
 
 def honest_delays(url: str) -> str:
@@ -57,9 +68,9 @@ def honest_delays(url: str) -> str:
 
 
 def test_user_at_another_address_is_served_during_each_attack(system: System) -> None:
-    honest_delays(system.url)
     print("quiet:", honest_delays(system.url))
-    for number, attack in enumerate(ATTACKS, 2):
-        with under(attack, system.url, f"127.0.0.{number}") as statuses:
-            delays = honest_delays(system.url)
-        print(f"{attack}: {delays}; statuses {statuses}")
+    with attacker(system.url) as process:
+        for number, attack in enumerate(ATTACKS, 2):
+            with under(process, attack, f"127.0.0.{number}") as statuses:
+                delays = honest_delays(system.url)
+            print(f"{attack}: {delays}; statuses {statuses}")

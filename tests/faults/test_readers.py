@@ -13,7 +13,7 @@ import redis
 from millrace.worker.contract.keys import METRICS
 from tests.client import Client, emulate, outcomes_of, text_of, wait_for
 from tests.faults.conftest import ask, words
-from tests.faults.follower import Follower, check
+from tests.faults.follower import Follower, check, check_all
 from tests.faults.rig import Rig
 from tests.journeys.cutting_proxy import CuttingProxy
 
@@ -64,9 +64,8 @@ def test_row_03_a_reader_that_connects_at_any_moment_misses_no_event(rig: Rig, c
         followers.append(Follower(rig.urls, client.http.cookies, generation, text))
         time.sleep(0.03)
     assert len(followers) > 50
-    for each in followers:
-        assert check(each, client)["type"] == "complete"
-        assert each.connections == 1
+    assert {outcome["type"] for outcome in check_all(followers, client)} == {"complete"}
+    assert {each.connections for each in followers} == {1}
 
 
 @pytest.mark.parametrize("then", ["continue", "cancel"])

@@ -1,4 +1,4 @@
-"""Rows 8, 17, 26, 50 and 52: everything is replaced, process by process, while a hundred answers stream."""
+"""Rows 8, 17, 26, 50 and 52: everything is replaced, process by process, while sixty answers stream."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.faults.rolling import ALIVE_MS, roll
 from tests.postgres import PostgresProcess, absent
 from tests.sentinels import SentinelService
 
-RUNNING = 100
+RUNNING = 60
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def _expired(session: Session, query: Select[Any], columns: tuple[Any, Any], day
     own_ms = sql_cast(OwnerRetentionRow.days, BigInteger) * DAY_MS  # more than an INTEGER of PostgreSQL holds
     # A scalar subquery, which looks at the oldest row of each owner by an index; a join would read all rows.
     oldest = query.with_only_columns(func.min(changed_ms)).where(owner == OwnerRetentionRow.owner).scalar_subquery()
-    policies = select(OwnerRetentionRow).where(OwnerRetentionRow.days.is_not(None), oldest < now_ms - own_ms)
+    policies = select(OwnerRetentionRow).where(oldest < now_ms - own_ms)  # never true where `days` is NULL
     for policy in session.scalars(policies.limit(count)).all():
         of_owner = query.where(owner == policy.owner, changed_ms < now_ms - (policy.days or 0) * DAY_MS)
         found += session.execute(of_owner.order_by(changed_ms).limit(count - len(found)))

@@ -12,8 +12,9 @@ from deploy.emulator.picture import make_png
 from millrace.webapp.owner_data import retention as retention_pass
 from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.keys import retention_key
-from millrace.worker.store import memories, retention
+from millrace.worker.store import conversations, memories, retention
 from millrace.worker.store.columns import clock_ms
+from millrace.worker.store.image_files import ImageFiles
 from millrace.worker.store.retention import DAY_MS, MESSAGES
 from millrace.worker.store.tables import ConversationRow, MemoryRow
 from tests.webapp.harness import WebHarness, json_of
@@ -117,6 +118,44 @@ def test_log_of_an_expired_conversation_can_not_be_read_and_its_page_hears_of_it
     assert json.loads(last.data) == {"type": "conversation_changed", "conversation_id": receipt["conversation_id"]}
     again = {"message": "a", "conversation_id": receipt["conversation_id"]}
     assert site.user.post("/api/generations", json=again).status_code == 404
+
+
+def test_conversation_that_is_used_while_it_is_about_to_expire_goes_on(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = build(retention_days=1)
+    receipt = begin(site)
+    conversation, mark = receipt["conversation_id"], retention.mark_expired
+    turn(site, conversation, "a", "b")
+    make_old(site, conversation, 1.01)
+
+    def use_first(session: Session, found: retention.OwnedConversation) -> bool:
+        conversations.create_or_touch(session, found.owner, found.id)
+        return mark(session, found)
+
+    monkeypatch.setattr(retention, "mark_expired", use_first)
+    make_pass(site)
+    assert site.user.get(f"{API}/{conversation}").status_code == 200
+    assert site.user.get(f"/api/generations/{receipt['id']}").status_code == 200
+    again = {"message": "a", "conversation_id": conversation}
+    assert site.user.post("/api/generations", json=again).status_code != 404
+
+
+def test_images_that_can_not_be_deleted_keep_no_text(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = build(retention_days=1, image_dir=str(tmp_path))
+    conversation = begin(site)["conversation_id"]
+    turn(site, conversation, "a", "b")
+    make_old(site, conversation, 1.01)
+
+    def fail(_images: ImageFiles, _generations: frozenset[str]) -> None:
+        raise OSError("the disk is read-only")
+
+    monkeypatch.setattr(ImageFiles, "delete", fail)
+    make_pass(site)
+    assert count(site, "passes", result="complete") == 1
+    assert site.services.database.run(lambda session: retention.find_unremoved(session, 9)) == []
 
 
 def test_only_one_process_has_the_turn(build: Build) -> None:

@@ -65,6 +65,8 @@ def test_conversation_expires_by_its_last_change_and_the_days_of_its_owner(datab
     assert database.run(lambda session: retention.reset_days(session, "held"))
     assert not database.run(lambda session: retention.reset_days(session, "held"))
     assert expired(database, 30) == [brief, held, oldest, old]
+    set_days(database, "ada", 30)
+    assert len(expired(database, 30, 2)) == 2, "owners with days of their own share the limit"
     set_days(database, "ada", 36_500)
     assert expired(database, 30) == [brief, held]
 
@@ -76,6 +78,11 @@ def test_conversation_that_changed_since_it_was_found_is_kept(database: Database
     database.run(lambda session: conversations.create_or_touch(session, "ada", conversation))
     assert not database.run(lambda session: retention.mark_expired(session, found))
     assert database.run(lambda session: conversations.find(session, "ada", conversation))
+    other = store(database, "ada", 32)
+    (found,) = database.run(lambda session: retention.find_expired(session, 30, 9))
+    assert found.id == other
+    marked = [database.run(lambda session: retention.mark_expired(session, found)) for _ in range(2)]
+    assert marked == [True, False], "another process may have found it as well"
 
 
 def test_expired_conversation_is_hidden_at_once_and_its_messages_and_index_entries_go_in_steps(
