@@ -228,8 +228,9 @@ def test_name_tells_databases_apart_and_has_no_password() -> None:
     others = ("postgresql://a@db/other", "postgresql://a@db2/chat", "postgresql://a@db:5433/chat", "postgresql:///chat")
     sockets = ("postgresql:///chat?host=/run/a", "postgresql:///chat?host=/run/b")
     files = ("sqlite:////a/chat.db", "sqlite:////b/chat.db")
-    names = {name(each) for each in (*others, *sockets, *files)} | {name("postgresql://a@db/chat", "tenant")}
-    assert len(names) == 9
+    names = {name(each) for each in (*others, *sockets, *files)}
+    names |= {name("postgresql://a@db/chat", schema) for schema in ("", "tenant")}
+    assert len(names) == 10
     assert name(f"sqlite:///{Path.cwd()}/chat.db") == name("sqlite:///chat.db"), "relative to the same directory"
 
 
