@@ -103,11 +103,11 @@ def test_program_stopped_by_sigstop_ends_with_the_others(tmp_path: Path) -> None
 
 
 def test_program_without_heartbeats_is_restarted(tmp_path: Path) -> None:
-    with SupervisedPrograms(tmp_path).program("a", BEATS_UNTIL_STUCK, heartbeat=3).program("b", SLEEPS) as programs:
+    with SupervisedPrograms(tmp_path).program("a", BEATS_UNTIL_STUCK, heartbeat=6).program("b", SLEEPS) as programs:
         before = programs.pids()
         wait_for((tmp_path / "a.pulse").exists)
         with pytest.raises(AssertionError):
-            wait_for(programs.output, 30)
+            wait_for(programs.output, 8)
         (tmp_path / "stuck").touch()
         wait_for(lambda: not is_alive(before["a"]))
         (tmp_path / "stuck").unlink()
