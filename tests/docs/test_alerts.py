@@ -84,6 +84,7 @@ BAD: dict[str, Series | None] = {
     "MillraceFirstTextSlow": {'millrace_time_to_first_delta_seconds_bucket{le="1.0"}': "0+80x60"},
     "MillraceDatabaseUnavailable": {'millrace_problems_total{code="store_away"}': "0+1x60"},
     "MillraceAnswersNotStored": {"millrace_store_failures_total": "0+1x60"},
+    "MillraceAnswersStayUnstored": {"millrace_store_failures_total": "0+1x60"},
     "MillraceReadersCut": {'millrace_reader_ends_total{reason="stalled"}': "0+10x60"},
     "MillraceReadersReconnect": {'millrace_reader_starts_total{kind="resumed"}': "0+200x60"},
     "MillraceGapsRepaired": {'millrace_relay_repairs_total{reason="gap"}': "0+1x60"},
@@ -104,9 +105,14 @@ BLIPS: Series = {
     'millrace_problems_total{code="store_away"}': "0x57 1+0x3",
     'millrace_problems_total{code="too_many_readers"}': "0x57 1+0x3",
     "millrace_limiter_failures_total": "0x57 1+0x3",
+    "millrace_store_failures_total": "0x45 1+0x15",
+    'millrace_provider_calls_total{provider="bedrock",result="provider_authentication"}': "0x57 1+0x3",
 }
 """One failure of each kind, at night."""
-PAGES = "Millrace(AnswersFail|WebFails|DatabaseUnavailable|WebFull|RateLimitingUnavailable)"
+PAGES = (
+    "Millrace(AnswersFail|AnswersStayUnstored|WebFails|DatabaseUnavailable|WebFull|RateLimitingUnavailable"
+    "|ProviderRefusesCredentials)"
+)
 
 
 def rules() -> list[dict[str, Any]]:
