@@ -18,6 +18,7 @@ from tests.docs.pages import ROOT, pages, read
 CONTAINER = ROOT / "deploy/container"
 COMPOSE = CONTAINER / "compose.yaml"
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
+MIGRATION, *PROCESSES = UNITS
 HANDOVER_SECONDS = 8  # after the grace time, in which a worker hands its answers over
 STOP_SECONDS = Settings.of().worker.shutdown_grace_seconds + HANDOVER_SECONDS
 SCRIPTS = ("millrace-worker", "millrace-migrate", "millrace-assets")
@@ -121,7 +122,7 @@ def test_nginx_of_the_containers_is_the_documented_one() -> None:
     assert (CONTAINER / "nginx.conf").read_text() == documented
 
 
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PROCESSES, ids=lambda path: path.name)
 def test_unit_runs_a_documented_command_as_a_user_and_stops_it_gently(path: Path) -> None:
     service = unit(path)
     program, _, arguments = service["ExecStart"].partition(" ")

@@ -11,15 +11,16 @@ from configparser import SectionProxy
 from contextlib import ExitStack
 from pathlib import Path
 
+from deploy.environment import base_python
 from tests.client import Client, emulate, text_of, wait_for
-from tests.docs.test_deploy_files import UNITS, unit
+from tests.docs.test_deploy_files import MIGRATION, PROCESSES, unit
 from tests.emulator_process import EmulatorProcess
 from tests.package.containers import obstacle
 from tests.valkey import ValkeyProcess, free_port
-from tests.worker.migrated_database import new_database
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = "/opt/millrace"
+PYTHON = "/usr/bin/python3"
 LISTEN = "127.0.0.1:8000"
 
 
@@ -56,7 +57,11 @@ class Unit:
     def _filled(self, line: str) -> str:
         """Put this checkout, a free port and the instance's name into a line."""
         runtime = self.section.get("RuntimeDirectory", "no runtime directory")
-        own = line.replace(INSTALLED, str(ROOT)).replace(f"/run/{runtime}", str(self._directory / "run"))
+        own = (
+            line.replace(INSTALLED, str(ROOT))
+            .replace(PYTHON, base_python())
+            .replace(f"/run/{runtime}", str(self._directory / "run"))
+        )
         return own.replace(LISTEN, f"127.0.0.1:{self._port}").replace("%i", "1").replace("%%", "%")
 
 
@@ -72,10 +77,12 @@ def test_lines_of_the_units_start_report_reload_stream_and_stop_in_time(tmp_path
             "AWS_SECRET_ACCESS_KEY": "local",
             "MILLRACE_SECRET_KEY": "a secret of this test, long enough for a key",
             "MILLRACE_REDIS_URL": valkey.url,
-            "MILLRACE_DATABASE_URL": new_database(tmp_path / "store"),
+            "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db",
             "MILLRACE_BEDROCK_ENDPOINT_URL": emulator.url,
         }
-        web, worker = (Unit(unit(path), tmp_path / path.stem, settings, port) for path in UNITS)
+        web, worker = (Unit(unit(path), tmp_path / path.stem, settings, port) for path in PROCESSES)
+        migration = Unit(unit(MIGRATION), tmp_path / MIGRATION.stem, settings, port)
+        assert migration.start("ExecStart").wait(120) == 0, migration.log.read_text()
         notices = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         notices.bind(str(tmp_path / "notify"))
         notices.settimeout(60)
