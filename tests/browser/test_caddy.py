@@ -7,7 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -76,9 +76,9 @@ class Caddy:
             self._process.wait()
         self._log.close()
 
-    def client(self, *, http2: bool = False, **headers: str) -> httpx.Client:
+    def client(self, headers: Mapping[str, str] | None = None, *, http2: bool = False) -> httpx.Client:
         """Return a client that asks for the server by its name."""
-        named = {"Host": f"{HOST}:{self.port}", **headers}
+        named = {"Host": f"{HOST}:{self.port}", **(headers or {})}
         transport = httpx.HTTPTransport(verify=False, http2=http2)
         return httpx.Client(base_url=f"https://127.0.0.1:{self.port}", headers=named, transport=transport, timeout=60)
 
@@ -157,7 +157,7 @@ def test_made_up_headers_are_replaced_and_metrics_are_not_passed_on(tmp_path: Pa
     with ThreadingHTTPServer(("127.0.0.1", 0), Whoami) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil"}
-        with Caddy(tmp_path / "echo", server.server_port) as caddy, caddy.client(**forged) as http:
+        with Caddy(tmp_path / "echo", server.server_port) as caddy, caddy.client(forged) as http:
             received = {name.lower(): value for name, value in http.get("/api/profile").json().items()}
             assert [http.get(path).status_code for path in ("/metrics", "/metrics/cluster")] == [403, 403]
         server.shutdown()
