@@ -121,7 +121,7 @@ def test_a_service_that_fails_again_and_again_is_not_asked_and_costs_no_time(
         with_rlm, without = (median(each[3] for each in asked) for asked in zip(*pairs, strict=True))
         with capsys.disabled():
             print(f"\nfirst text with an open breaker {with_rlm * 1000:.1f} ms, without rlm {without * 1000:.1f} ms")
-        assert with_rlm < without + 0.1
+        assert with_rlm < without + 0.2
         both.close()
         alone.close()
 
