@@ -3,6 +3,7 @@
 import hmac
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask, Request, Response, after_this_request, request, session
@@ -79,6 +80,7 @@ def _names(app: Flask) -> list[str]:
     return [*(f"{prefix}{name}" for name in marked for prefix in ("", "__Host-", "__Secure-")), _COOKIE]
 
 
+@lru_cache
 def _mark(key: object) -> str:
     secret = str(key).encode("utf-8", "surrogateescape")
     return hmac.new(secret, b"millrace cookie name", "sha256").hexdigest()[:_MARK_CHARACTERS]
