@@ -106,6 +106,11 @@ def test_example_environment_names_every_variable_of_the_compose_file() -> None:
     assert required <= given
 
 
+def test_nginx_restarts_with_the_web_containers_whose_addresses_it_learns_at_its_start() -> None:
+    loaded: dict[str, Any] = YAML(typ="safe").load(COMPOSE)
+    assert loaded["services"]["nginx"]["depends_on"] == {"web": {"condition": "service_healthy", "restart": True}}
+
+
 def test_nginx_of_the_containers_is_the_documented_one() -> None:
     documented = block("behind-nginx.md")
     for old, new in (
