@@ -87,10 +87,12 @@ def test_text_is_exact_although_every_web_and_worker_process_is_replaced(
     system: System, npm_packages: NpmPackages
 ) -> None:
     """The server ends the streams early as it stops, and a killed worker's answer begins again with a snapshot."""
-    messages = {name: emulate(text=f"{name} {TEXT}", chars=6, rate=8) for name in FOLLOWERS}
+    # The first call of each stalls, so that none has ended when the last of the programs has read its first words.
+    stall = {"fault": "stall", "at": 12, "times": 1}
+    messages = {name: emulate(text=f"{name} {TEXT}", chars=6, rate=8, **stall) for name in FOLLOWERS}
     running = {name: start(name, system.url, message, npm_packages) for name, message in messages.items()}
     try:
-        wait_for(lambda: started(system) >= {*messages.values()}, 60, "every answer's first words")
+        wait_for(lambda: started(system) >= {*messages.values()}, 90, "every answer's first words")
         for pid in system.pids()["worker"]:
             os.kill(pid, signal.SIGKILL)
         for pid in system.pids()["web"]:
