@@ -117,7 +117,7 @@ def test_retry_replaces_the_answer_by_another_one(chat: Page) -> None:
 
 def test_killed_worker_is_taken_over_with_the_exact_text_of_the_second_attempt(chat: Page, own: System) -> None:
     script = {"text": OTHER_TEXT, "tokens": 150, "rate": 30}
-    say(chat, emulate(text=TEXT + new_id(), tokens=150, rate=30, then=script))
+    say(chat, emulate(text=TEXT + new_id(), tokens=150, rate=20, then=script))
     wait_for(lambda: len(text_of(chat)) > 200, 40, "some text")
     for pid in own.pids()["worker"]:  # whichever has it: both die, and are started again
         os.kill(pid, signal.SIGKILL)

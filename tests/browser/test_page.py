@@ -34,7 +34,7 @@ def calls(system: System, message: str) -> list[dict[str, Any]]:
 
 
 def slowly(text: str) -> str:
-    return emulate(text=text, tokens=150, rate=30)
+    return emulate(text=text, tokens=150, rate=20)
 
 
 def test_answer_appears_incrementally_and_is_exact(page: Page) -> None:
@@ -151,7 +151,7 @@ def test_escape_stops_the_answer_and_the_focus_returns_to_the_question(page: Pag
 
 
 def test_focus_elsewhere_stays_when_an_answer_ends(page: Page) -> None:
-    ask(page, emulate(tokens=10, rate=20))
+    ask(page, emulate(tokens=60, rate=20))
     wait_for(lambda: answer(page), 40, "some text")
     page.locator("#new").focus()
     expect_state(page, "completed")

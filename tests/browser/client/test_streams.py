@@ -64,7 +64,7 @@ def test_event_source_carries_both_ways_and_resumes_exactly_after_the_network_wa
 
     with visiting(context, "about:blank") as page:
         page.on("request", note)
-        start(page, system.url, emulate(text=f"away {TEXT}", tokens=60, rate=20))
+        start(page, system.url, emulate(text=f"away {TEXT}", tokens=60, rate=8))
         wait_for(lambda: all(len(each["text"]) > 20 for each in found(page)["answers"]), 40, "some text")
         context.set_offline(True)
         wait_for(lambda: False in found(page)["connected"], 40, "the loss")

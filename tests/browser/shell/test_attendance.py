@@ -42,7 +42,7 @@ def test_each_answer_is_reported_once_with_its_visible_time(page: Page) -> None:
     assert list(figures) == ["outcome", "streaming_seconds", "visible_seconds"]
     assert figures["outcome"] == "completed"
     assert 0 < figures["visible_seconds"] == figures["streaming_seconds"]
-    ask(page, emulate(tokens=30, rate=20))
+    ask(page, emulate(tokens=160, rate=20))
     wait_for(lambda: answer(page), 40, "some text")
     show_or_hide(page, "hidden")
     hidden = beacons(page, 2)[1][2]

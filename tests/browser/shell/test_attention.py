@@ -99,7 +99,7 @@ def test_hidden_tabs_share_one_connection_and_each_marks_its_own_answer(
         tab.on("request", lambda request, tab=tab: _count(opened, tab, request.url))
         tab.goto(system.url)
         expect(tab.locator("#conversations li")).to_have_count(1 + number)
-        ask(tab, emulate(tokens=40, rate=10))
+        ask(tab, emulate(tokens=80, rate=10))
         wait_for(lambda tab=tab: answer(tab), 40, "some text")
         opened[tab] = 0
         show_or_hide(tab, "hidden")

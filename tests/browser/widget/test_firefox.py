@@ -39,7 +39,7 @@ def ask(firefox: Firefox, message: str) -> None:
 def test_first_five_minutes_in_firefox(firefox: Firefox, system: System) -> None:
     firefox.open(system.url)
     text = TEXT + "fox"
-    ask(firefox, emulate(text=text, tokens=150, rate=40))
+    ask(firefox, emulate(text=text, tokens=150, rate=20))
     wait_for(lambda: len(firefox.evaluate(ANSWER)) > 200, 30, "some text")
     assert len(firefox.evaluate(ANSWER)) < len(text)
     firefox.reload()
