@@ -1,5 +1,6 @@
-"""Row 51: generations are spread over three stream nodes; one of them dies and stays dead, another drains."""
+"""Row 51: generations are spread over three stream nodes; one of them dies or hangs, another drains."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from millrace.worker.contract.connection import REPLY_SECONDS
 from millrace.worker.contract.ids import new_generation, node_in
 from tests.client import wait_for
-from tests.faults.conftest import StartedGeneration, ask
+from tests.faults.conftest import StartedGeneration, ask, assert_complete
 from tests.faults.follower import check
 from tests.faults.rig import Rig
 from tests.valkey import ValkeyProcess
@@ -30,10 +32,14 @@ def nodes(tmp_path: Path) -> Iterator[dict[str, ValkeyProcess]]:
         yield made
 
 
+def rig_of(directory: Path, nodes: dict[str, ValkeyProcess], lost_seconds: int) -> Rig:
+    urls = ",".join(f"{name}={valkey.url}" for name, valkey in nodes.items())
+    return Rig(directory, stream_redis_urls=urls, stream_lost_seconds=lost_seconds, max_active_per_user=100)
+
+
 @pytest.fixture
 def rig(tmp_path: Path, nodes: dict[str, ValkeyProcess]) -> Iterator[Rig]:
-    urls = ",".join(f"{name}={valkey.url}" for name, valkey in nodes.items())
-    with Rig(tmp_path, stream_redis_urls=urls, stream_lost_seconds=LOST_SECONDS, max_active_per_user=100) as made:
+    with rig_of(tmp_path, nodes, LOST_SECONDS) as made:
         yield made
 
 
@@ -41,7 +47,7 @@ def ask_on_each_node(rig: Rig, least: int = 2) -> dict[str, list[StartedGenerati
     """Ask until each node runs at least so many generations, and return them by node."""
     asked: dict[str, list[StartedGeneration]] = {name: [] for name in NODES}
     while min(map(len, asked.values())) < least:
-        started = ask(rig, ANSWER_SECONDS)
+        started = ask(rig, ANSWER_SECONDS, name=f"n{sum(map(len, asked.values()))}")
         asked[node_in(started.generation)].append(started)
         assert sum(map(len, asked.values())) < 60, "nodes are picked at random"
     for each in [each for some in asked.values() for each in some]:
@@ -75,6 +81,30 @@ def test_row_51_a_dead_node_ends_its_generations_and_harms_no_others(rig: Rig, n
         # Within 15 s of its creation, one that is not found may still be being created.
         wait_for(lambda each=each, again=again: each.client.post(again).status_code == 202, 40, "a free conversation")
     assert time.monotonic() - died_at > LOST_SECONDS
+    lost = [json.loads(line) for line in rig.webs[0].log.read_text().splitlines() if "stream_node_lost" in line]
+    assert [(line["node"], line["generations"]) for line in lost] == [("b", len(asked["b"]))], "one line for all"
+
+
+def test_row_51_a_node_that_hangs_delays_its_own_generations_alone(
+    tmp_path: Path, nodes: dict[str, ValkeyProcess]
+) -> None:
+    with rig_of(tmp_path, nodes, lost_seconds=60) as rig:
+        asked = ask_on_each_node(rig)
+        others = [*asked["a"], *asked["c1"]]
+        nodes["b"].signal(signal.SIGSTOP)
+        try:
+            for each in others:
+                each.follower.longest_silence = 0.0
+            assert_complete(rig, others)
+            assert not any(each.follower.is_done for each in asked["b"])
+            silences = [round(each.follower.longest_silence, 1) for each in others]
+            assert max(silences) < REPLY_SECONDS, silences
+            later = [ask(rig, 1, name=f"h{number}") for number in range(6)]
+            assert "b" not in {node_in(each.generation) for each in later}, "new generations avoid it"
+            assert_complete(rig, later)
+        finally:
+            nodes["b"].signal(signal.SIGCONT)
+        assert_complete(rig, asked["b"])
 
 
 def test_row_51_a_node_that_is_added_gets_generations_and_one_that_drains_gets_none(
