@@ -6,6 +6,7 @@ Debian's `redis-server` has TLS; the Valkey of the other tests has none.
 import datetime
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -73,14 +74,25 @@ def _name(name: str) -> x509.Name:
 
 
 class TlsRedis:
-    """The server, from `with` to the end of its block; `users` are lines of its ACL file."""
+    """The server, from `with` to the end of its block; `users` are lines of its ACL file, `options` further words.
 
-    def __init__(self, directory: Path, *users: str, address: str = "127.0.0.1") -> None:
+    Several servers that talk to each other share one authority.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *users: str,
+        address: str = "127.0.0.1",
+        authority: Authority | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self._directory = directory
-        self.authority = Authority(directory)
-        self._server = self.authority.sign("server", address)
-        self.client_certificate = self.authority.sign("client")
+        self.authority = authority or Authority(directory)
         self.port = free_port()
+        self._options = options
+        self._server = self.authority.sign(f"server{self.port}", address)
+        self.client_certificate = self.authority.sign(f"client{self.port}")
         self._acl = directory / "users.acl"
         self._acl.write_text("\n".join([f"user default on >{ADMIN_PASSWORD} ~* &* +@all", *users]) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +110,7 @@ class TlsRedis:
         options = ["--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         options += ["--maxmemory-policy", "noeviction"]
         options += [word for name, path in files.items() for word in (name, str(path))]
-        self._process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([server, *options, *self._options], stdout=subprocess.DEVNULL)
         with self.client() as client:
             await_start(client, self._process)
         return self
@@ -112,10 +124,13 @@ class TlsRedis:
 
     def url(self, login: str = f":{ADMIN_PASSWORD}", **changes: object) -> str:
         """Return its URL for this `user:password`, with options for TLS that `changes` replace."""
+        return f"rediss://{login}@127.0.0.1:{self.port}/0?{self.options(**changes)}"
+
+    def options(self, **changes: object) -> str:
+        """Return the options of a URL for TLS with the client's certificate, with those that `changes` replace."""
         own = self.client_certificate
         given = {"ssl_ca_certs": self.authority.file, "ssl_certfile": own.certificate, "ssl_keyfile": own.key}
-        options = "&".join(f"{name}={value}" for name, value in (given | changes).items() if value)
-        return f"rediss://{login}@127.0.0.1:{self.port}/0?{options}"
+        return "&".join(f"{name}={value}" for name, value in (given | changes).items() if value)
 
     def client(self, seconds: float | None = 5.0) -> Any:
         """Return a client of the administrator, which waits so long for each reply."""
