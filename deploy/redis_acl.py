@@ -31,9 +31,10 @@ def _rights(commands: str, keys: str = "", channels: str = "") -> Rights:
     return Rights(frozenset(commands.split()), frozenset(keys.split()), frozenset(channels.split()))
 
 
-CONNECTION = _rights("client|setname hello ping select")
+CONNECTION = _rights("client|setname ping select")  # AUTH and HELLO are everyone's
 SCRIPTS = _rights("evalsha script|load")
-DOCTOR = _rights("del get info set time", "mr:check:*")
+DOCTOR = _rights("del get info set time")
+DOCTORS_KEYS = _rights("", "mr:check:*")  # those that have no bucket
 DECISIONS = _rights(
     "del exists hdel hexists hget hgetall hincrby hmget hset hsetnx pexpire pttl publish time type"
     " xadd zadd zcard zcount zrange zrangebyscore zrem zremrangebyscore zscore"
@@ -54,7 +55,7 @@ GRANTS: dict[tuple[Role, Use], Rights] = {
     | PIPELINES
     | _rights(
         "get set xrevrange",
-        "mr:owner:* mr:address:* mr:conversation:* mr:figures* mr:workers mr:breaker:*",
+        "mr:owner:* mr:figures* mr:workers mr:breaker:*",
         "mr:owner:*",
     ),
     ("web", "queue"): LANES | _rights("", LANE_KEYS),
@@ -70,11 +71,23 @@ WHOLE: tuple[Use, ...] = ("streams", "control", "queue", "limits")  # of one Red
 
 
 def rights_of(role: Role, uses: Iterable[Use] = WHOLE) -> Rights:
-    """Return the rights of a tier at a Redis that is used for this."""
+    """Return the rights of a tier at a Redis that is used for this, none of which another one includes."""
     found = CONNECTION | SCRIPTS | DOCTOR
-    for use in uses:
+    every = {*uses, *(("streams",) if "control" in uses else ())}  # generations without a node in their id are there
+    for use in every:
         found |= GRANTS.get((role, use), Rights(frozenset()))
-    return found
+        found |= DOCTORS_KEYS if use in ("control", "queue", "limits") else Rights(frozenset())
+    return Rights(found.commands, _without_covered(found.keys), _without_covered(found.channels))
+
+
+def _without_covered(patterns: frozenset[str]) -> frozenset[str]:
+    """Return the patterns without those whose matches another one has as well."""
+    beginnings = {each: each[:-1] for each in patterns if each.endswith("*")}
+    return frozenset(
+        pattern
+        for pattern in patterns
+        if not any(pattern.startswith(begin) for each, begin in beginnings.items() if each != pattern)
+    )
 
 
 def line_of(user: str, rights: Rights) -> str:

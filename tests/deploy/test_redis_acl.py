@@ -53,6 +53,7 @@ def test_command_prints_a_line_for_each_user_and_use() -> None:
 
     assert printed() == [line_of(f"millrace-{role}", rights_of(role)) for role in ("web", "worker")]
     assert printed("--use", "limits", "--prefix", "") == [line_of("web", rights_of("web", ("limits",)))]
+    assert "mr:{b*" in rights_of("worker", ("control",)).keys, "it holds the generations whose id names no node"
     assert set(WHOLE) == set(USES) - {"cluster"}
     assert Rights(frozenset()) not in GRANTS.values()
 

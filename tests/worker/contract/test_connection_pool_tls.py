@@ -67,6 +67,7 @@ def test_a_cluster_is_used_by_tls_with_the_least_rights(cluster: list[TlsRedis])
     with connect(url) as client:
         assert isinstance(client, ClusterClient)
         streams, used = Streams(client), set[tuple[str, int] | None]()
+        draft = new_draft()
         while len(used) < MASTERS:
             draft = new_draft()
             create(streams, draft, SETTINGS)
