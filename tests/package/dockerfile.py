@@ -120,7 +120,8 @@ def _run(command: str, stage: Stage) -> None:
     binds = {f"/root/{name}": home / name for name in (".cache", ".npm") if (home / name).is_dir()}
     kept = {name: value for name, value in os.environ.items() if re.match(r"(?i)pip_|npm_config|\w+_proxy$|ssl_", name)}
     container = Container(stage.root, stage.user, stage.directory, None, {**kept, **stage.environment}, binds)
-    done = container.run(
-        ["/bin/sh", "-c", command.replace(" --no-cache-dir", "")], _BUILD_SECONDS, HOME="/root", PIP_NO_COMPILE="1"
-    )
+    shell = ["/bin/sh", "-c", command.replace(" --no-cache-dir", "")]
+    done = container.run(shell, _BUILD_SECONDS, HOME="/root", PIP_NO_COMPILE="1")
+    if done.returncode:  # a package index may be away for a moment
+        done = container.run(shell, _BUILD_SECONDS, HOME="/root", PIP_NO_COMPILE="1")
     assert done.returncode == 0, f"RUN {command}\n{done.stdout[-3000:]}"

@@ -66,7 +66,9 @@ class Pod:
             done = self.run(probe["exec"]["command"], probe["timeoutSeconds"] * 3)  # three times as busy as a node
             return "" if done.returncode == 0 else done.stdout
         try:
-            answer = httpx.get(self.url(probe["httpGet"]["port"]) + probe["httpGet"]["path"], trust_env=False)
+            answer = httpx.get(
+                self.url(probe["httpGet"]["port"]) + probe["httpGet"]["path"], trust_env=False, timeout=30
+            )
         except httpx.TransportError as error:
             return str(error) or "no answer"
         return "" if answer.status_code < 400 else answer.text
@@ -125,18 +127,18 @@ def chart(image: Stage, backing: Backing, tmp_path: Path) -> Iterator[Release]:
 def test_pods_answer_their_probes_stream_and_end_in_time_while_an_answer_streams(chart: Release) -> None:
     web, worker, migration = (chart.pods[name] for name in ("web", "worker", "migrate"))
     with ExitStack() as stack:
-        assert migration.start().wait(60) == 0, migration.log()
+        assert migration.start().wait(120) == 0, migration.log()
         processes = {name: chart.pods[name].start() for name in ("web", "worker")}
         for process in processes.values():
             stack.callback(process.kill)
-        wait_for((worker.directory / "pulse").exists, 60, "the worker's heartbeat file")
+        wait_for((worker.directory / "pulse").exists, 120, "the worker's heartbeat file")
         for pod in (worker, web):
-            wait_for(lambda pod=pod: not pod.probe("startupProbe"), 60, "the startup probe")
+            wait_for(lambda pod=pod: not pod.probe("startupProbe"), 120, "the startup probe")
             assert not pod.probe("livenessProbe")
-        assert not web.probe("readinessProbe")
+        wait_for(lambda: not web.probe("readinessProbe"), 120, "the readiness probe")
         (url,) = chart.test["args"]
-        tested = web.run([*chart.test["command"], f"{web.url('http')}/{url.rpartition('/')[2]}"], 60)
-        assert '"ready"' in tested.stdout, tested.stdout
+        tested = [*chart.test["command"], f"{web.url('http')}/{url.rpartition('/')[2]}"]
+        wait_for(lambda: '"ready"' in web.run(tested, 60).stdout, 60, "the pod of helm test")
         assert_metrics_ask_for_the_token(web, worker)
         with Client(web.url("http")) as client:
             received = client.whole(client.ask(emulate(text="of pods")))
@@ -152,15 +154,15 @@ def test_pods_answer_their_probes_stream_and_end_in_time_while_an_answer_streams
 def assert_metrics_ask_for_the_token(*asked: Pod) -> None:
     for pod, port in zip(asked, ("http", "metrics"), strict=True):
         url = f"{pod.url(port)}/metrics"
-        assert httpx.get(url, trust_env=False).status_code in (401, 403)
-        answer = httpx.get(url, trust_env=False, headers={"Authorization": f"Bearer {TOKEN}"})
+        assert httpx.get(url, trust_env=False, timeout=30).status_code in (401, 403)
+        answer = httpx.get(url, trust_env=False, timeout=30, headers={"Authorization": f"Bearer {TOKEN}"})
         assert answer.status_code == 200
         assert "millrace_" in answer.text
 
 
 def end_while_an_answer_streams(client: Client, web: Pod, process: subprocess.Popen[bytes]) -> None:
     """End the web pod as Kubernetes does; the worker's answer goes on behind it."""
-    generation = client.ask(emulate(text="wheel " * 400, tokens=400, rate=10))
+    generation = client.ask(emulate(text="wheel " * 4000, tokens=4000, rate=10))
     events = client.follow(generation)
     received = [next(events) for _ in range(5)]
     began = time.monotonic()

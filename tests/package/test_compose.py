@@ -113,12 +113,12 @@ def test_services_are_healthy_stream_through_nginx_and_stop_in_time(
         migrate, web, worker = (
             Service(found[name], image, tmp_path / name, addresses) for name in ("migrate", "web", "worker")
         )
-        assert migrate.start().wait(60) == 0, migrate.log()
+        assert migrate.start().wait(120) == 0, migrate.log()
         assert not [each for each in (web, worker) if each.is_healthy()], "nothing runs yet"
         processes = {each: each.start() for each in (web, worker)}
         for process in processes.values():
             stack.callback(process.kill)
-        wait_for(lambda: "mount_started" in web.log(), 60, "the web process")
+        wait_for(lambda: "mount_started" in web.log(), 120, "the web process")
         for each in (web, worker):
             wait_for(each.is_healthy, 120, "the health check")
         assert_streams(web, tmp_path / "nginx", stack)

@@ -85,7 +85,7 @@ def test_lines_of_the_units_start_report_reload_stream_and_stop_in_time(tmp_path
         assert migration.start("ExecStart").wait(120) == 0, migration.log.read_text()
         notices = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         notices.bind(str(tmp_path / "notify"))
-        notices.settimeout(60)
+        notices.settimeout(120)
         server = web.start("ExecStart", NOTIFY_SOCKET=str(tmp_path / "notify"))
         stack.callback(server.kill)
         consumer = worker.start("ExecStart")
@@ -112,9 +112,9 @@ def assert_reloads(web: Unit, server: subprocess.Popen[bytes], client: Client) -
     events = client.follow(generation)
     received = [next(events) for _ in range(4)]
     started = web.log.read_text().count("mount_started")
-    assert web.start("ExecReload", MAINPID=str(server.pid)).wait(10) == 0
+    assert web.start("ExecReload", MAINPID=str(server.pid)).wait(60) == 0
     received += events
-    wait_for(lambda: web.log.read_text().count("mount_started") >= started + 2, 60, "the new processes")
+    wait_for(lambda: web.log.read_text().count("mount_started") >= started + 2, 120, "the new processes")
     received += client.follow(generation, after=received[-1].cursor)
     assert text_of(received) == "wheel " * 100
     assert server.poll() is None
