@@ -68,7 +68,7 @@ def run_pair(directory: Path, web: Path, worker: Path) -> None:
         for each in (whole, stopped):
             wait_for(lambda each=each: len(each.follower.text) > 100, 30, "some text")
             each.follower.drop()
-        wait_for(lambda: stopped.follower.connections > 1, 10, "a second connection")
+        wait_for(lambda: stopped.follower.connections > 1, 30, "a second connection")
         stopped.client.cancel(stopped.generation)
         assert outcome_of(stopped) == "cancelled"
         assert outcome_of(whole) == "complete"

@@ -47,7 +47,7 @@ def ask_at_each_master(rig: Rig, cluster: RedisCluster, name: str, seconds: floa
         asked.append(ask(rig, seconds, name=f"{name}{len(asked)}", client=client))
         counts[cluster.master_of(bucket_of(asked[-1].generation)).port] += 1
         assert len(asked) < 60, "buckets are picked at random"
-    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 20, "text of all answers")
+    wait_for(lambda: all(len(each.follower.text) > 40 for each in asked), 40, "text of all answers")
     return asked
 
 

@@ -18,7 +18,7 @@ from tests.faults.rig import Rig
 from tests.valkey import ValkeyProcess
 
 LOST_SECONDS = 3
-ANSWER_SECONDS = 8
+ANSWER_SECONDS = 15
 NODES = ("a", "b", "c1")
 
 

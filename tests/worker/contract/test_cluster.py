@@ -252,7 +252,7 @@ def test_a_master_that_dies_delays_its_own_generations_alone(cluster: RedisClust
     before = unharmed.seq
     wait_until(lambda: hit.failures and unharmed.seq > before + 30, "the others to go on")
     failed = hit.failures
-    wait_until(lambda: read_or_none(client, hit.claim.generation), "the replica to be the master", 20)
+    wait_until(lambda: read_or_none(client, hit.claim.generation), "the replica to be the master", 60)
     for each in (hit, unharmed):
         each.stop()
     assert failed
