@@ -103,10 +103,9 @@ class Erasure:
         stored = stores.database.run(lambda session: find_owned_conversations(session, owner))
         unstored = {each.conversation for each in found.generations if each.question}.difference(stored)
         for conversation in (*stored, *sorted(unstored)):
-            left = stores.close_conversation(owner, conversation)
+            stores.close_conversation(owner, conversation)  # its generations are among those that are forgotten
             erased.conversations += stores.database.run(lambda session, each=conversation: self._mark(session, each))
             erased.messages += stores.remove_messages(conversation)
-            stores.forget(left)
             publish(stores.redis, owner, ConversationChanged(conversation))
 
     def _mark(self, session: Session, conversation: str) -> bool:
@@ -122,7 +121,7 @@ class Erasure:
         database.run(lambda session: retention.reset_days(session, owner))
 
     def _await_end(self, found: Found) -> None:
-        """Wait until workers have ended what ran, so that the next round finds what they have stored meanwhile."""
+        """Wait until workers have ended what ran: what they publish to the owner's feed at the end is deleted then."""
         running = [each.generation for each in found.generations if not each.is_done]
         deadline = time.monotonic() + END_SECONDS
         while running and time.monotonic() < deadline:

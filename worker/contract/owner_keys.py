@@ -7,7 +7,6 @@ import msgspec
 
 from millrace.worker.contract.cluster import servers_of
 from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
-from millrace.worker.contract.ids import is_generation
 from millrace.worker.contract.keys import (
     IDEMPOTENCY_KEYS,
     STATES,
@@ -27,10 +26,10 @@ def find_generations(streams: Streams, owner: str) -> list[GenerationState]:
     found: list[GenerationState] = []
     for node in streams.nodes:
         for keys in _scan(node.redis, STATES):
-            # A state that lies on another node than its id says is none that is used.
-            own = [each for each in map(generation_of, keys) if is_generation(each) and streams.node_of(each) is node]
-            found += [each for each in read_states(streams, own) if each is not None and each.owner == owner]
-    return list({each.generation: each for each in found}.values())  # SCAN may return a key twice
+            states = read_states(streams, list(map(generation_of, keys)))
+            found += [each for each in states if each is not None and each.owner == owner]
+    # SCAN may return a key twice, and a node may hold one that is read on another, its home.
+    return list({each.generation: each for each in found}.values())
 
 
 def delete_owner_keys(redis: Redis, owner: str, generations: Collection[str]) -> int:

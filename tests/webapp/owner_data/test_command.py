@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from millrace.webapp.owner_data.command import main
+from millrace.webapp.owner_data.erasure import Erased, Erasure, Found
 from millrace.webapp.owner_data.owned_keys import ExportedKey
 from tests.webapp.harness import DEAD_PORT, WebHarness
 from tests.webapp.stored_turns import begin, turn
@@ -79,6 +80,21 @@ def test_deletion_asks_for_the_owner_unless_told_otherwise(
     assert conversations_of(site) == 0
     assert main(["delete", "--yes", "nobody"]) == 0
     assert capsys.readouterr().out == "Nothing is stored of an owner 'nobody'.\n"
+
+
+def test_owner_who_stores_more_meanwhile_is_reported(
+    site: WebHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    erase, owner = Erasure.erase, site.owner()
+
+    def erase_and_ask(erasure: Erasure) -> tuple[Erased, Found]:
+        erased, _ = erase(erasure)
+        begin(site)
+        return erased, erasure.find()
+
+    monkeypatch.setattr(Erasure, "erase", erase_and_ask)
+    assert main(["delete", "--yes", owner], state_keys=OneKey()) == 1
+    assert f"'{owner}' has stored more meanwhile." in capsys.readouterr().err
 
 
 def test_deletion_without_redis_deletes_nothing(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gevent
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from deploy.emulator.picture import make_png
 from millrace.webapp.owner_data import erasure
@@ -15,13 +15,16 @@ from millrace.webapp.owner_data.erasure import Erased, Erasure
 from millrace.worker.contract.cancellation import is_being_cancelled
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Cancelled, Done, Usage
-from millrace.worker.contract.keys import conversation_key, hash_of, keys_of
+from millrace.worker.contract.feed import GenerationEnded, publish
+from millrace.worker.contract.keys import conversation_key, feed_key, hash_of, keys_of
 from millrace.worker.contract.state import read_state
 from millrace.worker.store import memories, profiles, retention
-from millrace.worker.store.tables import Base
+from millrace.worker.store.answers import save_answer
+from millrace.worker.store.tables import Base, ConversationRow, MessageRow
 from tests.webapp.harness import WHOLE, WebHarness, json_of
 from tests.webapp.stored_turns import API, begin, messages_of, turn
 from tests.worker.contract.generations import SETTINGS, new_draft
+from tests.worker.store.samples import answer, question
 
 Build = Callable[..., WebHarness]
 
@@ -131,7 +134,7 @@ def test_second_deletion_finds_nothing_and_changes_nothing(site: WebHarness) -> 
 
 
 def test_running_and_waiting_generations_are_cancelled_before_anything_is_deleted(site: WebHarness) -> None:
-    running, waiting = begin(site), begin(site)
+    running, waiting, owner = begin(site), begin(site), site.owner()
     stateless = create_stateless(site)
     holding = site.hold(running["id"])
 
@@ -140,6 +143,8 @@ def test_running_and_waiting_generations_are_cancelled_before_anything_is_delete
         with gevent.Timeout(30):
             while not is_being_cancelled(site.services.streams, running["id"]):
                 gevent.sleep(0.01)
+            gevent.sleep(0.2)  # meanwhile all else is deleted
+            publish(site.redis, owner, GenerationEnded(running["id"], running["conversation_id"], "cancelled"))
             site.write(holding, Cancelled("deleted", Usage()), Done("cancelled"))
 
     worker = gevent.spawn(work)
@@ -148,12 +153,35 @@ def test_running_and_waiting_generations_are_cancelled_before_anything_is_delete
     assert left.is_empty
     assert (erased.conversations, erased.generations, erased.cancelled) == (2, 3, 3)
     assert site.services.task_queue.take() == ""
+    assert not site.redis.exists(feed_key(owner)), "the worker has told the owner's feed of its end"
     for generation in (running["id"], waiting["id"], stateless):
         state = read_state(site.services.streams, generation)
         assert state is not None
         assert (state.status, state.is_deleted) == ("cancelled", True)
         assert 0 < site.redis.pttl(keys_of(generation).state) <= 30_000  # type: ignore[operator]
         assert site.user.get(f"/api/generations/{generation}").status_code == 404
+
+
+def test_answer_in_a_conversation_that_is_not_stored_yet_can_not_bring_it_back(site: WebHarness) -> None:
+    receipt, owner, database = begin(site, SECRET), site.owner(), site.services.database
+    conversation = receipt["conversation_id"]
+    database.run(lambda session: session.execute(delete(MessageRow)))
+    database.run(lambda session: session.execute(delete(ConversationRow)))
+    erasure_of(site, owner).erase()
+    late = question(SECRET, conversation, owner)
+    assert not database.run(lambda session: save_answer(session, late, answer(SECRET)))
+    again = site.user.post("/api/generations", json={"message": SECRET, "conversation_id": conversation})
+    assert again.status_code == 404
+
+
+def test_open_page_hears_of_the_deletion(site: WebHarness) -> None:
+    fill(site)
+    owner = site.owner()
+    with site.redis.pubsub() as feed:
+        feed.subscribe(feed_key(owner))
+        assert feed.get_message(timeout=5)
+        erasure_of(site, owner).erase()
+        assert feed.get_message(timeout=5)
 
 
 def test_generation_whose_worker_is_gone_does_not_hold_up_the_deletion(

@@ -46,6 +46,22 @@ def test_unavailable_or_unmigrated_database_is_not_ready(build: Build, site: Web
         assert problem["checks"]["database"] == "away"
 
 
+def test_process_is_ready_while_one_of_its_stream_nodes_answers(build: Build) -> None:
+    site = build(stream_redis_urls=tuple((name, f"redis://127.0.0.1:{DEAD_PORT}/0") for name in ("a", "b")))
+    statuses = site.services.streams.statuses
+    record_heartbeat(site.redis, "one")
+    statuses["a"].down_since, statuses["b"].down_since = time.monotonic(), None
+    answer = site.user.get("/readyz")
+    assert answer.status_code == 200
+    assert json_of(answer)["checks"]["stream_a"] == "away"
+    statuses["b"].down_since = time.monotonic()
+    problem = check_problem(site.user.get("/readyz"), 503, "not_ready")
+    assert problem["failing"] == ["streams"]
+    shown = site.user.get("/metrics").get_data(as_text=True)
+    assert "\nmillrace_unfinished 0" in shown, "of the nodes that answer"
+    assert '\nmillrace_stream_node_up{node="a"} 0' in shown
+
+
 def test_redis_with_eviction_is_not_ready(site: WebHarness) -> None:
     record_heartbeat(site.redis, "one")
     site.redis.config_set("maxmemory-policy", "allkeys-lru")

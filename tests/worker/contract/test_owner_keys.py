@@ -1,4 +1,7 @@
 from dataclasses import replace
+from typing import Any, cast
+
+import pytest
 
 from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import bind_idempotency_key, create, new_ids
@@ -16,11 +19,22 @@ def create_for(redis: Redis, owner: str) -> str:
     return draft.ids.generation
 
 
-def test_generations_of_an_owner_are_found_among_those_of_others_and_beside_junk(redis: Redis) -> None:
+def test_generations_of_an_owner_are_found_among_those_of_others_and_beside_junk(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = Redis.scan
+
+    def scan_twice(client: Redis, cursor: int, **options: Any) -> tuple[int, list[bytes]]:
+        """Return each key twice, as SCAN may."""
+        after, keys = cast("tuple[int, list[bytes]]", scan(client, cursor, **options))
+        return after, keys * 2
+
+    monkeypatch.setattr(Redis, "scan", scan_twice)
     own = {create_for(redis, "ada") for _ in range(20)}
     others = {create_for(redis, "adam") for _ in range(20)}
     redis.set(keys_of(new_id()).state, "not a hash")
-    redis.hset("mr:{b00}:no-id:state", "owner", "ada")
+    state = cast("bytes", redis.dump(keys_of(next(iter(own))).state))
+    redis.restore(keys_of("A" * 32).state, 0, state)
     found = find_generations(Streams(redis), "ada")
     assert {each.generation for each in found} == own
     assert len(found) == len(own)
