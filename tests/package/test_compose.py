@@ -119,6 +119,7 @@ def test_services_are_healthy_stream_through_nginx_and_stop_in_time(
         for process in processes.values():
             stack.callback(process.kill)
         wait_for(lambda: "mount_started" in web.log(), 120, "the web process")
+        wait_for((tmp_path / "worker" / "pulse").exists, 120, "the worker's heartbeat file")
         for each in (web, worker):
             wait_for(each.is_healthy, 120, "the health check")
         assert_streams(web, tmp_path / "nginx", stack)

@@ -80,6 +80,7 @@ def test_lines_of_the_units_start_report_reload_stream_and_stop_in_time(tmp_path
             "MILLRACE_DATABASE_URL": f"sqlite:///{tmp_path}/millrace.db",
             "MILLRACE_BEDROCK_ENDPOINT_URL": emulator.url,
         }
+        worker_name = PROCESSES[1].stem
         web, worker = (Unit(unit(path), tmp_path / path.stem, settings, port) for path in PROCESSES)
         migration = Unit(unit(MIGRATION), tmp_path / MIGRATION.stem, settings, port)
         assert migration.start("ExecStart").wait(120) == 0, migration.log.read_text()
@@ -91,6 +92,7 @@ def test_lines_of_the_units_start_report_reload_stream_and_stop_in_time(tmp_path
         consumer = worker.start("ExecStart")
         stack.callback(consumer.kill)
         assert_reported(notices, "READY=1")
+        wait_for((tmp_path / worker_name / "run" / "pulse").exists, 120, "the worker's heartbeat file")
         assert worker.start("ExecStartPost").wait(float(worker.section["TimeoutStartSec"])) == 0, worker.log.read_text()
         with Client(f"http://127.0.0.1:{port}") as client:
             assert text_of(client.whole(client.ask(emulate(text="of units")))) == "of units"
