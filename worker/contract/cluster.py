@@ -148,8 +148,9 @@ class ClusterClient(NamedClient):
         every = [_Sent(packed, slot) for packed, slot in zip(commands, slots, strict=True)]
         deadline = time.monotonic() + PATIENCE_SECONDS + self._retries * RETRY_SECONDS
         left = every
+        several = len({self.map.known_master(slot) for slot in slots}) > 1
         while left:
-            self._exchange_once(left)
+            self._exchange_once(left, skips_down=several)
             left = self._to_send_again(left)
             if time.monotonic() > deadline:
                 break
@@ -161,7 +162,7 @@ class ClusterClient(NamedClient):
                 note_server(each.reply, self.label)
         return [each.reply for each in every]
 
-    def _exchange_once(self, commands: Sequence[_Sent]) -> None:
+    def _exchange_once(self, commands: Sequence[_Sent], *, skips_down: bool) -> None:
         groups: defaultdict[tuple[Place, bool], list[_Sent]] = defaultdict(list)
         for each in commands:
             each.reply = None
@@ -169,7 +170,7 @@ class ClusterClient(NamedClient):
                 groups[each.asked or self.map.place_of(each.slot), each.asked is not None].append(each)
             except redis.RedisError as error:
                 self._fail([each], error)
-        down = [key for key in groups if key[0] in self.map.down] if len(groups) > 1 else []
+        down = [key for key in groups if skips_down and key[0] in self.map.down]
         for place, is_asking in down:  # which holds up no others; a call for it alone waits, as it may be back
             error = redis.ConnectionError("it does not answer")
             self._fail(groups.pop((place, is_asking)), error, place)

@@ -1,6 +1,7 @@
 """The contract about generations holds in a cluster: while slots move, and while a master is replaced."""
 
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +21,18 @@ from millrace.worker.contract.connection import (
     translate_redis_errors,
 )
 from millrace.worker.contract.connection_pool import is_current
-from millrace.worker.contract.creation import create
+from millrace.worker.contract.creation import Draft, create
 from millrace.worker.contract.events import Chunk, encode
 from millrace.worker.contract.ids import BUCKETS, bucket_of, new_id
 from millrace.worker.contract.keys import LEASES, keys_of
+from millrace.worker.contract.lease import Renewal, count_unfinished, have_ended, renew_all
 from millrace.worker.contract.log import Append, Claim, Verdict, append_all, read
 from millrace.worker.contract.owner_keys import find_generations
+from millrace.worker.contract.pending_storage import take_due
 from millrace.worker.contract.scripts import LIST_DUE, run_all
 from millrace.worker.contract.state import read_state
 from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.sweep import sweep
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from tests.redis_cluster import RedisCluster
 from tests.valkey import ValkeyProcess
@@ -64,8 +68,7 @@ def id_in(bucket: int) -> str:
 
 def claimed_in(client: ClusterClient, bucket: int) -> Claim:
     """Create and claim a generation of a bucket."""
-    draft = new_draft()
-    draft = replace(draft, ids=replace(draft.ids, generation=id_in(bucket)))
+    draft = replaced_draft(bucket)
     create(Streams(client), draft, SETTINGS)
     return claim_generation(client, draft.ids.generation).claim
 
@@ -203,6 +206,58 @@ def test_a_master_that_hangs_delays_no_call_for_the_others_and_one_that_is_known
             hanging.signal(signal.SIGCONT)
         wait_until(lambda: client.map.check()[1] or not client.map.down, "its return")
         assert all(reply == key.encode() for key, reply in read_all(client, keys).items())
+
+
+@pytest.fixture
+def patient(cluster: RedisCluster) -> Iterator[ClusterClient]:
+    with connect(cluster.url, timeout_seconds=60.0) as client:
+        assert isinstance(client, ClusterClient)
+        yield client
+
+
+def test_work_on_all_masters_is_done_at_the_others_while_one_hangs(
+    cluster: RedisCluster, patient: ClusterClient
+) -> None:
+    """Leases are renewed, the dead are swept, answers that wait for the database are taken; none waits for the one."""
+    client, hanging = patient, cluster.nodes[1]
+    buckets = {cluster.master_of(bucket).port: bucket for bucket in range(BUCKETS)}
+    claims = {port: claimed_in(client, bucket) for port, bucket in buckets.items()}
+    waiting = {port: replaced_draft(bucket) for port, bucket in buckets.items()}
+    for draft in waiting.values():
+        create(Streams(client), draft, SETTINGS)
+        client.zadd(keys_of(draft.ids.generation).leases, {draft.ids.generation: 1})  # due for a sweep
+        client.zadd(keys_of(draft.ids.generation).unstored, {draft.ids.generation: 1})
+    before, began = count_unfinished(client), time.monotonic()
+    hanging.signal(signal.SIGSTOP)
+    try:
+        client.map.check()
+        for port, renewal in zip(claims, renew_all(client, [*claims.values()], SETTINGS), strict=True):
+            if port == hanging.port:
+                assert isinstance(renewal, redis_py.ConnectionError)
+            else:
+                assert isinstance(renewal, Renewal)
+                assert renewal.verdict == "held"
+        ended = dict(zip(claims, have_ended(client, [each.generation for each in claims.values()]), strict=True))
+        assert ended == {port: None if port == hanging.port else False for port in claims}
+        assert 2 <= count_unfinished(client) < before
+        others = {draft.ids.generation for port, draft in waiting.items() if port != hanging.port}
+        assert {each.generation for each in take_due(client, 1000)} & {
+            each.ids.generation for each in waiting.values()
+        } == others
+        swept = sweep(Streams(client), SETTINGS)
+        assert {*swept.to_enqueue} & {each.ids.generation for each in waiting.values()} == others
+        assert time.monotonic() - began < 60
+    finally:
+        hanging.signal(signal.SIGCONT)
+    wait_until(lambda: client.map.check() and not client.map.down, "its return")
+    own = waiting[hanging.port].ids.generation
+    assert own in {each.generation for each in take_due(client, 1000)}
+    assert own in sweep(Streams(client), SETTINGS).to_enqueue
+
+
+def replaced_draft(bucket: int) -> Draft:
+    draft = new_draft()
+    return replace(draft, ids=replace(draft.ids, generation=id_in(bucket)))
 
 
 def read_all(client: ClusterClient, keys: list[str]) -> dict[str, Any]:
