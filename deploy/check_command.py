@@ -52,7 +52,9 @@ BUSY = {
     "tests of providers and contract": ("worker/providers", "worker/contract"),
     "tests of facades and emulator": ("webapp/facades", "emulator"),
 }
-# How long the longest of them take, in seconds, while everything else runs, too.
+# The rooms outside the tiers whose tests take long enough for a process of their own.
+LARGE = ("package", "deploy")
+# How long the longest patient files take, in seconds, while everything else runs, too.
 PATIENT_SECONDS = {
     "faults/test_workers.py": 250,
     "faults/test_redis.py": 120,
@@ -135,8 +137,8 @@ def shards(root: Path, python: str) -> list[Shard]:
         found += [Shard(f"{name} {number}", pytest, _paths(group)) for number, group in enumerate(groups, 1)]
     waiting = {folder for folders, _ in PATIENT.values() for folder in folders}
     rooms = {path.parts[0] for path in files} - waiting - {*TIERS}
-    found.append(Shard("all other tests", pytest, _paths(rooms - {"deploy"})))
-    found.append(Shard("tests of deploy", pytest, _paths(rooms & {"deploy"})))
+    found.append(Shard("all other tests", pytest, _paths(rooms - {*LARGE})))
+    found += [Shard(f"tests of {room}", pytest, _paths(rooms & {room})) for room in LARGE]
     for name, folders in BUSY.items():
         group = {path.as_posix() for path in files if _folder_of(path) in folders}
         found.append(Shard(name, (*pytest, *PATCHED), _paths(group)))
