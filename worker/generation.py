@@ -122,7 +122,7 @@ def _claim(process: WorkerProcess, generation: str, *, has_slot: bool) -> Claime
             _log.error("claim_failed", generation=generation, error=error)
             return None
         except RedisUnavailable as error:
-            if time.monotonic() > give_up_at or process.is_draining or not process.streams.answers(generation):
+            if time.monotonic() > give_up_at or process.is_draining or not process.streams.home_answers(generation):
                 _log.warning("claim_failed", generation=generation, error=error)
                 return None  # a sweep enqueues it again
         gevent.sleep(CLAIM_PAUSE_SECONDS)

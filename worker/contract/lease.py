@@ -92,6 +92,7 @@ def claim(
     A process runs at most one generation on its last attempt at a time, so that a generation that kills its workers
     cannot cost another one its last attempt. Without `has_slot`, a claim for a last attempt raises LastAttempt.
 
+    It is claimed at its home only: another process may have seen sooner that the home is back, and created it there.
     Raises RedisUnavailable. Then a sweep enqueues the generation again, or the caller claims again with the same
     `token` (16 random hexadecimal digits), which recognizes a claim whose reply was lost.
     """
@@ -100,7 +101,7 @@ def claim(
         *(generation, token, lease_ms(settings), run_ms(settings), settings.generation.max_attempts),
         *(log_ttl_ms(settings), FINAL_EVENTS, int(has_slot), ENQUEUE_AGAIN_MS),
     )
-    reply = cast("list[bytes]", CLAIM(streams.of(generation), keys_of(generation), *arguments))
+    reply = cast("list[bytes]", CLAIM(streams.home_of(generation).redis, keys_of(generation), *arguments))
     if reply[0] == b"last_attempt":
         raise LastAttempt(generation)
     if reply[0] == b"ended":

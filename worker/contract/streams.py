@@ -137,6 +137,10 @@ class Streams:
         """Return the node with this name."""
         return next(node for node in self.nodes if node.name == name)
 
+    def home_answers(self, generation: str) -> bool:
+        """Return whether the server that holds a generation's keys answers, as far as this process knows."""
+        return self.home_of(generation).down_since(generation) is None
+
     def redis_of(self, name: str) -> Redis:
         """Return the Redis of the node with this name."""
         return self.node(name).redis
@@ -161,7 +165,7 @@ class Streams:
         """Return a fresh id on a server that answers, if one does."""
         for _ in range(_TRIES):
             generation = new_generation(self.pick())
-            if self.home_of(generation).down_since(generation) is None:
+            if self.home_answers(generation):
                 return generation
         return new_generation(self.pick())
 

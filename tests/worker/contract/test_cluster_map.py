@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from millrace.worker.contract.cluster_map import ClusterMap, Place, find_slot, slot_of, text_of
+from millrace.worker.contract.connection import connect
+from millrace.worker.contract.creation import create
 from millrace.worker.contract.ids import new_generation
+from millrace.worker.contract.lease import claim
 from millrace.worker.contract.streams import NodeStatus, StreamNode, Streams
 from tests.valkey import ValkeyProcess
+from tests.worker.contract.generations import SETTINGS, new_draft
 
 AWAY = ("127.0.0.1", 1)
 
@@ -89,3 +94,16 @@ def test_generations_of_a_master_that_is_down_are_told_from_those_of_the_others(
     assert (streams.node_of(own).name, streams.node_of(other).name) == ("", "c")
     assert streams.answers("no id"), "an answer about anything else"
     assert {node.server_of(streams.new_generation())[1] for _ in range(50)} == {master}
+
+
+def test_a_generation_is_claimed_at_its_home_although_this_process_takes_that_for_lost(whole: ValkeyProcess) -> None:
+    """The process that created it has already seen that the home is back."""
+    client = connect(f"redis+cluster://127.0.0.1:{whole.port}")
+    streams = Streams(connect("redis://127.0.0.1:1"), {"c": client}, lost_seconds=5)
+    draft = new_draft()
+    draft = replace(draft, ids=replace(draft.ids, generation=new_generation("c")))
+    create(streams, draft, SETTINGS)
+    streams.statuses["c"].down_since = 0.0
+    assert streams.is_lost(draft.ids.generation)
+    assert claim(streams, draft.ids.generation, SETTINGS) is not None
+    streams.close()

@@ -72,5 +72,6 @@ def test_a_lost_node_is_looked_up_on_the_control_redis_until_it_answers(
     assert streams.of(generation) is clients[CONTROL]
     assert streams.answers(generation)
     assert streams.home_of(generation).redis is clients["b2"], "it is created and written nowhere else"
+    assert not streams.home_answers(generation)
     streams.statuses["b2"].down_since = None
     assert streams.of(generation) is clients["b2"]
