@@ -30,9 +30,10 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
 
 
 def ask(firefox: Firefox, message: str) -> None:
-    firefox.wait_for("document.querySelector('#question') !== null")
+    firefox.wait_for("document.querySelector('#send')?.disabled === false")
     firefox.evaluate("document.querySelector('#question').focus()")
     firefox.evaluate(f"document.execCommand('insertText', false, {json.dumps(message)})")  # as a paste, which is quick
+    firefox.wait_for(f"document.querySelector('#question').value === {json.dumps(message)}")
     firefox.type(ENTER)
 
 
