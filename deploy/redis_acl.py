@@ -73,7 +73,9 @@ WHOLE: tuple[Use, ...] = ("streams", "control", "queue", "limits")  # of one Red
 def rights_of(role: Role, uses: Iterable[Use] = WHOLE) -> Rights:
     """Return the rights of a tier at a Redis that is used for this, none of which another one includes."""
     found = CONNECTION | SCRIPTS | DOCTOR
-    every = {*uses, *(("streams",) if "control" in uses else ())}  # generations without a node in their id are there
+    every: set[Use] = set(uses)
+    if "control" in every:
+        every.add("streams")  # generations without a node in their id are there
     for use in every:
         found |= GRANTS.get((role, use), Rights(frozenset()))
         found |= DOCTORS_KEYS if use in ("control", "queue", "limits") else Rights(frozenset())

@@ -46,7 +46,7 @@ def assert_resumed_and_cancelled(http: httpx.Client, proxied: System) -> None:
 
 def assert_streams_share_a_connection(http: httpx.Client, proxied: System) -> None:
     """Follow one answer many times over one connection of HTTP/2, and reset one of the streams."""
-    made = http.post("/api/generations", json={"message": emulate(text="wheel " * 60, tokens=60, rate=20)}).json()
+    made = http.post("/api/generations", json={"message": emulate(text="wheel " * 60, tokens=60, rate=6)}).json()
     cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
     headers = {"Host": http.headers["Host"], "Cookie": cookie}
     url = str(http.base_url.join(made["events_url"]))
