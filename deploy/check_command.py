@@ -45,15 +45,16 @@ PATIENT = {
     "journeys": (("journeys",), 2),
     "browser": (("browser",), 3),
 }
-# The others of the tiers, by folders; a file belongs to the longest one. The SDKs of providers are imported by few.
+# The others of the tiers, the slowest first, by folders; a file belongs to the innermost of them. The SDKs of providers
+# are imported by few.
 BUSY = {
-    "tests of the worker": ("worker",),
     "tests of the web": ("webapp",),
+    "tests of the worker": ("worker",),
     "tests of providers and contract": ("worker/providers", "worker/contract"),
     "tests of facades and emulator": ("webapp/facades", "emulator"),
 }
 # The rooms outside the tiers whose tests take long enough for a process of their own.
-LARGE = ("package", "deploy")
+LARGE = ("deploy", "package")
 # How long the longest patient files take, in seconds, while everything else runs, too.
 PATIENT_SECONDS = {
     "faults/test_workers.py": 250,
@@ -137,12 +138,13 @@ def shards(root: Path, python: str) -> list[Shard]:
         found += [Shard(f"{name} {number}", pytest, _paths(group)) for number, group in enumerate(groups, 1)]
     waiting = {folder for folders, _ in PATIENT.values() for folder in folders}
     rooms = {path.parts[0] for path in files} - waiting - {*TIERS}
-    found.append(Shard("all other tests", pytest, _paths(rooms - {*LARGE})))
-    found += [Shard(f"tests of {room}", pytest, _paths(rooms & {room})) for room in LARGE]
+    busy: list[Shard] = []
     for name, folders in BUSY.items():
         group = {path.as_posix() for path in files if _folder_of(path) in folders}
-        found.append(Shard(name, (*pytest, *PATCHED), _paths(group)))
-    return _with_tests(found)
+        busy.append(Shard(name, (*pytest, *PATCHED), _paths(group)))
+    others = [Shard("all other tests", pytest, _paths(rooms - {*LARGE}))]
+    others += [Shard(f"tests of {room}", pytest, _paths(rooms & {room})) for room in LARGE]
+    return _with_tests([*found, *busy[:2], *others, *busy[2:]])  # those that take longest begin first
 
 
 def _folder_of(file: Path) -> str:

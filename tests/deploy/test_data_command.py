@@ -67,9 +67,9 @@ def test_deletion_needs_a_redis_and_revokes_the_keys_of_the_owner_only(state: Pa
     assert [each.owner for each in keys.read()] == ["eve"]
 
 
-def test_unknown_command_is_refused_and_help_names_the_flag_of_this_command(state: Path) -> None:
-    assert run(state, "drop", "ada").returncode == 2
-    assert "--state DIR" in run(state, "--help").stdout
+def test_unknown_command_is_refused_and_help_names_the_flag_of_this_command(tmp_path: Path) -> None:
+    assert run(tmp_path, "drop", "ada").returncode == 2
+    assert "--state DIR" in run(tmp_path, "--help").stdout
 
 
 def test_missing_database_is_reported_and_not_made(tmp_path: Path) -> None:
