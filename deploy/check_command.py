@@ -19,8 +19,9 @@ HELP = """\
 usage: python3 deploy/test.py [--quick | --environment | --soak MINUTES | --bench [NAME ...] | --live | --real-model]
        python3 deploy/test.py PYTEST ARGUMENTS
 
-Without arguments: every check and every test, side by side. A test that fails is run once more, alone; when it passes
-then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
+Without arguments: every check and every test, side by side, but those of tests/package, which build the image and
+install the package: python3 deploy/test.py tests/package, before a release. A test that fails is run once more, alone;
+when it passes then, it counts as passed and is reported as FLAKY. More than three such tests fail the run.
 
   --quick            the static checks and the fast tests only, for the inner loop
   --environment      make .venv with all that the tests need, and end
@@ -54,7 +55,9 @@ BUSY = {
     "tests of facades and emulator": ("webapp/facades", "emulator"),
 }
 # The rooms outside the tiers whose tests take long enough for a process of their own.
-LARGE = ("deploy", "package")
+LARGE = ("deploy",)
+# Left out unless they are named: they install the whole package once more, from the index, and take minutes.
+NAMED_ONLY = ("package",)
 # How long the longest patient files take, in seconds, while everything else runs, too.
 PATIENT_SECONDS = {
     "faults/test_workers.py": 250,
@@ -137,7 +140,7 @@ def shards(root: Path, python: str) -> list[Shard]:
         groups = _spread({path.as_posix() for path in files if path.parts[0] in folders}, count)
         found += [Shard(f"{name} {number}", pytest, _paths(group)) for number, group in enumerate(groups, 1)]
     waiting = {folder for folders, _ in PATIENT.values() for folder in folders}
-    rooms = {path.parts[0] for path in files} - waiting - {*TIERS}
+    rooms = {path.parts[0] for path in files} - waiting - {*TIERS, *NAMED_ONLY}
     busy: list[Shard] = []
     for name, folders in BUSY.items():
         group = {path.as_posix() for path in files if _folder_of(path) in folders}

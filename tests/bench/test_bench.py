@@ -11,7 +11,7 @@ from tests.bench.scenario import Row, Scenario, discover
 from tests.bench.table import fold, render
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = ["streams", "dialects", "resume", "whole", "worker", "start", "steps", "store", "providers", "capacity"]
+NAMES = ["streams", "resume", "whole", "worker", "start", "steps", "store", "capacity"]
 WANTED = ["Millrace", "bare send", "plain loop", "direct call", "SQLite"]  # need nothing that is not installed
 
 

@@ -25,7 +25,7 @@ ALMOST_CHAT = st.builds(lambda body, chat: {**body, "id": "chat", "messages": ch
 
 
 @pytest.mark.parametrize("path", CREATING)
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(body=JSON | BODIES | ALMOST | ALMOST_CHAT)
 def test_random_json_is_accepted_or_rejected_with_its_field(site: WebHarness, path: str, body: Any) -> None:
     site.owner()
@@ -40,7 +40,7 @@ def test_random_json_is_accepted_or_rejected_with_its_field(site: WebHarness, pa
     answer.close()
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(body=st.binary(max_size=300), kind=st.sampled_from(["application/json", "application/json; charset=x", "x", ""]))
 def test_random_bytes_cause_no_server_error(site: WebHarness, body: bytes, kind: str) -> None:
     answer = site.user.post("/api/generations", data=body, headers={"Content-Type": kind})
@@ -51,7 +51,7 @@ HEADERS = st.sampled_from(["Cookie", "Origin", "Accept", "Idempotency-Key", "Las
 HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(headers=st.dictionaries(HEADERS, HEADER_VALUES), after=st.text(max_size=20))
 def test_random_headers_and_cursors_cause_no_server_error(
     site: WebHarness, headers: dict[str, str], after: str
