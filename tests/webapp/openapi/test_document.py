@@ -68,7 +68,7 @@ def test_request_body_schema_has_bounds_and_rejects_unknown_fields(site: WebHarn
 EVENTS = st.one_of(*SAMPLES.values())
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(event=EVENTS)
 def test_every_event_matches_its_schema(site: WebHarness, event: AnyEvent) -> None:
     document, sent = Document.of(site.app), json.loads(encode(event))
@@ -84,7 +84,7 @@ def test_every_event_matches_its_schema(site: WebHarness, event: AnyEvent) -> No
         (ChatDialect, "/api/chat", CHAT_LINES),
     ],
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(events=st.lists(EVENTS))
 def test_every_line_of_a_dialect_matches_its_schema(
     site: WebHarness, dialect: Any, path: str, lines: tuple[Any, ...], events: list[AnyEvent]
