@@ -67,19 +67,31 @@ def test_row_49_answers_complete_while_their_slots_move(rig: Rig, cluster: Redis
     assert not any(each.follower.of_type("snapshot") for each in asked)
 
 
+def split(
+    asked: list[StartedGeneration], cluster: RedisCluster, master: ValkeyProcess
+) -> tuple[list[StartedGeneration], list[StartedGeneration]]:
+    """Return the answers whose log is on this master, and the others."""
+    there = [each for each in asked if cluster.master_of(bucket_of(each.generation)) is master]
+    return there, [each for each in asked if each not in there]
+
+
+def silences_to_the_end(rig: Rig, asked: list[StartedGeneration]) -> list[float]:
+    """Assert that the answers complete, and return the longest pause of each from now on, in seconds."""
+    for each in asked:
+        each.follower.longest_silence = 0.0
+    assert_complete(rig, asked)
+    return [round(each.follower.longest_silence, 1) for each in asked]
+
+
 def test_row_49_a_master_that_hangs_delays_its_own_answers_alone(rig: Rig, cluster: RedisCluster) -> None:
     """A third of the slots is on each master; the answers of all three run while one of them is stopped."""
     asked = ask_at_each_master(rig, cluster, "d")
     hanging = next(node for node in cluster.nodes[1:MASTERS] if not subscriptions(node))
-    hit = [each for each in asked if cluster.master_of(bucket_of(each.generation)) is hanging]
-    unharmed = [each for each in asked if each not in hit]
+    hit, unharmed = split(asked, cluster, hanging)
     hanging.signal(signal.SIGSTOP)
     try:
-        for each in unharmed:
-            each.follower.longest_silence = 0.0
-        assert_complete(rig, unharmed)
+        silences = silences_to_the_end(rig, unharmed)
         assert not any(each.follower.is_done for each in hit)
-        silences = [round(each.follower.longest_silence, 1) for each in unharmed]
         assert max(silences) < WRITER_SECONDS, silences
         later = [ask(rig, 1, name=f"e{number}") for number in range(6)]
         assert hanging not in {cluster.master_of(bucket_of(each.generation)) for each in later}
@@ -96,14 +108,10 @@ def test_row_49_a_master_that_keeps_hanging_ends_its_own_answers_alone(rig: Rig,
         with cluster.nodes[0].client() as client:
             client.client_kill_filter(_type="pubsub")
     hanging = listened_to[0]
-    hit = [each for each in asked if cluster.master_of(bucket_of(each.generation)) is hanging]
-    unharmed = [each for each in asked if each not in hit]
+    hit, unharmed = split(asked, cluster, hanging)
     hanging.signal(signal.SIGSTOP)
     try:
-        for each in unharmed:
-            each.follower.longest_silence = 0.0
-        assert_complete(rig, unharmed)
-        silences = [round(each.follower.longest_silence, 1) for each in unharmed]
+        silences = silences_to_the_end(rig, unharmed)
         assert max(silences) < SILENT_SECONDS, silences
         for each in hit:
             outcome = check(each.follower, each.client, LOST_SECONDS + 30)

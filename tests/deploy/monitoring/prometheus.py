@@ -1,7 +1,5 @@
 """Prometheus itself, with the configuration of a test, where Debian's package is installed."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -9,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.client import wait_for
+from tests.deploy.monitoring.promtool import installed
 from tests.valkey import free_port
 
 START_SECONDS = 60.0
@@ -56,11 +54,7 @@ def prometheus(directory: Path, targets: Mapping[str, str], interval: str = "1s"
 
     Skips the test where it is not installed, unless CI is set.
     """
-    program = shutil.which("prometheus")
-    if program is None:
-        if "CI" in os.environ:
-            pytest.fail("prometheus is not installed")
-        pytest.skip("prometheus is not installed")
+    program = installed("prometheus")
     jobs = "".join(
         f"  - {{job_name: millrace-{number}, metrics_path: {path}, static_configs: [{{targets: ['{address}']}}]}}\n"
         for number, (address, path) in enumerate(targets.items())
