@@ -1,5 +1,6 @@
 """A worker process drains and stops."""
 
+import time
 from collections.abc import Iterator
 from typing import cast
 
@@ -7,8 +8,9 @@ import gevent
 import pytest
 
 from millrace.worker.contract.events import Chunk, Complete
+from millrace.worker.contract.ids import new_generation
 from millrace.worker.contract.keys import keys_of
-from millrace.worker.generation import generate
+from millrace.worker.generation import CLAIM_SECONDS, generate
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Stopped
 from millrace.worker.providers.stub import Stub
@@ -78,3 +80,30 @@ def test_a_generation_that_has_just_ended_does_not_delay_the_stop(
     generate(process, harness.create_generation("Why?"))
     with gevent.Timeout(30):
         process.stop()
+
+
+@pytest.fixture
+def process_without_node(valkey: ValkeyProcess) -> Iterator[WorkerProcess]:
+    """A process whose stream node `b` does not answer, as it has noticed."""
+    harness = WorkerHarness(valkey.url, stream_redis_urls="b=redis://127.0.0.1:1/0")
+    process = WorkerProcess(harness.settings, {"bedrock": Stub([])})
+    process.streams.node("b").status.down_since = time.monotonic()
+    yield process
+    process.stop()
+
+
+def test_a_generation_of_a_lost_node_keeps_that_nodes_tasks(process_without_node: WorkerProcess) -> None:
+    generation = new_generation("b")
+    tasks = process_without_node.tasks_of(generation)
+    assert tasks is not process_without_node.tasks_of(new_generation())
+    process_without_node.streams.node("b").status.down_since = time.monotonic() - 3600
+    assert process_without_node.streams.is_lost(generation)
+    assert process_without_node.tasks_of(generation) is tasks
+
+
+def test_a_task_of_a_node_that_is_away_ends_at_once_instead_of_trying_to_claim(
+    process_without_node: WorkerProcess,
+) -> None:
+    started_at = time.monotonic()
+    generate(process_without_node, new_generation("b"), needs_turn=False)
+    assert time.monotonic() - started_at < CLAIM_SECONDS / 2

@@ -4,19 +4,30 @@ The web tier checks the schema, the worker the answer.
 
 Schemas come from users, so checking an answer must neither fetch anything nor take long: a schema has no regular
 expressions, refers only to its own definitions, is not recursive, and is small also when its references are expanded.
+A small schema may still ask for much work, such as a thousand rules for each item of a long list. So each check takes a
+bounded time of the processor, and gives way to the other answers of the process meanwhile.
 """
 
 import json
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+from jsonschema_specifications import REGISTRY
 from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 Schema = dict[str, Any]
 
 MAX_NODES = 2000  # values in the schema, each reference counted as often as it is used
 MAX_DEPTH = 50
+CHECK_SECONDS = 2.0  # of the processor, for one check
+_TURN_SECONDS = 0.005  # of it, after which other greenlets have their turn
 _REFUSED = {"pattern", "patternProperties", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$anchor", "$id"}
 
 
@@ -28,8 +39,11 @@ def check_schema(schema: Schema) -> None:
     """Raise SchemaRefused for a schema that is not valid or not supported."""
     _Inspection(schema).inspect(schema, 0, ())
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
+        with _paced():
+            error = next(_PacedValidator(_META_SCHEMA, registry=_META_SCHEMAS).iter_errors(schema), None)
+    except _TooSlow as slow:
+        raise SchemaRefused("it takes too long to check") from slow
+    if error is not None:
         raise SchemaRefused(f"it is not a JSON schema: {error.message[:200]}") from error
 
 
@@ -51,6 +65,8 @@ class _Inspection:
             for name in _REFUSED & members.keys():
                 if name == "patternProperties" or not isinstance(members[name], dict | bool):  # else a property's name
                     raise SchemaRefused(f"{name} is not supported")
+            if depth and isinstance(members.get("$schema"), str):  # the validator would go on with another version's
+                raise SchemaRefused("$schema is not supported within the schema")
             children = [*members.values()]
             reference = members.get("$ref")
             if isinstance(reference, str):
@@ -71,17 +87,91 @@ def _definition(schema: Schema, reference: str) -> Any:
 
 
 def fits(text: str, schema: Schema) -> bool:
-    """Return whether the text is JSON that fits the schema, which `check_schema` has accepted."""
+    """Return whether the text is JSON that fits the schema, which `check_schema` has accepted.
+
+    One that cannot be checked within `CHECK_SECONDS` counts as one that does not fit.
+    """
     try:
-        value = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return False
-    validator = Draft202012Validator(schema, registry=Registry())
-    try:
-        return bool(validator.is_valid(value))
-    except RecursionError:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_number)
+        with _paced():
+            return _PacedValidator(schema, registry=Registry()).is_valid(value)
+    except (ValueError, RecursionError, _TooSlow):
         return False
 
 
 def _refuse(name: str) -> Any:
     raise ValueError(name)
+
+
+def _number(digits: str) -> float | int:
+    """Return a number with a fraction or an exponent; 1.0 is the same value as 1 in JSON."""
+    value = float(digits)
+    return int(value) if value.is_integer() else value
+
+
+class _TooSlow(Exception):
+    """A check has used up its time."""
+
+
+class _Pace:
+    """Measures one check's time of the processor."""
+
+    def __init__(self) -> None:
+        self._used = 0.0
+        self._turn_began = time.thread_time()
+
+    def step(self) -> None:
+        """Let other greenlets run when the check's turn is over; raises _TooSlow when its time is used up."""
+        turn = time.thread_time() - self._turn_began
+        if turn < _TURN_SECONDS:
+            return
+        self._used += turn
+        if self._used > CHECK_SECONDS:
+            raise _TooSlow
+        time.sleep(0)
+        self._turn_began = time.thread_time()
+
+
+_pace: ContextVar[_Pace] = ContextVar("pace")
+
+
+@contextmanager
+def _paced() -> Generator[None]:
+    token = _pace.set(_Pace())
+    try:
+        yield
+    finally:
+        _pace.reset(token)
+
+
+def _with_pace(check: Any) -> Any:
+    """Return a keyword's check that makes a step of the pace first."""
+
+    def run(validator: Any, value: Any, instance: Any, schema: Schema) -> Iterable[ValidationError] | None:
+        _pace.get().step()
+        return check(validator, value, instance, schema)
+
+    return run
+
+
+def _unique_items(validator: Any, is_wanted: bool, instance: Any, _schema: Schema) -> Iterator[ValidationError]:
+    """Check `uniqueItems` in linear time; jsonschema compares each pair of objects."""
+    if is_wanted and validator.is_type(instance, "array"):
+        items = cast("list[Any]", instance)
+        if len({json.dumps(each, sort_keys=True) for each in items}) < len(items):
+            yield ValidationError("the list holds a value twice")
+
+
+_CHECKS = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique_items}
+_PacedValidator: Any = extend(Draft202012Validator, {name: _with_pace(check) for name, check in _CHECKS.items()})
+
+# The schema of schemas, without `$schema`, by which the validator would leave the paced one for its own.
+_META_SCHEMAS: Registry[Any] = Registry[Any]().with_contents(
+    (
+        (uri, {name: value for name, value in REGISTRY.contents(uri).items() if name != "$schema"})
+        for uri in REGISTRY
+        if "/2020-12/" in uri
+    ),
+    default_specification=DRAFT202012,
+)
+_META_SCHEMA = _META_SCHEMAS.contents(str(Draft202012Validator.META_SCHEMA["$id"]))

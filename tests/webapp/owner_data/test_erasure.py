@@ -185,12 +185,16 @@ def test_open_page_hears_of_the_deletion(site: WebHarness) -> None:
 
 
 def test_generation_whose_worker_is_gone_does_not_hold_up_the_deletion(
-    site: WebHarness, monkeypatch: pytest.MonkeyPatch
+    build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "END_SECONDS", 0.1)
+    site = build(lease_seconds=20)
     receipt = begin(site)
     site.hold(receipt["id"])
     _, left = erasure_of(site, site.owner()).erase()
+    state = read_state(site.services.streams, receipt["id"])
+    assert state is not None
+    assert not state.is_done, "the deletion has waited for its lease to expire"
     assert left.is_empty
     assert site.user.get(f"/api/generations/{receipt['id']}").status_code == 404
     assert rows_with(site, "hello") == set()

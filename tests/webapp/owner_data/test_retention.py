@@ -1,6 +1,7 @@
 """The deletion of expired data, as the housekeeping does it, over a real Valkey and a database."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,3 +214,11 @@ def test_pass_ends_in_time_and_leaves_the_rest_to_the_next(build: Build, monkeyp
     monkeypatch.undo()
     make_pass(site)
     assert count(site, "deleted", kind="conversations") == 5
+
+
+def test_steps_of_a_pass_leave_pauses_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention_pass, "PAUSE_SECONDS", 0.1)
+    found = iter((3, 1, 0))
+    started_at = time.monotonic()
+    assert retention_pass._repeat(lambda: next(found), until=started_at + 60)
+    assert time.monotonic() - started_at >= 0.2

@@ -2,10 +2,13 @@
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import pytest
 
+from millrace.worker.contract import response_format
 from millrace.worker.contract.response_format import MAX_NODES, SchemaRefused, check_schema, fits
 
 MILL = {
@@ -53,6 +56,7 @@ def nested(levels: int) -> dict[str, Any]:
         ({"$ref": "#/$defs/absent"}, "definition of its own"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}, "recursive"),
         ({"$id": "http://127.0.0.1:1/"}, "is not supported"),
+        ({"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}, r"\$schema is not supported within"),
         (doubling(30), "too large"),
         (nested(60), "too large"),
         ({"enum": list(range(MAX_NODES))}, "too large"),
@@ -86,3 +90,52 @@ def test_an_answer_fits_or_does_not(text: str, expected: bool) -> None:
 def test_numbers_that_json_does_not_have_do_not_fit() -> None:
     assert not fits("NaN", {"type": "number"})
     assert fits(json.dumps(1e300), {"type": "number"})
+
+
+def guarded(levels: int) -> dict[str, Any]:
+    """Return a schema whose check takes four times as long with each level."""
+    schema: dict[str, Any] = {"type": "object"}
+    for _ in range(levels):
+        schema = {"allOf": [schema], "unevaluatedProperties": False}
+    return schema
+
+
+@pytest.fixture
+def turns() -> Iterator[list[bool]]:
+    """The turns of another greenlet so far."""
+    taken: list[bool] = []
+
+    def take() -> None:
+        while True:
+            taken.append(True)
+            gevent.sleep(0)
+
+    greenlet = gevent.spawn(take)
+    yield taken
+    greenlet.kill()
+
+
+def test_a_check_that_takes_too_long_is_ended_and_lets_other_greenlets_run(
+    monkeypatch: pytest.MonkeyPatch, turns: list[bool]
+) -> None:
+    monkeypatch.setattr(response_format, "CHECK_SECONDS", 0.2)
+    each_item = {"items": {"allOf": [{"type": "integer"}] * 900}}
+    for text, schema in (("{}", guarded(20)), (json.dumps([1] * 100_000), each_item)):
+        check_schema(schema)
+        turns.clear()
+        assert not fits(text, schema)
+        assert len(turns) >= 10
+
+
+def test_a_large_schema_lets_other_greenlets_run_while_it_is_checked(turns: list[bool]) -> None:
+    check_schema({"properties": {f"p{number}": {"type": "integer"} for number in range(500)}})
+    assert len(turns) >= 5
+
+
+def test_a_list_of_different_objects_is_unique_whatever_its_length() -> None:
+    schema = {"type": "array", "uniqueItems": True}
+    many = [{"number": number} for number in range(20_000)]
+    assert fits(json.dumps(many), schema)
+    assert not fits(json.dumps([*many, many[0]]), schema)
+    assert not fits('[{"a": 1, "b": [2]}, {"b": [2.0], "a": 1e0}]', schema)
+    assert fits('[1, true, "1", null, [1], 1.5, {}]', schema)
