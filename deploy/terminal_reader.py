@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import sys
 import time
 import uuid
@@ -16,6 +17,7 @@ SILENCE_SECONDS = 37.5  # two and a half heartbeats at their default: the connec
 PATIENCE_SECONDS = 60.0  # without an event or a connection, after which the reader gives up
 OUTCOMES = ("complete", "cancelled", "error")
 DROPS = (OSError, http.client.HTTPException)
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # with them an answer could rewrite what a terminal shows
 
 Event = dict[str, Any]
 
@@ -140,9 +142,11 @@ def _print_snapshot(out: TextIO | None, printed: str, content: str) -> str:
 
 
 def _print_text(out: TextIO | None, text: str) -> str:
+    stream = out or sys.stdout
     # A lone surrogate can't be written, nor can most characters to a terminal without UTF-8.
-    encoding = getattr(out or sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), end="", file=out, flush=True)
+    encoding = stream.encoding or "utf-8"
+    shown = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if stream.isatty() else text
+    print(shown.encode(encoding, "replace").decode(encoding), end="", file=stream, flush=True)
     return text
 
 

@@ -152,6 +152,16 @@ def test_terminal_without_utf_8_gets_the_characters_that_it_can_show(script: Scr
     assert terminal.read() == "ö??\n"
 
 
+def test_control_characters_of_a_model_reach_a_file_and_no_terminal(script: Script) -> None:
+    content = "a\x1b[2Jb\r\x9b1A\n\tc"
+    for is_terminal, expected in ((False, content), (True, "a\ufffd[2Jb\ufffd\ufffd1A\n\tc")):
+        script.answers = [(200, frames([EVENTS[0], {"type": "chunk", "content": content}, *EVENTS[3:]]))]
+        out = io.StringIO(newline="")
+        out.isatty = lambda is_terminal=is_terminal: is_terminal
+        assert ask(script.url, "why?", out, io.StringIO()) == 0
+        assert out.getvalue() == expected + "\n"
+
+
 def test_reader_gives_up_on_a_server_that_stays_unavailable(script: Script) -> None:
     script.answers = [(0, b"")] * 200
     reader = TerminalReader(script.url, patience_seconds=0.2)

@@ -109,7 +109,7 @@ def publish_ended(streams: Streams, generations: Sequence[str]) -> None:
 
 
 def end_of_feed(redis: Redis, owner: str) -> FeedPosition:
-    """Return the position of the newest event, `BEGINNING` where there is none; raises RedisUnavailable."""
+    """Return the position of the newest event, `FEED_START` where there is none; raises RedisUnavailable."""
     with translate_redis_errors():
         rows = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrevrange(feed_key(owner), count=1))
     return _position(rows[0][0]) if rows else FEED_START

@@ -75,10 +75,6 @@ class Cursor(NamedTuple):
     def __str__(self) -> str:
         return f"{self.epoch}-{self.seq}"
 
-    def precedes(self, other: "Cursor") -> bool:
-        """Return whether `other` is the next one in the same epoch, so that no event lies between the two."""
-        return other.epoch == self.epoch and other.seq == self.seq + 1
-
 
 START = Cursor(0, 0)
 

@@ -168,7 +168,7 @@ _PacedValidator: Any = extend(Draft202012Validator, {name: _with_pace(check) for
 # The schema of schemas, without `$schema`, by which the validator would leave the paced one for its own.
 _META_SCHEMAS: Registry[Any] = Registry[Any]().with_contents(
     (
-        (uri, {name: value for name, value in REGISTRY.contents(uri).items() if name != "$schema"})
+        (uri, {name: value for name, value in cast("Schema", REGISTRY.contents(uri)).items() if name != "$schema"})
         for uri in REGISTRY
         if "/2020-12/" in uri
     ),

@@ -32,7 +32,7 @@ class ReaderModel:
             return
         if self.missed_messages:
             self.missed_messages -= 1
-        elif self.last.precedes(cursor):
+        elif cursor == Cursor(self.last.epoch, self.last.seq + 1):
             self._take(LogEntry(cursor, data))
         elif not (self.drops_older and cursor <= self.last):
             self.repair()

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from millrace.worker.contract.ids import (
     BUCKETS,
-    START,
     Cursor,
     bucket_of,
     cursor_of,
@@ -85,14 +84,3 @@ def test_malformed_cursor_is_parsed_as_none() -> None:
 @given(cursors, cursors)
 def test_cursors_are_ordered_by_epoch_before_seq(left: Cursor, right: Cursor) -> None:
     assert (left < right) == ((left.epoch, left.seq) < (right.epoch, right.seq))
-
-
-@given(cursors, cursors)
-def test_cursor_precedes_only_the_next_seq_of_its_epoch(left: Cursor, right: Cursor) -> None:
-    assert left.precedes(Cursor(left.epoch, left.seq + 1))
-    assert left.precedes(right) == (right == Cursor(left.epoch, left.seq + 1))
-    assert not left.precedes(Cursor(left.epoch + 1, left.seq + 1))
-
-
-def test_start_precedes_the_first_event_of_every_log() -> None:
-    assert START.precedes(Cursor(0, 1))
