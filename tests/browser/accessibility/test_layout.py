@@ -63,11 +63,30 @@ def test_page_fits_every_width_with_long_words_and_wider_text(page: Page, touche
             "each => each.map(button => button.getBoundingClientRect().height)"
         )
         assert min(sizes, default=0) >= 44
+        page.locator(".sidebar-toggle").hover()  # as after a tap, which leaves the pointer where it was
+        expect(page.locator(".sidebar-toggle")).to_have_css("background-color", "rgba(0, 0, 0, 0)")
     page.evaluate(WIDER)
     for width in (320, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate(CUT) == [], width
         assert page.evaluate(OUTSIDE) == [], width
+
+
+def test_no_panel_is_cut_on_a_phone_and_no_notice_covers_the_question(page: Page) -> None:
+    ask(page, emulate(text="In short.", rate=0))
+    expect_state(page, "completed")
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.locator(".receipt-button").click()
+    expect(page.locator(".receipt-calls")).to_be_visible()
+    assert page.locator(".receipt").evaluate("each => each.scrollWidth - each.clientWidth") <= 0
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.locator(".item-link").focus()
+    page.keyboard.press("Delete")
+    toast, question = page.locator(".toast").bounding_box(), page.locator("#ask").bounding_box()
+    assert toast is not None
+    assert question is not None
+    assert toast["y"] + toast["height"] <= question["y"]
 
 
 def test_page_works_from_right_to_left_on_paper_and_without_motion(page: Page) -> None:
