@@ -52,10 +52,10 @@ _log = get_logger(__name__)
 
 
 def generate(process: WorkerProcess, generation: str, *, needs_turn: bool = True) -> None:
-    """Answer the generation whose turn it is, at the latest the one named, if this worker can claim it.
+    """Answer one generation: the one whose turn it is, or the named one if that does not wait for its turn.
 
-    The generation then ends with one outcome and `done`, or another worker takes over. Without `needs_turn` it is the
-    one named.
+    One that this worker cannot claim is skipped. The generation then ends with one outcome and `done`, or another
+    worker takes over. Without `needs_turn` the named one is tried first.
     """
     if process.is_draining:
         _requeue(process, generation)
@@ -64,7 +64,7 @@ def generate(process: WorkerProcess, generation: str, *, needs_turn: bool = True
     while candidate:
         if not process.is_handling(candidate) and _run_if_claimed(process, candidate):
             return
-        # Another worker has it, or it has ended: its message stands for whatever else waits.
+        # Another worker has it, or it has ended. Its message is as good for the next one that waits.
         candidate = "" if process.is_draining else _take(process)
 
 

@@ -129,9 +129,8 @@ class TaskChannel(Channel):
     def _brpop_read(self, **options: Any) -> bool | None:
         try:
             is_delivered = super()._brpop_read(**options)
-            gevent.sleep(
-                0
-            )  # the task begins here, and awaits its first reply while this loop asks for the next message
+            # The task begins here, and awaits its first reply while this loop asks for the next message.
+            gevent.sleep(0)
             return is_delivered
         except (Empty, OSError, RedisError):
             raise

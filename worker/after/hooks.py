@@ -6,6 +6,7 @@ All hooks run at once, within one time limit. A hook that fails or hangs affects
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 
 import gevent
 
@@ -57,7 +58,7 @@ def run_hooks(process: WorkerProcess, run: RunningGeneration) -> None:
                 return
             turn = _turn_of(run)
             if turn is not None:
-                greenlets = {name: gevent.spawn(_run_hook, process, run, turn, name, hooks[name]) for name in hooks}
+                greenlets = {name: _spawn_hook(process, run, turn, name, hook) for name, hook in hooks.items()}
                 gevent.joinall([*greenlets.values()], timeout=max(0.0, deadline - time.monotonic()))
     finally:
         for name, greenlet in greenlets.items():
@@ -80,6 +81,13 @@ def dispatch_after_done(process: WorkerProcess, run: RunningGeneration) -> None:
             process.task_queue.enqueue_learning(generation)
         except QueueUnavailable as error:
             _log.warning("learning_not_enqueued", generation=generation, error=error)
+
+
+def _spawn_hook(
+    process: WorkerProcess, run: RunningGeneration, turn: CompletedTurn, name: str, hook: Hook
+) -> "gevent.Greenlet[..., None]":
+    """Start a hook in a greenlet of its own, whose log lines have the request's id as well."""
+    return gevent.spawn(copy_context().run, _run_hook, process, run, turn, name, hook)
 
 
 def _run_hook(process: WorkerProcess, run: RunningGeneration, turn: CompletedTurn, name: str, hook: Hook) -> None:

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -131,7 +132,8 @@ def gather(sources: Sequence[ContextSource], question: ContextQuestion) -> Gathe
     """Return the parts of all sources; raises only an exception that interrupts the calling greenlet."""
     if not sources:
         return NO_CONTEXT
-    greenlets = {source.name: gevent.spawn(_run, source, question) for source in sources}
+    # Each in a copy of the context, so that its log lines have the request's id as well.
+    greenlets = {source.name: gevent.spawn(copy_context().run, _run, source, question) for source in sources}
     try:
         gevent.sleep(0)  # lets the sources' timeouts start before the common one
         gevent.joinall([*greenlets.values()], timeout=max(source.seconds for source in sources) + GRACE_SECONDS)

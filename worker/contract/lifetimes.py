@@ -4,12 +4,8 @@ from millrace.worker.settings.schema import Settings
 
 STATE_MS = 25 * 3600 * 1000  # longer than any log (one day at most) and any Idempotency-Key, both of which refer to it
 IDEMPOTENCY_KEY_MS = 24 * 3600 * 1000
-CREATION_MS = (
-    15_000  # from reserving a generation's place to writing its state; without a state after that, it has none
-)
-SUSPICION_MS = (
-    3500  # between the two looks of a sweep: a stall of Redis is over by then, and living workers have renewed
-)
+CREATION_MS = 15_000  # from reserving a generation's place to writing its state; without one after that, it has none
+SUSPICION_MS = 3500  # between two looks of a sweep: a stall of Redis is over by then, and living workers have renewed
 ENQUEUE_AGAIN_MS = 3000  # a generation without a worker is enqueued again this often
 LATE_TAKEOVER_MS = 10_000  # at most; spread, so that a generation that kills its workers does not take others with it
 UNREADABLE_AGAIN_MS = 60_000  # a generation whose sweep fails is looked at again only then; others get their turn

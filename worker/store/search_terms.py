@@ -23,10 +23,8 @@ from millrace.worker.store.stop_words import PARTICLES, STOP_WORDS
 from millrace.worker.text.characters import limit_marks
 
 MAX_SEARCH_TERMS = 128  # of one query
-MAX_BEGINNING, MAX_END = (
-    3000,
-    1000,
-)  # characters of a text that count: a long question stands before or after its material
+# Characters of a text that count: a long question stands before or after its material.
+MAX_BEGINNING, MAX_END = 3000, 1000
 _MAX_WORD_CHARS = 64
 _BEGINNING = 5  # letters that inflected forms of a long word share
 _SHORTEST = 3  # letters of a word without its ending

@@ -177,6 +177,7 @@ def test_failure_of_a_hook_is_logged_without_the_text_of_the_turn(
     make_harness({"name_conversation": bad}, suggestions=0, after_seconds=0.2).answer()
     (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("hook_")]
     assert line.startswith(f"{log_event} hook=title generation=")
+    assert " request_id=" in line
     messages = " ".join(record.getMessage() for record in caplog.records)
     assert "mill" not in messages
     assert "grain" not in messages

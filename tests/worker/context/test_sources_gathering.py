@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gevent
 import pytest
 from gevent.event import Event
+from structlog.contextvars import bound_contextvars
 
 from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuestion, GatheredContext
 from millrace.worker.context.sources import gather
@@ -69,6 +70,12 @@ def test_parts_are_in_the_order_of_the_sources_by_name() -> None:
     )
     assert gathered == GatheredContext({"late": PART, "early": PART})
     assert list(gathered.parts) == ["late", "early"]
+
+
+def test_line_of_a_source_has_the_id_of_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    with bound_contextvars(request_id="r1"):
+        gather([FunctionSource("bad", fails)], QUESTION)
+    assert "request_id=r1" in caplog.text
 
 
 def test_sources_run_concurrently() -> None:
