@@ -2,4 +2,29 @@
 
 The law of this room: standard library only, because it runs before anything is installed. Only `doctor/` and
 `owner_data/` are for the environment, where the commands start them.
+
+The commands, each with the modules behind it:
+
+run        run_command: start everything, ask one question, or run the doctor
+test       check_command, check_runner, result_log: the static checks and the tests
+migrate    migration: bring the database up to date
+data       data_command: export or delete what is stored of one owner
+keys       keys_command, api_keys: the API keys of a state directory
+capacity   capacity_command, capacity_plan: how many processes an expected load needs
+redis_acl  the users of a Redis with the least rights
+
+The system that `run.py` starts:
+
+topology, programs             the plan: its programs, their ports and environments
+system                         its life, from the start to the end
+supervisor, orphan_reaper      keep programs running, and end them, also after the supervisor was killed
+state_directory                its record, its secrets, its logs
+ports, probes                  free ports; whether a program answers
+terminal_reader                prints one answer as it comes
+
+The environment:
+
+environment, installer         the Python environments, made with `venv` and `pip`
+page_assets                    the page's libraries
+errors                         the errors of this room
 """

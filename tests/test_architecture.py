@@ -132,6 +132,21 @@ def test_starting_a_worker_loads_no_flask() -> None:
     assert not set(run.stdout.split()) & {"flask", "werkzeug", "millrace.webapp"}
 
 
+CROWDED = 20
+
+
+def test_room_with_many_modules_lists_each_of_them_in_its_docstring() -> None:
+    """So that a reader who opens the room finds an order in it, and where to begin."""
+    absent: dict[str, list[str]] = {}
+    for package in sorted({path.parent for path in ALL if not path.is_relative_to(ROOT / "tests")}):
+        modules = [each.stem for each in sorted(package.glob("[a-z]*.py")) if each.stem.isidentifier()]
+        if len(modules) >= CROWDED:
+            listed = ast.get_docstring(parse(package / "__init__.py")) or ""
+            absent[named(package)] = [each for each in modules if not re.search(rf"\b{each}\b", listed)]
+    assert absent, "some room has so many"
+    assert not {room: names for room, names in absent.items() if names}
+
+
 def test_no_import_stands_inside_a_function() -> None:
     for path in ALL:
         functions = [node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]

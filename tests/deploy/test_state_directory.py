@@ -137,6 +137,15 @@ def test_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert elsewhere.read_text() == "untouched"
 
 
+def test_log_is_opened_again_after_its_directory_was_removed(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    os.close(state.claim())
+    (state.path / "logs").rmdir()
+    with open_log(state.log_path("worker1")) as log:
+        log.write(b"again")
+    assert stat.S_IMODE((state.path / "logs").stat().st_mode) == 0o700
+
+
 def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "state")
     state.path.mkdir()

@@ -17,6 +17,7 @@ rendering              logs in other protocols, rendered once for all readers of
 websocket_reader       a receiver that is a WebSocket, with its messages; websocket_frames has its bytes
 feeds                  the owners' feeds
 places                 limits on what one client holds
+counts                 events, bytes and readers so far, for the metrics
 heartbeats             heartbeats, stalled readers, draining
 authorization          repeated checks that readers are still allowed to follow
 """

@@ -14,12 +14,15 @@ while a model streams. `Database.run` raises `DatabaseUnavailable`, and every ca
 | `edits.py` | `find_turn replace_turns`: a question and all that follows it, replaced by a new question |
 | `answers.py` | `save_answer find_answer find_answer_of_generation read_history mark_learned`; fenced by epoch |
 | `conversation_search.py` | `search` over titles and messages, `index_pending`; its terms: `chat_terms.py` |
+| `retention.py` | `find_expired mark_expired remove_messages`: deletion by age, in small steps |
+| `holdings.py` | `count_holdings find_owned_conversations`: how much there is of one owner |
 | `profiles.py` | `find save compare_and_set` |
 | `memories.py` | `add page delete delete_all search`: full-text search within one owner |
 | `search_terms.py` | the words that memories are indexed by and searched for; `stop_words.py` has those left out |
 | `pagination.py` | pages and their cursors |
 | `tables.py`, `columns.py` | the tables, and the types of their columns |
-| `migration.py`, `migrations/` | Alembic; `python -m millrace.worker.store` migrates the configured database |
+| `image_files.py` | `ImageFiles(directory)`: the images of answers, as files beside the database |
+| `migration.py`, `migrations/` | Alembic; `command.py` is the script `millrace-migrate` |
 
 `StoredQuestion` and `StoredAnswer` are saved; the dataclasses named `…Record` are what queries return. A function that
 takes an owner returns None or False both for a row of another owner and for an absent one.
