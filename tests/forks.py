@@ -2,8 +2,7 @@
 
 `fork` starts one as a fork of a server that has imported the modules of both tiers, under gevent's monkey patches as
 both have them first of all. From its command line on the process is real: it reads its own settings, configuration and
-application, and has its own output, environment and exit code. The tests with a `System` start the processes
-themselves, imports and all. The server ends with the test process.
+application, and has its own output, environment and exit code. The server ends with the test process.
 """
 
 import atexit

@@ -1,4 +1,8 @@
-"""The whole system as a user starts it: `deploy/run.py` in a process of its own, in a directory of the test."""
+"""The whole system as a user starts it: `deploy/run.py` in a process of its own, in a directory of the test.
+
+Its Python processes are forks of one that has imported the modules of both tiers (`tests/forked_run.py`), which spares
+each system five seconds of processor time, but for those of an `ExecutedSystem`.
+"""
 
 import json
 import os
@@ -9,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tests.bare import ANY_ADDRESS
+from tests.forks import ForkedProcess, fork
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "deploy" / "run.py"
@@ -27,25 +32,19 @@ class System:
     the directory, so a second `with` on the same directory finds the first one's data.
     """
 
+    is_forked: ClassVar[bool] = True
     url: str
 
     def __init__(self, directory: Path, *flags: str, **environment: str) -> None:
         self.state = directory / "state"
         self._output = directory / "run.log"
-        self._command = [sys.executable, str(RUN), "--port", "0", "--state", str(self.state), *flags]
-        self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
+        self._flags = ["--port", "0", "--state", str(self.state), *flags]
+        self._environment = {**ANY_ADDRESS_VARIABLES, **environment}
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     def __enter__(self) -> Self:
         """Start it and wait until it is ready; raises RuntimeError with all that it said where it is not."""
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **ANY_ADDRESS_VARIABLES, **self._environment},
-            )
+        self._process = self._start()
         try:
             self.url = self._wait_until_ready()
         except BaseException:
@@ -98,6 +97,20 @@ class System:
             self._process.kill()
             return self._process.wait()
 
+    def _start(self) -> subprocess.Popen[bytes] | ForkedProcess:
+        environment = {**os.environ, **self._environment}
+        self._output.write_bytes(b"")  # of an earlier start in the same directory
+        if self.is_forked:
+            return fork(["tests.forked_run", *self._flags], environment, self._output)
+        with self._output.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, str(RUN), *self._flags],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+            )
+
     def _wait_until_ready(self) -> str:
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
@@ -109,3 +122,9 @@ class System:
 
     def _record(self) -> dict[str, Any]:
         return json.loads((self.state / "run.json").read_text("ascii"))
+
+
+class ExecutedSystem(System):
+    """A system each of whose processes imports its modules itself, as that of a user does."""
+
+    is_forked = False

@@ -8,13 +8,13 @@ import pytest
 
 from tests.client import Client, Json
 from tests.journeys.npm_packages import NpmPackages
-from tests.system import System
+from tests.system import ExecutedSystem, System
 
 
 @pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory: Path = tmp_path_factory.mktemp("system")
-    with System(directory) as running:
+    with ExecutedSystem(directory) as running:
         yield running
 
 

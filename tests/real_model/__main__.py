@@ -24,7 +24,7 @@ from deploy.environment import Installer, ensure
 from deploy.errors import StartError
 from deploy.installer import PipInstaller
 from tests.client import Client, assert_complete, assert_gapless, outcomes_of, text_of, wait_for
-from tests.system import ROOT, System
+from tests.system import ROOT, ExecutedSystem
 
 START_SECONDS = 120.0  # a busy machine takes long to load the model
 PATIENCE_SECONDS = 120.0
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, installer: I
             "MILLRACE_SUGGESTIONS": "off",
             "MILLRACE_LEARNING": "off",
         }
-        system = stack.enter_context(System(directory, **settings))
+        system = stack.enter_context(ExecutedSystem(directory, **settings))
         client = stack.enter_context(Client(system.url))
         client.http.timeout = httpx.Timeout(PATIENCE_SECONDS)
         return run_cases(client, server)
