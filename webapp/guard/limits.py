@@ -168,7 +168,7 @@ class RateLimits:
             strategy="sliding-window-counter",  # its windows use Redis's clock
         )
         # Its decorators cannot count an owner that begins after the request is valid, so the windows are counted here.
-        self._strategy, self._windows = limiter.limiter, SlidingWindows(cast("RedisStorage", limiter.storage))
+        self._strategy, self._windows = limiter.limiter, SlidingWindows(cast("RedisStorage", limiter.storage), client)
         self._of_owner = {kind: _limit(settings, _SETTINGS[kind][0]) for kind in get_args(LimitKind)}
         self._of_address = {kind: _limit(settings, _SETTINGS[kind][1]) for kind in get_args(LimitKind)}
         self._new_owners = _limit(settings, "new_owner_rate")
@@ -304,7 +304,8 @@ class RateLimits:
     def _note_failure(self, error: StorageError) -> None:
         self._on_failure()
         self._unavailable_until = time.monotonic() + STORAGE_RETRY_SECONDS
-        _log.warning("limiter_unavailable", error=f"{self._label}: {describe(error.storage_error)}")
+        reason = describe(error.storage_error)
+        _log.warning("limiter_unavailable", error=reason if self._label in reason else f"{self._label}: {reason}")
 
 
 def remaining_in(amount: int, expiry: float, counts: WindowCounts) -> tuple[int, float]:

@@ -12,6 +12,10 @@ from limits.errors import StorageError
 from limits.storage import RedisStorage
 from redis import RedisError
 
+from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.scripts import Script
+from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
+
 # ARGV has a window's limit and its seconds for each two keys. A request that one window has no room for does not count
 # in those behind it. Returns that window's number or 0, and the counts of that window, otherwise of the first.
 _COUNT = """
@@ -50,12 +54,12 @@ class WindowCounts(NamedTuple):
 
 
 class SlidingWindows:
-    """The windows in one storage; each method raises StorageError while it is unavailable."""
+    """The windows in one storage, to which `redis` leads; each method raises StorageError while it is unavailable."""
 
-    def __init__(self, storage: RedisStorage) -> None:
-        self._storage = storage
+    def __init__(self, storage: RedisStorage, redis: Redis) -> None:
+        self._storage, self._redis = storage, redis
         scripts = storage.SCRIPT_ACQUIRE_SLIDING_WINDOW, storage.SCRIPT_SLIDING_WINDOW
-        self._count: Any = storage.get_connection().register_script(_COUNT % tuple(each.decode() for each in scripts))
+        self._count = Script("count_requests", _COUNT % tuple(each.decode() for each in scripts))
 
     def count(self, counters: Sequence[Counter]) -> tuple[int | None, WindowCounts]:
         """Count a request in each window, up to the first that has no room for it.
@@ -65,8 +69,8 @@ class SlidingWindows:
         keys = [self._storage.prefixed_key(key) for each in counters for key in self._keys_of(each)]
         arguments = [value for each in counters for value in (each.rate.amount, each.rate.get_expiry())]
         try:
-            full, found = cast("tuple[int, list[Any]]", self._count(keys, arguments))
-        except RedisError as error:
+            full, found = cast("tuple[int, list[Any]]", self._count(self._redis, keys, *arguments))
+        except (RedisError, RedisUnavailable, RedisKeyInvalid) as error:
             raise StorageError(error) from error
         previous, previous_left, current, current_left = (max(0, int(each or 0)) for each in found)
         counts = WindowCounts(previous, previous_left / 1000, current, current_left / 1000)

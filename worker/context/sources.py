@@ -1,5 +1,6 @@
 """The context sources that the settings switch on, and how they run: all at once, each within its own time limit.
 
+The database's runs in the answer's own greenlet: a greenlet and a timer for it would take as long as its query.
 The prompt shows them in this order; plug-ins come last. A failure is logged and counted, and delays no answer.
 """
 
@@ -19,8 +20,8 @@ from millrace.worker.context.search.brave import Brave
 from millrace.worker.context.search.engine import SearchEngine
 from millrace.worker.context.search.searxng import Searxng
 from millrace.worker.context.search.source import SearchSource
-from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuestion, ContextSource, GatheredContext
-from millrace.worker.context.stored_context import ContextLoader, HistorySource, MemorySource, ProfileSource
+from millrace.worker.context.source import ContextPart, ContextQuestion, ContextSource, GatheredContext
+from millrace.worker.context.stored_context import ContextLoader, StoredContextSource
 from millrace.worker.errors import SettingError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.router import Router
@@ -48,15 +49,17 @@ class Sources:
         sources: Sequence[ContextSource],
         resources: Sequence[Closable] = (),
         warm_up: Callable[[], None] = lambda: None,
+        stored: StoredContextSource | None = None,
     ) -> None:
         self.sources = tuple(sources)
+        self.stored = stored
         self.warm_up = warm_up
         """Do once what would delay the first answer."""
         self._resources = resources
 
     def gather(self, question: ContextQuestion) -> GatheredContext:
         """Return the parts of all sources for a question."""
-        return gather(self.sources, question)
+        return gather(self.sources, question, self.stored)
 
     def close(self) -> None:
         """Close idle connections and abandon background calls."""
@@ -69,11 +72,8 @@ def make_sources(settings: Settings, router: Router, database: Database) -> Sour
     loader = ContextLoader(settings, database)
     namer = AssistantNamer(settings, router, database)
     resources: list[Closable] = [namer]
-    sources: list[ContextSource] = [
-        ProfileSource(loader, namer),
-        HistorySource(loader),
-        MemorySource(loader),
-    ]
+    stored = StoredContextSource(loader, namer)
+    sources: list[ContextSource] = []
     if settings.context.intent_schema:
         sources.append(IntentSource(settings, router, loader, database))
     engine = make_engine(settings)
@@ -81,10 +81,11 @@ def make_sources(settings: Settings, router: Router, database: Database) -> Sour
         resources.append(engine)
         sources.append(SearchSource(engine, settings.search.seconds, settings.search.results))
     sources += load_plugins(settings)
-    duplicates = [name for name, times in Counter(source.name for source in sources).items() if times > 1]
+    names = [stored.name, *(source.name for source in sources)]
+    duplicates = [name for name, times in Counter(names).items() if times > 1]
     if duplicates:
         raise SettingError(f"MILLRACE_CONTEXT: several sources have the name {', '.join(duplicates)}")
-    return Sources(sources, resources, loader.warm_up)
+    return Sources(sources, resources, loader.warm_up, stored)
 
 
 def make_engine(settings: Settings) -> SearchEngine | None:
@@ -128,18 +129,26 @@ class _SourceResult(NamedTuple):
     has_failed: bool
 
 
-def gather(sources: Sequence[ContextSource], question: ContextQuestion) -> GatheredContext:
-    """Return the parts of all sources; raises only an exception that interrupts the calling greenlet."""
-    if not sources:
-        return NO_CONTEXT
+def gather(
+    sources: Sequence[ContextSource], question: ContextQuestion, stored: ContextSource | None = None
+) -> GatheredContext:
+    """Return the parts of all sources; raises only an exception that interrupts the calling greenlet.
+
+    `stored` runs in this greenlet and must keep its time limit itself. Its part is the first.
+    """
+    give_up_at = time.monotonic() + max((source.seconds for source in sources), default=0.0) + GRACE_SECONDS
     # Each in a copy of the context, so that its log lines have the request's id as well.
     greenlets = {source.name: gevent.spawn(copy_context().run, _run, source, question) for source in sources}
+    results: dict[str, _SourceResult] = {}
     try:
-        gevent.sleep(0)  # lets the sources' timeouts start before the common one
-        gevent.joinall([*greenlets.values()], timeout=max(source.seconds for source in sources) + GRACE_SECONDS)
+        if stored is not None:
+            results[stored.name] = _run_here(stored, question)
+        if greenlets:
+            gevent.sleep(0)  # lets the sources' timeouts start before the common one
+            gevent.joinall([*greenlets.values()], timeout=max(0.0, give_up_at - time.monotonic()))
     finally:
         gevent.killall([*greenlets.values()], block=False)
-    results = {name: _result_of(greenlet, name, question) for name, greenlet in greenlets.items()}
+    results |= {name: _result_of(greenlet, name, question) for name, greenlet in greenlets.items()}
     parts = {name: result.part for name, result in results.items() if result.part is not None}
     return GatheredContext(parts, failed=sum(result.has_failed for result in results.values()))
 
@@ -163,9 +172,25 @@ def _run(source: ContextSource, question: ContextQuestion) -> _SourceResult:
         raise
     except BaseException as error:  # noqa: BLE001 - the edge of this greenlet: an answer never fails because of its
         # context, and a SystemExit would end the whole process.
-        # The message of an error may quote the question: only its type and place are logged.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__} at {place.filename}:{place.lineno}"
+        reason = _reason(error)
+    return _failed(source, question, started, reason)
+
+
+def _run_here(source: ContextSource, question: ContextQuestion) -> _SourceResult:
+    started = time.monotonic()
+    try:
+        return _SourceResult(source.gather(question), has_failed=False)
+    except Exception as error:  # noqa: BLE001 - as above; an interrupt of the answer is no Exception
+        return _failed(source, question, started, _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's type and place: its message may quote the question."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {place.filename}:{place.lineno}"
+
+
+def _failed(source: ContextSource, question: ContextQuestion, started: float, reason: str) -> _SourceResult:
     ms = int((time.monotonic() - started) * 1000)
     _log.warning("context_source_failed", source=source.name, generation=question.generation, ms=ms, error=reason)
     return _SourceResult(None, has_failed=True)

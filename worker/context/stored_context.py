@@ -1,6 +1,6 @@
-"""The sources that read the database: history, profile and memory, with one load for all of them.
+"""The source that reads the database: history, profile and memory, by one load.
 
-A round trip to the database costs as much as the read itself, so the sources of one question share one load.
+A round trip to the database costs as much as the read itself, so all that one question needs shares one load.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from millrace.worker.context.assistant_name import AssistantNamer
 from millrace.worker.context.budget import CHARS_PER_TOKEN
 from millrace.worker.context.source import ContextPart, ContextQuestion, Material
-from millrace.worker.contract.profile import parse_profile
+from millrace.worker.contract.profile import Profile, parse_profile
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.observability.logs import get_logger
@@ -90,48 +90,15 @@ class ContextLoader:
         return StoredContext(profile, conversation.context, turns, facts)
 
 
-class HistorySource:
-    """The newest turns of the conversation, and its JSON context. The token budget decides how many turns are used."""
+class StoredContextSource:
+    """What the database has for a question: the turns before it, the conversation's JSON context, profile and memories.
 
-    name = "history"
+    The memories are facts learned about the user in any conversation that match the question, by full-text search. The
+    token budget decides how many turns are used. If the profile has no name for the assistant, one is made up in the
+    background for later answers.
+    """
 
-    def __init__(self, loader: ContextLoader) -> None:
-        self.seconds = loader.seconds
-        self._loader = loader
-
-    def gather(self, question: ContextQuestion) -> ContextPart | None:
-        """Return the turns before the question and the conversation's context, None if there is neither.
-
-        Raises DatabaseUnavailable.
-        """
-        stored = self._loader.load(question)
-        turns = (
-            (PromptMessage("user", turn.question), PromptMessage("assistant", turn.answer, turn.reasoning_state))
-            for turn in stored.turns
-        )
-        history = tuple(chain.from_iterable(turns))
-        return ContextPart(history=history, slots=stored.slots or None) if history or stored.slots else None
-
-
-class MemorySource:
-    """Facts learned about the user in any conversation that match the question, by full-text search."""
-
-    name = "memory"
-
-    def __init__(self, loader: ContextLoader) -> None:
-        self.seconds = loader.seconds
-        self._loader = loader
-
-    def gather(self, question: ContextQuestion) -> ContextPart | None:
-        """Return the best matches, None if no fact shares a word with the question; raises DatabaseUnavailable."""
-        facts = self._loader.load(question).facts
-        return ContextPart(materials=tuple(Material("memory", fact) for fact in facts)) if facts else None
-
-
-class ProfileSource:
-    """The owner's profile. If it has no name for the assistant, one is made up in the background for later answers."""
-
-    name = "profile"
+    name = "database"
 
     def __init__(self, loader: ContextLoader, namer: AssistantNamer) -> None:
         self.seconds = loader.seconds
@@ -139,14 +106,28 @@ class ProfileSource:
         self._namer = namer
 
     def gather(self, question: ContextQuestion) -> ContextPart | None:
-        """Return the profile, None if there is none or it is damaged; raises DatabaseUnavailable."""
-        stored = self._loader.load(question).profile
-        if stored is None:
+        """Return what there is, None if there is nothing; raises DatabaseUnavailable within the time limit."""
+        stored = self._loader.load(question)
+        profile = self._profile(question, stored)
+        part = ContextPart(
+            history=tuple(chain.from_iterable(map(_messages, stored.turns))),
+            materials=tuple(Material("memory", fact) for fact in stored.facts),
+            about_user=profile.as_text() if profile is not None else "",
+            assistant_name=profile.assistant_name or "" if profile is not None else "",
+            slots=stored.slots or None,
+        )
+        return None if part == ContextPart() else part
+
+    def _profile(self, question: ContextQuestion, stored: StoredContext) -> Profile | None:
+        if stored.profile is None:
             return None
-        profile = parse_profile(stored)
+        profile = parse_profile(stored.profile)
         if profile is None:
             _log.warning("profile_ignored", generation=question.generation)
-            return None
-        if profile.assistant_name is None:
-            self._namer.start(question.owner, stored, profile, question.on_paid_call)
-        return ContextPart(assistant_name=profile.assistant_name or "", about_user=profile.as_text())
+        elif profile.assistant_name is None:
+            self._namer.start(question.owner, stored.profile, profile, question.on_paid_call)
+        return profile
+
+
+def _messages(turn: HistoryTurn) -> tuple[PromptMessage, PromptMessage]:
+    return PromptMessage("user", turn.question), PromptMessage("assistant", turn.answer, turn.reasoning_state)

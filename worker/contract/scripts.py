@@ -28,13 +28,12 @@ def pack(argument: Argument) -> bytes:
 
 
 class Script:
-    """One Lua script. It starts with `#!lua`, so that a Redis that is out of memory refuses it before any write."""
+    """One Lua script, by its source."""
 
-    def __init__(self, name: str, *, writes: bool = True) -> None:
-        shebang = "#!lua\n" if writes else "#!lua flags=no-writes\n"
+    def __init__(self, name: str, source: str) -> None:
         self.name = name
-        self.source = shebang + _PRELUDE + (_LUA / f"{name}.lua").read_text("ascii")
-        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def packed(self, keys: Sequence[str], *arguments: Argument, more: int = 0) -> bytes:
         """Return a call in Redis's protocol; the caller appends its last `more` arguments, each encoded by `pack`."""
@@ -105,6 +104,12 @@ def _send(redis: Redis, commands: Sequence[bytes]) -> list[Reply]:
         raise
 
 
+def _load(name: str, *, writes: bool = True) -> Script:
+    """Return a script of `lua/`. It starts with `#!lua`: a Redis that is out of memory refuses it before any write."""
+    shebang = "#!lua\n" if writes else "#!lua flags=no-writes\n"
+    return Script(name, shebang + _PRELUDE + (_LUA / f"{name}.lua").read_text("ascii"))
+
+
 def _exchange(connection: Any, commands: Sequence[bytes], label: str) -> list[Reply]:
     """Send everything, then read everything: redis-py's pipeline costs three times as much for small commands."""
     connection.send_packed_command([b"".join(commands)])
@@ -119,27 +124,27 @@ def _reply(connection: Any, label: str) -> Reply:
         return error
 
 
-CREATE = Script("create")
-WITHDRAW = Script("withdraw")
-APPEND = Script("append")
-CLAIM = Script("claim")
-RECLAIM = Script("reclaim")
-RENEW = Script("renew")
-RELEASE = Script("release")
-SWEEP = Script("sweep")
-CANCEL = Script("cancel")
-FORGET = Script("forget")
-LIST_DUE = Script("list_due", writes=False)
-REMOVE_UNREADABLE = Script("remove_unreadable")
-TAKE_PENDING = Script("take_pending")
-REMOVE_PENDING = Script("remove_pending")
-RECORD_HEARTBEAT = Script("record_heartbeat")
-COUNT_LIVE = Script("count_live", writes=False)
-ACQUIRE_CONVERSATION = Script("acquire_conversation")
-RELEASE_CONVERSATION = Script("release_conversation")
-MARK_CONVERSATION_DELETED = Script("mark_conversation_deleted")
-ACQUIRE_SLOT = Script("acquire_slot")
-ADD_WAITING = Script("add_waiting")
-TAKE_WAITING = Script("take_waiting")
-REMOVE_WAITING = Script("remove_waiting")
-BREAKER = Script("breaker")
+CREATE = _load("create")
+WITHDRAW = _load("withdraw")
+APPEND = _load("append")
+CLAIM = _load("claim")
+RECLAIM = _load("reclaim")
+RENEW = _load("renew")
+RELEASE = _load("release")
+SWEEP = _load("sweep")
+CANCEL = _load("cancel")
+FORGET = _load("forget")
+LIST_DUE = _load("list_due", writes=False)
+REMOVE_UNREADABLE = _load("remove_unreadable")
+TAKE_PENDING = _load("take_pending")
+REMOVE_PENDING = _load("remove_pending")
+RECORD_HEARTBEAT = _load("record_heartbeat")
+COUNT_LIVE = _load("count_live", writes=False)
+ACQUIRE_CONVERSATION = _load("acquire_conversation")
+RELEASE_CONVERSATION = _load("release_conversation")
+MARK_CONVERSATION_DELETED = _load("mark_conversation_deleted")
+ACQUIRE_SLOT = _load("acquire_slot")
+ADD_WAITING = _load("add_waiting")
+TAKE_WAITING = _load("take_waiting")
+REMOVE_WAITING = _load("remove_waiting")
+BREAKER = _load("breaker")

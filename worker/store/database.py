@@ -34,7 +34,7 @@ _TIMEOUT_SLACK_SECONDS = 0.5  # a working server cancels the statement itself; t
 _CLOSE_SECONDS = 1.0
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 _UNDEFINED_TABLE = "42P01"
-_AUTOCOMMIT = "AUTOCOMMIT"
+_READS = "millrace_reads"  # an execution option
 _READ_ONLY = "25006"
 
 T = TypeVar("T")
@@ -53,7 +53,9 @@ class Database:
         self._thread = ThreadPool(1) if self._is_sqlite and self._is_patched else None
         connections = 1 if self._thread else settings.database.connections
         self._engine = make_engine(url, connections, settings.database.seconds, schema=settings.database.schema)
-        self._reading_engine = self._engine.execution_options(isolation_level=_AUTOCOMMIT)
+        # To set SQLite's isolation level for each use of a connection would take as long as a query.
+        options = {_READS: True} if self._is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reading_engine = self._engine.execution_options(**options)
 
     @property
     def is_sqlite(self) -> bool:
@@ -214,7 +216,7 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != _AUTOCOMMIT:
+    if not connection.get_execution_options().get(_READS):
         connection.exec_driver_sql("BEGIN")
 
 

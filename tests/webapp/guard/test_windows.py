@@ -28,8 +28,8 @@ def counter_of(rate: RateLimitItem, subject: str) -> Counter:
     return Counter(rate, rate.key_for("create", subject))
 
 
-def test_a_request_counts_in_each_window_up_to_the_first_that_is_full(storage: RedisStorage) -> None:
-    windows = SlidingWindows(storage)
+def test_a_request_counts_in_each_window_up_to_the_first_that_is_full(storage: RedisStorage, client: Redis) -> None:
+    windows = SlidingWindows(storage, client)
     owner, address = counter_of(OWNER, "owner"), counter_of(ADDRESS, "address")
     assert [windows.count([owner, address])[0] for _ in range(5)] == [None, None, None, 0, 0]
     assert (windows.counts(owner).current, windows.counts(address).current) == (3, 3)
@@ -38,8 +38,8 @@ def test_a_request_counts_in_each_window_up_to_the_first_that_is_full(storage: R
     assert (windows.counts(other).current, windows.counts(address).current) == (3, 5)
 
 
-def test_the_counts_are_those_of_the_full_window_or_of_the_first(storage: RedisStorage) -> None:
-    windows = SlidingWindows(storage)
+def test_the_counts_are_those_of_the_full_window_or_of_the_first(storage: RedisStorage, client: Redis) -> None:
+    windows = SlidingWindows(storage, client)
     owner, address = counter_of(OWNER, "owner"), counter_of(RateLimitItemPerHour(1), "address")
     full, counts = windows.count([owner, address])
     assert (full, counts.previous, counts.current) == (None, 0, 1)
@@ -49,8 +49,8 @@ def test_the_counts_are_those_of_the_full_window_or_of_the_first(storage: RedisS
     assert (full, counts.current) == (1, 1)
 
 
-def test_one_script_counts_as_the_librarys_own_calls_do(storage: RedisStorage) -> None:
-    windows, strategy = SlidingWindows(storage), SlidingWindowCounterRateLimiter(storage)
+def test_one_script_counts_as_the_librarys_own_calls_do(storage: RedisStorage, client: Redis) -> None:
+    windows, strategy = SlidingWindows(storage, client), SlidingWindowCounterRateLimiter(storage)
     rates = [RateLimitItemPerHour(4), RateLimitItemPerHour(9), RateLimitItemPerHour(7)]
     rng = random.Random(5)
     for _ in range(60):
@@ -63,7 +63,7 @@ def test_one_script_counts_as_the_librarys_own_calls_do(storage: RedisStorage) -
 
 
 def test_a_window_moves_on_as_the_librarys_does(storage: RedisStorage, client: Redis) -> None:
-    windows, owner = SlidingWindows(storage), counter_of(OWNER, "owner")
+    windows, owner = SlidingWindows(storage, client), counter_of(OWNER, "owner")
     assert [windows.count([owner])[0] for _ in range(4)] == [None, None, None, 0]
     client.pexpire(f"mr:limits:{{{owner.key}}}", 1000 * OWNER.get_expiry() - 1)  # the first hour has just passed
     full, counts = windows.count([owner])  # of the three in the hour before, somewhat fewer count
@@ -72,7 +72,8 @@ def test_a_window_moves_on_as_the_librarys_does(storage: RedisStorage, client: R
 
 
 def test_an_unavailable_storage_raises_its_error() -> None:
-    windows = SlidingWindows(RedisStorage(f"redis://127.0.0.1:{DEAD_PORT}", wrap_exceptions=True))
+    url = f"redis://127.0.0.1:{DEAD_PORT}"
+    windows = SlidingWindows(RedisStorage(url, wrap_exceptions=True), connect(url, retries=0))
     with pytest.raises(StorageError):
         windows.count([counter_of(OWNER, "owner")])
     with pytest.raises(StorageError):

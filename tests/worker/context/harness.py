@@ -1,6 +1,7 @@
 """Shared by the tests of context: a conversation in a database, and a worker process that answers in it.
 
-`StoredConversation` needs a database only. It stores turns and returns `ContextQuestion`s, for tests of one source.
+`StoredConversation` needs a database only. It stores turns and returns `ContextQuestion`s, for tests of
+`stored_source`.
 `ContextHarness` runs a `WorkerProcess` with real boto3, the local endpoint and a real database, for tests that
 look at what the model receives and at the log. `context_events` picks the `context` events of a log.
 """
@@ -10,7 +11,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from millrace.worker.context.assistant_name import AssistantNamer
 from millrace.worker.context.source import ContextQuestion
+from millrace.worker.context.stored_context import ContextLoader, StoredContextSource
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Cancelled, Complete, ContextEvent, Latency, Usage
 from millrace.worker.contract.ids import Cursor, new_id
@@ -18,13 +21,20 @@ from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import make_process
+from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.schema import Settings
 from millrace.worker.store import answers, messages
 from millrace.worker.store.database import Database
 from tests.emulator_process import EmulatorProcess
-from tests.worker.harness import WorkerHarness
+from tests.worker.harness import WorkerHarness, route
 
 COMPLETE = Complete("live", "end_turn", Usage(3, 4), Latency(5, 6), "a-model", "stub", "m", stored=True)
 CANCELLED = Cancelled("user", Usage(3, 4, exact=False))
+
+
+def stored_source(settings: Settings, database: Database) -> StoredContextSource:
+    """Return the source that reads this database, whose small model names no assistant."""
+    return StoredContextSource(ContextLoader(settings, database), AssistantNamer(settings, route(Stub([])), database))
 
 
 class StoredConversation:

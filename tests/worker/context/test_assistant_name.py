@@ -6,7 +6,7 @@ import pytest
 from gevent.event import Event
 
 from millrace.worker.context.assistant_name import AssistantNamer
-from millrace.worker.context.stored_context import ContextLoader, ProfileSource
+from millrace.worker.context.stored_context import ContextLoader, StoredContextSource
 from millrace.worker.contract.events import Usage
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
@@ -20,14 +20,14 @@ PROFILE = {"text": "I am Ada, a miller."}
 
 
 class NamerHarness:
-    """A profile source whose small model returns `name`, once `may_answer` is set."""
+    """A source whose small model returns `name`, once `may_answer` is set."""
 
     def __init__(self, settings: Settings, conversation: StoredConversation, name: Any = "Flour") -> None:
         self.may_answer = Event()
         self.name = name
         self.stub = Stub([], replies={"name_assistant": self._reply})
         self.namer = AssistantNamer(settings, route(self.stub, settings), conversation.database)
-        self._source = ProfileSource(ContextLoader(settings, conversation.database), self.namer)
+        self._source = StoredContextSource(ContextLoader(settings, conversation.database), self.namer)
         self._conversation = conversation
 
     def answer(self) -> str:

@@ -113,6 +113,6 @@ def test_profile_memories_and_context_are_in_their_places_in_the_prompt(start_wo
 def test_an_unavailable_database_does_not_fail_the_answer(start_worker: StartWorker) -> None:
     harness = start_worker(database_url="sqlite:////nowhere/at/all/millrace.db", database_seconds=0.3)
     events = harness.answer(emulate(text="All the same."))
-    assert context_events(events) == [ContextEvent([], history=0, profile=0, memory=0, failed=3)]
+    assert context_events(events) == [ContextEvent([], history=0, profile=0, memory=0, failed=1)]
     assert fold(events).content == "All the same."
     assert isinstance(events[-2], Complete)

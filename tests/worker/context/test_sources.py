@@ -30,7 +30,7 @@ def test_an_engine_without_its_url_or_key_stops_the_start(engine: str, missing: 
 def test_plugins_come_after_the_built_in_sources(database: Database) -> None:
     sources = make_sources(load({"MILLRACE_CONTEXT": PLUGIN, **SEARXNG}), route(Stub([])), database)
     names = [source.name for source in sources.sources]
-    assert names == ["profile", "history", "memory", "search", "clock"]
+    assert names == ["search", "clock"]
     sources.close()
 
 

@@ -12,6 +12,7 @@ from structlog.contextvars import bound_contextvars
 from millrace.worker.context.source import NO_CONTEXT, ContextPart, ContextQuestion, GatheredContext
 from millrace.worker.context.sources import gather
 from millrace.worker.contract.request import ModelRequest, PromptMessage
+from millrace.worker.interrupt import CancelRequested
 from tests.worker.harness import wait_until
 
 QUESTION = ContextQuestion(
@@ -128,3 +129,43 @@ def test_an_interrupt_of_the_caller_ends_all_sources() -> None:
     gevent.sleep(0.01)
     caller.kill()
     wait_until(lambda: len(ended) == 2, "the end of both")
+
+
+def test_the_stored_part_comes_first_and_runs_in_the_callers_greenlet() -> None:
+    greenlets: list[object] = []
+
+    def notes() -> ContextPart:
+        greenlets.append(gevent.getcurrent())
+        return PART
+
+    gathered = gather([FunctionSource("other", notes)], QUESTION, FunctionSource("stored", notes))
+    assert list(gathered.parts) == ["stored", "other"]
+    assert gevent.getcurrent() in greenlets
+    assert len(set(greenlets)) == 2
+
+
+def test_a_failure_of_the_stored_part_is_counted_and_logged_like_others(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        gathered = gather([FunctionSource("good", lambda: PART)], QUESTION, FunctionSource("stored", fails))
+    assert gathered == GatheredContext({"good": PART}, failed=1)
+    assert "source=stored" in caplog.text
+    assert "error=ValueError at " in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_an_interrupt_passes_the_stored_part_and_ends_the_other_sources() -> None:
+    ended: list[bool] = []
+
+    def runs() -> ContextPart:
+        try:
+            return hangs()
+        finally:
+            ended.append(True)
+
+    def is_interrupted() -> ContextPart:
+        gevent.sleep(0.01)
+        raise CancelRequested("user")
+
+    with pytest.raises(CancelRequested):
+        gather([FunctionSource("other", runs)], QUESTION, FunctionSource("stored", is_interrupted))
+    wait_until(lambda: ended == [True], "the end of the other source")

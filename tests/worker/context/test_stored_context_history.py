@@ -1,20 +1,19 @@
-"""The history source returns the turns before the question, in its own conversation."""
+"""The history is the turns before the question, in its own conversation."""
 
 import pytest
 
 from millrace.worker.context.source import ContextPart, ContextQuestion
-from millrace.worker.context.stored_context import ContextLoader, HistorySource
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.settings.schema import Settings, load
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database
-from tests.worker.context.harness import CANCELLED, StoredConversation
+from tests.worker.context.harness import CANCELLED, StoredConversation, stored_source
 
 
 def history_of(settings: Settings, conversation: StoredConversation, question: ContextQuestion) -> list[str]:
-    part = HistorySource(ContextLoader(settings, conversation.database)).gather(question)
+    part = stored_source(settings, conversation.database).gather(question)
     return [f"{message.role}: {message.content}" for message in part.history] if part else []
 
 
@@ -78,7 +77,7 @@ def test_the_text_read_is_limited_by_the_token_budget(settings: Settings, conver
 def test_the_context_of_the_conversation_is_included(settings: Settings, conversation: StoredConversation) -> None:
     question, source = (
         conversation.store_question("Why?"),
-        HistorySource(ContextLoader(settings, conversation.database)),
+        stored_source(settings, conversation.database),
     )
     assert source.gather(question) is None
     slots = {"to": "Oslo", "people": 4}
@@ -92,9 +91,7 @@ def test_another_users_conversation_is_not_read(settings: Settings, conversation
     conversation.database.run(lambda session: conversations.replace_context(session, "ada", conversation.id, {"a": 1}))
     conversation.owner = "bob"
     assert (
-        HistorySource(ContextLoader(settings, conversation.database)).gather(
-            conversation.question("Why?", question_id=new_id())
-        )
+        stored_source(settings, conversation.database).gather(conversation.question("Why?", question_id=new_id()))
         is None
     )
 
@@ -103,4 +100,4 @@ def test_an_unavailable_database_is_an_error(
     settings: Settings, conversation: StoredConversation, unmigrated_database: Database
 ) -> None:
     with pytest.raises(DatabaseUnavailable):
-        HistorySource(ContextLoader(settings, unmigrated_database)).gather(conversation.store_question("Why?"))
+        stored_source(settings, unmigrated_database).gather(conversation.store_question("Why?"))

@@ -1,11 +1,11 @@
 """Facts learned in one conversation are found in another of the same owner, also after a restart."""
 
 from millrace.worker.context.source import Material
-from millrace.worker.context.stored_context import MAX_MEMORIES, ContextLoader, MemorySource
+from millrace.worker.context.stored_context import MAX_MEMORIES
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import memories
 from millrace.worker.store.database import Database
-from tests.worker.context.harness import StoredConversation
+from tests.worker.context.harness import StoredConversation, stored_source
 
 
 def store_facts(database: Database, owner: str, *facts: str) -> None:
@@ -16,9 +16,7 @@ def store_facts(database: Database, owner: str, *facts: str) -> None:
 def recalled(
     settings: Settings, conversation: StoredConversation, text: str, database: Database | None = None
 ) -> list[str]:
-    part = MemorySource(ContextLoader(settings, database or conversation.database)).gather(
-        conversation.store_question(text)
-    )
+    part = stored_source(settings, database or conversation.database).gather(conversation.store_question(text))
     assert part is None or all(isinstance(each, Material) and each.kind == "memory" for each in part.materials)
     return [each.text for each in part.materials] if part else []
 

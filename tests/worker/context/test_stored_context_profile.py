@@ -1,4 +1,4 @@
-"""The profile source returns text, facts and the assistant's name; a damaged profile is ignored."""
+"""The profile has text, facts and the assistant's name; a damaged profile is ignored."""
 
 import logging
 from typing import Any
@@ -6,21 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from millrace.worker.context.assistant_name import AssistantNamer
 from millrace.worker.context.source import ContextPart
-from millrace.worker.context.stored_context import ContextLoader, ProfileSource
-from millrace.worker.providers.stub import Stub
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import profiles
 from millrace.worker.store.database import Database
-from tests.worker.context.harness import StoredConversation
-from tests.worker.harness import route
+from tests.worker.context.harness import StoredConversation, stored_source
 
 NAMED = {"assistant_name": "Miller", "text": "I am Ada.", "facts": {"town": "Leeds", "age": 36, "vegan": True}}
-
-
-def make_source(settings: Settings, database: Database) -> ProfileSource:
-    return ProfileSource(ContextLoader(settings, database), AssistantNamer(settings, route(Stub([])), database))
 
 
 def store(database: Database, profile: dict[str, Any]) -> None:
@@ -29,14 +21,14 @@ def store(database: Database, profile: dict[str, Any]) -> None:
 
 def test_text_facts_and_the_assistants_name_are_returned(settings: Settings, conversation: StoredConversation) -> None:
     store(conversation.database, NAMED)
-    part = make_source(settings, conversation.database).gather(conversation.store_question("Who am I?"))
+    part = stored_source(settings, conversation.database).gather(conversation.store_question("Who am I?"))
     assert part == ContextPart(about_user="I am Ada.\ntown: Leeds\nage: 36\nvegan: True", assistant_name="Miller")
 
 
 def test_an_owner_without_a_profile_has_no_part(settings: Settings, conversation: StoredConversation) -> None:
     store(conversation.database, NAMED)
     assert (
-        make_source(settings, conversation.database).gather(
+        stored_source(settings, conversation.database).gather(
             StoredConversation(conversation.database, "bob").store_question("Who am I?")
         )
         is None
@@ -62,5 +54,5 @@ def test_a_damaged_profile_is_ignored_and_logged(
     damage = text("UPDATE profiles SET content = :content")
     conversation.database.run(lambda session: session.execute(damage, {"content": content}).close())
     with caplog.at_level(logging.WARNING):
-        assert make_source(settings, conversation.database).gather(conversation.store_question("Who am I?")) is None
+        assert stored_source(settings, conversation.database).gather(conversation.store_question("Who am I?")) is None
     assert [record.levelname for record in caplog.records] == ["WARNING"]
