@@ -38,7 +38,7 @@ def reject_cross_site() -> None:
         is_same_origin = site in ("same-origin", "none")
     else:
         origin = request.headers.get("Origin")
-        is_same_origin = origin is None or _parts_of(origin) == _parts_of(own)
+        is_same_origin = origin is None or _parts_of(origin) == _parts_of(own) is not None
     if not is_same_origin:
         given = request.headers.get("Origin", "none")[:_MAX_SHOWN_CHARACTERS]
         detail = (

@@ -16,7 +16,7 @@ from millrace.webapp.relay.reader import EndReason
 DONE = 1000
 BAD_FRAME = 1002
 NOT_TEXT = 1003
-TOO_LATE = 1008
+POLICY = 1008
 TOO_LARGE = 1009
 FAILED = 1011
 RESTARTING = 1012

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import gevent
 from gevent.event import Event
 from wsproto.connection import Connection, ConnectionState
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.events import Event as SocketEvent
 
 from millrace.webapp.relay import websocket_frames as frames
@@ -24,7 +24,9 @@ from millrace.webapp.relay.socket_reader import SocketReader, has_no_room
 from millrace.worker.contract.ids import START
 
 _NAME = "websocket"  # stands for the generation's id in the log line of the connection
-_RECEIVE_BYTES = 16 * 1024
+_RECEIVE_BYTES = 4 * 1024  # as many as six hundred empty frames, which are parsed in one go
+_SMALL_BYTES = 64
+_MAX_SMALL_FRAMES = 1000  # between two heartbeats; each costs as much as a large one, and no limit counts it
 _MAX_WAITING = 16  # messages; while more wait, nothing is read
 _MAX_DISCARDED_BYTES = 16 << 20  # a client may send this much before it notices that the socket is being closed
 
@@ -63,6 +65,7 @@ class WebSocketReader(SocketReader):
         "_pinged_at",
         "_pong",
         "_protocol",
+        "_small_frames",
     )
 
     def __init__(
@@ -77,7 +80,8 @@ class WebSocketReader(SocketReader):
         self._message_since: float | None = None
         self._discarded = 0
         self._pinged_at: float | None = None  # when the first ping was sent that nothing has followed
-        self._is_broken = False  # the client's bytes cannot be parsed any further
+        self._small_frames = 0  # control frames and short parts of messages, since the last heartbeat
+        self._is_broken = False  # the client's bytes are parsed no further
         self._is_paused = self._is_working = False
         self._owed = self._pong = b""
         self._owed_is_out = Event()
@@ -126,9 +130,9 @@ class WebSocketReader(SocketReader):
         """Send a heartbeat, and end a socket whose client answers no ping or is too slow with its message."""
         if self.is_ending:
             return
-        now = time.monotonic()
+        now, self._small_frames = time.monotonic(), 0
         if self._message_since is not None and now - self._message_since > self._limits.seconds:
-            self.refuse(frames.TOO_LATE, "The message was not complete in time (MILLRACE_BODY_SECONDS).")
+            self.refuse(frames.POLICY, "The message was not complete in time (MILLRACE_BODY_SECONDS).")
         elif self._pinged_at is not None and now - self._pinged_at > self._limits.silence_seconds:
             self.close("stalled")
         elif not self.is_full:
@@ -193,12 +197,15 @@ class WebSocketReader(SocketReader):
         self._protocol.receive_data(received)
         for event in self._protocol.events():
             self._take_event(event)
-            if self.end_reason:
+            if self.end_reason or self._is_broken:
                 return
 
     def _take_event(self, event: SocketEvent) -> None:
         if isinstance(event, CloseConnection):
             self._on_close(event)
+        elif self._is_one_too_many(event):
+            self._is_broken = True
+            self.refuse(frames.POLICY, "Too many small frames. Send each message in one.")
         elif self._ending is not None:
             return
         elif isinstance(event, TextMessage):
@@ -211,6 +218,15 @@ class WebSocketReader(SocketReader):
                 self._pong = pong
             else:
                 self.send(pong)
+
+    def _is_one_too_many(self, event: SocketEvent) -> bool:
+        """Count a short frame unless it completes a message that is handled; return whether there were too many."""
+        if isinstance(event, Message):
+            is_handled = event.message_finished and self._ending is None
+            self._small_frames += event.frame_finished and len(event.data) < _SMALL_BYTES and not is_handled
+        else:
+            self._small_frames += 1
+        return self._small_frames > _MAX_SMALL_FRAMES
 
     def _take_text(self, event: TextMessage) -> None:
         if self._message_since is None:
@@ -248,6 +264,7 @@ class WebSocketReader(SocketReader):
                 message = self._inbox.popleft()
                 self._limits.received.add(-len(message))
                 self._on_message(message)
+                gevent.sleep(0)  # the next one may need no I/O either, and others have their turn in between
                 if len(self._inbox) <= _MAX_WAITING // 2:
                     self._read_on()
         finally:

@@ -1,5 +1,6 @@
 """The page's libraries, which `millrace-assets` has installed."""
 
+import os
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
@@ -35,7 +36,7 @@ def library(name: str) -> tuple[Served, str]:
     directory = _directory()
     kind = TYPES.get(PurePosixPath(name).suffix)
     path = safe_join(str(directory), name)
-    if kind is None or path is None or "\0" in name or not Path(path).is_file():
+    if kind is None or path is None or not os.path.isfile(path):  # false, too, for a name that no file can have
         if not directory.is_dir():
             _report_missing(directory)
         raise Problem(404, "not_found", "File not found.")

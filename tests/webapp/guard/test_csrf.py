@@ -23,6 +23,7 @@ FOREIGN = [
     {"Origin": "null"},
     {"Origin": ""},
     {"Origin": "http://[::1"},
+    {"Origin": "null", "Host": "a:b"},
 ]
 OURS = [
     {},
@@ -34,25 +35,25 @@ OURS = [
 ]
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=range(len(FOREIGN)))
-def test_cross_site_request_with_a_cookie_is_rejected(site: WebHarness, headers: dict[str, str]) -> None:
+def test_cross_site_request_with_a_cookie_is_rejected(site: WebHarness) -> None:
     generation = site.ask()
     before = site.made()
-    answers = [
-        site.post({"message": "a"}, **headers),
-        site.user.post(f"{API}/{generation}/cancel", headers=headers),
-        site.user.delete(f"{API}/{generation}", headers=headers),
-    ]
-    for answer in answers:
-        check_problem(answer, 403, "cross_site")
-    assert site.made() == before
-    assert b'"queued"' in site.user.get(f"{API}/{generation}", headers=headers).data  # reading changes nothing
+    for headers in FOREIGN:
+        answers = [
+            site.post({"message": "a"}, **headers),
+            site.user.post(f"{API}/{generation}/cancel", headers=headers),
+            site.user.delete(f"{API}/{generation}", headers=headers),
+        ]
+        for answer in answers:
+            check_problem(answer, 403, "cross_site")
+        assert site.made() == before, headers
+        assert b'"queued"' in site.user.get(f"{API}/{generation}", headers=headers).data  # reading changes nothing
 
 
-@pytest.mark.parametrize("headers", OURS, ids=range(len(OURS)))
-def test_same_origin_pages_and_programs_are_accepted(site: WebHarness, headers: dict[str, str]) -> None:
+def test_same_origin_pages_and_programs_are_accepted(site: WebHarness) -> None:
     site.owner()
-    assert site.post({"message": "a"}, **headers).status_code == 202
+    for headers in OURS:
+        assert site.user.post("/api/conversations", json={}, headers=headers).status_code == 201, headers
 
 
 @pytest.mark.parametrize(
@@ -84,14 +85,14 @@ def test_allowed_origin_may_send_cookies(build: Callable[..., WebHarness], origi
     assert site.post({"message": "a"}, **headers).status_code == (202 if is_let_in else 403)
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=range(len(FOREIGN)))
-def test_cross_site_request_without_a_cookie_creates_no_owner(site: WebHarness, headers: dict[str, str]) -> None:
+def test_cross_site_request_without_a_cookie_creates_no_owner(site: WebHarness) -> None:
     generation = site.ask()
     before = site.made()
-    for path in (API, "/api/conversations"):
-        answer = site.stranger().post(path, data='{"message": "a"}', content_type="text/plain", headers=headers)
-        check_problem(answer, 403, "cross_site")
-        assert "Set-Cookie" not in answer.headers
+    for headers in FOREIGN:
+        for path in (API, "/api/conversations"):
+            answer = site.stranger().post(path, data='{"message": "a"}', content_type="text/plain", headers=headers)
+            check_problem(answer, 403, "cross_site")
+            assert "Set-Cookie" not in answer.headers, headers
     assert site.made() == before
     assert site.user.get(f"{API}/{generation}").status_code == 200
 

@@ -189,6 +189,43 @@ def test_largest_message_passes(pair: Pair) -> None:
     assert len(pair.received[0]) == MAX_BYTES
 
 
+@pytest.mark.parametrize("frame", [b"\x89\x80", b"\x8a\x80", b"\x00\x80"], ids=["ping", "pong", "part"])
+def test_client_that_floods_with_small_frames_is_closed(pair: Pair, frame: bytes) -> None:
+    masked = frame + b"\0\0\0\0"
+    pair.client.say("a", message_finished=False)
+    pair.client.socket.sendall(masked * 999)
+    pair.client.send(TextMessage("b"))
+    wait(lambda: pair.received == [b"ab"])
+    pair.reader.send_heartbeat()  # from here on they are counted again
+    pair.client.say("c", message_finished=False)
+    pair.client.socket.sendall(masked * 999)
+    pair.client.send(TextMessage("d"))
+    wait(lambda: pair.received == [b"ab", b"cd"])
+    one_too_many = pair.client.protocol.send(TextMessage("e", message_finished=False))
+    pair.client.socket.sendall(one_too_many + masked * 5000)
+    code, reason = pair.client.wait_for_close(answers=False)
+    assert (code, reason) == (1008, "Too many small frames. Send each message in one.")
+    wait(lambda: pair.reader._discarded > 4000 * len(masked))
+    assert pair.reader._small_frames == 1001, "what follows is not even parsed"
+
+
+def test_messages_without_io_let_others_run_in_between(pair: Pair) -> None:
+    seen_counts: set[int] = set()
+
+    def count() -> None:
+        seen = -1
+        while seen < 16:
+            if len(pair.received) != seen:
+                seen = len(pair.received)
+                seen_counts.add(seen)
+            gevent.sleep(0)
+
+    pair.client.socket.sendall(b"".join(pair.client.protocol.send(TextMessage("a")) for _ in range(16)))
+    counting = gevent.spawn(count)
+    wait(counting.ready)
+    assert len(seen_counts) > 8, "another greenlet has seen them one by one"
+
+
 def test_binary_message_closes_the_socket(pair: Pair) -> None:
     pair.client.send(BytesMessage(b"{}"))
     assert pair.client.wait_for_close()[0] == 1003

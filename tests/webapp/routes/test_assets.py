@@ -56,7 +56,7 @@ def test_nothing_but_installed_files_is_served(build: Build, installed: Path) ->
     refused = (
         "secret.js ../secret.js %2e%2e/secret.js marked/../../secret.js ..%2fsecret.js ..%5csecret.js marked/lib "
         "marked marked/lib/page.html marked/lib/none.js //etc/passwd %2fetc/passwd marked/lib/marked.esm.js%00 %00.js "
-        ".draft-1/x.js"
+        ".draft-1/x.js " + "x" * 300 + ".js"
     )
     for path in refused.split():
         answer = site.user.get(f"/static/assets/{path}", buffered=True)

@@ -124,14 +124,16 @@ class Session:
                     self._follow(convert(body, messages.FollowFields), request)
             case "unfollow":
                 generation = convert(body, messages.GenerationField).generation
-                self._streams.unfollow(generation)
-                self._reply(messages.Ended(generation=generation, why="unfollowed", request=request))
+                with admit("read"):
+                    self._streams.unfollow(generation)
+                    self._reply(messages.Ended(generation=generation, why="unfollowed", request=request))
             case "cancel":
                 with admit("write"):
                     self._cancel(convert(body, messages.GenerationField).generation, request)
             case "ping":
                 convert(body, messages.NoFields)
-                self._reply(messages.Pong(request=request))
+                with admit("read"):
+                    self._reply(messages.Pong(request=request))
             case _:
                 assert_never(kind)
 

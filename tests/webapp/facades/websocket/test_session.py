@@ -175,7 +175,7 @@ def test_bad_message_is_rejected_and_the_socket_stays(
 
 
 def test_each_message_counts_for_the_limits_of_its_kind(build: Build) -> None:
-    site = build(rate_limit="2/hour", follow_rate_limit="1/hour", write_rate_limit="3/hour")
+    site = build(rate_limit="2/hour", follow_rate_limit="1/hour", write_rate_limit="3/hour", read_rate_limit="2/hour")
     with SocketUser(site) as user:
         ids = [user.ask("send", message="a")["generation"] for _ in range(2)]
         over = user.ask("send", message="a", request="r")
@@ -191,6 +191,8 @@ def test_each_message_counts_for_the_limits_of_its_kind(build: Build) -> None:
         user.wire.say("{")
         assert user.reply()["code"] == "rate_limited"
         assert user.ask("ping")["type"] == "pong"
+        assert user.ask("unfollow", generation=ids[1])["type"] == "ended"
+        assert user.ask("ping")["code"] == user.ask("unfollow", generation=ids[0])["code"] == "rate_limited"
     # The same counters as those of requests.
     assert site.post({"message": "a"}).status_code == 429
     assert site.user.post(f"/api/generations/{ids[1]}/cancel").status_code == 429
