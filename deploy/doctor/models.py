@@ -6,12 +6,14 @@ from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import gevent
+import msgspec
 
 from deploy.doctor.report import Finding, failed, ok
 from millrace.worker.contract.events import Chunk, Reasoning, Usage
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
-from millrace.worker.providers.protocol import Prompt, Provider
+from millrace.worker.providers.prices import with_cost
+from millrace.worker.providers.protocol import Prompt, Provider, Stopped
 from millrace.worker.providers.registry import FACTORIES
 from millrace.worker.settings.catalog import Candidate, ProviderName
 from millrace.worker.settings.parsers import is_loopback
@@ -40,6 +42,7 @@ ADVICE = {
     "provider_timeout": "The provider accepted the request and sent nothing. See its status page; try another region.",
     "content_filtered": "A guardrail or filter stops even a harmless question. Look at its rules.",
     "context_too_long": "Even a question of six words is too long for it. Look at the model's window and id.",
+    "truncated": "Another API may be behind its address, or a proxy on the way cuts its answers. Check the address.",
     "malformed_output": "The provider's answer is unreadable. Check its address: another API may be behind it.",
 }
 _OTHER_ADVICE = "Look for this code in the worker's log, which has the cause."
@@ -60,10 +63,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
             for name in settings.providers.order
             if name in FACTORIES
         }
-        asked = [
-            gevent.spawn(ask_candidate, made.get(each.provider), each, is_local=is_local(each.provider, settings))
-            for each in candidates.values()
-        ]
+        asked = [gevent.spawn(ask_candidate, made.get(each.provider), each, settings) for each in candidates.values()]
         for answer in asked:
             answer.join()
             yield answer.get()
@@ -80,14 +80,14 @@ def is_local(provider: ProviderName, settings: Settings) -> bool:
     return is_loopback(urlsplit(address).hostname or "")
 
 
-def ask_candidate(provider: Provider | None, candidate: Candidate, *, is_local: bool = False) -> Finding:
+def ask_candidate(provider: Provider | None, candidate: Candidate, settings: Settings) -> Finding:
     """Return how long the model took to its first text, or what its provider says instead."""
     subject = f"model {candidate.provider}/{candidate.id}"
     if provider is None:
         advice = "Remove it from MILLRACE_PROVIDERS, or update Millrace."
         return failed(subject, "this version has no such provider", advice)
     prompt = Prompt(candidate.id, (PromptMessage("user", QUESTION),), TOKENS, traits=candidate.traits)
-    began, first, usage = time.monotonic(), 0.0, None
+    began, first, usage, has_stopped = time.monotonic(), 0.0, None, False
     try:
         with gevent.Timeout(MODEL_SECONDS), closing(provider.stream(prompt)) as deltas:
             for delta in deltas:
@@ -95,17 +95,22 @@ def ask_candidate(provider: Provider | None, candidate: Candidate, *, is_local: 
                     first = time.monotonic() - began
                 elif isinstance(delta, Usage):
                     usage = delta
+                has_stopped = has_stopped or isinstance(delta, Stopped)
     except ProviderError as failure:
         if failure.refuses_streaming:
             return ok(subject, "it does not stream, so its answers come in one piece")
         return failed(subject, _explain(failure), advice_for(failure.code))
     except gevent.Timeout:
         return failed(subject, f"no end within {MODEL_SECONDS:g} s", advice_for("provider_timeout"))
+    if not has_stopped:
+        return failed(subject, "truncated: the answer has no end", advice_for("truncated"))
     whole = time.monotonic() - began
     shown = f"first text after {first:.2f} s, whole answer after {whole:.2f} s" if first else f"no text, {whole:.2f} s"
     tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens" if usage else "tokens not reported"
-    price = "price known" if candidate.price else "no price known, so no cost"
-    return ok(subject, f"{shown}; {tokens}; {price}{'; answered on this machine' if is_local else ''}")
+    has_price = with_cost(Usage(), candidate, settings).cost is not msgspec.UNSET
+    price = "price known" if has_price else "no price known, so no cost"
+    place = "; answered on this machine" if is_local(candidate.provider, settings) else ""
+    return ok(subject, f"{shown}; {tokens}; {price}{place}")
 
 
 def _explain(failure: ProviderError) -> str:

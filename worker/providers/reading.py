@@ -65,12 +65,13 @@ def read_deltas(events: Generator[Event], mapper: ReadMapper, errors: tuple[type
             continue
 
 
-def read_sse(response: Response) -> Generator[Event]:
+def read_sse(response: Response, decoder: SseDecoder | None = None) -> Generator[Event]:
     """Yield the server-sent events of a response."""
-    decoder = SseDecoder()
+    decoder = decoder or SseDecoder()
     with closing(iter(response.body)) as pieces:
         for piece in pieces:
             yield from decoder.decode(piece)
+    yield from decoder.end()
 
 
 def parse_message(data: bytes) -> Members:

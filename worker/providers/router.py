@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 
 import gevent
 import msgspec
@@ -32,6 +33,7 @@ from millrace.worker.providers.protocol import (
 )
 from millrace.worker.providers.question import Answering, Asked, Paid, Question, Restarted, Retrying, RouterEvent
 from millrace.worker.providers.retry import RetryBudget, backoff_seconds
+from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.settings.catalog import Candidate
 from millrace.worker.settings.schema import Settings
 
@@ -47,6 +49,7 @@ _FOR_ANOTHER_CANDIDATE: frozenset[ErrorCode] = frozenset(
         "provider_throttled",
         "context_too_long",
         "truncated",
+        "empty_answer",
     )
 )
 _TO_CONTINUE: frozenset[ErrorCode] = frozenset(
@@ -187,36 +190,23 @@ class Router:
         return max(backoff_seconds(tries), failure.retry_after or 0.0)
 
     def _stream_once(self, call: _Call, *, is_last: bool) -> Generator[RouterEvent | Delta]:
-        """Yield one call's deltas; raises ProviderError, also for a stream that ends without a stop reason."""
+        """Yield one call's deltas; raises ProviderError.
+
+        A stream without a stop reason is a failure, and while another candidate is left so is one without content.
+        """
         with self._report(call.candidate, is_last=is_last, is_only=call.is_only_candidate) as report:
             yield Asked(call.prompt)
             provider = self._providers[call.candidate.provider]
-            has_stopped = is_announced = False
-            call.usage = None
-            held: list[ReasoningBlock] = []
+            has_stopped = False
             with closing(provider.stream(call.prompt)) as deltas:
                 started = self._start(deltas, None if is_last else self._settings.providers.start_seconds)
-                for delta in deltas:
-                    if isinstance(delta, Started) or (not call.has_begun and _is_empty(delta)):
-                        continue  # an empty text is no beginning: the call may still be repeated
-                    if not call.has_begun:
-                        if isinstance(delta, ReasoningBlock):  # nobody has seen any of the answer yet
-                            held.append(delta)
-                            continue
-                        if isinstance(delta, Usage) and not is_announced:
-                            call.usage = delta
-                            continue
-                        call.has_begun = not isinstance(delta, Usage | Details | Stopped)
-                        if not is_announced and (call.has_begun or isinstance(delta, Stopped)):
-                            is_announced = True
-                            report.succeeded()
-                            yield Answering(call.candidate, started.mode)
-                            if call.usage is not None:
-                                yield with_cost(call.usage, call.candidate, self._settings)
-                            yield from held
+                beginning = _read_beginning(deltas, call, may_be_empty=is_last or bool(call.prefill))
+                report.succeeded()
+                yield Answering(call.candidate, started.mode)
+                for delta in chain(beginning, deltas):
                     if isinstance(delta, Usage):
                         yield with_cost(delta, call.candidate, self._settings)
-                    else:
+                    elif not isinstance(delta, Started):
                         has_stopped = has_stopped or isinstance(delta, Stopped)
                         yield delta
             if not has_stopped:
@@ -297,6 +287,36 @@ class Router:
         """Close all idle connections; no stream is open any more."""
         for provider in self._providers.values():
             provider.close()
+
+
+def _read_beginning(deltas: Iterator[Started | Delta], call: _Call, *, may_be_empty: bool) -> list[Delta]:
+    """Return the deltas up to the first content, or all up to the stop reason of an answer without any.
+
+    Raises ProviderError for a stream without either, and for an answer without content that must not be empty.
+    """
+    found: list[Delta] = []
+    failure: ProviderError | None = None
+    call.usage = None
+    for delta in deltas:
+        if isinstance(delta, Usage):
+            call.usage = delta
+        if isinstance(delta, Started) or _is_empty(delta) or failure is not None:
+            continue  # an empty text is no beginning; behind an empty answer only its usage is of interest
+        found.append(delta)
+        if isinstance(delta, Stopped):
+            failure = None if may_be_empty else _failure_without_content(delta.reason)
+            if failure is None:
+                return found
+        elif not isinstance(delta, Usage | Details | ReasoningBlock):
+            call.has_begun = True
+            return found
+    raise failure or ProviderError("truncated", retryable=True)
+
+
+def _failure_without_content(reason: StopReason) -> ProviderError | None:
+    """Return the failure of an answer that has stopped without content, None if no other candidate may be asked."""
+    failure = failure_of(reason) or ProviderError("empty_answer", retryable=True)
+    return failure if failure.code in _FOR_ANOTHER_CANDIDATE else None
 
 
 def _is_empty(delta: Delta) -> bool:

@@ -1,5 +1,6 @@
 """The Gemini provider: `streamGenerateContent` and `generateContent` over HTTP."""
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from typing import TypeVar
@@ -8,12 +9,13 @@ from urllib.parse import quote, urlsplit
 import gevent
 from urllib3.exceptions import HTTPError
 
-from millrace.worker.observability.logs import get_logger
+from millrace.worker.errors import ProviderError
 from millrace.worker.providers.gemini.arguments import Body, Feature, build_body, features_of
 from millrace.worker.providers.gemini.errors import FieldRefused, map_rejection, map_stream_error
 from millrace.worker.providers.gemini.mapping import ResponseMapper, parse_responses
 from millrace.worker.providers.members import object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
+from millrace.worker.providers.reading import Event, read_sse
 from millrace.worker.providers.reasoning import ask_again_without
 from millrace.worker.providers.refused_features import RefusedFeatures
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, MAX_ANSWER_BYTES, HttpClient, Response
@@ -23,9 +25,7 @@ from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 from millrace.worker.text.lines import parse_json
 
-REST_SECONDS = 5.0  # for each part behind a finish reason: the answer is whole without them
-
-_log = get_logger(__name__)
+REST_SECONDS = 5.0  # for all parts behind a finish reason: the answer is whole without them
 
 T = TypeVar("T")
 
@@ -107,22 +107,31 @@ class Gemini:
 def _read_stream(response: Response, mapper: ResponseMapper) -> Generator[Delta]:
     """Yield the deltas of a stream. Nothing but the end of the response marks its end."""
     decoder = SseDecoder()
-    with closing(iter(response.body)) as pieces:
-        while (piece := _next_piece(pieces, is_rest=mapper.has_finished)) is not None:
-            for event in decoder.decode(piece):
-                yield from mapper.map(event.data)
+    rest_until = 0.0
+    with closing(read_sse(response, decoder)) as events:
+        while True:
+            deltas: list[Delta] | None = None
+            if not mapper.has_finished:
+                rest_until = time.monotonic() + REST_SECONDS
+                deltas = _map_next(events, mapper)
+            else:  # a failure behind a finish reason costs at most the usage
+                with (
+                    suppress(ProviderError, HTTPError, OSError),
+                    gevent.Timeout(max(0.0, rest_until - time.monotonic()), False),
+                ):
+                    deltas = _map_next(events, mapper)
+            if deltas is None:
+                break
+            yield from deltas
     if not mapper.has_finished:
         _raise_bare_error(decoder.stray_lines())
     yield from mapper.end()
 
 
-def _next_piece(pieces: Iterator[bytes], *, is_rest: bool) -> bytes | None:
-    """Return the next piece, None at the end; what happens behind a finish reason costs at most the usage."""
-    if not is_rest:
-        return next(pieces, None)
-    with suppress(HTTPError, OSError), gevent.Timeout(REST_SECONDS, False):
-        return next(pieces, None)
-    return None
+def _map_next(events: Iterator[Event], mapper: ResponseMapper) -> list[Delta] | None:
+    """Return the deltas of the next event, None at the end."""
+    event = next(events, None)
+    return None if event is None else mapper.map(event[1])
 
 
 def _raise_bare_error(lines: bytes) -> None:

@@ -26,6 +26,7 @@ _BY_CODE: dict[str, tuple[ErrorCode, bool, bool]] = {
         (
             *("content_filter", "content_policy_violation", "moderation_blocked", "invalid_prompt"),
             *("ResponsibleAIPolicyViolation", "data_inspection_failed", "DataInspectionFailed"),
+            *("bio_policy", "cyber_policy", "misalignment_policy_violation", "image_content_policy_violation"),
         ),
         ("content_filtered", False, False),
     ),
@@ -37,6 +38,8 @@ _BY_CODE: dict[str, tuple[ErrorCode, bool, bool]] = {
     **dict.fromkeys(
         (
             *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"),
+            *("credit_balance_exhausted", "project_spend_limit_exceeded", "organization_spend_limit_exceeded"),
+            "organization_usage_limit_exceeded",
             *("invalid_api_key", "token_expired", "authentication_error", "permission_error"),
         ),
         ("provider_authentication", False, False),
@@ -48,12 +51,15 @@ _BY_CODE: dict[str, tuple[ErrorCode, bool, bool]] = {
     **dict.fromkeys(
         (
             *("server_error", "internal_error", "internal_server_error", "service_unavailable", "overloaded_error"),
-            *("engine_overloaded", "api_error", "vector_store_timeout"),
+            *("engine_overloaded", "api_error", "vector_store_timeout", "server_overloaded", "flex_unavailable"),
         ),
         ("provider_unavailable", True, True),
     ),
     **dict.fromkeys(
-        ("invalid_request_error", "model_not_found", "unsupported_value", "unsupported_parameter", "invalid_value"),
+        (
+            *("invalid_request_error", "model_not_found", "unsupported_value", "unsupported_parameter"),
+            *("invalid_value", "data_residency_mismatch"),
+        ),
         ("provider_rejected", False, False),
     ),
 }

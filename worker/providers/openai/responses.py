@@ -34,7 +34,7 @@ class ResponsesMapper:
         self._has_refused = False
         self._tool_ids: set[str] = set()
         self._image_ids: set[str] = set()
-        self._handlers: dict[str, Callable[[Members], list[Delta]]] = {
+        self.handlers: dict[str, Callable[[Members], list[Delta]]] = {
             "response.output_text.delta": self._text,
             "response.refusal.delta": self._refusal,
             "response.reasoning_summary_part.added": self._reasoning_part,
@@ -61,7 +61,7 @@ class ResponsesMapper:
             return []
         event = parse_object(data)
         kind = event.get("type") or name
-        handler = self._handlers.get(kind) if isinstance(kind, str) else None
+        handler = self.handlers.get(kind) if isinstance(kind, str) else None
         if handler is None:
             is_error = event.get("object") == "error" or (event.get("error") and "response" not in event)
             return self._error(event) if is_error else []
@@ -70,7 +70,7 @@ class ResponsesMapper:
     def map_response(self, response: Members) -> list[Delta]:
         """Return the deltas of a whole response, or of the end of one whose deltas have been mapped."""
         self.has_finished = self.has_ended = True
-        status = text_of(response.get("status")) or "completed"
+        status = text_of(response.get("status")) or ("completed" if "output" in response else "")
         if response.get("error") or status == "failed":
             raise map_stream_error(object_of(response.get("error")))
         if status not in ("completed", "incomplete"):

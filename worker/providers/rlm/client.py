@@ -11,10 +11,11 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.chunking import CHUNK_CHARS, cut_into_chunks
 from millrace.worker.providers.members import unreadable
 from millrace.worker.providers.protocol import Delta, Prompt, Started, Stopped, WholeAnswer
+from millrace.worker.providers.reading import read_sse
 from millrace.worker.providers.rlm.fields import StreamMapper, build_body, parse_answer
 from millrace.worker.providers.stop_sequences import stop_at
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, HttpClient, Response
-from millrace.worker.providers.transport.decoders import NdjsonDecoder, SseDecoder
+from millrace.worker.providers.transport.decoders import NdjsonDecoder
 from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 
@@ -124,9 +125,7 @@ def _is_stream(response: Response) -> bool:
 def _events(response: Response) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the data of each event; lines of JSON have no name."""
     if response.content_type == EVENT_STREAM:
-        events = SseDecoder()
-        for piece in response.body:
-            yield from events.decode(piece)
+        yield from read_sse(response)
         return
     lines = NdjsonDecoder()
     for piece in response.body:

@@ -13,7 +13,7 @@ import gevent
 import urllib3
 from urllib3.util import Timeout, make_headers
 
-from millrace.worker.errors import GenerationFailed, ProviderError
+from millrace.worker.errors import GenerationFailed, ProviderError, SettingError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.transport.body import Body
 from millrace.worker.providers.transport.errors import Rejection, ServiceRejection, map_exception
@@ -98,11 +98,7 @@ class HttpClient:
             "socket_options": _SOCKET_OPTIONS,
         }
         proxy = _proxy_of(url)
-        if proxy:
-            credentials = make_headers(proxy_basic_auth=_credentials_of(proxy)) if "@" in proxy else None
-            self._pools: urllib3.PoolManager = urllib3.ProxyManager(proxy, proxy_headers=credentials, **options)
-        else:
-            self._pools = urllib3.PoolManager(**options)
+        self._pools = _pools_behind(proxy, options) if proxy else urllib3.PoolManager(**options)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -132,7 +128,8 @@ class HttpClient:
             opened = Response(self._name, response)  # pyright: ignore[reportArgumentType] - without preload it is one
             if opened.content_type not in ("", *expected):
                 _log.warning("unexpected_content_type", provider=self._name, content_type=opened.content_type[:100])
-                raise ProviderError("provider_unavailable", retryable=True)
+                words = f"{response.status} with {opened.content_type[:100]}, not {' or '.join(expected)}"
+                raise ProviderError("provider_unavailable", retryable=True) from ServiceRejection(words)
         except BaseException:
             response.close()
             raise
@@ -196,6 +193,19 @@ def _proxy_of(url: str) -> str | None:
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _pools_behind(proxy: str, options: Mapping[str, Any]) -> urllib3.PoolManager:
+    """Return connections through a proxy; raises SettingError, without its credentials, for one of another kind."""
+    credentials = make_headers(proxy_basic_auth=_credentials_of(proxy)) if "@" in proxy else None
+    try:
+        return urllib3.ProxyManager(proxy, proxy_headers=credentials, **options)
+    except urllib3.exceptions.HTTPError as error:
+        scheme, _, rest = proxy.partition("://")
+        raise SettingError(
+            f"HTTPS_PROXY: takes http://HOST:PORT or https://HOST:PORT, not {scheme}://{rest.rpartition('@')[2]}; "
+            "ALL_PROXY counts where it is not set, and NO_PROXY names the servers that are reached directly"
+        ) from error
 
 
 def _credentials_of(proxy: str) -> str:

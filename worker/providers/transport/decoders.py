@@ -4,6 +4,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 https://github.com/ndjson/ndjson-spec
 """
 
+import json
 from typing import NamedTuple
 
 from urllib3.exceptions import ProtocolError
@@ -62,7 +63,7 @@ class LineSplitter:
 
 
 class SseDecoder:
-    """Decodes a stream of server-sent events. An event without its empty line at the end of a stream does not count."""
+    """Decodes a stream of server-sent events."""
 
     def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
         self._lines = LineSplitter(is_cr_an_end=True, max_bytes=max_bytes)
@@ -103,9 +104,24 @@ class SseDecoder:
             self._stray.append(line)
             self._stray_bytes += len(line)
 
+    def end(self) -> list[ServerSentEvent]:
+        """Return the last event, if the stream ended without an empty line behind it and its data is whole JSON.
+
+        Browsers drop such an event, because it may be cut off. JSON that is cut off is no JSON.
+        """
+        return [event for event in self.decode(b"\n\n") if _is_json(event.data)]
+
     def stray_lines(self) -> bytes:
-        """Return the lines that are of no event, at the end of the stream: servers write errors like this."""
-        return b"\n".join([*self._stray, self._lines.end()]).strip()[:MAX_STRAY_BYTES]
+        """Return the lines that are of no event, after `end`: servers write errors like this."""
+        return b"\n".join(self._stray).strip()[:MAX_STRAY_BYTES]
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class NdjsonDecoder:

@@ -1,13 +1,16 @@
 """Anthropic's errors, in a response and within a stream."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from anthropic.types.shared.error_details import ErrorDetails
+from anthropic.types.shared.error_type import ErrorType
 
 from deploy.emulator.anthropic.errors import SCRIPTED_ERRORS, to_body
 from millrace.worker.providers.anthropic.errors import (
     ERROR_TYPES,
+    OF_THE_ACCOUNT,
     map_rejection,
     map_stream_error,
     may_refuse_feature,
@@ -50,6 +53,24 @@ def test_a_rejection_has_the_code_of_its_type_or_of_its_status(
     assert code == expected
     assert is_transient == (code in ("provider_throttled", "provider_unavailable"))
     assert retryable == (is_transient or code == "provider_timeout")
+
+
+def test_an_account_that_cannot_be_used_is_the_operators_matter_whatever_the_status() -> None:
+    known = {get_args(each.model_fields["error_code"].annotation)[0] for each in get_args(get_args(ErrorDetails)[0])}
+    assert {*OF_THE_ACCOUNT} <= known
+    spent = {"type": "rate_limit_error", "details": {"error_code": "contract_spend_limit_reached"}}
+    ramp = {"type": "rate_limit_error", "details": {"error_code": "ramp_limit_exceeded"}}
+    for fields, code, is_transient in ((spent, "provider_authentication", False), (ramp, "provider_throttled", True)):
+        rejection = Rejection(429, {"retry-after": "9"}, json.dumps({"type": "error", "error": fields}).encode())
+        for error in (map_rejection(rejection), map_stream_error(fields)):
+            assert error is not None
+            assert (error.code, error.is_transient) == (code, is_transient)
+
+
+def test_every_type_of_error_of_the_sdk_is_known_but_those_of_other_services() -> None:
+    assert {each for each in get_args(ErrorType) if each not in ERROR_TYPES} == {
+        *("memory_precondition_failed_error", "memory_path_conflict_error", "conflict_error"),
+    }
 
 
 def test_the_time_to_wait_is_read_where_waiting_helps() -> None:

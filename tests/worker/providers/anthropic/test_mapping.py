@@ -1,9 +1,10 @@
 """The events of a stream and whole messages, as deltas."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from anthropic.types import ContentBlock, RawContentBlockDelta, RawMessageStreamEvent, StopReason
 
 from millrace.worker.contract.events import Chunk, Reasoning, ToolResult, ToolUse, Usage
 from millrace.worker.errors import ProviderError
@@ -163,6 +164,21 @@ def test_every_stop_reason_is_known_and_a_new_one_is_accepted(caplog: pytest.Log
     assert not caplog.records
     assert map_all(ending("a_new_reason")) == [Stopped("other")]
     assert caplog.text.count("unknown_stop_reason_accepted") == 1
+
+
+def test_every_part_of_the_sdks_stream_is_mapped_or_named_here() -> None:
+    """A part that this test does not know is a new one: map it, or name it."""
+    mapper = MessageMapper()
+
+    def types_of(union: Any) -> set[str]:
+        return {get_args(each.model_fields["type"].annotation)[0] for each in get_args(get_args(union)[0])}
+
+    assert types_of(RawMessageStreamEvent) <= {*mapper.event_handlers}
+    assert types_of(RawContentBlockDelta) == {"text_delta", *mapper.delta_handlers}
+    results = {each for each in types_of(ContentBlock) if each.endswith("_tool_result")}
+    shown = {"text", "thinking", "redacted_thinking", "tool_use", "server_tool_use"}
+    assert types_of(ContentBlock) - results == {*shown, "container_upload"}, "a file of the code tool is left out"
+    assert {*get_args(StopReason)} == {*STOP_REASONS}
 
 
 def test_a_stop_reason_or_the_last_event_ends_an_answer_and_neither_means_that_it_is_cut_off() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gevent
 import pytest
 from google.genai import Client
 from google.genai.types import HttpOptions, HttpRetryOptions
@@ -212,6 +213,29 @@ def test_a_failure_behind_the_finish_reason_costs_no_more_than_the_usage(
                 deltas = list(make_gemini(server.url).stream(prompt_of("?")))
             assert (text_of(deltas), reason_of(deltas)) == ("a", "end_turn")
             assert next((delta for delta in deltas if isinstance(delta, Usage)), None) == expected
+
+
+def test_an_answer_ends_in_time_and_whole_though_its_service_goes_on_behind_the_finish_reason(
+    make_gemini: MakeGemini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini_client, "REST_SECONDS", 0.3)
+
+    def drip(connection: Any, _request: bytes) -> None:
+        connection.sendall(chunked([event("a", "STOP")], end=b""))
+        while True:
+            connection.sendall(b"3\r\n:\n\n\r\n")
+            gevent.sleep(0.05)
+
+    with gevent.Timeout(30), serving(drip) as server:
+        deltas = list(make_gemini(server.url).stream(prompt_of("?")))
+        assert (text_of(deltas), reason_of(deltas)) == ("a", "end_turn")
+    for rest in (b"data: {\n\n", b'data: {"error": {"code": 500}}\n\n', b"data: " + b"x" * (17 << 20) + b"\n\n"):
+        with serving(chunked([event("a", "STOP"), rest])) as server:
+            deltas = list(make_gemini(server.url).stream(prompt_of("?")))
+        assert (text_of(deltas), reason_of(deltas)) == ("a", "end_turn"), rest[:50]
+    with serving(chunked([event("a"), event("", "STOP").rstrip()])) as server:
+        deltas = list(make_gemini(server.url).stream(prompt_of("?")))
+    assert (text_of(deltas), reason_of(deltas)) == ("a", "end_turn"), "the last empty line is missing"
 
 
 def test_an_error_that_stands_bare_in_the_stream_has_its_code(make_gemini: MakeGemini) -> None:

@@ -1,7 +1,9 @@
 """Errors of OpenAI and of servers with its API, in a response and within a stream."""
 
 import json
-from typing import Any
+from typing import Any, get_args
+
+from openai.types.responses.response_error import ResponseError
 
 from millrace.worker.providers.openai.errors import FeatureRefused, map_rejection, map_stream_error
 from millrace.worker.providers.transport.errors import Rejection
@@ -96,6 +98,15 @@ def test_other_rejections_name_no_feature() -> None:
     refusal = rejected(400, error("Your organization must be verified to stream this model.", param="stream"))
     assert refusal.refuses_streaming
     assert not isinstance(refusal, FeatureRefused)
+
+
+def test_every_code_of_the_sdk_is_known_but_those_of_images_in_a_question() -> None:
+    codes = get_args(ResponseError.model_fields["code"].annotation)
+    unknown = {each for each in codes if map_stream_error({"code": each, "status": 418}).code == "provider_rejected"}
+    assert all("image" in each for each in unknown - {"data_residency_mismatch"}), unknown
+    for code in ("bio_policy", "misalignment_policy_violation", "image_content_policy_violation"):
+        assert map_stream_error({"code": code}).code == "content_filtered", "no other candidate is asked"
+    assert map_stream_error({"code": "credit_balance_exhausted"}).code == "provider_authentication"
 
 
 def test_each_error_within_a_stream_has_its_code() -> None:

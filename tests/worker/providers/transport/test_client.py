@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from millrace.worker.errors import GenerationFailed, ProviderError
+from millrace.worker.errors import GenerationFailed, ProviderError, SettingError
 from millrace.worker.interrupt import CancelRequested, Interrupt
 from millrace.worker.providers.transport.client import HttpClient
 from millrace.worker.providers.transport.errors import Rejection
@@ -103,8 +103,9 @@ def test_a_rejection_has_the_code_of_its_status_or_of_the_wire(make_client: Make
         b"/cut": "provider_authentication",
     }
     assert found[b"/429"].retry_after == 3
-    causes = [str(found[path].__cause__) for path in (b"/429", b"/307", b"/cut")]
-    assert causes == ["429 slow", "307", "403"], "the service's own words, for an operator"
+    causes = [str(found[path].__cause__) for path in (b"/429", b"/307", b"/html", b"/cut")]
+    html = "200 with text/html, not text/event-stream"
+    assert causes == ["429 slow", "307", html, "403"], "the service's own words, for an operator"
     assert paths == list(answers), "no request is repeated, and no redirect followed"
     assert max(len(rejection.body) for rejection in seen) <= 65_536
 
@@ -244,3 +245,15 @@ def test_a_server_behind_tls_is_reached_through_the_proxy_of_the_environment(
         monkeypatch.setenv("NO_PROXY", "example.invalid")
         assert fail(lambda: read(make_client("https://a.example.invalid"), "https://a.example.invalid/")).code
         assert len(proxy.requests) == 1
+
+
+def test_a_proxy_of_another_kind_is_named_at_the_start_without_its_password(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for proxy, shown in (("socks5h://u:secret@proxy:1080", "socks5h://proxy:1080"), ("http://proxy:99999", ":99999")):
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, proxy)
+        with pytest.raises(SettingError, match=r"^HTTPS_PROXY: takes http://HOST:PORT") as raised:
+            make_client("https://api.example.com")
+        assert shown in str(raised.value)
+        assert "secret" not in str(raised.value)

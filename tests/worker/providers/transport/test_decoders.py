@@ -63,6 +63,18 @@ def test_an_event_is_decoded_with_its_last_byte_and_not_before() -> None:
         assert [len(each) for each in found] == [int(place == at) for place in range(len(found))], end
 
 
+def test_a_last_event_without_its_empty_line_counts_if_its_json_is_whole() -> None:
+    whole = b'event: x\ndata: {"a":\ndata: 1}'
+    for end in (b"", b"\n", b"\r", b"\r\n"):
+        decoder = SseDecoder()
+        assert decoder.decode(whole + end) == []
+        assert decoder.end() == [ServerSentEvent("x", b'{"a":\n1}')]
+        assert (decoder.end(), decoder.stray_lines()) == ([], b"")
+    for size in range(len(whole)):
+        decoder = SseDecoder()
+        assert [*decoder.decode(whole[:size]), *decoder.end()] == [], whole[:size]
+
+
 def test_an_event_that_is_too_long_is_rejected_at_its_limit() -> None:
     for piece in (b"data: " + b"x" * 101, b"data: xxxx\n" * 26, b"\ndata: " + b"x" * 101 + b"\n\n"):
         with pytest.raises(ProtocolError, match="longer than 100 bytes"):
@@ -93,7 +105,7 @@ def test_lines_that_are_of_no_event_are_kept_for_whoever_looks_for_an_error_in_t
     for places in ({len(body) - 1}, {20, 30}, set(range(len(body)))):
         decoder = SseDecoder()
         events = [event for piece in cut(body, places) for event in decoder.decode(piece)]
-        assert events == [ServerSentEvent("", b"1")]
+        assert [*events, *decoder.end()] == [ServerSentEvent("", b"1")]
         assert decoder.stray_lines() == b'{\n  "error": {"code": 429}\n}'
     endless = SseDecoder()
     for _ in range(1000):
