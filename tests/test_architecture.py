@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.sources import ROOT, nodes, parse, tracked
+
 TIERS = ("webapp", "worker")
 ALL = sorted(
     path
@@ -15,10 +17,6 @@ ALL = sorted(
     for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
 )
 OURS = [path for path in ALL if path.relative_to(ROOT).parts[0] in TIERS]
-
-
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"), str(path))
 
 
 def module_of(path: Path) -> str:
@@ -30,10 +28,15 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in ALL}
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Yield the full name of everything that a file imports, `a.b.name` for `from a.b import name`."""
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    """Return the full name of everything that a file imports, `a.b.name` for `from a.b import name`."""
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[str]:
     package = module_of(path).split(".")[: None if path.name == "__init__.py" else -1]
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -56,8 +59,7 @@ def named(path: Path) -> str:
 
 
 def test_the_top_level_is_fixed() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    top = {line.split("/")[0] for line in listed.splitlines()}
+    top = {name.split("/")[0] for name in tracked()}
     allowed = {"wsgi.py", "pyproject.toml", "webapp", "worker", "tests", "deploy", "README.md"}
     assert {name for name in top if not name.startswith(".")} <= allowed
 
@@ -111,7 +113,7 @@ def test_only_the_providers_know_a_model_or_a_stop_reason_by_its_name() -> None:
         f"{named(path)}:{node.lineno}: {node.value}"
         for path in OURS
         if not path.is_relative_to(ROOT / "worker" / "providers")
-        for node in ast.walk(parse(path))
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100
         if VENDORS_WORDS.search(node.value)
     ]
@@ -149,7 +151,7 @@ def test_room_with_many_modules_lists_each_of_them_in_its_docstring() -> None:
 
 def test_no_import_stands_inside_a_function() -> None:
     for path in ALL:
-        functions = [node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        functions = [node for node in nodes(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         inner = [
             node.lineno
             for each in functions
@@ -182,7 +184,7 @@ def test_only_settings_files_read_the_environment() -> None:
             continue
         touched = [
             node.lineno
-            for node in ast.walk(parse(path))
+            for node in nodes(path)
             if (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv"))
             and isinstance(node.value, ast.Name)
             and node.value.id == "os"
@@ -196,7 +198,7 @@ def test_only_keys_spells_a_redis_key() -> None:
             continue
         spelled = [
             node.value
-            for node in ast.walk(parse(path))
+            for node in nodes(path)
             if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
             if (node.value.startswith("mr:") if isinstance(node.value, str) else node.value.startswith(b"mr:"))
         ]
@@ -212,7 +214,7 @@ def test_files_and_functions_fit() -> None:
     for path in ALL:
         lines = path.read_text("utf-8").splitlines()
         assert len(lines) <= 400, f"{named(path)} has {len(lines)} lines"
-        for node in ast.walk(parse(path)):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
                 assert length <= 50, f"{named(path)}: {node.name} has {length} lines"
@@ -301,7 +303,7 @@ def test_no_class_name_has_two_meanings() -> None:
     places: dict[str, list[str]] = {}
     for path in ALL:
         if path.relative_to(ROOT).parts[0] in ("webapp", "worker", "deploy"):
-            for node in ast.walk(parse(path)):
+            for node in nodes(path):
                 if isinstance(node, ast.ClassDef):
                     places.setdefault(node.name, []).append(named(path))
     assert not {name: files for name, files in places.items() if len(files) > 1}

@@ -3,12 +3,14 @@
 import ast
 import io
 import re
-import subprocess
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests import sources
+from tests.sources import ROOT, nodes
+
 OPENING = re.compile(r"(?:what|who|whoever|whose|whom|that|those)\b", re.IGNORECASE)
 """Words that no docstring and no test name begins with."""
 SENTENCE = re.compile(r"(?:^|(?<=[.:;!?] ))(?:What|Who|Whoever|Whose|Whom)\b[^.?!]*(?:[.!]|$)")
@@ -25,13 +27,12 @@ COMMENT = {".lua": re.compile(r"--\s?(.*)"), ".js": re.compile(r"(?:^|\s)//\s?(.
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    paths = [ROOT / name for name in listed.splitlines() if name.endswith(suffixes)]
+    paths = [ROOT / name for name in sources.tracked() if name.endswith(suffixes)]
     return [path for path in paths if path.is_file() and path != Path(__file__)]
 
 
 def docstrings(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in (sources.parse(path), *nodes(path)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node)
             if text:
@@ -42,7 +43,9 @@ def comments(path: Path) -> Iterator[tuple[int, str]]:
     """Yield each block of comment lines as one text."""
     block: list[str] = []
     last = first = 0
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
+    if "#" not in (code := path.read_text("utf-8")):
+        return
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
         if token.type != tokenize.COMMENT:
             continue
         line, text = token.start[0], token.string.lstrip("#: ")
@@ -57,8 +60,13 @@ def comments(path: Path) -> Iterator[tuple[int, str]]:
         yield first, " ".join(block)
 
 
-def prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the texts of a file that people read, each with its line."""
+@cache
+def prose(path: Path) -> list[tuple[int, str]]:
+    """Return the texts of a file that people read, each with its line."""
+    return list(_prose(path))
+
+
+def _prose(path: Path) -> Iterator[tuple[int, str]]:
     text = path.read_text("utf-8")
     match path.suffix:
         case ".py":
@@ -88,7 +96,7 @@ def test_no_test_name_begins_with_a_relative_pronoun() -> None:
     wrong = [
         at(path, node.lineno, node.name)
         for path in tracked(".py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
         if OPENING.match(node.name.removeprefix("test_").split("_")[0])
     ]

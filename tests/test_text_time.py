@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from millrace.webapp.facades.dialect import AppendOnlyText
@@ -54,8 +53,8 @@ from millrace.worker.store.search_terms import (
 from millrace.worker.text.characters import clean_line, join_surrogates, limit_marks, replace_surrogates, shorten
 from millrace.worker.text.lines import parse_json, to_line, to_title
 from millrace.worker.text.replies import text_in, texts_in
+from tests.sources import ROOT, parse
 
-ROOT = Path(__file__).parent.parent
 MESSAGE_CHARS = 32_000
 """The longest message by default. A function whose callers give it less is measured with as much as they give it."""
 PAGE_CHARS = 4 * MAX_TEXT_CHARS  # of a search result, before its markup is removed
@@ -244,7 +243,7 @@ def test_every_function_that_takes_a_text_is_measured() -> None:
     missing: list[str] = []
     for path in sorted(path for tier in ("webapp", "worker") for path in (ROOT / tier).rglob("*.py")):
         place = path.relative_to(ROOT).as_posix()
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in parse(path).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name not in names:
                 taken = [
                     each.arg for each in node.args.args if each.annotation and ast.unparse(each.annotation) == "str"
