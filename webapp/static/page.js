@@ -4,12 +4,13 @@ import { h } from "./base/dom.js";
 import { onPreferences, preferences } from "./base/preferences.js";
 import { t } from "./base/strings.js";
 import { Chat } from "./chat/chat.js";
+import { ChatClient } from "./chat/client.js";
 import { isComposing } from "./chat/composer.js";
-import { Millrace } from "./client.js";
 import { idInAddress, showInAddress } from "./shell/address.js";
 import { Attendance } from "./shell/attendance.js";
 import { Attention } from "./shell/attention.js";
 import { BackgroundFeed } from "./shell/background.js";
+import { openChannel } from "./shell/channel.js";
 import { Conversations } from "./shell/conversations.js";
 import { ConversationList } from "./shell/list.js";
 import { Removals } from "./shell/removals.js";
@@ -24,8 +25,8 @@ import { createWelcome } from "./shell/welcome.js";
 /** @type {Record<string, import("./client.js").Streaming>} */
 const STREAMING = { auto: "auto", on: true, off: false };
 
-const millrace = new Millrace();
-const tabs = new BroadcastChannel(`millrace ${location.pathname}`);
+const millrace = new ChatClient();
+const tabs = openChannel(`millrace ${location.pathname}`);
 
 const connection = millrace.connect({
   onFeed(event) {

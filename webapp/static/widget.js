@@ -9,8 +9,8 @@ import { h } from "./base/dom.js";
 import { STATIC } from "./base/place.js";
 import { t, useLanguage } from "./base/strings.js";
 import { Chat } from "./chat/chat.js";
+import { ChatClient } from "./chat/client.js";
 import { isComposing } from "./chat/composer.js";
-import { Millrace } from "./client.js";
 
 const MOUNT = new URL(/\/static\/[0-9a-f]{16}\/$/.test(STATIC.pathname) ? "../.." : "..", STATIC).href;
 const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "markdown", "code", "chat", "turn"]; // in this order
@@ -192,7 +192,7 @@ export class MillraceChat extends HTMLElement {
     const isElsewhere = new URL(base).origin !== location.origin;
     const credentials = headers !== null ? "omit" : isElsewhere ? "include" : "same-origin";
     const streaming = STREAMING.get(this.streaming) ?? "auto";
-    const millrace = new Asker({ base, headers: headers ?? {}, credentials, streaming });
+    const millrace = new ChatClient({ base, headers: headers ?? {}, credentials, streaming });
     const connection = millrace.connect({
       onFeed: (/** @type {any} */ event) => chat.takeFeed(event),
       onMissed: () => chat.refresh(),
@@ -268,22 +268,6 @@ function freeScope(id) {
   for (let number = 2; scopes.has(scope); number++) scope = `${id && ` ${id}`} ${number}`;
   scopes.add(scope);
   return scope;
-}
-
-/** @type {Promise<unknown>} - of all widgets of the document */
-let asked = Promise.resolve();
-
-/**
- * Asks one question after the other. A visitor's first question brings the cookie of a new owner: a second one that is
- * under way at the same time would bring another, and the first one's answer would be a stranger's.
- */
-class Asker extends Millrace {
-  /** @type {Millrace["ask"]} */
-  ask(request, options) {
-    const answer = asked.then(() => super.ask(request, options));
-    asked = answer.catch(() => {});
-    return answer;
-  }
 }
 
 /** Fetch the style sheets once a document; a `<link>` would need a place in the policy of the page around. */

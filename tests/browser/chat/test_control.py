@@ -8,6 +8,10 @@ from tests.browser.test_page import answer, ask, calls, expect_state
 from tests.client import emulate, wait_for
 from tests.system import System
 
+ESCAPE_OF_AN_INPUT_METHOD = """box => box.dispatchEvent(
+    new KeyboardEvent("keydown", { key: "Escape", keyCode: 229, isComposing: true, bubbles: true, cancelable: true })
+)"""
+
 
 def test_failed_answer_is_kept_until_it_is_tried_again_and_is_copied_as_markdown(page: Page, system: System) -> None:
     text = "# Weir\n\n- **stone** and `wood`\n"
@@ -27,6 +31,17 @@ def test_failed_answer_is_kept_until_it_is_tried_again_and_is_copied_as_markdown
     page.reload()
     expect_state(page, "completed")
     expect(page.locator(".turn")).to_have_count(1)
+
+
+def test_notice_of_an_answer_that_runs_elsewhere_does_not_stay(lenient_page: Page) -> None:
+    page = lenient_page
+    ask(page, emulate(text="One.", rate=0))
+    expect_state(page, "completed")
+    busy = {"detail": "An answer is still running.", "code": "conversation_busy"}
+    page.route("**/retry", lambda route: route.fulfill(status=409, json=busy), times=1)
+    page.get_by_role("button", name="Try again", exact=True).click()
+    expect(page.locator("#notice")).to_have_text(busy["detail"])
+    expect(page.locator("#notice")).to_be_empty()
 
 
 def test_answer_is_tried_again_with_the_chosen_model(lenient_page: Page, system: System) -> None:
@@ -66,6 +81,10 @@ def test_edited_question_replaces_what_followed_here_and_in_another_tab(page: Pa
     other = page.context.new_page()
     other.goto(page.url)
     expect(other.locator(".answer")).to_have_text(["One.", "Two."])
+    other.locator(".question").last.hover()
+    other.get_by_role("button", name="Edit the question").last.click()
+    other.locator(".edit-text").last.fill("Typed here, while")
+    other.locator(".edit-text").last.evaluate(ESCAPE_OF_AN_INPUT_METHOD)
     edited = emulate(text="New.", rate=0)
     page.locator(".question").first.hover()
     edit = page.get_by_role("button", name="Edit the question")
@@ -81,6 +100,10 @@ def test_edited_question_replaces_what_followed_here_and_in_another_tab(page: Pa
         expect(each.locator(".question")).to_have_text([edited])
         expect(each.locator(".answer")).to_have_text(["New."])
         expect_state(each, "completed")
+    expect(other.locator(".queued-text")).to_have_text(
+        ["Typed here, while"]
+    )  # its question is gone, and it is not lost
+    expect(other.locator(".queued-label")).to_have_text(["Not sent"])
     page.reload()
     expect(page.locator(".answer")).to_have_text(["New."])
     assert len(calls(system, edited)) == 1

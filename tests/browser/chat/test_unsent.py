@@ -23,6 +23,12 @@ FILL = """(text) => {
   sessionStorage.setItem(`millrace unsent ${path} new`, text);
 }"""
 
+REFUSE = """
+  const refuse = () => { throw new DOMException("no", "SecurityError"); };
+  for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(window, name, { get: refuse });
+  window.BroadcastChannel = class { constructor() { refuse(); } };
+"""  # as Firefox does for a site that may keep nothing
+
 
 def test_question_that_is_refused_after_its_new_conversation_was_left_waits_in_the_next_one(lenient_page: Page) -> None:
     page, held = lenient_page, list[Route]()
@@ -64,6 +70,12 @@ def test_page_works_with_anything_in_storage(page: Page) -> None:
         assert page.locator("#question").input_value() == ""
     ask(page, emulate(text="Unharmed.", rate=0))
     expect(page.locator(".answer")).to_have_text("Unharmed.")
+    expect_state(page, "completed")
+    page.add_init_script(REFUSE)
+    page.goto(page.url.partition("#")[0])
+    page.reload()
+    ask(page, emulate(text="Without storage.", rate=0))
+    expect(page.locator(".answer")).to_have_text("Without storage.")
     expect_state(page, "completed")
 
 

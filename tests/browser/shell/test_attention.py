@@ -133,7 +133,10 @@ def test_second_device_sees_question_answer_title_and_deletion_live(
         expect(tab.locator("#conversations a")).to_have_text("Renamed")
         expect(tab.locator("#title")).to_have_text("Renamed")
         expect(tab).to_have_title("Renamed \u2013 Millrace")
+    other.locator("#question").fill("A draft")
     page.request.delete(f"{system.url}/api/conversations/{conversation}")
+    expect(other.locator("#notice")).to_contain_text("There is no such conversation.")
+    expect(other.locator("#question")).to_have_value("A draft")  # in a new conversation
     expect(page.locator("#conversations li")).to_have_count(0)
     expect(other.locator("#conversations li")).to_have_count(0)
     other.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.chat.test_control import ESCAPE_OF_AN_INPUT_METHOD
 from tests.browser.shell.test_list import MARCH, choose_action, create
 from tests.browser.test_conversations import shown
 from tests.browser.test_page import ask, expect_state
@@ -41,6 +42,8 @@ def test_results_come_page_by_page_with_marked_excerpts_that_are_only_text(page:
     expect(page.locator(".excerpt").first).to_have_text("a weir <b>&")
     expect(page.locator(".excerpt mark")).to_have_text(["weir", "weirs"])
     assert page.locator(".excerpt b").count() == 0
+    box.evaluate(ESCAPE_OF_AN_INPUT_METHOD)
+    expect(box).to_have_value("weir & ")
     page.keyboard.press("Escape")
     expect(page.locator("#conversations a")).to_have_text(["kept"])
     expect(box).to_have_value("")

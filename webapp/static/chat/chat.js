@@ -3,13 +3,13 @@
 import { h } from "../base/dom.js";
 import { icon } from "../base/icons.js";
 import { Notices } from "../base/notices.js";
-import { preferences, setPreferences } from "../base/preferences.js";
+import { preferences } from "../base/preferences.js";
 import { t } from "../base/strings.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { modelReader } from "./models.js";
-import { newKey } from "./unsent.js";
+import { Sender } from "./sender.js";
 
 /**
  * @import { Connection, FeedEvent, GenerationEvent, Millrace, MillraceError } from "../client.js"
@@ -17,7 +17,7 @@ import { newKey } from "./unsent.js";
  * @import { Queued } from "./unsent.js"
  */
 
-const OUTAGES = [0, 429, 502, 503, 504]; // the same question may be accepted later
+const ASKING = ["ask", "retry", "edit"];
 const KEPT = 10; // conversations that are kept when others are opened, besides those with a running answer
 
 /**
@@ -37,14 +37,16 @@ export class Chat {
   #newest = h("button", { type: "button", className: "newest", hidden: true, on: { click: () => this.#open.scrolling.toEnd() } }, icon("down"), t.newest);
   #announcer = new Announcer();
   #composer;
+  #sender;
   /** @type {Map<string, Conversation>} */
   #kept = new Map(); // by id, the one that was opened last at the end
   /** @type {Conversation} */
   #open;
-  /** @type {WeakSet<Queued>} */
-  #sending = new WeakSet(); // questions whose requests are under way
   #isClosed = false;
-  #showNetwork = () => this.notices.showOffline(!navigator.onLine);
+  #showNetwork = () => {
+    this.notices.showOffline(!navigator.onLine);
+    this.#sender.resume();
+  };
 
   /**
    * @param {{millrace: Millrace, connection: Connection, scope?: string}} parts - `scope` tells several chats on one page apart
@@ -64,6 +66,15 @@ export class Chat {
         onWithdraw: (queued) => this.#withdraw(queued),
       },
     });
+    this.#sender = new Sender({
+      composer: this.#composer,
+      notices: this.notices,
+      conversations: () => this.#conversations,
+      isOpen: (conversation) => conversation === this.#open,
+      onChange: (conversation) => this.#changed(conversation),
+      onAsked: (conversation) => conversation === this.#open && conversation.id !== null && this.#handlers.onAsked(conversation.id),
+      onAbandoned: (left, error) => this.#keepRefused(left, error),
+    });
     this.#open = this.#make(null);
     this.head.append(this.#open.title);
     this.element = h(
@@ -76,7 +87,7 @@ export class Chat {
       this.#announcer.element,
     );
     for (const type of ["online", "offline"]) addEventListener(type, this.#showNetwork);
-    this.#showNetwork();
+    this.notices.showOffline(!navigator.onLine);
   }
 
   get id() {
@@ -151,7 +162,7 @@ export class Chat {
     const isDirect = conversation.canAsk && unsent.queue.every(({ state }) => state === "held");
     const queued = unsent.add(message, { model: preferences().model, isDirect });
     if (isDirect) unsent.putFirst(queued);
-    const isAccepted = (await this.#sendNext(conversation)) ?? true;
+    const isAccepted = (await this.#sender.sendNext(conversation)) ?? true;
     this.#changed(conversation);
     return isAccepted;
   }
@@ -169,8 +180,13 @@ export class Chat {
   /** Follow nothing any more; the chat is of no use afterwards. */
   close() {
     this.#isClosed = true;
+    this.#sender.close();
     for (const type of ["online", "offline"]) removeEventListener(type, this.#showNetwork);
-    for (const conversation of new Set([...this.#kept.values(), this.#open])) conversation.close();
+    for (const conversation of this.#conversations) conversation.close();
+  }
+
+  get #conversations() {
+    return new Set([...this.#kept.values(), this.#open]);
   }
 
   /**
@@ -184,7 +200,7 @@ export class Chat {
       onEvent: (conversation, turn, event) => this.#take(conversation, turn, event),
       onAbsent: (conversation) => this.#forget(conversation),
       onFailure: (conversation, action, error) => conversation === this.#open && this.notices.showFailure(action, error),
-      onSuccess: (conversation, action) => conversation === this.#open && this.notices.clearFailure(action),
+      onSuccess: (conversation, action) => conversation === this.#open && this.#succeeded(action),
       onSuggestion: (text) => this.#open.canAsk && this.ask(text),
       onScroll: (conversation, change) => conversation === this.#open && this.#showNewest(change),
     });
@@ -208,11 +224,12 @@ export class Chat {
 
   /** @param {Conversation} conversation */
   #forget(conversation) {
-    conversation.close();
     if (conversation.id !== null) this.#kept.delete(conversation.id);
-    if (conversation !== this.#open) return;
+    if (conversation !== this.#open) return conversation.close();
     this.#handlers.onAbsent();
-    this.notices.showFailure("open", new Error(t.conversationGone));
+    this.#adopt(conversation);
+    const isStranger = !conversation.isFound && conversation.messages.length > 0; // asked here, and yet not this visitor's
+    this.notices.showFailure("open", new Error(isStranger ? t.cookiesBlocked : t.conversationGone));
   }
 
   /** @param {Conversation} conversation */
@@ -222,7 +239,7 @@ export class Chat {
       this.#composer.show(conversation);
       this.#handlers.onChange(conversation.id);
     }
-    this.#sendNext(conversation);
+    this.#sender.sendNext(conversation);
   }
 
   /**
@@ -270,85 +287,33 @@ export class Chat {
   }
 
   /**
-   * Send the first question that waits, if it can be sent; resolves to whether it was accepted, null if it waits on.
+   * Keep the texts of a conversation that does not exist in the next new one.
    *
-   * @param {Conversation} conversation
+   * @param {Conversation} absent
    */
-  async #sendNext(conversation) {
-    const { unsent } = conversation;
-    const next = unsent.queue[0];
-    if (!next || this.#sending.has(next) || conversation.isAsking || !conversation.isLoaded || this.#composer.isCounting) return null;
-    // One that was sent before a reload is sent again, with the same key, even while its own answer may be running.
-    if (next.state !== "sending" && (next.state !== "waiting" || !conversation.canAsk)) return null;
-    if (!next.isDirect && conversation.hasFailed && next.state === "waiting") {
-      unsent.change("waiting", "held");
-      this.#changed(conversation);
-      return null;
-    }
-    next.state = "sending";
-    unsent.save();
-    this.#sending.add(next);
-    const error = await conversation.ask(next);
-    this.#sending.delete(next);
-    if (error === null) {
-      unsent.remove(next);
-      if (conversation === this.#open && conversation.id !== null) this.#handlers.onAsked(conversation.id);
-    } else this.#refused(conversation, next, error);
-    this.#changed(conversation);
-    return error === null;
+  #adopt(absent) {
+    const next = this.#open.id === null ? this.#open : this.#make(null);
+    next.unsent.adopt(absent.unsent);
+    absent.close();
+    if (next === this.#open) this.#composer.text = next.unsent.draft;
+    this.#changed(this.#open);
   }
 
   /**
-   * @param {Conversation} conversation
-   * @param {Queued} queued
-   * @param {MillraceError} error
-   */
-  #refused(conversation, queued, error) {
-    const { unsent } = conversation;
-    if (conversation.id === null && conversation !== this.#open) return this.#keepRefused(conversation, error);
-    if (error.code === "conversation_busy") queued.state = "waiting";
-    else if (error.field === "model" && queued.model !== null) this.#forgetModel(queued);
-    else if (queued.isDirect && unsent.draft === "") {
-      unsent.remove(queued);
-      unsent.draft = queued.text;
-      if (conversation === this.#open) this.#composer.text = unsent.draft;
-    } else queued.state = OUTAGES.includes(error.status) ? "later" : "held";
-    unsent.save();
-    if (error.status === 429 && error.retryAfter > 0) this.#composer.countDown(error.retryAfter, () => this.#resume());
-  }
-
-  /**
-   * The server does not offer the chosen model any more: its own choice answers, from now on.
-   *
-   * @param {Queued} queued
-   */
-  #forgetModel(queued) {
-    if (preferences().model === queued.model) setPreferences({ model: null });
-    Object.assign(queued, { model: null, key: newKey(), state: "waiting" });
-  }
-
-  /**
-   * A new conversation that was left does not come to exist: its question waits in the next new one, until the user sends it.
+   * A new conversation that was left does not come to exist: its question waits until the user sends it.
    *
    * @param {Conversation} left
    * @param {MillraceError} error
    */
   #keepRefused(left, error) {
-    const next = this.#open.id === null ? this.#open : this.#make(null);
-    next.unsent.adopt(left.unsent);
-    left.close();
+    this.#adopt(left);
     const { status, code, field, retryAfter } = error;
     this.notices.showFailure("ask", Object.assign(new Error(t.refusedElsewhere(error.message)), { status, code, field, retryAfter }));
-    this.#changed(this.#open);
   }
 
-  // Goes on after the time that the server has asked for.
-  #resume() {
-    this.notices.clearFailure("ask");
-    for (const conversation of new Set([...this.#kept.values(), this.#open])) {
-      conversation.unsent.change("later", "waiting");
-      this.#changed(conversation);
-    }
+  /** @param {string} action */
+  #succeeded(action) {
+    for (const each of ASKING.includes(action) ? ASKING : [action]) this.notices.clearFailure(each);
   }
 
   /** @param {Queued} queued */

@@ -34,17 +34,13 @@ const RETRY_MS = 3000;
 export class Conversation {
   title = h("h2", { id: "title", className: "chat-title", dir: "auto", hidden: true });
   #older = new OlderButton(() => this.#showOlder());
-  #turns = new Turns();
-  scroller = h(
-    "div",
-    { className: "scroller", tabIndex: 0, role: "region", "aria-label": t.messages },
-    this.#older.element,
-    this.#turns.element,
-  );
+  #turns = new Turns((text) => this.unsent.keep(text));
+  scroller = h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": t.messages }, this.#older.element, this.#turns.element);
   scrolling = new Scrolling(this.scroller, this.#turns.element, (change) => this.#handlers.onScroll(this, change));
   isLoaded = true;
   isOpen = false; // shown; in the background only its running answer is followed
   isAsking = false;
+  isFound = false; // the server has given something of it to this browser
   #millrace;
   #connection;
   #readModels;
@@ -206,6 +202,8 @@ export class Conversation {
       const error = /** @type {MillraceError} */ (caught);
       const isBusy = error.code === "conversation_busy"; // another tab has asked; a question then waits
       if (isBusy) this.#waitForOther();
+      if (error.status === 404 && action !== "ask") error.message = t.changedElsewhere;
+      this.#isStale ||= error.status === 404;
       if (!isBusy || action !== "ask") this.#handlers.onFailure(this, action, error);
       return error;
     } finally {
@@ -247,6 +245,7 @@ export class Conversation {
 
   /** @param {TurnPage & {title: string | null}} page */
   #update({ title, turns, running, older, rest }) {
+    this.isFound = true;
     if (!turns.some((stored) => this.#turns.find(stored))) {
       if ([...this.#turns].some((turn) => turn.isEnded)) this.#clear(); // more than a page was added, or all was replaced
       this.#older.set(older, rest);
@@ -282,6 +281,7 @@ export class Conversation {
     this.#running = turn;
     this.#connection.follow(generation, {
       take: (event) => {
+        this.isFound = true;
         if (event.type === "title") this.#showTitle(event.title);
         turn.view.apply(event);
         if (event.type === "done") this.#end(turn);
@@ -308,6 +308,7 @@ export class Conversation {
     this.#isStale = true;
     setTimeout(() => {
       this.#isBusy = false;
+      this.#handlers.onSuccess(this, "ask");
       this.#changed();
     }, RETRY_MS);
   }

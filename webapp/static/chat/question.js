@@ -35,6 +35,12 @@ export class QuestionView {
     this.elements = [this.#question, this.#actions, this.#form];
   }
 
+  /** The text of an editing that is not sent yet, "" if there is none. */
+  get edited() {
+    const { value } = this.#box;
+    return this.#form.hidden || value === this.#text ? "" : value;
+  }
+
   /** @param {boolean} canEdit - no answer runs in the conversation */
   allow(canEdit) {
     this.#edit.hidden = !canEdit;
@@ -60,11 +66,12 @@ export class QuestionView {
 
   /** @param {KeyboardEvent} event */
   #press(event) {
+    if (isComposing(event)) return;
     if (event.key === "Escape") {
       event.preventDefault();
       event.stopPropagation(); // it ends the editing and does not stop an answer
       this.#close();
-    } else if (event.key === "Enter" && !event.shiftKey && event.target === this.#box && !isComposing(event)) {
+    } else if (event.key === "Enter" && !event.shiftKey && event.target === this.#box) {
       event.preventDefault();
       this.#form.requestSubmit();
     }

@@ -82,6 +82,11 @@ export class TurnView {
     return this.#answered.text;
   }
 
+  /** The text of an edited question that is not sent yet, "" if there is none. */
+  get edited() {
+    return this.#question.edited;
+  }
+
   /** As in the attribute `data-state`. */
   get state() {
     return this.element.dataset.state;

@@ -18,6 +18,12 @@ export class Turns {
   element = h("div", { id: "turns", className: "turns" });
   /** @type {Turn[]} */
   #turns = [];
+  #onLost;
+
+  /** @param {(text: string) => void} onLost - called with an edited question that was not sent when its turn was removed elsewhere */
+  constructor(onLost) {
+    this.#onLost = onLost;
+  }
 
   /** @returns {Iterator<Turn>} */
   [Symbol.iterator]() {
@@ -61,6 +67,7 @@ export class Turns {
   }
 
   clear() {
+    this.#turns.forEach((turn) => this.#lose(turn));
     this.#turns = [];
     this.element.replaceChildren();
   }
@@ -89,7 +96,15 @@ export class Turns {
     const first = this.#turns.findIndex(({ question }) => question !== null && stored.has(question));
     if (first < 0) return;
     for (const turn of this.#turns.slice(first)) {
-      if (turn.question !== null && !stored.has(turn.question) && turn.isEnded) this.remove(turn);
+      if (turn.question !== null && !stored.has(turn.question) && turn.isEnded) {
+        this.#lose(turn);
+        this.remove(turn);
+      }
     }
+  }
+
+  /** @param {Turn} turn */
+  #lose({ view }) {
+    if (view.edited.trim() !== "") this.#onLost(view.edited);
   }
 }

@@ -48,12 +48,13 @@ export class Unsent {
   }
 
   /**
-   * Take the texts of a new conversation that was left, because the server has refused its question.
+   * Take the texts of a conversation that does not exist: it was deleted, or its first question was refused.
    *
    * @param {Unsent} left
    */
   adopt(left) {
-    if (left.draft !== "") left.add(left.draft, { model: null, isDirect: false });
+    if (this.draft === "") this.draft = left.draft;
+    else if (left.draft !== "") this.keep(left.draft);
     for (const each of left.queue) each.state = "held";
     this.queue.push(...left.queue);
     this.save();
@@ -115,6 +116,16 @@ export class Unsent {
     return queued;
   }
 
+  /**
+   * Keep a text until the user sends or withdraws it.
+   *
+   * @param {string} text
+   */
+  keep(text) {
+    this.add(text, { model: null, isDirect: false }).state = "held";
+    this.save();
+  }
+
   /** @param {Queued} queued */
   remove(queued) {
     this.queue = this.queue.filter((each) => each !== queued);
@@ -170,10 +181,15 @@ export function newKey() {
 function read(key) {
   try {
     const { draft, queue } = JSON.parse(sessionStorage.getItem(key) ?? "{}");
-    return { draft: typeof draft === "string" ? draft : "", queue: Array.isArray(queue) ? queue.filter(isQueued) : [] };
+    return { draft: typeof draft === "string" ? draft : "", queue: Array.isArray(queue) ? queue.filter(isQueued).map(dueNow) : [] };
   } catch {
     return { draft: "", queue: [] };
   }
+}
+
+/** @param {Queued} queued @returns {Queued} */
+function dueNow(queued) {
+  return queued.state === "later" ? { ...queued, state: "waiting" } : queued;
 }
 
 /** @param {any} each */

@@ -1,6 +1,8 @@
 // The owner's feed while pages are hidden. A browser opens six connections per host over HTTP/1.1: however many tabs there are,
 // one of the hidden ones, the holder of a lock, keeps a connection for the feed, and passes its events on to the others.
 
+import { openChannel } from "./channel.js";
+
 /**
  * @typedef {object} BackgroundHandlers
  * @property {(event: any) => void} onFeed
@@ -11,7 +13,7 @@ export class BackgroundFeed {
   #millrace;
   #handlers;
   #name = `millrace feed ${location.pathname}`;
-  #channel = new BroadcastChannel(this.#name);
+  #channel = openChannel(this.#name);
   /** @type {AbortController | null} */
   #hidden = null; // aborted when the page is visible again
 
@@ -22,7 +24,7 @@ export class BackgroundFeed {
   constructor(millrace, handlers) {
     this.#millrace = millrace;
     this.#handlers = handlers;
-    this.#channel.addEventListener("message", ({ data }) => this.#hidden && isFeedEvent(data) && this.#take(data));
+    this.#channel.addEventListener("message", (/** @type {any} */ { data }) => this.#hidden && isFeedEvent(data) && this.#take(data));
   }
 
   /** Take part while the page is hidden. A page that holds a lock is also spared when the browser freezes hidden ones. */

@@ -3,6 +3,7 @@
 import { h } from "../base/dom.js";
 import { icon } from "../base/icons.js";
 import { t } from "../base/strings.js";
+import { isComposing } from "../chat/composer.js";
 
 const TYPING_PAUSE_MS = 200;
 const PER_PAGE = 30;
@@ -47,7 +48,7 @@ export class Search {
       else this.clear();
     });
     this.input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      if (event.key !== "Escape" || !this.input.value) return;
+      if (event.key !== "Escape" || !this.input.value || isComposing(event)) return;
       event.preventDefault(); // the key means the search, not the running answer
       this.clear();
     });

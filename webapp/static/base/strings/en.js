@@ -93,6 +93,9 @@ export default {
   reasoningTokens: (/** @type {number} */ number) => `${number.toLocaleString("en")} for reasoning`,
   dollars: (/** @type {number} */ dollars) => `$${dollars < 0.01 ? dollars.toFixed(6) : dollars.toFixed(4)}`,
   atLeast: (/** @type {string} */ text) => `at least ${text}`,
+  changedElsewhere: "This question was changed elsewhere.",
+  cookiesBlocked: "The answer is lost: this browser does not keep the cookie that tells whose it is. Allow cookies, and ask again.",
+  noResponse: "The server does not respond. Check your connection and try again.",
   conversationGone: "There is no such conversation. It may have been deleted.",
   // The text of an answer
   code: "Code",
