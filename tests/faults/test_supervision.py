@@ -24,7 +24,7 @@ def test_row_18_a_stopped_worker_is_replaced_by_its_supervisor(tmp_path: Path) -
         client = rig.client()
         wait_for(lambda: _workers(client) == "2 alive", 30, "the supervised worker")
         rig.workers[0].signal(signal.SIGKILL)
-        asked = ask(rig, 8, client=client)
+        asked = ask(rig, 25, client=client)  # it still runs when the worker is stopped
         wait_for(lambda: asked.follower.text, 40, "some text")
         before = programs.pids()[NAME]
         assert _probe(tmp_path) == 0
