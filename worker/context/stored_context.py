@@ -91,7 +91,7 @@ class ContextLoader:
 
 
 class StoredContextSource:
-    """The content of the database for a question: the turns before it, the conversation's JSON context, profile and memories.
+    """The stored context of a question: the turns before it, the conversation's JSON context, profile and memories.
 
     The memories are facts learned about the user in any conversation that match the question, by full-text search. The
     token budget decides how many turns are used. If the profile has no name for the assistant, one is made up in the
