@@ -77,9 +77,8 @@ def _become(patched: _Attributes, inherited: set[int], command: Sequence[str], e
     """Be the process of this command line, to its end."""
     code = 1
     try:
-        for descriptor in (
-            _open_descriptors() - inherited
-        ):  # also the pipe whose end tells the supervisor that all is well
+        # Also the pipe whose end tells the supervisor that all is well.
+        for descriptor in _open_descriptors() - inherited:
             with suppress(OSError):  # the one that listed them
                 os.close(descriptor)
         signal.set_wakeup_fd(-1)

@@ -27,6 +27,21 @@ def expect_state(page: Page, state: str, number: int = -1) -> None:
     expect(turn).to_have_attribute("data-state", state)
 
 
+def hold_timers(page: Page, ms: int) -> None:
+    """Have the page's timers of this length run only when a test calls them, in `held`.
+
+    Playwright's clock would stay in all later pages of the browser's context, with a `performance` that knows nothing.
+    """
+    page.evaluate(
+        """(wanted) => {
+          const { setTimeout } = window;
+          window.held = [];
+          window.setTimeout = (run, ms, ...more) => (ms === wanted ? -held.push(run) : setTimeout(run, ms, ...more));
+        }""",
+        ms,
+    )
+
+
 def calls(system: System, message: str) -> list[dict[str, Any]]:
     with urllib.request.urlopen(f"{system.emulator_url}/_calls", timeout=30) as response:
         listed: list[dict[str, Any]] = json.load(response)

@@ -13,7 +13,7 @@ import { ChatClient } from "./chat/client.js";
 import { isComposing } from "./chat/composer.js";
 
 const MOUNT = new URL(/\/static\/[0-9a-f]{16}\/$/.test(STATIC.pathname) ? "../.." : "..", STATIC).href;
-const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "markdown", "code", "chat", "turn"]; // in this order
+const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "markdown", "code", "chat", "turn", "receipt"]; // in this order
 const STREAMING = new Map([
   ["on", true],
   ["off", false],

@@ -2,16 +2,9 @@
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.test_page import ask, calls, expect_state
+from tests.browser.test_page import ask, calls, expect_state, hold_timers
 from tests.client import emulate, wait_for
 from tests.system import System
-
-# Holds back the time limits of requests. Playwright's clock would stay in all later pages of the browser's context.
-HOLD_LIMITS = """() => {
-  const { setTimeout } = window;
-  window.limits = [];
-  window.setTimeout = (run, ms, ...more) => (ms === 60_000 ? -limits.push(run) : setTimeout(run, ms, ...more));
-}"""
 
 
 def test_question_whose_response_is_lost_with_the_network_is_sent_again_by_itself_and_asked_once(
@@ -43,11 +36,11 @@ def test_question_whose_response_is_lost_with_the_network_is_sent_again_by_itsel
 def test_question_that_gets_no_response_is_sent_again(lenient_page: Page) -> None:
     page, message = lenient_page, emulate(text="Answered.", rate=0)
     held: list[Route] = []
-    page.evaluate(HOLD_LIMITS)
+    hold_timers(page, 60_000)
     page.route("**/api/generations", lambda route: held.append(route), times=1)  # noqa: PLW0108 - Playwright marks the function
     ask(page, message)
     wait_for(lambda: page.title() and held, 40, "the request")
-    page.evaluate("limits.forEach((reach) => reach())")
+    page.evaluate("held.forEach((reach) => reach())")
     expect(page.locator(".answer")).to_have_text(["Answered."])
     expect_state(page, "completed")
 

@@ -10,10 +10,11 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.conftest import visiting
 from tests.browser.test_conversations import shown
-from tests.browser.test_page import answer, ask, calls, expect_state
+from tests.browser.test_page import answer, ask, calls, expect_state, hold_timers
 from tests.client import emulate, wait_for
 from tests.system import System
 
+TOAST_MS = 8000  # how long the page shows one
 MARCH = {"created_at": "2026-03-01", "updated_at": "2026-03-01", "active_generation": None}
 
 
@@ -37,17 +38,8 @@ def is_stored(page: Page, system: System, conversation: str) -> bool:
     return page.request.get(f"{system.url}/api/conversations/{conversation}").ok
 
 
-# Holds back what the page wants to do when a toast has gone. Playwright's clock would stay in all later pages of the
-# browser's context, with a `performance` that knows nothing.
-HOLD_TOASTS = """() => {
-  const { setTimeout } = window;
-  window.held = [];
-  window.setTimeout = (run, ms, ...more) => (ms === 8000 ? -window.held.push(run) : setTimeout(run, ms, ...more));
-}"""
-
-
 def test_deleted_conversation_comes_back_by_undo_and_its_answer_goes_on(page: Page, system: System) -> None:
-    page.evaluate(HOLD_TOASTS)
+    hold_timers(page, TOAST_MS)
     message = emulate(tokens=2000, chars=6, rate=50)
     ask(page, message)
     wait_for(lambda: len(answer(page)) > 50, 40, "some text")

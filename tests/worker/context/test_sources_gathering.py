@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import gevent
 import pytest
@@ -45,6 +46,14 @@ def exits() -> ContextPart:
 def hangs() -> ContextPart:
     gevent.sleep(60)
     return PART
+
+
+def hangs_until_killed(ended: list[bool]) -> ContextPart:
+    """Hang, and note the end."""
+    try:
+        return hangs()
+    finally:
+        ended.append(True)
 
 
 def swallows() -> ContextPart:
@@ -118,13 +127,7 @@ def test_a_failure_is_counted_and_logged_without_the_text_of_the_question(
 
 def test_an_interrupt_of_the_caller_ends_all_sources() -> None:
     ended: list[bool] = []
-
-    def runs() -> ContextPart:
-        try:
-            return hangs()
-        finally:
-            ended.append(True)
-
+    runs = partial(hangs_until_killed, ended)
     caller = gevent.spawn(gather, [FunctionSource("one", runs), FunctionSource("two", runs)], QUESTION)
     gevent.sleep(0.01)
     caller.kill()
@@ -155,12 +158,7 @@ def test_a_failure_of_the_stored_part_is_counted_and_logged_like_others(caplog: 
 
 def test_an_interrupt_passes_the_stored_part_and_ends_the_other_sources() -> None:
     ended: list[bool] = []
-
-    def runs() -> ContextPart:
-        try:
-            return hangs()
-        finally:
-            ended.append(True)
+    runs = partial(hangs_until_killed, ended)
 
     def is_interrupted() -> ContextPart:
         gevent.sleep(0.01)
