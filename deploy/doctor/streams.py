@@ -33,12 +33,13 @@ LATE_SECONDS = 1.0
 CLEARLY_SECONDS = 0.2
 LATE_HEARTBEAT_SECONDS = 5.0
 IDLE_SECONDS = 25.0  # most proxies that cut idle streams do it after 30 to 60 s, a careless one earlier
+WHOLE_SECONDS = 31.0  # usual limits of a whole response are 15 s (Envoy) and 30 s (API gateways, load balancers)
 ANSWER_SECONDS = 30.0
 FIRST_SEQ = 2  # `status queued` is 1
 
 
 def check_url(url: str, headers: dict[str, str], settings: Settings) -> Iterator[Finding]:
-    """Yield all findings about an address, in about 20 s."""
+    """Yield all findings about an address, in about 35 s."""
     with Visitor(url, headers) as visitor:
         reached = list(check_reachable(visitor))
         yield from reached
@@ -218,37 +219,47 @@ def _check_resume(visitor: Visitor, generation: str, arrivals: list[Arrival]) ->
 
 
 def watch_idle(visitor: Visitor, heartbeat_seconds: float) -> Finding:
-    """Return whether a stream without events stays open until its next heartbeat, `IDLE_SECONDS` at most."""
+    """Return whether a stream without events stays open from one heartbeat to the next, and for `WHOLE_SECONDS`."""
     began = last = time.monotonic()
-    pings = 0
+    silence = 0.0  # the longest that the stream has survived
     awaited = min(IDLE_SECONDS, heartbeat_seconds + LATE_HEARTBEAT_SECONDS)
     try:
         with visitor, visitor.open_stream("/api/events?feed=1", awaited) as stream:
             if stream.response.status_code != 200:
                 return warning(SUBJECT, f"the owner's feed answers {stream.response.status_code}", "Idle: not checked.")
             for arrival in stream.arrivals():
-                last = arrival.at
-                pings += arrival.event is None
-                if pings > 1 or last - began > awaited:
-                    break
-            else:
-                return _cut(last, heartbeat_seconds)
+                silence, last = max(silence, arrival.at - last), arrival.at
+                if last - began > WHOLE_SECONDS:
+                    shown = f"for {silence:.1f} s until its next heartbeat, and for {last - began:.0f} s in all"
+                    return ok(SUBJECT, f"an idle stream stays open {shown}")
     except httpx.ReadTimeout:
         if heartbeat_seconds < IDLE_SECONDS:
             found = f"no heartbeat arrived for {awaited:g} s, and there is one each {heartbeat_seconds:g} s"
             return failed(SUBJECT, found, _BUFFERING)
         return ok(SUBJECT, f"an idle stream stays open for {awaited:g} s; heartbeats come each {heartbeat_seconds:g} s")
     except httpx.HTTPError:
-        return _cut(last, heartbeat_seconds)
-    return ok(SUBJECT, f"an idle stream stays open until its next heartbeat, after {last - began:.1f} s")
+        pass  # the same end as that of a response that a proxy completes
+    now = time.monotonic()
+    return judge_cut(now - began, now - last, silence, heartbeat_seconds)
 
 
-def _cut(last: float, heartbeat_seconds: float) -> Finding:
+def judge_cut(whole: float, silent: float, survived: float, heartbeat_seconds: float) -> Finding:
+    """Return why a stream was cut after `whole` seconds, the last `silent` ones without data.
+
+    It has survived a silence of `survived` seconds before. If that was longer, silence is not the cause.
+    """
+    if silent < survived:
+        advice = (
+            "Raise or remove the proxy's limit of a whole response (Envoy: the route's `timeout`; load balancers and "
+            "gateways: the timeout of a request or of the backend). Clients reconnect each time until then."
+        )
+        return failed(SUBJECT, f"a stream was cut {whole:.1f} s after its beginning, although heartbeats came", advice)
     advice = (
         f"Raise the idle limit of the proxy (nginx: proxy_read_timeout) well above {heartbeat_seconds:g} s, or lower "
         "MILLRACE_HEARTBEAT_SECONDS. Clients reconnect each time until then."
     )
-    return failed(SUBJECT, f"an idle stream was cut after {time.monotonic() - last:.1f} s without data", advice)
+    found = f"an idle stream was cut after {silent:.1f} s without data, {whole:.1f} s after its beginning"
+    return failed(SUBJECT, found, advice)
 
 
 def _events_of(generation: str) -> str:

@@ -150,7 +150,9 @@ def parse_models(value: str) -> tuple[tuple[str, GivenModel], ...]:
 
 def _parse_model(name: str, value: Any) -> GivenModel:
     try:
-        return msgspec.convert(value, GivenModel)
+        model = msgspec.convert(value, GivenModel)
+        _check_model(model)
+        return model
     except msgspec.ValidationError as error:
         reason = str(error).replace("`$.", "`")
         raise ValueError(
@@ -159,6 +161,15 @@ def _parse_model(name: str, value: Any) -> GivenModel:
             "(both, one or none), blank_stop_sequences, tools, prefill and schema; "
             f"of {name[:100]}: {reason}"
         ) from error
+
+
+def _check_model(model: GivenModel) -> None:
+    """Raise ValidationError for what is well-formed and can only be a mistake."""
+    for place, each in (("", model), *((f"candidates[{at}].", each) for at, each in enumerate(model.candidates))):
+        if each.like is not None and find_traits(each.like) is UNKNOWN_MODEL:
+            raise msgspec.ValidationError(f"No traits are known of `{each.like[:100]}` - at `{place}like`")
+        if isinstance(each, _GivenCandidate) and each.provider != "rlm" and not each.id.strip():
+            raise msgspec.ValidationError(f"Expected the provider's id of a model - at `{place}id`")
 
 
 def find_candidates(

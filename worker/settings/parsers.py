@@ -210,11 +210,17 @@ def json_object(value: str) -> str:
     try:
         given = value if value.lstrip().startswith("{") else Path(value).read_text("utf-8")
         is_object = isinstance(json.loads(given), dict)
-    except (OSError, ValueError, RecursionError):
-        given, is_object = "", False
-    if not is_object:
-        raise ValueError("takes a JSON object, or the path of a file that holds one")
-    return given
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} in line {error.lineno}, column {error.colno}"
+    except OSError as error:
+        reason = f"{value[:100]} cannot be read ({error.strerror})"
+    except (ValueError, RecursionError):
+        reason = "it cannot be read"
+    else:
+        if is_object:
+            return given
+        reason = "it is JSON of another type"
+    raise ValueError(f"takes a JSON object, or the path of a file that holds one; {reason}")
 
 
 def import_paths(value: str) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ def found_behind(
     with ExitStack() as running, pytest.MonkeyPatch.context() as patches:
         patches.setattr(streams, "PACE_SECONDS", 0.1)
         patches.setattr(streams, "LATE_HEARTBEAT_SECONDS", 1.0)
+        patches.setattr(streams, "WHOLE_SECONDS", 3.0)
         patches.setattr(visitor, "_certificates", lambda: trusting(certificate))
         urls: dict[str, str] = {}
         for name, code in configurations(certificate).items():

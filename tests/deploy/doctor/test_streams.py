@@ -1,16 +1,21 @@
 """A proxy that buffers, compresses, cuts or drops cursors is recognised, and the documented one is not."""
 
 import re
+import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from deploy.doctor import streams
 from deploy.doctor.report import Finding
-from deploy.doctor.streams import check_headers, judge_answer, judge_pace
-from deploy.doctor.visitor import Arrival
+from deploy.doctor.streams import check_headers, judge_answer, judge_cut, judge_pace, watch_idle
+from deploy.doctor.visitor import Arrival, Visitor
 from tests.client import Client
+from tests.deploy.doctor.conftest import HEARTBEAT_SECONDS
 from tests.deploy.doctor.findings import all_ok
+from tests.faults.tcp_proxy import TcpProxy
 from tests.system import System
 
 Found = dict[str, list[Finding]]
@@ -30,7 +35,7 @@ def test_documented_proxy_has_no_fault_and_every_property_is_measured(found_behi
         "streams are not buffered: 9 slow events arrive",
         "a stream resumes where it was left",
         "cookies, Host and Origin arrive",
-        "an idle stream stays open until its next heartbeat",
+        "until its next heartbeat, and for",
     ):
         assert measured in found
 
@@ -45,6 +50,34 @@ def test_proxy_that_cuts_idle_streams_fails_with_the_time_of_the_cut(found_behin
     found = failures(found_behind["cutting"])
     assert re.search(r"an idle stream was cut after \d\.\d s without data", found)
     assert "buffered" not in found
+
+
+def test_proxy_that_limits_a_whole_response_fails_although_heartbeats_pass(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "WHOLE_SECONDS", 60)
+    pings: list[bytes] = []
+
+    def cut_behind_second_ping(part: bytes) -> bytes:
+        pings.extend([part] * part.count(b"event: ping"))
+        if len(pings) == 2:
+            threading.Timer(0.1, proxy.cut).start()
+        return part
+
+    with TcpProxy(urlsplit(system.url).port or 0, cut_behind_second_ping) as proxy:
+        visitor = Visitor(f"http://127.0.0.1:{proxy.port}", {})
+        visitor.request("POST", "/api/conversations", {}).raise_for_status()
+        found = watch_idle(visitor, HEARTBEAT_SECONDS)
+    assert found.status == "failed"
+    assert "s after its beginning, although heartbeats came" in found.found
+
+
+def test_a_silence_that_was_survived_before_is_not_the_cause_of_a_cut() -> None:
+    whole, idle = judge_cut(20, 5, 14.1, 15), judge_cut(20.9, 20, 0.9, 30)
+    assert "a stream was cut 20.0 s after its beginning" in whole.found
+    assert "whole response" in whole.advice
+    assert "an idle stream was cut after 20.0 s without data" in idle.found
+    assert "proxy_read_timeout" in idle.advice
 
 
 def test_proxy_that_drops_the_cursor_fails(found_behind: Found) -> None:

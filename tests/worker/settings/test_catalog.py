@@ -66,12 +66,16 @@ def test_the_setting_gives_the_traits_of_a_model_whose_id_does_not_name_it(tmp_p
     ("value", "named"),
     [
         ("[]", "JSON object"),
-        ("/nonexistent.json", "JSON object"),
+        ("/nonexistent.json", "JSON object.*No such file"),
+        ('{\n"own": }', "JSON object.*line 2, column 8"),
         ('{"own": 5}', "own: Expected `object`"),
         ('{"own": {"windows": 5}}', "own: .*windows"),
         ('{"own": {"window": "5"}}', "own: .*window"),
         ('{"own": {"window": 5}}', "own: .*window"),
         ('{"own": {"sampling": "some"}}', "own: .*sampling"),
+        ('{"own": {"like": "claud-sonnet"}}', "own: .*claud-sonnet.*`like`"),
+        ('{"own": {"candidates": [{"provider": "rlm"}, {"provider": "openai"}]}}', r"own: .*`candidates\[1\].id`"),
+        ('{"own": {"candidates": [{"provider": "rlm", "like": "gtp-5"}]}}', r"own: .*`candidates\[0\].like`"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_model_and_the_trait(value: str, named: str) -> None:
