@@ -179,8 +179,10 @@ def _replaces_stream(fault: PlannedFault | None) -> bool:
     if fault is None:
         return False
     match fault.fault:
-        case "html" | "proxy_error" | "stall_headers":
+        case "stall_headers":
             return True
+        case "html" | "proxy_error":
+            return not fault.after_deltas
         case ScriptedError():
             return not fault.after_deltas and not fault.fault.in_stream
         case _:

@@ -33,6 +33,12 @@ TransportFault = Literal[
 ]
 Fault = ErrorFault | TransportFault
 
+_PAGE = b"""<!DOCTYPE html>
+<html><head><title>%b</title></head><body><h1>%b</h1><hr><center>nginx</center></body></html>
+"""
+LOGIN_PAGE = _PAGE % (b"Sign in", b"Sign in")
+GATEWAY_PAGE = _PAGE % (b"502 Bad Gateway", b"502 Bad Gateway")
+
 
 class ServiceError(Exception):
     """A rejected request: HTTP `status`, the wire's error `code`, and the `message` for the caller.

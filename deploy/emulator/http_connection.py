@@ -152,6 +152,16 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def overwrite(self, reply: Reply) -> None:
+        """Write a response into the stream that has begun, in breach of its chunks, and close the connection."""
+        self.responder = None
+        head = [
+            f"HTTP/1.1 {reply.status} {responses[reply.status]}",
+            *(f"{name}: {text}" for name, text in reply.headers),
+        ]
+        self._transport.write("\r\n".join([*head, "", ""]).encode("ascii") + reply.body)
+        self._transport.close()
+
     def reset(self) -> None:
         """Send RST once the peer has acknowledged all bytes sent, because RST discards bytes still in flight."""
         self.responder = None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploy.emulator.call_history import CallRecord
-from deploy.emulator.faults import ScriptedError, TransportFault
+from deploy.emulator.faults import GATEWAY_PAGE, LOGIN_PAGE, ScriptedError, TransportFault
 from deploy.emulator.http_connection import Headers, HttpConnection, Reply
 from deploy.emulator.stream_plan import Ending, PlannedFault, StreamPlan
 from deploy.emulator.timer_wheel import TimerWheel
@@ -17,11 +17,8 @@ from deploy.emulator.wire import EmulatedWire, reject
 
 BURST_BYTES = 64 * 1024  # written in one go before other streams get their turn
 
-_PAGE = b"""<!DOCTYPE html>
-<html><head><title>%b</title></head><body><h1>%b</h1><hr><center>nginx</center></body></html>
-"""
-_LOGIN_PAGE = Reply(200, [("Content-Type", "text/html; charset=utf-8")], _PAGE % (b"Sign in", b"Sign in"))
-_GATEWAY_PAGE = Reply(502, [("Content-Type", "text/html")], _PAGE % (b"502 Bad Gateway", b"502 Bad Gateway"))
+_LOGIN = Reply(200, [("Content-Type", "text/html; charset=utf-8")], LOGIN_PAGE)
+_GATEWAY_ERROR = Reply(502, [("Content-Type", "text/html")], GATEWAY_PAGE)
 
 
 @dataclass(frozen=True)
@@ -131,10 +128,13 @@ class StreamResponder:
         if ending is Ending.HELD_OPEN:  # the call runs until its reader gives up
             return
         self._call.end("finished" if ending is Ending.FINISHED else "fault")
-        if ending is Ending.RESET:
-            self._connection.reset()
-        else:
-            self._connection.finish()
+        match ending:
+            case Ending.RESET:
+                self._connection.reset()
+            case Ending.OVERWRITTEN:
+                self._connection.overwrite(_GATEWAY_ERROR)
+            case _:
+                self._connection.finish()
 
 
 class JsonResponder:
@@ -192,9 +192,9 @@ class JsonResponder:
             case "disconnect":
                 self._connection.reset()
             case "html":
-                self._connection.reply(_LOGIN_PAGE)
+                self._connection.reply(_LOGIN)
             case "proxy_error":
-                self._connection.reply(_GATEWAY_PAGE)
+                self._connection.reply(_GATEWAY_ERROR)
             case _:  # there is no stream to damage, so the JSON is cut in its middle
                 body = self._body()
                 self._send(body[: len(body) // 2])

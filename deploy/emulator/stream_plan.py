@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from deploy.emulator.answer import EmulatedAnswer
-from deploy.emulator.faults import ScriptedError, TransportFault
+from deploy.emulator.faults import LOGIN_PAGE, ScriptedError, TransportFault
 from deploy.emulator.wire import Timing, WireFormat
 
 
@@ -27,6 +27,7 @@ class Ending(Enum):
     INCOMPLETE = "closed in order, the answer is not complete"
     HELD_OPEN = "held open in silence"
     RESET = "socket reset"
+    OVERWRITTEN = "another response written into the chunks, then closed"
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,36 @@ def plan_stream(
             return []
         return _ending(wire_format, answer, timing := clock()) + wire_format.end_mark(timing)
 
+    if fault is None:
+        return StreamPlan(preamble, opening, steps, answer.delta_count, closing, Ending.FINISHED)
+
     def faulty_closing() -> list[bytes]:
-        assert fault
         match fault.fault:
             case "corrupt":
                 messages = next(steps, None) or closing()[:1]
                 return [*messages[:-1], wire_format.corrupt(messages[-1])] if messages else []
-            case "malformed_json":
-                return [wire_format.malformed()]
             case "no_end":
                 return _ending(wire_format, answer, clock())
-            case ScriptedError():
-                return [wire_format.error(fault.fault)]
             case _:
-                return []
+                return _last_words(wire_format, fault.fault)
 
-    if fault is None:
-        return StreamPlan(preamble, opening, steps, answer.delta_count, closing, Ending.FINISHED)
     ending = Ending.INCOMPLETE
     if not isinstance(fault.fault, ScriptedError):
         ending = _FAULT_ENDINGS.get(fault.fault, ending)
     return StreamPlan(preamble, opening, steps, fault.after_deltas, faulty_closing, ending)
+
+
+def _last_words(wire_format: WireFormat, fault: TransportFault | ScriptedError) -> list[bytes]:
+    """Return the message that a fault writes in place of the rest of a stream, if it writes any."""
+    match fault:
+        case "malformed_json":
+            return [wire_format.malformed()]
+        case "html":
+            return [LOGIN_PAGE]
+        case ScriptedError():
+            return [wire_format.error(fault)]
+        case _:
+            return []
 
 
 def _ending(wire_format: WireFormat, answer: EmulatedAnswer, timing: Timing) -> list[bytes]:
@@ -116,4 +126,8 @@ def _steps(wire_format: WireFormat, answer: EmulatedAnswer) -> Iterator[list[byt
             before += wire_format.block_stop(index, block)
 
 
-_FAULT_ENDINGS: dict[TransportFault, Ending] = {"stall": Ending.HELD_OPEN, "disconnect": Ending.RESET}
+_FAULT_ENDINGS: dict[TransportFault, Ending] = {
+    "stall": Ending.HELD_OPEN,
+    "disconnect": Ending.RESET,
+    "proxy_error": Ending.OVERWRITTEN,
+}

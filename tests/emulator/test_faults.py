@@ -36,11 +36,23 @@ def read_response(emulator: EmulatorProcess, verb: str, **keys: Any) -> tuple[in
 
 @pytest.mark.parametrize(("fault", "status"), [("html", 200), ("proxy_error", 502)])
 def test_a_proxys_page_replaces_the_response(emulator: EmulatorProcess, fault: str, status: int) -> None:
-    for verb in OPERATIONS:
-        found, headers, body = read_response(emulator, verb, fault=fault, at=3)
+    for verb, at in zip(OPERATIONS, (3, 0), strict=True):
+        found, headers, body = read_response(emulator, verb, fault=fault, at=at)
         assert (found, headers["content-type"].partition(";")[0]) == (status, "text/html")
         assert body.startswith(b"<!DOCTYPE html>")
     assert [call["ended"] for call in emulator.calls()] == ["fault"] * 2
+
+
+@pytest.mark.parametrize(("fault", "tail"), [("html", b"</html>\n\r\n0\r\n\r\n"), ("proxy_error", b"</html>\n")])
+def test_a_proxys_page_can_break_into_a_stream(emulator: EmulatorProcess, fault: str, tail: bytes) -> None:
+    with connect(emulator.url) as client:
+        message = {"message": emulate(fault=fault, at=2, tokens=5)}
+        client.sendall(_post("/rlm?stream=sse", "Connection: close", message))
+        received = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert received.count(b'"content"') == 2
+    assert received.endswith(tail)
+    assert (b"\r\nHTTP/1.1 502 Bad Gateway\r\n" in received) == (fault == "proxy_error")
+    assert [(call["ended"], call["deltas_sent"]) for call in emulator.calls()] == [("fault", 2)]
 
 
 def test_silence_before_the_headers_lasts_until_the_client_leaves(emulator: EmulatorProcess) -> None:

@@ -61,6 +61,7 @@ SCRIPTED_ERRORS: dict[ErrorFault, ScriptedError] = {
     ),
     "no_model": ScriptedError(404, "not_found_error", "model: a-model"),
     "expired": ScriptedError(401, "authentication_error", "invalid x-api-key"),
+    "blocked_prompt": _overflow("Output blocked by content filtering policy"),
     "no_streaming": _overflow("stream: streaming is not supported for this model"),
     # The wordings in which a prompt that is too long is rejected.
     "input_too_long": _overflow("Prompt is too long"),

@@ -16,7 +16,7 @@ _PATH = "/v1/messages"
 class EmulatedAnthropic:
     """Anthropic's Messages API."""
 
-    unsupported = frozenset({"reasoning_field", "blocked", "blocked_prompt", "image", "stream"})
+    unsupported = frozenset({"reasoning_field", "blocked", "image", "stream"})
 
     def serves(self, path: str) -> bool:
         """Return whether the path is that of the messages, or below it."""

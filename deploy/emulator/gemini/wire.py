@@ -20,7 +20,7 @@ _PATH = re.compile(r"/v1(beta)?/models/(?P<model>[^/:]+(:\d{1,4}k)?):(?P<verb>st
 class EmulatedGemini:
     """Google's Gemini API, with an API key."""
 
-    unsupported = frozenset({"reasoning_field", "refusal", "blocked_prompt", "redacted", "stream", "no_end"})
+    unsupported = frozenset({"reasoning_field", "refusal", "blocked_prompt", "redacted", "stream"})
 
     def serves(self, path: str) -> bool:
         """Return whether the path is below v1beta, or is an operation of v1; other paths of v1 are OpenAI's."""

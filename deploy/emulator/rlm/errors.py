@@ -32,6 +32,7 @@ SCRIPTED_ERRORS: dict[ErrorFault, ScriptedError] = {
     "quota": ScriptedError(402, message="The account has no credit left."),
     "no_model": ScriptedError(404, message="Not Found"),
     "expired": ScriptedError(401, message="The token has expired."),
+    "blocked_prompt": ScriptedError(422, message="The message was blocked by the content policy."),
     "no_streaming": ScriptedError(message="Streaming is not supported."),
     # A service that passes its model's words on rejects a prompt that is too long in any of these.
     "input_too_long": _overflow("The input is too long."),

@@ -25,7 +25,7 @@ class EmulatedRlm:
 
     unsupported = frozenset(
         {"reasoning", "reasoning_field", "redacted", "image", "search", "tool", "tools", "forced", "refusal", "blocked"}
-        | {"blocked_prompt", "stop_reason", "finish_reason", "usage"}
+        | {"stop_reason", "finish_reason", "usage"}
     )
 
     def serves(self, path: str) -> bool:

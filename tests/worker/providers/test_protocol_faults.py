@@ -1,132 +1,153 @@
-"""Every fault on every wire: how an answer ends, and that what came before it stands. `-s` prints the grid.
+"""Every fault on every wire, and at the router: how an answer ends, and that what came before it stands.
 
-A wire is a line in `wires.py`, a fault one below.
+A wire is a line in `wires.py`, a fault one in `fault_grid.py`. `-s` prints the grid.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, get_args
 
+import gevent
 import pytest
 
 from deploy.emulator.faults import ErrorFault, TransportFault
+from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import ProviderError
 from millrace.worker.providers.protocol import Prompt, Provider, Started, Stopped
+from millrace.worker.providers.question import Answering, Question, Retrying
+from millrace.worker.providers.router import Router
+from millrace.worker.providers.stop_reason import failure_of
+from millrace.worker.providers.stub import Stub
+from millrace.worker.settings.catalog import Candidate, ModelTraits
+from millrace.worker.settings.schema import Settings
 from tests.emulator_process import EmulatorProcess
 from tests.worker.harness import emulate
+from tests.worker.providers.fault_grid import EMPTY, GRID, RULED_OUT, TEXT, TRUNCATED, WHOLE
 from tests.worker.providers.wires import WIRES, make_provider
 
-WHOLE, TRUNCATED = "whole", "truncated"
-UNKNOWN = (None, None)
-DELTAS_BEFORE = 2
+DELTAS_BEFORE = (0, 2)
+COLUMNS = [*WIRES, "router"]
+BEHIND_ROUTER = "openai-chat"
+STALL_SECONDS = 3.0
+
+Cell = tuple[str, int, str]
+"""A row, the deltas before the fault, and a column."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """How a fault ends before the first delta and, unless it only strikes there, after some; `but`: other ends.
-
-    An end is the error's code, `whole`, or `truncated`: the stream ends without `Stopped`. A wire may have other ends,
-    under its name or the part of it before the first hyphen; `None` stands for a fault that the wire cannot have there.
-    """
-
-    before: str
-    after: str | None = None
-    but: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict[str, tuple[str | None, str | None]])
-
-    def ends(self, wire: str) -> tuple[str | None, str | None]:
-        family = self.but.get(wire.partition("-")[0], (self.before, self.after))
-        return self.but.get(wire, family)
+def prompt_of(script: Any) -> Prompt:
+    return Prompt("a-model", (PromptMessage("user", emulate(**script)),), 1000)
 
 
-def _same(code: str, **but: tuple[str | None, str | None]) -> Row:
-    return Row(code, code, {name.replace("_", "-"): ends for name, ends in but.items()})
-
-
-_UNAVAILABLE, _REJECTED, _TOO_LONG = "provider_unavailable", "provider_rejected", "context_too_long"
-_SIGN_IN, _THROTTLED, _LATE = "provider_authentication", "provider_throttled", "provider_timeout"
-
-# Within a stream, the upstream service's errors have no code: only the words of a prompt that is too long tell more.
-GRID: dict[str, Row] = {
-    "throttle": _same(_THROTTLED, rlm=(_THROTTLED, _UNAVAILABLE)),
-    "validation": _same(_REJECTED, rlm=(_REJECTED, _UNAVAILABLE)),
-    "unavailable": _same(_UNAVAILABLE),
-    "stream_error": _same(_UNAVAILABLE),
-    "server_error": _same(_UNAVAILABLE),
-    "authentication": _same(_SIGN_IN, rlm=(_SIGN_IN, _UNAVAILABLE), bedrock=(_SIGN_IN, None)),
-    "expired": _same(_SIGN_IN, rlm=(_SIGN_IN, _UNAVAILABLE), bedrock=(_SIGN_IN, None)),
-    # At Bedrock a limit, and not money.
-    "quota": _same(_SIGN_IN, rlm=(_SIGN_IN, _UNAVAILABLE), bedrock=(_THROTTLED, None)),
-    "no_model": _same(_REJECTED, rlm=(_REJECTED, _UNAVAILABLE), bedrock=(_REJECTED, None)),
-    "no_streaming": Row(_REJECTED),
-    "blocked_prompt": Row(
-        "content_filtered",
-        but={"anthropic": UNKNOWN, "bedrock": UNKNOWN, "bedrock-invoke": UNKNOWN, "gemini": UNKNOWN, "rlm": UNKNOWN},
-    ),
-    "input_too_long": _same(_TOO_LONG),
-    "prompt_too_long": _same(_TOO_LONG),
-    "over_context_limit": _same(_TOO_LONG),
-    "too_many_tokens": _same(_TOO_LONG),
-    "too_many_bytes": _same(_TOO_LONG),
-    "too_large": Row(_TOO_LONG),
-    "stall": _same(_LATE),
-    "stall_headers": Row(_LATE),
-    "disconnect": _same(_UNAVAILABLE),
-    "no_stop": _same(TRUNCATED, rlm=(_REJECTED, WHOLE)),  # the proper end of its response is enough
-    # The last event of OpenAI's responses has the stop reason; Gemini's streams have no mark behind it.
-    "no_end": _same(WHOLE, openai_responses=(TRUNCATED, TRUNCATED), gemini=UNKNOWN),
-    "corrupt": _same(_REJECTED, bedrock=(_UNAVAILABLE, _UNAVAILABLE)),  # only its messages have a checksum
-    "malformed_json": _same(_REJECTED),
-    "html": Row(_UNAVAILABLE),
-    "proxy_error": Row(_UNAVAILABLE),
-}
-
-
-def end_of(provider: Provider, **script: Any) -> tuple[str, str, ProviderError | None]:
-    """Return how the answer ends, its text, and the error, if it has one."""
-    texts: list[str] = []
-    has_stopped = has_started = False
-    failure: ProviderError | None = None
-    prompt = Prompt("a-model", (PromptMessage("user", emulate(text="0123456789", tokens=10, **script)),), 1000)
+def end_on_wire(provider: Provider, script: Any) -> tuple[str, str]:
+    """Return how the answer ends, and its text."""
+    text, has_started = "", False
+    stopped: Stopped | None = None
     try:
-        for delta in provider.stream(prompt):
+        for delta in provider.stream(prompt_of(script)):
             assert has_started == (not isinstance(delta, Started)), "it starts once, before all else"
             has_started = True
-            has_stopped = has_stopped or isinstance(delta, Stopped)
-            texts += [delta.content] if isinstance(delta, Chunk) else []
-    except ProviderError as error:
-        failure = error
-    return (failure.code if failure else WHOLE if has_stopped else TRUNCATED), "".join(texts), failure
+            stopped = delta if isinstance(delta, Stopped) else stopped
+            text += delta.content if isinstance(delta, Chunk) else ""
+    except ProviderError as failure:
+        wait = "" if failure.retry_after is None else f", {failure.retry_after:g} s"
+        return failure.code + wait + ", not streamed" * failure.refuses_streaming, text
+    if stopped is None:
+        return TRUNCATED, text
+    failure = failure_of(stopped.reason)
+    return (failure.code if failure else WHOLE if text else EMPTY), text
 
 
-@pytest.mark.parametrize("wire", WIRES)
+def end_at_router(provider: Provider, script: Any) -> tuple[str, str]:
+    """Return how the answer ends with another candidate behind the wire, and its text."""
+
+    def prompts(_candidate: Candidate, _prefill: str) -> Iterator[Prompt]:
+        yield prompt_of(script)
+
+    settings = Settings.of(providers=("openai", "bedrock"), breaker_failures=0, tries=1)
+    stub = Stub([[Chunk("Next."), Stopped("end_turn")]], "bedrock")
+    router = Router(settings, {"openai": provider, "bedrock": stub}, Breaker(settings))
+    candidates = [Candidate(name, "a-model", ModelTraits(10_000)) for name in ("openai", "bedrock")]
+    text, end = "", TRUNCATED
+    try:
+        for item in router.stream(Question(candidates, prompts)):
+            text += item.content if isinstance(item, Chunk) else ""
+            if isinstance(item, Retrying):
+                end = f"{item.code}, next"
+            elif isinstance(item, Answering) and item.mode == "chunked":
+                end = "in chunks"
+            elif isinstance(item, Stopped) and end == TRUNCATED:
+                failure = failure_of(item.reason)
+                end = failure.code if failure else WHOLE if text else EMPTY
+    except ProviderError as failure:
+        end = failure.code
+    return end, text
+
+
+def text_of(row: str, at: int, column: str, end: str) -> str:
+    """Return the text that the answer has in the end."""
+    if end.endswith(", next"):
+        return "Next."
+    if end == "in chunks":
+        return TEXT
+    return TEXT[:at] + GRID[row].adds(BEHIND_ROUTER if column == "router" else column, at)
+
+
+def fill(cells: list[Cell], column: str, url: str, seconds: float) -> dict[Cell, tuple[str, str]]:
+    """Return the ends and the texts of a column's cells."""
+    wire, find_end = (BEHIND_ROUTER, end_at_router) if column == "router" else (column, end_on_wire)
+    provider = make_provider(wire, url, read_seconds=seconds)
+    try:
+        return {cell: find_end(provider, GRID[cell[0]].script(wire, cell[1])) for cell in cells}
+    finally:
+        provider.close()
+
+
+def print_grid(ends: dict[Cell, str]) -> None:
+    """Print the ends, the codes without `provider_`; a line for both places of a fault if they are the same."""
+    lines = [["fault", "deltas before", *COLUMNS]]
+    for row in GRID:
+        before, after = ([ends[row, at, each].replace("provider_", "") for each in COLUMNS] for at in DELTAS_BEFORE)
+        lines += [[row, "0, 2", *before]] if before == after else [[row, "0", *before], ["", "2", *after]]
+    widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
+    for line in ([""], *lines):
+        print("".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=False)).rstrip())
+
+
 def test_every_fault_ends_an_answer_with_its_code_and_keeps_the_text_before_it(
-    wire: str, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
-    provider = make_provider(wire, emulator.url, read_seconds=1)
-    found: dict[str, tuple[str | None, str | None]] = {}
-    for fault, row in GRID.items():
-        before, after = row.ends(wire)
-        ends: list[str | None] = []
-        for at, expected in ((0, before), (DELTAS_BEFORE, after)):
-            if expected is None:
-                ends.append(None)
-                continue
-            end, text, failure = end_of(provider, fault=fault, at=at)
-            ends.append(end)
-            if end == expected:
-                assert text == ("0123456789" if fault == "no_end" else "0123456789"[:at]), (fault, at)
-                assert not failure or failure.refuses_streaming == (fault == "no_streaming"), fault
-        found[fault] = (ends[0], ends[1])
-        print(f"{wire:18} {fault:20} {ends[0] or '-':24} {ends[1] or '-'}")
-    provider.close()
-    assert found == {fault: row.ends(wire) for fault, row in GRID.items()}
+    expected = {
+        (row, at, column): end
+        for row, each in GRID.items()
+        for column in COLUMNS
+        for at, end in zip(DELTAS_BEFORE, each.ends_of(column), strict=True)
+    }
+    found = {cell: end for cell, end in expected.items() if end in RULED_OUT}
+    jobs: list[Any] = []
+    for column in COLUMNS:
+        cells = [cell for cell in expected if cell[2] == column and cell not in found]
+        stalls = [cell for cell in cells if cell[0].startswith("stall")]
+        jobs += [gevent.spawn(fill, [cell], column, emulator.url, STALL_SECONDS) for cell in stalls]
+        jobs.append(gevent.spawn(fill, [cell for cell in cells if cell not in stalls], column, emulator.url, 60))
+    texts: dict[Cell, str] = {}
+    for job in jobs:
+        for cell, (end, text) in job.get(timeout=120).items():
+            found[cell], texts[cell] = end, text
+    print_grid(found)
+    assert [f"{cell}: {found[cell]}, not {end}" for cell, end in expected.items() if found[cell] != end] == []
+    assert {cell: text for cell, text in texts.items() if text != text_of(*cell, found[cell])} == {}
 
 
-def test_the_grid_has_every_fault_of_the_endpoint_and_no_wire_leaves_out_many() -> None:
-    assert {*GRID} == {*get_args(ErrorFault), *get_args(TransportFault)}
-    for wire in WIRES:
-        assert sum(row.ends(wire)[0] is not None for row in GRID.values()) >= 20, wire
+def test_the_grid_has_every_fault_of_the_endpoint_and_leaves_out_only_what_cannot_be() -> None:
+    scripted = [row.script("openai-chat", 0).get("fault") for row in GRID.values()]
+    assert {*get_args(ErrorFault), *get_args(TransportFault)} <= {each for each in scripted if isinstance(each, str)}
+    for row, each in GRID.items():
+        for column in COLUMNS:
+            before, after = each.ends_of(column)
+            assert "" not in (before.strip("- "), after.strip("- ")), (row, column)
+            assert before not in RULED_OUT, (row, column)
+    ruled_out = [row for row, each in GRID.items() for column in WIRES if each.ends_of(column)[1] in RULED_OUT]
+    assert {*ruled_out} == {"stall_headers", "empty answer", "only reasoning"}

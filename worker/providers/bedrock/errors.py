@@ -8,7 +8,7 @@ from botocore.eventstream import ParserError
 from urllib3 import exceptions as wire
 
 from millrace.worker.errors import ErrorCode, MillraceError, ProviderError
-from millrace.worker.providers.transport.errors import is_overflow, is_streaming_refusal
+from millrace.worker.providers.transport.errors import is_overflow, is_streaming_refusal, retry_after
 
 
 class UnreadableResponse(MillraceError):
@@ -98,7 +98,12 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], ErrorMapping], ...] = (
 def map_error(error: Exception) -> ProviderError | None:
     """Return the error that ends the generation, None if the exception is not the provider's."""
     mapping = _find_mapping(error)
-    return mapping.to_error() if mapping else None
+    if mapping is None:
+        return None
+    failure = mapping.to_error()
+    if mapping.is_transient and isinstance(error, sdk.ClientError):  # an exception within the stream has no headers
+        failure.retry_after = retry_after(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+    return failure
 
 
 def _find_mapping(error: Exception) -> ErrorMapping | None:
@@ -118,7 +123,8 @@ def may_refuse_feature(error: sdk.ClientError) -> bool:
 
 def _map_response(error: sdk.ClientError) -> ErrorMapping:
     code = _text_of(error, "Code")
-    mapping = EXCEPTIONS.get(code[:1].upper() + code[1:])
+    code = code[:1].upper() + code[1:]
+    mapping = EXCEPTIONS.get(code)
     if mapping is None and code.removesuffix("Exception") in _CREDENTIALS:
         mapping = _UNAUTHENTICATED
     if isinstance(error, sdk.EventStreamError):

@@ -44,7 +44,10 @@ def _parse(message: EventStreamMessage, parse_failure: Callable[[EventStreamMess
     if headers.get(":message-type") in ("exception", "error"):
         try:
             return parse_failure(message)
-        except _PARSE_ERRORS as error:
+        except (EventStreamError, *_PARSE_ERRORS) as error:
+            # botocore drops the name of an exception that its service model does not have in this stream.
+            if isinstance(error, EventStreamError) and error.response.get("Error", {}).get("Code"):
+                raise
             details: Any = {"Error": {"Code": headers.get(":exception-type"), "Message": ""}}
             raise EventStreamError(details, "Bedrock") from error
     # botocore's parser rejects a union without exactly one member that it knows.

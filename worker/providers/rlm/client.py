@@ -15,7 +15,7 @@ from millrace.worker.providers.reading import read_sse
 from millrace.worker.providers.rlm.fields import StreamMapper, build_body, parse_answer
 from millrace.worker.providers.stop_sequences import stop_at
 from millrace.worker.providers.transport.client import EVENT_STREAM, JSON, HttpClient, Response
-from millrace.worker.providers.transport.decoders import NdjsonDecoder
+from millrace.worker.providers.transport.decoders import NdjsonDecoder, SseDecoder
 from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
 
@@ -96,13 +96,15 @@ class Rlm:
 
     def _read_stream(self, response: Response) -> Generator[Delta]:
         mapper = StreamMapper(self._settings.delta_fields, self._settings.answer_field)
-        for name, data in _events(response):
+        decoder = SseDecoder()
+        for name, data in _events(response, decoder):
             yield from mapper.map(name, data)
             if mapper.has_ended:
                 break
-        # Without either header, the response ends with its connection, and so does one that is cut off.
+        # Without either header, the response ends with its connection, and so does one that is cut off. Lines of no
+        # event at the end are those of a proxy's page.
         is_framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
-        yield from mapper.end(is_framed=is_framed)
+        yield from mapper.end(is_framed=is_framed and not decoder.stray_lines())
         response.body.drain()
 
     def _cut(self, text: str) -> Generator[Delta]:
@@ -122,10 +124,10 @@ def _is_stream(response: Response) -> bool:
     return response.content_type in (EVENT_STREAM, *JSON_LINES)
 
 
-def _events(response: Response) -> Iterator[tuple[str, bytes]]:
+def _events(response: Response, decoder: SseDecoder) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the data of each event; lines of JSON have no name."""
     if response.content_type == EVENT_STREAM:
-        yield from read_sse(response)
+        yield from read_sse(response, decoder)
         return
     lines = NdjsonDecoder()
     for piece in response.body:

@@ -51,6 +51,8 @@ class Body:
                 piece = self._decoder.decode(data) if data else self._decoder.end()
                 if piece:
                     yield piece
+                if self._decoder.damage:
+                    raise self._decoder.damage
         self._release()
 
     def drain(self) -> None:
@@ -120,6 +122,8 @@ def _reader_of(sock: Any) -> Callable[[int], bytes]:
 
 class _LengthDecoder:
     """The body of a response with a Content-Length, or of one that ends with its connection."""
+
+    damage: ProtocolError | None = None
 
     def __init__(self, length: int | None) -> None:
         self._remaining = length

@@ -16,13 +16,19 @@ class ChunkedDecoder:
 
     def __init__(self) -> None:
         self.has_ended = False
+        self.damage: ProtocolError | None = None  # of the coding, behind bytes that have been decoded
         self._remaining = 0  # bytes of the current chunk that have not arrived
         self._size_prefix = b""  # stands before the next size: the CR LF that ends the previous chunk
         self._is_last = False
         self._rest = b""  # an incomplete size line, or incomplete trailers
 
     def decode(self, data: bytes) -> bytes:
-        """Return the bytes of the body in `data`; raises ProtocolError if it is not in this coding."""
+        """Return the bytes of the body in `data`; raises ProtocolError if it is not in this coding.
+
+        Bytes before the damage are whole: they are returned, and `damage` is to be raised after them.
+        """
+        if self.damage:
+            raise self.damage
         data = self._rest + data
         parts: list[bytes] = []
         at = 0
@@ -35,7 +41,13 @@ class ChunkedDecoder:
             elif self._is_last or (end := data.find(_CRLF, at + len(self._size_prefix))) < 0:
                 break
             else:
-                self._remaining = self._parse_size(data[at:end])
+                try:
+                    self._remaining = self._parse_size(data[at:end])
+                except ProtocolError as error:
+                    if not parts:
+                        raise
+                    self.damage = error
+                    break
                 self._size_prefix = _CRLF
                 self._is_last = not self._remaining
                 at = end if self._is_last else end + len(_CRLF)

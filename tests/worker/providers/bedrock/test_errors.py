@@ -60,6 +60,7 @@ def test_an_exception_is_mapped_alike_in_a_response_and_within_a_stream(code: st
         (client_error("ModelErrorish", status=424), ("provider_unavailable", True, True)),
         (stream_error(""), ("provider_unavailable", True, True)),
         (stream_error("somethingNewException"), ("provider_unavailable", True, True)),
+        (stream_error("expiredTokenException"), ("provider_authentication", False, False)),
         (stream_error("InternalFailure"), ("provider_unavailable", True, True)),
         (stream_error("validationException", "prompt is too long"), ("context_too_long", False, False)),
         (stream_error(None, None), ("provider_unavailable", True, True)),
@@ -96,6 +97,19 @@ def test_a_rejection_that_refuses_streaming_says_so_outside_of_a_stream_only() -
         failure = map_error(error)
         assert failure
         assert (failure.code, failure.refuses_streaming) == ("provider_rejected", expected)
+
+
+def test_the_service_says_how_long_to_wait_only_where_a_wait_helps() -> None:
+    for code, given, seconds in (
+        ("ThrottlingException", "7", 7.0),
+        ("ServiceUnavailableException", "1.5", 1.5),
+        ("ThrottlingException", "soon", None),
+        ("ValidationException", "7", None),
+    ):
+        details: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPHeaders": {"retry-after": given}}}
+        failure = map_error(sdk.ClientError(details, "ConverseStream"))
+        assert failure
+        assert failure.retry_after == seconds
 
 
 def test_an_error_that_is_not_the_providers_is_not_mapped() -> None:

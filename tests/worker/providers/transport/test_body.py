@@ -67,6 +67,20 @@ def test_a_body_that_ends_with_its_connection_is_whole(open_body: OpenBody) -> N
         assert b"".join(body) == b"abc"
 
 
+def test_pieces_that_arrive_with_damage_stand_and_nothing_more_is_waited_for(open_body: OpenBody) -> None:
+    def send(connection: Any, _request: bytes) -> None:
+        connection.sendall(chunked([b"abc", b"de"], end=b"HTTP/1.1 502 Bad Gateway\r\n"))
+        hang(connection)
+
+    with serving(send) as server, closing(open_body(server.url)) as body:
+        pieces = iter(body)
+        found = b""
+        while found != b"abcde":
+            found += next(pieces)
+        with pytest.raises(ProtocolError):
+            next(pieces)
+
+
 def test_a_body_that_is_cut_off_is_an_error_after_its_pieces(open_body: OpenBody) -> None:
     for answer in (chunked([b"abc"], end=b""), plain(200, b"abcd")[:-1], chunked([b"abc"], end=b"5\r\nx")):
         received: list[bytes] = []

@@ -61,6 +61,12 @@ def test_an_incomplete_chunk_is_returned_as_far_as_it_has_arrived() -> None:
         b"0\r\n" + b"a: b\r\n" * MAX_LINE_BYTES,
     ],
 )
-def test_invalid_chunked_coding_is_rejected(coding: bytes) -> None:
+def test_invalid_chunked_coding_is_rejected_behind_the_bytes_before_it(coding: bytes) -> None:
+    decoder = ChunkedDecoder()
+    if coding.startswith(b"2"):
+        assert decoder.decode(coding) == b"ab"
+        assert decoder.damage
+        coding = b"more"
     with pytest.raises(ProtocolError):
-        ChunkedDecoder().decode(coding)
+        decoder.decode(coding)
+    assert not decoder.has_ended
