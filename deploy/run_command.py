@@ -40,8 +40,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--provider",
         type=_provider_names,
-        metavar="NAME",
-        help=f"what the local endpoint stands in for, in order: {', '.join(PROVIDERS)} (bedrock)",
+        metavar="NAME,…",
+        help=f"what the local endpoint stands in for, in order, with commas: {', '.join(PROVIDERS)} (bedrock)",
     )
     parser.add_argument("--rlm", action="store_true", help="it also stands in for an upstream service, asked first")
     parser.add_argument("--ask", metavar="QUESTION", help="stream one answer to the terminal and exit")

@@ -109,7 +109,8 @@ def plan(options: Options, root: Path, python: Path, state: StateDirectory) -> T
     password = "" if users_redis else state.redis_password()
     redis_url = users_redis or f"redis://:{password}@{HOST}:{redis_port}/0"
     emulator_url = f"http://{HOST}:{emulator_port}" if emulator_port else ""
-    inspected = _inspect(root, python)
+    # A Redis of our own has yet to start, so the inspection tries only one that the user names.
+    inspected = _inspect(root, python, child_environment(os.environ, {}, emulator_url, options.providers))
     environment = child_environment(os.environ, own_settings(state, redis_url), emulator_url, options.providers)
     if options.aws:
         check_aws(environment, root, python)
@@ -243,8 +244,10 @@ def check_aws(environment: Mapping[str, str], root: Path, python: Path) -> None:
         )
 
 
-def _inspect(root: Path, python: Path) -> dict[str, str]:
-    checked = subprocess.run([python, "-c", INSPECTION], cwd=root, capture_output=True, text=True, check=False)
+def _inspect(root: Path, python: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    checked = subprocess.run(
+        [python, "-c", INSPECTION], cwd=root, env=dict(environment), capture_output=True, text=True, check=False
+    )
     if checked.returncode:
         raise StartError(f"the app does not start:\n{checked.stderr.rstrip()}")
     inspected = json.loads(checked.stdout)

@@ -220,19 +220,22 @@ class AnswerMeter:
     def cancelled(self, by: CancelledBy) -> Cancelled:
         """Return the outcome of an answer that is cancelled now; its stream is closed."""
         self.cancelled_at = time.monotonic()
-        return Cancelled(by, self.usage(), *self.who_answered(), self.receipt(), self.latency())
+        receipt = self.receipt()
+        return Cancelled(by, self.usage(), *self.who_answered(), receipt, self.latency(), _total(receipt))
 
     def failed(self, failure: GenerationFailed) -> Error:
         """Return the outcome of an answer that fails now."""
         usage = self.usage() if self._answering else None
+        receipt = self.receipt()
         return Error(
             failure.code,
             failure.message,
             failure.retryable,
             usage,
             *self.who_answered(),
-            usage_by=self.receipt(),
+            usage_by=receipt,
             latency=self.latency(),
+            usage_total=_total(receipt),
         )
 
     def with_calls(self, outcome: Complete) -> Complete:
@@ -277,3 +280,8 @@ class AnswerMeter:
 
     def _elapsed_ms(self) -> int:
         return int((time.monotonic() - self._started_at) * 1000)
+
+
+def _total(receipt: list[PaidCall]) -> Usage | None:
+    """Return the sum; None if no call has been paid for."""
+    return total_of(receipt) if receipt else None

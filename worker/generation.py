@@ -257,7 +257,8 @@ def _build_context(
 
 def _publish_answer(process: WorkerProcess, run: RunningGeneration, question: Question) -> None:
     """Move each delta from the model's stream to the outbox, no faster than Redis accepts them."""
-    outbox, meter, announced = run.outbox, run.meter, question.candidates[0]
+    outbox, meter = run.outbox, run.meter
+    announced: Candidate | None = question.candidates[0]
     for item in process.router.stream(question):
         match item:
             case Answering(candidate):
@@ -266,7 +267,7 @@ def _publish_answer(process: WorkerProcess, run: RunningGeneration, question: Qu
                     announced = candidate
                     outbox.emit(_running(run, candidate))
             case Retrying(candidate, code):
-                announced = candidate
+                announced = None  # so that `running` says who answers in the end, and that the wait is over
                 attempt, model, provider = run.claimed.attempt, candidate.id, candidate.provider
                 outbox.emit(StatusEvent("retrying", attempt=attempt, model=model, provider=provider, code=code))
             case Restarted(content):

@@ -56,6 +56,17 @@ def test_both_tiers_accept_the_settings_of_a_provider_that_the_local_endpoint_st
         assert f"{provider.upper()}_API_KEY" not in made
 
 
+def test_settings_may_name_models_of_the_providers_that_the_local_endpoint_stands_in_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_ALLOWED_MODELS", "gemini/a-model")
+    options = Options(port=0, providers=("gemini", "bedrock"))
+    state = StateDirectory(tmp_path / "state")
+    state.directory(".")
+    web = plan(options, ROOT, Path(sys.executable), state).web
+    assert web.environment["MILLRACE_PROVIDERS"] == "gemini,bedrock"
+
+
 def test_address_of_ones_own_is_kept_together_with_its_key() -> None:
     given = {"MILLRACE_OPENAI_BASE_URL": "http://127.0.0.1:11434/v1", "OPENAI_API_KEY": "mine"}
     made = child_environment(given, {}, ENDPOINT, ("openai",))

@@ -245,13 +245,16 @@ def test_details_of_the_provider_are_in_the_outcome(meter: AnswerMeter) -> None:
 def test_a_cancelled_or_failed_answer_names_who_gave_it_and_what_it_used() -> None:
     meter = AnswerMeter(CLAIMED, time.monotonic(), SETTINGS)
     failure = GenerationFailed("provider_unavailable", retryable=True)
-    assert (meter.failed(failure).provider, meter.failed(failure).usage_by) == (None, [])
+    for outcome in (meter.cancelled("user"), meter.failed(failure)):
+        assert (outcome.provider, outcome.usage_by, outcome.usage_total) == (None, [], None)
+    meter.paid_calls.append(PaidCall(3, 4, purpose="intent", provider="openai", model="gpt-5-mini"))
     meter.start_call(Answering(Candidate("openai", "gpt-5", UNKNOWN_MODEL)))
     meter.accept(Chunk("1234"), 1)
     for outcome in (meter.cancelled("user"), meter.failed(failure)):
         assert (outcome.model, outcome.provider, outcome.requested_model) == ("gpt-5", "openai", "a-model")
         assert outcome.usage == Usage(0, 1, exact=False)
-        assert [call.purpose for call in outcome.usage_by] == ["answer"]
+        assert [call.purpose for call in outcome.usage_by] == ["intent", "answer"]
+        assert outcome.usage_total == Usage(3, 5, exact=False)
 
 
 def test_calls_after_the_outcome_are_added_to_those_that_it_has(meter: AnswerMeter) -> None:

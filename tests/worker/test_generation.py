@@ -100,7 +100,8 @@ def test_a_throttled_call_is_retried_with_a_status_event(make_worker: MakeWorker
     events = worker.answer()
     model = worker.harness.settings.default_model
     retrying = StatusEvent("retrying", attempt=1, model=model, provider="bedrock", code="provider_throttled")
-    assert [event for event in events if event == retrying] == [events[2], events[3]]
+    running = StatusEvent("running", attempt=1, model=model, provider="bedrock", requested_model=model)
+    assert events[1:6] == [running, retrying, retrying, running, Chunk("At last.")]
     assert isinstance(outcome_of(events), Complete)
     assert worker.stub.closed == 3
 

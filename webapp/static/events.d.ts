@@ -132,6 +132,7 @@ export interface Cancelled {
   requested_model?: string;
   usage_by?: PaidCall[];
   latency?: Latency;
+  usage_total?: Usage;
 }
 
 /** The outcome of a failed answer; the text so far is kept. `latency` is absent where no worker had begun. */
@@ -146,6 +147,7 @@ export interface Error {
   requested_model?: string;
   usage_by?: PaidCall[];
   latency?: Latency;
+  usage_total?: Usage;
 }
 
 /** The conversation's title. */

@@ -64,8 +64,8 @@ class Latency(msgspec.Struct, frozen=True):
 class StatusEvent(Event, frozen=True, tag="status"):
     """The generation's progress; the first event of every log is `queued` and carries the ids.
 
-    `running` names the provider and the model that are asked; it is repeated if others answer in the end. `retrying`
-    names those that are asked next, and the error code of the call before.
+    `running` names the provider and the model that are asked; after a `retrying` it comes again with those that answer.
+    `retrying` names those that are asked next, and the error code of the call before.
     """
 
     status: Literal["queued", "running", "searching", "retrying"]
@@ -199,6 +199,7 @@ class Cancelled(Event, frozen=True):
     requested_model: str | None = None
     usage_by: list[PaidCall] = []
     latency: Latency | None = None
+    usage_total: Usage | None = None
 
 
 class Error(Event, frozen=True):
@@ -213,6 +214,7 @@ class Error(Event, frozen=True):
     requested_model: str | None = None
     usage_by: list[PaidCall] = []
     latency: Latency | None = None
+    usage_total: Usage | None = None
 
 
 class Title(Event, frozen=True):

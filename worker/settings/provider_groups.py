@@ -30,7 +30,7 @@ class BedrockSettings:
     """Amazon Bedrock, for `bedrock` and `bedrock-invoke`."""
 
     region: str = setting("AWS_REGION AWS_DEFAULT_REGION", parsers.text, "us-east-1", "AWS region of Bedrock")
-    request: str = setting("MILLRACE_BEDROCK_REQUEST", parsers.json_object, "", "further arguments of ConverseStream for answers, as a JSON object or the path of its file: guardrailConfig, serviceTier, performanceConfig, requestMetadata, additionalModelRequestFields, outputConfig, promptVariables and others of the service; `bedrock-invoke` takes the first five")
+    request: str = setting("MILLRACE_BEDROCK_REQUEST", parsers.json_object, "", "further arguments of ConverseStream for answers, as a JSON object or the path of its file: guardrailConfig, serviceTier, performanceConfig, requestMetadata, additionalModelRequestFields, projectIdentifier, outputConfig, promptVariables and others of the service; `bedrock-invoke` takes the first six")
     metadata: bool = setting("MILLRACE_BEDROCK_METADATA", parsers.flag, True, "whether an answer's request carries `generation` and `owner_hash` as `requestMetadata`, for cost reports and invocation logs")
     endpoint_url: str = setting("MILLRACE_BEDROCK_ENDPOINT_URL", _http_url, "", "alternative endpoint for Bedrock, such as the local one")
 

@@ -230,7 +230,7 @@ def _ends_replay(event: AnyEvent) -> bool:
 
 
 def _metadata_of(outcome: Complete | Cancelled | Error) -> UiMetadata:
-    usage, total = outcome.usage, outcome.usage_total if isinstance(outcome, Complete) else None
+    usage, total = outcome.usage, outcome.usage_total
     names: dict[type, Literal["complete", "cancelled", "error"]] = {
         Complete: "complete",
         Cancelled: "cancelled",

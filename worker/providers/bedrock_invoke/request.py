@@ -37,7 +37,8 @@ def to_invoke_request(client: Any, value: str) -> InvokeRequest:
     An argument that only Converse has is refused: without it, answers would not be what the operator asks for.
     """
     given = checked_request(client, value)
-    if refused := [name for name in given if name not in _HONOURED]:
+    same = {name: each for name, each in given.items() if name not in _HONOURED and _is_same(client, name)}
+    if refused := [name for name in given if name not in _HONOURED and name not in same]:
         raise SettingError(
             f"{NAME}: bedrock-invoke calls InvokeModel, which has no {', '.join(refused)}; leave them out, or "
             "bedrock-invoke out of MILLRACE_PROVIDERS"
@@ -56,5 +57,13 @@ def to_invoke_request(client: Any, value: str) -> InvokeRequest:
         "performanceConfigLatency": cast("Object", given.get("performanceConfig", {})).get("latency"),
         "serviceTier": cast("Object", given.get("serviceTier", {})).get("type"),
     }
-    known = {name: each for name, each in arguments.items() if each is not None}
+    known = same | {name: each for name, each in arguments.items() if each is not None}
     return InvokeRequest(known, body, cast("dict[str, str]", given.get("requestMetadata", {})))
+
+
+def _is_same(client: Any, name: str) -> bool:
+    """Return whether InvokeModel has the argument of Converse under the same name and with the same shape."""
+    model = client.meta.service_model
+    of_converse = model.operation_model("ConverseStream").input_shape.members[name]
+    of_invoke = model.operation_model("InvokeModelWithResponseStream").input_shape.members.get(name)
+    return of_invoke is not None and of_invoke.name == of_converse.name

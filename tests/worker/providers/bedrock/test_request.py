@@ -40,6 +40,7 @@ GIVEN: dict[str, Any] = {
     "performanceConfig": {"latency": "optimized"},
     "serviceTier": {"type": "flex"},
     "outputConfig": {"effort": "low"},
+    "projectIdentifier": "mill",
 }
 
 

@@ -32,6 +32,7 @@ def operators(monkeypatch: pytest.MonkeyPatch, emulator: EmulatorProcess) -> Ite
         "serviceTier": {"type": "flex"},
         "requestMetadata": {"team": "mill"},
         "additionalModelRequestFields": {"top_k": 5},
+        "projectIdentifier": "mill",
     }
     settings = {"MILLRACE_BEDROCK_ENDPOINT_URL": emulator.url, "MILLRACE_BEDROCK_REQUEST": json.dumps(given)}
     provider = BedrockInvoke(load(settings), concurrency=10)
@@ -55,9 +56,16 @@ def test_the_operators_arguments_become_headers_and_members_of_the_body(operator
     list(operators.stream(prompt_of(emulate(text="Yes."))))
     operators.answer(prompt_of(emulate(text="Yes.")))
     for request in sent:
-        names = ("GuardrailIdentifier", "GuardrailVersion", "Trace", "PerformanceConfig-Latency", "Service-Tier")
+        names = (
+            "GuardrailIdentifier",
+            "GuardrailVersion",
+            "Trace",
+            "PerformanceConfig-Latency",
+            "Service-Tier",
+            "ProjectIdentifier",
+        )
         headers = [request.headers[f"X-Amzn-Bedrock-{name}"].decode() for name in names]
-        assert headers == ["g", "1", "ENABLED_FULL", "optimized", "flex"]
+        assert headers == ["g", "1", "ENABLED_FULL", "optimized", "flex", "mill"]
         metadata = json.loads(request.headers["X-Amzn-Bedrock-Request-Metadata"])
         assert metadata == {"generation": "g", "team": "mill"}
         body = json.loads(request.body)
