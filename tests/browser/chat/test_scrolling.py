@@ -18,6 +18,10 @@ PLACE = """() => {
     window.watched ??= document.querySelector(".question");
     return Math.round(window.watched.getBoundingClientRect().top - top);
 }"""
+# The turns that the browser neither lays out nor paints, because they are away from the screen.
+SKIPPED = """() => [...document.querySelectorAll(".turn")].map(
+    ({ firstElementChild }) => !firstElementChild.checkVisibility({ contentVisibilityAuto: true }),
+)"""
 
 
 def distance(page: Page) -> float:
@@ -46,7 +50,7 @@ def test_text_is_followed_at_the_end_and_a_reader_above_it_stays_in_place(page: 
     expect_state(page, "cancelled")
 
 
-def test_earlier_messages_and_what_loads_above_move_nothing(
+def test_earlier_messages_and_what_loads_above_move_nothing_and_turns_away_from_the_screen_are_skipped(
     page: Page, system_with_turns: Callable[[int], str]
 ) -> None:
     page.route("**/messages?*", lambda route: route.continue_(url=route.request.url.replace("limit=40", "limit=4")))
@@ -54,13 +58,17 @@ def test_earlier_messages_and_what_loads_above_move_nothing(
     page.reload()
     expect(page.locator(".turn")).to_have_count(2)
     wait_for(lambda: distance(page) < 3, 40, "the end")
+    wait_for(lambda: page.evaluate(SKIPPED) == [True, False], 40, "the turn above the screen to be skipped")
     page.locator("#older").scroll_into_view_if_needed()
     expect(page.locator(".newest")).to_be_visible()
     place = page.evaluate(PLACE)
     page.locator("#older").click()
     expect(page.locator(".turn")).to_have_count(4)
     wait_for(lambda: abs(page.evaluate(PLACE) - place) <= 1, 40, "the same place")  # places are rounded
+    wait_for(lambda: page.evaluate(SKIPPED) == [True, False, False, False], 40, "the first turn to be skipped")
+    assert abs(page.evaluate(PLACE) - place) <= 1
+    assert page.locator(".newest").get_attribute("data-state") is None  # nothing was added at the end
     # Something above the top edge grows, as an image does that has loaded.
-    page.evaluate("() => { document.querySelector('.turn .answer').append('above\\n'.repeat(40)); }")
+    page.evaluate("() => { document.querySelectorAll('.answer')[1].append('above\\n'.repeat(40)); }")
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert abs(page.evaluate(PLACE) - place) <= 1

@@ -13,7 +13,8 @@ export class Scrolling {
   /** @type {{element: Element, offset: number}[]} */
   #anchors = []; // what is at the top edge, from a turn to a paragraph of its answer: a paragraph may be replaced
   #lastTop = 0;
-  #lastHeight = 0;
+  /** @type {{element: Element | null, height: number}} */
+  #last = { element: null, height: 0 }; // the newest turn
   #observer = new ResizeObserver(() => this.keep());
 
   /**
@@ -42,10 +43,17 @@ export class Scrolling {
     if (!scroller.isConnected || scroller.clientHeight === 0) return;
     if (this.isAtEnd) scroller.scrollTop = scroller.scrollHeight;
     else this.#restoreAnchor();
-    const hasGrown = scroller.scrollHeight > this.#lastHeight;
     this.#lastTop = scroller.scrollTop;
-    this.#lastHeight = scroller.scrollHeight;
-    this.#onChange({ isAtEnd: this.isAtEnd, hasGrown });
+    this.#onChange({ isAtEnd: this.isAtEnd, hasGrown: this.#growsAtEnd() });
+  }
+
+  // Earlier turns change their height as well: they are laid out only when they come near the screen.
+  #growsAtEnd() {
+    const element = this.#content.lastElementChild;
+    const height = element?.clientHeight ?? 0;
+    const hasGrown = element !== this.#last.element || height > this.#last.height;
+    this.#last = { element, height };
+    return hasGrown;
   }
 
   #restoreAnchor() {
@@ -64,8 +72,7 @@ export class Scrolling {
     if (scrollTop < this.#lastTop - 1 && distance > 2) this.isAtEnd = false;
     else if (distance <= NEAR_END_PX) this.isAtEnd = true;
     this.#lastTop = scrollTop;
-    this.#lastHeight = scrollHeight;
-    this.#findAnchors();
+    if (!this.isAtEnd) this.#findAnchors();
     this.#onChange({ isAtEnd: this.isAtEnd, hasGrown: false });
   }
 

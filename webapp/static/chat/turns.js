@@ -19,6 +19,7 @@ export class Turns {
   /** @type {Turn[]} */
   #turns = [];
   #onLost;
+  #heights = new ResizeObserver((entries) => entries.forEach(keepHeight));
 
   /** @param {(text: string) => void} onLost - called with an edited question that was not sent when its turn was removed elsewhere */
   constructor(onLost) {
@@ -44,6 +45,7 @@ export class Turns {
 
   /** @param {Turn} turn */
   append(turn) {
+    if (this.last) this.#heights.observe(this.last.view.element);
     this.#turns.push(turn);
     this.element.append(turn.view.element);
     return turn;
@@ -53,6 +55,7 @@ export class Turns {
   prepend(turns) {
     this.#turns.unshift(...turns);
     this.element.prepend(...turns.map(({ view }) => view.element));
+    for (const { view } of turns) this.#heights.observe(view.element);
   }
 
   /** @param {Turn} turn */
@@ -107,4 +110,18 @@ export class Turns {
   #lose({ view }) {
     if (view.edited.trim() !== "") this.#onLost(view.edited);
   }
+}
+
+/**
+ * Keep the height of a turn that is not the last one: with it, the browser can skip the turn while it is away from the screen,
+ * and nothing moves. A long conversation would otherwise cost more time with each word than the answer that is written.
+ *
+ * @param {ResizeObserverEntry} entry
+ */
+function keepHeight({ target, contentRect }) {
+  const height = `auto ${contentRect.height}px`;
+  const { style, dataset, nextElementSibling } = /** @type {HTMLElement} */ (target);
+  if (contentRect.height === 0 || nextElementSibling === null || style.containIntrinsicBlockSize === height) return;
+  style.containIntrinsicBlockSize = height;
+  dataset.measured = "";
 }
