@@ -5,7 +5,7 @@ An absent or null member says nothing. One of a wrong type ends the answer with 
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -23,6 +23,19 @@ _decode = msgspec.json.Decoder().decode
 def unreadable() -> ProviderError:
     """Return the error of an answer that cannot be read; sampling is random, so another answer may be readable."""
     return ProviderError("provider_rejected", retryable=True)
+
+
+def merge(own: Members, given: Mapping[str, Any]) -> Members:
+    """Return the members of a request with the operator's (`MILLRACE_BEDROCK_REQUEST` and its like).
+
+    An object is merged with its namesake; any other value takes the place of it.
+    """
+    merged = dict(own)
+    for name, value in given.items():
+        mine = merged.get(name)
+        is_object = isinstance(mine, dict) and isinstance(value, Mapping)
+        merged[name] = merge(cast("Members", mine), cast("Members", value)) if is_object else value
+    return merged
 
 
 def parse_object(data: bytes | str) -> Members:

@@ -5,18 +5,32 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-th
 https://ai.google.dev/gemini-api/docs/thought-signatures
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from millrace.worker.contract.request import PromptMessage, ReasoningState, without_reasoning
 from millrace.worker.errors import ProviderError
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.protocol import Prompt
 
+_FIELDS = ("thinking", "reasoning_config", "reasoningConfig")  # the names that models have for it
+
 _log = get_logger(__name__)
 
 T = TypeVar("T")
+
+
+def asks_for_reasoning(fields: Any) -> bool | None:
+    """Return whether the operator's members of a request switch reasoning on; None if they leave it to the model."""
+    given = map(cast("dict[str, Any]", fields).get, _FIELDS) if isinstance(fields, Mapping) else ()
+    configs = [cast("dict[str, Any]", each) for each in given if isinstance(each, Mapping)]
+    return configs[0].get("type") != "disabled" if configs else None
+
+
+def may_reason(asks: bool | None, state: ReasoningState) -> bool:
+    """Return whether a request that asks like this lets the model reason, as the one did that the reasoning is of."""
+    return asks is True or (asks is None and not state.is_requested)
 
 
 def has_reasoning(prompt: Prompt) -> bool:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 _RATE = r" *[1-9][0-9]{0,8} *(/| per ) *([1-9][0-9]{0,3} *)?(second|minute|hour|day)s? *"
@@ -221,6 +222,28 @@ def json_object(value: str) -> str:
             return given
         reason = "it is JSON of another type"
     raise ValueError(f"takes a JSON object, or the path of a file that holds one; {reason}")
+
+
+def members_beside(*own: str) -> Callable[[str], str]:
+    """Return a parser of a JSON object, or of its file's path, without the `own` members: `text`, or `text.format`."""
+
+    def parse(value: str) -> str:
+        given = json_object(value)
+        if taken := [path for path in own if _has_member(json.loads(given), path)]:
+            raise ValueError(
+                f"takes a JSON object, or the path of a file that holds one; Millrace itself sets {', '.join(taken)}"
+            )
+        return given
+
+    return parse
+
+
+def _has_member(value: Any, path: str) -> bool:
+    name, _, rest = path.partition(".")
+    if not isinstance(value, dict) or name not in value:
+        return False
+    member: Any = value[name]
+    return not rest or not isinstance(member, dict) or _has_member(member, rest)  # no object: in place of ours
 
 
 def import_paths(value: str) -> tuple[str, ...]:

@@ -13,6 +13,32 @@ ANTHROPIC_URL = "https://api.anthropic.com"
 
 _http_url = parsers.url("http", "https")
 
+# The members of a request that Millrace sets itself, from the question and from other settings; a test holds each list.
+_OF_OPENAI = (
+    *("model", "messages", "input", "instructions", "stream", "stream_options", "max_tokens", "max_completion_tokens"),
+    *(
+        "max_output_tokens",
+        "temperature",
+        "top_p",
+        "stop",
+        "n",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "text.format",
+    ),
+)
+_OF_GEMINI = (
+    *("model", "contents", "systemInstruction", "system_instruction", "tools", "toolConfig", "tool_config"),
+    *("generation_config", "generationConfig.maxOutputTokens", "generationConfig.temperature", "generationConfig.topP"),
+    *("generationConfig.stopSequences", "generationConfig.candidateCount", "generationConfig.responseMimeType"),
+    *("generationConfig.responseJsonSchema", "generationConfig.responseSchema"),
+)
+_OF_ANTHROPIC = (
+    *("model", "messages", "system", "stream", "max_tokens", "temperature", "top_p", "stop_sequences", "tools"),
+    *("tool_choice", "output_config.format", "output_format"),
+)
+
 
 # fmt: off
 @dataclass(frozen=True)
@@ -43,6 +69,7 @@ class OpenAISettings:
     api_key: str = setting("MILLRACE_OPENAI_API_KEY OPENAI_API_KEY", parsers.key, "", "API key; a service on your own machines may need none")
     model: str = setting("MILLRACE_OPENAI_MODEL", parsers.text, "", "default model of this provider; required by `openai`")
     api: Literal["chat", "responses"] = setting("MILLRACE_OPENAI_API", parsers.choice("chat", "responses"), "chat", "API to use: `chat` (Chat Completions) or `responses`")
+    request: str = setting("MILLRACE_OPENAI_REQUEST", parsers.members_beside(*_OF_OPENAI), "", "further members of the requests for answers, as a JSON object or the path of its file, such as `reasoning_effort`, `service_tier`, `seed`, OpenRouter's `provider`, vLLM's `chat_template_kwargs`; the server must know them")
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,7 @@ class GeminiSettings:
     base_url: str = setting("MILLRACE_GEMINI_BASE_URL", _http_url, GEMINI_URL, "URL before `/models/…`")
     api_key: str = setting("MILLRACE_GEMINI_API_KEY GEMINI_API_KEY", parsers.key, "", "API key; required by `gemini`")
     model: str = setting("MILLRACE_GEMINI_MODEL", parsers.text, "", "default model of this provider; required by `gemini`")
+    request: str = setting("MILLRACE_GEMINI_REQUEST", parsers.members_beside(*_OF_GEMINI), "", "further members of the requests for answers, as a JSON object or the path of its file, such as `safetySettings`, `cachedContent`, and in `generationConfig` `thinkingConfig`, `topK` or `seed`")
 
 
 @dataclass(frozen=True)
@@ -61,6 +89,7 @@ class AnthropicSettings:
     base_url: str = setting("MILLRACE_ANTHROPIC_BASE_URL", _http_url, ANTHROPIC_URL, "URL before `/v1/messages`")
     api_key: str = setting("MILLRACE_ANTHROPIC_API_KEY ANTHROPIC_API_KEY", parsers.key, "", "API key; required by `anthropic`")
     model: str = setting("MILLRACE_ANTHROPIC_MODEL", parsers.text, "", "default model of this provider; required by `anthropic`")
+    request: str = setting("MILLRACE_ANTHROPIC_REQUEST", parsers.members_beside(*_OF_ANTHROPIC), "", "further members of the requests for answers, as a JSON object or the path of its file, such as `thinking`, `service_tier`, `top_k`, `metadata`, and `effort` in `output_config`")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from millrace.worker.providers.members import (
     checked,
     count_of,
     list_of,
+    merge,
     name_of,
     object_of,
     parse_object,
@@ -83,3 +84,13 @@ def test_bytes_are_read_from_base64_or_end_the_answer(value: Any) -> None:
     assert rejects(bytes_of, value) or isinstance(value, str | None)
     assert bytes_of(b"raw") == b"raw"
     assert bytes_of("aGk=") == b"hi"
+
+
+def test_the_operators_arguments_are_merged_into_ours() -> None:
+    ours = {"requestMetadata": {"generation": "g"}, "outputConfig": {"textFormat": {}}}
+    given = {"requestMetadata": {"team": "t"}, "outputConfig": {"effort": "low"}, "serviceTier": {"type": "flex"}}
+    assert merge(ours, given) == {
+        "requestMetadata": {"generation": "g", "team": "t"},
+        "outputConfig": {"textFormat": {}, "effort": "low"},
+        "serviceTier": {"type": "flex"},
+    }

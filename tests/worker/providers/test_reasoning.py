@@ -9,14 +9,17 @@ import pytest
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.request import PromptMessage, ReasoningState
 from millrace.worker.errors import ProviderError
+from millrace.worker.providers.anthropic.client import Anthropic
 from millrace.worker.providers.protocol import Prompt, Provider, ReasoningBlock
 from millrace.worker.providers.reasoning import (
     ask_again_without,
+    asks_for_reasoning,
     blocks_before,
     drop_reasoning,
     has_reasoning,
     keep_reasoning,
 )
+from millrace.worker.settings.schema import load
 from tests.emulator_process import EmulatorProcess
 from tests.worker.harness import emulate
 from tests.worker.providers.wires import make_provider
@@ -89,10 +92,11 @@ def first_turn(provider: Provider, **script: Any) -> tuple[PromptMessage, Prompt
     """Return a question and the answer with the reasoning that came before it."""
     question = PromptMessage("user", emulate(text="Noon.", reasoning=True, **script))
     deltas = list(provider.stream(prompt_of(question)))
-    blocks = [delta.block for delta in deltas if isinstance(delta, ReasoningBlock)]
-    assert blocks
+    found = [delta for delta in deltas if isinstance(delta, ReasoningBlock)]
+    assert found
+    blocks, is_requested = [each.block for each in found], found[0].is_requested
     text = "".join(delta.content for delta in deltas if isinstance(delta, Chunk))
-    return question, PromptMessage("assistant", text, ReasoningState(provider.name, "m", blocks))
+    return question, PromptMessage("assistant", text, ReasoningState(provider.name, "m", blocks, is_requested))
 
 
 def second_turn(provider: Provider, emulator: EmulatorProcess, *turn: PromptMessage, **fields: Any) -> list[str]:
@@ -135,3 +139,46 @@ def test_model_that_is_forced_to_use_a_tool_gets_no_reasoning(provider: Provider
     before = len(emulator.calls())
     list(provider.stream(prompt_of(*turn, QUESTION, schema=schema)))
     assert all("ignature" not in str(call["messages"]) for call in emulator.calls()[before:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"top_k": 5}, None),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, True),
+        ({"thinking": {"type": "adaptive"}}, True),
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"reasoning_config": {"type": "enabled"}}, True),
+        ({"reasoningConfig": {"type": "disabled"}}, False),
+        ({"thinking": None}, None),
+    ],
+)
+def test_reasoning_is_asked_for_switched_off_or_left_to_the_model(
+    fields: dict[str, Any], expected: bool | None
+) -> None:
+    assert asks_for_reasoning(fields) is expected
+    assert asks_for_reasoning(None) is None
+
+
+def test_anthropics_reasoning_goes_back_only_while_the_operator_asks_for_it(
+    emulator: EmulatorProcess,
+) -> None:
+    turns: dict[str, tuple[PromptMessage, PromptMessage]] = {}
+    for made, now, goes_back in (
+        ("", "", True),
+        ("", "disabled", False),
+        ("adaptive", "adaptive", True),
+        ("adaptive", "", False),
+    ):
+        if made not in turns:
+            turns[made] = first_turn(anthropic_thinking(emulator.url, made))
+        (sent,) = second_turn(anthropic_thinking(emulator.url, now), emulator, *turns[made])
+        assert ("ignature" in sent) == goes_back, (made, now)
+
+
+def anthropic_thinking(url: str, kind: str) -> Anthropic:
+    """Return a provider whose operator asks for this kind of thinking, or says nothing of it."""
+    request = {"MILLRACE_ANTHROPIC_REQUEST": json.dumps({"thinking": {"type": kind}})} if kind else {}
+    settings = {"MILLRACE_ANTHROPIC_BASE_URL": url, "MILLRACE_ANTHROPIC_API_KEY": "a-key", **request}
+    return Anthropic(load(settings), concurrency=1)

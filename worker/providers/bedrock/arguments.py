@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 
 import json
 from base64 import b64decode
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, Literal
@@ -79,15 +78,6 @@ def feature_of(prompt: Prompt, *, is_caching: bool) -> Feature | None:
     if prompt.schema is None and is_caching and traits.caching and has_cache_point(prompt):
         return "cache_points"
     return None
-
-
-def merge(arguments: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments with the operator's (`MILLRACE_BEDROCK_REQUEST`); of objects, members are merged."""
-    merged = dict(arguments)
-    for name, value in given.items():
-        own = merged.get(name)
-        merged[name] = merge(own, value) if isinstance(own, dict) and isinstance(value, Mapping) else value
-    return merged
 
 
 def has_cache_point(prompt: Prompt) -> bool:

@@ -8,14 +8,21 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from millrace.worker.observability.logs import get_logger
-from millrace.worker.providers.bedrock.arguments import ANSWER_TOOL, Feature, build_arguments, feature_of, merge
+from millrace.worker.providers.bedrock.arguments import ANSWER_TOOL, Feature, build_arguments, feature_of
 from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
 from millrace.worker.providers.bedrock.errors import may_refuse_feature
 from millrace.worker.providers.bedrock.mapping import EventMapper, parse_answer
-from millrace.worker.providers.bedrock.request import asks_for_reasoning, checked_request, may_reason
+from millrace.worker.providers.bedrock.request import checked_request
 from millrace.worker.providers.bedrock.wire import read_events
+from millrace.worker.providers.members import merge
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
-from millrace.worker.providers.reasoning import drop_reasoning, has_reasoning, keep_reasoning
+from millrace.worker.providers.reasoning import (
+    asks_for_reasoning,
+    drop_reasoning,
+    has_reasoning,
+    keep_reasoning,
+    may_reason,
+)
 from millrace.worker.providers.refused_features import RefusedFeatures, ask_in_turn
 from millrace.worker.settings.schema import Settings
 
@@ -36,7 +43,7 @@ class Bedrock:
     def __init__(self, settings: Settings, concurrency: int) -> None:
         self._client = make_client(settings, concurrency)
         self._request = checked_request(self._client, settings.bedrock.request)
-        self._asks_for_reasoning = asks_for_reasoning(self._request)
+        self._asks_for_reasoning = asks_for_reasoning(self._request.get("additionalModelRequestFields"))
         self._has_metadata = settings.bedrock.metadata
         self._is_caching = settings.models.prompt_caching
         self._refused: RefusedFeatures[Feature | None] = RefusedFeatures()

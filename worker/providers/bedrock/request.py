@@ -1,31 +1,15 @@
 """The operator's own arguments of ConverseStream and Converse (`MILLRACE_BEDROCK_REQUEST`), checked at the start."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, cast
 
 from botocore.validate import ParamValidator
 
-from millrace.worker.contract.request import ReasoningState
 from millrace.worker.errors import SettingError
 
 OWN_ARGUMENTS = ("modelId", "messages", "system", "inferenceConfig", "toolConfig")
 """The arguments that Millrace itself makes; all others of the service's model may be given."""
-_REASONING_FIELDS = ("thinking", "reasoning_config", "reasoningConfig")  # the names that models have for it
 NAME = "MILLRACE_BEDROCK_REQUEST"
-
-
-def asks_for_reasoning(request: Mapping[str, Any]) -> bool | None:
-    """Return whether the operator's arguments switch reasoning on; None if they leave it to the model."""
-    fields = request.get("additionalModelRequestFields")
-    given = (fields.get(name) for name in _REASONING_FIELDS) if isinstance(fields, Mapping) else ()
-    configs = [each for each in given if isinstance(each, Mapping)]
-    return configs[0].get("type") != "disabled" if configs else None
-
-
-def may_reason(asks: bool | None, state: ReasoningState) -> bool:
-    """Return whether a request that asks like this lets the model reason, as the one did that the reasoning is of."""
-    return asks is True or (asks is None and not state.is_requested)
 
 
 def checked_request(client: Any, value: str) -> dict[str, Any]:

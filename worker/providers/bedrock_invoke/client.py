@@ -19,17 +19,15 @@ from millrace.worker.observability.logs import get_logger
 from millrace.worker.providers.anthropic.arguments import build_body
 from millrace.worker.providers.anthropic.forms import Form, FormMemory, answer_tool_of
 from millrace.worker.providers.anthropic.mapping import MessageMapper
-from millrace.worker.providers.bedrock.arguments import merge
 from millrace.worker.providers.bedrock.connection import WARM_UP_MESSAGES, make_client, mapped_errors, warm_up
 from millrace.worker.providers.bedrock.errors import UnreadableResponse, may_refuse_feature
 from millrace.worker.providers.bedrock.event_stream import decode_chunk
-from millrace.worker.providers.bedrock.request import asks_for_reasoning, may_reason
 from millrace.worker.providers.bedrock.wire import read_events
 from millrace.worker.providers.bedrock_invoke.request import InvokeRequest, to_invoke_request
-from millrace.worker.providers.members import object_of
+from millrace.worker.providers.members import merge, object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.reading import Event, parse_message, read_deltas
-from millrace.worker.providers.reasoning import ask_again_without, keep_reasoning
+from millrace.worker.providers.reasoning import ask_again_without, asks_for_reasoning, keep_reasoning, may_reason
 from millrace.worker.providers.transport.client import JSON, MAX_ANSWER_BYTES
 from millrace.worker.providers.whole_answer import to_whole_answer
 from millrace.worker.settings.schema import Settings
@@ -48,7 +46,7 @@ class BedrockInvoke:
     def __init__(self, settings: Settings, concurrency: int) -> None:
         self._client = make_client(settings, concurrency)
         self._request = to_invoke_request(self._client, settings.bedrock.request)
-        self._asks_for_reasoning = asks_for_reasoning({"additionalModelRequestFields": self._request.body})
+        self._asks_for_reasoning = asks_for_reasoning(self._request.body)
         self._has_metadata = settings.bedrock.metadata
         self._forms = FormMemory(is_caching=settings.models.prompt_caching)
         prompt = Prompt(settings.default_model, WARM_UP_MESSAGES, 1)

@@ -1,5 +1,6 @@
 """The Gemini provider: `streamGenerateContent` and `generateContent` over HTTP."""
 
+import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
@@ -13,7 +14,7 @@ from millrace.worker.errors import ProviderError
 from millrace.worker.providers.gemini.arguments import Body, Feature, build_body, features_of
 from millrace.worker.providers.gemini.errors import FieldRefused, map_rejection, map_stream_error
 from millrace.worker.providers.gemini.mapping import ResponseMapper, parse_responses
-from millrace.worker.providers.members import object_of
+from millrace.worker.providers.members import merge, object_of
 from millrace.worker.providers.protocol import Delta, Prompt, Started, WholeAnswer
 from millrace.worker.providers.reading import Event, read_sse
 from millrace.worker.providers.reasoning import ask_again_without
@@ -50,6 +51,7 @@ class Gemini:
             read_seconds=settings.providers.read_seconds,
             refine=map_rejection,
         )
+        self._request: Body = json.loads(own.request or "{}")
         self._refused: RefusedFeatures[Feature] = RefusedFeatures()
 
     def close(self) -> None:
@@ -92,7 +94,8 @@ class Gemini:
         refused: set[Feature] = set()
         while True:
             try:
-                result = call(build_body(prompt, features, is_stream=is_stream))
+                body = build_body(prompt, features, is_stream=is_stream)
+                result = call(body if prompt.tool else merge(body, self._request))
             except FieldRefused as refusal:
                 named = features.intersection(refusal.features)
                 if not named:

@@ -8,6 +8,7 @@ It also works with the servers that offer OpenAI's API, each by its base URL:
 - vLLM: `http://HOST:8000/v1`; llama.cpp: `http://HOST:8080/v1`; Ollama: `http://HOST:11434/v1`, all without a key
 """
 
+import json
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TypeVar
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from urllib3.exceptions import HTTPError
 
-from millrace.worker.providers.members import Members
+from millrace.worker.providers.members import Members, merge
 from millrace.worker.providers.openai.arguments import Body, Feature, build_chat, build_responses, features_of
 from millrace.worker.providers.openai.chat import ChatMapper, parse_completion
 from millrace.worker.providers.openai.errors import FeatureRefused, map_rejection
@@ -61,6 +62,7 @@ class OpenAI:
             read_seconds=settings.providers.read_seconds,
             refine=map_rejection,
         )
+        self._request: Members = json.loads(own.request or "{}")
         self._refused: RefusedFeatures[Feature] = RefusedFeatures()
 
     def close(self) -> None:
@@ -123,7 +125,8 @@ class OpenAI:
         build = build_chat if self._is_chat else build_responses
         while True:
             try:
-                result = call(build(prompt, features, is_stream=is_stream))
+                body = build(prompt, features, is_stream=is_stream)
+                result = call(body if prompt.tool else merge(body, self._request))
             except FeatureRefused as refusal:
                 tried = [each.feature for each in refused]
                 if refusal.feature not in features or _OTHER_LIMIT.get(refusal.feature) in tried:

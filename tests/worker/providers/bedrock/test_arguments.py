@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.providers.bedrock.arguments import CACHE_POINT, build_arguments, feature_of, merge
+from millrace.worker.providers.bedrock.arguments import CACHE_POINT, build_arguments, feature_of
 from millrace.worker.providers.protocol import Prompt, Tool
 from millrace.worker.settings.catalog import ModelTraits
 
@@ -102,16 +102,6 @@ def test_parameters_that_a_fallback_model_refuses_are_left_out() -> None:
         return {*build_arguments(prompt)["inferenceConfig"]} - {"maxTokens"}
 
     assert (sent("both"), sent("one"), sent("none")) == ({"temperature", "topP"}, {"temperature"}, set())
-
-
-def test_the_operators_arguments_are_merged_into_ours() -> None:
-    ours = {"requestMetadata": {"generation": "g"}, "outputConfig": {"textFormat": {}}}
-    given = {"requestMetadata": {"team": "t"}, "outputConfig": {"effort": "low"}, "serviceTier": {"type": "flex"}}
-    assert merge(ours, given) == {
-        "requestMetadata": {"generation": "g", "team": "t"},
-        "outputConfig": {"textFormat": {}, "effort": "low"},
-        "serviceTier": {"type": "flex"},
-    }
 
 
 def test_a_first_turn_and_a_question_with_a_tool_have_no_cache_point() -> None:

@@ -9,7 +9,7 @@ from botocore.session import Session
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import SettingError
 from millrace.worker.providers.bedrock.arguments import build_arguments
-from millrace.worker.providers.bedrock.request import OWN_ARGUMENTS, asks_for_reasoning, checked_request
+from millrace.worker.providers.bedrock.request import OWN_ARGUMENTS, checked_request
 from millrace.worker.providers.protocol import Prompt, Tool
 
 QUESTION = PromptMessage("user", "Why?")
@@ -57,23 +57,3 @@ def test_a_wrong_argument_of_the_operator_stops_the_start_with_its_name(value: d
     client = Session().create_client("bedrock-runtime", region_name="us-east-1")
     with pytest.raises(SettingError, match=f"MILLRACE_BEDROCK_REQUEST: .*{named}"):
         checked_request(client, json.dumps(value))
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, None),
-        ({"top_k": 5}, None),
-        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, True),
-        ({"thinking": {"type": "adaptive"}}, True),
-        ({"thinking": {"type": "disabled"}}, False),
-        ({"reasoning_config": {"type": "enabled"}}, True),
-        ({"reasoningConfig": {"type": "disabled"}}, False),
-        ({"thinking": None}, None),
-    ],
-)
-def test_reasoning_is_asked_for_switched_off_or_left_to_the_model(
-    fields: dict[str, Any], expected: bool | None
-) -> None:
-    assert asks_for_reasoning({"additionalModelRequestFields": fields}) is expected
-    assert asks_for_reasoning({}) is None
