@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
+_END_SECONDS = 120.0
 _POLL_SECONDS = 0.01
 
 
@@ -111,3 +113,11 @@ def fork(
         "has_own_session": has_own_session,
     }
     return ForkedProcess(_server(), _server().ask(start=started))
+
+
+def outputs_of(arguments: Sequence[str], *environments: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Return the exit code and the output of a process in each environment; all run at once, as `fork` starts them."""
+    with tempfile.TemporaryDirectory() as directory:
+        logs = [Path(directory) / str(number) for number in range(len(environments))]
+        processes = [fork(arguments, each, log) for each, log in zip(environments, logs, strict=True)]
+        return [(each.wait(_END_SECONDS), log.read_text("utf-8")) for each, log in zip(processes, logs, strict=True)]

@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from millrace.worker.contract.connection import Redis
 from tests.client import wait_for
+from tests.forks import ForkedProcess, fork
 from tests.valkey import ValkeyProcess, free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,9 +19,9 @@ GRACE_SECONDS = 1
 
 
 @contextmanager
-def serving(url: str, log: Path, **settings: object) -> Generator[tuple[subprocess.Popen[bytes], int]]:
+def serving(url: str, log: Path, *flags: str, **settings: object) -> Generator[tuple[ForkedProcess, int]]:
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
+    command = ["gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}", *flags]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")} | {
         "MILLRACE_REDIS_URL": url,
         "MILLRACE_SECRET_KEY": "k" * 32,
@@ -30,10 +29,9 @@ def serving(url: str, log: Path, **settings: object) -> Generator[tuple[subproce
         "MILLRACE_SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS),
         **{f"MILLRACE_{name.upper()}": str(value) for name, value in settings.items()},
     }
-    with log.open("wb") as sink:
-        process = subprocess.Popen([*command, "wsgi:application"], cwd=ROOT, env=environment, stdout=sink, stderr=sink)
+    process = fork([*command, "wsgi:application"], environment, log)
     try:
-        wait_for(lambda: can_connect(port), 20, "gunicorn")
+        wait_for(lambda: can_connect(port), 60, "gunicorn")
         yield process, port
     finally:
         process.kill()

@@ -3,8 +3,6 @@
 import gc
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from millrace.worker.contract.connection import Redis
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 from tests.client import Client, wait_for
+from tests.forks import fork
 from tests.valkey import ValkeyProcess, free_port
 from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of, stopping
 from tests.webapp.host_app import LOGIN, make_host
@@ -130,19 +129,19 @@ def test_mounted_stream_works_over_a_real_socket(
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
     environment |= {"MILLRACE_REDIS_URL": store.url, "MILLRACE_AUTH": LOGIN}
-    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
-    with (tmp_path / "log").open("ab") as log, Client(f"http://127.0.0.1:{port}/chat") as client:
-        command.append("tests.webapp.host_app:make_host()")
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process:
-            try:
-                wait_for(lambda: _is_up(port), 30, "the host")
-                assert client.http.get(f"http://127.0.0.1:{port}/login/ada").text == "hello ada"
-                worker = build().answer_next(*WHOLE)
-                received = client.whole(client.ask("a"))
-                worker.join()
-                assert [each.event["type"] for each in received][-1] == "done"
-            finally:
-                process.terminate()
+    command = ["gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
+    process = fork([*command, "tests.webapp.host_app:make_host()"], environment, tmp_path / "log")
+    with Client(f"http://127.0.0.1:{port}/chat") as client:
+        try:
+            wait_for(lambda: _is_up(port), 60, "the host")
+            assert client.http.get(f"http://127.0.0.1:{port}/login/ada").text == "hello ada"
+            worker = build().answer_next(*WHOLE)
+            received = client.whole(client.ask("a"))
+            worker.join()
+            assert [each.event["type"] for each in received][-1] == "done"
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def _is_up(port: int) -> bool:

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ from millrace.webapp import create_app
 from millrace.webapp.settings import EXIT_CODE, SERVER_COMMAND, check
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
+from tests.forks import outputs_of
 
 ROOT = Path(__file__).parent.parent.parent
 GUNICORN = ("-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "--bind", "127.0.0.1:0", "wsgi:application")
-WSGI = ("-c", "import wsgi; print(wsgi.application)")
 
 KEY = "k" * 32
 
@@ -22,6 +23,12 @@ def start(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
     run = [sys.executable, *command]
     return subprocess.run(run, cwd=ROOT, env=clean | settings, capture_output=True, text=True, timeout=30, check=False)
+
+
+def outputs(command: Sequence[str], *settings: dict[str, str]) -> list[tuple[int, str]]:
+    """Return the exit code and the output of the command with each of the settings."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+    return outputs_of(command, *(clean | each for each in settings))
 
 
 # Reads a list of settings and runs the WSGI entry point with each; imports, which take a second, are made once.
@@ -59,18 +66,18 @@ def test_wrong_setting_stops_the_start_with_one_line_about_it() -> None:
         assert error.startswith(f"millrace: {name}: ")
 
 
-@pytest.mark.parametrize(("settings", "name"), [WRONG[0], WRONG[-1]])
-def test_wrong_setting_stops_gunicorn_with_one_line_about_it(settings: dict[str, str], name: str) -> None:
-    ended = start(*GUNICORN, **settings)
-    assert ended.returncode == 2
-    assert ended.stderr.count("\n") == 1
-    assert ended.stderr.startswith(f"millrace: {name}: ")
+def test_wrong_setting_stops_gunicorn_with_one_line_about_it() -> None:
+    wrong = [WRONG[0], WRONG[-1]]
+    ended = outputs(GUNICORN[1:], *(settings for settings, _ in wrong))
+    for (settings, name), (code, output) in zip(wrong, ended, strict=True):
+        assert code == 2, settings
+        assert output.count("\n") == 1, output
+        assert output.startswith(f"millrace: {name}: ")
 
 
 def test_app_is_created_without_any_server_running() -> None:
-    ended = start(*WSGI, MILLRACE_SECRET_KEY=KEY, MILLRACE_REDIS_URL="redis://127.0.0.1:1/0")
-    assert ended.returncode == 0, ended.stderr
-    assert "Flask" in ended.stdout
+    settings = {"MILLRACE_SECRET_KEY": KEY, "MILLRACE_REDIS_URL": "redis://127.0.0.1:1/0"}
+    assert outputs(("wsgi",), settings) == [(0, "")]
 
 
 def test_gunicorn_that_can_not_start_the_app_ends_with_one_line_about_it(tmp_path: Path) -> None:
@@ -80,20 +87,22 @@ def test_gunicorn_that_can_not_start_the_app_ends_with_one_line_about_it(tmp_pat
     )
     blocking, factory = f"streams need gevent workers. Start it with: {SERVER_COMMAND} ", "millrace.webapp:create_app()"
     shipped = ("-c", "python:millrace.webapp.gunicorn_config")
-    expected = {
+    expected: dict[tuple[str, ...], str] = {
         ("wsgi:application",): f"{blocking}wsgi:application",
         ("--preload", "--threads", "2", "host:app"): f"{blocking}host:app",
         (factory,): f"{blocking}'{factory}'",
+    }
+    in_gevent: dict[tuple[str, ...], str] = {
         (*shipped, "--worker-class", "sync", "wsgi:application"): "streams need the worker class of ",
         (*shipped, factory): "MILLRACE_SECRET_KEY: ",
         ("--worker-class", "gevent", "wsgi:application"): "MILLRACE_SECRET_KEY: ",
     }
-    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket"]
+    options = ["--bind", "127.0.0.1:0", "--no-control-socket"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
     path = os.pathsep.join(map(str, (ROOT, ROOT / ".package")))
     runs = {
         flags: subprocess.Popen(
-            [*command, *flags],
+            [sys.executable, "-m", "gunicorn", *options, *flags],
             cwd=tmp_path,
             env={**clean, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
@@ -102,11 +111,14 @@ def test_gunicorn_that_can_not_start_the_app_ends_with_one_line_about_it(tmp_pat
         )
         for flags in expected
     }
-    for flags, run in runs.items():
-        output = run.communicate(timeout=60)[0]
-        assert run.returncode == EXIT_CODE, flags
+    ended = {flags: (run.communicate(timeout=120)[0], run.returncode) for flags, run in runs.items()}
+    for flags in in_gevent:
+        ((code, output),) = outputs(("gunicorn", *options, *flags), {})
+        ended[flags] = (output, code)
+    for flags, (output, code) in ended.items():
+        assert code == EXIT_CODE, flags
         (line,) = [line for line in output.splitlines() if line.startswith("millrace: ")]
-        assert line.startswith(f"millrace: {expected[flags]}")
+        assert line.startswith(f"millrace: {(expected | in_gevent)[flags]}")
         assert "Traceback" not in output
 
 

@@ -95,9 +95,8 @@ def test_directories_of_killed_gunicorns_are_removed_and_those_in_use_stay(
 def test_one_scrape_has_every_process_of_a_gunicorn(
     store: ValkeyProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WEB_CONCURRENCY", "2")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with serving(store.url, tmp_path / "log") as (process, port):
+    with serving(store.url, tmp_path / "log", "--workers", "2") as (process, port):
 
         def scrape() -> dict[tuple[str, str], float]:
             text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30, trust_env=False).text
