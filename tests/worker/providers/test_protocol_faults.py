@@ -4,6 +4,7 @@ A wire is a line in `wires.py`, a fault one in `fault_grid.py`. `-s` prints the 
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, get_args
 
 import gevent
@@ -29,7 +30,7 @@ from tests.worker.providers.wires import WIRES, make_provider
 DELTAS_BEFORE = (0, 2)
 COLUMNS = [*WIRES, "router"]
 BEHIND_ROUTER = "openai-chat"
-STALL_SECONDS = 3.0
+STALL_SECONDS = 5.0
 
 Cell = tuple[str, int, str]
 """A row, the deltas before the fault, and a column."""
@@ -93,14 +94,13 @@ def text_of(row: str, at: int, column: str, end: str) -> str:
     return TEXT[:at] + GRID[row].adds(BEHIND_ROUTER if column == "router" else column, at)
 
 
-def fill(cells: list[Cell], column: str, url: str, seconds: float) -> dict[Cell, tuple[str, str]]:
+def fill(provider: Provider, cells: list[Cell]) -> dict[Cell, tuple[str, str]]:
     """Return the ends and the texts of a column's cells."""
-    wire, find_end = (BEHIND_ROUTER, end_at_router) if column == "router" else (column, end_on_wire)
-    provider = make_provider(wire, url, read_seconds=seconds)
-    try:
-        return {cell: find_end(provider, GRID[cell[0]].script(wire, cell[1])) for cell in cells}
-    finally:
-        provider.close()
+    found: dict[Cell, tuple[str, str]] = {}
+    for row, at, column in cells:
+        wire, find_end = (BEHIND_ROUTER, end_at_router) if column == "router" else (column, end_on_wire)
+        found[row, at, column] = find_end(provider, GRID[row].script(wire, at))
+    return found
 
 
 def print_grid(ends: dict[Cell, str]) -> None:
@@ -126,16 +126,21 @@ def test_every_fault_ends_an_answer_with_its_code_and_keeps_the_text_before_it(
         for at, end in zip(DELTAS_BEFORE, each.ends_of(column), strict=True)
     }
     found = {cell: end for cell, end in expected.items() if end in RULED_OUT}
-    jobs: list[Any] = []
-    for column in COLUMNS:
-        cells = [cell for cell in expected if cell[2] == column and cell not in found]
-        stalls = [cell for cell in cells if cell[0].startswith("stall")]
-        jobs += [gevent.spawn(fill, [cell], column, emulator.url, STALL_SECONDS) for cell in stalls]
-        jobs.append(gevent.spawn(fill, [cell for cell in cells if cell not in stalls], column, emulator.url, 60))
     texts: dict[Cell, str] = {}
-    for job in jobs:
-        for cell, (end, text) in job.get(timeout=120).items():
-            found[cell], texts[cell] = end, text
+    with ExitStack() as stack:
+        jobs: list[Any] = []
+        for column in COLUMNS:
+            wire = BEHIND_ROUTER if column == "router" else column
+            patient, hasty = (make_provider(wire, emulator.url, read_seconds=each) for each in (60, STALL_SECONDS))
+            stack.callback(patient.close)
+            stack.callback(hasty.close)
+            cells = [cell for cell in expected if cell[2] == column and cell not in found]
+            stalls = [cell for cell in cells if cell[0].startswith("stall")]
+            jobs += [gevent.spawn(fill, hasty, [cell]) for cell in stalls]
+            jobs.append(gevent.spawn(fill, patient, [cell for cell in cells if cell not in stalls]))
+        for job in jobs:
+            for cell, (end, text) in job.get(timeout=120).items():
+                found[cell], texts[cell] = end, text
     print_grid(found)
     assert [f"{cell}: {found[cell]}, not {end}" for cell, end in expected.items() if found[cell] != end] == []
     assert {cell: text for cell, text in texts.items() if text != text_of(*cell, found[cell])} == {}
