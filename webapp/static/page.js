@@ -26,6 +26,7 @@ import { createWelcome } from "./shell/welcome.js";
 const STREAMING = { auto: "auto", on: true, off: false };
 
 const millrace = new ChatClient();
+const seen = new Set(); // generations whose outcome was seen here, until the feed reports their end
 const tabs = openChannel(`millrace ${location.pathname}`);
 
 const connection = millrace.connect({
@@ -61,6 +62,7 @@ const chat = new Chat(
       connection.start();
       if (conversations.items.length === 0) tabs.postMessage("The owner has a conversation.");
     },
+    onOutcome: (generation) => document.visibilityState === "visible" && seen.add(generation),
     onAbsent: leave,
   },
 );
@@ -172,7 +174,7 @@ function takeFeed(event) {
   if (event.type === "generation_started" && id === chat.id && isVisible) attention.await(id);
   if (event.type === "generation_ended") {
     attendance.end(id, event.status);
-    if (!(id === chat.id && isVisible)) unread.add(id);
+    if (!seen.delete(event.generation) && !(id === chat.id && isVisible)) unread.add(id);
     unread.end(id);
     endAwaited(id);
   }

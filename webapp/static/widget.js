@@ -11,6 +11,7 @@ import { t, useLanguage } from "./base/strings.js";
 import { Chat } from "./chat/chat.js";
 import { ChatClient } from "./chat/client.js";
 import { isComposing } from "./chat/composer.js";
+import { createGreeting } from "./chat/greeting.js";
 
 const MOUNT = new URL(/\/static\/[0-9a-f]{16}\/$/.test(STATIC.pathname) ? "../.." : "..", STATIC).href;
 const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "markdown", "code", "chat", "turn", "receipt"]; // in this order
@@ -200,10 +201,11 @@ export class MillraceChat extends HTMLElement {
       onRefused: (/** @type {Error} */ error) => chat.notices.showFailure("connection", error),
     });
     this.#scope = freeScope(this.id);
+    const greeting = createGreeting();
     const chat = new Chat(
       { millrace, connection, scope: this.#scope },
       {
-        onChange() {},
+        onChange: (conversation) => (greeting.hidden = conversation !== null || chat.messages.length > 0),
         onAsked: (conversation) => {
           connection.start();
           this.#report("asked", { conversation });
@@ -212,6 +214,7 @@ export class MillraceChat extends HTMLElement {
         onAbsent: () => chat.open(null),
       },
     );
+    chat.element.querySelector(".scroller").before(greeting);
     chat.element.role = "region"; // the page around has a main part of its own
     chat.element.ariaLabel = this.ariaLabel ?? t.appName;
     chat.notices.onFailure = (action, { message, status = 0, code = "" }) => {

@@ -1,5 +1,6 @@
 """Questions that wait for the running answer, and questions that the server refuses."""
 
+import re
 from typing import Any
 
 from playwright.sync_api import Page, Route, expect
@@ -25,7 +26,7 @@ def waiting(page: Page) -> list[str]:
 
 def test_questions_wait_for_the_answer_through_a_reload_and_are_sent_once(page: Page, system: System) -> None:
     box = page.locator("#question")
-    ask(page, slow("The first answer. "))
+    ask(page, emulate(tokens=2000, rate=20))  # longer than the test
     wait_for(lambda: answer(page), 40, "some text")
     expect(page.locator("#send")).to_be_disabled()
     next_one, other = emulate(text="Waited.", rate=0), emulate(text="Edited.", rate=0)
@@ -42,7 +43,11 @@ def test_questions_wait_for_the_answer_through_a_reload_and_are_sent_once(page: 
     page.reload()
     expect(page.locator(".queued-text")).to_have_text([next_one])
     expect(box).to_have_value(other)  # the draft, too
-    expect(page.locator(".answer")).to_have_text(["The first answer. ", "Waited."])
+    wait_for(lambda: answer(page), 40, "the answer again")
+    page.locator("#stop").click()
+    expect(page.locator(".turn .question")).to_have_text([re.compile("2000"), next_one])
+    expect(page.locator(".answer").last).to_have_text("Waited.")
+    expect_state(page, "cancelled", 0)
     expect_state(page, "completed")
     expect(page.locator(".queue")).to_be_hidden()
     expect(page.locator("#send")).to_be_enabled()

@@ -88,8 +88,10 @@ def test_methods_ask_stop_and_open_and_the_attribute_opens_after_a_reload(visit:
     assert answer(page) == "From a method."
     first = widget(page, "conversation")
     expect(page.locator("#send")).to_be_enabled()
+    expect(page.locator(".greeting")).to_be_hidden()
     widget(page, "open(null)")
     expect(page.locator(".turn")).to_have_count(0)
+    expect(page.get_by_role("heading", name="How can I help?")).to_be_visible()
     assert widget(page, f"ask({emulate(tokens=2000, rate=50, chars=5)!r})") is True
     wait_for(lambda: len(answer(page)) > 50, 40, "some text")
     widget(page, "stop()")
@@ -104,6 +106,20 @@ def test_methods_ask_stop_and_open_and_the_attribute_opens_after_a_reload(visit:
     expect_state(page, "cancelled")
     page.evaluate("document.querySelector('millrace-chat').conversation = null")
     expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_words_of_the_page_around_take_the_place_of_the_greeting_until_the_first_question(visit: Visit) -> None:
+    page = visit("<millrace-chat><p slot=greeting>Ask the <button id=miller>miller</button></p></millrace-chat>")
+    expect(page.get_by_text("Ask the")).to_be_visible()
+    expect(page.locator(".greeting-title")).to_be_hidden()
+    page.evaluate(
+        "text => miller.addEventListener('click', () => document.querySelector('millrace-chat').ask(text))",
+        emulate(text="He grinds."),
+    )
+    page.locator("#miller").click()
+    expect_state(page, "completed")
+    assert answer(page) == "He grinds."
+    expect(page.get_by_text("Ask the")).to_be_hidden()
 
 
 def test_reload_in_the_middle_goes_on_to_the_exact_text(visit: Visit) -> None:

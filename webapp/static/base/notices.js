@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { t } from "./strings.js";
 
-const OUTAGES = [0, 502, 503, 504]; // the server could not be reached, or could not work
+export const OUTAGES = [0, 502, 503, 504]; // the server could not be reached, or could not work
 const LOST_AFTER_MS = 1500; // a reconnect that takes less is not worth a message
 
 export class Notices {
@@ -15,6 +15,7 @@ export class Notices {
   #timer = 0; // runs, or has run, since the connection was lost
   #isLost = false;
   #isOffline = false;
+  #isStopPending = false;
 
   /**
    * Show why an action failed, until it succeeds; a failure of the server is over as soon as any action succeeds.
@@ -67,8 +68,18 @@ export class Notices {
     this.#render();
   }
 
+  /**
+   * Show whether an answer is to be stopped as soon as the server can be reached.
+   *
+   * @param {boolean} isPending
+   */
+  showStopPending(isPending) {
+    this.#isStopPending = isPending;
+    this.#renderConnection();
+  }
+
   #renderConnection() {
-    const text = this.#isOffline ? t.offline : this.#isLost ? t.connectionLost : "";
+    const text = this.#isStopPending ? t.stopPending(this.#isOffline) : this.#isOffline ? t.offline : this.#isLost ? t.connectionLost : "";
     if (this.connection.textContent !== text) this.connection.textContent = text;
   }
 

@@ -1,7 +1,7 @@
 // The buttons below an answer that has ended: copy, try again, try again with another model, receipt.
 
 import { h } from "../base/dom.js";
-import { icon } from "../base/icons.js";
+import { icon, iconButton } from "../base/icons.js";
 import { t } from "../base/strings.js";
 import { Popover } from "./popover.js";
 import { hasReceipt, showReceipt } from "./receipt.js";
@@ -98,22 +98,6 @@ export class Actions {
       this.#copy.replaceChildren(icon("copy"));
     }, COPIED_MS);
   }
-}
-
-/**
- * Return a button that shows only an icon.
- *
- * @param {string} className
- * @param {Parameters<typeof icon>[0]} name
- * @param {string} label
- * @param {() => void} [onClick]
- */
-export function iconButton(className, name, label, onClick) {
-  return h(
-    "button",
-    { type: "button", className: `icon-button ${className}`, "aria-label": label, title: label, on: onClick ? { click: onClick } : {} },
-    icon(name),
-  );
 }
 
 /**

@@ -18,6 +18,7 @@ import { Sender } from "./sender.js";
  */
 
 const ASKING = ["ask", "retry", "edit"];
+const OUTCOMES = ["complete", "cancelled", "error"];
 const KEPT = 10; // conversations that are kept when others are opened, besides those with a running answer
 
 /**
@@ -27,6 +28,8 @@ const KEPT = 10; // conversations that are kept when others are opened, besides 
  * @property {() => void} onAbsent - the open conversation does not exist (any more)
  * @property {(answer: {conversation: string, generation: string, status: string, text: string}) => void} [onAnswered] - an
  *   answer has ended, perhaps in another conversation than the open one
+ * @property {(generation: string) => void} [onOutcome] - the text of an answer in the open conversation is whole; its title and
+ *   suggestions may still come
  */
 
 export class Chat {
@@ -237,6 +240,7 @@ export class Chat {
     if (this.#isClosed) return;
     if (conversation === this.#open) {
       this.#composer.show(conversation);
+      this.notices.showStopPending(conversation.isStopPending);
       this.#handlers.onChange(conversation.id);
     }
     this.#sender.sendNext(conversation);
@@ -253,6 +257,7 @@ export class Chat {
       this.#handlers.onAnswered?.({ ...answer, status: event.status });
     }
     if (conversation !== this.#open) return;
+    if (OUTCOMES.includes(event.type)) this.#handlers.onOutcome?.(turn.generation ?? "");
     if (event.type === "done") {
       this.#announcer.finish();
       this.#composer.focusIfIdle();

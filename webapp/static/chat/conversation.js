@@ -7,6 +7,7 @@ import { readNewest } from "./history.js";
 import { imageOf } from "./images.js";
 import { OlderButton } from "./older.js";
 import { Scrolling } from "./scrolling.js";
+import { stopAnswer } from "./stopping.js";
 import { TurnView } from "./turn.js";
 import { Turns } from "./turns.js";
 import { Unsent } from "./unsent.js";
@@ -75,6 +76,11 @@ export class Conversation {
     return this.#running !== null && !this.#running.isStopping;
   }
 
+  /** Whether the running answer is to be stopped as soon as the server can be reached. */
+  get isStopPending() {
+    return this.#running?.isStopPending ?? false;
+  }
+
   get isRunning() {
     return this.#running !== null;
   }
@@ -123,16 +129,10 @@ export class Conversation {
   async stop() {
     const turn = this.#running;
     if (turn === null || turn.isStopping) return;
-    turn.isStopping = true;
-    this.#changed();
-    try {
-      await this.#millrace.stop(/** @type {string} */ (turn.generation));
-      this.#handlers.onSuccess(this, "stop");
-    } catch (error) {
-      this.#handlers.onFailure(this, "stop", /** @type {MillraceError} */ (error));
-      turn.isStopping = false;
-      this.#changed();
-    }
+    const send = (/** @type {string} */ generation) => this.#millrace.stop(generation);
+    const error = await stopAnswer(turn, send, () => this.#changed());
+    if (error === null) this.#handlers.onSuccess(this, "stop");
+    else this.#handlers.onFailure(this, "stop", error);
   }
 
   /**
@@ -316,7 +316,7 @@ export class Conversation {
   /** @param {Turn} turn */
   #end(turn) {
     turn.isEnded = true;
-    turn.isStopping = false;
+    turn.isStopping = turn.isStopPending = false;
     turn.view.end();
     if (this.#running === turn) this.#running = null;
     this.#changed();
@@ -350,7 +350,7 @@ export class Conversation {
       readModels: this.#readModels,
     });
     /** @type {Turn} */
-    const turn = { view, text, question, generation: null, isEnded: false, isStopping: false };
+    const turn = { view, text, question, generation: null, isEnded: false, isStopping: false, isStopPending: false };
     return turn;
   }
 

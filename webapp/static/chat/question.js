@@ -1,8 +1,8 @@
 // A question on the page, which can be edited in its place.
 
 import { h } from "../base/dom.js";
+import { iconButton } from "../base/icons.js";
 import { t } from "../base/strings.js";
-import { iconButton } from "./actions.js";
 import { isComposing } from "./composer.js";
 
 const LONG = 20_000; // characters; the direction of each paragraph of a longer text would cost seconds

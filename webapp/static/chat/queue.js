@@ -1,8 +1,8 @@
 // The questions that wait for the running answer, above the box: each can be edited, sent now or withdrawn.
 
 import { h } from "../base/dom.js";
+import { iconButton } from "../base/icons.js";
 import { t } from "../base/strings.js";
-import { iconButton } from "./actions.js";
 
 /** @typedef {import("./unsent.js").Queued} Queued */
 

@@ -1,5 +1,6 @@
 // Sends the questions that wait, one at a time in each conversation, and decides about those that are not accepted.
 
+import { OUTAGES } from "../base/notices.js";
 import { preferences, setPreferences } from "../base/preferences.js";
 import { newKey } from "./unsent.js";
 
@@ -9,7 +10,6 @@ import { newKey } from "./unsent.js";
  * @import { Queued } from "./unsent.js"
  */
 
-const OUTAGES = [0, 502, 503, 504]; // the question may have arrived, or be accepted later: it is sent again, with its key
 const TOO_MANY = 429;
 const FIRST_PAUSE_MS = 3000;
 const MAX_PAUSE_MS = 30_000;
@@ -97,7 +97,7 @@ export class Sender {
     if (conversation.id === null && !isOpen(conversation)) return onAbandoned(conversation, error);
     if (error.code === "conversation_busy") queued.state = "waiting";
     else if (error.field === "model" && queued.model !== null) forgetModel(queued);
-    else if (OUTAGES.includes(error.status)) this.#sendLater(queued);
+    else if (OUTAGES.includes(error.status)) this.#sendLater(queued); // it may have arrived: it is sent again, with its key
     else if (queued.isDirect && unsent.draft === "") {
       unsent.remove(queued);
       unsent.draft = queued.text;

@@ -10,6 +10,7 @@ import { h } from "../base/dom.js";
  * @property {string | null} generation
  * @property {boolean} isEnded
  * @property {boolean} isStopping
+ * @property {boolean} isStopPending - it is being stopped, and the server cannot be reached
  */
 
 /** @import { StoredTurn } from "./history.js" */

@@ -121,8 +121,8 @@ export class Connection {
     /** @type {import("./follow.js").PollOnce} */
     const pollOnce = async (_, { onEvent }, init) => {
       let hasChanged = await this.#pollFollowed(onEvent, init);
-      if (Date.now() < feedDueAt) return hasChanged;
-      feedDueAt = Date.now() + FEED_POLL_MS;
+      if (performance.now() < feedDueAt) return hasChanged;
+      feedDueAt = performance.now() + FEED_POLL_MS;
       const { conversations } = await poll(`${this.#base}api/conversations`, init);
       const take = (/** @type {FeedEvent} */ event) => signal.aborted || this.#handlers.onFeed?.(event);
       const read = (/** @type {string} */ id) => poll(this.#stateUrl(id), init);

@@ -24,7 +24,7 @@ const MAX_POLL_MS = 8000;
  * What the streams of one `Millrace` have learned: the server's heartbeats, and until when streams do not pass.
  * @typedef {object} Memory
  * @property {number} heartbeatMs
- * @property {number} streamsAgainAt
+ * @property {number} streamsAgainAt by `performance.now()`: changes of the computer's clock change nothing
  */
 
 /** @returns {Memory} */
@@ -89,7 +89,7 @@ class Follower {
   async run() {
     const { signal } = this.#options;
     while (!this.#isDone) {
-      const startedAt = Date.now();
+      const startedAt = performance.now();
       const mustPoll = this.#mustPoll;
       const isHasty = !mustPoll && this.#isHasty;
       const watch = new Watch(Math.min(isHasty ? FIRST_BYTE_MS : Infinity, this.#silenceMs), signal, () => this.#report(false));
@@ -117,7 +117,7 @@ class Follower {
   get #mustPoll() {
     const { streaming } = this.#options;
     if (streaming === true || !this.#pollOnce) return false;
-    return streaming === false || this.#memory.streamsAgainAt > Date.now() || !("ReadableStream" in globalThis || "EventSource" in globalThis);
+    return streaming === false || this.#memory.streamsAgainAt > performance.now() || !("ReadableStream" in globalThis || "EventSource" in globalThis);
   }
 
   get #isHasty() {
@@ -140,7 +140,7 @@ class Follower {
   #lose(watch, startedAt, retryAfterMs) {
     this.#report(false);
     if (watch.isOnlineAgain) return 0;
-    if (Date.now() - startedAt > 2 * MAX_PAUSE_MS) this.#failures = 0; // it was a good connection, though nothing happened on it
+    if (performance.now() - startedAt > 2 * MAX_PAUSE_MS) this.#failures = 0; // it was a good connection, though nothing happened on it
     const first = this.#firstPauseMs;
     const backoffMs = Math.max(first, Math.min(first * 2 ** this.#failures++, MAX_PAUSE_MS));
     return Math.max(backoffMs * (0.5 + Math.random() / 2), retryAfterMs);
@@ -223,7 +223,7 @@ class Follower {
     const watch = new Watch(QUICK_MS, signal, () => this.#report(false));
     try {
       const pauseMs = await this.#poll(watch.signal);
-      this.#memory.streamsAgainAt = Date.now() + STREAM_AGAIN_MS;
+      this.#memory.streamsAgainAt = performance.now() + STREAM_AGAIN_MS;
       return pauseMs;
     } catch (error) {
       signal?.throwIfAborted();

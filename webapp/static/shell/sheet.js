@@ -1,7 +1,7 @@
 // A dialog with a heading and a button that closes it; so do Escape and a click beside it.
 
 import { h } from "../base/dom.js";
-import { icon } from "../base/icons.js";
+import { iconButton } from "../base/icons.js";
 import { t } from "../base/strings.js";
 
 let count = 0;
@@ -23,11 +23,7 @@ export function createSheet(className, title, ...children) {
       "header",
       { className: "sheet-head" },
       h("h2", { id }, title),
-      h(
-        "button",
-        { type: "button", className: "icon-button sheet-close", "aria-label": t.close, title: t.close, on: { click: () => dialog.close() } },
-        icon("close"),
-      ),
+      iconButton("sheet-close", "close", t.close, () => dialog.close()),
     ),
     h("div", { className: "sheet-body", tabIndex: 0, role: "group", "aria-labelledby": id }, ...children),
   );

@@ -1,7 +1,7 @@
 // The sidebar beside the chat: in a narrow window a drawer over it, in a wide one a column that can be closed.
 
 import { h } from "../base/dom.js";
-import { icon } from "../base/icons.js";
+import { icon, iconButton } from "../base/icons.js";
 import { preferences, setPreferences } from "../base/preferences.js";
 import { t } from "../base/strings.js";
 
@@ -22,9 +22,9 @@ export class Sidebar {
   #main;
   #narrow = matchMedia(NARROW);
   #isDrawerOpen = false;
-  #toggle = button("sidebar-toggle", "sidebar", t.conversations, () => this.toggle());
+  #toggle = iconButton("sidebar-toggle", "sidebar", t.conversations, () => this.toggle());
   #scrim = h("div", { className: "scrim", hidden: true, on: { click: () => this.close() } });
-  #close = button("sidebar-close", "close", t.close, () => this.close());
+  #close = iconButton("sidebar-close", "close", t.close, () => this.close());
   #bar;
   #element;
 
@@ -43,9 +43,9 @@ export class Sidebar {
     const actions = h(
       "div",
       { className: "bar-actions" },
-      button("bar-new", "plus", t.newConversation, onNew),
-      button("open-help", "help", t.shortcuts, onHelp),
-      button("open-settings", "settings", t.settings, onSettings),
+      iconButton("bar-new", "plus", t.newConversation, onNew),
+      iconButton("open-help", "help", t.shortcuts, onHelp),
+      iconButton("open-settings", "settings", t.settings, onSettings),
     );
     this.#bar = h("header", { className: "bar" }, this.#toggle, h("h1", {}, t.appName), actions);
     this.app.append(this.#bar, this.#element, this.#scrim, main);
@@ -101,15 +101,4 @@ export class Sidebar {
     for (const covered of [this.#bar, this.#main]) covered.inert = isNarrow && isOpen;
     this.#toggle.ariaExpanded = String(isOpen);
   }
-}
-
-/**
- * @param {string} className
- * @param {Parameters<typeof icon>[0]} name
- * @param {string} label
- * @param {() => void} onClick
- */
-function button(className, name, label, onClick) {
-  const properties = { type: "button", className: `icon-button ${className}`, "aria-label": label, title: label };
-  return h("button", { ...properties, on: { click: onClick } }, icon(name));
 }

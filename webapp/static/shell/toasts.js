@@ -1,7 +1,7 @@
 // Short messages that disappear by themselves, with one action each. Time stands still while one has the pointer or the focus.
 
 import { h } from "../base/dom.js";
-import { icon } from "../base/icons.js";
+import { iconButton } from "../base/icons.js";
 import { t } from "../base/strings.js";
 
 /**
@@ -41,7 +41,7 @@ export class Toasts {
       { className: "toast", on: { pointerenter: hold, pointerleave: start, focusin: hold, focusout: start } },
       h("span", { className: "toast-text", dir: "auto" }, text),
       h("button", { type: "button", className: "quiet toast-action", on: { click: () => end(onAction) } }, action),
-      h("button", { type: "button", className: "icon-button toast-close", "aria-label": t.close, title: t.close, on: { click: () => end(onEnd) } }, icon("close")),
+      iconButton("toast-close", "close", t.close, () => end(onEnd)),
     );
     this.element.append(element);
     start();

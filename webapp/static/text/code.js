@@ -1,7 +1,7 @@
 // Shows a block of code: its language, buttons, and its text, which is highlighted once it is complete.
 
 import { h } from "../base/dom.js";
-import { icon } from "../base/icons.js";
+import { icon, iconButton } from "../base/icons.js";
 import { onPreferences, preferences, setPreferences } from "../base/preferences.js";
 import { t } from "../base/strings.js";
 import { highlightLater } from "./highlight.js";
@@ -16,8 +16,8 @@ export class CodeBlock {
   #text = "";
   #end = document.createTextNode(""); // of the last part
   #code = h("code", { className: "hljs" }, part(this.#end));
-  #wrap = button("code-wrap", () => setPreferences({ wrap: !preferences().wrap }), icon("wrap"));
-  #copy = button("code-copy", () => this.#copyText(), icon("copy"), checkIcon());
+  #wrap = iconButton("code-wrap", "wrap", t.wrapLines, () => setPreferences({ wrap: !preferences().wrap }));
+  #copy = iconButton("code-copy", "copy", t.copyCode, () => this.#copyText());
   #label = h("span", { className: "code-language", "aria-hidden": "true" });
   #language = "";
   #isHighlighted = false;
@@ -27,8 +27,7 @@ export class CodeBlock {
   constructor(plan) {
     const bar = h("div", { className: "code-bar" }, this.#label, this.#wrap, this.#copy);
     this.element = h("figure", { className: "code" }, bar, h("pre", { tabIndex: 0, dir: "ltr" }, this.#code));
-    name(this.#copy, t.copyCode);
-    name(this.#wrap, t.wrapLines);
+    this.#copy.append(checkIcon());
     this.#showLanguage(plan.language);
     this.showWrap(preferences().wrap);
     blocks.add(new WeakRef(this));
@@ -124,11 +123,6 @@ onPreferences(({ wrap }) => {
     else blocks.delete(reference);
   }
 });
-
-/** @param {string} className @param {() => void} click @param {...Node} icons @returns {HTMLButtonElement} */
-function button(className, click, ...icons) {
-  return h("button", { type: "button", className: `icon-button ${className}`, on: { click } }, ...icons);
-}
 
 /** @param {Text} text */
 function part(text) {

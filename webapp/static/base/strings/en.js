@@ -27,6 +27,8 @@ export default {
   answerGone: "This answer no longer exists. Ask again.",
   connectionLost: "Connection lost. Reconnecting…",
   offline: "You are offline. Answers go on at the server and appear as soon as you are online.",
+  stopPending: (/** @type {boolean} */ isOffline) =>
+    isOffline ? "You are offline. The answer stops as soon as you are online." : "The server cannot be reached. The answer stops as soon as it can.",
   // The parts of an answer
   thinking: "Thinking",
   thought: "Thought about it",
@@ -117,6 +119,8 @@ export default {
     "Write a Python function that merges overlapping intervals.",
     "Compare three ways to store a shopping list, in a table.",
   ],
+  greeting: "How can I help?",
+  greetingText: "Ask a question. The answer appears here while it is written.",
   answerReady: "Your answer is ready",
   answersReady: (/** @type {number} */ count, /** @type {string} */ title) => `(${count}) ${title}`,
   newAnswer: "New answer",

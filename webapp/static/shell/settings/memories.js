@@ -1,7 +1,7 @@
 // The facts that the assistant has learned about its user: each can be deleted, and all of them.
 
 import { h } from "../../base/dom.js";
-import { icon } from "../../base/icons.js";
+import { iconButton } from "../../base/icons.js";
 import { t } from "../../base/strings.js";
 import { confirm } from "../confirm.js";
 
@@ -43,12 +43,11 @@ export function createMemories(millrace) {
         item.remove();
         (neighbour?.querySelector("button") ?? list.closest("dialog")?.querySelector("button"))?.focus();
       });
-    const label = t.deleteNamed(content);
     const item = h(
       "li",
       { className: "memory" },
       h("span", { className: "memory-text", dir: "auto" }, content),
-      h("button", { type: "button", className: "icon-button memory-delete", "aria-label": label, title: label, on: { click: forget } }, icon("trash")),
+      iconButton("memory-delete", "trash", t.deleteNamed(content), forget),
     );
     return item;
   };
