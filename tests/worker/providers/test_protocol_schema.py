@@ -29,5 +29,7 @@ def test_an_answer_to_a_prompt_with_a_schema_is_json_that_fits(
         assert answer.keys() == {"title"}, traits
         assert not any(isinstance(each, ToolUse) for each in deltas)
         assert [each.reason for each in deltas if isinstance(each, Stopped)] == ["end_turn"]
+        whole = provider.answer(prompt)  # of a model that does not stream
+        assert (json.loads(whole.text).keys(), whole.reason) == ({"title"}, "end_turn"), traits
     assert not caplog.records, "no request was rejected"
     provider.close()

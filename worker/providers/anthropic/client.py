@@ -75,7 +75,7 @@ class Anthropic:
             return self._http.ask(self._url, self._headers, self._body(prompt, form))
 
         data, form = self._forms.ask(prompt, ask, may_refuse_feature)
-        deltas = MessageMapper().map_message(parse_message(data))
+        deltas = MessageMapper(answer_tool_of(prompt, form)).map_message(parse_message(data))
         return to_whole_answer(deltas, prompt.tool, is_instructed=form.structure != "tool")
 
     def _body(self, prompt: Prompt, form: Form) -> Members:

@@ -57,8 +57,7 @@ class Bedrock:
         """Call ConverseStream and yield its deltas; raises ProviderError."""
         with mapped_errors():
             response, feature = self._call(self._client.converse_stream, prompt)
-            answer_tool = ANSWER_TOOL.name if feature == "answer_tool" else ""
-            mapper = EventMapper(answer_tool, asks_for_reasoning=self._asks_for_reasoning is True)
+            mapper = EventMapper(_answer_tool_of(feature), asks_for_reasoning=self._asks_for_reasoning is True)
             with closing(response["stream"]) as events:
                 yield Started(self.name, prompt.model)
                 for event in read_events(events):
@@ -68,7 +67,8 @@ class Bedrock:
         """Call Converse and return its whole answer; raises ProviderError."""
         with mapped_errors():
             response, feature = self._call(self._client.converse, prompt)
-            return parse_answer(response, prompt.tool, is_instructed=feature != "forced_tool")
+            is_instructed, answer_tool = feature != "forced_tool", _answer_tool_of(feature)
+            return parse_answer(response, prompt.tool, is_instructed=is_instructed, answer_tool=answer_tool)
 
     def _call(self, operation: Callable[..., Any], prompt: Prompt) -> tuple[Any, Feature | None]:
         """Return the response, and the feature that the accepted request used."""
@@ -103,3 +103,8 @@ class Bedrock:
         )
         arguments = build_arguments(prompt, feature)
         return arguments if prompt.tool else merge(arguments, self._request)
+
+
+def _answer_tool_of(feature: Feature | None) -> str:
+    """Return the name of the tool whose input is the answer's text; empty if there is none."""
+    return ANSWER_TOOL.name if feature == "answer_tool" else ""

@@ -1,6 +1,6 @@
 """The mapping from Bedrock's responses to deltas and whole answers. Pure.
 
-Every member of botocore's model of ConverseStream has an entry here, which a test checks.
+Every member of botocore's model of an answer has an entry here or a reason to be left out, which a test checks.
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStreamOutput.html
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
 """
@@ -286,20 +286,27 @@ def parse_usage(usage: Event) -> Usage:
     return Usage(sent, written, read, cached)
 
 
-def parse_answer(response: Event, tool: Tool | None, *, is_instructed: bool = False) -> WholeAnswer:
+def parse_answer(
+    response: Event, tool: Tool | None, *, is_instructed: bool = False, answer_tool: str = ""
+) -> WholeAnswer:
     """Return the answer in a response of Converse; raises ProviderError if it is cut off or the tool is not used.
 
     If the model was instructed to write the tool's input, and not forced to use the tool, the text holds it as JSON.
+    The input of the tool that is called `answer_tool` is the answer's text.
     """
     content = object_of(object_of(response.get("output")).get("message")).get("content")
     reason, deltas = text_of(response.get("stopReason")), list[Delta]()
     for block in map(object_of, list_of(content)):
-        deltas.append(Chunk(text_of(block.get("text"))))
+        cited = list_of(object_of(block.get("citationsContent")).get("content"))
+        deltas += [Chunk(text_of(each.get("text"))) for each in (block, *map(object_of, cited))]
         use = object_of(block.get("toolUse"))
         if tool and use.get("name") == tool.name:
             deltas.append(ToolUse("", tool.name, use.get("input")))
+        elif answer_tool and use.get("name") == answer_tool:
+            deltas.append(Chunk(json.dumps(checked(use.get("input")), ensure_ascii=False)))
     if reason or content is not None:  # a body that is not JSON counts as an empty object
-        deltas.append(Stopped(map_stop_reason(reason or UNSTATED_REASON)))
+        stop = map_stop_reason(reason or UNSTATED_REASON)
+        deltas.append(Stopped("end_turn" if answer_tool and stop == "tool_use" else stop))
     if response.get("usage") is not None:
         deltas.append(parse_usage(object_of(response["usage"])))
     return to_whole_answer(deltas, tool, is_instructed=is_instructed)

@@ -84,7 +84,7 @@ class BedrockInvoke:
                 return body.read(MAX_ANSWER_BYTES)
 
         data, form = self._forms.ask(prompt, invoke, _may_refuse_feature)
-        deltas = MessageMapper().map_message(parse_message(data))
+        deltas = MessageMapper(answer_tool_of(prompt, form)).map_message(parse_message(data))
         return to_whole_answer(deltas, prompt.tool, is_instructed=form.structure != "tool")
 
     def _arguments(self, prompt: Prompt, form: Form) -> dict[str, Any]:

@@ -26,6 +26,11 @@ def test_text_blocks_are_joined_and_other_blocks_ignored() -> None:
     assert (answer.text, answer.usage.input_tokens, answer.usage.output_tokens) == ("ab", 3, 0)
 
 
+def test_text_that_cites_its_sources_is_text() -> None:
+    cited = {"citationsContent": {"content": [{"text": "b"}, {"text": "c"}], "citations": [{"title": "t"}]}}
+    assert parse_answer(response({"text": "a"}, cited, {"text": "d"}), None).text == "abcd"
+
+
 def test_the_tool_input_is_that_of_the_forced_tool() -> None:
     assert parse_answer(response(use("other", {"a": 1}), use("clock", {"b": 2})), CLOCK).tool_input == {"b": 2}
 
