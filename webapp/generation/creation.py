@@ -134,7 +134,7 @@ def _check_conversation(services: Services, owner: str, conversation: str, field
     known = read_owner(services.redis, owner, conversation)
     if known == "own":
         return
-    found = services.database.run(lambda session: conversations.find(session, owner, conversation))
+    found = services.database.read(lambda reader: conversations.find(reader, owner, conversation))
     if found is None or known == "foreign":
         raise no_conversation(field)
 

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 def export(database: Database, keys: Sequence[ExportedKey], owner: str) -> Iterator[bytes]:
     """Yield the export in pieces, none where nothing is stored of the owner; raises DatabaseUnavailable."""
-    profile = database.run(lambda session: profiles.find(session, owner))
+    profile = database.read(lambda reader: profiles.find(reader, owner))
     facts, talks = _memories(database, owner), _conversations(database, owner)
     first_fact, first_talk = next(facts, None), next(talks, None)
     if profile is None and not keys and first_fact is None and first_talk is None:

@@ -198,7 +198,7 @@ def _body() -> dict[str, Any]:
 
 
 def _find(owner: str, conversation: str) -> conversations.ConversationRecord | None:
-    return services().database.run(lambda session: conversations.find(session, owner, conversation))
+    return services().database.read(lambda reader: conversations.find(reader, owner, conversation))
 
 
 def _require_text(title: str) -> str:

@@ -39,7 +39,7 @@ def export_conversation(conversation: str) -> Response:
     if chosen not in ("json", "markdown"):
         raise invalid("format", "format must be json or markdown.")
     database = services().database
-    record = database.run(lambda session: conversations.find(session, owner, conversation))
+    record = database.read(lambda reader: conversations.find(reader, owner, conversation))
     if record is None:
         raise no_conversation()
     found = _read(database, owner, conversation)

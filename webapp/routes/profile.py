@@ -31,7 +31,7 @@ class ProfileAnswer(msgspec.Struct, frozen=True):
 def get_profile() -> Response:
     """Return the profile, an empty one if none is stored or the stored one is damaged."""
     owner = current_owner()
-    stored = None if owner is None else services().database.run(lambda session: profiles.find(session, owner))
+    stored = None if owner is None else services().database.read(lambda reader: profiles.find(reader, owner))
     return _render(parse_profile(stored or {}) or Profile())
 
 

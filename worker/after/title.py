@@ -37,7 +37,7 @@ def name_conversation(
     Returns None if the conversation has a title or is not stored, or if the reply is blank. Raises GenerationFailed,
     DatabaseUnavailable.
     """
-    conversation = process.database.run(lambda session: conversations.find(session, turn.owner, turn.conversation))
+    conversation = process.database.read(lambda reader: conversations.find(reader, turn.owner, turn.conversation))
     if conversation is None or conversation.title is not None:
         return None
     prompt = build_prompt(turn, process.settings, _INSTRUCTION, _TOOL, _MAX_TOKENS)

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any, cast
 
 from gevent.event import AsyncResult
-from sqlalchemy.orm import Session
 
 from millrace.worker.context.assistant_name import AssistantNamer
 from millrace.worker.context.budget import CHARS_PER_TOKEN
@@ -21,6 +20,7 @@ from millrace.worker.settings.schema import Settings
 from millrace.worker.store import answers, conversations, memories, profiles
 from millrace.worker.store.answers import HistoryTurn
 from millrace.worker.store.database import Database
+from millrace.worker.store.prepared import Reader
 
 MAX_MEMORIES = 8
 
@@ -55,7 +55,7 @@ class ContextLoader:
             return cast("StoredContext", loading.get())
         loading = self._loading[question.generation] = AsyncResult()
         try:
-            stored = self._database.read(lambda session: self._read(session, question), self.seconds)
+            stored = self._database.read(lambda reader: self._read(reader, question), self.seconds)
         except BaseException as error:
             loading.set_exception(error)
             raise
@@ -67,26 +67,26 @@ class ContextLoader:
     def warm_up(self) -> None:
         """Read the context of nobody: to connect and to compile the statements would cost a first answer 12 ms."""
 
-        def read(session: Session) -> None:
-            profiles.find(session, "")
-            memories.search(session, "", "nothing", MAX_MEMORIES)
-            conversations.find(session, "", "")
-            answers.read_history(session, "", None, self._max_turns, self._max_chars)
+        def read(reader: Reader) -> None:
+            profiles.find(reader, "")
+            memories.search(reader, "", "nothing", MAX_MEMORIES)
+            conversations.find(reader, "", "")
+            answers.read_history(reader, "", None, self._max_turns, self._max_chars)
 
         try:
             self._database.read(read, self.seconds)
         except DatabaseUnavailable as error:  # the start goes on: each answer says so itself
             _log.warning("context_warm_up_failed", error=error)
 
-    def _read(self, session: Session, question: ContextQuestion) -> StoredContext:
-        profile = profiles.find(session, question.owner)
-        found = memories.search(session, question.owner, question.text, MAX_MEMORIES)
+    def _read(self, reader: Reader, question: ContextQuestion) -> StoredContext:
+        profile = profiles.find(reader, question.owner)
+        found = memories.search(reader, question.owner, question.text, MAX_MEMORIES)
         facts = [memory.content for memory in found]
         has_none = question.is_standalone or question.request.opens_conversation
-        conversation = None if has_none else conversations.find(session, question.owner, question.conversation)
+        conversation = None if has_none else conversations.find(reader, question.owner, question.conversation)
         if conversation is None:
             return StoredContext(profile, {}, [], facts)
-        turns = answers.read_history(session, conversation.id, question.question_id, self._max_turns, self._max_chars)
+        turns = answers.read_history(reader, conversation.id, question.question_id, self._max_turns, self._max_chars)
         return StoredContext(profile, conversation.context, turns, facts)
 
 

@@ -2,13 +2,15 @@
 
 Its law: one file per noun, holding functions that take a `Session` and return frozen dataclasses. Call them inside
 `Database.run(work)`, which is one short transaction with a time limit and may run `work` again. No session is open
-while a model streams. `Database.run` raises `DatabaseUnavailable`, and every caller handles it.
+while a model streams. `Database.run` raises `DatabaseUnavailable`, and every caller handles it. A function that takes a
+`Reader` runs prepared queries only: `Database.read(work)` runs them without a transaction, at a fraction of the cost.
 
-    database.run(lambda session: conversations.find(session, owner, conversation))
+    database.read(lambda reader: conversations.find(reader, owner, conversation))
 
 | file | contents |
 |---|---|
-| `database.py` | `Database(settings)`, created once per process without I/O; `run(work, seconds)` |
+| `database.py` | `Database(settings)`, created once per process without I/O; `run` and `read`, with a time limit |
+| `prepared.py` | `PreparedInsert`, `PreparedQuery`, `Reader`: statements that are built once, and run by the driver |
 | `conversations.py` | `create_or_touch find page rename set_title_if_untitled replace_context merge_context delete` |
 | `messages.py` | `save_question page find find_question delete_unanswered` |
 | `edits.py` | `find_turn replace_turns`: a question and all that follows it, replaced by a new question |

@@ -23,7 +23,8 @@ from millrace.worker.contract.request import ReasoningState
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import create_or_touch
 from millrace.worker.store.messages import StoredQuestion, add_question, images_of, sources_of
-from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert, RemovedQuestionRow
+from millrace.worker.store.prepared import PreparedInsert, PreparedQuery, Reader
+from millrace.worker.store.tables import ConversationRow, MessageRow, RemovedQuestionRow
 
 
 @dataclass(frozen=True)
@@ -159,11 +160,11 @@ def _history_query() -> Select[int, str, str, str | None, Any]:
     )
 
 
-_HISTORY = _history_query()  # built once: building it takes longer than running it
+_HISTORY = PreparedQuery(_history_query())
 
 
 def read_history(
-    session: Session, conversation: str, before: str | None, max_turns: int, max_chars: int | None = None
+    reader: Reader, conversation: str, before: str | None, max_turns: int, max_chars: int | None = None
 ) -> list[HistoryTurn]:
     """Return the newest turns of a conversation for a prompt, at most `max_turns`, oldest first.
 
@@ -173,9 +174,9 @@ def read_history(
     """
     turns: list[HistoryTurn] = []
     chars = 0
-    parameters = {"conversation": conversation, "before": before, "max_turns": max_turns}
     last: int | None = None
-    for turn, question, answer, outcome, reasoning in session.connection().execute(_HISTORY, parameters):
+    rows = _HISTORY.rows(reader, conversation=conversation, before=before, max_turns=max_turns)
+    for turn, question, answer, outcome, reasoning in rows:
         is_part = answer.strip() or (outcome or "").startswith(_FAILED)
         if turn != last and question.strip() and is_part:  # of a turn's rows the one with text comes first
             turns.append(HistoryTurn(question, answer if answer.strip() else "", _reasoning_state(reasoning)))

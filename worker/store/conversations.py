@@ -12,17 +12,20 @@ from sqlalchemy.orm import Session
 from millrace.worker.errors import MillraceError
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
-from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert, SearchEntryRow
+from millrace.worker.store.prepared import PreparedInsert, PreparedQuery, Reader
+from millrace.worker.store.tables import ConversationRow, MessageRow, SearchEntryRow
 
 # A generation that started before the deletion may still end within this time, and must not recreate the conversation.
 TOMBSTONE_MS = 26 * 3600 * 1000
 MAX_CONTEXT_CHARS = 16_000  # of the JSON context, in ASCII
 MAX_CONTEXT_DEPTH = 32  # of lists and objects within each other; the context itself is the first
 
-_FIND = select(ConversationRow.__table__).where(  # its columns: an object of the ORM costs as much as the query
-    ConversationRow.id == bindparam("conversation"),
-    ConversationRow.owner == bindparam("owner"),
-    ConversationRow.deleted_ms.is_(None),
+_FIND = PreparedQuery(
+    select(ConversationRow.__table__).where(
+        ConversationRow.id == bindparam("conversation"),
+        ConversationRow.owner == bindparam("owner"),
+        ConversationRow.deleted_ms.is_(None),
+    )
 )
 
 
@@ -75,9 +78,9 @@ def create_or_touch(session: Session, owner: str, conversation: str) -> bool:
     return _CREATE_OR_TOUCH.run(session, id=conversation, owner=owner).first() is not None
 
 
-def find(session: Session, owner: str, conversation: str) -> ConversationRecord | None:
+def find(reader: Reader, owner: str, conversation: str) -> ConversationRecord | None:
     """Return the conversation; None if it is absent or another user's."""
-    row = session.connection().execute(_FIND, {"conversation": conversation, "owner": owner}).first()
+    row = _FIND.first(reader, conversation=conversation, owner=owner)
     return None if row is None else _record(row)
 
 

@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool
 
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.settings.schema import Settings
+from millrace.worker.store.prepared import Reader, lend_connection
 
 CONNECT_SECONDS = 4  # a server that takes longer counts as away, also for a migration, whose statements may take long
 SQLITE_BUSY_SECONDS = 0.001  # in the thread; if the file is locked for longer, the greenlet retries
@@ -34,7 +35,6 @@ _TIMEOUT_SLACK_SECONDS = 0.5  # a working server cancels the statement itself; t
 _CLOSE_SECONDS = 1.0
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 _UNDEFINED_TABLE = "42P01"
-_READS = "millrace_reads"  # an execution option
 _READ_ONLY = "25006"
 
 T = TypeVar("T")
@@ -53,9 +53,6 @@ class Database:
         self._thread = ThreadPool(1) if self._is_sqlite and self._is_patched else None
         connections = 1 if self._thread else settings.database.connections
         self._engine = make_engine(url, connections, settings.database.seconds, schema=settings.database.schema)
-        # To set SQLite's isolation level for each use of a connection would take as long as a query.
-        options = {_READS: True} if self._is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        self._reading_engine = self._engine.execution_options(**options)
 
     @property
     def is_sqlite(self) -> bool:
@@ -69,25 +66,26 @@ class Database:
         a conflict with another transaction, `work` runs again, so it must be safe to repeat. An exception that `work`
         raises rolls the transaction back and propagates.
         """
-        return self._run(self._engine, work, seconds)
+        return self._run(lambda left: self._transact(work, left), seconds)
 
-    def read(self, work: Callable[[Session], T], seconds: float | None = None) -> T:
-        """Run `work`, which only reads, outside of a transaction; otherwise like `run`.
+    def read(self, work: Callable[[Reader], T], seconds: float | None = None) -> T:
+        """Run `work`, which only runs prepared queries, outside of a transaction; otherwise like `run`.
 
         Each statement sees what was committed before it, as in a transaction of PostgreSQL's default isolation, but the
-        round trips of BEGIN and COMMIT are saved.
+        round trips of BEGIN and COMMIT are saved, and SQLAlchemy's part, which takes longer than the query.
         """
         # Only a transaction's own timeout can be longer than that of its connection.
-        is_long = not self._is_sqlite and seconds is not None and seconds > self._seconds
-        return self._run(self._engine if is_long else self._reading_engine, work, seconds)
+        if not self._is_sqlite and seconds is not None and seconds > self._seconds:
+            return self.run(work, seconds)
+        return self._run(lambda _left: self._read(work), seconds)
 
-    def _run(self, engine: Engine, work: Callable[[Session], T], seconds: float | None) -> T:
+    def _run(self, attempt: Callable[[float], T], seconds: float | None) -> T:
         deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
         has_reconnected = False
         pause, longest = _RETRY_SECONDS
         while True:
             try:
-                return self._run_once(engine, work, deadline)
+                return self._run_once(attempt, deadline)
             except PoolTimeout as error:
                 if time.monotonic() >= deadline:
                     raise DatabaseUnavailable("all connections to the database are in use") from error
@@ -112,41 +110,45 @@ class Database:
             gevent.with_timeout(_CLOSE_SECONDS, self._thread.kill, timeout_value=None)
         self._engine.dispose()
 
-    def _run_once(self, engine: Engine, work: Callable[[Session], T], deadline: float) -> T:
+    def _run_once(self, attempt: Callable[[float], T], deadline: float) -> T:
         left = max(0.001, deadline - time.monotonic())
-        if not self._is_sqlite:
-            # The connections' own timeouts equal `MILLRACE_DATABASE_SECONDS`; a longer wait must raise them.
-            work = _with_timeouts(work, left) if left > self._seconds else work
         if not self._is_patched:
-            return self._transact(engine, work)
+            return attempt(left)
         # Timeout is a BaseException: SQLAlchemy closes the interrupted connection and sends nothing more on it.
         timeout = gevent.Timeout(left + (0.0 if self._thread else _TIMEOUT_SLACK_SECONDS))
         try:
             with timeout:
-                transact = self._transact if self._thread is None else self._transact_in_thread
-                return transact(engine, work)
+                return attempt(left) if self._thread is None else _in_thread(self._thread, attempt, left)
         except gevent.Timeout as raised:
             if raised is not timeout:
                 raise
             raise DatabaseUnavailable(f"the database has not answered within {left:.1f} s") from raised
 
-    def _transact_in_thread(self, engine: Engine, work: Callable[[Session], T]) -> T:
-        thread = cast("ThreadPool", self._thread)
-        result, error = cast("tuple[T, BaseException | None]", thread.apply(self._transact_caught, (engine, work)))
-        if error is not None:
-            raise error
-        return result
-
-    def _transact_caught(self, engine: Engine, work: Callable[[Session], T]) -> tuple[T | None, BaseException | None]:
-        """Return an error instead of raising it: gevent's thread pool would print its traceback."""
-        try:
-            return self._transact(engine, work), None
-        except BaseException as error:  # noqa: BLE001 - raised again by the waiting greenlet
-            return None, error
-
-    def _transact(self, engine: Engine, work: Callable[[Session], T]) -> T:
-        with Session(engine, autoflush=False, expire_on_commit=False) as session, session.begin():
+    def _transact(self, work: Callable[[Session], T], left: float) -> T:
+        # The connections' own timeouts equal `MILLRACE_DATABASE_SECONDS`; a longer wait must raise them.
+        if not self._is_sqlite and left > self._seconds:
+            work = _with_timeouts(work, left)
+        with Session(self._engine, autoflush=False, expire_on_commit=False) as session, session.begin():
             return work(session)
+
+    def _read(self, work: Callable[[Reader], T]) -> T:
+        with lend_connection(self._engine) as connection:
+            return work(connection)
+
+
+def _in_thread(thread: ThreadPool, attempt: Callable[[float], T], left: float) -> T:
+    """Run an attempt in the thread, and raise its error here: gevent's thread pool would print its traceback."""
+    result, error = cast("tuple[T, BaseException | None]", thread.apply(_caught, (attempt, left)))
+    if error is not None:
+        raise error
+    return result
+
+
+def _caught(attempt: Callable[[float], T], left: float) -> tuple[T | None, BaseException | None]:
+    try:
+        return attempt(left), None
+    except BaseException as error:  # noqa: BLE001 - raised again by the waiting greenlet
+        return None, error
 
 
 def engine_url(address: str) -> URL:
@@ -216,8 +218,7 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    if not connection.get_execution_options().get(_READS):
-        connection.exec_driver_sql("BEGIN")
+    connection.exec_driver_sql("BEGIN")
 
 
 def _on_error(context: ExceptionContext) -> None:

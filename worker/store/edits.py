@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import TOMBSTONE_MS, create_or_touch
 from millrace.worker.store.messages import StoredQuestion, add_question
-from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert, RemovedQuestionRow
+from millrace.worker.store.prepared import PreparedInsert
+from millrace.worker.store.tables import ConversationRow, MessageRow, RemovedQuestionRow
 
 _NO_SYNC = {"synchronize_session": False}  # the session holds no objects of the deleted rows
 

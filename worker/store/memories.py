@@ -11,21 +11,28 @@ from sqlalchemy.orm import Session
 from millrace.worker.contract.ids import new_id
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
+from millrace.worker.store.prepared import PreparedInsert, PreparedQuery, Reader, is_sqlite
 from millrace.worker.store.search_terms import fact_digest, index_terms, owner_word, search_terms
-from millrace.worker.store.tables import MemoryRow, PreparedInsert
+from millrace.worker.store.tables import MemoryRow
 
 # The index holds each row's words and its owner's word. SQLite's bm25 gives rare words more weight. PostgreSQL's
 # ts_rank weighs all words alike; among equal ranks the newest row comes first.
-_SEARCH = {
-    "sqlite": text(
-        "SELECT rowid FROM memories_index WHERE memories_index MATCH :query ORDER BY bm25(memories_index, 0, 1), "
-        "rowid DESC LIMIT :count"
-    ),
-    "postgresql": text(
-        "SELECT number FROM memories WHERE lexemes @@ to_tsquery('english', :query) "
+_COLUMNS = (MemoryRow.id, MemoryRow.content, MemoryRow.conversation, MemoryRow.generation, MemoryRow.created_ms)
+_SEARCH_SQLITE = PreparedQuery(
+    text(
+        "SELECT id, content, conversation, generation, created_ms FROM ("
+        "SELECT rowid AS found, bm25(memories_index, 0, 1) AS score FROM memories_index "
+        "WHERE memories_index MATCH :query ORDER BY score, found DESC LIMIT :count"
+        ") JOIN memories ON number = found ORDER BY score, found DESC"
+    ).columns(*_COLUMNS)
+)
+_SEARCH_POSTGRESQL = PreparedQuery(
+    text(
+        "SELECT id, content, conversation, generation, created_ms FROM memories "
+        "WHERE lexemes @@ to_tsquery('english', :query) "
         "ORDER BY ts_rank(lexemes, to_tsquery('english', :any_word)) DESC, number DESC LIMIT :count"
-    ),
-}
+    ).columns(*_COLUMNS)
+)
 
 
 @dataclass(frozen=True)
@@ -89,25 +96,21 @@ def delete_all(session: Session, owner: str) -> int:
     return cast("CursorResult[Any]", result).rowcount
 
 
-def search(session: Session, owner: str, query: str, count: int) -> list[MemoryRecord]:
+def search(reader: Reader, owner: str, query: str, count: int) -> list[MemoryRecord]:
     """Return at most `count` of an owner's memories that share a search term with the query, the best match first."""
     terms = search_terms(query)
     if not terms:
         return []
-    connection = session.connection()
-    dialect = connection.dialect.name
-    if dialect == "sqlite":
+    if is_sqlite(reader):
         any_word = " OR ".join(f'"{term}"' for term in terms)
-        parameters = {"query": f"owner_word: {owner_word(owner)} AND searchable: ({any_word})"}
+        query = f"owner_word: {owner_word(owner)} AND searchable: ({any_word})"
+        rows = _SEARCH_SQLITE.rows(reader, query=query, count=count)
     else:
         any_word = " | ".join(f"'{term}'" for term in terms)
-        parameters = {"query": f"{owner_word(owner)} & ({any_word})", "any_word": any_word}
-    numbers = connection.scalars(_SEARCH[dialect], {**parameters, "count": count}).all()
-    if not numbers:
-        return []
-    rows = {row.number: row for row in session.scalars(select(MemoryRow).where(MemoryRow.number.in_(numbers)))}
-    return [_record(rows[number]) for number in numbers if number in rows]
+        query = f"{owner_word(owner)} & ({any_word})"
+        rows = _SEARCH_POSTGRESQL.rows(reader, query=query, any_word=any_word, count=count)
+    return [_record(row) for row in rows]
 
 
-def _record(row: MemoryRow) -> MemoryRecord:
+def _record(row: Any) -> MemoryRecord:
     return MemoryRecord(row.id, row.content, row.conversation, row.generation, row.created_ms)

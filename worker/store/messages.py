@@ -13,7 +13,8 @@ from millrace.worker.contract.events import ImageReference, Link, Outcome, decod
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import create_or_touch
 from millrace.worker.store.pagination import Page, decode_cursor, make_page
-from millrace.worker.store.tables import ConversationRow, MessageRow, PreparedInsert
+from millrace.worker.store.prepared import PreparedInsert
+from millrace.worker.store.tables import ConversationRow, MessageRow
 
 _MAX_INTEGER = 2**31 - 1  # PostgreSQL rejects a larger number in a comparison with a turn or a rank
 _MAX_PAGE_BYTES = 1 << 20

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.columns import clock_ms
-from millrace.worker.store.tables import PreparedInsert, ProfileRow
+from millrace.worker.store.prepared import PreparedInsert, PreparedQuery, Reader
+from millrace.worker.store.tables import ProfileRow
 
-_FIND = select(ProfileRow.content).where(ProfileRow.owner == bindparam("owner"))
+_FIND = PreparedQuery(select(ProfileRow.content).where(ProfileRow.owner == bindparam("owner")))
 
 
 def _save(row: Insert) -> Executable:
@@ -26,17 +27,17 @@ _SAVE = PreparedInsert(ProfileRow, _save)
 _log = get_logger(__name__)
 
 
-def find(session: Session, owner: str) -> dict[str, Any] | None:
+def find(reader: Reader, owner: str) -> dict[str, Any] | None:
     """Return an owner's profile, a JSON object; None if there is none, or if it is damaged, which is logged."""
-    content = session.connection().scalar(_FIND, {"owner": owner})
-    if content is None:
+    row = _FIND.first(reader, owner=owner)
+    if row is None:
         return None
     try:
-        profile: Any = json.loads(content)
+        profile: Any = json.loads(row.content)
     except ValueError:
         profile = None
     if not isinstance(profile, dict):
-        _log.warning("profile_damaged", chars=len(content))
+        _log.warning("profile_damaged", chars=len(row.content))
         return None
     return cast("dict[str, Any]", profile)
 

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from millrace.worker.store.columns import clock_ms
 from millrace.worker.store.conversations import TOMBSTONE_MS
+from millrace.worker.store.prepared import PreparedInsert
 from millrace.worker.store.tables import (
     ConversationRow,
     MemoryRow,
     MessageRow,
     OwnerRetentionRow,
-    PreparedInsert,
     SearchEntryRow,
 )
 

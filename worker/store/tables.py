@@ -14,25 +14,21 @@ Full-text indexes belong to `memories` and to `search_entries`: tables of SQLite
 `is_indexed` is NULL, the search does not know the text yet.
 """
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    CursorResult,
-    Executable,
     ForeignKey,
     Index,
     Integer,
     SmallInteger,
     String,
-    Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column
 
 from millrace.worker.store.columns import EscapedText, JsonText
 
@@ -169,26 +165,6 @@ class OwnerRetentionRow(Base):
     owner: Mapped[str] = mapped_column(EscapedText, primary_key=True)
     days: Mapped[int | None] = mapped_column(Integer)
     updated_ms: Mapped[int] = mapped_column(BigInteger)
-
-
-class PreparedInsert:
-    """An insert that is built once for each database: SQLAlchemy takes several times as long to build it as to run it.
-
-    `build` completes an insert with the values that are the same in every row; it may use `on_conflict_do_nothing` and
-    `on_conflict_do_update`. Both databases spell these alike, but SQLAlchemy has a class for each.
-    """
-
-    def __init__(self, table: type[Base], build: Callable[[sqlite.Insert], Executable]) -> None:
-        rows = cast("Table", table.__table__)  # the class would go through the ORM's bulk insert, at twice the cost
-        self._built = {
-            "sqlite": build(sqlite.insert(rows)),
-            "postgresql": build(cast("sqlite.Insert", postgresql.insert(rows))),
-        }
-
-    def run(self, session: Session, **values: Any) -> CursorResult[Any]:
-        """Insert one row; `values` are those of its other columns, and of the parameters that `build` has named."""
-        connection = session.connection()
-        return connection.execute(self._built[connection.dialect.name], values)
 
 
 configure_mappers()  # at import, in one thread; SQLAlchemy would do it at the first use, which may be concurrent

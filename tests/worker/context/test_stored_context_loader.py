@@ -1,4 +1,4 @@
-"""The sources of one question share one transaction, and each of them raises its failure."""
+"""The sources of one question share one connection, and each of them raises its failure."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,48 +7,49 @@ import gevent
 import msgspec
 import pytest
 from sqlalchemy import event
-from sqlalchemy.engine.interfaces import CacheStats
 
 from millrace.worker.context.stored_context import ContextLoader
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.settings.schema import Settings
+from millrace.worker.store import answers, conversations, memories, prepared, profiles
 from millrace.worker.store.database import Database
 from tests.worker.context.harness import StoredConversation
 
 
-def test_concurrent_loads_of_one_question_share_one_transaction(
+def test_concurrent_loads_of_one_question_share_one_connection(
     settings: Settings, conversation: StoredConversation
 ) -> None:
-    transactions: list[object] = []
-    event.listen(conversation.database._engine, "begin", transactions.append)
+    checkouts: list[object] = []
     loader, question = ContextLoader(settings, conversation.database), conversation.store_question("Why?")
-    transactions.clear()
+    event.listen(conversation.database._engine, "checkout", lambda *given: checkouts.append(given))
     stored = [greenlet.get() for greenlet in [gevent.spawn(loader.load, question) for _ in range(4)]]
-    assert len(transactions) == 1
+    assert len(checkouts) == 1
     assert all(each is stored[0] for each in stored)
     loader.load(question)
-    assert len(transactions) == 2
+    assert len(checkouts) == 2
 
 
-def test_first_load_after_a_warm_up_compiles_no_statement(settings: Settings, conversation: StoredConversation) -> None:
+def test_first_load_after_a_warm_up_compiles_no_statement(
+    settings: Settings, conversation: StoredConversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compiled: list[str] = []
     conversation.store_turn("One?", "Two.")
     question = conversation.store_question("Why?")
-    engine = conversation.database._engine
 
-    def record(*given: Any) -> None:
-        if given[4].cache_hit is not CacheStats.CACHE_HIT:
-            compiled.append(given[2])
+    class Recorded(prepared.CompiledQuery):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            compiled.append(self.sql)
 
-    event.listen(engine, "before_cursor_execute", record)
+    for query in (profiles._FIND, memories._SEARCH_SQLITE, conversations._FIND, answers._HISTORY):
+        query._compiled.clear()
+    monkeypatch.setattr(prepared, "CompiledQuery", Recorded)
     loader = ContextLoader(settings, conversation.database)
-    engine._compiled_cache.clear()  # pyright: ignore[reportOptionalMemberAccess]
     loader.warm_up()
-    assert len([each for each in compiled if each.startswith("SELECT")]) == 4
-    compiled.clear()
+    assert len(compiled) == 4
     assert len(loader.load(question).turns) == 1
-    assert not [each for each in compiled if each.startswith("SELECT")]
+    assert len(compiled) == 4
 
 
 def test_question_that_opens_its_conversation_reads_nothing_of_it(
@@ -57,8 +58,9 @@ def test_question_that_opens_its_conversation_reads_nothing_of_it(
     read: list[str] = []
     question = conversation.store_question("Why?")
     opening = replace(question, request=msgspec.structs.replace(question.request, opens_conversation=True))
-    event.listen(conversation.database._engine, "before_cursor_execute", lambda *given: read.append(given[2]))
+    event.listen(conversation.database._engine, "checkout", lambda *given: given[0].set_trace_callback(read.append))
     assert ContextLoader(settings, conversation.database).load(opening).turns == []
+    assert any("profiles" in each for each in read)
     assert not any("conversations" in each or "messages" in each for each in read)
     read.clear()
     ContextLoader(settings, conversation.database).load(question)

@@ -12,7 +12,7 @@ from typing import Any
 
 import gevent
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, column, text
 from sqlalchemy.orm import Session
 
 from deploy.probes import children_of
@@ -22,6 +22,7 @@ from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database, database_name, engine_url, make_engine
 from millrace.worker.store.migration import migrate
+from millrace.worker.store.prepared import PreparedQuery, Reader
 from tests.postgres import PostgresProcess
 from tests.worker.celery_worker import ROOT
 
@@ -88,11 +89,11 @@ def test_exception_rolls_the_transaction_back_and_propagates(database: Database)
     assert not exists(database, created[0])
 
 
-def is_in_transaction(session: Session) -> bool:
+def is_in_transaction(reader: Reader) -> bool:
     """Read something, and return whether the driver has a transaction open behind it."""
-    connection = session.connection()
-    connection.execute(text("SELECT 1 FROM conversations")).all()
-    driver: Any = connection.connection.dbapi_connection
+    conversations.find(reader, "ada", "none")
+    is_session = isinstance(reader, Session)
+    driver: Any = reader.connection().connection.dbapi_connection if is_session else reader.connection
     return driver.in_transaction if isinstance(driver, sqlite3.Connection) else bool(driver.info.transaction_status)
 
 
@@ -103,14 +104,18 @@ def test_reads_take_no_transaction_and_share_connections_with_transactions(setti
         assert database.run(create)
         assert not database.read(is_in_transaction)
         assert database.run(is_in_transaction)
+        with pytest.raises(ZeroDivisionError):
+            database.read(lambda _reader: 1 // 0)
+        assert database.run(is_in_transaction)
     if not database.is_sqlite:  # otherwise the connection's own timeout, of the setting, would end the statement
         assert database.read(is_in_transaction, 2 * settings.database.seconds)
     database.close()
 
 
 def test_read_is_bounded_in_time(database: Database) -> None:
+    slow = PreparedQuery(text(SLOW_QUERY[database.is_sqlite]).columns(column("result")))
     with pytest.raises(DatabaseUnavailable):
-        database.read(lambda session: session.execute(text(SLOW_QUERY[database.is_sqlite])), 0.1)
+        database.read(slow.first, 0.1)
     assert not database.read(is_in_transaction, 60 if database.is_sqlite else None)
 
 
@@ -304,6 +309,26 @@ class TestServer:
         created.append(database.run(create))
         assert all(exists(database, each) for each in created)
 
+    def test_restart_between_two_reads_is_not_noticed(self, database: Database, server: PostgresProcess) -> None:
+        """All connections of the pool are lost: a second attempt must not find another of them."""
+        created = database.run(create)
+
+        def read(reader: Reader) -> bool:
+            gevent.sleep(0.1)  # so that each read needs a connection of its own
+            return conversations.find(reader, "ada", created) is not None
+
+        for _ in range(2):
+            reads = [gevent.spawn(database.read, read) for _ in range(4)]
+            gevent.joinall(reads, raise_error=True)
+            assert all(each.value for each in reads)
+            server.stop()
+            server.start()
+        server.stop()
+        with pytest.raises(DatabaseUnavailable):
+            database.read(read)
+        server.start()
+        assert database.read(read)
+
     def test_connections_to_a_server_that_was_read_only_are_replaced_once_it_takes_writes(
         self, database: Database, server: PostgresProcess
     ) -> None:
@@ -331,6 +356,8 @@ class TestServer:
             with ticking() as ticks, pytest.raises(DatabaseUnavailable):
                 database.run(create)
             assert ticks[0] > 20
+            with gevent.Timeout(20), pytest.raises(DatabaseUnavailable):
+                database.read(lambda reader: conversations.find(reader, "ada", created))
         finally:
             for pid in processes:
                 os.kill(pid, signal.SIGCONT)

@@ -32,7 +32,7 @@ def find_conversation(owner: str, chat: str) -> str | None:
         return None
     if read_owner(services().redis, owner, chat) == "own":
         return chat
-    found = services().database.run(lambda session: conversations.find(session, owner, chat))
+    found = services().database.read(lambda reader: conversations.find(reader, owner, chat))
     return None if found is None else chat
 
 
