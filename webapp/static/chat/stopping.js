@@ -1,4 +1,4 @@
-// Stops an answer. A wish that the server cannot be told of just now is kept until it can.
+// Stops an answer. While the server cannot be reached, the request is repeated until it arrives or the answer ends.
 
 import { OUTAGES } from "../base/notices.js";
 import { pause } from "../client/request.js";
