@@ -1,6 +1,7 @@
 """The operator's own arguments of ConverseStream and Converse (`MILLRACE_BEDROCK_REQUEST`), checked at the start."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from botocore.validate import ParamValidator
@@ -9,6 +10,7 @@ from millrace.worker.errors import SettingError
 
 OWN_ARGUMENTS = ("modelId", "messages", "system", "inferenceConfig", "toolConfig")
 """The arguments that Millrace itself makes; all others of the service's model may be given."""
+_FIELDS = "additionalModelRequestFields"
 NAME = "MILLRACE_BEDROCK_REQUEST"
 
 
@@ -28,4 +30,18 @@ def checked_request(client: Any, value: str) -> dict[str, Any]:
         report = ParamValidator().validate(each, shape.members[name])
         if report.has_errors():
             raise SettingError(f"{NAME}: {name}: {report.generate_report()}")
+        for place, enum in _unknown_words(each, shape.members[name], name):
+            raise SettingError(f"{NAME}: {place}: takes one of {', '.join(enum)}")
+    if not isinstance(given.get(_FIELDS, {}), dict):
+        raise SettingError(f"{NAME}: {_FIELDS}: takes an object")
     return given
+
+
+def _unknown_words(value: Any, shape: Any, place: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the place of each word that is none of its enumeration, with this; botocore itself lets it pass."""
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        for name, each in cast("Mapping[str, Any]", value).items():
+            if name in shape.members:
+                yield from _unknown_words(each, shape.members[name], f"{place}.{name}")
+    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
+        yield place, shape.enum

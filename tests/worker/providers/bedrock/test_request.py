@@ -51,6 +51,9 @@ GIVEN: dict[str, Any] = {
         ({"guardrail": {}}, "not guardrail"),
         ({"serviceTier": "flex"}, "serviceTier: .*Invalid type"),
         ({"guardrailConfig": {"mode": "sync"}}, "guardrailConfig: .*mode"),
+        ({"serviceTier": {"type": "fast"}}, "serviceTier.type: takes one of .*flex"),
+        ({"guardrailConfig": {"streamProcessingMode": "a"}}, "guardrailConfig.streamProcessingMode: .*sync, async"),
+        ({"additionalModelRequestFields": [5]}, "additionalModelRequestFields: takes an object"),
     ],
 )
 def test_a_wrong_argument_of_the_operator_stops_the_start_with_its_name(value: dict[str, Any], named: str) -> None:
