@@ -125,6 +125,8 @@ def _drain(**_: Any) -> None:
 
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
+    if not hasattr(canary_task, "canary"):
+        return  # a setting was refused at the start, and its line is to be the last one
     canary_task.canary.stop()
     learn_task.learner.stop()
     generate_task.process.stop()

@@ -1,5 +1,6 @@
 """Real worker processes, started as in production, against a real Valkey and the local endpoint."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,15 @@ def test_worker_with_another_pool_ends_with_the_right_command() -> None:
         last = output.splitlines()[-1]
         assert last.startswith("millrace: the worker runs in gevent's pool only. Start it with: millrace-worker, or ")
         assert "Traceback" not in output
+
+
+def test_worker_whose_provider_refuses_a_setting_ends_with_its_name() -> None:
+    run = [sys.executable, "-m", "celery", "-A", "millrace.worker.app", "worker", "--pool", "gevent"]
+    environment = os.environ | {"MILLRACE_BEDROCK_REQUEST": '{"serviceTier": {"type": "none"}}'}
+    refused = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("millrace: MILLRACE_BEDROCK_REQUEST: serviceTier.type: takes one")
+    assert "Traceback" not in refused.stdout + refused.stderr
 
 
 @pytest.fixture
