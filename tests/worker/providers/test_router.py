@@ -355,11 +355,21 @@ class TestBreaker:
         assert harness.fail() == harness.fail() == "provider_unavailable"
         assert harness.breaker.read_states() == []
 
-    def test_a_rejected_request_teaches_nothing(self, valkey: ValkeyProcess) -> None:
-        harness = RouterHarness({"openai": [[REFUSED]], "bedrock": [WHOLE]}, redis_url=valkey.url, breaker_failures=1)
-        for calls in (1, 2, 3):
-            harness.read()
-            assert len(harness.stubs["openai"].prompts) == calls
+    def test_only_failures_of_the_provider_itself_count(self, valkey: ValkeyProcess) -> None:
+        codes: dict[ErrorCode, int] = {
+            **dict.fromkeys(("provider_unavailable", "provider_timeout", "provider_authentication", "truncated"), 1),
+            **dict.fromkeys(("provider_rejected", "provider_throttled", "empty_answer"), 3),
+            "context_too_long": 6,  # each time once more, with a shorter prompt
+        }
+        for code, calls in codes.items():
+            failing: list[Step] = [ProviderError(code, retryable=True)]
+            harness = RouterHarness(
+                {"openai": [failing], "bedrock": [WHOLE]}, redis_url=valkey.url, breaker_failures=1, tries=1
+            )
+            harness.candidates[0] = Candidate("openai", f"fails-with-{code}", TRAITS)
+            for _ in range(3):
+                harness.read()
+            assert len(harness.stubs["openai"].prompts) == calls, code
 
 
 def test_an_interrupt_reaches_the_stream_of_any_candidate() -> None:
