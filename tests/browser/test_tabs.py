@@ -86,6 +86,13 @@ def test_seven_tabs_do_not_exhaust_the_connections_and_each_continues_exactly(
     expect_state(page, "completed", 1)
     assert answer(page) == "Next."
     assert len(calls(system, message)) == 1
+    for tab in tabs:  # as windows beside one another
+        show_or_hide(tab, "visible")
+    ask(tabs[3], emulate(text="In all.", rate=0))
+    for tab in tabs:
+        expect_state(tab, "completed", 2)
+        assert answer(tab) == "In all."
+        expect(tab.locator("#connection")).to_be_empty()
     for tab in tabs[1:]:
         tab.close()
 

@@ -18,6 +18,7 @@ import { Search } from "./shell/search.js";
 import { applyTheme, showSettings } from "./shell/settings/settings.js";
 import { installShortcuts, showShortcuts } from "./shell/shortcuts.js";
 import { Sidebar } from "./shell/sidebar.js";
+import { StreamSlot } from "./shell/slot.js";
 import { Toasts } from "./shell/toasts.js";
 import { Unread } from "./shell/unread.js";
 import { createWelcome } from "./shell/welcome.js";
@@ -86,6 +87,7 @@ const list = new ConversationList(
     exportUrl: (id, format) => millrace.url(`api/conversations/${id}/export?format=${format}`),
   },
 );
+const slot = new StreamSlot(applyStreaming);
 const background = new BackgroundFeed(millrace, { onFeed: takeFeed, onMissed: missAwaited });
 const sidebar = new Sidebar({
   search: search.element,
@@ -236,11 +238,13 @@ function showOrHide() {
   attendance.change();
   if (document.visibilityState === "visible") {
     background.stop();
+    slot.take();
     connection.resume();
     attention.reset();
     markSeen();
   } else {
     connection.pause();
+    slot.release();
     if (conversations.items.length > 0 || attention.awaited.length > 0) background.start(); // the first one may not be listed yet
   }
 }
@@ -254,9 +258,9 @@ function createSkipLink() {
   return link;
 }
 
-/** Use the chosen way of streaming, at once where it has changed. */
+/** Use the chosen way of streaming, at once where it has changed; poll while too many pages stream. */
 function applyStreaming() {
-  const chosen = STREAMING[preferences().streaming];
+  const chosen = slot.isFree && STREAMING[preferences().streaming];
   if (millrace.streaming === chosen) return;
   millrace.streaming = chosen;
   if (document.visibilityState !== "visible") return;
@@ -279,6 +283,7 @@ document.addEventListener("keydown", (event) => {
   if (!sidebar.closeDrawer()) chat.stop();
 });
 installShortcuts(shortcuts);
+if (document.visibilityState === "visible") slot.take();
 addEventListener("hashchange", open);
 tabs.addEventListener("message", refresh);
 open();

@@ -69,6 +69,6 @@ def test_earlier_messages_and_what_loads_above_move_nothing_and_turns_away_from_
     assert abs(page.evaluate(PLACE) - place) <= 1
     assert page.locator(".newest").get_attribute("data-state") is None  # nothing was added at the end
     # Something above the top edge grows, as an image does that has loaded.
-    page.evaluate("() => { document.querySelectorAll('.answer')[1].append('above\\n'.repeat(40)); }")
+    page.evaluate("() => { document.querySelectorAll('.answer')[1].prepend('above\\n'.repeat(40)); }")
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert abs(page.evaluate(PLACE) - place) <= 1

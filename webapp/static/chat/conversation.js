@@ -252,8 +252,9 @@ export class Conversation {
     }
     this.#showTitle(title);
     this.#turns.removeMissing(turns);
+    let previous = undefined; // a turn that another tab has added may belong before one that was asked here
     for (const stored of turns) {
-      const turn = this.#turns.find(stored) ?? this.#turns.append(this.#build(stored.question));
+      const turn = (previous = this.#turns.find(stored) ?? this.#turns.append(this.#build(stored.question), previous));
       turn.question = stored.id;
       if (running !== null && stored === turns.at(-1)) this.#follow(turn, running);
       else if (turn !== this.#running) this.#settle(turn, stored.answer);

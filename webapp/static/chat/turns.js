@@ -44,11 +44,16 @@ export class Turns {
     ]);
   }
 
-  /** @param {Turn} turn */
-  append(turn) {
+  /**
+   * @param {Turn} turn
+   * @param {Turn} [previous] - the last one if it is not given
+   */
+  append(turn, previous = this.last) {
     if (this.last) this.#heights.observe(this.last.view.element);
-    this.#turns.push(turn);
-    this.element.append(turn.view.element);
+    this.#heights.observe(turn.view.element);
+    this.#turns.splice(previous ? this.#turns.indexOf(previous) + 1 : 0, 0, turn);
+    if (previous) previous.view.element.after(turn.view.element);
+    else this.element.append(turn.view.element);
     return turn;
   }
 
