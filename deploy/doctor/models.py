@@ -1,7 +1,7 @@
 """Checks of the models: each is asked one question by this process, with this environment's credentials."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
@@ -56,14 +56,20 @@ def advice_for(code: str) -> str:
 def check_models(settings: Settings) -> Iterator[Finding]:
     """Ask every candidate of the models that the settings name, all at once, and yield a finding for each, in order."""
     names = dict.fromkeys((*settings.model_names, settings.small_model))
-    candidates = {(each.provider, each.id): each for name in names for each in settings.candidates(name)}
+    candidates: dict[tuple[str, str], dict[str, Candidate]] = {}
+    for name in names:
+        for each in settings.candidates(name):
+            candidates.setdefault((each.provider, each.id), {})[name] = each
     with ExitStack() as providers:
         made = {
             name: providers.enter_context(closing(FACTORIES[name](settings, len(candidates))))
             for name in settings.providers.order
             if name in FACTORIES
         }
-        asked = [gevent.spawn(ask_candidate, made.get(each.provider), each, settings) for each in candidates.values()]
+        asked = [
+            gevent.spawn(ask_candidate, made.get(provider), named, settings)
+            for (provider, _), named in candidates.items()
+        ]
         for answer in asked:
             answer.join()
             yield answer.get()
@@ -80,8 +86,12 @@ def is_local(provider: ProviderName, settings: Settings) -> bool:
     return is_loopback(urlsplit(address).hostname or "")
 
 
-def ask_candidate(provider: Provider | None, candidate: Candidate, settings: Settings) -> Finding:
-    """Return how long the model took to its first text, or what its provider says instead."""
+def ask_candidate(provider: Provider | None, named: Mapping[str, Candidate], settings: Settings) -> Finding:
+    """Return how long the model took to its first text, or what its provider says instead.
+
+    `named` holds the same model under each public name that it answers for, perhaps with prices of their own.
+    """
+    candidate = next(iter(named.values()))
     subject = f"model {candidate.provider}/{candidate.id}"
     if provider is None:
         advice = "Remove it from MILLRACE_PROVIDERS, or update Millrace."
@@ -107,8 +117,7 @@ def ask_candidate(provider: Provider | None, candidate: Candidate, settings: Set
     whole = time.monotonic() - began
     shown = f"first text after {first:.2f} s, whole answer after {whole:.2f} s" if first else f"no text, {whole:.2f} s"
     tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens" if usage else "tokens not reported"
-    has_price = with_cost(Usage(), candidate, settings).cost is not msgspec.UNSET
-    price = "price known" if has_price else "no price known, so no cost"
+    price = _price_of(named, settings)
     place = "; answered on this machine" if is_local(candidate.provider, settings) else ""
     return ok(subject, f"{shown}; {tokens}; {price}{place}")
 
@@ -117,3 +126,11 @@ def _explain(failure: ProviderError) -> str:
     """Return the code, and the provider's own words: the question is ours, so that they quote no user."""
     cause = str(failure.__cause__ or "").strip()
     return f"{failure.code}{f': {cause[:_MAX_SHOWN]}' if cause else ''}"
+
+
+def _price_of(named: Mapping[str, Candidate], settings: Settings) -> str:
+    """Return whether the price is known: under each name, under none, or only under some."""
+    names = [name for name, each in named.items() if with_cost(Usage(), each, settings).cost is msgspec.UNSET]
+    if not names:
+        return "price known"
+    return "no price known, so no cost" if len(names) == len(named) else f"no price known as {', '.join(names)}"

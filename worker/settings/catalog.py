@@ -64,7 +64,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class _GivenTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """Traits as written in a catalog; all others are those of the model `like`, or of the id itself."""
+    """Traits and a price as written in a catalog; other traits are those of the model `like`, or of the id itself."""
 
     like: str | None = None
     window: Window | None = None
@@ -74,24 +74,23 @@ class _GivenTraits(msgspec.Struct, frozen=True, kw_only=True):
     tools: bool | None = None
     prefill: bool | None = None
     schema: bool | None = None
+    price: Price | None = None
 
-    def traits(self, model: str) -> ModelTraits:
+    def changes(self) -> dict[str, Any]:
+        """Return the traits that are written."""
         names = ModelTraits.__struct_fields__
-        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return msgspec.structs.replace(find_traits(self.like or model), **changes)
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class _GivenCandidate(_GivenTraits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     provider: ProviderName
     id: str = ""
-    price: Price | None = None
 
 
 class GivenModel(_GivenTraits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A model as written in a catalog, by its public name; without candidates it only gives traits and a price."""
 
     candidates: tuple[_GivenCandidate, ...] = ()
-    price: Price | None = None
 
 
 class _PrefixTraits(ModelTraits, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -181,11 +180,9 @@ def find_candidates(
     in `defaults`, which holds each provider's default model, stands for all of them. Any other name is an id of the
     first provider that has models to choose from. The upstream service (`rlm`) answers for every name.
     """
-    given = models.get(name) or _BUILT_IN.models.get(name) or GivenModel()
-    if given.candidates:
-        found = [_resolve(each, given) for each in given.candidates]
-    else:
-        found = [_resolve(each, given) for each in _implied(name, order, defaults)]
+    known = _BUILT_IN.models | models
+    given = known.get(name, GivenModel())
+    found = [_resolve(each, name, known) for each in given.candidates or _implied(name, order, defaults)]
     if "rlm" in order and not any(each.provider == "rlm" for each in found):
         found.append(Candidate("rlm", "rlm", WHOLE_SERVICE))
     return tuple(
@@ -203,16 +200,18 @@ def _implied(name: str, order: tuple[ProviderName, ...], defaults: Mapping[str, 
     return [_GivenCandidate(provider=each, id=name) for each in choosing[:1]]
 
 
-def _resolve(given: _GivenCandidate, model: GivenModel) -> Candidate:
+def _resolve(given: _GivenCandidate, name: str, known: Mapping[str, GivenModel]) -> Candidate:
+    """Return the candidate, by what the catalog says of its id, of its group and of itself; the last word counts."""
+    names = [given.id, f"{given.provider}/{given.id}"]
+    if name in known and known[name].candidates:
+        names.append(name)
+    levels: list[_GivenTraits] = [*(known[each] for each in names if each in known), given]
+    price = next((each.price for each in reversed(levels) if each.price is not None), None)
     if given.provider == "rlm":
-        return Candidate("rlm", given.id or "rlm", WHOLE_SERVICE, given.price or model.price)
-    traits = given.traits(given.id)
-    shared = {name: value for name in ModelTraits.__struct_fields__ if (value := getattr(model, name)) is not None}
-    if model.like is not None and given.like is None:
-        traits = find_traits(model.like)
+        return Candidate("rlm", given.id or "rlm", WHOLE_SERVICE, price)
+    traits = find_traits(next((each.like for each in reversed(levels) if each.like is not None), given.id))
     if given.provider in _WITHOUT_PREFILL:
         traits = msgspec.structs.replace(traits, prefill=False)
-    own = {name: value for name in ModelTraits.__struct_fields__ if (value := getattr(given, name)) is not None}
-    return Candidate(
-        given.provider, given.id, msgspec.structs.replace(traits, **shared | own), given.price or model.price
-    )
+    for level in levels:
+        traits = msgspec.structs.replace(traits, **level.changes())
+    return Candidate(given.provider, given.id, traits, price)

@@ -59,19 +59,21 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_model_that_answers_is_ok_with_its_times_tokens_and_price() -> None:
     stub = Stub([[Chunk("ok"), Stopped("end_turn"), Usage(7, 1)]])
-    found = ask_candidate(stub, CANDIDATE, Settings.of())
+    found = ask_candidate(stub, {"m": CANDIDATE}, Settings.of())
     assert (found.status, found.subject) == ("ok", "model openai/m")
     assert "first text after" in found.found
     assert found.found.endswith("7 + 1 tokens; no price known, so no cost")
     assert (stub.prompts[0].model, stub.prompts[0].max_tokens) == ("m", 16)
     priced = replace(CANDIDATE, price=Price(1, 2))
-    assert ask_candidate(stub, priced, Settings.of()).found.endswith("; price known")
+    assert ask_candidate(stub, {"m": priced}, Settings.of()).found.endswith("; price known")
+    both = {"smart": priced, "openai/m": CANDIDATE}
+    assert ask_candidate(stub, both, Settings.of()).found.endswith("; no price known as openai/m")
     listed = Settings.of(price_list="genai-prices")
-    assert ask_candidate(stub, replace(CANDIDATE, id="gpt-4o"), listed).found.endswith("; price known")
+    assert ask_candidate(stub, {"m": replace(CANDIDATE, id="gpt-4o")}, listed).found.endswith("; price known")
 
 
 def test_answer_without_an_end_fails() -> None:
-    found = ask_candidate(Stub([[Chunk("ok")]]), CANDIDATE, Settings.of())
+    found = ask_candidate(Stub([[Chunk("ok")]]), {"m": CANDIDATE}, Settings.of())
     assert (found.status, found.advice) == ("failed", ADVICE["truncated"])
 
 
@@ -80,9 +82,9 @@ def test_every_code_of_a_provider_has_advice_of_its_own() -> None:
     assert len(codes) >= 8
     assert len({advice_for(code) for code in codes}) == len(codes)
     for code in codes:
-        found = ask_candidate(Stub([[ProviderError(code, retryable=False)]]), CANDIDATE, Settings.of())
+        found = ask_candidate(Stub([[ProviderError(code, retryable=False)]]), {"m": CANDIDATE}, Settings.of())
         assert (found.status, found.found, found.advice) == ("failed", code, ADVICE[code])
-    assert ask_candidate(None, CANDIDATE, Settings.of()).status == "failed"
+    assert ask_candidate(None, {"m": CANDIDATE}, Settings.of()).status == "failed"
 
 
 def test_rejected_credentials_fail_with_the_words_of_the_service() -> None:
@@ -101,7 +103,7 @@ def test_rejected_credentials_fail_with_the_words_of_the_service() -> None:
 
 def test_model_that_does_not_stream_is_ok() -> None:
     refusal = ProviderError("provider_rejected", retryable=False, refuses_streaming=True)
-    found = ask_candidate(Stub([[refusal]]), CANDIDATE, Settings.of())
+    found = ask_candidate(Stub([[refusal]]), {"m": CANDIDATE}, Settings.of())
     assert (found.status, found.found) == ("ok", "it does not stream, so its answers come in one piece")
 
 

@@ -135,3 +135,26 @@ def test_a_name_of_the_catalog_has_candidates_with_their_own_traits_and_prices()
     assert first == Candidate("openai", "own", replace(find_traits("gpt-5"), window=9000, prefill=False), Price(0, 1))
     traits = replace(find_traits(DEFAULT_MODEL), prefill=False)
     assert second == Candidate("bedrock", DEFAULT_MODEL, traits, Price(3, 15))
+
+
+def test_traits_and_price_of_an_id_hold_for_it_under_each_name_and_for_no_other_model() -> None:
+    given = {
+        DEFAULT_MODEL: {"price": {"input": 3, "output": 15}, "window": 5000},
+        "openai/gpt-5": {"price": {"input": 1, "output": 2}},
+        APPLICATION_PROFILE: {"like": DEFAULT_MODEL, "window": 6000},
+        "smart": {
+            "caching": False,
+            "candidates": [
+                {"provider": "openai", "id": "gpt-5", "price": {"input": 0, "output": 0}},
+                {"provider": "bedrock", "id": APPLICATION_PROFILE},
+            ],
+        },
+    }
+    settings = load(BOTH | {"MILLRACE_OPENAI_MODEL": "gpt-5", "MILLRACE_MODELS": json.dumps(given)})
+    for name in (DEFAULT_MODEL, "gpt-5"):  # each stands for both
+        openai, bedrock = settings.candidates(name)
+        assert (openai.price, openai.traits.window) == (Price(1, 2), find_traits("gpt-5").window)
+        assert (bedrock.price, bedrock.traits.window) == (Price(3, 15), 5000)
+    openai, bedrock = settings.candidates("smart")
+    assert openai.price == Price(0, 0)
+    assert bedrock.traits == replace(find_traits(DEFAULT_MODEL), window=6000, caching=False)
