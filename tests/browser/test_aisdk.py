@@ -17,6 +17,10 @@ from tests.client import emulate, wait_for
 from tests.journeys.npm_packages import NpmPackages
 from tests.system import System
 
+VERSIONS: tuple[SdkVersion, ...] = (7, 6)
+# The versions differ in what a stream may hold, not in the connections to it: the older one has the tests of the streams.
+in_each_version = pytest.mark.parametrize("address", VERSIONS, indirect=True)
+in_one_version = pytest.mark.parametrize("address", VERSIONS[:1], indirect=True)
 OTHER_TEXT = "".join(f"{number} weir " for number in range(150))
 
 
@@ -36,7 +40,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> NpmPackages:
     return NpmPackages(tmp_path_factory.mktemp("npm"))
 
 
-@pytest.fixture(scope="module", params=[7, 6])
+@pytest.fixture(scope="module")
 def address(request: pytest.FixtureRequest, own: System, example: NpmPackages, others: NpmPackages) -> Iterator[str]:
     """The address of the example, built with one version of the SDK."""
     version: SdkVersion = request.param
@@ -52,6 +56,7 @@ def chat(context: BrowserContext, address: str) -> Iterator[Page]:
         yield page
 
 
+@in_each_version
 def test_answer_streams_and_survives_reloads_to_the_exact_text(chat: Page, own: System) -> None:
     text = TEXT + new_id()
     message = slowly(text)
@@ -70,6 +75,7 @@ def test_answer_streams_and_survives_reloads_to_the_exact_text(chat: Page, own: 
     assert len(calls(own, message)) == 1
 
 
+@in_one_version
 def test_second_tab_follows_the_same_answer(chat: Page, context: BrowserContext) -> None:
     say(chat, slowly(TEXT + "tabs"))
     wait_for(lambda: len(text_of(chat)) > 50, 40, "some text")
@@ -82,6 +88,7 @@ def test_second_tab_follows_the_same_answer(chat: Page, context: BrowserContext)
     other.close()
 
 
+@in_each_version
 def test_stop_ends_the_call_of_the_model_and_leaving_does_not(chat: Page, own: System) -> None:
     message = emulate(text=new_id() * 400, chars=5, rate=50)
     say(chat, message)
@@ -92,6 +99,7 @@ def test_stop_ends_the_call_of_the_model_and_leaving_does_not(chat: Page, own: S
     wait_for(lambda: [each["ended"] for each in calls(own, message)] == ["closed_by_client"], 30, "the call's end")
 
 
+@in_one_version
 def test_stop_before_the_first_word_is_not_lost(chat: Page, own: System) -> None:
     message = emulate(text=new_id(), first_delay=20)
     say(chat, message)
@@ -101,6 +109,7 @@ def test_stop_before_the_first_word_is_not_lost(chat: Page, own: System) -> None
     assert "finished" not in [each["ended"] for each in calls(own, message)]
 
 
+@in_one_version
 def test_retry_replaces_the_answer_by_another_one(chat: Page) -> None:
     first, second = (f"The {which}: {new_id()}." for which in ("first", "second"))
     say(chat, emulate(text=first, then={"text": second}))
@@ -115,6 +124,7 @@ def test_retry_replaces_the_answer_by_another_one(chat: Page) -> None:
     assert text_of(chat) == f"{second}And more."
 
 
+@in_each_version
 def test_killed_worker_is_taken_over_with_the_exact_text_of_the_second_attempt(chat: Page, own: System) -> None:
     script = {"text": OTHER_TEXT, "tokens": 150, "rate": 30}
     say(chat, emulate(text=TEXT + new_id(), tokens=150, rate=20, then=script))
@@ -126,6 +136,7 @@ def test_killed_worker_is_taken_over_with_the_exact_text_of_the_second_attempt(c
     assert text_of(chat) == OTHER_TEXT
 
 
+@in_one_version
 def test_restart_of_the_web_server_is_a_pause(chat: Page, own: System) -> None:
     text = TEXT + new_id()
     message = slowly(text)
@@ -138,6 +149,7 @@ def test_restart_of_the_web_server_is_a_pause(chat: Page, own: System) -> None:
     assert len(calls(own, message)) == 1
 
 
+@in_one_version
 def test_rejected_question_shows_the_reason(chat: Page) -> None:
     say(chat, "x" * 32_001)
     expect(chat.get_by_role("alert")).to_have_text("messages: A text has at most 32000 characters.")
