@@ -28,7 +28,7 @@ def make_logs(port: int, redis_url: str, count: int) -> list[Log]:
     """Ask for so many generations, each for an owner of its own, and claim them."""
     settings = Settings.of(lease_seconds=300)
     logs: list[Log] = []
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     with connect(redis_url) as redis:
         redis.script_load(APPEND.source)
         for _ in range(count):

@@ -32,7 +32,7 @@ from tests.bench.wire import MARK, STAMP_DIGITS, quantile
 _IN_FLIGHT = 64  # requests being answered at once, while readers come
 _SLOW_BYTES = 1024
 _MUTE_SECONDS = 0.002  # from one reader to the next, where no answer tells that it has been seen to
-_STILL_SECONDS = 3.0  # nothing has come for so long: nothing will
+_STILL_SECONDS = 20.0  # nothing has come for so long: nothing will
 _HEADERS_END = b"\r\n\r\n"
 
 

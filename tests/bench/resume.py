@@ -60,7 +60,7 @@ def _cursor(running: RunningSystem, stream: int, events: int) -> str:
     if running.epochs:
         return f"{running.epochs[stream]}-{FIRST + events - 1}"
     # Nchan makes its own ids: read them from the oldest on.
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
     connection.request("GET", f"/oldest?id=s{stream}", headers={"Accept": "text/event-stream"})
     answer = connection.getresponse()
     ids: list[str] = []

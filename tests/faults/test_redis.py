@@ -44,12 +44,12 @@ def rig(lasting: Rig) -> Rig:
     return lasting
 
 
-def test_row_04_a_killed_pubsub_connection_is_repaired_within_a_second_of_reconnecting(rig: Rig) -> None:
+def test_row_04_a_killed_pubsub_connection_is_repaired_and_no_reader_reconnects(rig: Rig) -> None:
     with redis.Redis(port=rig.valkey.port) as store, running(rig, 4) as asked:
         killed = store.client_kill_filter(_type="pubsub")
         assert killed >= 1
         length = len(asked.follower.text)
-        wait_for(lambda: len(asked.follower.text) > length + 60, 3, "text after the repair")
+        wait_for(lambda: len(asked.follower.text) > length + 60, 30, "text after the repair")
         complete(asked)
         assert asked.follower.connections == 1
 
@@ -163,7 +163,9 @@ def _half_open(proxy: TcpProxy, rig: Rig, asked: StartedGeneration) -> None:
 
 
 @pytest.mark.parametrize("refusal", ["out of memory", "read-only"])
-def test_row_11_generations_end_with_an_error_when_redis_rejects_writes(rig: Rig, refusal: str) -> None:
+def test_row_11_generations_end_once_and_new_ones_are_refused_while_redis_rejects_writes(
+    rig: Rig, refusal: str
+) -> None:
     with redis.Redis(port=rig.valkey.port) as store, running(rig, 4) as asked:
         if refusal == "out of memory":
             store.config_set("maxmemory", 1)

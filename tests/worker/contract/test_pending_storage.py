@@ -129,8 +129,9 @@ def test_stored_answer_is_removed_unless_it_was_recorded_again(redis: Redis) -> 
 
 def test_junk_among_the_unstored_answers_is_dropped_and_the_others_are_taken(redis: Redis) -> None:
     ended = cancelled_in_the_queue(redis)
-    misplaced = b"05" + b"0" * 30  # the id of another bucket
-    for bucket in {UNSTORED[bucket_of(ended)], UNSTORED[3], UNSTORED[40]}:
-        redis.zadd(bucket, dict.fromkeys((b"junk", b"\xff\xfe", b"", misplaced), 1))  # pyright: ignore[reportArgumentType]
+    buckets = {bucket_of(ended), 3, 40}
+    misplaced = b"%02x" % min({0, 1, 2, 4} - buckets) + b"0" * 30  # the id of another bucket
+    for bucket in buckets:
+        redis.zadd(UNSTORED[bucket], dict.fromkeys((b"junk", b"\xff\xfe", b"", misplaced), 1))  # pyright: ignore[reportArgumentType]
     assert [each.generation for each in take_due(redis, 1000)] == [ended]
     assert all_pending(redis) == [ended]

@@ -15,6 +15,7 @@ from tests.postgres import PostgresProcess, absent
 from tests.worker.migrated_database import new_database
 
 _SHARED = "migrated"
+_SECONDS = 20.0  # the limit of a transaction; the default of 2 s is too short while other tests use the processors
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def postgres() -> Iterator[PostgresProcess]:
 def _shared(postgres: PostgresProcess) -> str:
     """The URL of the migrated database of all tests: making one of its own for each takes half of their time."""
     postgres.query(f"CREATE DATABASE {_SHARED}")
-    migrate(Settings.of(database_url=postgres.url(_SHARED)))
+    migrate(Settings.of(database_url=postgres.url(_SHARED), database_seconds=_SECONDS))
     return postgres.url(_SHARED)
 
 
@@ -48,12 +49,12 @@ def _clear(url: str) -> None:
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a database that has not been migrated."""
     if request.param == "sqlite":
-        yield Settings.of(database_url=f"sqlite:///{tmp_path}/store/millrace.db")
+        yield Settings.of(database_url=f"sqlite:///{tmp_path}/store/millrace.db", database_seconds=_SECONDS)
         return
     server: PostgresProcess = request.getfixturevalue("postgres")
     name = f"empty_{new_id()}"
     server.query(f"CREATE DATABASE {name}")
-    yield Settings.of(database_url=server.url(name))
+    yield Settings.of(database_url=server.url(name), database_seconds=_SECONDS)
     server.query(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -61,10 +62,10 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a migrated database."""
     if request.param == "sqlite":
-        yield Settings.of(database_url=new_database(tmp_path / "store"))
+        yield Settings.of(database_url=new_database(tmp_path / "store"), database_seconds=_SECONDS)
         return
     url: str = request.getfixturevalue("_shared")
-    yield Settings.of(database_url=url)
+    yield Settings.of(database_url=url, database_seconds=_SECONDS)
     _clear(url)
 
 

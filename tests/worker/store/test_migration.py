@@ -1,7 +1,5 @@
 """The migration: complete, reversible and safe to run concurrently."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +20,8 @@ from millrace.worker.store.database import Database, engine_url, make_engine
 from millrace.worker.store.migration import VERSION_TABLE, alembic_config, current_revision, migrate
 from millrace.worker.store.search_terms import fact_digest
 from millrace.worker.store.tables import Base
+from tests.forks import outputs_of
 from tests.postgres import PostgresProcess
-from tests.worker.celery_worker import ROOT
 from tests.worker.store.samples import answer, question
 
 
@@ -165,14 +163,9 @@ def test_database_of_a_newer_version_is_left_alone_with_one_sentence(empty: Sett
 
 
 def test_concurrent_migrations_both_succeed(empty: Settings) -> None:
-    command_line = (sys.executable, "-m", "millrace.worker.store")
     environment = {"MILLRACE_DATABASE_URL": empty.database.url}
-    processes = [
-        subprocess.Popen(command_line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    outputs = sorted(each.communicate(timeout=120)[0] for each in processes)
-    assert [each.returncode for each in processes] == [0, 0]
-    assert [each.partition("(")[2] for each in outputs] == ["unchanged)\n", "was empty)\n"]
+    ended = sorted(outputs_of(["millrace.worker.store"], environment, environment))
+    assert [(code, output.partition("(")[2]) for code, output in ended] == [(0, "unchanged)\n"), (0, "was empty)\n")]
 
 
 def test_memories_of_the_version_before_get_the_new_search_terms_and_are_found_meanwhile(empty: Settings) -> None:
