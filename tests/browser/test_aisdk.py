@@ -18,7 +18,7 @@ from tests.journeys.npm_packages import NpmPackages
 from tests.system import System
 
 VERSIONS: tuple[SdkVersion, ...] = (7, 6)
-# The versions differ in what a stream may hold, not in the connections to it: the older one has the tests of the streams.
+# They differ in what a stream may hold, not in the connections to it: the older one has the tests of the streams only.
 in_each_version = pytest.mark.parametrize("address", VERSIONS, indirect=True)
 in_one_version = pytest.mark.parametrize("address", VERSIONS[:1], indirect=True)
 OTHER_TEXT = "".join(f"{number} weir " for number in range(150))
