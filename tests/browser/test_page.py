@@ -122,8 +122,10 @@ def test_shift_enter_adds_a_line_and_blank_input_is_not_sent(page: Page) -> None
     box.fill("   ")
     box.press("Enter")
     box.fill("one")
+    low = box.evaluate("each => each.clientHeight")
     box.press("Shift+Enter")
     assert box.input_value() == "one\n"
+    assert box.evaluate("each => each.clientHeight") > low  # the box grows with its text
     expect(page.locator(".turn")).to_have_count(0)
 
 

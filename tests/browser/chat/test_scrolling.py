@@ -46,8 +46,29 @@ def test_text_is_followed_at_the_end_and_a_reader_above_it_stays_in_place(page: 
     length = len(answer(page))
     wait_for(lambda: len(answer(page)) > length + 300, 40, "more text")
     wait_for(lambda: distance(page) < 3, 40, "the end")
+    select_and_read(page)
     page.keyboard.press("Escape")
     expect_state(page, "cancelled")
+
+
+def select_and_read(page: Page) -> None:
+    """Select some text with the mouse while more arrives: it stays where it is, until the user asks for the newest."""
+    box = page.locator(".scroller").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    place, length = page.evaluate(PLACE), len(answer(page))
+    page.mouse.move(x + 40, y - 80, steps=4)
+    wait_for(lambda: len(answer(page)) > length + 300, 40, "more text")
+    assert abs(page.evaluate(PLACE) - place) <= 1
+    page.mouse.up()
+    expect(page.locator(".newest")).to_be_visible()
+    wait_for(lambda: len(answer(page)) > length + 600, 40, "more text")
+    assert abs(page.evaluate(PLACE) - place) <= 1
+    assert page.evaluate("getSelection().toString()")
+    page.locator(".newest").click()
+    wait_for(lambda: distance(page) < 3, 40, "the end")
 
 
 def test_earlier_messages_and_what_loads_above_move_nothing_and_turns_away_from_the_screen_are_skipped(

@@ -7,6 +7,7 @@ const WHOLE = "pre, table, details, p"; // no anchor is looked for within these
 
 export class Scrolling {
   isAtEnd = true;
+  #isPressed = false; // by the mouse, which may be selecting text
   #scroller;
   #content;
   #onChange;
@@ -29,6 +30,7 @@ export class Scrolling {
     this.#observer.observe(scroller);
     this.#observer.observe(content);
     scroller.addEventListener("scroll", () => this.#read(), { passive: true });
+    scroller.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && event.button === 0 && this.#press());
   }
 
   /** Go to the end, and stay there while text is added. */
@@ -41,7 +43,7 @@ export class Scrolling {
   keep() {
     const scroller = this.#scroller;
     if (!scroller.isConnected || scroller.clientHeight === 0) return;
-    if (this.isAtEnd) scroller.scrollTop = scroller.scrollHeight;
+    if (this.isAtEnd && !this.#isPressed) scroller.scrollTop = scroller.scrollHeight;
     else this.#restoreAnchor();
     this.#lastTop = scroller.scrollTop;
     this.#onChange({ isAtEnd: this.isAtEnd, hasGrown: this.#growsAtEnd() });
@@ -54,6 +56,26 @@ export class Scrolling {
     const hasGrown = element !== this.#last.element || height > this.#last.height;
     this.#last = { element, height };
     return hasGrown;
+  }
+
+  // Text does not move while it is being selected, nor afterwards: the user is going to read or copy it.
+  #press() {
+    this.#isPressed = true;
+    this.#findAnchors();
+    const leaving = new AbortController();
+    const release = () => {
+      leaving.abort();
+      this.#isPressed = false;
+      if (this.#hasSelection) this.isAtEnd = false;
+      this.keep();
+    };
+    for (const type of ["pointerup", "pointercancel"]) addEventListener(type, release, { signal: leaving.signal });
+  }
+
+  get #hasSelection() {
+    const root = /** @type {Document | (ShadowRoot & {getSelection?: () => Selection | null})} */ (this.#scroller.getRootNode());
+    const selection = root.getSelection?.();
+    return selection ? !selection.isCollapsed && this.#content.contains(selection.anchorNode) : false;
   }
 
   #restoreAnchor() {
