@@ -39,6 +39,7 @@ _OVER_QUOTA = ErrorMapping("provider_throttled", retryable=True, is_transient=Fa
 _UNAVAILABLE = ErrorMapping("provider_unavailable", retryable=True, is_transient=True)
 _MISCONFIGURED = ErrorMapping("provider_unavailable", retryable=False, is_transient=False)
 _TIMED_OUT = ErrorMapping("provider_timeout", retryable=True, is_transient=False)  # a retry would wait as long again
+_TIMED_OUT_IN_STREAM = ErrorMapping("provider_timeout", retryable=True, is_transient=True)  # the service was there
 _REJECTED = ErrorMapping("provider_rejected", retryable=False, is_transient=False)
 _NOT_STREAMED = ErrorMapping("provider_rejected", retryable=False, is_transient=False, refuses_streaming=True)
 _UNREADABLE = ErrorMapping("provider_rejected", retryable=True, is_transient=False)  # another answer may be readable
@@ -129,6 +130,7 @@ def _map_response(error: sdk.ClientError) -> ErrorMapping:
         mapping = _UNAUTHENTICATED
     if isinstance(error, sdk.EventStreamError):
         status = 0  # botocore makes up a status for all of them, and has no code for one that it does not know
+        mapping = _TIMED_OUT_IN_STREAM if mapping is _TIMED_OUT else mapping
     else:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     mapping = mapping or _map_status(status)
