@@ -6,12 +6,12 @@
 // `webapp/docs/widget.md` describes its attributes, properties, methods and events.
 
 import { h } from "./base/dom.js";
+import { icon } from "./base/icons.js";
 import { STATIC } from "./base/place.js";
 import { t, useLanguage } from "./base/strings.js";
 import { Chat } from "./chat/chat.js";
 import { ChatClient } from "./chat/client.js";
 import { isComposing } from "./chat/composer.js";
-import { createGreeting } from "./chat/greeting.js";
 
 const MOUNT = new URL(/\/static\/[0-9a-f]{16}\/$/.test(STATIC.pathname) ? "../.." : "..", STATIC).href;
 const STYLES = ["widget", "tokens", "base", "controls", "overlays", "text", "markdown", "code", "chat", "turn", "receipt"]; // in this order
@@ -271,6 +271,16 @@ function freeScope(id) {
   for (let number = 2; scopes.has(scope); number++) scope = `${id && ` ${id}`} ${number}`;
   scopes.add(scope);
   return scope;
+}
+
+/** Return what stands in place of the first question: the words of the page around in the slot `greeting`, or a usual text. */
+function createGreeting() {
+  const usual = [
+    h("span", { className: "greeting-mark" }, icon("chat")),
+    h("h2", { className: "greeting-title" }, t.greeting),
+    h("p", { className: "greeting-text" }, t.greetingText),
+  ];
+  return h("section", { className: "greeting", hidden: true }, h("slot", { name: "greeting" }, ...usual));
 }
 
 /** Fetch the style sheets once a document; a `<link>` would need a place in the policy of the page around. */
