@@ -13,14 +13,7 @@ keys       keys_command, api_keys: the API keys of a state directory
 capacity   capacity_command, capacity_plan: how many processes an expected load needs
 redis_acl  the users of a Redis with the least rights
 
-The system that `run.py` starts:
-
-topology, programs             the plan: its programs, their ports and environments
-system                         its life, from the start to the end
-supervisor, orphan_reaper      keep programs running, and end them, also after the supervisor was killed
-state_directory                its record, its secrets, its logs
-ports, probes                  free ports; whether a program answers
-terminal_reader                prints one answer as it comes
+system/ is the system that `run.py` starts.
 
 The environment:
 

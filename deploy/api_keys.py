@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from deploy.errors import StartError
-from deploy.state_directory import StateDirectory
+from deploy.system.state_directory import StateDirectory
 
 PREFIX = "mr-"
 KEY_BYTES = 32

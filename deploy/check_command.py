@@ -94,7 +94,7 @@ SLOW = (
     "deploy/test_check_runner.py",
     "deploy/test_environment.py",
     "deploy/test_migration.py",
-    "deploy/test_supervisor.py",
+    "deploy/system/test_supervisor.py",
     "emulator/test_responders_load.py",
     "webapp/facades/test_conversation.py",
     "webapp/generation/test_creation.py",

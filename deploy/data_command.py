@@ -13,8 +13,8 @@ from pathlib import Path
 from deploy.environment import ensure
 from deploy.errors import StartError
 from deploy.installer import PipInstaller
-from deploy.state_directory import StateDirectory
-from deploy.topology import database_url
+from deploy.system.state_directory import StateDirectory
+from deploy.system.topology import database_url
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,7 +7,7 @@ Exception
 └── NoAnswer        the server rejected the question, or was unreachable for too long
 """
 
-from deploy.programs import Program
+from deploy.system.programs import Program
 
 
 class StartError(Exception):

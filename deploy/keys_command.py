@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.api_keys import KeyFile
 from deploy.errors import StartError
-from deploy.state_directory import StateDirectory
+from deploy.system.state_directory import StateDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 _COLUMNS = ("id", "owner", "name", "created", "last4")

@@ -12,12 +12,12 @@ from deploy.environment import ensure
 from deploy.errors import StartError
 from deploy.installer import PipInstaller
 from deploy.page_assets import install_assets
-from deploy.probes import children_of
-from deploy.programs import ROLES
-from deploy.state_directory import StateDirectory
-from deploy.system import run
-from deploy.terminal_reader import ask
-from deploy.topology import DEFAULT_PROVIDERS, PROVIDERS, Options, child_environment, own_settings
+from deploy.system.lifecycle import run
+from deploy.system.probes import children_of
+from deploy.system.programs import ROLES
+from deploy.system.state_directory import StateDirectory
+from deploy.system.terminal_reader import ask
+from deploy.system.topology import DEFAULT_PROVIDERS, PROVIDERS, Options, child_environment, own_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_PORT = 8000

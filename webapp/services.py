@@ -12,10 +12,10 @@ from millrace.webapp.mounts import MountState, names_of
 from millrace.webapp.owner_data.stores import Stores
 from millrace.webapp.relay import Hub
 from millrace.webapp.relay.rendering import Renderings
-from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.node_probe import NodeProbe, make_probes
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import Streams, connect_streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.node_probe import NodeProbe, make_probes
+from millrace.worker.contract.redis.streams import Streams, connect_streams
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.database import Database
 from millrace.worker.store.image_files import ImageFiles

@@ -14,10 +14,10 @@ from prometheus_client.registry import Collector
 from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.breaker import Breaker, BreakerState
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, CancelledBy, Complete, Error, Latency, Outcome, PaidCall
 from millrace.worker.contract.lease import ClaimedGeneration
 from millrace.worker.contract.log import Verdict
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.contract.sweep import SWEPT
 from millrace.worker.errors import ErrorCode, RedisUnavailable
 from millrace.worker.observability.shared_metrics import PUBLISH_SECONDS, process_name, publish

@@ -12,7 +12,7 @@ from gevent.lock import BoundedSemaphore
 
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import CONTROL, Server, Streams
+from millrace.worker.contract.redis.streams import CONTROL, Server, Streams
 from millrace.worker.publishing.writer import GIVE_UP_SECONDS
 from millrace.worker.publishing.writers import LogWriters
 from millrace.worker.settings.schema import Settings

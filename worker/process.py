@@ -11,9 +11,9 @@ from millrace.worker.background_task import PeriodicTask
 from millrace.worker.context.sources import make_sources
 from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.lease import ClaimedGeneration
-from millrace.worker.contract.node_probe import PROBE_SECONDS, make_probes
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import CONTROL, connect_streams
+from millrace.worker.contract.redis.node_probe import PROBE_SECONDS, make_probes
+from millrace.worker.contract.redis.streams import CONTROL, connect_streams
 from millrace.worker.interrupt import Interrupt
 from millrace.worker.metrics import AnswerTraffic, BreakerMetrics, WorkerMetrics
 from millrace.worker.node_tasks import NodeClients, NodeTasks

@@ -24,10 +24,10 @@ from kombu.transport.redis import Channel, MultiChannelPoller, Transport
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
-from millrace.worker.contract.connection import MAX_CONNECTIONS
-from millrace.worker.contract.connection_pool import is_current, make_pool
 from millrace.worker.contract.ids import is_generation
 from millrace.worker.contract.queue import CANARY, CONSUMER_SECONDS, LEARN, TASK
+from millrace.worker.contract.redis.connection import MAX_CONNECTIONS
+from millrace.worker.contract.redis.connection_pool import is_current, make_pool
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.redis_url import read_redis_url
 

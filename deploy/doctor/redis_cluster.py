@@ -6,9 +6,9 @@ from typing import Any, cast
 from redis.exceptions import RedisError
 
 from deploy.doctor.report import Finding, failed, ok, warning
-from millrace.worker.contract.cluster import ClusterClient
-from millrace.worker.contract.cluster_map import Place, slot_of
 from millrace.worker.contract.ids import BUCKETS
+from millrace.worker.contract.redis.cluster import ClusterClient
+from millrace.worker.contract.redis.cluster_map import Place, slot_of
 
 SLOTS = 16384
 

@@ -13,9 +13,10 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from deploy.doctor.redis_cluster import check_cluster, masters_of
 from deploy.doctor.redis_shape import check_encryption, check_sentinels
 from deploy.doctor.report import Finding, failed, ok, warning
-from millrace.worker.contract.cluster import ClusterClient
-from millrace.worker.contract.cluster_map import text_of
-from millrace.worker.contract.connection import (
+from millrace.worker.contract.keys import check_keys
+from millrace.worker.contract.redis.cluster import ClusterClient
+from millrace.worker.contract.redis.cluster_map import text_of
+from millrace.worker.contract.redis.connection import (
     REQUIRED_POLICY,
     Redis,
     connect,
@@ -23,7 +24,6 @@ from millrace.worker.contract.connection import (
     find_unavailable,
     place_of,
 )
-from millrace.worker.contract.keys import check_keys
 from millrace.worker.settings.redis_url import read_redis_url
 from millrace.worker.settings.schema import Settings
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 from redis.exceptions import RedisError
 
 from deploy.doctor.report import Finding, ok, warning
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.settings.redis_url import RedisAddress
 
 ENOUGH_SENTINELS = 3

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import gevent
 
-from deploy.topology import SECRET_WORDS
+from deploy.system.topology import SECRET_WORDS
 
 Status = Literal["ok", "warning", "failed"]
 STATUSES: tuple[Status, ...] = ("failed", "warning", "ok")

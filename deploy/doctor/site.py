@@ -14,10 +14,10 @@ import httpx
 from deploy.doctor.models import QUESTION, TOKENS
 from deploy.doctor.report import Finding, failed, ok, warning
 from deploy.doctor.visitor import CONNECT_SECONDS, Visitor, code_of, problem_of
-from millrace.worker.contract.connection import Redis, connect, translate_redis_errors
 from millrace.worker.contract.keys import address_active_key
+from millrace.worker.contract.redis.connection import Redis, connect, translate_redis_errors
+from millrace.worker.contract.redis.streams import connect_streams
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import connect_streams
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.shared_metrics import collect
 from millrace.worker.settings.schema import Settings

@@ -16,14 +16,14 @@ from deploy.doctor.report import Finding, failed, ok, warning
 from deploy.doctor.site import SUBJECT, Entry, check_identity, check_reachable, enter
 from deploy.doctor.visitor import Arrival, Visitor, problem_of
 from millrace.worker.contract.cancellation import forget
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Done, StatusEvent, Usage, encode, kind_of
 from millrace.worker.contract.lease import claim, renew_all
 from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.log import Append, append_all
+from millrace.worker.contract.redis.connection import Redis, connect
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 
 CHUNKS = 8

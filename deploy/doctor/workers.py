@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from deploy.doctor.models import advice_for
 from deploy.doctor.report import Finding, failed, ok, warning
 from millrace.worker.contract.cancellation import cancel, forget
-from millrace.worker.contract.connection import Redis, connect, place_of
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Chunk, Complete, Error, Reasoning, StatusEvent
 from millrace.worker.contract.ids import START
@@ -18,8 +17,9 @@ from millrace.worker.contract.lease import count_unfinished
 from millrace.worker.contract.log import decode_entry, read
 from millrace.worker.contract.presence import count_live_workers
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.redis.connection import Redis, connect, place_of
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.shared_metrics import collect, host_of
 from millrace.worker.settings.schema import Settings

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from deploy.owner_data.state_keys import StateKeys
-from deploy.state_directory import StateDirectory
+from deploy.system.state_directory import StateDirectory
 from millrace.webapp.owner_data.command import main as run
 
 EPILOG = (

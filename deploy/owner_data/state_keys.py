@@ -2,7 +2,7 @@
 
 from deploy.api_keys import KeyFile
 from deploy.errors import StartError
-from deploy.state_directory import StateDirectory
+from deploy.system.state_directory import StateDirectory
 from millrace.webapp.owner_data.owned_keys import ExportedKey
 
 

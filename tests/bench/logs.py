@@ -4,11 +4,11 @@ import http.client
 import json
 from dataclasses import dataclass
 
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.lease import claim
 from millrace.worker.contract.log import Claim, packed_parts
+from millrace.worker.contract.redis.connection import connect
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import APPEND
-from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 
 _TTL_MS = 3_600_000

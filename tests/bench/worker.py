@@ -18,8 +18,8 @@ from botocore.parsers import EventStreamJSONParser
 from botocore.session import get_session
 
 from deploy.emulator.bedrock.event_stream import encode_event
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.connection import connect
 from tests.bench.flush import RATE, answered
 from tests.bench.processes import cost, pin, tree
 from tests.bench.scenario import OURS, Row, ScenarioContext, scenario

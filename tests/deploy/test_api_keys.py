@@ -10,15 +10,15 @@ import pytest
 
 from deploy.api_keys import PREFIX, KeyFile
 from deploy.errors import StartError
-from deploy.state_directory import StateDirectory
+from deploy.system.state_directory import StateDirectory
 from millrace.worker.settings import api_keys
-from tests.deploy.supervised import ROOT
+from tests.deploy.system.supervised import ROOT
 
 ADD = """
 import sys
 from pathlib import Path
 from deploy.api_keys import KeyFile
-from deploy.state_directory import StateDirectory
+from deploy.system.state_directory import StateDirectory
 keys = KeyFile(StateDirectory(Path(sys.argv[1])))
 sys.stdin.readline()
 for number in range(int(sys.argv[3])):

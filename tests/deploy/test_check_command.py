@@ -22,7 +22,7 @@ from deploy.check_command import (
     shards,
 )
 from deploy.errors import StartError
-from tests.deploy.supervised import ROOT
+from tests.deploy.system.supervised import ROOT
 
 SOURCE = "def test_a(): pass\ndef test_b(): assert 0\n"
 

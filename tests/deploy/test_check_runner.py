@@ -8,7 +8,7 @@ import pytest
 
 from deploy import check_runner
 from deploy.check_runner import Checks, Shard, run_all
-from tests.deploy.supervised import ROOT
+from tests.deploy.system.supervised import ROOT
 
 PASSES = "def test_passes(): pass\n"
 FAILS = "def test_fails(): assert 0, 'always'\n"

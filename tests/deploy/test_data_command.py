@@ -13,7 +13,7 @@ from deploy.api_keys import KeyFile
 from deploy.data_command import environment_of
 from deploy.errors import StartError
 from deploy.migration import migrate
-from deploy.state_directory import StateDirectory, SystemRecord
+from deploy.system.state_directory import StateDirectory, SystemRecord
 from tests.valkey import ValkeyProcess
 
 ROOT = Path(__file__).parent.parent.parent

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from millrace.worker.settings.api_keys import hash_of_key, read_keys
-from tests.deploy.supervised import ROOT
+from tests.deploy.system.supervised import ROOT
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import limits
 import pytest
 
 from deploy.redis_acl import GRANTS, USES, WHOLE, Rights, line_of, rights_of
-from tests.deploy.supervised import ROOT
+from tests.deploy.system.supervised import ROOT
 from tests.docs.pages import commands_of, run_by
 from tests.valkey import ValkeyProcess
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deploy.result_log import OPTION, PLUGIN, ResultLog, Tally, read
-from tests.deploy.supervised import ROOT
+from tests.deploy.system.supervised import ROOT
 
 EVERY_OUTCOME = """
 import pytest

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.supervised import ROOT
+from tests.deploy.system.supervised import ROOT
 
 COMMANDS = [ROOT / "deploy" / name for name in ("run.py", "test.py", "migrate.py")]
 

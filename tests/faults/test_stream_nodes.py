@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from millrace.worker.contract.connection import REPLY_SECONDS
 from millrace.worker.contract.ids import new_generation, node_in
+from millrace.worker.contract.redis.connection import REPLY_SECONDS
 from tests.client import wait_for
 from tests.faults.conftest import StartedGeneration, ask, assert_complete
 from tests.faults.follower import check

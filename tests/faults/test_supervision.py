@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.client import Client, wait_for
-from tests.deploy.supervised import SupervisedPrograms
+from tests.deploy.system.supervised import SupervisedPrograms
 from tests.faults.conftest import ask
 from tests.faults.follower import check
 from tests.faults.rig import ROOT, Rig, worker_command

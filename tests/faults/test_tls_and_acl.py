@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from deploy.redis_acl import line_of, rights_of
-from millrace.worker.contract.connection import find_unavailable
+from millrace.worker.contract.redis.connection import find_unavailable
 from tests.client import wait_for
 from tests.deploy.test_redis_acl import LUA, commands_in
 from tests.faults.conftest import ask

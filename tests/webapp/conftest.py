@@ -15,7 +15,7 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
-from millrace.worker.contract.connection import Redis, connect  # noqa: E402
+from millrace.worker.contract.redis.connection import Redis, connect  # noqa: E402
 from millrace.worker.settings.schema import Settings  # noqa: E402
 from millrace.worker.store.migration import migrate  # noqa: E402
 from tests.valkey import ValkeyProcess  # noqa: E402

@@ -18,7 +18,6 @@ from millrace.webapp.guard import limits
 from millrace.webapp.guard.auth.session import OWNER
 from millrace.webapp.mounts import names_of
 from millrace.webapp.services import Services, services_of
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import (
     AnyEvent,
     Chunk,
@@ -35,7 +34,8 @@ from millrace.worker.contract.keys import METRICS, WORKERS
 from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.queue import TASK
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.settings.schema import Settings
 from tests import bare
 from tests.webapp.openapi.response_checker import Document

@@ -28,8 +28,8 @@ from millrace import (
     mount,
 )
 from millrace.webapp.extension import active_mounts
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.settings.api_keys import hash_of_key
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from tests.client import wait_for
 from tests.forks import ForkedProcess, fork
 from tests.valkey import ValkeyProcess, free_port

@@ -18,9 +18,9 @@ from millrace.webapp.gunicorn_worker import (
     UnsentResponses,
     in_pieces,
 )
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.events import Complete, Latency, Usage
 from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.redis.connection import connect
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.database import Database

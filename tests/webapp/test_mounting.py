@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from millrace.webapp import mount
 from millrace.webapp.services import services_of
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.errors import SettingError
 from millrace.worker.settings.schema import Settings
 from tests.client import Client, wait_for

@@ -18,16 +18,16 @@ from typing import Any, ClassVar, TypeVar
 from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.contract.breaker import Breaker
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Complete, Done, Latency, Usage, decode
 from millrace.worker.contract.ids import START
 from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import read, read_transcript
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.redis.connection import Redis, connect
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.state import GenerationState, read_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import Transcript, fold
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import Interrupt

@@ -23,8 +23,8 @@ from millrace.worker.contract.events import (
     Usage,
 )
 from millrace.worker.contract.lease import claim, release
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess

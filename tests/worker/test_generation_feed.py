@@ -8,7 +8,7 @@ import pytest
 from millrace.worker.contract.events import Chunk, Usage
 from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.lease import claim
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Stopped

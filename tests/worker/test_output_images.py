@@ -8,7 +8,7 @@ from deploy.emulator.picture import make_png
 from millrace.worker.contract.events import Chunk, Complete, Error, Image, ImageReference
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.lease import claim, release
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.transcript import fold
 from millrace.worker.output_images import ImageKeeper
 from millrace.worker.providers.protocol import OutputImage, Stopped

@@ -9,7 +9,7 @@ from gevent.event import Event
 from millrace.worker.contract.events import Chunk, Complete
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import LastAttemptQueue, WorkerProcess
 from millrace.worker.providers.protocol import Stopped

@@ -25,8 +25,8 @@ from millrace.worker.contract.events import (
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import ErrorCode, GenerationFailed, ProviderError
 from millrace.worker.generation import generate
 from millrace.worker.interrupt import CancelRequested

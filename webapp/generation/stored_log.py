@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from millrace.worker.contract.events import Done, encode, status_after
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry, read
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import GenerationState
-from millrace.worker.contract.streams import Streams
 from millrace.worker.store.answers import AnswerRecord, StoredAnswer, find_answer_of_generation
 from millrace.worker.store.database import Database
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from millrace.worker.contract.creation import Ids, withdraw
-from millrace.worker.contract.streams import CONTROL, Streams
+from millrace.worker.contract.redis.streams import CONTROL, Streams
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database

@@ -32,9 +32,9 @@ from millrace.webapp.guard.rejections import (
 from millrace.webapp.guard.windows import Counter, SlidingWindows, WindowCounts
 from millrace.webapp.mounts import MountState
 from millrace.webapp.problems import Problem, note
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.keys import LIMITS, hash_of
-from millrace.worker.contract.named_client import describe, label_of
+from millrace.worker.contract.redis.connection import connect
+from millrace.worker.contract.redis.named_client import describe, label_of
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.groups import LimitSettings
 from millrace.worker.settings.schema import Settings

@@ -12,7 +12,7 @@ from limits.errors import StorageError
 from limits.storage import RedisStorage
 from redis import RedisError
 
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.contract.scripts import Script
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 

@@ -12,9 +12,9 @@ from millrace.webapp.owner_data.erasure import Erased, Erasure, Found
 from millrace.webapp.owner_data.export import export
 from millrace.webapp.owner_data.owned_keys import OwnerKeys, SettingKeys
 from millrace.webapp.owner_data.stores import Stores
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import connect_streams
+from millrace.worker.contract.redis.connection import connect
+from millrace.worker.contract.redis.streams import connect_streams
 from millrace.worker.errors import MillraceError
 from millrace.worker.settings.parsers import is_owner
 from millrace.worker.settings.schema import Settings, load

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from millrace.webapp.owner_data.stores import Stores
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.owner_keys import delete_counts, delete_owner_keys, find_generations
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.contract.state import GenerationState, read_states
 from millrace.worker.store import conversations, memories, profiles, retention
 from millrace.worker.store.holdings import Holdings, count_holdings, find_owned_conversations

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from millrace.worker.contract.cancellation import cancel, forget
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.conversation_lock import mark_deleted
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import retention

@@ -11,9 +11,9 @@ from typing import Protocol
 import gevent
 
 from millrace.webapp.relay.subscription import Subscription
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.feed import FeedEntry, FeedPosition, read_feeds
 from millrace.worker.contract.keys import feed_key
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 

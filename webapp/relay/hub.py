@@ -17,8 +17,8 @@ from millrace.webapp.relay.reader import PullReader, Reader
 from millrace.worker.background_task import BackgroundTask, PeriodicTask
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.redis.streams import CONTROL, StreamNode, Streams
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import CONTROL, StreamNode, Streams
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings
 

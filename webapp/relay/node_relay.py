@@ -16,8 +16,8 @@ from millrace.webapp.relay.tail import Tail
 from millrace.worker.background_task import BackgroundTask, PeriodicTask
 from millrace.worker.contract.keys import channel_of
 from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.redis.streams import StreamNode, Streams
 from millrace.worker.contract.state import GenerationState, read_states
-from millrace.worker.contract.streams import StreamNode, Streams
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from millrace.worker.contract.events import Done, Error, SnapshotReason, encode
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import PAGE, LogEntry, decode_entry, read
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.transcript import Transcript
 
 _LOST = Error(

@@ -16,8 +16,8 @@ from millrace.webapp.relay.tail import Tail
 from millrace.worker.contract.events import SnapshotReason
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import PAGE, LogEntry, read
+from millrace.worker.contract.redis.streams import Server, Streams
 from millrace.worker.contract.state import read_states
-from millrace.worker.contract.streams import Server, Streams
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 

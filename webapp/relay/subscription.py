@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 
 from millrace.webapp.relay.bulk_reader import BulkReader
 from millrace.worker.background_task import BackgroundTask
-from millrace.worker.contract.connection import Redis
-from millrace.worker.contract.connection_pool import is_current
-from millrace.worker.contract.named_client import describe, label_of, note_server
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.connection_pool import is_current
+from millrace.worker.contract.redis.named_client import describe, label_of, note_server
 from millrace.worker.observability.logs import get_logger
 
 PING_SECONDS = 5.0

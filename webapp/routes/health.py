@@ -11,9 +11,15 @@ from millrace.webapp.openapi.document import Description, described
 from millrace.webapp.problems import Problem
 from millrace.webapp.schemas import json_response
 from millrace.webapp.services import Services, services
-from millrace.worker.contract.connection import REQUIRED_POLICY, Redis, connect, eviction_policy, translate_redis_errors
 from millrace.worker.contract.presence import count_live_workers
-from millrace.worker.contract.streams import StreamNode, Streams
+from millrace.worker.contract.redis.connection import (
+    REQUIRED_POLICY,
+    Redis,
+    connect,
+    eviction_policy,
+    translate_redis_errors,
+)
+from millrace.worker.contract.redis.streams import StreamNode, Streams
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.store.database import Database

@@ -15,7 +15,7 @@ from millrace.webapp.problems import Problem
 from millrace.webapp.services import Services, services
 from millrace.worker.contract.lease import count_unfinished
 from millrace.worker.contract.presence import count_live_workers
-from millrace.worker.contract.streams import Streams, connect_streams
+from millrace.worker.contract.redis.streams import Streams, connect_streams
 from millrace.worker.contract.waiting import oldest_waiting_seconds
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from millrace.worker.after.turn import CompletedTurn, build_prompt, completed_turn
 from millrace.worker.background_task import BackgroundTask
 from millrace.worker.context.escaping import element
-from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.events import Complete, PaidCall
 from millrace.worker.contract.keys import learning_key
+from millrace.worker.contract.redis.connection import translate_redis_errors
 from millrace.worker.errors import DependencyUnavailable, GenerationFailed
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.process import WorkerProcess

@@ -30,10 +30,6 @@ breaker                  the circuit breaker of each provider's model
 
 Redis:
 
-connection               a client for a URL; errors that mean that Redis cannot serve
-connection_pool          connections by TCP, TLS, socket or Sentinel
-named_client             errors that name their server
-cluster, cluster_map     a Redis Cluster: its client, and which master has which slots
-streams, node_probe      which server holds a generation; which servers answer
+redis/                   the connections: to one server, a cluster, or several nodes
 scripts                  the scripts of `lua/`: loaded, and run in one round trip
 """

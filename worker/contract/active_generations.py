@@ -7,12 +7,12 @@ ended are removed.
 from collections.abc import Sequence
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.conversation_lock import LockResult, acquire, acquire_call, lock_result
 from millrace.worker.contract.lifetimes import STATE_MS
+from millrace.worker.contract.redis.connection import Redis, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import ACQUIRE_SLOT, Call, Reply, raise_first, run_all
 from millrace.worker.contract.state import may_run, read_states
-from millrace.worker.contract.streams import Streams
 
 _TRIES = 3  # other requests may take the freed slots first
 

@@ -21,10 +21,10 @@ from typing import Literal, cast
 
 from redis.exceptions import RedisError
 
-from millrace.worker.contract.connection import connect, run_each
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import breaker_keys
 from millrace.worker.contract.lifetimes import STATE_MS, to_ms
+from millrace.worker.contract.redis.connection import connect, run_each
 from millrace.worker.contract.scripts import BREAKER
 from millrace.worker.errors import DependencyUnavailable
 from millrace.worker.observability.logs import get_logger

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import is_invalid_key, run_each, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, Status
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import log_ttl_ms
+from millrace.worker.contract.redis.connection import is_invalid_key, run_each, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import CANCEL, FORGET, run_all
-from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import remove_unreadable
 from millrace.worker.settings.schema import Settings
 

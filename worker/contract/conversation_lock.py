@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.keys import conversation_key
 from millrace.worker.contract.lifetimes import STATE_MS
+from millrace.worker.contract.redis.connection import Redis, run_each, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import (
     ACQUIRE_CONVERSATION,
     MARK_CONVERSATION_DELETED,
@@ -14,7 +15,6 @@ from millrace.worker.contract.scripts import (
     Reply,
 )
 from millrace.worker.contract.state import may_run, read_states
-from millrace.worker.contract.streams import Streams
 
 _TRIES = 5  # each one after a generation that has ended, while other requests compete
 

@@ -9,16 +9,16 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.conversation_lock import release
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import idempotency_key, keys_of
 from millrace.worker.contract.lease import first_event
 from millrace.worker.contract.lifetimes import IDEMPOTENCY_KEY_MS, STATE_MS, queue_ms, to_ms
+from millrace.worker.contract.redis.connection import Redis, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, encode_request, encode_summary
 from millrace.worker.contract.scripts import CREATE, WITHDRAW, Call, Reply, raise_first, run_all
 from millrace.worker.contract.state import GenerationState, parse_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.settings.schema import Settings
 

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.events import Event, Status, encode
 from millrace.worker.contract.keys import feed_key, keys_of
 from millrace.worker.contract.log import is_event
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis, run_each, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.observability.logs import get_logger
 

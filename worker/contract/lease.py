@@ -5,7 +5,6 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from millrace.worker.contract.connection import Redis, check_some_available, is_unavailable, translate_redis_errors
 from millrace.worker.contract.events import FINAL_EVENTS, CancelledBy, StatusEvent, encode
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import Cursor, cursor_of
@@ -20,9 +19,15 @@ from millrace.worker.contract.lifetimes import (
     run_ms,
 )
 from millrace.worker.contract.log import Claim
+from millrace.worker.contract.redis.connection import (
+    Redis,
+    check_some_available,
+    is_unavailable,
+    translate_redis_errors,
+)
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, decode_request
 from millrace.worker.contract.scripts import CLAIM, RECLAIM, RELEASE, RENEW, Argument, Reply, run_all
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import LastAttempt
 from millrace.worker.settings.schema import Settings
 

@@ -6,12 +6,12 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.events import EVENT_PREFIX, AnyEvent, CancelledBy, decode, is_of_unknown_type
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.connection import Redis, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import APPEND, Reply, pack, run_packed
-from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger

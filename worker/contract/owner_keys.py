@@ -5,8 +5,6 @@ from typing import Any, cast
 
 import msgspec
 
-from millrace.worker.contract.cluster import servers_of
-from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.keys import (
     IDEMPOTENCY_KEYS,
     STATES,
@@ -15,8 +13,10 @@ from millrace.worker.contract.keys import (
     feed_key,
     generation_of,
 )
+from millrace.worker.contract.redis.cluster import servers_of
+from millrace.worker.contract.redis.connection import Redis, run_each, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import GenerationState, read_states
-from millrace.worker.contract.streams import Streams
 
 _KEYS = 500  # that one SCAN looks at, and one round trip reads
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, check_some_available, is_unavailable
 from millrace.worker.contract.ids import split_members
 from millrace.worker.contract.keys import UNSTORED, keys_of
+from millrace.worker.contract.redis.connection import Redis, check_some_available, is_unavailable
 from millrace.worker.contract.scripts import REMOVE_PENDING, TAKE_PENDING, run_all
 from millrace.worker.contract.sweep import remove_junk
 from millrace.worker.observability.logs import get_logger

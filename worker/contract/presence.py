@@ -1,7 +1,7 @@
 """The live worker processes: those that have consumed from the queue recently, by Redis's clock."""
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import WORKERS
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.contract.scripts import COUNT_LIVE, RECORD_HEARTBEAT
 
 FORGOTTEN_AFTER_MS = 60_000

@@ -11,11 +11,11 @@ from celery import Celery
 from kombu.entity import Queue
 from redis.exceptions import RedisError
 
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.ids import is_generation
 from millrace.worker.contract.keys import LEARNING_QUEUE, QUEUE, WAITING, canary_queue
 from millrace.worker.contract.lifetimes import STATE_MS
-from millrace.worker.contract.named_client import describe
+from millrace.worker.contract.redis.connection import connect
+from millrace.worker.contract.redis.named_client import describe
 from millrace.worker.contract.scripts import ADD_WAITING, REMOVE_WAITING, TAKE_WAITING, Call, Reply, raise_first
 from millrace.worker.errors import QueueUnavailable, RedisKeyInvalid, RedisUnavailable
 from millrace.worker.settings.redis_url import read_redis_url

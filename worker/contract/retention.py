@@ -2,9 +2,9 @@
 
 from typing import cast
 
-from millrace.worker.contract.connection import Redis, translate_redis_errors
 from millrace.worker.contract.keys import retention_key
 from millrace.worker.contract.lifetimes import RETENTION_MS
+from millrace.worker.contract.redis.connection import Redis, translate_redis_errors
 
 
 def take_retention_turn(redis: Redis, database: str, process: str) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from millrace.worker.contract.cluster import ClusterClient
-from millrace.worker.contract.connection import Redis, translate_redis_errors
-from millrace.worker.contract.named_client import label_of, note_server
+from millrace.worker.contract.redis.cluster import ClusterClient
+from millrace.worker.contract.redis.connection import Redis, translate_redis_errors
+from millrace.worker.contract.redis.named_client import label_of, note_server
 from millrace.worker.errors import RedisUnavailable
 
 _LUA = resources.files("millrace.worker.contract") / "lua"

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from millrace.worker.contract.connection import run_each, translate_redis_errors
 from millrace.worker.contract.events import Status
 from millrace.worker.contract.ids import Cursor, cursor_of, is_generation
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lifetimes import CREATION_MS, WATCHED_MS
+from millrace.worker.contract.redis.connection import run_each, translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, RequestSummary, decode_request, decode_summary
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 

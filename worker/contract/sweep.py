@@ -7,13 +7,6 @@ from typing import cast
 
 from prometheus_client import Counter
 
-from millrace.worker.contract.connection import (
-    Redis,
-    check_some_available,
-    is_unavailable,
-    run_each,
-    translate_redis_errors,
-)
 from millrace.worker.contract.events import FINAL_EVENTS
 from millrace.worker.contract.feed import publish_ended
 from millrace.worker.contract.ids import split_members
@@ -27,8 +20,15 @@ from millrace.worker.contract.lifetimes import (
     queue_ms,
 )
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.redis.connection import (
+    Redis,
+    check_some_available,
+    is_unavailable,
+    run_each,
+    translate_redis_errors,
+)
+from millrace.worker.contract.redis.streams import CONTROL, Streams
 from millrace.worker.contract.scripts import LIST_DUE, REMOVE_UNREADABLE, SWEEP, Argument, run_all
-from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.errors import RedisKeyInvalid
 from millrace.worker.observability.logs import get_logger
 from millrace.worker.settings.schema import Settings

@@ -1,9 +1,9 @@
 """How long generations have waited for a worker, which is the signal to start more workers."""
 
-from millrace.worker.contract.connection import translate_redis_errors
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.redis.connection import translate_redis_errors
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_states
-from millrace.worker.contract.streams import Streams
 
 
 def oldest_waiting_seconds(streams: Streams, task_queue: TaskQueue) -> float:

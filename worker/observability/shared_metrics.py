@@ -13,8 +13,8 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from millrace.worker.contract.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.keys import METRICS, metrics_key
+from millrace.worker.contract.redis.connection import Redis, run_each, translate_redis_errors
 from millrace.worker.contract.scripts import RECORD_HEARTBEAT
 from millrace.worker.observability.logs import get_logger
 

@@ -13,10 +13,10 @@ import redis
 from gevent.event import Event as Signal
 
 from millrace.worker.background_task import BackgroundTask
-from millrace.worker.contract.connection import Redis, is_unavailable
 from millrace.worker.contract.lease import reclaim
 from millrace.worker.contract.lifetimes import log_ttl_ms
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
+from millrace.worker.contract.redis.connection import Redis, is_unavailable
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from millrace.worker.interrupt import CancelRequested
 from millrace.worker.observability.logs import get_logger

@@ -6,7 +6,7 @@ from collections import Counter
 
 import gevent
 
-from millrace.worker.contract.streams import Server, StreamNode
+from millrace.worker.contract.redis.streams import Server, StreamNode
 from millrace.worker.publishing.outbox import Outbox
 from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.settings.schema import Settings

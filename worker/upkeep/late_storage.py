@@ -9,9 +9,9 @@ from millrace.worker.contract.events import Complete, Outcome
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import read_transcript
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
+from millrace.worker.contract.redis.streams import CONTROL, Streams
 from millrace.worker.contract.request import ModelRequest, ReasoningState
 from millrace.worker.contract.state import read_request, read_state
-from millrace.worker.contract.streams import CONTROL, Streams
 from millrace.worker.contract.sweep import remove_unreadable
 from millrace.worker.contract.transcript import Transcript
 from millrace.worker.errors import DatabaseUnavailable, RedisKeyInvalid, RedisUnavailable

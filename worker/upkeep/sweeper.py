@@ -2,7 +2,7 @@
 
 from millrace.worker.background_task import PeriodicTask
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import CONTROL, Streams
+from millrace.worker.contract.redis.streams import CONTROL, Streams
 from millrace.worker.contract.sweep import sweep_and_enqueue
 from millrace.worker.settings.schema import Settings
 

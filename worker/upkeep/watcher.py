@@ -10,8 +10,8 @@ from typing import assert_never
 
 from millrace.worker.answer_meter import AnswerMeter
 from millrace.worker.background_task import BackgroundTask
-from millrace.worker.contract.connection import Redis, is_unavailable
 from millrace.worker.contract.lease import ClaimedGeneration, Renewal, have_ended, renew_all
+from millrace.worker.contract.redis.connection import Redis, is_unavailable
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.interrupt import CancelRequested, Interrupt
 from millrace.worker.observability.logs import get_logger

@@ -9,7 +9,7 @@ from deploy.doctor.report import Finding
 from deploy.doctor.site import check_forwarding, check_reachable
 from deploy.doctor.streams import check_url
 from deploy.doctor.visitor import Visitor
-from millrace.worker.contract.connection import connect
+from millrace.worker.contract.redis.connection import connect
 from millrace.worker.observability.shared_metrics import publish
 from millrace.worker.settings.schema import Settings
 from tests.deploy.doctor.findings import METRICS_PAGE, all_ok, the

@@ -16,7 +16,7 @@ from millrace.worker.contract.lease import claim, count_unfinished
 from millrace.worker.contract.log import Append, append_all
 from millrace.worker.contract.presence import record_heartbeat
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.observability.shared_metrics import collect, publish
 from millrace.worker.settings.schema import Settings
 from tests.client import wait_for

@@ -6,8 +6,8 @@ import pytest
 from millrace.worker.contract.events import Cancelled, Chunk, Done, Error, Suggestions, Usage
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_request, read_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of

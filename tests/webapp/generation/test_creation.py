@@ -8,11 +8,11 @@ import pytest
 from gevent.pool import Pool
 from redis.connection import AbstractConnection
 
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.keys import QUEUE, keys_of
 from millrace.worker.contract.lease import claim
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import connect
+from millrace.worker.contract.redis.streams import Streams
 from tests.valkey import ValkeyProcess
 from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of, stopping
 

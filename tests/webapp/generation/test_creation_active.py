@@ -10,12 +10,12 @@ from werkzeug.test import TestResponse
 from millrace.webapp.extension import INSTANCE
 from millrace.webapp.generation import creation
 from millrace.webapp.generation.responses import LARGE_BYTES
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Chunk, Done, StatusEvent
 from millrace.worker.contract.ids import cursor_of
 from millrace.worker.contract.keys import WAITING, active_key, conversation_key, keys_of
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from tests.client import wait_for
 from tests.webapp.harness import CREATING, DEAD_PORT, USAGE, WHOLE, WebHarness, check_problem, json_of
 

@@ -11,9 +11,9 @@ from millrace.webapp.generation import creation
 from millrace.worker.contract.creation import Draft
 from millrace.worker.contract.keys import active_key, conversation_key, keys_of
 from millrace.worker.contract.queue import TaskQueue
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import Call
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 from millrace.worker.store import conversations
 from millrace.worker.store.database import Database

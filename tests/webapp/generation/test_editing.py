@@ -11,8 +11,8 @@ from millrace.worker.contract.events import Cancelled, Chunk, ImageReference, Us
 from millrace.worker.contract.feed import FEED_START, read_feeds
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_request
-from millrace.worker.contract.streams import Streams
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.harness import COMPLETE, DEAD_PORT, WHOLE, Json, WebHarness, check_problem, json_of

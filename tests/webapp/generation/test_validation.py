@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from millrace.worker.contract.lease import claim
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.catalog import parse_models
 from tests.webapp.harness import Json, WebHarness, check_problem, json_of
 from tests.webapp.openapi.response_checker import Document

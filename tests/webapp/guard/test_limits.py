@@ -19,7 +19,7 @@ from millrace.webapp.guard import limits
 from millrace.webapp.guard.limits import limit_kind_of, remaining_in
 from millrace.webapp.guard.windows import WindowCounts
 from millrace.webapp.openapi.document import description_of
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
 from tests.webapp.harness import CREATING, DEAD_PORT, WHOLE, WebHarness, check_problem, json_of, stopping

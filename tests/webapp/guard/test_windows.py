@@ -10,7 +10,7 @@ from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from millrace.webapp.guard.windows import Counter, SlidingWindows, WindowCounts
-from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.redis.connection import Redis, connect
 from tests.valkey import ValkeyProcess
 from tests.webapp.harness import DEAD_PORT
 

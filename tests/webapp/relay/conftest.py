@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.redis.connection import Redis, connect
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.log_writer import LogWriter

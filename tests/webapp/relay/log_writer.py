@@ -1,14 +1,14 @@
 """A writer of logs: appends events as a worker does, or as a worker whose PUBLISH is lost."""
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Draft, Ids, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Chunk, Complete, Done, Latency, Usage, encode, kind_of
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim, reclaim
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, OnDisconnect, PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import Settings
 
 COMPLETE = Complete("live", "end_turn", Usage(1, 1), Latency(1, 2), "m", "bedrock", "mid", stored=True)

@@ -8,11 +8,11 @@ from flask import Flask, Response, jsonify, request
 
 from millrace.webapp.problems import Problem
 from millrace.webapp.relay import Hub, event_stream, multiplexed_stream, node_relay
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.feed import FEED_START
 from millrace.worker.contract.ids import START, parse_cursor
+from millrace.worker.contract.redis.connection import connect
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_state, read_states
-from millrace.worker.contract.streams import Streams
 from millrace.worker.settings.schema import load
 
 SETTINGS = load()

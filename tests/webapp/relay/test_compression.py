@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from millrace.webapp.relay.compression import WINDOW_BYTES, GzipStream, Pieces, choose_encoding
 from millrace.webapp.relay.frames import bodies_of, chunked
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk, Reasoning, Title
+from millrace.worker.contract.redis.connection import Redis, connect
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS

@@ -10,12 +10,12 @@ from millrace.webapp.relay import Hub
 from millrace.webapp.relay import feeds as feeds_module
 from millrace.webapp.relay.feeds import SWEEP_SECONDS, Feeds
 from millrace.webapp.relay.subscription import Messages, Subscription
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import encode
 from millrace.worker.contract.feed import FEED_START, ConversationChanged, FeedEntry, FeedPosition, publish
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis, connect
+from millrace.worker.contract.redis.streams import Streams
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS

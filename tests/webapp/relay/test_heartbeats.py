@@ -4,8 +4,8 @@ import time
 
 from millrace.webapp.relay.heartbeats import cut_stalled, drain
 from millrace.webapp.relay.reader import PullReader, Reader
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.ids import START
+from millrace.worker.contract.redis.connection import connect
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import LogWriter

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.connection import Redis, connect
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import LogWriter

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from millrace.webapp.relay.frames import last_frame
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk, ToolUse
 from millrace.worker.contract.feed import ConversationChanged, GenerationStarted, publish
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import feed_key, keys_of
+from millrace.worker.contract.redis.connection import Redis, connect
 from tests.client import wait_for
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS

@@ -10,12 +10,12 @@ from millrace.webapp.relay.frames import Frame, make_frame
 from millrace.webapp.relay.hub import Hub
 from millrace.webapp.relay.reader import EndReason, Reader
 from millrace.webapp.relay.rendering import Rendered, Rendering, Renderings, Replay, after_frame
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Chunk, Done, Snapshot, StatusEvent, decode, encode
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import LogEntry
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.client import wait_for
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import DONE, LogWriter

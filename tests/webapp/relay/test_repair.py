@@ -11,12 +11,12 @@ import pytest
 
 from millrace.webapp.relay import Hub, node_relay, repair
 from millrace.webapp.relay.recovery import fold_log
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk, Snapshot, decode
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import LogEntry, LogSlice, read
-from millrace.worker.contract.streams import CONTROL, Streams
+from millrace.worker.contract.redis.connection import Redis, connect
+from millrace.worker.contract.redis.streams import CONTROL, Streams
 from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import RedisUnavailable
 from tests.client import wait_for

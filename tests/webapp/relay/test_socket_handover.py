@@ -6,8 +6,8 @@ import time
 
 import gevent
 
-from millrace.worker.contract.connection import connect
 from millrace.worker.contract.events import Chunk, Reasoning, Title
+from millrace.worker.contract.redis.connection import connect
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import LogWriter

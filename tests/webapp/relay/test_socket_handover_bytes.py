@@ -15,10 +15,10 @@ from millrace.webapp.relay.reader import PullReader
 from millrace.webapp.relay.socket_handover import yield_bytes
 from millrace.webapp.relay.socket_reader import SocketReader
 from millrace.webapp.relay.tail import Tail
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import AnyEvent, Chunk, Reasoning, ToolUse, encode
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.log import LogEntry
+from millrace.worker.contract.redis.connection import Redis
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import COMPLETE, DONE, LogWriter
 from tests.webapp.relay.relay_server import RelayServer, StreamClient

@@ -2,8 +2,8 @@
 
 import time
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Chunk
+from millrace.worker.contract.redis.connection import Redis
 from tests.client import wait_for
 from tests.webapp.relay.log_writer import LogWriter
 from tests.webapp.relay.relay_server import RelayServer

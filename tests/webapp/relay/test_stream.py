@@ -3,11 +3,11 @@
 import random
 import time
 
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import read
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis, connect
+from millrace.worker.contract.redis.streams import Streams
 from tests.valkey import ValkeyProcess
 from tests.webapp.relay.conftest import SETTINGS
 from tests.webapp.relay.log_writer import COMPLETE, DONE, LogWriter

@@ -2,8 +2,8 @@
 
 import time
 
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.keys import channel_of
+from millrace.worker.contract.redis.connection import Redis, connect
 from tests.client import wait_for
 from tests.faults.tcp_proxy import TcpProxy
 from tests.valkey import ValkeyProcess

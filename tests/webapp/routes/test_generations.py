@@ -10,8 +10,8 @@ from millrace.worker.contract import log
 from millrace.worker.contract.cancellation import cancel
 from millrace.worker.contract.ids import is_id
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from tests.webapp.harness import DEAD_PORT, WHOLE, WebHarness, check_problem, json_of
 

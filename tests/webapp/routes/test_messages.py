@@ -7,8 +7,8 @@ import pytest
 from millrace.worker.contract.events import Cancelled, Latency, Link, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_request
-from millrace.worker.contract.streams import Streams
 from millrace.worker.store.answers import StoredAnswer, save_answer
 from millrace.worker.store.messages import StoredQuestion
 from tests.webapp.harness import WHOLE, WebHarness, check_problem, json_of

@@ -18,8 +18,8 @@ from millrace.worker.after.learning import Learner
 from millrace.worker.contract.events import AnyEvent, Chunk, Complete, Latency, Outcome, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import LEARNING_QUEUE
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import WorkerProcess
 from millrace.worker.providers.protocol import Prompt, Stopped, WholeAnswer

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from millrace.worker.contract.events import AnyEvent, Complete, Title
 from millrace.worker.contract.feed import FEED_START, read_feeds
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import PromptMessage
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.providers.protocol import Prompt, WholeAnswer
 from millrace.worker.store import conversations

@@ -17,8 +17,8 @@ from millrace.worker.context.stored_context import ContextLoader, StoredContextS
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import AnyEvent, Cancelled, Complete, ContextEvent, Latency, Usage
 from millrace.worker.contract.ids import Cursor, new_id
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.generation import generate
 from millrace.worker.process import make_process
 from millrace.worker.providers.stub import Stub

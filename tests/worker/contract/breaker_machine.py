@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from millrace.worker.contract import breaker, scripts
 from millrace.worker.contract.breaker import Breaker, Permission
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import breaker_keys
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.errors import RedisUnavailable
 from tests.worker.contract.script_changes import changed_scripts
 

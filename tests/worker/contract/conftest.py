@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from millrace.worker.contract.connection import Redis, connect
+from millrace.worker.contract.redis.connection import Redis, connect
 from tests.valkey import ValkeyProcess
 
 

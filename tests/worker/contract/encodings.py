@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import msgspec
 
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.events import (
     AnyEvent,
     Cancelled,
@@ -53,6 +52,7 @@ from millrace.worker.contract.keys import (
     keys_of,
 )
 from millrace.worker.contract.queue import TASK, TaskMessage
+from millrace.worker.contract.redis.connection import Redis, connect
 from millrace.worker.contract.request import (
     ModelRequest,
     PromptMessage,

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import cast
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.events import (
     AnyEvent,
@@ -21,8 +20,9 @@ from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import ClaimedGeneration, claim
 from millrace.worker.contract.log import Append, AppendResult, Claim, append_all, read
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
-from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.settings.schema import Settings
 

@@ -9,10 +9,10 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from millrace.worker.contract import sweep
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Error
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import COMPLETE, SETTINGS
 from tests.worker.contract.participants import Participants
 from tests.worker.contract.reader_model import ReaderModel

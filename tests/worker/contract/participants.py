@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import Draft, create
 from millrace.worker.contract.lease import claim
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import COMPLETE, SETTINGS, field, is_leased, make_due, new_draft
 from tests.worker.contract.reader_model import ReaderModel
 from tests.worker.contract.redis_model import RedisModel

@@ -3,7 +3,7 @@
 from millrace.worker.contract.events import Done, Snapshot, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor
 from millrace.worker.contract.log import LogEntry, read, read_transcript
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.transcript import Transcript, fold
 from tests.worker.contract.redis_model import RedisModel, is_of_one_attempt
 

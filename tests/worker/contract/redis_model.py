@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Done, Title, decode, kind_of
 from millrace.worker.contract.ids import START, Cursor, cursor_of
 from millrace.worker.contract.keys import channel_of, keys_of
 from millrace.worker.contract.log import LogEntry
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.sweep import SweepResult, sweep
 from millrace.worker.contract.transcript import Transcript
 from tests.worker.contract.generations import SETTINGS, field, make_due

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from redis.exceptions import ResponseError
 
 from millrace.worker.contract import scripts
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.contract.scripts import Script
 
 SCRIPTS = [each for each in vars(scripts).values() if isinstance(each, Script)]

@@ -8,12 +8,12 @@ import pytest
 from millrace.worker.contract import state
 from millrace.worker.contract.active_generations import acquire_slot, acquire_slots, release_slot
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import active_key, keys_of
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import ACQUIRE_SLOT
-from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,

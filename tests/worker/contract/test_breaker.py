@@ -12,9 +12,9 @@ import pytest
 
 from millrace.worker.contract import breaker as breaker_module
 from millrace.worker.contract.breaker import MAX_OBSERVED, Breaker, BreakerState, Permission
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import breaker_keys
 from millrace.worker.contract.lifetimes import STATE_MS
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess, free_port
 from tests.worker.contract.script_changes import changed_scripts

@@ -7,7 +7,7 @@ from hypothesis import settings
 from redis.exceptions import ResponseError
 
 from millrace.worker.contract.breaker import Breaker
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
 from tests.worker.contract.breaker_machine import RULES, SAME_RUNS, run, run_beginnings

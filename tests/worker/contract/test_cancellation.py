@@ -3,12 +3,12 @@
 import pytest
 
 from millrace.worker.contract.cancellation import CancelReply, cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Chunk, Done, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.lease import claim, renew_all
 from millrace.worker.contract.log import Verdict
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     RUNNING,

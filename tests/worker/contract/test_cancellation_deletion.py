@@ -3,12 +3,12 @@
 import pytest
 
 from millrace.worker.contract.cancellation import cancel, forget
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Cancelled, Done, Usage
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_request, read_state
-from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     SETTINGS,
     append_event,

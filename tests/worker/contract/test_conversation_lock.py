@@ -7,12 +7,12 @@ import pytest
 
 from millrace.worker.contract import state
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.conversation_lock import LockResult, acquire, mark_deleted, release, running_generations
 from millrace.worker.contract.creation import Draft, create, new_ids
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import conversation_key, keys_of
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import COMPLETE, SETTINGS, append_event, claim_generation, new_draft
 
 OWNER = "owner"

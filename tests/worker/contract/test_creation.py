@@ -6,7 +6,6 @@ import gevent
 import pytest
 
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.conversation_lock import acquire
 from millrace.worker.contract.creation import (
     Draft,
@@ -20,10 +19,11 @@ from millrace.worker.contract.creation import (
 from millrace.worker.contract.events import StatusEvent
 from millrace.worker.contract.ids import is_id, new_id
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import encode_request
 from millrace.worker.contract.scripts import CREATE, WITHDRAW
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,

@@ -6,7 +6,6 @@ from typing import Any, cast
 import pytest
 
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.feed import (
     FEED_MS,
     FEED_START,
@@ -23,7 +22,8 @@ from millrace.worker.contract.feed import (
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import feed_key
 from millrace.worker.contract.lease import claim
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis, connect
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.sweep import sweep
 from tests.valkey import free_port
 from tests.worker.contract.generations import (

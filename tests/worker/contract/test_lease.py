@@ -7,17 +7,17 @@ import gevent
 import pytest
 
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import FINAL_EVENTS, Cancelled, Chunk, Done, Error, Usage
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import Renewal, claim, release, renew_all
 from millrace.worker.contract.log import Claim, Verdict
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.scripts import CLAIM
 from millrace.worker.contract.state import mark_watched
-from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,

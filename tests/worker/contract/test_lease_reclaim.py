@@ -3,13 +3,13 @@
 from typing import cast
 
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Chunk, Snapshot, StatusEvent
 from millrace.worker.contract.ids import Cursor
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import Reclaimed, claim, reclaim, release
 from millrace.worker.contract.log import Verdict
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     DONE,

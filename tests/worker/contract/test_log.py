@@ -5,7 +5,6 @@ from typing import cast
 import pytest
 
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Chunk, StatusEvent, Suggestions, Title, encode
 from millrace.worker.contract.ids import START, Cursor, new_id
 from millrace.worker.contract.keys import channel_of, keys_of
@@ -21,7 +20,8 @@ from millrace.worker.contract.log import (
     read,
     read_transcript,
 )
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     DONE,

@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from tests.worker.contract.log_machine import SAME_RUNS, run
 
 FRESH_RUNS = settings(SAME_RUNS, max_examples=30, stateful_step_count=50, derandomize=False, print_blob=True)

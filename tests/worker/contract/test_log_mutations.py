@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis.errors import Flaky
 from redis.exceptions import ResponseError
 
-from millrace.worker.contract.connection import Redis
+from millrace.worker.contract.redis.connection import Redis
 from tests.worker.contract.log_machine import SAME_RUNS, run
 
 FRESH_RUNS = settings(SAME_RUNS, derandomize=False)

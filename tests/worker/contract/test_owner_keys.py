@@ -3,13 +3,13 @@ from typing import Any, cast
 
 import pytest
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import bind_idempotency_key, create, new_ids
 from millrace.worker.contract.feed import ConversationChanged, publish
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import LIMITS, active_key, feed_key, hash_of, idempotency_key, keys_of
 from millrace.worker.contract.owner_keys import delete_counts, delete_owner_keys, find_generations
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import SETTINGS, new_draft
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create, new_ids
 from millrace.worker.contract.events import encode
 from millrace.worker.contract.ids import bucket_of
@@ -14,9 +13,10 @@ from millrace.worker.contract.keys import UNSTORED, keys_of
 from millrace.worker.contract.lease import claim, release
 from millrace.worker.contract.log import Append, AppendResult, Verdict, append_all
 from millrace.worker.contract.pending_storage import PendingAnswer, remove_pending, take_due
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import RequestSummary
 from millrace.worker.contract.state import read_request, read_summary
-from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import sweep
 from tests.worker.contract.generations import (
     COMPLETE,

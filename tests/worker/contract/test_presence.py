@@ -1,8 +1,8 @@
 """The heartbeats of live workers."""
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import WORKERS
 from millrace.worker.contract.presence import FORGOTTEN_AFTER_MS, LIVE_MS, count_live_workers, record_heartbeat
+from millrace.worker.contract.redis.connection import Redis
 
 
 def age(redis: Redis, name: str, ms: int) -> None:

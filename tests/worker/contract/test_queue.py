@@ -11,10 +11,10 @@ from pathlib import Path
 import gevent
 import pytest
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import QUEUE, WAITING
 from millrace.worker.contract.queue import TASK, TaskQueue, make_celery
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.errors import QueueUnavailable
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess, free_port

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.queue import CANARY, TASK, TaskMessage, make_celery
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess
 

@@ -1,6 +1,6 @@
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import retention_key
 from millrace.worker.contract.lifetimes import RETENTION_MS
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.contract.retention import take_retention_turn
 
 

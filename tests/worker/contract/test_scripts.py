@@ -11,15 +11,15 @@ from redis.exceptions import ResponseError
 
 from millrace.worker.contract import scripts
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis, connect, is_unavailable
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, encode
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, release, renew_all
 from millrace.worker.contract.log import Append, AppendResult, append_all
 from millrace.worker.contract.presence import count_live_workers
+from millrace.worker.contract.redis.connection import Redis, connect, is_unavailable
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.scripts import Script
-from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.sweep import sweep
 from millrace.worker.errors import RedisKeyInvalid, RedisUnavailable
 from tests.valkey import ValkeyProcess

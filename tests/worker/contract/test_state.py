@@ -1,12 +1,12 @@
 """The state of a generation as its readers see it."""
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.ids import Cursor, new_id
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import GenerationState, mark_watched, read_state, read_states
-from millrace.worker.contract.streams import Streams
 from tests.worker.contract.generations import (
     COMPLETE,
     SETTINGS,

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Chunk
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.log import Claim, Verdict, read_transcript
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_request, read_state
-from millrace.worker.contract.streams import Streams
 from tests.worker.contract.encodings import CORPUS, state_of
 from tests.worker.contract.generations import (
     COMPLETE,

@@ -6,14 +6,14 @@ import gevent
 import pytest
 
 from millrace.worker.contract.cancellation import cancel
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.creation import create
 from millrace.worker.contract.events import Chunk, Done, Error
 from millrace.worker.contract.keys import LEASES, QUEUE, WAITING, keys_of
 from millrace.worker.contract.lease import claim, reclaim
 from millrace.worker.contract.lifetimes import ENQUEUE_AGAIN_MS, LATE_TAKEOVER_MS, SUSPICION_MS
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.sweep import SweepResult, sweep, sweep_and_enqueue
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess

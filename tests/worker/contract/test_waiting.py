@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from millrace.worker.contract.connection import Redis, connect
 from millrace.worker.contract.creation import create, new_ids
 from millrace.worker.contract.ids import new_generation
 from millrace.worker.contract.keys import QUEUE, keys_of
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis, connect
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.waiting import oldest_waiting_seconds
 from millrace.worker.settings.schema import Settings
 from tests.valkey import ValkeyProcess

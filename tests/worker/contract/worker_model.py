@@ -7,7 +7,7 @@ from typing import cast
 from millrace.worker.contract.events import AnyEvent, Cancelled, Chunk, Done, Snapshot, Title, Usage, encode, kind_of
 from millrace.worker.contract.lease import ClaimedGeneration, Reclaimed, Renewal, reclaim, release, renew_all
 from millrace.worker.contract.log import Append, AppendResult, Claim, Verdict, append_all
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from tests.worker.contract.generations import DONE, LOG_TTL_MS, RUNNING, SETTINGS, field
 from tests.worker.contract.redis_model import RedisModel
 

@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.keys import METRICS, metrics_key
+from millrace.worker.contract.redis.connection import Redis
 from millrace.worker.observability.shared_metrics import collect, merge, process_name, publish
 
 

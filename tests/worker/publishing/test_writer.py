@@ -9,12 +9,12 @@ import pytest
 import redis
 from gevent.event import Event as Signal
 
-from millrace.worker.contract.connection import Redis
 from millrace.worker.contract.events import Chunk, Complete, Error, Snapshot, StatusEvent
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim, release
 from millrace.worker.contract.log import Append, AppendResult, append_all
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.connection import Redis
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.interrupt import CancelRequested, LeaseLost
 from millrace.worker.publishing import writer as subject

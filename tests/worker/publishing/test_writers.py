@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from millrace.worker.contract.cluster_map import ClusterMap, Place
 from millrace.worker.contract.ids import bucket_of, new_id
-from millrace.worker.contract.streams import NodeStatus, StreamNode
+from millrace.worker.contract.redis.cluster_map import ClusterMap, Place
+from millrace.worker.contract.redis.streams import NodeStatus, StreamNode
 from millrace.worker.publishing.writer import GIVE_UP_SECONDS
 from millrace.worker.publishing.writers import LogWriters
 from tests.worker.harness import WorkerHarness

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, column, text
 from sqlalchemy.orm import Session
 
-from deploy.probes import children_of
+from deploy.system.probes import children_of
 from millrace.worker.contract.ids import new_id
 from millrace.worker.errors import DatabaseUnavailable
 from millrace.worker.settings.schema import Settings

@@ -23,9 +23,9 @@ from millrace.worker.contract.events import (
 )
 from millrace.worker.contract.ids import Cursor, bucket_of
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.request import ModelRequest, PromptMessage
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from millrace.worker.contract.transcript import fold
 from millrace.worker.errors import DatabaseUnavailable, RedisUnavailable
 from millrace.worker.store import answers, conversations

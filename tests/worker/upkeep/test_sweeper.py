@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from millrace.worker.contract.queue import TaskQueue
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.publishing.writer import LogWriter
 from millrace.worker.upkeep import sweeper as subject
 from millrace.worker.upkeep.sweeper import Sweeper

@@ -7,7 +7,7 @@ import pytest
 from millrace.worker.contract.events import Snapshot
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim, release
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.sweep import sweep
 from millrace.worker.interrupt import CancelRequested, LeaseLost
 from millrace.worker.publishing.writer import LogWriter

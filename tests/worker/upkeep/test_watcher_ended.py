@@ -4,7 +4,7 @@ import pytest
 
 from millrace.worker.contract.keys import keys_of
 from millrace.worker.contract.lease import claim, reclaim
-from millrace.worker.contract.streams import Streams
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.errors import RedisUnavailable
 from millrace.worker.upkeep import watcher as subject
 from tests.valkey import ValkeyProcess

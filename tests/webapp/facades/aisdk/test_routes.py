@@ -6,8 +6,8 @@ import pytest
 from millrace.worker.contract.events import Chunk, Done
 from millrace.worker.contract.ids import new_id
 from millrace.worker.contract.keys import keys_of
+from millrace.worker.contract.redis.streams import Streams
 from millrace.worker.contract.state import read_state
-from millrace.worker.contract.streams import Streams
 from tests.webapp.facades.lines import lines_of
 from tests.webapp.harness import COMPLETE, WHOLE, Json, WebHarness, json_of
 
