@@ -206,6 +206,11 @@ _BUFFERING = (
 )
 
 
+_OTHER_HEARTBEAT = (
+    "If the web processes have another MILLRACE_HEARTBEAT_SECONDS, run this command with their environment."
+)
+
+
 def _check_resume(visitor: Visitor, generation: str, arrivals: list[Arrival]) -> Finding:
     """Return whether a stream continues after the event that `Last-Event-ID` names."""
     middle = arrivals[len(arrivals) // 2].cursor
@@ -235,7 +240,7 @@ def watch_idle(visitor: Visitor, heartbeat_seconds: float) -> Finding:
     except httpx.ReadTimeout:
         if heartbeat_seconds < IDLE_SECONDS:
             found = f"no heartbeat arrived for {awaited:g} s, and there is one each {heartbeat_seconds:g} s"
-            return failed(SUBJECT, found, _BUFFERING)
+            return failed(SUBJECT, found, f"{_BUFFERING} {_OTHER_HEARTBEAT}")
         return ok(SUBJECT, f"an idle stream stays open for {awaited:g} s; heartbeats come each {heartbeat_seconds:g} s")
     except httpx.HTTPError:
         pass  # the same end as that of a response that a proxy completes
