@@ -11,9 +11,8 @@ RULED_OUT = (HEADERS_SENT, HAS_TEXT)
 """The reasons why a fault cannot strike after a delta: they stand in the place of an end."""
 
 _UNAVAILABLE, _REJECTED, _TOO_LONG = "provider_unavailable", "provider_rejected", "context_too_long"
-_SIGN_IN, _THROTTLED, _LATE, _FILTERED = (
-    *("provider_authentication", "provider_throttled", "provider_timeout", "content_filtered"),
-)
+_SIGN_IN, _THROTTLED = "provider_authentication", "provider_throttled"
+_LATE, _FILTERED = "provider_timeout", "content_filtered"
 
 Ends = tuple[str, str]
 """How an answer ends if the fault strikes before its first delta, and if it strikes after two.
