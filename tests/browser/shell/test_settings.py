@@ -12,7 +12,7 @@ PHONE: ViewportSize = {"width": 400, "height": 720}
 
 
 def theme_of(page: Page) -> str | None:
-    return page.evaluate("document.documentElement.dataset.theme ?? null")
+    return page.evaluate("document.documentElement?.dataset.theme ?? null")
 
 
 def test_theme_is_applied_in_every_tab_and_before_the_first_paint(
