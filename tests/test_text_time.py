@@ -50,7 +50,14 @@ from millrace.worker.store.search_terms import (
     without_prefixes,
     words_of,
 )
-from millrace.worker.text.characters import clean_line, join_surrogates, limit_marks, replace_surrogates, shorten
+from millrace.worker.text.characters import (
+    clean_line,
+    has_visible,
+    join_surrogates,
+    limit_marks,
+    replace_surrogates,
+    shorten,
+)
 from millrace.worker.text.lines import parse_json, to_line, to_title
 from millrace.worker.text.replies import text_in, texts_in
 from tests.sources import ROOT, parse
@@ -154,6 +161,7 @@ MEASURED: dict[Callable[..., object], Measured] = {
     fits: Measured(MESSAGE_CHARS, lambda text: fits(json.dumps([text]), {"type": "array"})),
     parse_arguments: Measured(REPLY_CHARS, or_rejected(lambda text: parse_arguments(json.dumps({"a": text})))),
     clean_line: Measured(PAGE_CHARS, clean_line),
+    has_visible: Measured(MESSAGE_CHARS, has_visible),
     shorten: Measured(PAGE_CHARS, lambda text: (shorten(text, 80), shorten(text, MAX_TEXT_CHARS))),
     to_line: Measured(MESSAGE_CHARS, lambda text: to_line(text, 300)),
     to_title: Measured(MESSAGE_CHARS, lambda text: to_title(text, 80)),

@@ -33,6 +33,7 @@ from millrace.worker.providers.stop_reason import StopReason, failure_of
 from millrace.worker.publishing.batching import Content, utf8_size
 from millrace.worker.receipt import total_of
 from millrace.worker.settings.schema import Settings
+from millrace.worker.text.characters import has_visible
 
 CHARS_PER_TOKEN = 4  # a rule of thumb for English, and the reason why such usage is marked as not exact
 THOUGHT_ONLY = (
@@ -97,7 +98,7 @@ class AnswerMeter:
         self._earlier_bytes = self.received_bytes
         self._bytes = self._inherited_bytes = utf8_size(snapshot.content) + utf8_size(snapshot.reasoning)
         self.image_bytes = sum(image.bytes for image in snapshot.images)
-        self._has_substance = self._has_inherited = bool(snapshot.content.strip())
+        self._has_substance = self._has_inherited = has_visible(snapshot.content)
 
     def record_prompt(self, prompt: Prompt) -> None:
         """Record the size of a prompt, for an estimate of the input tokens."""
@@ -167,7 +168,7 @@ class AnswerMeter:
                 self._reasoning_from_ms = self._elapsed_ms()
         elif self._reasoning_until_ms is None and self._reasoning_from_ms is not None:
             self._reasoning_until_ms = self._elapsed_ms()
-        self._has_substance = self._has_substance or (isinstance(delta, Chunk) and bool(text.strip()))
+        self._has_substance = self._has_substance or (isinstance(delta, Chunk) and has_visible(text))
 
     def complete(self) -> Complete:
         """Return the outcome of a stream that has ended; raises GenerationFailed if the answer is not complete."""

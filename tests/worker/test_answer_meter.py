@@ -164,7 +164,7 @@ def test_a_stream_without_content_is_an_empty_answer(meter: AnswerMeter) -> None
     assert failure_of(meter) == "empty_answer"
 
 
-@pytest.mark.parametrize("delta", [Reasoning("I think."), Chunk(" \n"), Citation("c")])
+@pytest.mark.parametrize("delta", [Reasoning("I think."), Chunk(" \n"), Chunk("\u200b\ufeff"), Citation("c")])
 def test_an_answer_without_a_visible_character_is_empty(meter: AnswerMeter, delta: Measured) -> None:
     meter.accept(delta, 1)
     meter.accept(Stopped("end_turn"), 1)

@@ -19,6 +19,7 @@ _INVISIBLE = (
 _SURROGATE = re.compile("[\ud800-\udfff]")
 INVISIBLE = re.compile(f"[{_INVISIBLE}]")
 _BLANKED = re.compile(f"[{_INVISIBLE}\\s\x1c-\x1e\x85]+")
+_VISIBLE = re.compile(f"[^{_INVISIBLE}\\s\x1c-\x1e\x85\u200c\u200d\u00ad]")  # joiners show nothing by themselves
 
 
 def _ranges(chars: list[int]) -> str:
@@ -70,6 +71,11 @@ def limit_marks(text: str) -> str:
 def clean_line(text: str) -> str:
     """Return the text as one line: each invisible character is a blank, and no blank follows another."""
     return _BLANKED.sub(" ", limit_marks(replace_surrogates(text))).strip()
+
+
+def has_visible(text: str) -> bool:
+    """Return whether a reader sees anything of the text."""
+    return _VISIBLE.search(text) is not None
 
 
 def shorten(text: str, max_chars: int) -> str:

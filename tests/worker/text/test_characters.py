@@ -7,7 +7,7 @@ import wcwidth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.worker.text.characters import MAX_MARKS, clean_line, limit_marks, replace_surrogates, shorten
+from millrace.worker.text.characters import MAX_MARKS, clean_line, has_visible, limit_marks, replace_surrogates, shorten
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=300)
 SCRIPTS = st.sampled_from(
@@ -75,6 +75,17 @@ def test_joiners_and_variation_selectors_stay_in_a_line(text: str) -> None:
 @pytest.mark.parametrize("char", ["\0", "\n", "\x85", "\u200b", "\u2028", "\u202e", "\u2066", "\ufeff", "\U000e0041"])
 def test_invisible_characters_are_blanks_in_a_line(char: str) -> None:
     assert clean_line(f"{char}a{char} {char}b{char}") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_visible"),
+    [
+        *[(text, False) for text in ("", " \n\u00a0\u2028", "\u200b", "\ufeff\u200d", "\u00ad\u200c \u202e")],
+        *[(text, True) for text in ("a", "\u200b.", "می\u200cخواهم", "\u2764\ufe0f", "\ud83d")],
+    ],
+)
+def test_text_of_blanks_and_invisible_characters_alone_shows_nothing(text: str, is_visible: bool) -> None:
+    assert has_visible(text) is is_visible
 
 
 @given(any_text)
