@@ -158,13 +158,18 @@ def _read_own(path: Path) -> str:
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """Open a log for appending, readable by its owner only; raises OSError where it is a symbolic link.
+    """Open a log for appending, readable by its owner only; raises StartError where it is a symbolic link.
 
     Its directory is made again if a user has removed it: that must not end a running system.
     """
     path.parent.mkdir(mode=0o700, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o600), "ab")
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        why = "it is a symbolic link; remove it" if error.errno == errno.ELOOP else error.strerror
+        raise StartError(f"the log {path} can't be written: {why}") from error
+    return os.fdopen(descriptor, "ab")
 
 
 def _lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:

@@ -129,8 +129,11 @@ def test_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "state")
     os.close(state.claim())
     state.log_path("web").symlink_to(elsewhere)
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(StartError, match="it is a symbolic link; remove it"):
         open_log(state.log_path("web"))
+    state.log_path("redis").mkdir()
+    with pytest.raises(StartError, match="can't be written: Is a directory"):
+        open_log(state.log_path("redis"))
     with open_log(state.log_path("worker1")) as log:
         log.write(b"a line")
     assert stat.S_IMODE(state.log_path("worker1").stat().st_mode) == 0o600
