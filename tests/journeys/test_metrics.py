@@ -54,6 +54,9 @@ def test_one_metrics_address_covers_all_processes(watched: System) -> None:
         def figures() -> str:
             return client.http.get("/metrics/cluster").text
 
+        def processes(tier: str) -> set[str]:
+            return set(re.findall(rf'process="({tier}:[^"]+)"', figures()))
+
         def wait_until(count: int, name: str, **labels: str) -> None:
             # Each process tells its own every five seconds.
             wait_for(lambda: sum_of(figures(), name, **labels) == count, 20, f"{count} by {name} {labels}")
@@ -69,9 +72,8 @@ def test_one_metrics_address_covers_all_processes(watched: System) -> None:
         wait_until(6, "millrace_http_requests_total", method="POST", route="/api/generations", status="202")
         wait_until(2, "millrace_workers_alive")
         wait_until(1, "millrace_redis_up")
-        told = figures()
-        assert len(set(re.findall(r'process="(web:[^"]+)"', told))) == 2
-        assert len(set(re.findall(r'process="(worker:[^"]+)"', told))) == 2
+        for tier in ("web", "worker"):
+            wait_for(lambda tier=tier: len(processes(tier)) == 2, 60, f"both processes of the {tier} tier")
 
 
 def test_no_panel_of_the_dashboard_is_empty_under_load_and_prometheus_evaluates_all_alerts(
