@@ -60,7 +60,7 @@ def lend_connection(engine: Engine) -> Generator[DriverConnection]:
     try:
         pooled = engine.raw_connection()
         connection: Any = pooled.driver_connection
-        if dialect.name != "sqlite":  # whose connections are always so, see `database.py`
+        if dialect.name != "sqlite":  # whose connections are always in this mode, see `database.py`
             connection.autocommit = True
         yield DriverConnection(connection, dialect)
         if dialect.name != "sqlite":
