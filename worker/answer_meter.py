@@ -182,6 +182,7 @@ class AnswerMeter:
             raise GenerationFailed("empty_answer", retryable=True, message=THOUGHT_ONLY if has_run_out else None)
         answering = self._answering
         assert answering is not None, "an answer without content is empty"
+        receipt = self.receipt()
         return Complete(
             mode=answering.mode,
             stop_reason=self._stop_reason,
@@ -193,8 +194,8 @@ class AnswerMeter:
             stored=False,
             requested_model=self._claimed.request.model,
             provider_details=self._details or None,
-            usage_by=self.receipt(),
-            usage_total=total_of(self.receipt()),
+            usage_by=receipt,
+            usage_total=total_of(receipt),
         )
 
     def adopt(self, state: ReasoningState | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+_TAKES_OBJECT = "takes a JSON object, or the path of a file that holds one"
 _RATE = r" *[1-9][0-9]{0,8} *(/| per ) *([1-9][0-9]{0,3} *)?(second|minute|hour|day)s? *"
 _ORIGIN = r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 _DEFAULT_PORT = {"http": 80, "https": 443}
@@ -221,7 +222,7 @@ def json_object(value: str) -> str:
         if is_object:
             return given
         reason = "it is JSON of another type"
-    raise ValueError(f"takes a JSON object, or the path of a file that holds one; {reason}")
+    raise ValueError(f"{_TAKES_OBJECT}; {reason}")
 
 
 def members_beside(*own: str) -> Callable[[str], str]:
@@ -229,10 +230,9 @@ def members_beside(*own: str) -> Callable[[str], str]:
 
     def parse(value: str) -> str:
         given = json_object(value)
-        if taken := [path for path in own if _has_member(json.loads(given), path)]:
-            raise ValueError(
-                f"takes a JSON object, or the path of a file that holds one; Millrace itself sets {', '.join(taken)}"
-            )
+        members = json.loads(given)
+        if taken := [path for path in own if _has_member(members, path)]:
+            raise ValueError(f"{_TAKES_OBJECT}; Millrace itself sets {', '.join(taken)}")
         return given
 
     return parse

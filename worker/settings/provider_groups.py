@@ -16,17 +16,8 @@ _http_url = parsers.url("http", "https")
 # The members of a request that Millrace sets itself, from the question and from other settings; a test holds each list.
 _OF_OPENAI = (
     *("model", "messages", "input", "instructions", "stream", "stream_options", "max_tokens", "max_completion_tokens"),
-    *(
-        "max_output_tokens",
-        "temperature",
-        "top_p",
-        "stop",
-        "n",
-        "tools",
-        "tool_choice",
-        "response_format",
-        "text.format",
-    ),
+    *("max_output_tokens", "temperature", "top_p", "stop", "n", "tools", "tool_choice", "response_format"),
+    "text.format",
 )
 _OF_GEMINI = (
     *("model", "contents", "systemInstruction", "system_instruction", "tools", "toolConfig", "tool_config"),
