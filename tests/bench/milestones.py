@@ -77,9 +77,10 @@ def wrap(owner: Any, name: str, before: Callable[..., None] | None, after: Calla
     setattr(owner, name, noting)
 
 
-def written(directory: Path) -> list[str]:
-    """Return the lines of all processes."""
-    return [line for file in directory.glob("*.jsonl") for line in file.read_text("utf-8").splitlines()]
+def have_passed(directory: Path, generations: Sequence[str]) -> bool:
+    """Return whether all processes have written their milestones of each generation."""
+    passed, names = _read(directory), {name for name, _ in STEPS[:-1]}
+    return all(passed.get(generation, {}).keys() >= names for generation in generations)
 
 
 def durations(directory: Path, asked: Sequence[tuple[str, float, float]]) -> dict[str, tuple[float, float]]:
@@ -87,10 +88,7 @@ def durations(directory: Path, asked: Sequence[tuple[str, float, float]]) -> dic
 
     `asked` holds for each request its generation, when it was due, and when its first text had come.
     """
-    passed: dict[str, dict[str, float]] = {}
-    for line in written(directory):
-        found = json.loads(line)
-        passed.setdefault(found.pop("generation"), {}).update(found)
+    passed = _read(directory)
     steps: dict[str, list[float]] = {described: [] for _, described in STEPS}
     for generation, due, first in asked:
         moments = passed[generation] | {"first text": first}
@@ -99,6 +97,16 @@ def durations(directory: Path, asked: Sequence[tuple[str, float, float]]) -> dic
             steps[described].append(1000 * (moments[name] - before))
             before = moments[name]
     return {step: (quantile(sorted(times), 0.5), quantile(sorted(times), 0.99)) for step, times in steps.items()}
+
+
+def _read(directory: Path) -> dict[str, dict[str, float]]:
+    """Return the milestones of each generation, from the lines of all processes."""
+    passed: dict[str, dict[str, float]] = {}
+    for file in directory.glob("*.jsonl"):
+        for line in file.read_text("utf-8").splitlines():
+            found = json.loads(line)
+            passed.setdefault(found.pop("generation"), {}).update(found)
+    return passed
 
 
 def _write(line: dict[str, Any]) -> None:
